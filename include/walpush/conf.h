@@ -1,0 +1,198 @@
+/*
+ * conf: sidecar.conf as the program uses it.
+ *
+ * Read with libconfig; every scalar has one row in the option table (src/conf_options.c): name, type, range, default,
+ * reloadable, documentation. docs/configuration.md is generated from that table. Everything else (streams, tables,
+ * actor, membership) is read by src/conf_read.c. An unknown key, a bad value or an unset ${VARIABLE} is
+ * an error with file and line. Immutable once loaded; may be shared by threads. No I/O but conf_load's one file and the
+ * key files named in it.
+ *
+ * Templates are kept as text with their line here; src/rules.c compiles them.
+ */
+#ifndef WALPUSH_CONF_H
+#define WALPUSH_CONF_H
+
+#include <stdint.h>
+
+#include "walpush/buf.h"
+#include "walpush/fail.h"
+
+struct conf_text {  /* a string of the file and where it stands */
+	char *text; /* NULL: not set */
+	unsigned line;
+};
+
+struct conf_texts {
+	struct conf_text *at;
+	size_t n;
+};
+
+struct conf_database {
+	char *url;
+	char *url_file; /* read at each connect; one of the two is set */
+	char *slot;
+	char *plugin;
+	int64_t connect_timeout;   /* ms */
+	int64_t statement_timeout; /* ms */
+	int64_t status_interval;   /* ms */
+	int64_t warn_bytes;
+};
+
+struct conf_listen {
+	char *address;
+	int64_t port; /* 0: any free one, printed at start */
+	struct conf_texts origins;
+	int64_t threads; /* 0: one per core, at most 4 */
+	char *certificate;
+	char *certificate_key;
+	struct conf_texts trusted_proxies;
+	int64_t ping;    /* ms */
+	int64_t max_age; /* ms; 0: off */
+	bool compression;
+};
+
+struct conf_admin {
+	char *address;
+	int64_t port;
+};
+
+struct conf_jwt_key {
+	char *kid; /* NULL: none */
+	char *key; /* the secret, or PEM text */
+	unsigned line;
+};
+
+struct conf_jwt {
+	char *algorithm;
+	unsigned line;             /* of the jwt group */
+	struct conf_jwt_key *keys; /* key, key-file and keys together; at least one */
+	size_t n_keys;
+	char *user_claim;
+	char *token_type; /* "" : not checked */
+	char *issuer;     /* NULL: not checked */
+	char *audience;
+	int64_t leeway; /* ms */
+};
+
+struct conf_replay {
+	int64_t seconds; /* in ms, as all durations */
+	int64_t bytes;
+};
+
+struct conf_limits {
+	int64_t connections;
+	int64_t per_user;
+	int64_t per_address;
+	int64_t handshakes_per_second;
+	int64_t handshake; /* ms */
+	int64_t token_bytes;
+	int64_t message_bytes;
+	int64_t messages_per_second;
+	int64_t admit_timeout; /* ms */
+	int64_t stall;         /* ms */
+	int64_t drain;         /* ms */
+	int64_t bulk;
+	int64_t transaction_bytes;
+	int64_t row_bytes;
+	int64_t group_bytes;
+	int64_t log_bytes;
+};
+
+struct conf_log {
+	char *level;  /* error, warn, info, debug */
+	char *format; /* logfmt, json */
+};
+
+struct conf_relay {
+	char *url; /* NULL: no relay */
+	char *stream;
+	int64_t wait;
+};
+
+struct conf_stream {
+	char *name;
+	unsigned line;
+	struct conf_text path;
+	struct conf_text admit;
+	struct conf_texts groups;
+	struct conf_text hello;  /* JSON template; NULL: the standard one */
+	struct conf_text resync; /* JSON template or "close"; NULL: the standard one */
+};
+
+struct conf_condition { /* one of an action, or of `when` */
+	char *column;
+	unsigned line;
+	char *becomes; /* NULL: not asked; compared as text */
+	char *was;
+	char *equals; /* `when` only */
+	bool changes;
+};
+
+struct conf_action {
+	char *name;
+	unsigned line;
+	unsigned on;                     /* bit set of CONF_ON_*; default update */
+	struct conf_condition condition; /* column NULL: none */
+	char *actor;                     /* column; NULL: the table's */
+	int64_t close;                   /* 0: none */
+};
+
+enum { CONF_ON_INSERT = 1, CONF_ON_UPDATE = 2, CONF_ON_DELETE = 4 };
+
+struct conf_table {
+	char *name; /* of the section */
+	unsigned line;
+	struct conf_text from; /* "schema.table" or "table" (schema public); always set */
+	struct conf_text type; /* "request" */
+	struct conf_text key;  /* "request_id" */
+	struct conf_texts groups;
+	struct conf_texts fields;
+	struct conf_texts columns;
+	struct conf_texts exclude;
+	struct conf_text lookup;
+	struct conf_text data_query;
+	struct conf_text actor; /* column */
+	struct conf_text message;
+	struct conf_condition *when; /* all must hold */
+	size_t n_when;
+	struct conf_action *actions; /* in the file's order */
+	size_t n_actions;
+	int64_t close;
+};
+
+struct conf_membership {
+	char *table; /* "schema.table" or "table" */
+	unsigned line;
+	char *user;                /* column; NULL: everybody */
+	struct conf_texts columns; /* empty: any change counts */
+};
+
+struct conf {
+	char *file;
+	struct conf_database database;
+	struct conf_listen listen;
+	struct conf_admin admin;
+	struct conf_jwt jwt;
+	struct conf_replay replay;
+	struct conf_limits limits;
+	struct conf_log log;
+	char *audit_file; /* NULL: off */
+	struct conf_relay relay;
+	struct conf_stream *streams;
+	size_t n_streams;
+	struct conf_table *tables;
+	size_t n_tables;
+	struct conf_text actor_query; /* text NULL: updated_by is always null */
+	struct conf_membership *memberships;
+	size_t n_memberships;
+};
+
+/* NULL on failure; `why` then reads "sidecar.conf:12: …". */
+struct conf *conf_load(const char *file, struct fail *why);
+/* The same from memory, for tests and fuzzing; `name` stands in messages. */
+struct conf *conf_parse(const char *name, struct slice text, struct fail *why);
+void conf_free(struct conf *c);
+/* docs/configuration.md, from the option table. */
+void conf_document(struct buf *out);
+
+#endif

@@ -1,0 +1,15 @@
+/* mem: allocation that cannot fail. What cannot be had ends the process with one line on stderr. */
+#ifndef WALPUSH_MEM_H
+#define WALPUSH_MEM_H
+
+#include <stddef.h>
+
+#include "walpush/slice.h"
+
+void *mem_new(size_t size);                 /* zeroed */
+void *mem_new_array(size_t n, size_t size); /* zeroed; overflow ends the process */
+void *mem_resize(void *old, size_t n, size_t size);
+char *mem_text(const char *text);
+char *mem_text_of(struct slice s);
+
+#endif

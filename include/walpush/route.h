@@ -1,0 +1,66 @@
+/*
+ * route: from one row to its messages: which groups, which type, which action.
+ *
+ * Pure. For each section of the row's table, in the file's order:
+ *   route_section     says what the row means (op, action) and which SQL must be answered before it can be routed;
+ *   route_messages    with the answers, gives at most two messages: for the groups left, then for the groups joined.
+ * A message is numbered once, whatever the number of its groups; a message without groups is not numbered.
+ */
+#ifndef WALPUSH_ROUTE_H
+#define WALPUSH_ROUTE_H
+
+#include "walpush/row.h"
+#include "walpush/rules.h"
+#include "walpush/sqlrows.h"
+
+enum route_op { ROUTE_CREATED, ROUTE_UPDATED, ROUTE_DELETED };
+
+struct route_plan { /* filled by route_section; borrowed from rules and row */
+	const struct rules_section *section;
+	const struct row *row;
+	enum route_op op;
+	const struct rules_action *action; /* NULL: the op's own name */
+	bool wants_lookup;                 /* ask section->lookup with route_param */
+	bool wants_actor;                  /* ask rules_actor with the id in actor_column */
+	int actor_column;                  /* -1: none */
+};
+
+/* False: this section has nothing to say of this row. */
+bool route_section(const struct rules_section *s, const struct row *row, struct route_plan *out);
+
+/* The text of a lookup's parameter; false: NULL. */
+bool route_param(const struct route_plan *plan, const struct tmpl_part *part, struct buf *out);
+
+struct route_groups { /* names one behind the other, each terminated by a zero; without repetition */
+	struct buf names;
+	size_t n;
+};
+
+struct route_message {
+	enum route_op op;
+	const char *action; /* JSON-escaped */
+	bool key_only;      /* a delete, or a move away */
+	struct route_groups groups;
+};
+
+struct route_result {
+	struct route_message left; /* groups.n == 0: none */
+	struct route_message joined;
+	/* Groups that must refetch, because the row's groups cannot be computed (no old image): each is one of
+	 * the section's templates with its literals, to be matched with route_template_matches. */
+	bool unknown;
+};
+
+/* `lookup` NULL where the plan wanted none. The result's buffers are reused from call to call. */
+void route_messages(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *out);
+void route_result_fini(struct route_result *r);
+
+/* Could this template have produced that group's name? For resync of "the groups of that table's templates". */
+bool route_template_matches(const struct tmpl *t, struct slice group);
+
+/* admit's rows and the path give the groups of a stream: each template once for each row if it names {admit.x}, else once.
+ * `claims` answers {token.x}. Used by the tap at admission. */
+void route_stream_groups(const struct rules_stream *s, const struct path_values *path, tmpl_value_fn *claims, void *ctx,
+			 const struct sqlrows *admit, struct route_groups *out);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * row: a change laid out by the columns of its table, so that rules can reach a value by index.
+ *
+ * now[i] / old[i] point at the struct column of catalog column i, or are NULL where PostgreSQL did not send it (unchanged
+ * TOAST; identity without that column; no old row). Pure. Lives as long as the change; the arrays are reused.
+ */
+#ifndef WALPUSH_ROW_H
+#define WALPUSH_ROW_H
+
+#include "walpush/catalog.h"
+#include "walpush/decode.h"
+
+struct row {
+	const struct catalog_table *table;
+	const struct change *change;
+	const struct column **now; /* n_columns of the table; all NULL for a delete */
+	const struct column **old; /* all NULL for an insert */
+	size_t cap;
+};
+
+/* False when the change holds a column, or a type, that the catalog does not know: read the catalog again. */
+bool row_bind(struct row *r, const struct catalog_table *table, const struct change *change);
+void row_fini(struct row *r);
+
+/* The value after the change: now, or for an unchanged TOAST value the old one. NULL: not known. */
+const struct column *row_value(const struct row *r, size_t i);
+/* The value's text with the JSON escapes undone, appended to out. False for NULL. */
+bool row_text(const struct column *c, struct buf *out);
+
+#endif

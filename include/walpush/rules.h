@@ -1,0 +1,97 @@
+/*
+ * rules: the configuration compiled: who hears of which row, and as what.
+ *
+ * Two steps. rules_new compiles what the file alone decides (templates, paths, actions) and reports errors with
+ * their line. rules_bind resolves column names against the catalog; a column that the table lacks is an error with line,
+ * placeholder and the table's columns. Immutable after binding; the tap binds a new set when the catalog changes.
+ * Pure; paths and admit queries may be read by hub threads.
+ */
+#ifndef WALPUSH_RULES_H
+#define WALPUSH_RULES_H
+
+#include "walpush/catalog.h"
+#include "walpush/conf.h"
+#include "walpush/path.h"
+#include "walpush/tmpl.h"
+
+/* A query of the configuration. `sql` has $1, $2, …; refs[i] says what is bound to $(i+1). */
+struct rules_query {
+	char *name; /* unique and stable: names the prepared statement, and stands in messages ("admit of requests") */
+	char *sql;
+	struct tmpl source; /* its refs, in order, are the parameters */
+	unsigned line;
+};
+
+struct rules_stream {
+	const struct conf_stream *conf;
+	struct path_pattern *path;
+	struct rules_query admit;
+	struct tmpl *groups;
+	size_t n_groups;
+};
+
+struct rules_action {
+	const struct conf_action *conf;
+	int column;       /* of the condition; -1: none */
+	int actor_column; /* -1: the section's */
+};
+
+struct rules_section { /* one entry of `tables` */
+	const struct conf_table *conf;
+	const struct catalog_table *table; /* set by rules_bind */
+	struct tmpl *groups;
+	bool *group_uses_lookup;
+	size_t n_groups;
+	struct rules_query lookup; /* sql NULL: none */
+	struct rules_action *actions;
+	size_t n_actions;
+	int *fields; /* columns */
+	size_t n_fields;
+	bool *shown;      /* of each column: is it in `data`? */
+	int actor_column; /* -1: none */
+	int updated_at;   /* column of that name; -1: none */
+	char *type_json;  /* JSON-escaped */
+	char *key_json;
+};
+
+struct rules_membership {
+	const struct conf_membership *conf;
+	const struct catalog_table *table;
+	int user; /* column; -1: everybody */
+	int *columns;
+	size_t n_columns;
+};
+
+struct rules_table { /* one table of the stream of changes */
+	char *schema, *name;
+	const struct catalog_table *catalog;   /* NULL until bound */
+	struct rules_section *const *sections; /* in the file's order */
+	size_t n_sections;
+	const struct rules_membership *const *memberships;
+	size_t n_memberships;
+};
+
+struct rules;
+
+/* `conf` must outlive the rules. */
+struct rules *rules_new(const struct conf *conf, struct fail *why);
+void rules_free(struct rules *r);
+/* Must not be called on rules in use; the catalog must outlive the binding. A listed table that does not exist is an error. */
+bool rules_bind(struct rules *r, const struct catalog *catalog, struct fail *why);
+
+size_t rules_n_tables(const struct rules *r);
+const struct rules_table *rules_table(const struct rules *r, size_t i);
+/* By the names wal2json prints. NULL: not listed. Bound rules only. */
+const struct rules_table *rules_find(const struct rules *r, struct slice schema, struct slice table);
+size_t rules_n_streams(const struct rules *r);
+const struct rules_stream *rules_stream(const struct rules *r, size_t i);
+/* The first whose path matches; -1: none. */
+int rules_match_path(const struct rules *r, struct slice path, struct path_values *out);
+/* NULL when the configuration has no actor query. Its parameters all are {id}. */
+const struct rules_query *rules_actor(const struct rules *r);
+/* wal2json's add-tables: "public.requests,public.crates", escaped as it wants. */
+void rules_add_tables(const struct rules *r, struct buf *out);
+/* Digest of the table rules, for the epoch: equal rules give equal event ids. */
+uint32_t rules_digest(const struct rules *r);
+
+#endif

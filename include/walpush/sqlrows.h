@@ -1,0 +1,25 @@
+/*
+ * sqlrows: the rows a query answered, as texts. Filled by sqlpipe from a PGresult, or by hand in tests.
+ * Owned by who asked. Pure.
+ */
+#ifndef WALPUSH_SQLROWS_H
+#define WALPUSH_SQLROWS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct sqlrows {
+	size_t n_rows, n_columns;
+	char **names;  /* n_columns */
+	char **values; /* n_rows * n_columns; NULL: SQL NULL. Booleans read "true" and "false". */
+};
+
+struct sqlrows *sqlrows_new(size_t n_rows, size_t n_columns);
+void sqlrows_free(struct sqlrows *r);
+void sqlrows_name(struct sqlrows *r, size_t column, const char *name);
+void sqlrows_set(struct sqlrows *r, size_t row, size_t column, const char *value);
+const char *sqlrows_get(const struct sqlrows *r, size_t row, size_t column);
+/* -1: no such column */
+int sqlrows_column(const struct sqlrows *r, const char *name);
+
+#endif

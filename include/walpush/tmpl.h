@@ -1,0 +1,48 @@
+/*
+ * tmpl: texts with {placeholders}: group names, SQL, paths of values.
+ *
+ * "{unit_id}" has no scope; "{old.unit_id}", "{path.x}", "{token.x}", "{admit.x}", "{lookup.x}" have one.
+ * "{x:text}" sets as_text. "{{" and "}}" stand for the braces themselves. A name is letters, digits, '_', '$', or
+ * anything between double quotes ({"odd name"}). Pure; immutable once parsed.
+ */
+#ifndef WALPUSH_TMPL_H
+#define WALPUSH_TMPL_H
+
+#include "walpush/buf.h"
+#include "walpush/fail.h"
+
+enum tmpl_scope { TMPL_ROW, TMPL_OLD, TMPL_PATH, TMPL_TOKEN, TMPL_ADMIT, TMPL_LOOKUP, TMPL_ACTOR };
+
+struct tmpl_part {
+	bool is_ref;
+	char *text;            /* the literal, or the name */
+	enum tmpl_scope scope; /* refs */
+	bool as_text;
+	int slot; /* for the compiler of the rules: index of the column; -1 until resolved */
+};
+
+struct tmpl {
+	struct tmpl_part *parts;
+	size_t n_parts;
+	size_t n_refs;
+};
+
+/* `scopes` is a bit set (1u << TMPL_ROW | …) of what may stand here; anything else is an error that says
+ * what may. `why` gets the offset and a text naming the placeholder. */
+bool tmpl_parse(struct tmpl *t, const char *source, unsigned scopes, struct fail *why);
+void tmpl_fini(struct tmpl *t);
+
+/* SQL: each placeholder becomes its own $1, $2, … in order, so that the server infers a type for each. */
+void tmpl_sql(const struct tmpl *t, struct buf *out);
+
+/*
+ * A group's name. A value stands in it between braces, "requests_unit_{5}", its own '{', '}' and '%' written
+ * %7B, %7D, %25; a literal has no braces. So no value can spell another template's group.
+ * tmpl_group returns false when `value` says that a placeholder is NULL: that group does not exist.
+ */
+typedef bool tmpl_value_fn(void *ctx, const struct tmpl_part *part, struct buf *out);
+bool tmpl_group(const struct tmpl *t, tmpl_value_fn *value, void *ctx, struct buf *out);
+/* For people: the same name without the braces. */
+void tmpl_group_display(struct slice group, struct buf *out);
+
+#endif

@@ -1,0 +1,41 @@
+/*
+ * token: JSON Web Tokens of Django SimpleJWT, verified with libjwt.
+ *
+ * Only the configured algorithm is accepted. Checked: signature, `exp` (an integer, required), `nbf`, `iat` not in the
+ * future (leeway), `iss` and `aud` where configured, `token_type`, the user claim (int or string: 7 and "7" are the same user).
+ * Keys are immutable and may be shared by threads. No function here logs, and no error text holds any part of a token.
+ */
+#ifndef WALPUSH_TOKEN_H
+#define WALPUSH_TOKEN_H
+
+#include <jansson.h>
+#include <stdint.h>
+
+#include "walpush/buf.h"
+#include "walpush/conf.h"
+#include "walpush/fail.h"
+
+struct token_keys;
+
+struct token {
+	char *user;      /* the user claim as text; never empty */
+	int64_t expires; /* seconds since 1970: the moment at which the connection ends, leeway included */
+	json_t *claims;  /* all of them */
+};
+
+/* An empty key, an unreadable file, a PEM that does not fit the algorithm: false, with line and mend. */
+struct token_keys *token_keys_new(const struct conf_jwt *conf, struct fail *why);
+void token_keys_free(struct token_keys *k);
+
+/* `now` in seconds since 1970. `why` names the check that failed, for a counter and a log line. */
+bool token_verify(const struct token_keys *k, struct slice text, int64_t now, struct token *out, struct fail *why);
+void token_fini(struct token *t);
+
+/* {token.NAME} as text: strings as they are, integers, true/false. False where absent or of another kind. */
+bool token_claim(const struct token *t, const char *name, struct buf *out);
+
+/* Mints what SimpleJWT would: for `walpush token` and tests. HS only unless a private key is configured as key. */
+bool token_mint(const struct token_keys *k, const struct conf_jwt *conf, const char *user, int64_t now,
+		int64_t lifetime, struct buf *out, struct fail *why);
+
+#endif

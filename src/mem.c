@@ -1,0 +1,41 @@
+#include "walpush/mem.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void *must(void *p)
+{
+	if (!p) {
+		fputs("walpush: out of memory\n", stderr);
+		abort();
+	}
+	return p;
+}
+
+void *mem_new(size_t size)
+{
+	return must(calloc(1, size ? size : 1));
+}
+
+void *mem_new_array(size_t n, size_t size)
+{
+	return must(calloc(n ? n : 1, size));
+}
+
+void *mem_resize(void *old, size_t n, size_t size)
+{
+	if (size && n > SIZE_MAX / size)
+		must(NULL);
+	return must(realloc(old, n ? n * size : 1));
+}
+
+char *mem_text(const char *text)
+{
+	return must(strdup(text));
+}
+
+char *mem_text_of(struct slice s)
+{
+	return must(strndup(s.len ? s.at : "", s.len));
+}
