@@ -76,13 +76,11 @@ static int hex_value(unsigned char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The four digits of \uXXXX; -1 if they are not there. */
-static long unit_at(const unsigned char *s, size_t left)
+/* The four digits of \uXXXX; -1 if one of them is not there. */
+static long unit_at(const unsigned char *s)
 {
 	long unit = 0;
 
-	if (left < 4)
-		return -1;
 	for (size_t i = 0; i < 4; i++) {
 		int digit = hex_value(s[i]);
 
@@ -93,7 +91,7 @@ static long unit_at(const unsigned char *s, size_t left)
 	return unit;
 }
 
-/* The letter of a two-byte escape, and the character it stands for; 0: none. */
+/* What a backslash and this letter stand for; 0: they are no escape. */
 static unsigned char short_escape(unsigned char letter)
 {
 	switch (letter) {
@@ -116,14 +114,35 @@ static unsigned char short_escape(unsigned char letter)
 	}
 }
 
-/* Length of the escape whose backslash stands at s; 0 if it is none. */
+static bool is_high(long unit)
+{
+	return unit >= 0xD800 && unit < 0xDC00;
+}
+
+static bool is_low(long unit)
+{
+	return unit >= 0xDC00 && unit < 0xE000;
+}
+
+/* The code unit of the \uXXXX that begins at s; -1 if there is none. */
+static long escaped_unit(const unsigned char *s, size_t left)
+{
+	return left >= 6 && s[0] == '\\' && s[1] == 'u' ? unit_at(s + 2) : -1;
+}
+
+/* Length of the escape whose backslash stands at s, a surrogate pair being one; 0 if it is none. */
 static size_t escape_length(const unsigned char *s, size_t left)
 {
+	long unit;
+
 	if (left < 2)
 		return 0;
-	if (s[1] == 'u')
-		return unit_at(s + 2, left - 2) < 0 ? 0 : 6;
-	return short_escape(s[1]) ? 2 : 0;
+	if (s[1] != 'u')
+		return short_escape(s[1]) ? 2 : 0;
+	unit = escaped_unit(s, left);
+	if (is_high(unit))
+		return is_low(escaped_unit(s + 6, left - 6)) ? 12 : 0;
+	return unit <= 0 || is_low(unit) ? 0 : 6;
 }
 
 /* A byte that is neither plain nor the closing quote: how many bytes it accounts for; 0 and the flaw if it may not be. */
@@ -177,22 +196,17 @@ static void add_code_point(struct buf *out, unsigned long c)
 /* Appends what the \uXXXX at s, and a second one that completes a pair, stand for. Returns the bytes read; 0: malformed. */
 static size_t add_unicode(struct buf *out, const unsigned char *s, size_t left)
 {
-	long high = unit_at(s + 2, left - 2), low = -1;
+	long high = escaped_unit(s, left), low;
 
 	if (high < 0)
 		return 0;
-	if (high < 0xD800 || high > 0xDFFF) {
-		add_code_point(out, (unsigned long)high);
-		return 6;
+	low = is_high(high) ? escaped_unit(s + 6, left - 6) : -1;
+	if (is_low(low)) {
+		add_code_point(out, 0x10000UL + ((unsigned long)(high - 0xD800) << 10) + (unsigned long)(low - 0xDC00));
+		return 12;
 	}
-	if (high < 0xDC00 && left >= 12 && s[6] == '\\' && s[7] == 'u')
-		low = unit_at(s + 8, left - 8);
-	if (low < 0xDC00 || low > 0xDFFF) {
-		add_code_point(out, 0xFFFD);
-		return 6;
-	}
-	add_code_point(out, 0x10000UL + ((unsigned long)(high - 0xD800) << 10) + (unsigned long)(low - 0xDC00));
-	return 12;
+	add_code_point(out, is_high(high) || is_low(high) ? 0xFFFD : (unsigned long)high);
+	return 6;
 }
 
 static size_t add_escape(struct buf *out, const unsigned char *s, size_t left)

@@ -14,13 +14,14 @@ enum jsontext_flaw {
 	JSONTEXT_SOUND,
 	JSONTEXT_OPEN,    /* the bytes end before the closing quote */
 	JSONTEXT_CONTROL, /* a control character that JSON wants escaped */
-	JSONTEXT_ESCAPE,  /* a backslash with something that is no escape behind it */
+	JSONTEXT_ESCAPE,  /* a backslash with something that is no escape behind it, or one of text that cannot be */
 	JSONTEXT_UTF8     /* bytes that are not UTF-8 */
 };
 
 /*
  * `bytes` begin behind an opening quote. *len becomes the length of the body, which is where the closing quote stands;
- * or with a flaw, where the flaw begins. Lone surrogates (\ud800) are grammar, and pass.
+ * or with a flaw, where the flaw begins. Stricter than JSON in two escapes that PostgreSQL's text cannot need: a lone
+ * surrogate and \u0000 are flaws. So a body that was scanned unescapes to UTF-8 without a zero byte.
  */
 enum jsontext_flaw jsontext_scan(struct slice bytes, size_t *len);
 
