@@ -234,21 +234,21 @@ static bool lsn(struct scan *s, lsn_t *out)
 }
 
 /* Does `t` continue at *at as the pattern says, where a 0 stands for any digit? Moves *at behind it if so. */
-static bool matches(struct slice t, size_t *at, const char *pattern)
+static inline bool matches(struct slice t, size_t *at, const char *pattern, size_t n)
 {
-	size_t n = strlen(pattern);
-
 	if (t.len - *at < n)
 		return false;
 	for (size_t i = 0; i < n; i++) {
 		char c = t.at[*at + i];
 
-		if (pattern[i] == '0' ? c < '0' || c > '9' : c != pattern[i])
+		if (pattern[i] == '0' ? (unsigned char)(c - '0') > 9 : c != pattern[i])
 			return false;
 	}
 	*at += n;
 	return true;
 }
+
+#define MATCHES(text, at, pattern) matches(text, at, pattern, sizeof(pattern) - 1)
 
 /* "2025-11-14 12:34:56.123456+00": timestamptz_to_str() always prints ISO dates, and leaves trailing zeros out of the
  * fraction. The zone is the session's; it has minutes, even seconds, where they are not zero. */
@@ -256,15 +256,15 @@ static bool is_timestamp(struct slice t)
 {
 	size_t at = 0;
 
-	if (!matches(t, &at, "0000-00-00 00:00:00"))
+	if (!MATCHES(t, &at, "0000-00-00 00:00:00"))
 		return false;
-	if (matches(t, &at, ".0"))
-		for (int i = 1; i < 6 && matches(t, &at, "0"); i++)
+	if (MATCHES(t, &at, ".0"))
+		for (int i = 1; i < 6 && MATCHES(t, &at, "0"); i++)
 			;
-	if (!matches(t, &at, "+00") && !matches(t, &at, "-00"))
+	if (!MATCHES(t, &at, "+00") && !MATCHES(t, &at, "-00"))
 		return false;
-	if (matches(t, &at, ":00"))
-		matches(t, &at, ":00");
+	if (MATCHES(t, &at, ":00"))
+		MATCHES(t, &at, ":00");
 	return at == t.len;
 }
 
