@@ -113,9 +113,9 @@ static bool string_flaw(const struct scan *s, enum jsontext_flaw flaw)
 {
 	switch (flaw) {
 	case JSONTEXT_CONTROL:
-		return expected(s, "no bare control character in a string");
+		return expected(s, "an escape instead of a control character in a string");
 	case JSONTEXT_ESCAPE:
-		return expected(s, "an escape behind '\\' in a string");
+		return expected(s, "an escape that stands for a character in a string");
 	case JSONTEXT_UTF8:
 		return expected(s, "UTF-8 in a string (is the database's encoding UTF8?)");
 	default:
