@@ -1,0 +1,342 @@
+"""A throwaway PostgreSQL server: initdb, run, break, remove.
+
+Needs the standard library and psycopg2. The server listens on 127.0.0.1 with passwords (SCRAM), so that roles, grants
+and pg_hba count as they do in production; there is no `replication` line in pg_hba, because logical replication does
+not need one. The superuser `postgres` also comes in through the Unix socket, which lies in a directory that only the
+server's user may enter.
+
+    with Cluster() as pg:
+        pg.create_database("app")           # with the application's tables
+        pg.setup("app")                     # what the DBA does: role, grants, slot
+        pg.url("app")                       # postgresql://walpush:…@127.0.0.1:port/app
+        pg.kill()                           # as a crash
+        pg.start()
+"""
+
+import atexit
+import os
+import pathlib
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.parse
+
+import psycopg2
+import psycopg2.extensions
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "tests/schema/schema.sql"
+SAMPLE = ROOT / "tests/schema/sample.sql"
+SETUP = ROOT / "sql/setup.sql"
+
+SUPERUSER = "postgres"
+ROLE = "walpush"  # what sql/setup.sql makes for the sidecar
+PATIENCE = 60 * float(os.environ.get("WALPUSH_TEST_SLOWDOWN", "1"))  # seconds for a start or a stop
+
+# What a stop sends: see "Shutting Down the Server" in PostgreSQL's manual.
+_STOP = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+# The application's tables and the sidecar's grants are made once, and copied for each database.
+_PREPARED = "prepared"
+
+_HBA = """\
+local  all  all                scram-sha-256
+host   all  all  127.0.0.1/32  scram-sha-256
+"""
+
+
+class ClusterError(Exception):
+    """The server or psql did not do what was asked; the text says what it printed."""
+
+
+def find_binaries():
+    """The newest PostgreSQL that has wal2json; PG_BINDIR names one by hand."""
+    if "PG_BINDIR" in os.environ:
+        return pathlib.Path(os.environ["PG_BINDIR"])
+    found = [
+        lib.parent.parent / "bin"
+        for lib in pathlib.Path("/usr/lib/postgresql").glob("*/lib/wal2json.so")
+        if (lib.parent.parent / "bin/initdb").exists()
+    ]
+    if not found:
+        raise ClusterError("no PostgreSQL with wal2json under /usr/lib/postgresql; `make deps-test` installs it")
+    return max(found, key=lambda directory: [int(part) for part in directory.parent.name.split(".")])
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Cluster:
+    """One server in one temporary directory. `settings` are lines of postgresql.conf, values as PostgreSQL reads them."""
+
+    def __init__(self, settings=None, fsync=True, allow_wal2json=True):
+        self.bin = find_binaries()
+        self.port = free_port()
+        self.passwords = {SUPERUSER: secrets.token_hex(16)}
+        self.process = None
+        self._prepared = False
+        self._drop_to = pwd.getpwnam(SUPERUSER) if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="walpush-pg-"))
+        atexit.register(self.remove)
+        if self._drop_to:
+            os.chown(self.directory, self._drop_to.pw_uid, self._drop_to.pw_gid)
+        self.data = self.directory / "data"
+        self.log_file = self.directory / "log"
+        self._initdb()
+        self._configure(settings or {}, fsync, allow_wal2json)
+
+    def __enter__(self):
+        if not self.running:
+            self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.remove()
+
+    # --- making --------------------------------------------------------------------------------------------------
+
+    def _command(self, program, *args):
+        """The command line that runs a server program as the user who owns the data."""
+        command = [str(self.bin / program), *map(str, args)]
+        if self._drop_to:
+            who = [f"--reuid={self._drop_to.pw_uid}", f"--regid={self._drop_to.pw_gid}", "--init-groups"]
+            command = ["setpriv", *who, "--", *command]
+        return command
+
+    def _initdb(self):
+        password = self.directory / "password"
+        self._write(password, self.passwords[SUPERUSER])
+        # The C locale exists everywhere, sorts by bytes and keeps the server's messages in English.
+        how = ["--username", SUPERUSER, "--pwfile", password, "--encoding=UTF8", "--locale=C", "--no-sync"]
+        done = subprocess.run(
+            self._command("initdb", "-D", self.data, *how),
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ClusterError("initdb failed:\n" + done.stdout + done.stderr)
+        password.unlink()
+
+    def _configure(self, settings, fsync, allow_wal2json):
+        lines = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self.directory,
+            "wal_level": "logical",
+            "max_replication_slots": 10,
+            "max_wal_senders": 10,
+            "password_encryption": "scram-sha-256",
+            "fsync": "on" if fsync else "off",
+            "logging_collector": "off",
+        }
+        # Only newer minor versions know this setting, and the others do not start with it.
+        if allow_wal2json and self.knows("output_plugin_libraries"):
+            lines["output_plugin_libraries"] = "pgoutput, test_decoding, wal2json"
+        lines.update(settings)
+        text = "".join(f"{name} = '{str(value).replace(chr(39), chr(39) * 2)}'\n" for name, value in lines.items())
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as conf:
+            conf.write("\n" + text)
+        self._write(self.data / "pg_hba.conf", _HBA)
+
+    def _write(self, file, text):
+        file.write_text(text, encoding="utf-8")
+        file.chmod(0o600)
+        if self._drop_to:
+            os.chown(file, self._drop_to.pw_uid, self._drop_to.pw_gid)
+
+    def knows(self, setting):
+        """Whether this version of the server has the setting; the server need not run."""
+        command = self._command("postgres", "--describe-config")
+        text = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=True).stdout
+        return any(line.split("\t", 1)[0] == setting for line in text.splitlines())
+
+    # --- life ----------------------------------------------------------------------------------------------------
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def start(self):
+        """Starts the server and returns when it takes connections."""
+        assert not self.running, "the server runs already"
+        with open(self.log_file, "ab") as log:
+            # A session of its own: Ctrl-C in the terminal is for us, and we stop the server when we are done with it.
+            self.process = subprocess.Popen(
+                self._command("postgres", "-D", self.data),
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._until(self._ready, "did not start")
+        return self
+
+    def _ready(self):
+        """The server itself writes in its pid file when it is ready; pg_ctl looks at the same line."""
+        if not self.running:
+            raise ClusterError("PostgreSQL ended at start; its log:\n" + self.log())
+        try:
+            lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return False
+        # A crash leaves the file behind: its pid tells the old one from ours.
+        return len(lines) >= 8 and int(lines[0]) == self.process.pid and lines[7].strip() == "ready"
+
+    def stop(self, mode="fast", timeout=None):
+        """Stops the server: "smart" waits for clients to go, "fast" ends them, "immediate" skips the checkpoint."""
+        if self.running:
+            self.begin_stop(mode)
+            self.wait(timeout)
+
+    def begin_stop(self, mode="fast"):
+        """Asks the server to stop and returns at once."""
+        self.process.send_signal(_STOP[mode])
+
+    def wait(self, timeout=None):
+        """Returns when the server has ended."""
+        try:
+            self.process.wait(timeout or PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise ClusterError("PostgreSQL did not stop; its log:\n" + self.log()) from None
+
+    def restart(self, mode="fast"):
+        self.stop(mode)
+        return self.start()
+
+    def reload(self):
+        """Has the server read its configuration again; it does so when it gets round to it."""
+        self.process.send_signal(signal.SIGHUP)
+
+    def kill(self):
+        """Ends the server and all its processes as a crash would, and returns when none is left."""
+        children = _children(self.process.pid)
+        self.process.kill()
+        self.process.wait()
+        for child in children:
+            try:
+                os.kill(child, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # it noticed the postmaster's death by itself
+        # A new server would find the shared memory still in use.
+        self._until(lambda: not any(_alive(child) for child in children), "left processes behind")
+
+    def remove(self):
+        """Stops the server without ceremony and deletes its directory. May be called again."""
+        if self.running:
+            self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+        atexit.unregister(self.remove)
+
+    def _until(self, reached, failure):
+        deadline = time.monotonic() + PATIENCE
+        while not reached():
+            if time.monotonic() > deadline:
+                raise ClusterError(f"PostgreSQL {failure} in {PATIENCE:.0f} s; its log:\n" + self.log())
+            time.sleep(0.01)
+
+    def log(self):
+        """All that the server has logged so far."""
+        return self.log_file.read_text(encoding="utf-8", errors="replace")
+
+    # --- use -----------------------------------------------------------------------------------------------------
+
+    def url(self, dbname, user=ROLE):
+        """Over TCP, with the password that setup() or add_role() gave the role."""
+        quote = urllib.parse.quote
+        return f"postgresql://{quote(user)}:{quote(self.passwords[user])}@127.0.0.1:{self.port}/{quote(dbname)}"
+
+    def connect(self, dbname="postgres", user=SUPERUSER, autocommit=True, **options):
+        """A psycopg2 connection. With autocommit each statement is a transaction, unless it says BEGIN."""
+        connection = psycopg2.connect(self.url(dbname, user), **options)
+        connection.autocommit = autocommit
+        return connection
+
+    def sql(self, text, args=None, dbname="postgres"):
+        """Runs one statement as superuser; the rows, if it returns some."""
+        connection = self.connect(dbname)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(text, args)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def psql(self, script, variables=None, dbname="postgres", user=SUPERUSER):
+        """Runs a file, as a DBA would; what it printed. ClusterError at the first statement that fails."""
+        command = [str(self.bin / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(script)]
+        for name, value in (variables or {}).items():
+            command += ["-v", f"{name}={value}"]
+        env = dict(os.environ, PGHOST=str(self.directory), PGPORT=str(self.port), PGDATABASE=dbname, PGUSER=user)
+        env["PGPASSWORD"] = self.passwords[user]
+        done = subprocess.run(
+            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+        if done.returncode != 0:
+            raise ClusterError(f"{script} failed:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def setup(self, dbname, slot="walpush", role=ROLE, **variables):
+        """What the DBA does: sql/setup.sql. The role's password is made up and remembered for url()."""
+        password = self.passwords.setdefault(role, secrets.token_hex(16))
+        return self.psql(SETUP, {"role": role, "slot": slot, "password": password, **variables}, dbname)
+
+    def add_role(self, name, options="LOGIN"):
+        """Creates a role with a made-up password. `options` is SQL, from the test."""
+        password = self.passwords[name] = secrets.token_hex(16)
+        self.sql(f'CREATE ROLE "{name}" {options} PASSWORD %s', [password])
+
+    def create_database(self, name, schema=True, sample=False):
+        """A new database. With the schema, the sidecar's role may use it, and what is missing is only the slot."""
+        if schema and not self._prepared:
+            self.sql(f"CREATE DATABASE {_PREPARED}")
+            self.psql(SCHEMA, dbname=_PREPARED)
+            self.setup(_PREPARED, slot="")
+            self._prepared = True
+        self.sql(f'CREATE DATABASE "{name}" TEMPLATE {_PREPARED if schema else "template0"}')
+        if sample:
+            self.psql(SAMPLE, dbname=name)
+
+    def drop(self, name):
+        """Drops a database with its slots, ending who uses them."""
+        for slot, pid in self.sql("SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s", [name]):
+            if pid:
+                self.sql("SELECT pg_terminate_backend(%s, 10000)", [pid])
+            self.sql("SELECT pg_drop_replication_slot(%s)", [slot])
+        self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _children(parent):
+    """The direct children of a process. PostgreSQL's processes are all children of the postmaster."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            stat = _stat(int(entry.name))
+            if stat and int(stat[1]) == parent:
+                found.append(int(entry.name))
+    return found
+
+
+def _alive(pid):
+    """A zombie is not: where nobody reaps (a container without init) it stays for ever."""
+    stat = _stat(pid)
+    return stat is not None and stat[0] not in "ZX"
+
+
+def _stat(pid):
+    """State, parent and so on, from behind the name, which may hold spaces and parentheses."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
