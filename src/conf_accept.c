@@ -1,12 +1,12 @@
 /* What a single text must look like. Each returns NULL, or what it should be; none shows the text itself. */
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <jansson.h>
 #include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf_internal.h"
+#include "walpush/origin.h"
 
 /* libpq's own message may quote the password, so it is not passed on. */
 const char *conf_accept_url(const char *text)
@@ -76,34 +76,13 @@ const char *conf_accept_proxy(const char *text)
 	return bits && (!slash || small_number(slash + 1, bits) >= 0) ? NULL : should;
 }
 
-static bool is_host(const char *text, size_t n)
-{
-	static const char name[] = "abcdefghijklmnopqrstuvwxyz0123456789-_.";
-	static const char six[] = "[0123456789abcdef:.]";
-
-	return n && (strspn(text, name) >= n || (text[0] == '[' && text[n - 1] == ']' && strspn(text, six) >= n));
-}
-
-/* As browsers send it (RFC 6454): lower case, no path, no slash at the end; the default port is left out. */
 const char *conf_accept_origin(const char *text)
 {
-	static const char should[] = "\"*\" or scheme://host or scheme://host:port in lower case, without a path";
-	const char *host = strstr(text, "://");
-	const char *port;
+	struct fail why;
 
-	if (strcmp(text, "*") == 0)
-		return NULL;
-	if (!host || host == text || strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789+-.") != (size_t)(host - text))
-		return should;
-	host += 3;
-	port = *host == '[' ? strstr(host, "]:") : strchr(host, ':');
-	port = port && *host == '[' ? port + 1 : port;
-	if (!is_host(host, port ? (size_t)(port - host) : strlen(host)) || (port && small_number(port + 1, 65535) < 1))
-		return should;
-	if (port && ((strncmp(text, "https:", 6) == 0 && strcmp(port, ":443") == 0) ||
-		     (strncmp(text, "http:", 5) == 0 && strcmp(port, ":80") == 0)))
-		return "written without its default port, since browsers leave that out";
-	return NULL;
+	return origin_check(text, &why)
+		       ? NULL
+		       : "\"*\" or scheme://host or scheme://host:port, without a path or a slash at the end";
 }
 
 const char *conf_accept_path(const char *text)

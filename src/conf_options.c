@@ -57,7 +57,7 @@ const struct conf_option conf_options[] = {
 { "listen.port", CONF_INT, 0, OF_CONF(listen.port), RANGE(0, 65535), .initial = "8001",
   .doc = "TCP port; 0 takes a free one and prints it." },
 { "listen.origins", CONF_TEXTS, CONF_RELOAD, OF_CONF(listen.origins), .accept = conf_accept_origin,
-  .doc = "Web origins whose pages may connect, compared exactly; `\"*\"` admits every origin. A request without `Origin` does not come "
+  .doc = "Web origins whose pages may connect, compared by scheme, host and port; `\"*\"` admits every origin. A request without `Origin` does not come "
 	 "from a browser and is always admitted. Without this list no browser is." },
 { "listen.threads", CONF_INT, 0, OF_CONF(listen.threads), RANGE(0, 64), .initial = "0",
   .doc = "Threads that serve connections; 0 is one per core, at most 4." },
