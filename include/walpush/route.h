@@ -5,6 +5,17 @@
  *   route_section     says what the row means (op, action) and which SQL must be answered before it can be routed;
  *   route_messages    with the answers, gives at most two messages: for the groups left, then for the groups joined.
  * A message is numbered once, whatever the number of its groups; a message without groups is not numbered.
+ *
+ * What a change means where the section has `when` (a value that PostgreSQL did not send counts as in `when`):
+ *
+ *     before \ after   in                        out
+ *     in               updated                   deleted, key only, to the groups of the old row
+ *     out              created                   nothing
+ *
+ * An action is looked for among those whose `on` names what happened to the row in PostgreSQL, so an UPDATE that brings a row
+ * into `when` can be {"type":"request.created","action":"approved"}. Of its condition, `becomes` asks for a new value equal to the
+ * text and an old one that differs, `was` for the opposite, `changes` for two known values that differ. A value not sent
+ * matches nothing. On INSERT `becomes` asks the new value alone, on DELETE `was` the old one.
  */
 #ifndef WALPUSH_ROUTE_H
 #define WALPUSH_ROUTE_H
@@ -21,11 +32,12 @@ struct route_plan { /* filled by route_section; borrowed from rules and row */
 	enum route_op op;
 	const struct rules_action *action; /* NULL: the op's own name */
 	bool wants_lookup;                 /* ask section->lookup with route_param */
-	bool wants_actor;                  /* ask rules_actor with the id in actor_column */
-	int actor_column;                  /* -1: none */
+	bool wants_actor;    /* ask rules_actor, if there is one, with the id in actor_column (row_value) */
+	int actor_column;    /* -1: none */
+	bool lookup_unknown; /* a parameter of the lookup was not sent: it cannot be asked */
 };
 
-/* False: this section has nothing to say of this row. */
+/* False: this section has nothing to say of this row. TRUNCATE is the caller's: resync for all the section's groups. */
 bool route_section(const struct rules_section *s, const struct row *row, struct route_plan *out);
 
 /* The text of a lookup's parameter; false: NULL. */
@@ -34,7 +46,12 @@ bool route_param(const struct route_plan *plan, const struct tmpl_part *part, st
 struct route_groups { /* names one behind the other, each terminated by a zero; without repetition */
 	struct buf names;
 	size_t n;
+	const char *missing; /* a column that a template names and the lookup's or admit's rows lack; NULL: none */
+	uint32_t *index;     /* of many names: open addressing over hashes; an offset into names + 1, or 0 */
+	size_t index_size;   /* a power of two */
 };
+
+void route_groups_fini(struct route_groups *g);
 
 struct route_message {
 	enum route_op op;
@@ -47,11 +64,12 @@ struct route_result {
 	struct route_message left; /* groups.n == 0: none */
 	struct route_message joined;
 	/* Groups that must refetch, because the row's groups cannot be computed (no old image): each is one of
-	 * the section's templates with its literals, to be matched with route_template_matches. */
+	 * the section's templates with its literals, to be matched with route_template_matches. What is known is in
+	 * left and joined all the same. */
 	bool unknown;
 };
 
-/* `lookup` NULL where the plan wanted none. The result's buffers are reused from call to call. */
+/* `lookup` NULL where the plan wanted none. The result's buffers are reused from call to call; zeroed before the first. */
 void route_messages(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *out);
 void route_result_fini(struct route_result *r);
 
@@ -59,7 +77,7 @@ void route_result_fini(struct route_result *r);
 bool route_template_matches(const struct tmpl *t, struct slice group);
 
 /* admit's rows and the path give the groups of a stream: each template once for each row if it names {admit.x}, else once.
- * `claims` answers {token.x}. Used by the tap at admission. */
+ * `claims` answers {token.x}. Used by the tap at admission. `out` is zeroed before the first call. */
 void route_stream_groups(const struct rules_stream *s, const struct path_values *path, tmpl_value_fn *claims, void *ctx,
 			 const struct sqlrows *admit, struct route_groups *out);
 

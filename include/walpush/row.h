@@ -18,7 +18,11 @@ struct row {
 	size_t cap;
 };
 
-/* False when the change holds a column, or a type, that the catalog does not know: read the catalog again. */
+/*
+ * False when change and catalog do not fit: a column or a type that the catalog does not know, or an INSERT without one that it
+ * knows: read the catalog again. The row is laid out as far as it fits even then, because a change from before an ALTER TABLE
+ * never fits the new catalog: who has just read it goes on with what there is.
+ */
 bool row_bind(struct row *r, const struct catalog_table *table, const struct change *change);
 void row_fini(struct row *r);
 

@@ -2,7 +2,7 @@
  * rules: the configuration compiled: who hears of which row, and as what.
  *
  * Two steps. rules_new compiles what the file alone decides (templates, paths, actions) and reports errors with
- * their line. rules_bind resolves column names against the catalog; a column that the table lacks is an error with line,
+ * their file and line, as conf does. rules_bind resolves column names against the catalog; a column that the table lacks is an error with line,
  * placeholder and the table's columns. Immutable after binding; the tap binds a new set when the catalog changes.
  * Pure; paths and admit queries may be read by hub threads.
  */
@@ -30,19 +30,34 @@ struct rules_stream {
 	size_t n_groups;
 };
 
+/*
+ * Whether a row is in `when`, or what an action waits for. The texts are held JSON-escaped as wal2json prints them, so that
+ * they are compared with a value's bytes as received. NULL: not asked.
+ */
+struct rules_condition {
+	int column; /* -1: no condition */
+	char *becomes;
+	char *was;
+	char *equals;
+	bool changes;
+};
+
 struct rules_action {
 	const struct conf_action *conf;
-	int column;       /* of the condition; -1: none */
+	char *name_json; /* JSON-escaped */
+	struct rules_condition condition;
 	int actor_column; /* -1: the section's */
 };
 
 struct rules_section { /* one entry of `tables` */
 	const struct conf_table *conf;
 	const struct catalog_table *table; /* set by rules_bind */
-	struct tmpl *groups;
+	struct tmpl *groups;               /* slot of {x} and {old.x}: the column */
 	bool *group_uses_lookup;
 	size_t n_groups;
 	struct rules_query lookup; /* sql NULL: none */
+	struct rules_condition *when;
+	size_t n_when;
 	struct rules_action *actions;
 	size_t n_actions;
 	int *fields; /* columns */
@@ -67,7 +82,7 @@ struct rules_table { /* one table of the stream of changes */
 	const struct catalog_table *catalog;   /* NULL until bound */
 	struct rules_section *const *sections; /* in the file's order */
 	size_t n_sections;
-	const struct rules_membership *const *memberships;
+	struct rules_membership *const *memberships;
 	size_t n_memberships;
 };
 
@@ -76,7 +91,8 @@ struct rules;
 /* `conf` must outlive the rules. */
 struct rules *rules_new(const struct conf *conf, struct fail *why);
 void rules_free(struct rules *r);
-/* Must not be called on rules in use; the catalog must outlive the binding. A listed table that does not exist is an error. */
+/* Must not be called on rules in use; the catalog must outlive the binding. May be called again, with another catalog. A listed
+ * table that does not exist is an error; after an error the rules are good for nothing but another try, or rules_free. */
 bool rules_bind(struct rules *r, const struct catalog *catalog, struct fail *why);
 
 size_t rules_n_tables(const struct rules *r);
@@ -91,7 +107,9 @@ int rules_match_path(const struct rules *r, struct slice path, struct path_value
 const struct rules_query *rules_actor(const struct rules *r);
 /* wal2json's add-tables: "public.requests,public.crates", escaped as it wants. */
 void rules_add_tables(const struct rules *r, struct buf *out);
-/* Digest of the table rules, for the epoch: equal rules give equal event ids. */
+/* The parameter of catalog_query: a literal of text[] with each listed table as "schema.table". */
+void rules_catalog_param(const struct rules *r, struct buf *out);
+/* Digest of the table rules and of the limits that fold messages, for the epoch: equal rules give equal event ids. */
 uint32_t rules_digest(const struct rules *r);
 
 #endif

@@ -31,18 +31,21 @@ struct tmpl {
  * what may. `why` gets the offset and a text naming the placeholder. */
 bool tmpl_parse(struct tmpl *t, const char *source, unsigned scopes, struct fail *why);
 void tmpl_fini(struct tmpl *t);
+/* A placeholder as it is written, "{old.unit_id}": for messages. */
+void tmpl_name(const struct tmpl_part *part, struct buf *out);
+bool tmpl_uses(const struct tmpl *t, enum tmpl_scope scope);
 
 /* SQL: each placeholder becomes its own $1, $2, … in order, so that the server infers a type for each. */
 void tmpl_sql(const struct tmpl *t, struct buf *out);
 
 /*
- * A group's name. A value stands in it between braces, "requests_unit_{5}", its own '{', '}' and '%' written
- * %7B, %7D, %25; a literal has no braces. So no value can spell another template's group.
+ * A group's name. A value stands in it between braces, "requests_unit_{5}", its own '{', '}', '%' and zero bytes
+ * written %7B, %7D, %25, %00; a literal has no braces (rules_new sees to it). So no value can spell another template's group.
  * tmpl_group returns false when `value` says that a placeholder is NULL: that group does not exist.
  */
 typedef bool tmpl_value_fn(void *ctx, const struct tmpl_part *part, struct buf *out);
 bool tmpl_group(const struct tmpl *t, tmpl_value_fn *value, void *ctx, struct buf *out);
-/* For people: the same name without the braces. */
+/* For people: the same name without the braces, and the escapes undone. */
 void tmpl_group_display(struct slice group, struct buf *out);
 
 #endif

@@ -1,0 +1,219 @@
+/* Times, as PostgreSQL prints them with DateStyle ISO and IntervalStyle postgres, become what Python's isoformat() prints. */
+#include "pgvalue.h"
+
+#define DAY_US INT64_C(86400000000)
+#define HOURS_MAX INT64_C(2562047788) /* so many hours are just below 2^63 µs */
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* Does `text` begin like the pattern? '0' stands for a digit, anything else for itself. */
+static bool looks_like(struct slice text, const char *pattern)
+{
+	size_t len = strlen(pattern);
+
+	if (text.len < len)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (pattern[i] == '0' ? !is_digit(text.at[i]) : text.at[i] != pattern[i])
+			return false;
+	return true;
+}
+
+static struct slice behind(struct slice text, size_t n)
+{
+	return (struct slice){ text.at + n, text.len - n };
+}
+
+/* Length of ".123", 0 if there is none; more than six digits are no fraction of PostgreSQL's. */
+static size_t fraction_length(struct slice text)
+{
+	size_t n = 1;
+
+	if (text.len < 2 || text.at[0] != '.')
+		return 0;
+	while (n < text.len && is_digit(text.at[n]))
+		n++;
+	return n >= 2 && n <= 7 ? n : 0;
+}
+
+/* Python prints six digits or none. */
+static void add_fraction(struct buf *out, struct slice fraction)
+{
+	static const char zeros[] = "000000";
+
+	for (size_t i = 1; i < fraction.len; i++)
+		if (fraction.at[i] != '0') {
+			buf_add_slice(out, fraction);
+			buf_add(out, zeros, 7 - fraction.len);
+			return;
+		}
+}
+
+/* "+00", "+05:30"; seconds of a zone occur in ancient times only and are not mapped. */
+static bool is_zone(struct slice zone)
+{
+	if (zone.len == 0 || (zone.at[0] != '+' && zone.at[0] != '-'))
+		return false;
+	zone = behind(zone, 1);
+	return (zone.len == 2 && looks_like(zone, "00")) || (zone.len == 5 && looks_like(zone, "00:00"));
+}
+
+static void add_zone(struct buf *out, struct slice zone)
+{
+	if (slice_equal(zone, SLICE("+00")) || slice_equal(zone, SLICE("+00:00"))) {
+		buf_add_char(out, 'Z');
+		return;
+	}
+	buf_add_slice(out, zone);
+	if (zone.len == 3)
+		buf_add_text(out, ":00");
+}
+
+bool pgvalue_timestamp(struct slice text, bool with_zone, struct buf *out)
+{
+	struct slice fraction, zone;
+
+	if (!looks_like(text, "0000-00-00 00:00:00"))
+		return false;
+	fraction = behind(text, 19);
+	fraction.len = fraction_length(fraction);
+	zone = behind(text, 19 + fraction.len);
+	if (with_zone ? !is_zone(zone) : zone.len != 0)
+		return false;
+	buf_add(out, text.at, 10);
+	buf_add_char(out, 'T');
+	buf_add(out, text.at + 11, 8);
+	add_fraction(out, fraction);
+	if (with_zone)
+		add_zone(out, zone);
+	return true;
+}
+
+bool pgvalue_time(struct slice text, struct buf *out)
+{
+	struct slice fraction;
+
+	if (!looks_like(text, "00:00:00"))
+		return false;
+	fraction = behind(text, 8);
+	fraction.len = fraction_length(fraction);
+	if (text.len != 8 + fraction.len)
+		return false;
+	buf_add(out, text.at, 8);
+	add_fraction(out, fraction);
+	return true;
+}
+
+/* A number with at most 12 digits, so that no sum of what an interval can hold overflows. */
+static bool take_number(struct slice *text, int64_t *out)
+{
+	size_t n = 0;
+
+	*out = 0;
+	while (n < text->len && is_digit(text->at[n])) {
+		*out = *out * 10 + (text->at[n] - '0');
+		n++;
+	}
+	*text = behind(*text, n);
+	return n > 0 && n <= 12;
+}
+
+static bool take_sign(struct slice *text)
+{
+	bool negative = text->len && *text->at == '-';
+
+	if (text->len && (*text->at == '-' || *text->at == '+'))
+		*text = behind(*text, 1);
+	return negative;
+}
+
+/* "-3 days" and the blank behind it; without days nothing is taken. */
+static bool take_days(struct slice *text, int64_t *days)
+{
+	struct slice rest = *text;
+	bool negative = take_sign(&rest);
+
+	if (!take_number(&rest, days) || !looks_like(rest, " day")) {
+		*days = 0;
+		return true;
+	}
+	if (negative)
+		*days = -*days;
+	rest = behind(rest, 4);
+	if (rest.len && *rest.at == 's')
+		rest = behind(rest, 1);
+	if (rest.len && *rest.at != ' ')
+		return false;
+	*text = behind(rest, rest.len ? 1 : 0);
+	return rest.len != 1;
+}
+
+/* "-04:05:06.789", the hours of any length, to the end of the text. */
+static bool take_clock(struct slice text, int64_t *us)
+{
+	bool negative = take_sign(&text);
+	int64_t hours, fraction = 0;
+	size_t n;
+
+	if (!take_number(&text, &hours) || hours >= HOURS_MAX || !looks_like(text, ":00:00"))
+		return false;
+	*us = ((hours * 60 + (text.at[1] - '0') * 10 + (text.at[2] - '0')) * 60 + (text.at[4] - '0') * 10 +
+	       (text.at[5] - '0')) *
+	      1000000;
+	text = behind(text, 6);
+	n = fraction_length(text);
+	if (n != text.len)
+		return false;
+	for (size_t i = 1; i < 7 && n; i++)
+		fraction = fraction * 10 + (i < n ? text.at[i] - '0' : 0);
+	*us += fraction;
+	if (negative)
+		*us = -*us;
+	return true;
+}
+
+static void add_padded(struct buf *out, int64_t n, size_t digits)
+{
+	char text[6];
+
+	for (size_t i = digits; i-- > 0; n /= 10)
+		text[i] = (char)('0' + n % 10);
+	buf_add(out, text, digits);
+}
+
+/*
+ * Django's duration_string, "[-]D HH:MM:SS[.ffffff]": as in a timedelta the days alone carry a sign and the rest counts up from
+ * them. Years and months have no length, and are not mapped.
+ */
+bool pgvalue_duration(struct slice text, struct buf *out)
+{
+	int64_t days, us = 0;
+
+	if (text.len == 0 || !take_days(&text, &days) || (text.len && !take_clock(text, &us)))
+		return false;
+	days += us / DAY_US;
+	us %= DAY_US;
+	if (us < 0) {
+		us += DAY_US;
+		days--;
+	}
+	if (days < 0)
+		buf_add_char(out, '-');
+	if (days) {
+		buf_add_u64(out, (uint64_t)(days < 0 ? -days : days));
+		buf_add_char(out, ' ');
+	}
+	add_padded(out, us / 3600000000, 2);
+	buf_add_char(out, ':');
+	add_padded(out, us / 60000000 % 60, 2);
+	buf_add_char(out, ':');
+	add_padded(out, us / 1000000 % 60, 2);
+	if (us % 1000000) {
+		buf_add_char(out, '.');
+		add_padded(out, us % 1000000, 6);
+	}
+	return true;
+}

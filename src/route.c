@@ -1,0 +1,256 @@
+#include "walpush/route.h"
+
+#include "route_impl.h"
+
+#define OID_BYTEA 17
+
+enum presence { OUTSIDE, INSIDE };
+
+/* Both were printed by PostgreSQL's output function of one type, so equal values have equal bytes. */
+static bool same_value(const struct column *a, const struct column *b)
+{
+	return a->kind == b->kind && slice_equal(a->value, b->value);
+}
+
+static bool has_text(const struct column *c, const char *text)
+{
+	return c && c->kind != VALUE_NULL && slice_equal(c->value, slice_of(text));
+}
+
+/* What a row lacks counts as inside, because a message too many does less harm than silence. */
+static enum presence presence_in(const struct rules_section *s, const struct row *row, bool before)
+{
+	for (size_t i = 0; i < s->n_when; i++) {
+		size_t at = (size_t)s->when[i].column;
+		const struct column *c = before ? row->old[at] : row_value(row, at);
+
+		if (c && !has_text(c, s->when[i].equals))
+			return OUTSIDE;
+	}
+	return INSIDE;
+}
+
+/* False: the row counts neither before nor after. */
+static bool find_op(const struct rules_section *s, const struct row *row, enum route_op *op)
+{
+	enum presence before = INSIDE, after = INSIDE;
+
+	if (s->n_when) {
+		before = presence_in(s, row, true);
+		after = presence_in(s, row, false);
+	}
+	switch (row->change->kind) {
+	case CHANGE_INSERT:
+		*op = ROUTE_CREATED;
+		return after == INSIDE;
+	case CHANGE_DELETE:
+		*op = ROUTE_DELETED;
+		return before == INSIDE;
+	case CHANGE_UPDATE:
+		*op = after == OUTSIDE ? ROUTE_DELETED : before == OUTSIDE ? ROUTE_CREATED : ROUTE_UPDATED;
+		return before == INSIDE || after == INSIDE;
+	default:
+		return false;
+	}
+}
+
+static bool condition_holds(const struct rules_condition *c, const struct row *row)
+{
+	const struct column *now, *old;
+	bool differ;
+
+	if (c->column < 0)
+		return true;
+	old = row->old[c->column];
+	now = row->change->kind == CHANGE_DELETE ? NULL : row_value(row, (size_t)c->column);
+	if (row->change->kind == CHANGE_INSERT)
+		return c->becomes && has_text(now, c->becomes) && !c->was && !c->changes;
+	if (row->change->kind == CHANGE_DELETE)
+		return c->was && has_text(old, c->was) && !c->becomes && !c->changes;
+	differ = now && old && !same_value(now, old);
+	return differ && (!c->becomes || has_text(now, c->becomes)) && (!c->was || has_text(old, c->was));
+}
+
+static const struct rules_action *find_action(const struct rules_section *s, const struct row *row)
+{
+	unsigned on = row->change->kind == CHANGE_INSERT   ? CONF_ON_INSERT
+		      : row->change->kind == CHANGE_UPDATE ? CONF_ON_UPDATE
+							   : CONF_ON_DELETE;
+
+	for (size_t i = 0; i < s->n_actions; i++)
+		if (s->actions[i].conf->on & on && condition_holds(&s->actions[i].condition, row))
+			return &s->actions[i];
+	return NULL;
+}
+
+/* The value of {x} or {old.x}; *out NULL: there was no old row. False: PostgreSQL did not send it. {x} of a row that goes is
+ * its old value. */
+static bool placeholder_value(const struct route_plan *plan, const struct tmpl_part *part, const struct column **out)
+{
+	const struct row *row = plan->row;
+
+	if (part->scope == TMPL_OLD || plan->op == ROUTE_DELETED)
+		*out = row->old[part->slot];
+	else
+		*out = row_value(row, (size_t)part->slot);
+	return *out || (part->scope == TMPL_OLD && row->change->kind == CHANGE_INSERT);
+}
+
+static bool lookup_is_known(const struct route_plan *plan)
+{
+	const struct tmpl *t = &plan->section->lookup.source;
+	const struct column *value;
+
+	for (size_t i = 0; i < t->n_parts; i++)
+		if (t->parts[i].is_ref && !placeholder_value(plan, &t->parts[i], &value))
+			return false;
+	return true;
+}
+
+static void plan_queries(struct route_plan *plan)
+{
+	const struct rules_section *s = plan->section;
+	const struct column *actor;
+	bool uses_lookup = false;
+
+	for (size_t i = 0; i < s->n_groups; i++)
+		uses_lookup = uses_lookup || s->group_uses_lookup[i];
+	plan->lookup_unknown = uses_lookup && !lookup_is_known(plan);
+	plan->wants_lookup = uses_lookup && !plan->lookup_unknown;
+	/* The table's own actor column tells who wrote the row, which is not who deletes it. */
+	plan->actor_column = plan->op == ROUTE_DELETED ? -1 : s->actor_column;
+	if (plan->action && plan->action->actor_column >= 0)
+		plan->actor_column = plan->action->actor_column;
+	actor = plan->actor_column < 0 ? NULL : row_value(plan->row, (size_t)plan->actor_column);
+	plan->wants_actor = actor && actor->kind != VALUE_NULL;
+}
+
+bool route_section(const struct rules_section *s, const struct row *row, struct route_plan *out)
+{
+	*out = (struct route_plan){ .section = s, .row = row, .actor_column = -1 };
+	if (!find_op(s, row, &out->op))
+		return false;
+	out->action = find_action(s, row);
+	plan_queries(out);
+	return true;
+}
+
+bool route_param(const struct route_plan *plan, const struct tmpl_part *part, struct buf *out)
+{
+	const struct column *value;
+
+	if (!placeholder_value(plan, part, &value) || !value)
+		return false;
+	/* wal2json leaves out the prefix by which PostgreSQL knows hexadecimal, but not in a domain over bytea. */
+	if (value->type == OID_BYTEA && value->kind == VALUE_STRING)
+		buf_add_text(out, "\\x");
+	return row_text(value, out);
+}
+
+struct expansion { /* what answers the placeholders of a section's groups */
+	const struct route_plan *plan;
+	const struct sqlrows *lookup;
+	size_t lookup_row;
+	struct route_groups *groups;
+	bool from_old; /* for the groups left */
+	bool unknown;
+};
+
+static bool expansion_value(void *ctx, const struct tmpl_part *part, struct buf *out)
+{
+	struct expansion *e = ctx;
+	const struct column *value;
+
+	if (part->scope == TMPL_LOOKUP)
+		return route_groups_sql_value(e->groups, e->lookup, e->lookup_row, part->text, out);
+	if (e->from_old)
+		value = e->plan->row->old[part->slot];
+	else if (!placeholder_value(e->plan, part, &value))
+		e->unknown = true;
+	return value && row_text(value, out);
+}
+
+static void join_groups(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *out)
+{
+	const struct rules_section *s = plan->section;
+	struct expansion e = { .plan = plan, .lookup = lookup, .groups = &out->joined.groups };
+
+	for (size_t i = 0; i < s->n_groups; i++) {
+		if (!s->group_uses_lookup[i])
+			route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, NULL);
+		else if (plan->lookup_unknown)
+			e.unknown = true;
+		else if (lookup)
+			for (e.lookup_row = 0; e.lookup_row < lookup->n_rows; e.lookup_row++)
+				route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, NULL);
+	}
+	out->unknown = out->unknown || e.unknown;
+}
+
+enum movement { STAYED, MOVED, UNKNOWN };
+
+static enum movement movement_of(const struct tmpl *t, const struct row *row)
+{
+	enum movement result = STAYED;
+
+	for (size_t i = 0; i < t->n_parts; i++) {
+		const struct column *now, *old;
+
+		if (!t->parts[i].is_ref)
+			continue;
+		old = row->old[t->parts[i].slot];
+		now = row_value(row, (size_t)t->parts[i].slot);
+		if (!old || !now)
+			return UNKNOWN;
+		if (!same_value(now, old))
+			result = MOVED;
+	}
+	return result;
+}
+
+/* Old groups less new ones, from columns only: a lookup answers for the present alone, and {old.x} names a former group as such. */
+static void leave_groups(const struct route_plan *plan, struct route_result *out)
+{
+	const struct rules_section *s = plan->section;
+	struct expansion e = { .plan = plan, .groups = &out->left.groups, .from_old = true };
+
+	for (size_t i = 0; i < s->n_groups; i++) {
+		enum movement movement;
+
+		if (s->group_uses_lookup[i] || tmpl_uses(&s->groups[i], TMPL_OLD))
+			continue;
+		movement = movement_of(&s->groups[i], plan->row);
+		if (movement == MOVED)
+			route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, &out->joined.groups);
+		out->unknown = out->unknown || movement == UNKNOWN;
+	}
+}
+
+static const char *action_name(const struct route_plan *plan)
+{
+	static const char *const names[] = { "created", "updated", "deleted" };
+
+	return plan->action ? plan->action->name_json : names[plan->op];
+}
+
+void route_messages(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *out)
+{
+	route_groups_clear(&out->left.groups);
+	route_groups_clear(&out->joined.groups);
+	out->unknown = false;
+	out->joined.op = plan->op;
+	out->joined.action = action_name(plan);
+	out->joined.key_only = plan->op == ROUTE_DELETED;
+	out->left.op = ROUTE_DELETED;
+	out->left.action = "moved";
+	out->left.key_only = true;
+	join_groups(plan, lookup, out);
+	if (plan->op == ROUTE_UPDATED)
+		leave_groups(plan, out);
+}
+
+void route_result_fini(struct route_result *r)
+{
+	route_groups_fini(&r->left.groups);
+	route_groups_fini(&r->joined.groups);
+}

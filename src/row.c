@@ -1,0 +1,83 @@
+#include "walpush/row.h"
+
+#include <stdlib.h>
+
+#include "walpush/jsontext.h"
+#include "walpush/mem.h"
+
+static bool is_named(const struct catalog_column *known, const struct column *c)
+{
+	return known->json_len == c->name.len && memcmp(known->json_name, c->name.at, c->name.len) == 0;
+}
+
+/* wal2json prints columns in the order of attnum, as the catalog has them: both are walked once. */
+static bool lay_out(const struct column **at, const struct catalog_table *t, const struct column *columns, size_t n)
+{
+	bool fits = true;
+	size_t next = 0;
+
+	memset(at, 0, t->n_columns * sizeof(struct column *));
+	for (size_t i = 0; i < n; i++) {
+		size_t k = next;
+
+		while (k < t->n_columns && !is_named(&t->columns[k], &columns[i]))
+			k++;
+		if (k == t->n_columns) {
+			fits = false;
+			continue;
+		}
+		next = k + 1;
+		fits = fits && t->columns[k].declared == columns[i].type;
+		if (!t->columns[k].is_virtual)
+			at[k] = &columns[i];
+	}
+	return fits;
+}
+
+bool row_bind(struct row *r, const struct catalog_table *table, const struct change *change)
+{
+	bool now_fits, old_fits;
+
+	if (r->cap < table->n_columns) {
+		r->cap = table->n_columns;
+		r->now = mem_resize(r->now, r->cap, sizeof(struct column *));
+		r->old = mem_resize(r->old, r->cap, sizeof(struct column *));
+	}
+	r->table = table;
+	r->change = change;
+	if (table->n_columns == 0)
+		return change->n_columns == 0 && change->n_identity == 0;
+	now_fits = lay_out(r->now, table, change->columns, change->n_columns);
+	old_fits = lay_out(r->old, table, change->identity, change->n_identity);
+	/* An INSERT carries every column: fewer of them tell of one that was dropped or is not there yet. A virtual
+	 * one is printed too, as null. */
+	return now_fits && old_fits && (change->kind != CHANGE_INSERT || change->n_columns == table->n_columns);
+}
+
+void row_fini(struct row *r)
+{
+	free(r->now);
+	free(r->old);
+	*r = (struct row){ 0 };
+}
+
+const struct column *row_value(const struct row *r, size_t i)
+{
+	return r->now[i] ? r->now[i] : r->old[i];
+}
+
+bool row_text(const struct column *c, struct buf *out)
+{
+	switch (c->kind) {
+	case VALUE_NULL:
+		return false;
+	case VALUE_STRING:
+		jsontext_unescape(c->value, out);
+		return true;
+	case VALUE_BOOL:
+	case VALUE_NUMBER:
+		break;
+	}
+	buf_add_slice(out, c->value);
+	return true;
+}

@@ -1,0 +1,218 @@
+/* The second step of the rules: names of columns become indexes into the catalog's table. */
+#include "rules_impl.h"
+
+#include <stdlib.h>
+
+#include "walpush/mem.h"
+
+#define LIST_MAX 160 /* bytes of a table's columns in an error */
+
+struct binder { /* what an error needs to say where it is */
+	const struct rules *rules;
+	const struct catalog_table *table;
+	const char *section; /* "requests", or "membership of users" */
+	struct fail *why;
+};
+
+static void list_columns(const struct catalog_table *t, struct buf *out)
+{
+	for (size_t i = 0; i < t->n_columns; i++) {
+		if (out->len > LIST_MAX) {
+			buf_addf(out, ", and %zu more", t->n_columns - i);
+			return;
+		}
+		buf_addf(out, "%s%.63s", i ? ", " : "", t->columns[i].name);
+	}
+}
+
+/* Index of the column, or -1 with `why` set. `what` stands before its name: "groups", "actor". */
+static int resolve(const struct binder *b, const char *name, unsigned line, const char *what)
+{
+	int at = catalog_column_index(b->table, name);
+	struct buf columns = { 0 };
+
+	if (at >= 0 && !b->table->columns[at].is_virtual)
+		return at;
+	if (at >= 0) {
+		rules_fail(b->rules, b->why, line,
+			   "%s of %s: column %.63s is computed when it is read, the log has no value of it", what,
+			   b->section, name);
+		return -1;
+	}
+	list_columns(b->table, &columns);
+	rules_fail(b->rules, b->why, line, "%s of %s: %.63s.%.63s has no column %.80s; it has %s", what, b->section,
+		   b->table->schema, b->table->name, name, columns.len ? columns.data : "none");
+	buf_fini(&columns);
+	return -1;
+}
+
+/* The placeholder as written goes into the error, since a template may hold several. */
+static bool bind_template(const struct binder *b, struct tmpl *t, unsigned line, const char *what)
+{
+	struct buf where = { 0 };
+	bool ok = true;
+
+	for (size_t i = 0; i < t->n_parts && ok; i++) {
+		struct tmpl_part *part = &t->parts[i];
+
+		if (!part->is_ref || (part->scope != TMPL_ROW && part->scope != TMPL_OLD))
+			continue;
+		buf_clear(&where);
+		tmpl_name(part, &where);
+		buf_addf(&where, " in %s", what);
+		part->slot = resolve(b, part->text, line, where.data);
+		ok = part->slot >= 0;
+	}
+	buf_fini(&where);
+	return ok;
+}
+
+static bool bind_templates(const struct binder *b, struct rules_section *s)
+{
+	for (size_t i = 0; i < s->n_groups; i++)
+		if (!bind_template(b, &s->groups[i], s->conf->groups.at[i].line, "groups"))
+			return false;
+	return !s->lookup.sql || bind_template(b, &s->lookup.source, s->lookup.line, "lookup");
+}
+
+static bool bind_condition(const struct binder *b, const struct conf_condition *conf, struct rules_condition *c,
+			   const char *what)
+{
+	c->column = -1;
+	if (!conf->column)
+		return true;
+	c->column = resolve(b, conf->column, conf->line, what);
+	return c->column >= 0;
+}
+
+static bool bind_actions(const struct binder *b, struct rules_section *s)
+{
+	for (size_t i = 0; i < s->n_when; i++)
+		if (!bind_condition(b, &s->conf->when[i], &s->when[i], "when"))
+			return false;
+	for (size_t i = 0; i < s->n_actions; i++) {
+		struct rules_action *a = &s->actions[i];
+
+		if (!bind_condition(b, &a->conf->condition, &a->condition, a->conf->name))
+			return false;
+		a->actor_column = -1;
+		if (a->conf->actor) {
+			a->actor_column = resolve(b, a->conf->actor, a->conf->line, "actor");
+			if (a->actor_column < 0)
+				return false;
+		}
+	}
+	return true;
+}
+
+static int *bind_columns(const struct binder *b, const struct conf_texts *names, const char *what)
+{
+	int *columns = mem_new_array(names->n, sizeof(*columns));
+
+	for (size_t i = 0; i < names->n; i++) {
+		columns[i] = resolve(b, names->at[i].text, names->at[i].line, what);
+		if (columns[i] < 0) {
+			free(columns);
+			return NULL;
+		}
+	}
+	return columns;
+}
+
+/* `columns` names what `data` shows, else everything; `exclude` takes away. A virtual column has nothing to show. */
+static bool mark_shown(const struct binder *b, struct rules_section *s, const struct conf_texts *names, bool shown,
+		       const char *what)
+{
+	int *columns = bind_columns(b, names, what);
+
+	if (!columns)
+		return false;
+	for (size_t i = 0; i < names->n; i++)
+		s->shown[columns[i]] = shown;
+	free(columns);
+	return true;
+}
+
+static bool bind_shown(const struct binder *b, struct rules_section *s)
+{
+	free(s->shown);
+	s->shown = mem_new_array(b->table->n_columns, sizeof(bool));
+	for (size_t i = 0; i < b->table->n_columns; i++)
+		s->shown[i] = s->conf->columns.n == 0 && !b->table->columns[i].is_virtual;
+	return mark_shown(b, s, &s->conf->columns, true, "columns") &&
+	       mark_shown(b, s, &s->conf->exclude, false, "exclude");
+}
+
+static bool bind_section(const struct binder *b, struct rules_section *s)
+{
+	const struct conf_table *conf = s->conf;
+
+	s->table = b->table;
+	s->updated_at = catalog_column_index(b->table, "updated_at");
+	s->actor_column = -1;
+	if (conf->actor.text) {
+		s->actor_column = resolve(b, conf->actor.text, conf->actor.line, "actor");
+		if (s->actor_column < 0)
+			return false;
+	}
+	free(s->fields);
+	s->n_fields = 0;
+	s->fields = bind_columns(b, &conf->fields, "fields");
+	if (!s->fields)
+		return false;
+	s->n_fields = conf->fields.n;
+	return bind_shown(b, s) && bind_templates(b, s) && bind_actions(b, s);
+}
+
+static bool bind_membership(const struct binder *b, struct rules_membership *m)
+{
+	const struct conf_membership *conf = m->conf;
+
+	m->table = b->table;
+	m->user = -1;
+	if (conf->user) {
+		m->user = resolve(b, conf->user, conf->line, "user");
+		if (m->user < 0)
+			return false;
+	}
+	free(m->columns);
+	m->n_columns = 0;
+	m->columns = bind_columns(b, &conf->columns, "columns");
+	if (!m->columns)
+		return false;
+	m->n_columns = conf->columns.n;
+	return true;
+}
+
+static bool bind_table(const struct rules *r, struct rules_table *t, const struct catalog *catalog, struct fail *why)
+{
+	struct binder b = { .rules = r, .why = why };
+	struct buf name = { 0 };
+	bool ok = true;
+
+	b.table = t->catalog = catalog_find(catalog, t->schema, t->name);
+	if (!b.table)
+		return rules_fail(r, why, t->n_sections ? t->sections[0]->conf->line : t->memberships[0]->conf->line,
+				  "there is no table %.63s.%.63s in this database; names are case-sensitive", t->schema,
+				  t->name);
+	for (size_t i = 0; i < t->n_sections && ok; i++) {
+		b.section = t->sections[i]->conf->name;
+		ok = bind_section(&b, t->sections[i]);
+	}
+	for (size_t i = 0; i < t->n_memberships && ok; i++) {
+		buf_clear(&name);
+		buf_addf(&name, "membership %s", t->memberships[i]->conf->table);
+		b.section = name.data;
+		ok = bind_membership(&b, t->memberships[i]);
+	}
+	buf_fini(&name);
+	return ok;
+}
+
+bool rules_bind(struct rules *r, const struct catalog *catalog, struct fail *why)
+{
+	for (size_t i = 0; i < r->n_tables; i++)
+		if (!bind_table(r, &r->tables[i], catalog, why))
+			return false;
+	return true;
+}

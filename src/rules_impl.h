@@ -1,0 +1,34 @@
+/* rules_impl: what the files of the rules module share. Nobody else includes it. */
+#ifndef WALPUSH_RULES_IMPL_H
+#define WALPUSH_RULES_IMPL_H
+
+#include "walpush/rules.h"
+
+struct rules {
+	const struct conf *conf;
+	struct rules_stream *streams; /* as many as conf has, and so on */
+	struct rules_section *sections;
+	struct rules_membership *memberships;
+	struct rules_query actor;   /* sql NULL: none */
+	struct rules_table *tables; /* each table once; they own their arrays */
+	size_t n_tables;
+};
+
+/* "sidecar.conf:12: …"; always false. */
+bool rules_fail(const struct rules *r, struct fail *why, unsigned line, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+/* "schema.table" split at the first dot, or "table" of schema public. The texts are the caller's. */
+void rules_split_name(const char *name, char **schema, char **table);
+
+/* Compiling what the file alone decides. Each fills a zeroed struct, also on failure as far as it came. */
+bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf, struct rules_stream *s,
+			  struct fail *why);
+bool rules_compile_section(const struct rules *r, const struct conf_table *conf, struct rules_section *s,
+			   struct fail *why);
+bool rules_compile_actor(const struct rules *r, struct rules_query *q, struct fail *why);
+void rules_free_stream(struct rules_stream *s);
+void rules_free_section(struct rules_section *s);
+void rules_free_query(struct rules_query *q);
+
+#endif

@@ -1,0 +1,127 @@
+/* What the rules say to others: the list of tables for wal2json and for the catalog, and the digest for the epoch. */
+#include "rules_impl.h"
+
+/*
+ * wal2json splits the list at commas and white space and a name at its dot, drops a backslash before any character, and
+ * takes a bare "*" for everything; so whatever is not plain gets a backslash. Source: wal2json.c, string_to_SelectTable and
+ * parse_table_identifier.
+ */
+static void add_escaped(struct buf *out, const char *name)
+{
+	for (; *name; name++) {
+		unsigned char c = (unsigned char)*name;
+		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+			     c >= 0x80;
+
+		if (!plain)
+			buf_add_char(out, '\\');
+		buf_add_char(out, *name);
+	}
+}
+
+void rules_add_tables(const struct rules *r, struct buf *out)
+{
+	for (size_t i = 0; i < r->n_tables; i++) {
+		if (i)
+			buf_add_char(out, ',');
+		add_escaped(out, r->tables[i].schema);
+		buf_add_char(out, '.');
+		add_escaped(out, r->tables[i].name);
+	}
+}
+
+static void add_quoted(struct buf *out, const char *name)
+{
+	for (; *name; name++) {
+		if (*name == '"' || *name == '\\')
+			buf_add_char(out, '\\');
+		buf_add_char(out, *name);
+	}
+}
+
+void rules_catalog_param(const struct rules *r, struct buf *out)
+{
+	buf_add_char(out, '{');
+	for (size_t i = 0; i < r->n_tables; i++) {
+		buf_add_text(out, i ? ",\"" : "\"");
+		add_quoted(out, r->tables[i].schema);
+		buf_add_char(out, '.');
+		add_quoted(out, r->tables[i].name);
+		buf_add_char(out, '"');
+	}
+	buf_add_char(out, '}');
+}
+
+/* FNV-1a, 32 bits, over texts with their ends and over numbers; the order in which they are given is the format. */
+static void mix_byte(uint32_t *digest, unsigned char byte)
+{
+	*digest = (*digest ^ byte) * 16777619u;
+}
+
+static void mix_text(uint32_t *digest, const char *text)
+{
+	mix_byte(digest, text != NULL);
+	for (; text && *text; text++)
+		mix_byte(digest, (unsigned char)*text);
+	mix_byte(digest, 0);
+}
+
+static void mix_number(uint32_t *digest, int64_t n)
+{
+	for (unsigned shift = 0; shift < 64; shift += 8)
+		mix_byte(digest, (unsigned char)((uint64_t)n >> shift));
+}
+
+static void mix_texts(uint32_t *digest, const struct conf_texts *texts)
+{
+	mix_number(digest, (int64_t)texts->n);
+	for (size_t i = 0; i < texts->n; i++)
+		mix_text(digest, texts->at[i].text);
+}
+
+static void mix_condition(uint32_t *digest, const struct conf_condition *c)
+{
+	mix_text(digest, c->column);
+	mix_text(digest, c->becomes);
+	mix_text(digest, c->was);
+	mix_text(digest, c->equals);
+	mix_number(digest, c->changes);
+}
+
+static void mix_section(uint32_t *digest, const struct conf_table *t)
+{
+	const char *const texts[] = { t->from.text,   t->type.text,       t->key.text,  t->message.text,
+				      t->lookup.text, t->data_query.text, t->actor.text };
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		mix_text(digest, texts[i]);
+	mix_texts(digest, &t->groups);
+	mix_texts(digest, &t->fields);
+	mix_texts(digest, &t->columns);
+	mix_texts(digest, &t->exclude);
+	mix_number(digest, (int64_t)t->n_when);
+	for (size_t i = 0; i < t->n_when; i++)
+		mix_condition(digest, &t->when[i]);
+	mix_number(digest, (int64_t)t->n_actions);
+	for (size_t i = 0; i < t->n_actions; i++) {
+		mix_text(digest, t->actions[i].name);
+		mix_number(digest, t->actions[i].on);
+		mix_condition(digest, &t->actions[i].condition);
+		mix_text(digest, t->actions[i].actor);
+	}
+}
+
+/* What a message looks like is part of it too: beyond transaction-bytes messages are folded into one, and so numbered
+ * otherwise. */
+uint32_t rules_digest(const struct rules *r)
+{
+	uint32_t digest = 2166136261u;
+
+	for (size_t i = 0; i < r->conf->n_tables; i++)
+		mix_section(&digest, &r->conf->tables[i]);
+	mix_text(&digest, r->conf->actor_query.text);
+	mix_number(&digest, r->conf->limits.bulk);
+	mix_number(&digest, r->conf->limits.transaction_bytes);
+	mix_number(&digest, r->conf->limits.row_bytes);
+	return digest;
+}
