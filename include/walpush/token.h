@@ -15,6 +15,9 @@
 #include "walpush/conf.h"
 #include "walpush/fail.h"
 
+/* Bytes. A longer token is refused unread, whatever limits.token-bytes says: libjwt copies it to the stack, more than once. */
+#define TOKEN_LENGTH_MAX 65536
+
 struct token_keys;
 
 struct token {
@@ -23,11 +26,18 @@ struct token {
 	json_t *claims;  /* all of them */
 };
 
-/* An empty key, an unreadable file, a PEM that does not fit the algorithm: false, with line and mend. */
+/*
+ * An empty key, a PEM that does not fit the algorithm, private keys alone: NULL, with line and mend. HS takes a secret, RS and ES
+ * "PUBLIC KEY" PEMs to verify with, and may have a "PRIVATE KEY" PEM as a further entry, to mint with.
+ */
 struct token_keys *token_keys_new(const struct conf_jwt *conf, struct fail *why);
 void token_keys_free(struct token_keys *k);
 
-/* `now` in seconds since 1970. `why` names the check that failed, for a counter and a log line. */
+/*
+ * `now` in seconds since 1970. `why` names the check that failed, for a counter and a log line, and is one of: length, form,
+ * header, algorithm, signature, exp, expired, nbf, iat, iss, aud, token_type, user. A token that names a configured kid is tried
+ * with that key alone, any other with each in turn. `out` is filled on success only, and empty otherwise.
+ */
 bool token_verify(const struct token_keys *k, struct slice text, int64_t now, struct token *out, struct fail *why);
 void token_fini(struct token *t);
 
