@@ -1,4 +1,5 @@
 /* Walks a libconfig tree and the option table side by side. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,20 @@ struct group {              /* one level of both */
 };
 
 static bool read_group(const struct conf_reader *r, config_setting_t *s, const struct group *g);
+
+/* Only names of the file can be too long for it, and those stand in messages alone. */
+static void name_set(char out[CONF_NAME_SHOWN], const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void name_set(char out[CONF_NAME_SHOWN], const char *format, ...)
+{
+	static const char cut[] = "….";
+	va_list args;
+
+	va_start(args, format);
+	if (vsnprintf(out, CONF_NAME_SHOWN, format, args) >= CONF_NAME_SHOWN)
+		memcpy(out + CONF_NAME_SHOWN - sizeof(cut), cut, sizeof(cut));
+	va_end(args);
+}
 
 /* ---- unknown keys ---- */
 
@@ -125,17 +140,17 @@ static bool read_array(const struct conf_reader *r, const struct conf_option *o,
 		return conf_error(r, conf_line(s), "%s must not be empty", shown);
 	array->at = mem_new_array(n, o->size);
 	array->n = n;
-	snprintf(prefix, sizeof(prefix), "%s.*.", o->name);
+	name_set(prefix, "%s.*.", o->name);
 	for (size_t i = 0; i < n; i++) {
 		config_setting_t *e = one ? s : config_setting_get_elem(s, (unsigned)i);
 		struct group g = { prefix, name, (char *)array->at + i * o->size, conf_line(e) };
 
 		if (one)
-			snprintf(name, sizeof(name), "%s.", shown);
+			name_set(name, "%s.", shown);
 		else if (config_setting_name(e))
-			snprintf(name, sizeof(name), "%.110s.%.40s.", shown, config_setting_name(e));
+			name_set(name, "%s.%.40s.", shown, config_setting_name(e));
 		else
-			snprintf(name, sizeof(name), "%.110s[%zu].", shown, i + 1);
+			name_set(name, "%s[%zu].", shown, i + 1);
 		if (!read_element(r, o, e, &g))
 			return false;
 	}
@@ -150,14 +165,14 @@ static bool read_option(const struct conf_reader *r, const struct conf_option *o
 	char shown[CONF_NAME_SHOWN], prefix[CONF_NAME_SHOWN];
 	struct group inner = { prefix, shown, g->base, conf_line(s) };
 
-	snprintf(shown, sizeof(shown), "%s%s", g->shown, leaf);
+	name_set(shown, "%s%s", g->shown, leaf);
 	if ((o->type == CONF_SECTIONS && config_setting_is_group(s)) ||
 	    (o->type == CONF_LIST && (config_setting_is_group(s) || config_setting_is_list(s))))
 		return read_array(r, o, s, shown, g->base);
 	if (o->type != CONF_GROUP || !config_setting_is_group(s))
 		return conf_value_read(r, o, s, shown, g->base);
-	snprintf(prefix, sizeof(prefix), "%s.", o->name);
-	snprintf(shown, sizeof(shown), "%s%s.", g->shown, leaf);
+	name_set(prefix, "%s.", o->name);
+	name_set(shown, "%s%s.", g->shown, leaf);
 	return read_group(r, s, &inner);
 }
 
@@ -174,7 +189,7 @@ static bool absent(const struct conf_reader *r, const struct conf_option *o, con
 		return false;
 	}
 	conf_value_default(o, g->base);
-	snprintf(prefix, sizeof(prefix), "%s.", o->name);
+	name_set(prefix, "%s.", o->name);
 	return o->type != CONF_GROUP || read_group(r, NULL, &inner);
 }
 
@@ -227,7 +242,7 @@ static void release(const char *prefix, void *base)
 
 		if (!conf_option_leaf(o, prefix))
 			continue;
-		snprintf(inner, sizeof(inner), "%s%s", o->name, o->type == CONF_GROUP ? "." : ".*.");
+		name_set(inner, "%s%s", o->name, o->type == CONF_GROUP ? "." : ".*.");
 		if (o->type == CONF_GROUP)
 			release(inner, base);
 		else if (o->type != CONF_SECTIONS && o->type != CONF_LIST)
