@@ -27,12 +27,15 @@ struct path_values { /* filled by path_match; values are terminated and point in
 struct path_pattern *path_compile(const char *source, struct fail *why);
 void path_free(struct path_pattern *p);
 bool path_has(const struct path_pattern *p, const char *name);
+/* Cost: parts × bytes, whatever the pattern. `out` is empty when it says false. */
 bool path_match(const struct path_pattern *p, struct slice path, struct path_values *out);
+/* The same for a path that somebody has percent-decoded already, as libwebsockets does. Never decode twice. */
+bool path_match_decoded(const struct path_pattern *p, struct slice path, struct path_values *out);
 /* NULL where there is none of that name. */
 const char *path_value(const struct path_values *v, const char *name);
 
 /* One value of a query string ("a=1&token=x"), percent-decoded, '+' as a space; the name must match whole. The
- * first wins. Returns false when absent, longer than cap-1, or badly escaped. */
+ * first wins. Returns false, with out empty, when absent, longer than cap-1, or badly escaped; a zero byte (%00) is. */
 bool path_query_value(struct slice query, const char *name, char *out, size_t cap);
 
 #endif
