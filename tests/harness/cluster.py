@@ -27,7 +27,6 @@ import time
 import urllib.parse
 
 import psycopg2
-import psycopg2.extensions
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA = ROOT / "tests/schema/schema.sql"
@@ -260,7 +259,8 @@ class Cluster:
     def connect(self, dbname="postgres", user=SUPERUSER, autocommit=True, **options):
         """A psycopg2 connection. With autocommit each statement is a transaction, unless it says BEGIN."""
         connection = psycopg2.connect(self.url(dbname, user), **options)
-        connection.autocommit = autocommit
+        if autocommit:
+            connection.autocommit = True
         return connection
 
     def sql(self, text, args=None, dbname="postgres"):
