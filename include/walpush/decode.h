@@ -10,6 +10,11 @@
  *
  * Options it expects: format-version=2 include-types=false include-type-oids=true include-lsn=true
  * include-timestamp=true include-xids=true. `pk` and `origin` are accepted and passed over.
+ *
+ * What wal2json 2.5 and 2.6 print, and one would not guess: no white space at all; a column of a domain is a string
+ * whatever its base type ("5", "t", "NaN", "\\x00ff"), because only built-in OIDs are told apart; OIDs from 2^31 on as
+ * negative numbers; null for numbers that are NaN or infinite; bytes that are not UTF-8 in a message's content.
+ * A value that was accepted is UTF-8 and holds no zero byte, its escapes undone.
  */
 #ifndef WALPUSH_DECODE_H
 #define WALPUSH_DECODE_H
@@ -22,7 +27,7 @@ enum change_kind {
 	CHANGE_BEGIN,    /* B: xid, timestamp, lsn, nextlsn */
 	CHANGE_COMMIT,   /* C: the same */
 	CHANGE_INSERT,   /* I: schema, table, columns */
-	CHANGE_UPDATE,   /* U: schema, table, columns, identity */
+	CHANGE_UPDATE,   /* U: schema, table, columns; identity unless the table has none */
 	CHANGE_DELETE,   /* D: schema, table, identity */
 	CHANGE_TRUNCATE, /* T: schema, table */
 	CHANGE_MESSAGE   /* M: passed over; nothing but the kind is set */
