@@ -247,6 +247,12 @@ static bool is_fixed(const struct part *part)
 	return part->kind == PART_LITERAL || part->kind == PART_UUID;
 }
 
+/* A value ends between characters, never inside one: Django matches characters, and each value must be UTF-8 by itself. */
+static bool is_boundary(struct slice path, size_t at)
+{
+	return at == path.len || ((unsigned char)path.at[at] & 0xC0) != 0x80;
+}
+
 struct reach {
 	bool at[PARTS_MAX + 1][PATH_LENGTH_MAX + 1];
 };
@@ -267,7 +273,8 @@ static void fill_reach(const struct path_pattern *p, struct slice path, struct r
 
 				here[at] = n && next[at + n];
 			} else {
-				here[at] = part_takes(part->kind, path.at[at]) && (next[at + 1] || here[at + 1]);
+				here[at] = part_takes(part->kind, path.at[at]) &&
+					   ((next[at + 1] && is_boundary(path, at + 1)) || here[at + 1]);
 			}
 		}
 	}
@@ -282,7 +289,7 @@ static size_t longest(const struct path_pattern *p, size_t i, struct slice path,
 		return fixed_length(&p->parts[i], (struct slice){ path.at + at, path.len - at });
 	while (end < path.len && part_takes(p->parts[i].kind, path.at[end])) {
 		end++;
-		if (reach->at[i + 1][end])
+		if (reach->at[i + 1][end] && is_boundary(path, end))
 			best = end;
 	}
 	return best - at;

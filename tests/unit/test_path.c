@@ -106,6 +106,8 @@ static const struct {
 	{ "/<path:a>/x/<path:b>", "/x/x/x/x/x", "a=x/x/x;b=x;" },
 	{ "/<int:a><int:b>", "/123", "a=12;b=3;" },
 	{ "/<int:a><int:b>", "/1", NULL },
+	{ "/<str:a><str:b>", "/%c3%a9", NULL }, /* one character, though two bytes */
+	{ "/<path:a><str:b>", "/x\xC3\xA9\xE2\x82\xAC", "a=x\xC3\xA9;b=\xE2\x82\xAC;" },
 	{ "/<int:a><str:b>", "/12x", "a=12;b=x;" },
 	{ "/<int:a><str:b>", "/12", "a=1;b=2;" },
 	{ "/<str:a>-<str:b>", "/1-2-3", "a=1-2;b=3;" },
