@@ -1,0 +1,120 @@
+"""The commands, as a person or a script uses them."""
+
+import json
+import os
+import signal
+import subprocess
+
+import jwt
+import pytest
+
+from harness.app import ASHA, BOB
+from harness.client import PATIENCE, Client
+from harness.walpush import BINARY, SIGNING_KEY, run_to_end
+
+COMMANDS = ("run", "listen", "token")
+
+
+def environment(**more):
+    return {"DATABASE_URL": "postgresql://x@127.0.0.1:1/x", "JWT_SIGNING_KEY": SIGNING_KEY, **more}
+
+
+def test_help():
+    done = run_to_end("--help")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    for command in COMMANDS:
+        assert command in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
+
+
+def test_version():
+    done = run_to_end("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("walpush 0.") and done.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("fly",), ("--fly",), ("run", "--fly"), ("run", "-c"), ("token", "--user"), ("token",), ("listen",),
+        ("run", "-c", "a.conf", "surplus"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_is_2_and_one_line_on_stderr(args):
+    done = run_to_end(*args, env=environment())
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert 1 <= len(done.stderr.splitlines()) <= 3, done.stderr
+
+
+@pytest.fixture
+def conf(config, tmp_path):
+    return config.write(tmp_path / "sidecar.conf")
+
+
+def test_a_minted_token_is_one_of_simplejwt(conf):
+    done = run_to_end("token", "-c", conf, "--user", "7", env=environment())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    claims = jwt.decode(done.stdout.strip(), SIGNING_KEY, algorithms=["HS256"], options={"require": ["exp", "iat"]})
+    assert str(claims["user_id"]) == "7"
+    assert claims["token_type"] == "access"
+
+
+def test_a_minted_token_lets_its_user_in(walpush, conf):
+    minted = run_to_end("token", "-c", conf, "--user", str(ASHA), env=environment()).stdout.strip()
+    walpush.secrets.append(minted)
+    with Client(walpush.port, "/ws/requests/1/", token=minted) as client:
+        client.established()
+
+
+def listen(walpush, conf, user, path, **how):
+    env = environment(WALPUSH_LISTEN_ADDRESS="127.0.0.1", WALPUSH_LISTEN_PORT=str(walpush.port))
+    command = [str(BINARY), "listen", "-c", str(conf), "--user", str(user), path]
+    return subprocess.Popen(
+        command, env=dict(os.environ, **env), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **how
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_listen_prints_what_arrives_a_line_each(app, walpush, conf, number):
+    with listen(walpush, conf, ASHA, "/ws/requests/1/") as listener:
+        hello = json.loads(listener.stdout.readline())
+        assert hello["type"] == "connection_established"
+        for i in range(3):
+            app.touch(app.request, f"{i}\nsecond line")
+            message = json.loads(listener.stdout.readline())
+            assert message["data"]["purpose"].endswith(f"{i}\nsecond line")
+        listener.send_signal(number)
+        out, err = listener.communicate(timeout=PATIENCE)
+        assert (out, err) == ("", "")
+        assert listener.returncode == 0
+
+
+def test_listen_says_why_it_was_turned_away(walpush, conf):
+    with listen(walpush, conf, BOB, "/ws/requests/1/") as listener:
+        out, err = listener.communicate(timeout=PATIENCE)
+    assert out == ""
+    assert "4403" in err
+    assert listener.returncode == 1
+
+
+def test_listen_says_that_nobody_is_there(walpush, conf):
+    walpush.port, port = 1, walpush.port
+    with listen(walpush, conf, ASHA, "/ws/requests/1/") as listener:
+        out, err = listener.communicate(timeout=PATIENCE)
+    walpush.port = port
+    assert out == "" and err.count("\n") == 1
+    assert listener.returncode == 1
+
+
+def test_listen_ends_when_the_server_does(app, config, make_walpush, conf):
+    config.set("limits.drain", 0)
+    walpush = make_walpush(app, config).start()
+    with listen(walpush, conf, ASHA, "/ws/requests/1/") as listener:
+        assert json.loads(listener.stdout.readline())["type"] == "connection_established"
+        walpush.stop()
+        _, err = listener.communicate(timeout=PATIENCE)
+    assert "1012" in err
+    assert listener.returncode == 1

@@ -1,0 +1,477 @@
+"""Who gets in, and what those who do not are told."""
+
+import json
+import time
+
+import pytest
+
+from harness import client as ws
+from harness.app import ASHA, BOB, GONE, MEENA, RAVI, ROOT_USER, SAM, fresh_app
+from harness.client import Client, Closed, Refused, Wire, frame, http, upgrade
+from harness.walpush import SIGNING_KEY, Walpush, shipped_config
+
+UNIT_1 = "/ws/requests/1/"
+
+
+@pytest.fixture(scope="module")
+def app(cluster):
+    with fresh_app(cluster) as app:
+        yield app.set_up()
+
+
+@pytest.fixture(scope="module")
+def walpush(app, tmp_path_factory):
+    """One process for all tests of this file that need no other configuration: they must leave it as they found it."""
+    with Walpush(shipped_config(), tmp_path_factory.mktemp("walpush"), app) as process:
+        yield process
+
+
+@pytest.fixture
+def own_app(bare_app):
+    return bare_app.set_up()
+
+
+def refusal(port, path, **how):
+    """Status of the refused upgrade."""
+    with pytest.raises(Refused) as refused:
+        Client(port, path, **how)
+    return refused.value.status
+
+
+def close_code(port, path, **how):
+    """The code of a connection that is upgraded and closed, with nothing sent before."""
+    with Client(port, path, **how) as client:
+        return client.close_code()
+
+
+# --- paths and plain HTTP ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/", "/ws/", "/ws/requests/", "/ws/requests/1", "/ws/requests/1//", "/ws/requests/-1/", "/ws/requests/x/",
+        "/ws/requests/1/2/", "//ws/requests/1/", "/ws/requests/1/..", "/ws/requests/%31%00/", "/WS/requests/1/",
+        "/ws/requests/99999999999999999999999/", "/ws/requests/1%2F/", "/ws/requests/%zz/",
+    ],
+)  # fmt: skip
+def test_unknown_paths(walpush, path):
+    assert refusal(walpush.port, path, token=walpush.token(ASHA)) in (400, 404)
+
+
+def test_leading_zeros_are_the_same_unit(app, walpush):
+    with walpush.subscribe("/ws/requests/001/", ASHA) as client:
+        app.touch(app.request)
+        assert client.recv()["request_id"] == app.request
+
+
+def test_percent_encoded_path(app, walpush):
+    with walpush.subscribe("/ws/%72equests/%31/", ASHA) as client:
+        app.touch(app.request)
+        assert client.recv()["request_id"] == app.request
+
+
+def test_plain_http_is_told_to_upgrade(walpush):
+    answer = http(walpush.port, UNIT_1)
+    assert answer is not None and answer.status == 426
+    answer = http(walpush.port, "/nowhere")
+    assert answer is not None and answer.status in (404, 426)
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "HEAD"):
+        answer = http(walpush.port, UNIT_1, method=method)
+        assert answer is None or 400 <= answer.status < 500, method
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMAAABkAAQAAP__"},
+        {"Upgrade": "raw"},
+        {"Upgrade": "websocket, h2c"},
+        {"Sec-WebSocket-Version": "8"},
+        {"Sec-WebSocket-Key": None},
+        {"Connection": "close"},
+    ],
+)
+def test_upgrades_that_are_not_a_websocket_of_version_13(walpush, headers):
+    wire = Wire(walpush.port)
+    wire.send(upgrade(UNIT_1 + "?token=" + walpush.token(ASHA), headers))
+    answer = wire.answer()
+    assert answer is None or answer.status >= 400 or answer.status == 200
+    assert answer is None or answer.status != 200, "there is nothing to serve"
+    wire.close()
+    with walpush.subscribe(UNIT_1, ASHA):
+        pass
+
+
+# --- origins ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example.org", "null", "http://localhost", "http://localhost:5174", "https://localhost:5173",
+        "http://localhost:5173.evil.example.org", "http://localhost:5173/", "http://LOCALHOST:5173@evil.example.org",
+    ],
+)  # fmt: skip
+def test_foreign_origins_are_refused_before_the_upgrade(walpush, origin):
+    assert refusal(walpush.port, UNIT_1, token=walpush.token(ASHA), headers={"Origin": origin}) == 403
+
+
+def test_the_configured_origin_and_none_at_all_are_admitted(walpush):
+    for headers in ({"Origin": "http://localhost:5173"}, {}):
+        with Client(walpush.port, UNIT_1, token=walpush.token(ASHA), headers=headers) as client:
+            client.established()
+
+
+def test_star_admits_every_origin(own_app, config, make_walpush):
+    config.set("listen.origins", ["*"])
+    with make_walpush(own_app, config) as walpush:
+        with walpush.subscribe(UNIT_1, ASHA, headers={"Origin": "https://anything.example.org"}):
+            pass
+
+
+# --- tokens ---------------------------------------------------------------------------------------------------------
+
+
+def bad_tokens():
+    now = int(time.time())
+    return {
+        "expired": dict(exp=now - 10),
+        "without exp": dict(exp=None),
+        "exp as a string": dict(exp=str(now + 900)),
+        "not yet valid": dict(nbf=now + 900),
+        "a refresh token": dict(token_type="refresh"),
+        "without a type": dict(token_type=None),
+        "without a user": dict(user_id=None),
+        "an empty user": dict(user_id=""),
+        "a list for a user": dict(user_id=[ASHA]),
+        "another key": dict(key="not-the-key-of-the-server-at-all"),
+        "another algorithm": dict(algorithm="HS512"),
+        "no algorithm": dict(algorithm="none", key=""),
+    }
+
+
+@pytest.mark.parametrize("name", bad_tokens())
+def test_bad_tokens_are_closed_with_4401_and_nothing_before(walpush, name):
+    assert close_code(walpush.port, UNIT_1, token=walpush.token(ASHA, **bad_tokens()[name])) == 4401
+
+
+@pytest.mark.parametrize("text", ["", "x", "a.b.c", "..", "%00", "e30.e30.", "x" * 9000])
+def test_what_is_no_token(walpush, text):
+    try:
+        assert close_code(walpush.port, UNIT_1 + "?token=" + text) in (4401, 1008, 1009)
+    except Refused as refused:
+        assert 400 <= refused.status < 500
+    except Closed:
+        assert len(text) > 8000, "only what does not fit may end without an answer"
+
+
+def test_a_tampered_token(walpush):
+    head, body, signature = walpush.token(ASHA).split(".")
+    other = walpush.token(BOB).split(".")[1]
+    assert close_code(walpush.port, UNIT_1, token=".".join((head, other, signature))) == 4401
+    assert close_code(walpush.port, UNIT_1, token=".".join((head, body, signature[:-4] + "AAAA"))) == 4401
+
+
+def test_user_ids_may_be_strings(walpush):
+    with walpush.subscribe(UNIT_1, str(ASHA)):
+        pass
+
+
+def test_the_authorization_header(walpush):
+    for word in ("Bearer ", "bearer "):
+        with Client(walpush.port, UNIT_1, headers={"Authorization": word + walpush.token(ASHA)}) as client:
+            client.established()
+    assert close_code(walpush.port, UNIT_1, headers={"Authorization": "Bearer x"}) == 4401
+
+
+def test_the_token_as_first_message(app, walpush):
+    with Client(walpush.port, UNIT_1) as client:
+        client.send_json({"type": "auth", "token": walpush.token(ASHA)})
+        first = client.recv_until(lambda m: m["type"] == "connection_established")
+        assert all(m["type"] in ("auth_ok", "connection_established") for m in first)
+        app.touch(app.request)
+        assert client.recv()["request_id"] == app.request
+    with Client(walpush.port, UNIT_1) as client:
+        client.send_json({"type": "auth", "token": "bad"})
+        assert client.close_code() == 4401
+
+
+def test_no_token_at_all_is_closed_when_the_time_for_it_is_over(own_app, config, make_walpush):
+    config.set("limits.handshake", 1)
+    with make_walpush(own_app, config) as walpush:
+        assert close_code(walpush.port, UNIT_1) == 4401
+
+
+def test_a_first_message_that_is_not_auth(own_app, config, make_walpush):
+    """It does not let anybody in, and nothing is sent but perhaps a pong."""
+    config.set("limits.handshake", 1)
+    with make_walpush(own_app, config) as walpush, Client(walpush.port, UNIT_1) as client:
+        client.send_json({"type": "ping", "timestamp": 1})
+        own_app.touch(own_app.request)
+        messages, code = client.drain_to_close()
+        assert all(m["type"] == "pong" for m in messages)
+        assert code == 4401
+
+
+def test_a_token_that_expires_while_connected(own_app, config, make_walpush):
+    with make_walpush(own_app, config) as walpush:
+        short = walpush.token(ASHA, exp=int(time.time()) + 2)
+        with Client(walpush.port, UNIT_1, token=short) as client:
+            client.established()
+            assert client.close_code() == 4401
+
+
+def test_a_renewed_token_lets_the_connection_live_on(app, walpush):
+    expires = int(time.time()) + 3
+    with Client(walpush.port, UNIT_1, token=walpush.token(ASHA, exp=expires)) as client:
+        client.established()
+        client.send_json({"type": "auth", "token": walpush.token(ASHA, exp=expires + 600)})
+        answer = client.recv()
+        assert list(answer) == ["type", "expires_at"]
+        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(expires + 600))
+        assert answer["type"] == "auth_ok" and answer["expires_at"].startswith(when)
+        # The pong that comes after the old expiry is the proof.
+        while time.time() < expires + 1.5:
+            try:
+                client.recv(timeout=0.3)
+            except TimeoutError:
+                pass
+        client.send_json({"type": "ping"})
+        assert client.recv()["type"] == "pong"
+
+
+def test_a_renewal_with_a_bad_token_or_another_user_closes(walpush):
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        client.send_json({"type": "auth", "token": walpush.token(ASHA, key="wrong-key-wrong-key-wrong-key-32")})
+        assert client.close_code() == 4401
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        client.send_json({"type": "auth", "token": walpush.token(RAVI)})
+        assert client.close_code() in (4401, 4403)
+
+
+# --- admission ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path, user, admitted",
+    [
+        (UNIT_1, ASHA, True),
+        (UNIT_1, MEENA, True),
+        (UNIT_1, SAM, True),  # System Admin
+        (UNIT_1, ROOT_USER, True),  # superuser
+        (UNIT_1, BOB, False),
+        (UNIT_1, GONE, False),  # suspended
+        (UNIT_1, 4711, False),  # does not exist
+        ("/ws/requests/2/", ASHA, False),
+        ("/ws/requests/4711/", ASHA, False),
+        ("/ws/crates/1/", ASHA, True),
+        ("/ws/crates/2/", ASHA, False),
+        ("/ws/storage/1/", ASHA, False),
+        ("/ws/storage/1/", MEENA, True),
+        ("/ws/storage/2/", MEENA, False),
+        (f"/ws/notifications/{ASHA}/", ASHA, True),
+        (f"/ws/notifications/{BOB}/", ASHA, False),
+        (f"/ws/notifications/{ASHA}/", ROOT_USER, False),
+    ],
+)
+def test_admission(walpush, path, user, admitted):
+    with walpush.connect(path, user) as client:
+        if admitted:
+            client.established()
+        else:
+            assert client.close_code() == 4403
+
+
+@pytest.mark.parametrize("user", ["asha", "1 OR 1=1", "1; DROP TABLE users", "2147483648", "-1", "9" * 18])
+def test_user_ids_that_the_database_cannot_read_are_a_no(app, walpush, user):
+    with walpush.connect(UNIT_1, user) as client:
+        assert client.close_code() in (4401, 4403)
+    assert app.value("SELECT count(*) FROM users") > 0
+
+
+def test_a_path_beyond_the_columns_range_is_a_no(walpush):
+    with walpush.connect("/ws/requests/2147483648/", ASHA) as client:
+        assert client.close_code() == 4403
+
+
+def test_too_many_connections_of_one_user(own_app, config, make_walpush):
+    config.set("limits.per-user", 3)
+    with make_walpush(own_app, config) as walpush:
+        held = [walpush.subscribe(UNIT_1, ASHA) for _ in range(3)]
+        with walpush.connect(UNIT_1, ASHA) as client:
+            assert client.close_code() == 4429
+        with walpush.subscribe(UNIT_1, RAVI):
+            pass
+        held.pop().close()
+        with walpush.subscribe(UNIT_1, ASHA):
+            pass
+
+
+def test_full(own_app, config, make_walpush):
+    config.set("limits.connections", 2)
+    with make_walpush(own_app, config) as walpush:
+        held = [walpush.subscribe(UNIT_1, user) for user in (ASHA, RAVI)]
+        try:
+            code = refusal(walpush.port, UNIT_1, token=walpush.token(SAM))
+            assert code == 503
+        except Closed as closed:
+            assert closed.code == 1006
+        held.pop().close()
+        with walpush.subscribe(UNIT_1, SAM):
+            pass
+
+
+# --- after the handshake --------------------------------------------------------------------------------------------
+
+
+def test_ping_is_answered_with_its_timestamp(walpush):
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        for stamp in (1700000000000, "2025-11-14T12:00:00.000Z", None, 1.5):
+            client.send_json({"type": "ping", "timestamp": stamp})
+            answer = client.recv()
+            assert list(answer) == ["type", "timestamp"]
+            assert answer == {"type": "pong", "timestamp": stamp}
+        client.send_json({"type": "ping"})
+        assert client.recv() == {"type": "pong"}
+
+
+def test_protocol_pings_are_answered(walpush):
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        client.send_frame(ws.PING, b"hello")
+        assert client.recv_frame() == (ws.PONG, b"hello")
+
+
+def test_the_server_pings_idle_connections(own_app, config, make_walpush):
+    config.set("listen.ping", 1)
+    with make_walpush(own_app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        opcode, payload = client.recv_frame()
+        assert opcode == ws.PING
+        client.send_frame(ws.PONG, payload)
+        assert client.recv_frame()[0] == ws.PING
+
+
+def test_a_proper_close_is_answered(walpush):
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        assert client.close(1000) == []
+
+
+def test_messages_that_make_no_sense_are_ignored(app, walpush):
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        for text in ("{}", "[]", "nonsense", '{"type":"subscribe"}', '{"type":5}', '{"type":"auth"}'):
+            client.send_text(text)
+        client.send_json({"type": "ping"})
+        try:
+            assert client.recv() == {"type": "pong"}
+        except Closed as closed:
+            # An auth without a token may count as a bad one.
+            assert closed.code == 4401
+
+
+def test_too_many_messages(own_app, config, make_walpush):
+    config.set("limits.messages-per-second", 5)
+    with make_walpush(own_app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        for _ in range(50):
+            client.send_json({"type": "noise"})
+        assert client.close_code() == 1008
+
+
+def test_too_large_a_message(app, walpush):
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        client.send_text(json.dumps({"type": "noise", "padding": "x" * 20_000}))
+        assert client.drain_to_close()[1] in (1009, 1006)
+
+
+@pytest.mark.parametrize(
+    "bytes_sent",
+    [
+        frame(ws.TEXT, b"\xff\xfe"),  # not UTF-8
+        frame(ws.TEXT, b"{}", reserved=4),
+        frame(0x3, b""),
+        frame(ws.PING, b"x" * 126),
+        frame(ws.PING, b"x", fin=False),
+        frame(ws.CONTINUATION, b"x"),
+        frame(ws.CLOSE, b"\x03"),
+        frame(ws.TEXT, b'{"type":"ping"}', mask=None),
+        b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+    ],
+    ids=["utf8", "rsv", "opcode", "long ping", "split ping", "lone continuation", "short close", "unmasked", "huge"],
+)
+def test_broken_frames_end_the_connection_and_nobody_elses(app, walpush, bytes_sent):
+    with walpush.subscribe(UNIT_1, RAVI) as other, walpush.subscribe(UNIT_1, ASHA) as client:
+        client.wire.send(bytes_sent)
+        messages, code = client.drain_to_close()
+        assert messages == []
+        assert code in (1002, 1007, 1009, 1006, 1005, 1000)
+        app.touch(app.request)
+        assert other.recv()["request_id"] == app.request
+
+
+def test_a_fragmented_message_is_one(walpush):
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        client.send_frame(ws.TEXT, b'{"type":"pi', fin=False)
+        client.send_frame(ws.PING, b"between")
+        client.send_frame(ws.CONTINUATION, b'ng"}')
+        assert client.recv_frame() == (ws.PONG, b"between")
+        assert client.recv() == {"type": "pong"}
+
+
+def test_an_unknown_subprotocol_is_not_agreed_to(walpush):
+    try:
+        with walpush.connect(UNIT_1, ASHA, headers={"Sec-WebSocket-Protocol": "nonsense"}) as client:
+            assert client.answer.headers.get("sec-websocket-protocol") is None
+    except (Refused, Closed):
+        pass  # to refuse is as good
+    with walpush.subscribe(UNIT_1, ASHA):
+        pass
+
+
+def test_half_a_handshake_is_not_waited_for_for_ever(own_app, config, make_walpush):
+    config.set("limits.handshake", 1)
+    with make_walpush(own_app, config) as walpush:
+        silent, half = Wire(walpush.port), Wire(walpush.port)
+        half.send(upgrade(UNIT_1)[:40])
+        for wire in (silent, half):
+            answer = wire.answer()  # TimeoutError if the server waits on
+            assert answer is None or answer.status in (400, 408)
+        with walpush.subscribe(UNIT_1, ASHA):
+            pass
+
+
+def test_headers_beyond_all_measure(walpush):
+    wire = Wire(walpush.port)
+    wire.send(upgrade(UNIT_1, {f"X-{i}": "x" * 1000 for i in range(100)}))
+    answer = wire.answer()
+    assert answer is None or answer.status >= 400
+    wire.close()
+
+
+def test_garbage_instead_of_http(walpush):
+    for data in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"\x00" * 100, b"GET\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+        wire = Wire(walpush.port)
+        wire.send(data)
+        wire.sock.shutdown(1)
+        answer = wire.answer()
+        assert answer is None or answer.status != 101
+        wire.close()
+    with walpush.subscribe(UNIT_1, ASHA):
+        pass
+
+
+def test_tokens_are_never_logged_even_at_debug(own_app, config, make_walpush):
+    with make_walpush(own_app, config, env={"WALPUSH_LOG_LEVEL": "debug"}) as walpush:
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            client.send_json({"type": "auth", "token": walpush.token(ASHA)})
+            assert client.recv()["type"] == "auth_ok"
+            own_app.touch(own_app.request)
+            assert client.recv()["request_id"] == own_app.request
+        with Client(walpush.port, UNIT_1, headers={"Authorization": "Bearer " + walpush.token(BOB)}) as client:
+            assert client.close_code() == 4403
+        refusal(walpush.port, "/nowhere", token=walpush.token(ASHA))
+        bad = walpush.token(ASHA, key="some-other-key-some-other-key-xx")
+        assert close_code(walpush.port, UNIT_1, token=bad) == 4401
+        # Parts of a token are no better.
+        for text in list(walpush.secrets):
+            if text.count(".") == 2:
+                walpush.secrets += text.split(".")[1:]
+    assert SIGNING_KEY in walpush.secrets

@@ -1,0 +1,74 @@
+"""Memory is bounded by the configuration, not by what is written."""
+
+import pathlib
+
+import pytest
+
+from harness.app import ASHA
+from harness.client import SLOWDOWN
+from harness.walpush import BINARY, ROW_MARK
+
+MIB = 1 << 20
+ROWS, ROUNDS = 50_000, 10
+
+pytestmark = pytest.mark.skipif(
+    SLOWDOWN >= 3 or any(name in str(BINARY) for name in ("asan", "tsan")),
+    reason="a sanitizer's own memory would be measured",
+)
+
+
+def reset_peak(process):
+    """From now on peak_rss() counts anew: see clear_refs in proc(5)."""
+    pathlib.Path(f"/proc/{process.process.pid}/clear_refs").write_text("5")
+
+
+@pytest.fixture
+def large_app(bare_app):
+    """Many requests of unit 1, written before there is a slot."""
+    bare_app.sql(
+        "INSERT INTO requests (request_type, crate_id, unit_id, request_date, status, withdrawn_by_id, purpose,"
+        " full_withdrawal, created_at, updated_at)"
+        " SELECT request_type, crate_id, unit_id, request_date, 'Many', withdrawn_by_id, purpose, full_withdrawal,"
+        " created_at, updated_at FROM requests, generate_series(1, %s) WHERE id = %s",
+        ROWS,
+        bare_app.request,
+    )
+    return bare_app.set_up()
+
+
+def test_one_transaction_of_500_000_updates(large_app, config, make_walpush, capsys):
+    with make_walpush(large_app, config) as walpush:
+        clients = [walpush.subscribe("/ws/requests/1/", ASHA) for _ in range(20)]
+        large_app.touch(large_app.request, "warm")
+        for client in clients:
+            client.recv()
+        reset_peak(walpush)
+        before = walpush.rss()
+        with large_app.transaction() as cursor:
+            for i in range(ROUNDS):
+                cursor.execute("UPDATE requests SET purpose = %s WHERE status = 'Many'", (f"{ROW_MARK} {i}",))
+        for client in clients:
+            *single, bulk = client.recv_until(lambda m: m["type"] == "request.bulk", timeout=120)
+            assert len(single) == 1000
+            assert bulk["count"] == ROWS * ROUNDS - 1000
+        large_app.touch(large_app.request, "still there")
+        assert clients[0].recv()["data"]["purpose"].endswith("still there")
+        growth = walpush.peak_rss() - before
+        with capsys.disabled():
+            print(f"\n{ROWS * ROUNDS} updates in one transaction: {growth / MIB:.1f} MiB more at the peak")
+        assert growth < 64 * MIB
+
+
+def test_idle_connections_are_cheap(app, config, make_walpush, capsys):
+    config.set("limits.per-user", 0).set("limits.handshakes-per-second", 0)
+    with make_walpush(app, config) as walpush:
+        first = [walpush.subscribe("/ws/requests/1/", ASHA) for _ in range(100)]
+        before = walpush.rss()
+        more = [walpush.subscribe("/ws/requests/1/", ASHA) for _ in range(900)]
+        each = (walpush.rss() - before) / len(more)
+        with capsys.disabled():
+            print(f"\n{each / 1024:.1f} KiB for each idle connection")
+        assert each < 16 * 1024
+        app.touch(app.request, "to all")
+        for client in first + more:
+            assert client.recv()["request_id"] == app.request
