@@ -121,7 +121,7 @@ static bool check_streams(const struct conf_reader *r, const struct conf *c)
 	return true;
 }
 
-/* Old values exist in updates, and in deletes as far as the replica identity reaches. */
+/* An insert has no old row, a delete no new one: a condition that could never hold is a mistake. */
 static bool check_action(const struct conf_reader *r, const struct conf_table *t, const struct conf_action *a)
 {
 	const struct conf_condition *c = &a->condition;
@@ -131,10 +131,12 @@ static bool check_action(const struct conf_reader *r, const struct conf_table *t
 		problem = "becomes, was and changes need column";
 	else if (c->column && !c->becomes && !c->was && !c->changes)
 		problem = "column needs becomes, was or changes = true";
-	else if ((c->becomes || c->changes) && !(a->on & CONF_ON_UPDATE))
-		problem = "becomes and changes compare with the old row, so on must hold \"update\"";
+	else if ((c->changes || (c->becomes && c->was)) && !(a->on & CONF_ON_UPDATE))
+		problem = "this compares the old row with the new one, so on must hold \"update\"";
+	else if (c->becomes && !(a->on & (CONF_ON_INSERT | CONF_ON_UPDATE)))
+		problem = "becomes asks the new row, which a delete does not have; use was";
 	else if (c->was && !(a->on & (CONF_ON_UPDATE | CONF_ON_DELETE)))
-		problem = "was asks the old row, which an insert does not have";
+		problem = "was asks the old row, which an insert does not have; use becomes";
 	else if (c->becomes && c->was && strcmp(c->becomes, c->was) == 0)
 		problem = "becomes and was are the same, so this never matches";
 	return !problem || conf_error(r, a->line, "tables.%.60s.actions.%.60s: %s", t->name, a->name, problem);

@@ -88,7 +88,7 @@ bool conf_error(const struct conf_reader *r, unsigned line, const char *format, 
 /* Reads the whole of a file; on failure `*problem` is set to static text. */
 bool conf_read_file(const char *path, size_t max, struct buf *out, const char **problem);
 
-/* The source lines of strings that are elements of a list, in order: libconfig knows only the line of what follows them. */
+/* The lines of strings that are elements of a list, in order: libconfig knows only the line of what follows them. */
 struct conf_lines {
 	unsigned *at;
 	size_t n;

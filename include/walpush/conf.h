@@ -1,11 +1,11 @@
 /*
  * conf: sidecar.conf as the program uses it.
  *
- * Read with libconfig; every scalar has one row in the option table (src/conf_options.c): name, type, range, default,
- * reloadable, documentation. docs/configuration.md is generated from that table. Everything else (streams, tables,
- * actor, membership) is read by src/conf_read.c. An unknown key, a bad value or an unset ${VARIABLE} is
- * an error with file and line. Immutable once loaded; may be shared by threads. No I/O but conf_load's one file and the
- * key files named in it.
+ * Read with libconfig; every option, those of streams and tables included, has one row in the option table
+ * (src/conf_options.c): name, type, range, default, reloadable, documentation. docs/configuration.md is generated from that
+ * table. An unknown key, a bad value or an unset ${VARIABLE} is an error with file and line. Immutable once loaded; may be
+ * shared by threads. No I/O but conf_load's one file and the key files named in it. File names are relative to the directory
+ * of the configuration, and resolved here.
  *
  * Templates are kept as text with their line here; src/rules.c compiles them.
  */
@@ -106,7 +106,7 @@ struct conf_log {
 struct conf_relay {
 	char *url; /* NULL: no relay */
 	char *stream;
-	int64_t wait;
+	int64_t wait; /* Redis replicas that must have an event before the slot may forget it */
 };
 
 struct conf_stream {
@@ -187,7 +187,7 @@ struct conf {
 	size_t n_memberships;
 };
 
-/* NULL on failure; `why` then reads "sidecar.conf:12: …". */
+/* NULL on failure; `why` then reads "sidecar.conf:12: …", with line 0 when the file cannot be read at all. */
 struct conf *conf_load(const char *file, struct fail *why);
 /* The same from memory, for tests and fuzzing; `name` stands in messages. */
 struct conf *conf_parse(const char *name, struct slice text, struct fail *why);

@@ -281,7 +281,7 @@ static void test_full_tables(void **state)
 	assert_string_equal(t->when[1].column, "live");
 	assert_string_equal(t->when[1].equals, "true");
 	assert_int_equal(t->close, 1000);
-	assert_int_equal(t->n_actions, 3);
+	assert_int_equal(t->n_actions, 5);
 	assert_string_equal(a[0].name, "zulu"); /* the file's order */
 	assert_int_equal(a[0].on, CONF_ON_UPDATE);
 	assert_string_equal(a[0].condition.was, "a");
@@ -294,6 +294,8 @@ static void test_full_tables(void **state)
 	assert_null(a[1].condition.column);
 	assert_true(a[2].condition.changes);
 	assert_null(a[2].condition.becomes);
+	assert_int_equal(a[3].on, CONF_ON_INSERT);
+	assert_string_equal(a[4].condition.was, "7");
 	assert_string_equal(c->tables[1].from.text, "support.chat");
 	assert_null(c->tables[1].type.text);
 	assert_int_equal(c->tables[1].n_when, 1);
