@@ -1,0 +1,37 @@
+/*
+ * hub: a thread that serves WebSockets: one libwebsockets context on a libuv loop of its own.
+ *
+ * The tap accepts sockets and hands them over; the hub does the handshake, verifies the token, asks the tap for admission, and then
+ * writes the bytes between each connection's cursors and the published position. The functions here are the tap's; everything
+ * else happens on the hub's thread. Between the two there are only mailboxes, tickets, and the topic log.
+ *
+ * One turn of a hub: read the published position, then take the mailbox, then deliver up to the position. A mail posted
+ * before an append is so always seen before what was appended.
+ */
+#ifndef WALPUSH_HUB_H
+#define WALPUSH_HUB_H
+
+#include "walpush/mailbox.h"
+#include "walpush/rules.h"
+#include "walpush/token.h"
+#include "walpush/topic.h"
+
+struct hub;
+
+struct hub_shared { /* immutable but for the mailbox; outlives the hubs */
+	const struct conf *conf;
+	const struct rules *rules; /* paths and admit queries only; not bound */
+	const struct token_keys *keys;
+	const struct topiclog *log;
+	struct mailbox *to_tap;
+	int wake_tap; /* an eventfd */
+};
+
+struct hub *hub_new(unsigned index, const struct hub_shared *shared, struct fail *why);
+bool hub_start(struct hub *h, struct fail *why);
+/* Posts, and wakes the hub if it sleeps. */
+void hub_post(struct hub *h, const struct mail *mail);
+/* Waits for the thread, which must have been posted MAIL_STOP if it was started, and frees all. */
+void hub_free(struct hub *h);
+
+#endif

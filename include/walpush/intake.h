@@ -1,0 +1,58 @@
+/*
+ * intake: received records, until they have become published transactions.
+ *
+ * A queue in commit order. Its head is handled as soon as
+ *   1. a snapshot taken after its receipt sees its transaction as done ("visible first"), and
+ *   2. the SQL that its rules want (lookups, the actor's name) has been answered.
+ * What waits holds back what is behind it, so order is never lost; questions of later records are asked meanwhile, up to
+ * INTAKE_ASKED of them. Rows without questions are decoded once and never copied.
+ *
+ *   intake_record ─▶ [BEGIN][row][row][COMMIT][BEGIN][row] …
+ *                      ▲                ▲
+ *                     head             asked: questions are out up to here
+ *
+ * Bound: INTAKE_BYTES of records; beyond it the source stops reading until half of it is gone. One transaction of any size passes
+ * through, because its rows leave the queue while it is still arriving.
+ * Tap thread. A record that is no wal2json record is logged, and the groups of all tables are told to refetch.
+ */
+#ifndef WALPUSH_INTAKE_H
+#define WALPUSH_INTAKE_H
+
+#include <event2/event.h>
+
+#include "walpush/rules.h"
+#include "walpush/sqlpipe.h"
+#include "walpush/txn.h"
+
+#define INTAKE_BYTES (8u << 20)
+#define INTAKE_ASKED 256
+
+struct intake;
+
+struct intake_calls {
+	/* A transaction is complete; its messages and marks are to be published. Everything that commits before next_lsn is handled then. */
+	void (*publish)(void *ctx, const struct txn *t, lsn_t next_lsn);
+	/* A transaction without listed rows: only the position moves. */
+	void (*handled)(void *ctx, lsn_t next_lsn);
+	void (*pause)(void *ctx, bool paused);
+	/* A row has a column that the catalog does not know. Nothing is handled until intake_rules is called. */
+	void (*stale_catalog)(void *ctx);
+	/* The stream is out of step: reconnect, and what was not handled comes again. */
+	void (*broken)(void *ctx, const struct fail *why);
+};
+
+struct intake *intake_new(struct event_base *loop, const struct conf_limits *limits, struct sqlpipe *sql,
+			  const struct intake_calls *calls, void *ctx);
+void intake_free(struct intake *in);
+
+/* Bound rules; they must outlive the intake or the next call. */
+void intake_rules(struct intake *in, const struct rules *rules);
+/* Takes over `bytes`, which `record` points into. Commits below `handled` are repetitions and skipped. */
+void intake_record(struct intake *in, char *bytes, struct slice record, lsn_t handled);
+/* Forget everything that is not published. */
+void intake_clear(struct intake *in);
+/* Nothing is queued and no transaction is open: a keepalive's end may be taken for handled. */
+bool intake_is_idle(const struct intake *in);
+size_t intake_bytes(const struct intake *in);
+
+#endif

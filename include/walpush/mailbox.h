@@ -1,0 +1,67 @@
+/*
+ * mailbox: messages between the tap and a hub, in order.
+ *
+ * Any thread posts; one thread takes all at once. A mutex, held for a copy of a few words. Not bounded by itself: what is posted
+ * is bounded by the number of connections and topics.
+ */
+#ifndef WALPUSH_MAILBOX_H
+#define WALPUSH_MAILBOX_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "walpush/event_id.h"
+#include "walpush/ticket.h"
+#include "walpush/topic.h"
+
+struct seat {                /* a connection's place in one topic */
+	struct topic *topic; /* a handle for the hub, no more */
+	struct cursor cursor;
+};
+
+enum mail_kind {
+	/* tap to hub */
+	MAIL_SOCKET,   /* fd: an accepted socket, the hub's now */
+	MAIL_ADMITTED, /* connection, seats, n_seats, id, resumed, resync: a place in the stream */
+	MAIL_REFUSED,  /* connection, code */
+	MAIL_DIRTY,    /* topic, id.lsn: it has something new below this position, which is published */
+	MAIL_EPOCH,    /* text: the epoch from now on */
+	MAIL_RESYNC,   /* text: every connection must refetch, for this reason (a literal) */
+	MAIL_CLOSE, /* code, wait, final: close every connection, spread over `wait` µs; final: say when the last is gone */
+	MAIL_STOP, /* the thread ends */
+	/* hub to tap */
+	MAIL_ADMIT, /* hub, connection, ticket (the tap's), since, epoch in text: may it listen? */
+	MAIL_LEFT,  /* hub, topic: one subscriber less */
+	MAIL_GONE,  /* hub: after MAIL_CLOSE, its last connection ended */
+};
+
+struct mail {
+	enum mail_kind kind;
+	unsigned hub;
+	int fd;
+	unsigned code;
+	bool resumed, resync, has_since, final;
+	uint64_t connection;
+	int64_t wait;
+	struct event_id id;
+	struct topic *topic;
+	struct ticket *ticket;
+	struct seat *seats;
+	size_t n_seats;
+	char text[48];
+};
+
+struct mailbox {
+	pthread_mutex_t lock;
+	struct mail *mails;
+	size_t n, cap;
+};
+
+void mailbox_init(struct mailbox *m);
+void mailbox_fini(struct mailbox *m);
+/* True when the box was empty before: the taker must be woken. */
+bool mailbox_post(struct mailbox *m, const struct mail *mail);
+/* All that is in it; *mails is swapped with the caller's array, whose capacity is *cap. Returns how many. */
+size_t mailbox_take(struct mailbox *m, struct mail **mails, size_t *cap);
+
+#endif

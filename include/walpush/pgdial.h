@@ -1,0 +1,35 @@
+/*
+ * pgdial: opening a connection to PostgreSQL without blocking the loop.
+ *
+ * One attempt: from the connection string to CONNECTION_OK or an error, within connect_timeout. Tap thread. The name
+ * is looked up by libpq, which blocks for as long as the resolver takes: give an address, or a resolver that answers.
+ * Every session gets UTC, ISO dates, hexadecimal bytea, TCP keepalives and a pinned search_path; a replication session
+ * wal_sender_timeout=60s; an SQL session is read-only and has statement_timeout.
+ */
+#ifndef WALPUSH_PGDIAL_H
+#define WALPUSH_PGDIAL_H
+
+#include <event2/event.h>
+#include <libpq-fe.h>
+
+#include "walpush/conf.h"
+#include "walpush/fail.h"
+
+enum pgdial_kind { PGDIAL_SQL, PGDIAL_REPLICATION };
+
+struct pgdial;
+
+/* Exactly once, never from inside pgdial_start: the connection, non-blocking and now the callee's, or NULL and why. The
+ * attempt is over when it is called; do not cancel it. */
+typedef void pgdial_done(void *ctx, PGconn *conn, const struct fail *why);
+
+struct pgdial *pgdial_start(struct event_base *loop, const struct conf_database *conf, enum pgdial_kind kind,
+			    pgdial_done *done, void *ctx);
+/* Gives up; `done` is not called. NULL is allowed. */
+void pgdial_cancel(struct pgdial *d);
+
+/* What a failed result says, in words that hold no data of rows or parameters: SQLSTATE and, for classes that speak of names
+ * only (42, 55, 57, 53, 0A, 3D, 28, 22023), the server's text. */
+void pgdial_result_fail(const PGresult *result, struct fail *why);
+
+#endif

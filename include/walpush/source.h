@@ -1,0 +1,66 @@
+/*
+ * source: the replication connection, from IDENTIFY_SYSTEM to a stream of wal2json records.
+ *
+ * Tap thread. It connects, looks at the slot, starts streaming behind the position that its owner names, reads frames, answers keepalives
+ * and sends status. What it loses it makes again: 0.1 to 5 s apart for what passes by itself, up to 15 s for what a person must
+ * mend (slot missing, lost, wrong plugin, no privilege), each said once in the log with its mend until it changes.
+ * A slot held by another is waited for, never taken.
+ *
+ * The owner decides what may be confirmed; the position sent never goes back, because old servers would move the slot back with it.
+ */
+#ifndef WALPUSH_SOURCE_H
+#define WALPUSH_SOURCE_H
+
+#include <event2/event.h>
+
+#include "walpush/conf.h"
+#include "walpush/event_id.h"
+#include "walpush/fail.h"
+
+struct source;
+
+struct source_start { /* what the server said before streaming */
+	const char *system_id;
+	const char *timeline;
+	lsn_t server_end; /* its WAL position at that moment */
+	lsn_t confirmed;  /* of the slot */
+};
+
+struct source_calls {
+	/* Before START_REPLICATION: where to start. Commits before the answer do not come. The slot's confirmed position at
+	 * the least; the owner compares it with what it handled. */
+	lsn_t (*start)(void *ctx, const struct source_start *s);
+	/* One wal2json record. `bytes` is the frame's memory, the callee's, to be freed with source_free_record; `record` points into it. */
+	void (*record)(void *ctx, char *bytes, struct slice record);
+	/* Everything that commits before `end` has been sent. Not called while paused. */
+	void (*keepalive)(void *ctx, lsn_t end, bool reply_demanded);
+	/* Streaming ended; it will be tried again. */
+	void (*lost)(void *ctx, const struct fail *why);
+	/* wal2json's add-tables. */
+	const char *(*add_tables)(void *ctx);
+	/* What to confirm now: never below an earlier answer. */
+	lsn_t (*confirm)(void *ctx);
+};
+
+struct source *source_new(struct event_base *loop, const struct conf_database *conf, const struct source_calls *calls,
+			  void *ctx);
+void source_free(struct source *s);
+void source_free_record(char *bytes);
+
+/* Connect, if not connected or connecting. */
+void source_go(struct source *s);
+/* Close and connect again. */
+void source_restart(struct source *s, const char *reason);
+/* Close and stay closed until source_go. A last status is sent, with `wait` false without waiting for the socket. */
+void source_stop(struct source *s);
+/* Stop reading while the owner's buffer is full. Status goes on being sent. */
+void source_pause(struct source *s, bool paused);
+/* Sends the position to be confirmed now instead of at the next interval. */
+void source_send_status(struct source *s);
+bool source_is_streaming(const struct source *s);
+/* The last try ended with "slot is active": another process streams. */
+bool source_is_held_by_other(const struct source *s);
+/* µs on clock_us when streaming ended or the program started; 0 while streaming. */
+int64_t source_down_since(const struct source *s);
+
+#endif

@@ -1,0 +1,113 @@
+/*
+ * topic: the logs of ready-made frames, one a group, that the tap writes and the hubs read.
+ *
+ *   topic "requests_unit_{5}"
+ *   tail ──▶ [segment]──next──▶[segment]──next──▶[segment] ◀── head (the only one that grows)
+ *               ▲                  ▲
+ *            cursor             cursor          a cursor is (segment, entry): all that a connection has
+ *
+ * A segment is one block: frames one behind the other from its front, so that many go out in one write; entries (event id, end
+ * offset) from its back. Below `count` nothing changes any more.
+ *
+ * Threads. The tap alone appends, drops and places cursors. A hub only reads, and moves cursors that were handed to it. What both touch:
+ *   published   atomic: every entry of a commit below this LSN may be delivered; stored after the whole transaction is in all logs
+ *   count       atomic: entries complete in the segment
+ *   next        atomic: set once; holds a reference on the successor
+ *   dropped     atomic: the segment left the log; a cursor with something unread in it has lost it
+ *   refs        atomic: the log's, the predecessor's, and each cursor's
+ *
+ * Bounds: a topic keeps at most group_bytes, all topics together log_bytes, nothing is older than age (all of them plus one
+ * segment). The oldest segment of all goes first. A reader cannot hold memory: a dropped segment lives until the hub's next
+ * wake-up, at which the hub lets go of it.
+ */
+#ifndef WALPUSH_TOPIC_H
+#define WALPUSH_TOPIC_H
+
+#include <stdatomic.h>
+
+#include "walpush/event_id.h"
+#include "walpush/slice.h"
+
+#define HUBS_MAX 64
+
+struct segment;
+struct topic;
+struct topiclog;
+
+struct topic_limits {
+	size_t group_bytes;
+	size_t log_bytes;
+	int64_t age; /* µs */
+};
+
+/* --- the tap's side ------------------------------------------------------------------------------------------- */
+
+struct topiclog *topiclog_new(const struct topic_limits *limits);
+/* After the hubs ended. */
+void topiclog_free(struct topiclog *log);
+
+/* Made when missing. */
+struct topic *topiclog_topic(struct topiclog *log, struct slice group);
+/* NULL: there is none of that name. */
+struct topic *topiclog_find(struct topiclog *log, struct slice group);
+/* For each topic, in no order; must not add or remove topics. */
+void topiclog_each(struct topiclog *log, void (*one)(void *ctx, struct topic *t), void *ctx);
+struct slice topic_name(const struct topic *t);
+
+/* One message for one group: frame header and payload are copied behind each other. Ids grow within a topic. `now` in µs of clock_us. */
+void topic_append(struct topiclog *log, struct topic *t, struct event_id id, struct slice header, struct slice payload,
+		  int64_t now);
+/* Everything of commits below `lsn` may be delivered. Never goes back but by topiclog_reset. */
+void topiclog_publish(struct topiclog *log, lsn_t lsn);
+/* Another history begins: all logs are emptied, `floor` is where the new one starts. */
+void topiclog_reset(struct topiclog *log, lsn_t floor);
+/* Something happened at `id` to groups that cannot be named, whose logs were told one by one: a topic that is made later does not reach
+ * back behind it. */
+void topiclog_mark(struct topiclog *log, struct event_id id);
+/* From where on the logs are complete, at first. */
+lsn_t topiclog_floor(const struct topiclog *log);
+/* Drops what is too old and topics that nobody hears and nothing is in. Call every second or so. */
+void topiclog_tidy(struct topiclog *log, int64_t now);
+size_t topiclog_bytes(const struct topiclog *log);
+
+struct cursor {                  /* owned by the connection on its hub; 16 bytes */
+	struct segment *segment; /* a reference */
+	uint32_t entry;
+};
+
+/* Behind `after`: the first entry greater than it. False: the log does not reach back that far. */
+bool topic_place(struct topiclog *log, struct topic *t, struct event_id after, struct cursor *out);
+/* Subscriptions of a hub, so that only hubs that hear a topic are told of it. */
+void topic_subscribe(struct topic *t, unsigned hub);
+void topic_unsubscribe(struct topic *t, unsigned hub);
+bool topic_heard_by(const struct topic *t, unsigned hub);
+bool topic_mark_dirty(struct topic *t, uint64_t round); /* true the first time in a round */
+
+/* --- the hubs' side ------------------------------------------------------------------------------------------- */
+
+/* Any thread. */
+lsn_t topiclog_published(const struct topiclog *log);
+
+enum cursor_state { CURSOR_AT_END, CURSOR_HAS_RUN, CURSOR_LOST };
+
+struct run { /* consecutive frames of one segment */
+	const char *bytes;
+	size_t len;
+	uint32_t entries;
+	struct event_id first;
+	struct event_id last;
+};
+
+/* Frames at the cursor with commit LSN below `published` and id below `before`, at least one where there is one, at most
+ * `most` bytes otherwise. Moves the cursor over segments that it has read to the end. */
+enum cursor_state cursor_run(struct cursor *c, lsn_t published, struct event_id before, size_t most, struct run *out);
+/* Over entries that cursor_run returned. */
+void cursor_advance(struct cursor *c, uint32_t entries);
+/* To the first entry of a commit at or above `published`. */
+void cursor_to_head(struct cursor *c, lsn_t published);
+/* Is there something below a dropped segment's end that was not read? Then the bytes are let go: the cursor goes to the head
+ * and true is returned: tell the client `resync`. */
+bool cursor_fell_off(struct cursor *c, lsn_t published);
+void cursor_release(struct cursor *c);
+
+#endif

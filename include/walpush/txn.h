@@ -1,0 +1,59 @@
+/*
+ * txn: one transaction on its way from rows to numbered messages.
+ *
+ * Pure. Rows are added in the order of changes; each message gets the next index, whatever the number of its groups. Nothing leaves
+ * before txn_finish: a transaction is published whole.
+ *
+ * Bounds. Rendered messages: limits.bytes. Beyond limits.bulk messages of one section for one group, or the bytes, the rest is
+ * counted and becomes one bulk message a section and group. Counters take at most limits.bytes too; past that, and for rows whose
+ * groups are not known (no old image, a lookup that failed or was left out, TRUNCATE), the section is marked: every group
+ * that one of its templates could name must refetch.
+ */
+#ifndef WALPUSH_TXN_H
+#define WALPUSH_TXN_H
+
+#include "walpush/route.h"
+
+struct txn_limits {
+	uint64_t bulk;
+	size_t bytes;
+	size_t row_bytes; /* a larger data object is left out of its message */
+};
+
+struct txn;
+
+struct txn *txn_new(const struct txn_limits *limits);
+void txn_free(struct txn *t);
+
+/* `commit_time` is copied. */
+void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time);
+bool txn_is_open(const struct txn *t);
+/* The answers that the plan wanted: lookup's rows (NULL with wants_lookup: there is none, the section is marked), the actor's name. */
+void txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, const char *actor);
+/* Every group of this section must refetch. `reason` is a literal: "truncate", "unknown", "lookup". */
+void txn_mark(struct txn *t, const struct rules_section *section, const char *reason);
+/* No more rows: bulk messages get their numbers. */
+void txn_finish(struct txn *t);
+
+struct txn_message { /* borrowed from the txn until the next txn_begin */
+	struct event_id id;
+	struct slice header; /* of the WebSocket frame */
+	struct slice payload;
+	const char *groups; /* n_groups names, each terminated by a zero */
+	size_t n_groups;
+	const struct rules_section *section;
+};
+
+struct txn_marked {
+	struct event_id id;
+	const struct rules_section *section;
+	const char *reason;
+};
+
+/* After txn_finish, in the order of ids, messages and marks apart. */
+size_t txn_n_messages(const struct txn *t);
+struct txn_message txn_message(const struct txn *t, size_t i);
+size_t txn_n_marks(const struct txn *t);
+struct txn_marked txn_marked(const struct txn *t, size_t i);
+
+#endif

@@ -1,0 +1,394 @@
+/* conn: one connection from its upgrade to its end. Hub thread; called by libwebsockets. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "hub_impl.h"
+#include "walpush/clock.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+
+/* Replies that wait for the socket: pongs and the like. A client that asks for more without reading is closed. */
+#define REPLY_BYTES 4096
+/* µs between a ping and giving up on its answer, and between our close frame and the client's. */
+#define PONG_WAIT 10000000
+#define CLOSE_WAIT 5000000
+
+static const char *const state_names[] = { "new", "wait-auth", "admitting", "open", "closing" };
+
+static void conn_to(struct conn *c, enum conn_state next)
+{
+	assert(c->state != CONN_CLOSING && next > c->state);
+	log_debug("connection", log_n("hub", c->hub->index), log_n("connection", c->id),
+		  log_s("from", state_names[c->state]), log_s("to", state_names[next]));
+	c->state = next;
+}
+
+/* --- slots: ids that outlive the connections they name ---------------------------------------------------------- */
+
+static void slot_take(struct conn *c)
+{
+	struct hub *h = c->hub;
+	uint32_t i = h->first_free;
+
+	while (i < h->n_slots && h->slots[i].conn)
+		i++;
+	if (i == h->n_slots) {
+		uint32_t n = h->n_slots ? h->n_slots * 2 : 64;
+
+		h->slots = mem_resize(h->slots, n, sizeof(*h->slots));
+		memset(h->slots + h->n_slots, 0, (n - h->n_slots) * sizeof(*h->slots));
+		h->n_slots = n;
+	}
+	h->first_free = i + 1;
+	h->slots[i].conn = c;
+	c->id = (uint64_t)++h->slots[i].generation << 32 | i;
+}
+
+static void slot_leave(struct conn *c)
+{
+	uint32_t i = (uint32_t)c->id;
+
+	c->hub->slots[i].conn = NULL;
+	if (i < c->hub->first_free)
+		c->hub->first_free = i;
+}
+
+struct conn *conn_find(struct hub *h, uint64_t id)
+{
+	uint32_t i = (uint32_t)id;
+
+	if (i >= h->n_slots || h->slots[i].generation != id >> 32)
+		return NULL;
+	return h->slots[i].conn;
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------------- */
+
+static void forget_token(struct conn *c)
+{
+	if (c->token)
+		explicit_bzero(c->token, strlen(c->token));
+	free(c->token);
+	free(c->path);
+	c->token = NULL;
+	c->path = NULL;
+}
+
+static void leave_all(struct conn *c)
+{
+	for (size_t i = 0; i < c->n_subs; i++)
+		sub_leave(&c->subs[i]);
+	free(c->subs);
+	c->subs = NULL;
+	c->n_subs = 0;
+}
+
+void conn_close(struct conn *c, unsigned code)
+{
+	if (c->state == CONN_CLOSING)
+		return;
+	log_debug("closing", log_n("hub", c->hub->index), log_n("connection", c->id), log_n("code", code));
+	leave_all(c);
+	forget_token(c);
+	c->close_code = (uint16_t)code;
+	c->deadline = clock_us() + CLOSE_WAIT;
+	conn_to(c, CONN_CLOSING);
+	lws_callback_on_writable(c->wsi);
+}
+
+static void conn_gone(struct conn *c)
+{
+	struct hub *h = c->hub;
+
+	leave_all(c);
+	forget_token(c);
+	conn_behind(c, false);
+	ticket_unref(c->ticket);
+	free(c->epoch);
+	buf_fini(&c->rx);
+	buf_fini(&c->reply);
+	DL_DELETE(h->conns, c);
+	slot_leave(c);
+	c->hub = NULL;
+}
+
+/* From a callback: the close frame goes out behind this return. */
+static int say_goodbye(struct conn *c)
+{
+	lws_close_reason(c->wsi, (enum lws_close_status)c->close_code, NULL, 0);
+	return -1;
+}
+
+/* --- admission -------------------------------------------------------------------------------------------------- */
+
+static void ask_admission(struct conn *c)
+{
+	const struct hub_shared *shared = c->hub->shared;
+	struct mail mail = { .kind = MAIL_ADMIT, .hub = c->hub->index, .connection = c->id };
+	struct fail why = { 0 };
+	struct token token = { 0 };
+
+	if (!token_verify(shared->keys, slice_of(c->token), clock_wall_us() / 1000000, &token, &why)) {
+		log_info("token refused", log_n("hub", c->hub->index), log_n("connection", c->id),
+			 log_s("reason", why.text));
+		conn_close(c, 4401);
+		return;
+	}
+	c->expires = token.expires;
+	c->ticket = ticket_new(rules_stream(shared->rules, (size_t)c->stream), (unsigned)c->stream, c->path, &token);
+	token_fini(&token);
+	forget_token(c);
+	c->deadline = 0;
+	mail.ticket = ticket_ref(c->ticket);
+	mail.id = c->since;
+	mail.has_since = c->epoch != NULL;
+	if (c->epoch)
+		strncpy(mail.text, c->epoch, sizeof(mail.text) - 1);
+	free(c->epoch);
+	c->epoch = NULL;
+	conn_to(c, CONN_ADMITTING);
+	hub_tell_tap(c->hub, &mail);
+}
+
+void conn_admitted(struct conn *c, struct mail *mail)
+{
+	const char *stream = rules_stream(c->hub->shared->rules, (size_t)c->stream)->conf->name;
+	struct buf hello = { 0 };
+
+	c->subs = mem_new_array(mail->n_seats, sizeof(*c->subs));
+	c->n_subs = mail->n_seats;
+	for (size_t i = 0; i < mail->n_seats; i++)
+		sub_join(&c->subs[i], c, channel_for(c->hub, mail->seats[i].topic), mail->seats[i].cursor);
+	conn_to(c, CONN_OPEN);
+	c->resync_due = mail->resync;
+	c->resync_reason = "history";
+	render_hello(stream, c->hub->epoch, mail->id, mail->resumed, &hello);
+	conn_send(c, buf_slice(&hello)); /* and all that is due behind it */
+	buf_fini(&hello);
+}
+
+/* --- what the client says ---------------------------------------------------------------------------------------- */
+
+static void reply_frame(struct conn *c, unsigned char opcode, struct slice payload)
+{
+	char header[FRAME_HEADER_MAX];
+	size_t n = frame_header(header, payload.len);
+
+	if (c->state == CONN_CLOSING)
+		return;
+	header[0] = (char)(0x80 | opcode);
+	buf_add(&c->reply, header, n);
+	buf_add_slice(&c->reply, payload);
+	if (!c->is_behind && deliver(c) < 0)
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+}
+
+void conn_send(struct conn *c, struct slice payload)
+{
+	reply_frame(c, 1, payload);
+}
+
+static void renew(struct conn *c, const char *text)
+{
+	struct fail why = { 0 };
+	struct token token = { 0 };
+	char until[40];
+	struct tm utc;
+	time_t expires;
+
+	if (!token_verify(c->hub->shared->keys, slice_of(text), clock_wall_us() / 1000000, &token, &why) ||
+	    strcmp(token.user, c->ticket->user) != 0) {
+		log_info("renewed token refused", log_n("hub", c->hub->index), log_n("connection", c->id),
+			 log_s("reason", why.text[0] ? why.text : "it belongs to another user"));
+		token_fini(&token);
+		conn_close(c, 4401);
+		return;
+	}
+	c->expires = expires = (time_t)token.expires;
+	token_fini(&token);
+	gmtime_r(&expires, &utc);
+	strftime(until, sizeof(until), "{\"type\":\"auth_ok\",\"expires_at\":\"%Y-%m-%dT%H:%M:%SZ\"}", &utc);
+	conn_send(c, slice_of(until));
+}
+
+static void take_auth(struct conn *c, const char *token)
+{
+	if (strlen(token) > (size_t)c->hub->shared->conf->limits.token_bytes) {
+		conn_close(c, 4401);
+	} else if (c->state == CONN_WAIT_AUTH) {
+		c->token = mem_text(token);
+		ask_admission(c);
+	} else {
+		renew(c, token);
+	}
+}
+
+static void take_ping(struct conn *c, const struct clientmsg *ping)
+{
+	struct buf pong = { 0 };
+
+	if (c->reply.len > REPLY_BYTES) {
+		conn_close(c, 1008);
+		return;
+	}
+	clientmsg_pong(ping, &pong);
+	conn_send(c, buf_slice(&pong));
+	buf_fini(&pong);
+}
+
+static void take_message(struct conn *c, struct slice text)
+{
+	struct clientmsg message;
+
+	if (++c->strangers > c->hub->shared->conf->limits.messages_per_second) {
+		conn_close(c, 1008);
+		return;
+	}
+	clientmsg_parse(text, &message);
+	if (message.kind == CLIENTMSG_AUTH)
+		take_auth(c, message.token);
+	else if (message.kind == CLIENTMSG_PING)
+		take_ping(c, &message);
+	clientmsg_fini(&message);
+}
+
+static void take_bytes(struct conn *c, const char *bytes, size_t len)
+{
+	if (c->state == CONN_CLOSING)
+		return;
+	c->heard = clock_us();
+	if (c->rx.len + len > (size_t)c->hub->shared->conf->limits.message_bytes) {
+		conn_close(c, 1009);
+		return;
+	}
+	buf_add(&c->rx, bytes, len);
+	if (!lws_is_final_fragment(c->wsi) || lws_remaining_packet_payload(c->wsi))
+		return;
+	take_message(c, buf_slice(&c->rx));
+	if (c->rx.data)
+		explicit_bzero(c->rx.data, c->rx.len);
+	buf_fini(&c->rx);
+}
+
+/* --- the library's callbacks -------------------------------------------------------------------------------------- */
+
+static void conn_born(struct conn *c, struct lws *wsi)
+{
+	struct hub *h = lws_context_user(lws_get_context(wsi));
+
+	c->wsi = wsi;
+	c->hub = h;
+	c->heard = clock_us();
+	DL_APPEND(h->conns, c);
+	slot_take(c);
+	handshake_read(h->shared, c);
+}
+
+static void conn_established(struct conn *c)
+{
+	conn_to(c, CONN_WAIT_AUTH);
+	if (c->stream < 0)
+		conn_close(c, 4403);
+	else if (!c->token)
+		c->deadline = c->heard + c->hub->shared->conf->limits.handshake * 1000;
+	else if (strlen(c->token) > (size_t)c->hub->shared->conf->limits.token_bytes)
+		conn_close(c, 4401);
+	else
+		ask_admission(c);
+}
+
+static int conn_writable(struct conn *c)
+{
+	conn_behind(c, false);
+	if (c->state == CONN_CLOSING)
+		return say_goodbye(c);
+	return deliver(c);
+}
+
+static int confirm_upgrade(struct lws *wsi, const char *upgrade)
+{
+	struct hub *h = lws_context_user(lws_get_context(wsi));
+	unsigned status = handshake_check(h->shared, wsi, upgrade);
+
+	if (status == 0)
+		return 0;
+	handshake_refuse(wsi, status);
+	return -1;
+}
+
+static int plain_http(struct lws *wsi)
+{
+	struct hub *h = lws_context_user(lws_get_context(wsi));
+
+	handshake_refuse(wsi, handshake_path_exists(h->shared, wsi) ? 426 : 404);
+	return -1;
+}
+
+int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+{
+	struct conn *c = user;
+
+	switch (reason) {
+	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+		return confirm_upgrade(wsi, in);
+	case LWS_CALLBACK_HTTP:
+		return plain_http(wsi);
+	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
+		conn_born(c, wsi);
+		return 0;
+	case LWS_CALLBACK_ESTABLISHED:
+		conn_established(c);
+		return 0;
+	case LWS_CALLBACK_RECEIVE:
+		take_bytes(c, in, len);
+		return 0;
+	case LWS_CALLBACK_RECEIVE_PONG:
+		c->pinged = false;
+		c->heard = clock_us();
+		return 0;
+	case LWS_CALLBACK_SERVER_WRITEABLE:
+		return conn_writable(c);
+	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+		return 0;
+	case LWS_CALLBACK_CLOSED:
+	case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
+	case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
+	case LWS_CALLBACK_WSI_DESTROY: /* always the last, and the only one after a handshake that broke off */
+		if (c && c->hub)
+			conn_gone(c);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+/* --- once a second ------------------------------------------------------------------------------------------------ */
+
+static void ping(struct conn *c, int64_t now)
+{
+	if (c->pinged && now - c->heard > c->hub->shared->conf->listen.ping * 1000 + PONG_WAIT) {
+		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	} else if (!c->pinged && now - c->heard > c->hub->shared->conf->listen.ping * 1000) {
+		c->pinged = true;
+		reply_frame(c, 9, SLICE(""));
+	}
+}
+
+void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
+{
+	c->strangers = 0;
+	if (c->state == CONN_CLOSING) {
+		if (now > c->deadline)
+			lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	} else if (c->close_at && now >= c->close_at) {
+		conn_close(c, 1012);
+	} else if (c->deadline && now > c->deadline) {
+		conn_close(c, 4401);
+	} else if (c->expires && wall_s >= c->expires) {
+		conn_close(c, 4401);
+	} else {
+		ping(c, now);
+	}
+}

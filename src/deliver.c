@@ -1,0 +1,253 @@
+/*
+ * deliver: from the topic logs to the sockets. Hub thread.
+ *
+ * A connection gets what lies between its cursors and the published position. With one topic that is one run of frames after the
+ * other, written from the log's memory without a copy. With several, runs are merged by event id, and an id that stands in two of
+ * them is written once.
+ */
+#include <utlist.h>
+
+#include "hub_impl.h"
+#include "walpush/clock.h"
+#include "walpush/mem.h"
+
+static const struct event_id last_id = { UINT64_MAX, UINT32_MAX };
+
+/* --- channels -------------------------------------------------------------------------------------------------- */
+
+struct channel *channel_for(struct hub *h, struct topic *t)
+{
+	struct channel *ch;
+
+	HASH_FIND_PTR(h->channels, &t, ch);
+	if (!ch) {
+		ch = mem_new(sizeof(*ch));
+		ch->topic = t;
+		HASH_ADD_PTR(h->channels, topic, ch);
+	}
+	return ch;
+}
+
+static void channel_free(struct hub *h, struct channel *ch)
+{
+	if (ch->dirty)
+		LL_DELETE2(h->dirty, ch, next_dirty);
+	HASH_DEL(h->channels, ch);
+	free(ch);
+}
+
+void channel_mark(struct hub *h, struct channel *ch)
+{
+	if (ch->dirty)
+		return;
+	ch->dirty = true;
+	LL_PREPEND2(h->dirty, ch, next_dirty);
+}
+
+void sub_join(struct sub *s, struct conn *c, struct channel *ch, struct cursor cursor)
+{
+	*s = (struct sub){ .conn = c, .channel = ch, .cursor = cursor };
+	DL_APPEND(ch->subs, s);
+}
+
+void sub_leave(struct sub *s)
+{
+	struct hub *h = s->conn->hub;
+	struct mail mail = { .kind = MAIL_LEFT, .hub = h->index, .topic = s->channel->topic };
+
+	cursor_release(&s->cursor);
+	DL_DELETE(s->channel->subs, s);
+	if (!s->channel->subs)
+		channel_free(h, s->channel);
+	hub_tell_tap(h, &mail);
+}
+
+/* --- writing --------------------------------------------------------------------------------------------------- */
+
+void conn_behind(struct conn *c, bool behind)
+{
+	if (c->is_behind == behind)
+		return;
+	c->is_behind = behind;
+	if (behind) {
+		DL_APPEND2(c->hub->behind, c, prev_behind, next_behind);
+		lws_callback_on_writable(c->wsi);
+	} else {
+		DL_DELETE2(c->hub->behind, c, prev_behind, next_behind);
+	}
+}
+
+/* Bytes that are frames already. The library keeps what the socket does not take; until that is gone nothing more is written. */
+static int write_raw(struct conn *c, const char *bytes, size_t len)
+{
+	if (lws_write(c->wsi, (unsigned char *)bytes, len, LWS_WRITE_RAW) < 0)
+		return -1;
+	if (lws_partial_buffered(c->wsi))
+		conn_behind(c, true);
+	return 0;
+}
+
+static int write_text(struct conn *c, struct slice payload)
+{
+	char header[FRAME_HEADER_MAX];
+	struct buf *frame = &c->hub->scratch;
+
+	buf_clear(frame);
+	buf_add(frame, header, frame_header(header, payload.len));
+	buf_add_slice(frame, payload);
+	return write_raw(c, frame->data, frame->len);
+}
+
+static int write_resync(struct conn *c)
+{
+	struct buf message = { 0 };
+	int result;
+
+	render_resync(c->resync_reason, c->hub->epoch, (struct event_id){ c->hub->published, 0 }, &message);
+	result = write_text(c, buf_slice(&message));
+	buf_fini(&message);
+	c->resync_due = false;
+	return result;
+}
+
+static int write_replies(struct conn *c)
+{
+	int result = write_raw(c, c->reply.data, c->reply.len);
+
+	buf_fini(&c->reply);
+	return result;
+}
+
+/* --- merging --------------------------------------------------------------------------------------------------- */
+
+static void resync_because_lost(struct conn *c)
+{
+	for (size_t i = 0; i < c->n_subs; i++)
+		cursor_to_head(&c->subs[i].cursor, c->hub->published);
+	c->resync_due = true;
+	c->resync_reason = "history";
+}
+
+/* The sub with the lowest id that is due, and the lowest id of the others, which its run must stay below. NULL: nothing is due. */
+static struct sub *next_sub(struct conn *c, struct event_id *before, bool *lost)
+{
+	lsn_t published = c->hub->published;
+	struct event_id lowest = last_id;
+	struct sub *first = NULL;
+	struct run run;
+
+	*before = last_id;
+	for (size_t i = 0; i < c->n_subs; i++) {
+		struct sub *s = &c->subs[i];
+		enum cursor_state state = cursor_run(&s->cursor, published, last_id, 0, &run);
+		int order;
+
+		if (state == CURSOR_LOST)
+			*lost = true;
+		if (state != CURSOR_HAS_RUN)
+			continue;
+		order = event_id_compare(run.first, lowest);
+		if (first && order == 0) { /* the same message through another group */
+			cursor_advance(&s->cursor, 1);
+			i--;
+		} else if (order < 0) {
+			*before = lowest;
+			lowest = run.first;
+			first = s;
+		} else if (event_id_compare(run.first, *before) < 0) {
+			*before = run.first;
+		}
+	}
+	return first;
+}
+
+static enum cursor_state next_run(struct conn *c, struct sub **sub, struct run *run)
+{
+	struct event_id before = last_id;
+	bool lost = false;
+
+	*sub = c->n_subs == 1 ? c->subs : next_sub(c, &before, &lost);
+	if (lost)
+		return CURSOR_LOST;
+	if (!*sub)
+		return CURSOR_AT_END;
+	return cursor_run(&(*sub)->cursor, c->hub->published, before, RUN_BYTES, run);
+}
+
+static int deliver_runs(struct conn *c)
+{
+	size_t left = TURN_BYTES;
+	struct sub *sub;
+	struct run run;
+
+	for (;;) {
+		switch (next_run(c, &sub, &run)) {
+		case CURSOR_AT_END:
+			return 0;
+		case CURSOR_LOST:
+			resync_because_lost(c);
+			if (write_resync(c) < 0)
+				return -1;
+			break;
+		case CURSOR_HAS_RUN:
+			cursor_advance(&sub->cursor, run.entries);
+			if (write_raw(c, run.bytes, run.len) < 0)
+				return -1;
+			left -= run.len < left ? run.len : left;
+			break;
+		}
+		if (c->is_behind)
+			return 0;
+		if (left == 0) { /* the others' turn; it goes on when the socket is writable */
+			conn_behind(c, true);
+			return 0;
+		}
+	}
+}
+
+int deliver(struct conn *c)
+{
+	if (c->is_behind)
+		return 0;
+	if (c->reply.len && write_replies(c) < 0)
+		return -1;
+	if (c->state != CONN_OPEN || c->is_behind)
+		return 0;
+	if (c->resync_due && write_resync(c) < 0)
+		return -1;
+	if (c->is_behind || c->n_subs == 0)
+		return 0;
+	return deliver_runs(c);
+}
+
+/* --- turns ----------------------------------------------------------------------------------------------------- */
+
+void deliver_dirty(struct hub *h)
+{
+	struct channel *ch;
+	struct sub *s, *next;
+
+	while ((ch = h->dirty)) {
+		h->dirty = ch->next_dirty;
+		ch->dirty = false;
+		DL_FOREACH_SAFE(ch->subs, s, next)
+		if (deliver(s->conn) < 0)
+			/* Not freed here: the library ends it from its own loop. */
+			lws_set_timeout(s->conn->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	}
+}
+
+void deliver_let_go(struct hub *h)
+{
+	struct conn *c;
+
+	DL_FOREACH2(h->behind, c, next_behind)
+	{
+		bool lost = false;
+
+		for (size_t i = 0; i < c->n_subs; i++)
+			lost = cursor_fell_off(&c->subs[i].cursor, h->published) || lost;
+		if (lost)
+			resync_because_lost(c);
+	}
+}

@@ -1,0 +1,320 @@
+#include "walpush/hub.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "hub_impl.h"
+#include "walpush/clock.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+
+#define SWEEP_US 1000000
+#define DRAIN_SWEEP_US 50000
+/* Bytes for the headers of a request beside the token. */
+#define HEADER_BYTES 4096
+/* What one send may take; the library copies the rest of a longer write. */
+#define SEND_BYTES (4u << 20)
+
+static int hub_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
+
+const struct lws_protocols hub_protocols[] = {
+	{ "walpush", hub_callback, sizeof(struct conn), 1024, 0, NULL, SEND_BYTES },
+	{ NULL, NULL, 0, 0, 0, NULL, 0 },
+};
+
+/* --- mails ------------------------------------------------------------------------------------------------------ */
+
+void hub_tell_tap(struct hub *h, const struct mail *mail)
+{
+	static const uint64_t one = 1;
+
+	/* The counter cannot overflow, and a tap that does not read is a tap that is awake. */
+	if (mailbox_post(h->shared->to_tap, mail) && write(h->shared->wake_tap, &one, sizeof(one)) < 0 &&
+	    errno != EAGAIN)
+		abort();
+}
+
+void hub_post(struct hub *h, const struct mail *mail)
+{
+	if (mailbox_post(&h->inbox, mail))
+		lws_cancel_service(h->context);
+}
+
+static void give_seats_back(struct hub *h, struct mail *mail)
+{
+	for (size_t i = 0; i < mail->n_seats; i++) {
+		struct mail left = { .kind = MAIL_LEFT, .hub = h->index, .topic = mail->seats[i].topic };
+
+		cursor_release(&mail->seats[i].cursor);
+		hub_tell_tap(h, &left);
+	}
+}
+
+static void mail_admitted(struct hub *h, struct mail *mail)
+{
+	struct conn *c = conn_find(h, mail->connection);
+
+	if (c && c->state == CONN_ADMITTING)
+		conn_admitted(c, mail);
+	else
+		give_seats_back(h, mail);
+	free(mail->seats);
+}
+
+static void mail_dirty(struct hub *h, const struct mail *mail)
+{
+	struct channel *ch;
+
+	HASH_FIND_PTR(h->channels, &mail->topic, ch);
+	if (ch)
+		channel_mark(h, ch);
+}
+
+static void mail_resync(struct hub *h, const struct mail *mail)
+{
+	struct conn *c, *next;
+
+	DL_FOREACH_SAFE(h->conns, c, next)
+	{
+		if (c->state != CONN_OPEN)
+			continue;
+		for (size_t i = 0; i < c->n_subs; i++)
+			cursor_to_head(&c->subs[i].cursor, h->published);
+		c->resync_due = true;
+		c->resync_reason = strcmp(mail->text, "epoch") == 0 ? "epoch" : "gap";
+		if (deliver(c) < 0)
+			lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	}
+}
+
+static void sweep_in(struct hub *h, int64_t us);
+
+/* Spread, so that not all come back at the same moment. */
+static void mail_close(struct hub *h, const struct mail *mail)
+{
+	struct conn *c, *next;
+
+	DL_FOREACH_SAFE(h->conns, c, next)
+	{
+		uint64_t random = 0;
+
+		if (mail->wait <= 0 || getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+			conn_close(c, mail->code);
+		else
+			c->close_at = clock_us() + (int64_t)(random % (uint64_t)mail->wait);
+	}
+	h->draining = h->draining || mail->final;
+	sweep_in(h, DRAIN_SWEEP_US);
+}
+
+static void take_mail(struct hub *h, struct mail *mail)
+{
+	struct conn *c;
+
+	switch (mail->kind) {
+	case MAIL_SOCKET:
+		/* It closes the socket itself when it refuses it. */
+		lws_adopt_socket_vhost(h->vhost, mail->fd);
+		return;
+	case MAIL_ADMITTED:
+		mail_admitted(h, mail);
+		return;
+	case MAIL_REFUSED:
+		c = conn_find(h, mail->connection);
+		if (c)
+			conn_close(c, mail->code);
+		return;
+	case MAIL_DIRTY:
+		mail_dirty(h, mail);
+		return;
+	case MAIL_EPOCH:
+		memcpy(h->epoch, mail->text, sizeof(h->epoch));
+		return;
+	case MAIL_RESYNC:
+		mail_resync(h, mail);
+		return;
+	case MAIL_CLOSE:
+		mail_close(h, mail);
+		return;
+	case MAIL_STOP:
+		h->stopped = true;
+		uv_stop(&h->loop);
+		return;
+	default:
+		abort();
+	}
+}
+
+/* --- turns ------------------------------------------------------------------------------------------------------ */
+
+/* The position first, then the mails. Returns the position that the news among them stand below. */
+static lsn_t take_mails(struct hub *h)
+{
+	lsn_t needed = 0;
+	size_t n;
+
+	h->published = topiclog_published(h->shared->log);
+	n = mailbox_take(&h->inbox, &h->taken, &h->taken_cap);
+	for (size_t i = 0; i < n; i++) {
+		if (h->taken[i].kind == MAIL_DIRTY && h->taken[i].id.lsn > needed)
+			needed = h->taken[i].id.lsn;
+		take_mail(h, &h->taken[i]);
+	}
+	return needed;
+}
+
+static void hub_turn(struct hub *h)
+{
+	/* News are posted behind their publication, so a second look at the position finds it. */
+	while (take_mails(h) > h->published)
+		;
+	deliver_let_go(h);
+	deliver_dirty(h);
+}
+
+static int hub_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+{
+	if (reason == LWS_CALLBACK_EVENT_WAIT_CANCELLED) {
+		hub_turn(lws_context_user(lws_get_context(wsi)));
+		return 0;
+	}
+	return conn_callback(wsi, reason, user, in, len);
+}
+
+static void on_sweep(lws_sorted_usec_list_t *sul)
+{
+	struct hub *h = lws_container_of(sul, struct hub, sweep);
+	int64_t now = clock_us(), wall_s = clock_wall_us() / 1000000;
+	struct conn *c, *next;
+
+	DL_FOREACH_SAFE(h->conns, c, next)
+	conn_sweep(c, now, wall_s);
+	if (h->draining && !h->conns && !h->told_gone) {
+		struct mail gone = { .kind = MAIL_GONE, .hub = h->index };
+
+		h->told_gone = true;
+		hub_tell_tap(h, &gone);
+	}
+	sweep_in(h, h->draining ? DRAIN_SWEEP_US : SWEEP_US);
+}
+
+static void sweep_in(struct hub *h, int64_t us)
+{
+	lws_sul_schedule(h->context, 0, &h->sweep, on_sweep, us);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+static void *hub_thread(void *arg)
+{
+	struct hub *h = arg;
+
+	sweep_in(h, SWEEP_US);
+	/* Mails may have come before the loop ran. */
+	hub_turn(h);
+	while (!h->stopped)
+		uv_run(&h->loop, UV_RUN_DEFAULT);
+	return NULL;
+}
+
+static bool make_context(struct hub *h, struct fail *why)
+{
+	/* Pings are ours: the library would keep a sorted list of a timer for each connection. */
+	static const lws_retry_bo_t no_pings = { 0 };
+	const struct conf *conf = h->shared->conf;
+	void *loops[1] = { &h->loop };
+	struct lws_context_creation_info info = {
+		.port = CONTEXT_PORT_NO_LISTEN,
+		.protocols = hub_protocols,
+		.options =
+			LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8,
+		.foreign_loops = loops,
+		.user = h,
+		.gid = (gid_t)-1,
+		.uid = (uid_t)-1,
+		.timeout_secs = (unsigned)((conf->limits.handshake + 999) / 1000),
+		.max_http_header_data = (unsigned short)(HEADER_BYTES + conf->limits.token_bytes),
+		.retry_and_idle_policy = &no_pings,
+		.server_string = "walpush",
+		.vhost_name = "walpush",
+	};
+
+	h->context = lws_create_context(&info);
+	if (!h->context)
+		return fail_set(why,
+				"libwebsockets gives no context: is the package libwebsockets-evlib-uv installed?");
+	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
+	h->vhost = lws_create_vhost(h->context, &info);
+	if (!h->vhost)
+		return fail_set(why, "libwebsockets gives no virtual host");
+	return true;
+}
+
+struct hub *hub_new(unsigned index, const struct hub_shared *shared, struct fail *why)
+{
+	struct hub *h = mem_new(sizeof(*h));
+
+	h->index = index;
+	h->shared = shared;
+	mailbox_init(&h->inbox);
+	if (uv_loop_init(&h->loop) != 0)
+		abort();
+	if (!make_context(h, why)) {
+		hub_free(h);
+		return NULL;
+	}
+	return h;
+}
+
+bool hub_start(struct hub *h, struct fail *why)
+{
+	sigset_t all, before;
+	int error;
+
+	/* Signals are the tap's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&h->thread, NULL, hub_thread, h);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	h->started = error == 0;
+	return h->started || fail_set(why, "cannot start a thread: %s", strerror(error));
+}
+
+static void drop_mails(struct hub *h)
+{
+	size_t n = mailbox_take(&h->inbox, &h->taken, &h->taken_cap);
+
+	for (size_t i = 0; i < n; i++) {
+		struct mail *mail = &h->taken[i];
+
+		if (mail->kind == MAIL_SOCKET)
+			close(mail->fd);
+		for (size_t s = 0; s < mail->n_seats; s++)
+			cursor_release(&mail->seats[s].cursor);
+		free(mail->seats);
+	}
+	free(h->taken);
+}
+
+void hub_free(struct hub *h)
+{
+	if (!h)
+		return;
+	if (h->started)
+		pthread_join(h->thread, NULL);
+	if (h->context)
+		lws_context_destroy(h->context);
+	/* The library closes its handles on the loop. */
+	uv_run(&h->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&h->loop);
+	drop_mails(h);
+	mailbox_fini(&h->inbox);
+	buf_fini(&h->scratch);
+	free(h->slots);
+	free(h);
+}

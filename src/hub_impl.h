@@ -1,0 +1,143 @@
+/*
+ * hub_impl: what hub.c, conn.c, deliver.c and handshake.c share. Everything here belongs to one hub's thread.
+ */
+#ifndef WALPUSH_HUB_IMPL_H
+#define WALPUSH_HUB_IMPL_H
+
+#include <libwebsockets.h>
+#include <stdatomic.h>
+#include <uthash.h>
+#include <uv.h>
+
+#include "walpush/clientmsg.h"
+#include "walpush/hub.h"
+#include "walpush/render.h"
+
+/* The most that one write takes from a log, and so the most that a stalled connection makes the library copy. */
+#define RUN_BYTES 65536
+/* The most that one connection gets before the others have their turn. */
+#define TURN_BYTES (1u << 20)
+
+/*
+ *   NEW ─▶ WAIT_AUTH ─token▶ ADMITTING ─▶ OPEN
+ *    │          │               │          │
+ *    └──────────┴─── any ───────┴──────────┴──▶ CLOSING (a close frame is due) ─▶ gone
+ */
+enum conn_state { CONN_NEW, CONN_WAIT_AUTH, CONN_ADMITTING, CONN_OPEN, CONN_CLOSING };
+
+struct conn;
+
+struct channel { /* one topic, as heard on this hub */
+	UT_hash_handle hh;
+	struct topic *topic; /* a handle: the tap's, never looked into */
+	struct sub *subs;
+	bool dirty;
+	struct channel *next_dirty;
+};
+
+struct sub { /* one connection in one channel */
+	struct conn *conn;
+	struct channel *channel;
+	struct cursor cursor;
+	struct sub *prev, *next; /* in the channel */
+};
+
+struct conn { /* lives in the library's memory of the connection, zeroed by it */
+	struct lws *wsi;
+	struct hub *hub;
+	uint64_t id;                            /* slot and generation; what mails name */
+	struct conn *prev, *next;               /* all of the hub */
+	struct conn *prev_behind, *next_behind; /* those that wait for their socket */
+	enum conn_state state;
+	bool is_behind;  /* in that list; a writable callback is on its way */
+	bool resync_due; /* with this reason */
+	bool pinged;
+	uint16_t close_code;
+	unsigned strangers; /* messages that mean nothing to us, in this second */
+	int stream;
+	struct ticket *ticket;
+	char *token; /* from the handshake until it was verified */
+	char *epoch; /* what the client said it knows; NULL: nothing */
+	struct event_id since;
+	int64_t deadline; /* µs: the token must have come, or the close be answered, by then; 0: none */
+	int64_t heard;    /* µs: when anything last came from the client */
+	int64_t expires;  /* s since 1970 */
+	int64_t close_at; /* µs: a spread close; 0: none */
+	const char *resync_reason;
+	struct sub *subs;
+	size_t n_subs;
+	struct buf rx;            /* of a message that comes in pieces */
+	struct buf reply;         /* frames of our own that wait for the socket; bounded, see REPLY_BYTES */
+	struct path_values *path; /* from the handshake until the token was verified */
+};
+
+struct slot {
+	struct conn *conn;
+	uint32_t generation;
+};
+
+struct hub {
+	unsigned index;
+	const struct hub_shared *shared;
+	pthread_t thread;
+	bool started;
+	struct mailbox inbox;
+	struct mail *taken;
+	size_t taken_cap;
+
+	uv_loop_t loop;
+	struct lws_context *context;
+	struct lws_vhost *vhost;
+	lws_sorted_usec_list_t sweep;
+
+	struct slot *slots;
+	uint32_t n_slots, first_free;
+	struct conn *conns;
+	struct conn *behind;
+	struct channel *channels;
+	struct channel *dirty;
+	lsn_t published; /* as read at the turn's begin */
+	char epoch[48];
+	bool draining, told_gone;
+	bool stopped;
+	struct buf scratch;
+};
+
+/* --- conn.c --- */
+int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
+struct conn *conn_find(struct hub *h, uint64_t id);
+void conn_admitted(struct conn *c, struct mail *mail);
+/* A close frame with this code at the next opportunity; what the connection held is let go now. */
+void conn_close(struct conn *c, unsigned code);
+/* One text message of our own. */
+void conn_send(struct conn *c, struct slice payload);
+/* Once a second: deadlines, expiry, pings. */
+void conn_sweep(struct conn *c, int64_t now, int64_t wall_s);
+
+/* --- deliver.c --- */
+/* Everything up to hub->published, as far as the socket takes it. -1: the connection is broken. */
+int deliver(struct conn *c);
+void deliver_dirty(struct hub *h);
+/* Those that wait for their sockets must not hold on to what left the logs. */
+void deliver_let_go(struct hub *h);
+void conn_behind(struct conn *c, bool behind);
+struct channel *channel_for(struct hub *h, struct topic *t);
+void channel_mark(struct hub *h, struct channel *ch);
+void sub_join(struct sub *s, struct conn *c, struct channel *ch, struct cursor cursor);
+/* The tap is told. */
+void sub_leave(struct sub *s);
+
+/* --- handshake.c --- */
+/* The HTTP status that refuses this upgrade; 0: go on. */
+unsigned handshake_check(const struct hub_shared *shared, struct lws *wsi, const char *upgrade);
+/* Sends a bare response; the connection ends behind it. */
+void handshake_refuse(struct lws *wsi, unsigned status);
+/* Takes path, token, since and epoch from the headers. */
+void handshake_read(const struct hub_shared *shared, struct conn *c);
+bool handshake_path_exists(const struct hub_shared *shared, struct lws *wsi);
+
+/* --- hub.c --- */
+void hub_tell_tap(struct hub *h, const struct mail *mail);
+extern const struct lws_protocols hub_protocols[];
+
+#endif

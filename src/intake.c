@@ -1,0 +1,710 @@
+#include "walpush/intake.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "walpush/clock.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+#include "walpush/snapshot.h"
+#include "walpush/source.h"
+
+#define SNAPSHOT_SQL "SELECT pg_catalog.pg_current_snapshot()"
+/* A transaction that is not visible yet is looked for again at once this many times, then after 1 ms, doubling to 32 ms: most are
+ * visible within a few milliseconds; under synchronous replication it can take without bound. */
+#define AT_ONCE 8
+#define WAIT_MOST_MS 32
+
+struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
+	struct transaction *prev, *next;
+	uint64_t number;
+	uint32_t xid;
+	lsn_t lsn, next_lsn;
+	bool repeated; /* handled before a reconnect */
+	bool wanted;   /* it has rows: it must be visible before they are handled */
+	bool visible;
+	uint64_t lookups; /* asked for so far */
+};
+
+struct name { /* of an actor, shared by all rows of one visibility round that name it */
+	UT_hash_handle hh;
+	struct intake *in;
+	struct sqlpipe_query *query; /* NULL: answered */
+	unsigned refs;
+	char *text; /* NULL: unknown */
+	char id[];
+};
+
+struct lookup {
+	struct intake *in;
+	struct sqlpipe_query *query; /* NULL: answered */
+	struct sqlrows *rows;        /* NULL: failed or left out */
+};
+
+struct answers { /* of one section of a row */
+	struct lookup *lookup;
+	struct name *name;
+};
+
+struct record {
+	struct record *next;
+	char *bytes;
+	struct slice text;
+	char kind; /* of wal2json's action: B C I U D T M, or 0 */
+	bool asked;
+	struct transaction *transaction;
+	struct answers *answers; /* one a section; NULL: nothing was asked */
+	size_t n_answers;
+};
+
+struct intake {
+	struct event_base *loop;
+	struct sqlpipe *sql;
+	const struct intake_calls *calls;
+	void *ctx;
+	const struct rules *rules;
+	uint64_t bulk;
+
+	struct record *head, **tail; /* a singly linked queue */
+	struct record *ask_next;     /* the first that was not asked */
+	size_t bytes;
+	unsigned n_asked; /* questions without an answer */
+	bool paused, running, waiting_catalog;
+	struct record *refreshed_for; /* the catalog was read again because of this one */
+
+	struct transaction *receiving;    /* between BEGIN and COMMIT, at the queue's end */
+	struct transaction *transactions; /* all that are not handled yet, in order */
+	uint64_t n_transactions;
+	unsigned n_unseen; /* wanted and not visible */
+	struct sqlpipe_query *snapshot;
+	uint64_t snapshot_covers; /* transactions up to this number were received before it was asked */
+	unsigned fruitless;
+	struct event *again;
+
+	struct name *names;
+	struct decoder *decoder;
+	struct row row;
+	struct txn *txn;
+	struct buf scratch;
+};
+
+static void intake_run(struct intake *in);
+
+/* --- records --------------------------------------------------------------------------------------------------- */
+
+static void name_unref(struct name *n)
+{
+	if (n && --n->refs == 0) {
+		if (n->query) {
+			sqlpipe_forget(n->in->sql, n->query);
+			n->in->n_asked--;
+		}
+		free(n->text);
+		free(n);
+	}
+}
+
+static void lookup_free(struct lookup *l)
+{
+	if (!l)
+		return;
+	if (l->query) {
+		sqlpipe_forget(l->in->sql, l->query);
+		l->in->n_asked--;
+	}
+	sqlrows_free(l->rows);
+	free(l);
+}
+
+static void record_free(struct record *r)
+{
+	for (size_t i = 0; i < r->n_answers; i++) {
+		lookup_free(r->answers[i].lookup);
+		name_unref(r->answers[i].name);
+	}
+	free(r->answers);
+	source_free_record(r->bytes);
+	free(r);
+}
+
+static size_t record_cost(const struct record *r)
+{
+	return r->text.len + sizeof(*r) + 64;
+}
+
+static void pop_head(struct intake *in)
+{
+	struct record *r = in->head;
+
+	in->head = r->next;
+	if (!in->head)
+		in->tail = &in->head;
+	if (in->ask_next == r)
+		in->ask_next = r->next;
+	if (in->refreshed_for == r)
+		in->refreshed_for = NULL;
+	in->bytes -= record_cost(r);
+	record_free(r);
+}
+
+static void transaction_free(struct intake *in, struct transaction *t)
+{
+	if (t->wanted && !t->visible)
+		in->n_unseen--;
+	DL_DELETE(in->transactions, t);
+	free(t);
+}
+
+/* wal2json prints the action first. Anything else is found out when the record is decoded. */
+static char kind_of(struct slice text)
+{
+	static const char start[] = "{\"action\":\"";
+
+	if (text.len <= sizeof(start) || memcmp(text.at, start, sizeof(start) - 1) != 0)
+		return 0;
+	return text.at[sizeof(start) - 1];
+}
+
+/* --- visible first --------------------------------------------------------------------------------------------- */
+
+static void ask_snapshot(struct intake *in);
+
+static void forget_names(struct intake *in)
+{
+	struct name *n, *next;
+
+	HASH_ITER(hh, in->names, n, next)
+	{
+		HASH_DEL(in->names, n);
+		name_unref(n);
+	}
+}
+
+static void saw(struct intake *in, const struct snapshot *snapshot)
+{
+	struct transaction *t;
+	bool progress = false;
+
+	DL_FOREACH(in->transactions, t)
+	{
+		if (t->number > in->snapshot_covers)
+			break;
+		if (t->visible || !t->wanted || !snapshot_sees(snapshot, t->xid))
+			continue;
+		t->visible = progress = true;
+		in->n_unseen--;
+	}
+	in->fruitless = progress ? 0 : in->fruitless + 1;
+	if (progress)
+		forget_names(in); /* what became visible may have changed them */
+}
+
+static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct intake *in = ctx;
+	struct snapshot snapshot = { 0 };
+	struct fail bad = { 0 };
+
+	in->snapshot = NULL;
+	if (!rows || rows->n_rows != 1 || !snapshot_parse(slice_of(sqlrows_get(rows, 0, 0)), &snapshot, &bad)) {
+		log_error("cannot tell which transactions are visible; asking again",
+			  log_s("error", why ? why->text : bad.text), log_s("sqlstate", why ? why->sqlstate : ""));
+		in->fruitless = AT_ONCE + 10; /* the longest wait */
+	} else {
+		saw(in, &snapshot);
+	}
+	snapshot_fini(&snapshot);
+	sqlrows_free(rows);
+	ask_snapshot(in);
+	intake_run(in);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct intake *in = arg;
+
+	(void)fd;
+	(void)what;
+	in->fruitless++;
+	ask_snapshot(in);
+}
+
+/* One question for all that wait, and never two at a time. */
+static void ask_snapshot(struct intake *in)
+{
+	unsigned late = in->fruitless;
+
+	if (in->snapshot || !in->n_unseen || event_pending(in->again, EV_TIMEOUT, NULL))
+		return;
+	if (late >= AT_ONCE && (late - AT_ONCE) % 2 == 0) {
+		unsigned ms = late - AT_ONCE >= 10 ? WAIT_MOST_MS : 1u << ((late - AT_ONCE) / 2);
+		struct timeval wait = clock_timeval(ms * 1000);
+
+		event_add(in->again, &wait);
+		return;
+	}
+	in->snapshot_covers = in->n_transactions;
+	in->snapshot = sqlpipe_ask(in->sql, "snapshot", SNAPSHOT_SQL, 0, NULL, on_snapshot, in);
+}
+
+static void must_be_seen(struct intake *in, struct transaction *t)
+{
+	if (t->wanted || t->repeated)
+		return;
+	t->wanted = true;
+	in->n_unseen++;
+	ask_snapshot(in);
+}
+
+/* --- questions ------------------------------------------------------------------------------------------------- */
+
+static void on_lookup(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct lookup *l = ctx;
+
+	l->query = NULL;
+	l->rows = rows;
+	l->in->n_asked--;
+	if (!rows)
+		log_error("a lookup failed; its groups are told to refetch", log_s("sqlstate", why->sqlstate),
+			  log_s("error", why->text),
+			  log_s("mend", "correct the `lookup` query, or grant SELECT on what it reads"));
+	intake_run(l->in);
+}
+
+static void on_name(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct name *n = ctx;
+	struct intake *in = n->in;
+
+	n->query = NULL;
+	in->n_asked--;
+	if (!rows)
+		log_error("the actor query failed; updated_by is null", log_s("sqlstate", why->sqlstate),
+			  log_s("error", why->text),
+			  log_s("mend", "correct `actor.query`, or grant SELECT on what it reads"));
+	else if (rows->n_rows > 0 && rows->n_columns > 0 && sqlrows_get(rows, 0, 0))
+		n->text = mem_text(sqlrows_get(rows, 0, 0));
+	sqlrows_free(rows);
+	intake_run(in);
+}
+
+static struct lookup *ask_lookup(struct intake *in, const struct route_plan *plan)
+{
+	const struct rules_query *q = &plan->section->lookup;
+	struct lookup *l = mem_new(sizeof(*l));
+	char **values = mem_new_array(q->source.n_refs, sizeof(char *));
+	size_t n = 0;
+
+	for (size_t i = 0; i < q->source.n_parts; i++) {
+		if (!q->source.parts[i].is_ref)
+			continue;
+		buf_clear(&in->scratch);
+		if (route_param(plan, &q->source.parts[i], &in->scratch))
+			values[n] = mem_text_of(buf_slice(&in->scratch));
+		n++;
+	}
+	l->in = in;
+	in->n_asked++;
+	l->query = sqlpipe_ask(in->sql, q->name, q->sql, n, (const char *const *)values, on_lookup, l);
+	for (size_t i = 0; i < n; i++)
+		free(values[i]);
+	free(values);
+	return l;
+}
+
+static struct name *ask_name(struct intake *in, const struct route_plan *plan)
+{
+	const struct rules_query *q = rules_actor(in->rules);
+	const struct column *id = row_value(plan->row, (size_t)plan->actor_column);
+	const char *values[16];
+	struct name *n;
+
+	buf_clear(&in->scratch);
+	if (!id || !row_text(id, &in->scratch))
+		return NULL;
+	HASH_FIND(hh, in->names, in->scratch.data, in->scratch.len, n);
+	if (!n) {
+		assert(q->source.n_refs <= sizeof(values) / sizeof(*values));
+		n = mem_new(sizeof(*n) + in->scratch.len + 1);
+		memcpy(n->id, in->scratch.data, in->scratch.len);
+		n->in = in;
+		n->refs = 1; /* the table's */
+		HASH_ADD_KEYPTR(hh, in->names, n->id, in->scratch.len, n);
+		for (size_t i = 0; i < q->source.n_refs; i++)
+			values[i] = n->id;
+		in->n_asked++;
+		n->query = sqlpipe_ask(in->sql, q->name, q->sql, q->source.n_refs, values, on_name, n);
+	}
+	n->refs++;
+	return n;
+}
+
+static bool is_answered(const struct record *r)
+{
+	for (size_t i = 0; i < r->n_answers; i++) {
+		if (r->answers[i].lookup && r->answers[i].lookup->query)
+			return false;
+		if (r->answers[i].name && r->answers[i].name->query)
+			return false;
+	}
+	return true;
+}
+
+/* --- rows ------------------------------------------------------------------------------------------------------ */
+
+enum bound { BOUND, BOUND_NOT_LISTED, BOUND_STALE, BOUND_CORRUPT };
+
+/* Decodes the record into in->row. */
+static enum bound bind_row(struct intake *in, const struct record *r, struct change *change,
+			   const struct rules_table **table)
+{
+	struct fail why = { 0 };
+
+	if (!decode_record(in->decoder, r->text, change, &why)) {
+		log_error("a record is not in wal2json's format; all tables' groups are told to refetch",
+			  log_s("error", why.text), log_n("offset", why.offset), log_lsn("commit", r->transaction->lsn),
+			  log_s("mend", "report it with the versions of PostgreSQL and wal2json"));
+		return BOUND_CORRUPT;
+	}
+	if (change->kind == CHANGE_MESSAGE)
+		return BOUND_NOT_LISTED;
+	*table = rules_find(in->rules, change->schema, change->table);
+	if (!*table)
+		return BOUND_NOT_LISTED;
+	if (change->kind == CHANGE_TRUNCATE)
+		return BOUND;
+	return row_bind(&in->row, (*table)->catalog, change) ? BOUND : BOUND_STALE;
+}
+
+static void ask_section(struct intake *in, struct record *r, const struct rules_section *section, size_t i, size_t n)
+{
+	struct route_plan plan;
+
+	if (!route_section(section, &in->row, &plan) || (!plan.wants_lookup && !plan.wants_actor))
+		return;
+	if (!r->answers) {
+		r->answers = mem_new_array(n, sizeof(*r->answers));
+		r->n_answers = n;
+	}
+	if (plan.wants_lookup && r->transaction->lookups++ < in->bulk)
+		r->answers[i].lookup = ask_lookup(in, &plan);
+	if (plan.wants_actor)
+		r->answers[i].name = ask_name(in, &plan);
+}
+
+static void ask_questions(struct intake *in, struct record *r, const struct change *change,
+			  const struct rules_table *table)
+{
+	r->asked = true;
+	if (change->kind == CHANGE_TRUNCATE)
+		return;
+	for (size_t i = 0; i < table->n_sections; i++)
+		ask_section(in, r, table->sections[i], i, table->n_sections);
+}
+
+static void mark_table(struct intake *in, const struct rules_table *table, const char *reason)
+{
+	for (size_t i = 0; i < table->n_sections; i++)
+		txn_mark(in->txn, table->sections[i], reason);
+}
+
+static void mark_all(struct intake *in, const char *reason)
+{
+	for (size_t i = 0; i < rules_n_tables(in->rules); i++)
+		mark_table(in, rules_table(in->rules, i), reason);
+}
+
+static void route_row(struct intake *in, const struct record *r, const struct rules_table *table)
+{
+	for (size_t i = 0; i < table->n_sections; i++) {
+		const struct answers *a = i < r->n_answers ? &r->answers[i] : NULL;
+		struct route_plan plan;
+
+		if (route_section(table->sections[i], &in->row, &plan))
+			txn_row(in->txn, &plan, a && a->lookup ? a->lookup->rows : NULL,
+				a && a->name ? a->name->text : NULL);
+	}
+}
+
+/* The catalog is read again once for a row that it does not fit; if it still does not, the table has changed further since. */
+static bool handle_stale(struct intake *in, struct record *r, const struct rules_table *table)
+{
+	if (in->refreshed_for == r) {
+		log_warn("a row does not fit its table any more; the table's groups are told to refetch",
+			 log_s("table", table->name), log_lsn("commit", r->transaction->lsn));
+		mark_table(in, table, "unknown");
+		return true;
+	}
+	in->refreshed_for = r;
+	in->waiting_catalog = true;
+	in->calls->stale_catalog(in->ctx);
+	return false;
+}
+
+/* True when the row is done with. */
+static bool handle_row(struct intake *in, struct record *r)
+{
+	const struct rules_table *table = NULL;
+	struct change change;
+
+	if (r->transaction->repeated)
+		return true;
+	if (!r->transaction->visible || (r->asked && !is_answered(r)))
+		return false;
+	switch (bind_row(in, r, &change, &table)) {
+	case BOUND_NOT_LISTED:
+		return true;
+	case BOUND_CORRUPT:
+		mark_all(in, "unknown");
+		return true;
+	case BOUND_STALE:
+		return handle_stale(in, r, table);
+	case BOUND:
+		break;
+	}
+	if (!r->asked) {
+		ask_questions(in, r, &change, table);
+		if (in->ask_next == r)
+			in->ask_next = r->next;
+		if (!is_answered(r))
+			return false;
+	}
+	if (change.kind == CHANGE_TRUNCATE)
+		mark_table(in, table, "truncate");
+	else
+		route_row(in, r, table);
+	return true;
+}
+
+/* --- transactions ---------------------------------------------------------------------------------------------- */
+
+static void handle_begin(struct intake *in, const struct record *r)
+{
+	struct change change;
+	struct fail why;
+
+	if (r->transaction->repeated)
+		return;
+	if (!decode_record(in->decoder, r->text, &change, &why))
+		abort(); /* it was decoded when it came */
+	txn_begin(in->txn, change.lsn, change.timestamp);
+}
+
+static void handle_commit(struct intake *in, const struct record *r)
+{
+	struct transaction *t = r->transaction;
+
+	if (!t->repeated) {
+		txn_finish(in->txn);
+		if (txn_n_messages(in->txn) || txn_n_marks(in->txn))
+			in->calls->publish(in->ctx, in->txn, t->next_lsn);
+		else
+			in->calls->handled(in->ctx, t->next_lsn);
+	}
+	transaction_free(in, t);
+}
+
+/* True when the head is done with. */
+static bool handle(struct intake *in, struct record *r)
+{
+	switch (r->kind) {
+	case 'B':
+		handle_begin(in, r);
+		return true;
+	case 'C':
+		handle_commit(in, r);
+		return true;
+	default:
+		return handle_row(in, r);
+	}
+}
+
+static void ask_ahead(struct intake *in)
+{
+	while (in->ask_next && in->n_asked < INTAKE_ASKED) {
+		struct record *r = in->ask_next;
+		const struct rules_table *table = NULL;
+		struct change change;
+
+		if (r->kind != 'B' && r->kind != 'C' && !r->transaction->repeated && !r->asked) {
+			if (!r->transaction->visible)
+				return;
+			switch (bind_row(in, r, &change, &table)) {
+			case BOUND:
+				ask_questions(in, r, &change, table);
+				break;
+			case BOUND_STALE:
+				return; /* its turn will come as the head */
+			default:
+				break;
+			}
+		}
+		in->ask_next = r->next;
+	}
+}
+
+static void control_flow(struct intake *in)
+{
+	bool paused = in->bytes > (in->paused ? INTAKE_BYTES / 2 : INTAKE_BYTES);
+
+	if (paused == in->paused)
+		return;
+	in->paused = paused;
+	in->calls->pause(in->ctx, paused);
+}
+
+static void intake_run(struct intake *in)
+{
+	if (in->running || in->waiting_catalog)
+		return;
+	in->running = true;
+	while (in->head && handle(in, in->head))
+		pop_head(in);
+	if (in->head && !in->waiting_catalog)
+		ask_ahead(in);
+	in->running = false;
+	control_flow(in);
+}
+
+/* --- receipt --------------------------------------------------------------------------------------------------- */
+
+/* BEGIN and COMMIT are decoded at once: they frame all the rest. */
+static bool receive_frame(struct intake *in, struct record *r, lsn_t handled, struct fail *why)
+{
+	struct change change;
+	struct transaction *t;
+
+	if (!decode_record(in->decoder, r->text, &change, why))
+		return false;
+	if (change.kind == CHANGE_COMMIT) {
+		r->transaction = in->receiving;
+		if (!in->receiving || in->receiving->xid != change.xid)
+			return fail_set(why, "a COMMIT came without its BEGIN");
+		in->receiving = NULL;
+		return true;
+	}
+	if (in->receiving)
+		return fail_set(why, "a BEGIN came inside of a transaction");
+	t = mem_new(sizeof(*t));
+	t->number = ++in->n_transactions;
+	t->xid = change.xid;
+	t->lsn = change.lsn;
+	t->next_lsn = change.next_lsn;
+	t->repeated = change.lsn < handled;
+	DL_APPEND(in->transactions, t);
+	in->receiving = r->transaction = t;
+	return true;
+}
+
+static bool receive(struct intake *in, struct record *r, lsn_t handled, struct fail *why)
+{
+	if (r->kind == 'B' || r->kind == 'C')
+		return receive_frame(in, r, handled, why);
+	if (!in->receiving)
+		return fail_set(why, "a row came outside of a transaction");
+	r->transaction = in->receiving;
+	must_be_seen(in, r->transaction);
+	return true;
+}
+
+void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t handled)
+{
+	struct record *r = mem_new(sizeof(*r));
+	struct fail why = { 0 };
+
+	r->bytes = bytes;
+	r->text = text;
+	r->kind = kind_of(text);
+	if (!receive(in, r, handled, &why)) {
+		record_free(r);
+		in->calls->broken(in->ctx, &why);
+		return;
+	}
+	*in->tail = r;
+	in->tail = &r->next;
+	if (!in->ask_next)
+		in->ask_next = r;
+	in->bytes += record_cost(r);
+	/* Behind a head that waits, a record only joins the queue; questions are asked in time because every answer runs the queue. */
+	if (in->head == r || in->ask_next == r)
+		intake_run(in);
+	else
+		control_flow(in);
+}
+
+void intake_clear(struct intake *in)
+{
+	struct transaction *t, *next;
+
+	while (in->head)
+		pop_head(in);
+	DL_FOREACH_SAFE(in->transactions, t, next)
+	transaction_free(in, t);
+	in->receiving = NULL;
+	in->fruitless = 0;
+	control_flow(in);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------ */
+
+struct intake *intake_new(struct event_base *loop, const struct conf_limits *limits, struct sqlpipe *sql,
+			  const struct intake_calls *calls, void *ctx)
+{
+	struct intake *in = mem_new(sizeof(*in));
+	struct txn_limits bounds = {
+		.bulk = (uint64_t)limits->bulk,
+		.bytes = (size_t)limits->transaction_bytes,
+		.row_bytes = (size_t)limits->row_bytes,
+	};
+
+	in->loop = loop;
+	in->sql = sql;
+	in->calls = calls;
+	in->ctx = ctx;
+	in->bulk = bounds.bulk;
+	in->tail = &in->head;
+	in->waiting_catalog = true;
+	in->decoder = decoder_new();
+	in->txn = txn_new(&bounds);
+	in->again = event_new(loop, -1, 0, on_again, in);
+	if (!in->again)
+		abort();
+	return in;
+}
+
+void intake_free(struct intake *in)
+{
+	if (!in)
+		return;
+	intake_clear(in);
+	forget_names(in);
+	if (in->snapshot)
+		sqlpipe_forget(in->sql, in->snapshot);
+	event_free(in->again);
+	decoder_free(in->decoder);
+	row_fini(&in->row);
+	txn_free(in->txn);
+	buf_fini(&in->scratch);
+	free(in);
+}
+
+void intake_rules(struct intake *in, const struct rules *rules)
+{
+	in->rules = rules;
+	in->waiting_catalog = false;
+	intake_run(in);
+}
+
+bool intake_is_idle(const struct intake *in)
+{
+	return !in->head && !in->transactions;
+}
+
+size_t intake_bytes(const struct intake *in)
+{
+	return in->bytes;
+}

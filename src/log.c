@@ -1,0 +1,123 @@
+#include "walpush/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "walpush/buf.h"
+
+static enum log_level threshold = LOG_LEVEL_INFO;
+static bool as_json;
+
+static const char *const level_names[] = { "error", "warn", "info", "debug" };
+
+void log_setup(const char *level, const char *format)
+{
+	for (size_t i = 0; i < sizeof(level_names) / sizeof(*level_names); i++)
+		if (strcmp(level, level_names[i]) == 0)
+			threshold = (enum log_level)i;
+	as_json = strcmp(format, "json") == 0;
+}
+
+bool log_enabled(enum log_level level)
+{
+	return level <= threshold;
+}
+
+static void add_time(struct buf *out)
+{
+	struct timespec now;
+	struct tm utc;
+	char text[32];
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	gmtime_r(&now.tv_sec, &utc);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
+	buf_addf(out, "%s.%03ldZ", text, now.tv_nsec / 1000000);
+}
+
+static bool is_bare_word(const char *text)
+{
+	if (!*text)
+		return false;
+	for (; *text; text++)
+		if (*text <= ' ' || *text == '"' || *text == '=' || *text == '\\' || (unsigned char)*text >= 0x7F)
+			return false;
+	return true;
+}
+
+static void add_text(struct buf *out, const char *text)
+{
+	if (!as_json && is_bare_word(text)) {
+		buf_add_text(out, text);
+		return;
+	}
+	buf_add_char(out, '"');
+	buf_add_json(out, slice_of(text));
+	buf_add_char(out, '"');
+}
+
+static void add_value(struct buf *out, const struct log_field *f)
+{
+	char lsn[LSN_TEXT_MAX];
+
+	switch (f->kind) {
+	case LOG_FIELD_TEXT:
+		add_text(out, f->text ? f->text : "");
+		return;
+	case LOG_FIELD_NUMBER:
+		buf_addf(out, "%" PRId64, f->number);
+		return;
+	case LOG_FIELD_LSN:
+		lsn_format(lsn, (lsn_t)f->number);
+		add_text(out, lsn);
+		return;
+	case LOG_FIELD_MS:
+		buf_addf(out, "%" PRId64 ".%03d", f->number / 1000, (int)(f->number % 1000));
+		return;
+	case LOG_FIELD_END:
+		break;
+	}
+	assert(!"a log field of unknown kind");
+}
+
+static void add_name(struct buf *out, const char *name, const char *before)
+{
+	buf_add_text(out, before);
+	if (as_json)
+		buf_addf(out, "\"%s\":", name);
+	else
+		buf_addf(out, "%s=", name);
+}
+
+void log_write(enum log_level level, const char *message, const struct log_field *fields)
+{
+	const char *between = as_json ? "," : " ";
+	struct buf line = { 0 };
+	ssize_t written;
+
+	if (!log_enabled(level))
+		return;
+	add_name(&line, "time", as_json ? "{" : "");
+	buf_add_text(&line, as_json ? "\"" : "");
+	add_time(&line);
+	buf_add_text(&line, as_json ? "\"" : "");
+	add_name(&line, "level", between);
+	add_text(&line, level_names[level]);
+	add_name(&line, "msg", between);
+	buf_add_char(&line, '"');
+	buf_add_json(&line, slice_of(message));
+	buf_add_char(&line, '"');
+	for (; fields->kind != LOG_FIELD_END; fields++) {
+		add_name(&line, fields->name, between);
+		add_value(&line, fields);
+	}
+	buf_add_text(&line, as_json ? "}\n" : "\n");
+	/* A log that cannot be written has nowhere to say so. */
+	written = write(STDERR_FILENO, line.data, line.len);
+	(void)written;
+	buf_fini(&line);
+}

@@ -1,0 +1,47 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "walpush/cmd.h"
+
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *usage;
+} commands[] = {
+	{ "run", cmd_run, "run    -c sidecar.conf                     serve (the default)" },
+	{ "listen", cmd_listen, "listen -c sidecar.conf --user 7 PATH       subscribe and print what arrives" },
+	{ "token", cmd_token, "token  -c sidecar.conf --user 7            mint a token, for trying things out" },
+};
+
+#define N_COMMANDS (sizeof(commands) / sizeof(*commands))
+
+static int help(FILE *to)
+{
+	fputs("walpush " WALPUSH_VERSION ": pushes committed row changes of PostgreSQL to WebSockets\n\n", to);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		fprintf(to, "  walpush %s\n", commands[i].usage);
+	fputs("  walpush --help | --version\n\n"
+	      "-c is sidecar.conf in this directory unless given. Exit codes: 0 fine, 1 failed, 2 usage or "
+	      "configuration.\n",
+	      to);
+	return to == stdout ? CMD_FINE : CMD_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "run";
+
+	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
+		return help(stdout);
+	if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
+		puts("walpush " WALPUSH_VERSION);
+		return CMD_FINE;
+	}
+	if (name[0] == '-') /* options of the default command */
+		return cmd_run(argc, argv);
+	for (size_t i = 0; i < N_COMMANDS; i++)
+		if (strcmp(name, commands[i].name) == 0)
+			return commands[i].run(argc > 1 ? argc - 1 : argc, argc > 1 ? argv + 1 : argv);
+	fprintf(stderr, "walpush: there is no command \"%s\"\n\n", name);
+	return help(stderr);
+}

@@ -1,0 +1,584 @@
+#include "walpush/source.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "walpush/backoff.h"
+#include "walpush/buf.h"
+#include "walpush/clock.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+#include "walpush/pgdial.h"
+#include "walpush/walframe.h"
+
+/* Seconds between 1970 and 2000, the epoch of the protocol's clock. */
+#define PG_EPOCH_S 946684800LL
+
+/*
+ * The walsender speaks the simple query protocol: one question at a time, its answer awaited.
+ *
+ *   IDLE ─go▶ DIALLING ─▶ IDENTIFY ─▶ SLOT ─▶ STARTING ─▶ STREAMING
+ *     ▲           │           │         │          │           │
+ *     └─ stop ────┴───────────┴── any failure ─────┴───────────┴─▶ WAITING ─timer▶ DIALLING
+ */
+enum source_state {
+	SOURCE_IDLE,
+	SOURCE_DIALLING,
+	SOURCE_IDENTIFY,
+	SOURCE_SLOT,
+	SOURCE_STARTING,
+	SOURCE_STREAMING,
+	SOURCE_WAITING
+};
+
+static const char *const state_names[] = { "idle", "dialling", "identify", "slot", "starting", "streaming", "waiting" };
+
+struct source {
+	struct event_base *loop;
+	const struct conf_database *conf;
+	const struct source_calls *calls;
+	void *ctx;
+
+	enum source_state state;
+	struct pgdial *dial;
+	PGconn *conn;
+	struct event *readable;
+	struct event *writable;
+	struct event *retry;
+	struct event *status; /* every status_interval while streaming */
+	struct backoff soon;  /* for what passes by itself */
+	struct backoff slow;  /* for what a person must mend */
+	bool paused;
+	bool in_callback; /* the connection must not be closed under the reader's feet */
+	bool restart;     /* asked for meanwhile */
+	lsn_t received;   /* the server's end as far as frames told */
+	lsn_t sent;       /* highest position confirmed on any connection */
+	int64_t down_since;
+	char last_trouble[256];
+	bool held_by_other;
+
+	char *system_id;
+	char *timeline;
+	lsn_t server_end;
+};
+
+static void source_dial(struct source *s);
+
+static void source_to(struct source *s, enum source_state next)
+{
+	log_debug("replication", log_s("from", state_names[s->state]), log_s("to", state_names[next]));
+	if (next == SOURCE_STREAMING)
+		s->down_since = 0;
+	else if (s->state == SOURCE_STREAMING)
+		s->down_since = clock_us();
+	s->state = next;
+}
+
+/* --- trouble -------------------------------------------------------------------------------------------------- */
+
+struct mend {
+	const char *sqlstate; /* a prefix */
+	const char *what;
+	bool slow; /* a person must act */
+};
+
+/* Source: PostgreSQL's slot.c, walsender.c, and measurements; see docs/architecture.md. The first that fits. */
+static const struct mend mends[] = {
+	{ "55006", "another process holds the slot; waiting for it, as a standby", false },
+	{ "42704", "the slot does not exist: create it with sql/setup.sql", true },
+	{ "55000",
+	  "the slot cannot be used: see pg_replication_slots; sql/teardown.sql and sql/setup.sql make a new one",
+	  true },
+	{ "42501", "the role lacks a privilege, or output_plugin_libraries does not list wal2json: run sql/setup.sql",
+	  true },
+	{ "28",
+	  "the server does not let this role in: check user, password and pg_hba.conf (database name, not "
+	  "'replication')",
+	  true },
+	{ "3D000", "the database in the connection string does not exist", true },
+	{ "58P01", "the server has no wal2json: install the package postgresql-NN-wal2json there", true },
+	{ "0A000", "the server is too old or wal_level is not logical", true },
+	{ "22023", "the slot's plugin refused the options: is it wal2json 2.x?", true },
+	{ "53300", "no connection or walsender slot is free: raise max_wal_senders or max_connections", false },
+	{ "57P", "the server is starting, stopping or recovering", false },
+};
+
+static const struct mend *mend_for(const struct fail *why)
+{
+	for (size_t i = 0; i < sizeof(mends) / sizeof(*mends); i++)
+		if (why->sqlstate[0] && strncmp(why->sqlstate, mends[i].sqlstate, strlen(mends[i].sqlstate)) == 0)
+			return &mends[i];
+	return NULL;
+}
+
+/* The same trouble is a warning once and silent afterwards, until something else happens. */
+static void say_trouble(struct source *s, const struct fail *why, const struct mend *mend, int64_t wait_us)
+{
+	bool again = strncmp(s->last_trouble, why->text, sizeof(s->last_trouble) - 1) == 0;
+	enum log_level level = again ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN;
+
+	strncpy(s->last_trouble, why->text, sizeof(s->last_trouble) - 1);
+	log_write(level, "not streaming, trying again",
+		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
+			     log_s("mend", mend ? mend->what : ""), log_ms("wait_ms", wait_us)));
+}
+
+static void hang_up(struct source *s)
+{
+	pgdial_cancel(s->dial);
+	s->dial = NULL;
+	if (s->readable)
+		event_free(s->readable);
+	if (s->writable)
+		event_free(s->writable);
+	s->readable = s->writable = NULL;
+	event_del(s->status);
+	event_del(s->retry);
+	if (s->conn)
+		PQfinish(s->conn);
+	s->conn = NULL;
+}
+
+static void source_lost(struct source *s, const struct fail *why, bool slow)
+{
+	const struct mend *mend = mend_for(why);
+	bool was_streaming = s->state == SOURCE_STREAMING;
+	int64_t us = backoff_next(slow || (mend && mend->slow) ? &s->slow : &s->soon);
+	struct timeval wait = clock_timeval(us);
+
+	s->held_by_other = strcmp(why->sqlstate, "55006") == 0;
+	say_trouble(s, why, mend, us);
+	hang_up(s);
+	source_to(s, SOURCE_WAITING);
+	event_add(s->retry, &wait);
+	if (was_streaming)
+		s->calls->lost(s->ctx, why);
+}
+
+static void source_broken(struct source *s)
+{
+	struct fail why = { 0 };
+	char *newline;
+
+	fail_set(&why, "%s", PQerrorMessage(s->conn));
+	newline = strchr(why.text, '\n');
+	if (newline)
+		*newline = '\0';
+	source_lost(s, &why, false);
+}
+
+/* --- writing -------------------------------------------------------------------------------------------------- */
+
+static bool source_flush(struct source *s)
+{
+	int left = PQflush(s->conn);
+
+	if (left < 0)
+		return false;
+	if (left > 0)
+		event_add(s->writable, NULL);
+	return true;
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct source *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (!source_flush(s))
+		source_broken(s);
+}
+
+void source_send_status(struct source *s)
+{
+	char frame[WALFRAME_STATUS_SIZE];
+	lsn_t confirm;
+
+	if (s->state != SOURCE_STREAMING)
+		return;
+	confirm = s->calls->confirm(s->ctx);
+	if (confirm < s->sent)
+		confirm = s->sent;
+	s->sent = confirm;
+	walframe_status(frame, s->received > confirm ? s->received : confirm, confirm,
+			clock_wall_us() - PG_EPOCH_S * 1000000, false);
+	/* A failure shows on the read side, from where it is safe to hang up. */
+	if (PQputCopyData(s->conn, frame, sizeof(frame)) != 1 || !source_flush(s))
+		event_active(s->readable, EV_READ, 0);
+}
+
+static void on_status(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	source_send_status(arg);
+}
+
+/* --- reading the stream --------------------------------------------------------------------------------------- */
+
+/* Takes over `bytes`. */
+static bool take_frame(struct source *s, char *bytes, int n, struct fail *why)
+{
+	struct walframe frame;
+
+	if (!walframe_parse((struct slice){ bytes, (size_t)n }, &frame, why)) {
+		PQfreemem(bytes);
+		return false;
+	}
+	if (frame.end > s->received)
+		s->received = frame.end;
+	if (frame.kind == WALFRAME_KEEPALIVE) {
+		PQfreemem(bytes);
+		s->calls->keepalive(s->ctx, frame.end, frame.reply_demanded);
+		if (frame.reply_demanded)
+			source_send_status(s);
+		return true;
+	}
+	s->calls->record(s->ctx, bytes, frame.payload);
+	return true;
+}
+
+static void stream_ended(struct source *s)
+{
+	struct fail why = { 0 };
+	PGresult *result = PQgetResult(s->conn);
+
+	if (result && PQresultStatus(result) == PGRES_FATAL_ERROR)
+		pgdial_result_fail(result, &why);
+	else
+		fail_set(&why, "the server ended the stream");
+	PQclear(result);
+	source_lost(s, &why, false);
+}
+
+static void read_stream(struct source *s)
+{
+	struct fail why = { 0 };
+	char *bytes = NULL;
+	int n = 0;
+
+	s->in_callback = true;
+	while (!s->paused && !s->restart && (n = PQgetCopyData(s->conn, &bytes, 1)) > 0)
+		if (!take_frame(s, bytes, n, &why))
+			break;
+	s->in_callback = false;
+	if (s->restart)
+		source_restart(s, "asked for");
+	else if (why.text[0])
+		source_lost(s, &why, true);
+	else if (!s->paused && n == -1)
+		stream_ended(s);
+	else if (!s->paused && n == -2)
+		source_broken(s);
+}
+
+/* --- before the stream ---------------------------------------------------------------------------------------- */
+
+static bool ask(struct source *s, const char *command, enum source_state next)
+{
+	source_to(s, next);
+	if (PQsendQuery(s->conn, command) && source_flush(s))
+		return true;
+	source_broken(s);
+	return false;
+}
+
+static void take_identity(struct source *s, PGresult *result)
+{
+	struct buf sql = { 0 };
+	struct fail why = { 0 };
+	char *slot;
+
+	if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
+	    !lsn_parse(slice_of(PQgetvalue(result, 0, 2)), &s->server_end)) {
+		fail_set(&why, "IDENTIFY_SYSTEM was answered strangely: is this PostgreSQL?");
+		source_lost(s, &why, true);
+		return;
+	}
+	free(s->system_id);
+	free(s->timeline);
+	s->system_id = mem_text(PQgetvalue(result, 0, 0));
+	s->timeline = mem_text(PQgetvalue(result, 0, 1));
+	slot = PQescapeLiteral(s->conn, s->conf->slot, strlen(s->conf->slot));
+	if (!slot) {
+		source_broken(s);
+		return;
+	}
+	buf_addf(&sql,
+		 "SELECT plugin, slot_type, database = current_database(), confirmed_flush_lsn, wal_status, "
+		 "current_setting('server_encoding') FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
+		 slot);
+	PQfreemem(slot);
+	ask(s, sql.data, SOURCE_SLOT);
+	buf_fini(&sql);
+}
+
+/* What START_REPLICATION would say of this slot, said before and better. */
+static bool slot_is_good(struct source *s, const PGresult *result, struct fail *why)
+{
+	const char *name = s->conf->slot;
+
+	if (PQntuples(result) == 0) {
+		fail_set(why, "slot \"%s\" does not exist", name);
+		strcpy(why->sqlstate, "42704");
+		return false;
+	}
+	if (strcmp(PQgetvalue(result, 0, 1), "logical") != 0 || strcmp(PQgetvalue(result, 0, 0), s->conf->plugin) != 0)
+		fail_set(why,
+			 "slot \"%s\" is %s with plugin \"%s\", not logical with %s: drop it and run sql/setup.sql",
+			 name, PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 0), s->conf->plugin);
+	else if (strcmp(PQgetvalue(result, 0, 2), "t") != 0)
+		fail_set(why, "slot \"%s\" belongs to another database: connect to that one, or create a slot here",
+			 name);
+	else if (strcmp(PQgetvalue(result, 0, 4), "lost") == 0)
+		fail_set(why,
+			 "slot \"%s\" is lost: PostgreSQL removed WAL it needed. Drop it, run sql/setup.sql, and raise "
+			 "max_slot_wal_keep_size",
+			 name);
+	else if (strcmp(PQgetvalue(result, 0, 5), "UTF8") != 0)
+		fail_set(why, "the database's encoding is %s; walpush needs UTF8", PQgetvalue(result, 0, 5));
+	return why->text[0] == '\0';
+}
+
+static void start_replication(struct source *s, lsn_t from)
+{
+	const char *tables = s->calls->add_tables(s->ctx);
+	char lsn[LSN_TEXT_MAX];
+	struct buf sql = { 0 };
+
+	lsn_format(lsn, from);
+	buf_addf(&sql,
+		 "START_REPLICATION SLOT \"%s\" LOGICAL %s (\"format-version\" '2', \"include-types\" 'false', "
+		 "\"include-type-oids\" 'true', \"include-lsn\" 'true', \"include-timestamp\" 'true', "
+		 "\"include-xids\" 'true', \"add-msg-prefixes\" 'walpush', \"add-tables\" '",
+		 s->conf->slot, lsn);
+	for (const char *c = tables; *c; c++) {
+		if (*c == '\'')
+			buf_add_char(&sql, '\'');
+		buf_add_char(&sql, *c);
+	}
+	buf_add_text(&sql, "')");
+	ask(s, sql.data, SOURCE_STARTING);
+	buf_fini(&sql);
+}
+
+static void take_slot(struct source *s, PGresult *result)
+{
+	struct source_start start = { s->system_id, s->timeline, s->server_end, 0 };
+	struct fail why = { 0 };
+
+	if (!slot_is_good(s, result, &why)) {
+		source_lost(s, &why, true);
+		return;
+	}
+	if (!lsn_parse(slice_of(PQgetvalue(result, 0, 3)), &start.confirmed)) {
+		fail_set(&why, "slot \"%s\" has no confirmed_flush_lsn", s->conf->slot);
+		source_lost(s, &why, true);
+		return;
+	}
+	s->sent = start.confirmed;
+	s->received = start.confirmed;
+	start_replication(s, s->calls->start(s->ctx, &start));
+}
+
+static void streaming(struct source *s)
+{
+	struct timeval interval = clock_timeval(s->conf->status_interval * 1000);
+
+	source_to(s, SOURCE_STREAMING);
+	s->last_trouble[0] = '\0';
+	s->held_by_other = false;
+	backoff_reset(&s->soon);
+	backoff_reset(&s->slow);
+	event_add(s->status, &interval);
+	log_info("streaming", log_s("slot", s->conf->slot), log_s("system", s->system_id),
+		 log_s("timeline", s->timeline), log_lsn("confirmed", s->sent), log_lsn("server_end", s->server_end));
+	source_send_status(s);
+	read_stream(s);
+}
+
+/* One answer of a simple query. True when the connection still stands where it stood. */
+static void take_answer(struct source *s, PGresult *result)
+{
+	struct fail why = { 0 };
+
+	switch (PQresultStatus(result)) {
+	case PGRES_TUPLES_OK:
+		if (s->state == SOURCE_IDENTIFY)
+			take_identity(s, result);
+		else
+			take_slot(s, result);
+		return;
+	case PGRES_COPY_BOTH:
+		streaming(s);
+		return;
+	default:
+		pgdial_result_fail(result, &why);
+		source_lost(s, &why, false);
+	}
+}
+
+static void read_answer(struct source *s)
+{
+	PGresult *result, *extra;
+
+	if (PQisBusy(s->conn))
+		return;
+	result = PQgetResult(s->conn);
+	if (!result) {
+		source_broken(s);
+		return;
+	}
+	/* A simple query's results end with NULL, but a stream does not. */
+	if (PQresultStatus(result) == PGRES_TUPLES_OK)
+		while ((extra = PQgetResult(s->conn)))
+			PQclear(extra);
+	take_answer(s, result);
+	PQclear(result);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct source *s = arg;
+
+	(void)fd;
+	(void)what;
+	if (!PQconsumeInput(s->conn)) {
+		source_broken(s);
+		return;
+	}
+	if (s->state == SOURCE_STREAMING)
+		read_stream(s);
+	else
+		read_answer(s);
+}
+
+/* --- life ----------------------------------------------------------------------------------------------------- */
+
+static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
+{
+	struct source *s = ctx;
+
+	s->dial = NULL;
+	if (!conn) {
+		source_lost(s, why, false);
+		return;
+	}
+	s->conn = conn;
+	s->readable = event_new(s->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, s);
+	s->writable = event_new(s->loop, PQsocket(conn), EV_WRITE, on_writable, s);
+	if (!s->readable || !s->writable || event_add(s->readable, NULL) != 0)
+		abort();
+	ask(s, "IDENTIFY_SYSTEM", SOURCE_IDENTIFY);
+}
+
+static void source_dial(struct source *s)
+{
+	source_to(s, SOURCE_DIALLING);
+	s->dial = pgdial_start(s->loop, s->conf, PGDIAL_REPLICATION, on_dialled, s);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	source_dial(arg);
+}
+
+void source_go(struct source *s)
+{
+	if (s->state == SOURCE_IDLE)
+		source_dial(s);
+}
+
+void source_restart(struct source *s, const char *reason)
+{
+	struct fail why = { 0 };
+
+	if (s->in_callback) {
+		s->restart = true;
+		return;
+	}
+	s->restart = false;
+	if (s->state == SOURCE_IDLE)
+		return;
+	fail_set(&why, "%s", reason);
+	source_lost(s, &why, false);
+}
+
+void source_stop(struct source *s)
+{
+	assert(!s->in_callback);
+	source_send_status(s);
+	hang_up(s);
+	source_to(s, SOURCE_IDLE);
+}
+
+void source_pause(struct source *s, bool paused)
+{
+	if (s->paused == paused)
+		return;
+	s->paused = paused;
+	if (s->state != SOURCE_STREAMING)
+		return;
+	if (paused) {
+		event_del(s->readable);
+	} else {
+		event_add(s->readable, NULL);
+		/* libpq may hold records that no socket event will announce. */
+		event_active(s->readable, EV_READ, 0);
+	}
+}
+
+bool source_is_streaming(const struct source *s)
+{
+	return s->state == SOURCE_STREAMING;
+}
+
+bool source_is_held_by_other(const struct source *s)
+{
+	return s->held_by_other;
+}
+
+int64_t source_down_since(const struct source *s)
+{
+	return s->down_since;
+}
+
+void source_free_record(char *bytes)
+{
+	PQfreemem(bytes);
+}
+
+struct source *source_new(struct event_base *loop, const struct conf_database *conf, const struct source_calls *calls,
+			  void *ctx)
+{
+	struct source *s = mem_new(sizeof(*s));
+
+	s->loop = loop;
+	s->conf = conf;
+	s->calls = calls;
+	s->ctx = ctx;
+	s->down_since = clock_us();
+	s->soon = (struct backoff){ .base = 100000, .cap = 5000000 };
+	s->slow = (struct backoff){ .base = 5000000, .cap = 15000000 };
+	s->retry = event_new(loop, -1, 0, on_retry, s);
+	s->status = event_new(loop, -1, EV_PERSIST, on_status, s);
+	if (!s->retry || !s->status)
+		abort();
+	return s;
+}
+
+void source_free(struct source *s)
+{
+	if (!s)
+		return;
+	hang_up(s);
+	event_free(s->retry);
+	event_free(s->status);
+	free(s->system_id);
+	free(s->timeline);
+	free(s);
+}

@@ -1,0 +1,484 @@
+#include "walpush/sqlpipe.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "walpush/backoff.h"
+#include "walpush/clock.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+#include "walpush/pgdial.h"
+
+#define PG_TYPE_BOOL 16
+#define DEAD_AFTER_US 5000000 /* beyond statement_timeout */
+
+struct sqlpipe_query {
+	struct sqlpipe_query *prev, *next;
+	char *statement;
+	char *sql;
+	size_t n_values;
+	char **values;
+	sqlpipe_done *done; /* NULL: forgotten */
+	void *ctx;
+	bool prepares;        /* sent together with a PREPARE */
+	struct sqlrows *rows; /* the answer as far as it came */
+	struct fail why;
+};
+
+struct prepared { /* on the connection of the moment */
+	char *statement;
+	UT_hash_handle hh;
+};
+
+/*
+ * A query is in exactly one of two lists: `sent` (with the server, in order) or `waiting`. When a connection ends, `sent` goes back to
+ * the front of `waiting`, in order. Answers are attributed by order alone: each query's results end with one PGRES_PIPELINE_SYNC.
+ */
+struct sqlpipe {
+	struct event_base *loop;
+	const char *name;
+	const struct conf_database *conf;
+	sqlpipe_state *state;
+	void *ctx;
+
+	struct pgdial *dial;
+	PGconn *conn;
+	struct event *readable;
+	struct event *writable;
+	struct event *retry;
+	struct event *silence; /* runs while anything is sent */
+	struct backoff backoff;
+	struct prepared *prepared;
+
+	struct sqlpipe_query *waiting;
+	struct sqlpipe_query *sent;
+	unsigned n_sent;
+};
+
+static void pipe_dial(struct sqlpipe *p);
+static void pipe_send(struct sqlpipe *p);
+
+/* --- queries -------------------------------------------------------------------------------------------------- */
+
+static void query_free(struct sqlpipe_query *q)
+{
+	for (size_t i = 0; i < q->n_values; i++)
+		free(q->values[i]);
+	free(q->values);
+	free(q->statement);
+	free(q->sql);
+	sqlrows_free(q->rows);
+	free(q);
+}
+
+static void query_reset(struct sqlpipe_query *q)
+{
+	sqlrows_free(q->rows);
+	q->rows = NULL;
+	q->why = (struct fail){ 0 };
+	q->prepares = false;
+}
+
+struct sqlpipe_query *sqlpipe_ask(struct sqlpipe *p, const char *statement, const char *sql, size_t n_values,
+				  const char *const *values, sqlpipe_done *done, void *ctx)
+{
+	struct sqlpipe_query *q = mem_new(sizeof(*q));
+
+	q->statement = mem_text(statement);
+	q->sql = mem_text(sql);
+	q->n_values = n_values;
+	q->values = mem_new_array(n_values, sizeof(char *));
+	for (size_t i = 0; i < n_values; i++)
+		q->values[i] = values[i] ? mem_text(values[i]) : NULL;
+	q->done = done;
+	q->ctx = ctx;
+	DL_APPEND(p->waiting, q);
+	pipe_send(p);
+	return q;
+}
+
+void sqlpipe_forget(struct sqlpipe *p, struct sqlpipe_query *q)
+{
+	struct sqlpipe_query *w;
+
+	q->done = NULL;
+	/* One that is with the server must stay until its answer went by. */
+	DL_FOREACH(p->waiting, w)
+	{
+		if (w == q) {
+			DL_DELETE(p->waiting, q);
+			query_free(q);
+			return;
+		}
+	}
+}
+
+static struct sqlrows *rows_from(const PGresult *result)
+{
+	int n_rows = PQntuples(result), n_columns = PQnfields(result);
+	struct sqlrows *rows = sqlrows_new((size_t)n_rows, (size_t)n_columns);
+
+	for (int c = 0; c < n_columns; c++) {
+		bool is_bool = PQftype(result, c) == PG_TYPE_BOOL;
+
+		sqlrows_name(rows, (size_t)c, PQfname(result, c));
+		for (int r = 0; r < n_rows; r++) {
+			const char *value = PQgetisnull(result, r, c) ? NULL : PQgetvalue(result, r, c);
+
+			if (is_bool && value)
+				value = *value == 't' ? "true" : "false";
+			sqlrows_set(rows, (size_t)r, (size_t)c, value);
+		}
+	}
+	return rows;
+}
+
+/* --- the connection ------------------------------------------------------------------------------------------- */
+
+static void forget_prepared(struct sqlpipe *p)
+{
+	struct prepared *one, *next;
+
+	HASH_ITER(hh, p->prepared, one, next)
+	{
+		HASH_DEL(p->prepared, one);
+		free(one->statement);
+		free(one);
+	}
+}
+
+static void sent_back_to_waiting(struct sqlpipe *p)
+{
+	struct sqlpipe_query *q, *next;
+
+	DL_FOREACH_SAFE(p->sent, q, next)
+	{
+		if (!q->done) {
+			DL_DELETE(p->sent, q);
+			query_free(q);
+		} else {
+			query_reset(q);
+		}
+	}
+	DL_CONCAT(p->sent, p->waiting);
+	p->waiting = p->sent;
+	p->sent = NULL;
+	p->n_sent = 0;
+}
+
+static void hang_up(struct sqlpipe *p)
+{
+	event_del(p->silence);
+	if (p->readable)
+		event_free(p->readable);
+	if (p->writable)
+		event_free(p->writable);
+	p->readable = p->writable = NULL;
+	if (p->conn)
+		PQfinish(p->conn);
+	p->conn = NULL;
+	forget_prepared(p);
+	sent_back_to_waiting(p);
+}
+
+static void pipe_lost(struct sqlpipe *p, const struct fail *why)
+{
+	struct timeval wait;
+	bool was_up = p->conn != NULL;
+	int64_t us = backoff_next(&p->backoff);
+
+	hang_up(p);
+	log_warn(was_up ? "database connection lost, connecting again" : "cannot reach the database, trying again",
+		 log_s("connection", p->name), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
+		 log_ms("wait_ms", us));
+	wait = clock_timeval(us);
+	event_add(p->retry, &wait);
+	if (was_up)
+		p->state(p->ctx, false, why);
+}
+
+static void pipe_broken(struct sqlpipe *p)
+{
+	struct fail why = { 0 };
+	char *newline;
+
+	fail_set(&why, "%s", PQerrorMessage(p->conn));
+	newline = strchr(why.text, '\n');
+	if (newline)
+		*newline = '\0';
+	pipe_lost(p, &why);
+}
+
+/* Codes with which the server says that the session is over, not that the query is bad. */
+static bool ends_session(const char *sqlstate)
+{
+	return strncmp(sqlstate, "57P", 3) == 0 || strncmp(sqlstate, "08", 2) == 0;
+}
+
+/* The prepared statement no longer fits the tables: prepared again, the query works. */
+static bool is_stale_plan(const char *sqlstate)
+{
+	return strcmp(sqlstate, "0A000") == 0 || strcmp(sqlstate, "26000") == 0;
+}
+
+static void touch_silence(struct sqlpipe *p)
+{
+	struct timeval limit = clock_timeval(p->conf->statement_timeout * 1000 + DEAD_AFTER_US);
+
+	if (p->sent)
+		event_add(p->silence, &limit);
+	else
+		event_del(p->silence);
+}
+
+/* --- sending -------------------------------------------------------------------------------------------------- */
+
+static bool send_one(struct sqlpipe *p, struct sqlpipe_query *q)
+{
+	struct prepared *known;
+
+	HASH_FIND_STR(p->prepared, q->statement, known);
+	if (!known) {
+		if (!PQsendPrepare(p->conn, q->statement, q->sql, 0, NULL))
+			return false;
+		known = mem_new(sizeof(*known));
+		known->statement = mem_text(q->statement);
+		HASH_ADD_KEYPTR(hh, p->prepared, known->statement, strlen(known->statement), known);
+		q->prepares = true;
+	}
+	return PQsendQueryPrepared(p->conn, q->statement, (int)q->n_values, (const char *const *)q->values, NULL, NULL,
+				   0) &&
+	       PQpipelineSync(p->conn);
+}
+
+static bool flush(struct sqlpipe *p)
+{
+	int left = PQflush(p->conn);
+
+	if (left < 0)
+		return false;
+	if (left > 0)
+		event_add(p->writable, NULL);
+	return true;
+}
+
+static void pipe_send(struct sqlpipe *p)
+{
+	struct sqlpipe_query *q;
+
+	if (!p->conn || !p->waiting)
+		return;
+	while ((q = p->waiting) && p->n_sent < SQLPIPE_IN_FLIGHT) {
+		DL_DELETE(p->waiting, q);
+		DL_APPEND(p->sent, q);
+		p->n_sent++;
+		if (!send_one(p, q)) {
+			/* Noticed by the read event as well, from where it is safe to hang up. */
+			event_active(p->readable, EV_READ, 0);
+			return;
+		}
+	}
+	if (!flush(p))
+		event_active(p->readable, EV_READ, 0);
+	touch_silence(p);
+}
+
+/* --- receiving ------------------------------------------------------------------------------------------------ */
+
+static void unprepare(struct sqlpipe *p, const char *statement)
+{
+	struct prepared *known;
+
+	HASH_FIND_STR(p->prepared, statement, known);
+	if (known) {
+		HASH_DEL(p->prepared, known);
+		free(known->statement);
+		free(known);
+	}
+}
+
+/* The head's Sync came: its answer is complete. False when the session is over. */
+static bool query_complete(struct sqlpipe *p)
+{
+	struct sqlpipe_query *q = p->sent;
+
+	assert(q);
+	if (!q->rows && ends_session(q->why.sqlstate)) {
+		struct fail why = q->why;
+
+		pipe_lost(p, &why);
+		return false;
+	}
+	DL_DELETE(p->sent, q);
+	p->n_sent--;
+	touch_silence(p);
+	if (!q->rows && q->prepares)
+		unprepare(p, q->statement);
+	if (q->done) {
+		struct sqlrows *rows = q->rows;
+
+		q->rows = NULL;
+		q->done(q->ctx, rows, rows ? NULL : &q->why);
+	}
+	query_free(q);
+	return true;
+}
+
+static bool take_result(struct sqlpipe *p, PGresult *result)
+{
+	struct sqlpipe_query *q = p->sent;
+	struct fail stale;
+
+	switch (PQresultStatus(result)) {
+	case PGRES_PIPELINE_SYNC:
+		PQclear(result);
+		return query_complete(p);
+	case PGRES_TUPLES_OK:
+		sqlrows_free(q->rows);
+		q->rows = rows_from(result);
+		break;
+	case PGRES_COMMAND_OK: /* of the PREPARE */
+	case PGRES_PIPELINE_ABORTED:
+		break;
+	default:
+		pgdial_result_fail(result, &q->why);
+		if (!q->prepares && is_stale_plan(q->why.sqlstate)) {
+			stale = q->why;
+			PQclear(result);
+			pipe_lost(p, &stale);
+			return false;
+		}
+	}
+	PQclear(result);
+	return true;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct sqlpipe *p = arg;
+	unsigned nulls = 0;
+
+	(void)fd;
+	(void)what;
+	if (!PQconsumeInput(p->conn)) {
+		pipe_broken(p);
+		return;
+	}
+	/* One NULL comes behind each query's results; a second one means that libpq and `sent` do not agree any more. */
+	while (p->sent && nulls < 2 && !PQisBusy(p->conn)) {
+		PGresult *result = PQgetResult(p->conn);
+
+		nulls = result ? 0 : nulls + 1;
+		if (result && !take_result(p, result))
+			return;
+	}
+	if (nulls == 2 || PQstatus(p->conn) != CONNECTION_OK) {
+		pipe_broken(p);
+		return;
+	}
+	pipe_send(p);
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	struct sqlpipe *p = arg;
+
+	(void)fd;
+	(void)what;
+	if (!flush(p))
+		pipe_broken(p);
+}
+
+static void on_silence(evutil_socket_t fd, short what, void *arg)
+{
+	struct sqlpipe *p = arg;
+	struct fail why = { 0 };
+
+	(void)fd;
+	(void)what;
+	fail_set(&why, "the server did not answer in time");
+	pipe_lost(p, &why);
+}
+
+/* --- life ----------------------------------------------------------------------------------------------------- */
+
+static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
+{
+	struct sqlpipe *p = ctx;
+
+	p->dial = NULL;
+	if (!conn) {
+		pipe_lost(p, why);
+		return;
+	}
+	p->conn = conn;
+	if (!PQenterPipelineMode(conn)) {
+		pipe_broken(p);
+		return;
+	}
+	backoff_reset(&p->backoff);
+	p->readable = event_new(p->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, p);
+	p->writable = event_new(p->loop, PQsocket(conn), EV_WRITE, on_writable, p);
+	if (!p->readable || !p->writable || event_add(p->readable, NULL) != 0)
+		abort();
+	log_debug("database connection up", log_s("connection", p->name));
+	p->state(p->ctx, true, NULL);
+	pipe_send(p);
+}
+
+static void pipe_dial(struct sqlpipe *p)
+{
+	p->dial = pgdial_start(p->loop, p->conf, PGDIAL_SQL, on_dialled, p);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	pipe_dial(arg);
+}
+
+struct sqlpipe *sqlpipe_new(struct event_base *loop, const char *name, const struct conf_database *conf,
+			    sqlpipe_state *state, void *ctx)
+{
+	struct sqlpipe *p = mem_new(sizeof(*p));
+
+	p->loop = loop;
+	p->name = name;
+	p->conf = conf;
+	p->state = state;
+	p->ctx = ctx;
+	p->backoff = (struct backoff){ .base = 50000, .cap = 5000000 };
+	p->retry = event_new(loop, -1, 0, on_retry, p);
+	p->silence = event_new(loop, -1, 0, on_silence, p);
+	if (!p->retry || !p->silence)
+		abort();
+	pipe_dial(p);
+	return p;
+}
+
+void sqlpipe_free(struct sqlpipe *p)
+{
+	struct sqlpipe_query *q, *next;
+
+	if (!p)
+		return;
+	pgdial_cancel(p->dial);
+	hang_up(p);
+	DL_FOREACH_SAFE(p->waiting, q, next)
+	{
+		DL_DELETE(p->waiting, q);
+		query_free(q);
+	}
+	event_free(p->retry);
+	event_free(p->silence);
+	free(p);
+}
+
+bool sqlpipe_is_up(const struct sqlpipe *p)
+{
+	return p->conn != NULL;
+}

@@ -1,0 +1,368 @@
+#include "walpush/tap.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "tap_impl.h"
+#include "walpush/clock.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+
+#define THREADS_DEFAULT_MOST 4
+#define BACKLOG 4096
+/* Without a free file descriptor, the listener rests this long: until then new connections wait in the kernel. */
+#define LISTEN_PAUSE 100000 /* µs */
+/* Another process has had the slot for so long: the connections go where the stream is. */
+#define HELD_LIMIT 10000000 /* µs */
+/* Beyond limits.drain, for the last close frames. */
+#define DRAIN_GRACE 2000000 /* µs */
+
+/* --- sockets ----------------------------------------------------------------------------------------------------- */
+
+static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *peer, int len, void *arg)
+{
+	struct tap *t = arg;
+	struct mail mail = { .kind = MAIL_SOCKET, .fd = fd };
+
+	(void)l;
+	(void)peer;
+	(void)len;
+	hub_post(t->hubs[t->next_hub], &mail);
+	t->next_hub = (t->next_hub + 1) % t->n_hubs;
+}
+
+static void on_accept_error(struct evconnlistener *l, void *arg)
+{
+	struct tap *t = arg;
+
+	log_error("cannot accept connections, waiting", log_s("error", strerror(errno)),
+		  log_s("mend", "raise the limit of open files (ulimit -n, LimitNOFILE)"));
+	evconnlistener_disable(l);
+	event_add(t->listen_again, &(struct timeval){ 0, LISTEN_PAUSE });
+}
+
+static void on_listen_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+
+	(void)fd;
+	(void)what;
+	if (!t->stopping)
+		evconnlistener_enable(t->listener);
+}
+
+static void say_where(const struct tap *t)
+{
+	struct sockaddr_storage bound;
+	socklen_t len = sizeof(bound);
+	char host[NI_MAXHOST] = "", port[NI_MAXSERV] = "";
+
+	if (getsockname(evconnlistener_get_fd(t->listener), (struct sockaddr *)&bound, &len) == 0)
+		getnameinfo((struct sockaddr *)&bound, len, host, sizeof(host), port, sizeof(port),
+			    NI_NUMERICHOST | NI_NUMERICSERV);
+	log_info("listening", log_s("address", host), log_s("port", port), log_n("threads", t->n_hubs));
+}
+
+static bool start_listening(struct tap *t, struct fail *why)
+{
+	const struct conf_listen *conf = &t->conf->listen;
+	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV,
+				  .ai_socktype = SOCK_STREAM };
+	struct addrinfo *found;
+	char port[16];
+	int error;
+
+	snprintf(port, sizeof(port), "%d", (int)conf->port);
+	error = getaddrinfo(conf->address, port, &hints, &found);
+	if (error)
+		return fail_set(why, "listen.address \"%s\" is not an IP address: %s", conf->address,
+				gai_strerror(error));
+	t->listener = evconnlistener_new_bind(t->loop, on_accept, t,
+					      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
+					      BACKLOG, found->ai_addr, (int)found->ai_addrlen);
+	error = errno;
+	freeaddrinfo(found);
+	if (!t->listener)
+		return fail_set(why,
+				"cannot listen on %s port %s: %s; choose another listen.port, or stop what uses it",
+				conf->address, port, strerror(error));
+	evconnlistener_set_error_cb(t->listener, on_accept_error);
+	say_where(t);
+	return true;
+}
+
+/* --- mails of the hubs -------------------------------------------------------------------------------------------- */
+
+static void hub_is_gone(struct tap *t)
+{
+	if (++t->hubs_gone == t->n_hubs)
+		event_base_loopbreak(t->loop);
+}
+
+static void take_mail(struct tap *t, struct mail *mail)
+{
+	switch (mail->kind) {
+	case MAIL_ADMIT:
+		tap_admit(t, mail);
+		return;
+	case MAIL_LEFT:
+		topic_unsubscribe(mail->topic, mail->hub);
+		return;
+	case MAIL_GONE:
+		hub_is_gone(t);
+		return;
+	default:
+		abort();
+	}
+}
+
+static void on_woken(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+	uint64_t count;
+	size_t n;
+
+	(void)what;
+	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		abort();
+	n = mailbox_take(&t->inbox, &t->taken, &t->taken_cap);
+	for (size_t i = 0; i < n; i++)
+		take_mail(t, &t->taken[i]);
+}
+
+/* --- stopping ------------------------------------------------------------------------------------------------------ */
+
+static void close_all(struct tap *t, unsigned code, bool final)
+{
+	struct mail mail = { .kind = MAIL_CLOSE, .code = code, .wait = t->conf->limits.drain * 1000, .final = final };
+
+	tap_tell_hubs(t, &mail);
+}
+
+static void on_drained(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+
+	(void)fd;
+	(void)what;
+	log_warn("some clients did not take their leave in time");
+	event_base_loopbreak(t->loop);
+}
+
+/* The slot is let go at once, so that a successor can stream while our clients move over. */
+static void begin_to_stop(struct tap *t)
+{
+	struct timeval limit = clock_timeval(t->conf->limits.drain * 1000 + DRAIN_GRACE);
+
+	t->stopping = true;
+	log_info("stopping", log_ms("drain_ms", t->conf->limits.drain * 1000), log_lsn("handled", t->window.handled));
+	evconnlistener_disable(t->listener);
+	source_stop(t->source);
+	close_all(t, 1012, true);
+	event_add(t->drained, &limit);
+}
+
+static void on_signal(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+
+	(void)fd;
+	(void)what;
+	if (t->stopping)
+		event_base_loopbreak(t->loop);
+	else
+		begin_to_stop(t);
+}
+
+/* --- once a second -------------------------------------------------------------------------------------------------- */
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+	int64_t now = clock_us(), down = source_down_since(t->source);
+
+	(void)fd;
+	(void)what;
+	topiclog_tidy(t->log, now);
+	tap_free_retired(t);
+	if (!t->stopping && down && now - down > HELD_LIMIT && source_is_held_by_other(t->source))
+		close_all(t, 1012, false);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------------ */
+
+static void on_sql_state(void *ctx, bool up, const struct fail *why)
+{
+	(void)ctx;
+	(void)up;
+	(void)why;
+}
+
+static struct event *must_event(struct event_base *loop, evutil_socket_t fd, short what, event_callback_fn fn,
+				void *arg)
+{
+	struct event *e = event_new(loop, fd, what, fn, arg);
+
+	if (!e)
+		abort();
+	return e;
+}
+
+static void make_events(struct tap *t)
+{
+	t->woken = must_event(t->loop, t->shared.wake_tap, EV_READ | EV_PERSIST, on_woken, t);
+	t->tick = must_event(t->loop, -1, EV_PERSIST, on_tick, t);
+	t->drained = must_event(t->loop, -1, 0, on_drained, t);
+	t->listen_again = must_event(t->loop, -1, 0, on_listen_again, t);
+	t->sigterm = must_event(t->loop, SIGTERM, EV_SIGNAL | EV_PERSIST, on_signal, t);
+	t->sigint = must_event(t->loop, SIGINT, EV_SIGNAL | EV_PERSIST, on_signal, t);
+	event_add(t->woken, NULL);
+	event_add(t->tick, &(struct timeval){ 1, 0 });
+	event_add(t->sigterm, NULL);
+	event_add(t->sigint, NULL);
+}
+
+static unsigned hubs_wanted(const struct conf *conf)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (conf->listen.threads > 0)
+		return (unsigned)conf->listen.threads < HUBS_MAX ? (unsigned)conf->listen.threads : HUBS_MAX;
+	return cores < 1 ? 1 : cores > THREADS_DEFAULT_MOST ? THREADS_DEFAULT_MOST : (unsigned)cores;
+}
+
+static bool start_hubs(struct tap *t, struct fail *why)
+{
+	unsigned n = hubs_wanted(t->conf);
+
+	t->hubs = mem_new_array(n, sizeof(struct hub *));
+	for (; t->n_hubs < n; t->n_hubs++) {
+		t->hubs[t->n_hubs] = hub_new(t->n_hubs, &t->shared, why);
+		if (!t->hubs[t->n_hubs])
+			return false;
+	}
+	for (unsigned i = 0; i < n; i++)
+		if (!hub_start(t->hubs[i], why))
+			return false;
+	return true;
+}
+
+static void stop_hubs(struct tap *t)
+{
+	struct mail stop = { .kind = MAIL_STOP };
+
+	tap_tell_hubs(t, &stop);
+	for (unsigned i = 0; i < t->n_hubs; i++)
+		hub_free(t->hubs[i]);
+	free(t->hubs);
+}
+
+static struct event_base *make_loop(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *loop;
+
+	/* Waits of a millisecond are meant as such. */
+	if (!config || event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) != 0)
+		abort();
+	loop = event_base_new_with_config(config);
+	event_config_free(config);
+	if (!loop)
+		abort();
+	return loop;
+}
+
+static bool tap_start(struct tap *t, struct fail *why)
+{
+	const struct conf *conf = t->conf;
+
+	t->plain = rules_new(conf, why);
+	t->keys = t->plain ? token_keys_new(&conf->jwt, why) : NULL;
+	if (!t->keys)
+		return false;
+	tap_stream_init(t);
+	t->shared.rules = t->plain;
+	t->shared.keys = t->keys;
+	t->shared.log = t->log;
+	if (!start_listening(t, why) || !start_hubs(t, why))
+		return false;
+	t->sql = sqlpipe_new(t->loop, "lookups", &conf->database, on_sql_state, t);
+	t->admissions_sql = sqlpipe_new(t->loop, "admissions", &conf->database, on_sql_state, t);
+	t->intake = intake_new(t->loop, &conf->limits, t->sql, &tap_intake_calls, t);
+	t->source = source_new(t->loop, &conf->database, &tap_source_calls, t);
+	tap_read_catalog(t);
+	return true;
+}
+
+struct tap *tap_new(const struct conf *conf, struct fail *why)
+{
+	struct tap *t = mem_new(sizeof(*t));
+
+	signal(SIGPIPE, SIG_IGN);
+	t->conf = conf;
+	t->loop = make_loop();
+	mailbox_init(&t->inbox);
+	t->shared.conf = conf;
+	t->shared.to_tap = &t->inbox;
+	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (t->shared.wake_tap < 0)
+		abort();
+	make_events(t);
+	tap_admit_init(t);
+	tap_catalog_init(t);
+	if (tap_start(t, why))
+		return t;
+	tap_free(t);
+	return NULL;
+}
+
+int tap_run(struct tap *t)
+{
+	event_base_dispatch(t->loop);
+	return t->exit_status;
+}
+
+static void drop_mails(struct tap *t)
+{
+	size_t n = mailbox_take(&t->inbox, &t->taken, &t->taken_cap);
+
+	for (size_t i = 0; i < n; i++)
+		ticket_unref(t->taken[i].ticket);
+	free(t->taken);
+	mailbox_fini(&t->inbox);
+}
+
+static void free_events(struct tap *t)
+{
+	struct event *all[] = { t->woken, t->tick, t->drained, t->listen_again, t->sigterm, t->sigint };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		event_free(all[i]);
+}
+
+void tap_free(struct tap *t)
+{
+	stop_hubs(t);
+	drop_mails(t);
+	tap_admit_fini(t);
+	if (t->listener)
+		evconnlistener_free(t->listener);
+	source_free(t->source);
+	intake_free(t->intake);
+	sqlpipe_free(t->sql);
+	sqlpipe_free(t->admissions_sql);
+	if (t->log)
+		tap_stream_fini(t);
+	tap_catalog_fini(t);
+	rules_free(t->plain);
+	token_keys_free(t->keys);
+	free_events(t);
+	close(t->shared.wake_tap);
+	event_base_free(t->loop);
+	free(t);
+}

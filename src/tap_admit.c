@@ -1,0 +1,225 @@
+/*
+ * tap_admit: may this connection listen, and to which groups?
+ *
+ * The stream's admit query is asked on a connection of its own. The place in the stream is the published position at the
+ * moment of asking: whatever is published afterwards is delivered. Open admissions are bounded by the connections; each ends within
+ * limits.admit-timeout.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "tap_impl.h"
+#include "walpush/clock.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+
+#define LIMIT_TICK 100000 /* µs */
+
+struct admission {
+	struct admission *prev, *next;
+	struct tap *tap;
+	unsigned hub;
+	uint64_t connection;
+	struct ticket *ticket; /* a reference */
+	bool has_since;
+	struct event_id since;
+	char epoch[48];
+	lsn_t asked_at;              /* the published position */
+	int64_t came;                /* µs */
+	struct sqlpipe_query *query; /* NULL: not asked yet */
+};
+
+static void admission_free(struct admission *a)
+{
+	DL_DELETE(a->tap->admissions, a);
+	ticket_unref(a->ticket);
+	free(a);
+}
+
+static void refuse(struct admission *a, unsigned code, const char *reason)
+{
+	struct mail mail = { .kind = MAIL_REFUSED, .connection = a->connection, .code = code };
+
+	log_info("not admitted", log_n("hub", a->hub), log_n("connection", a->connection),
+		 log_s("user", a->ticket->user), log_n("code", code), log_s("reason", reason));
+	hub_post(a->tap->hubs[a->hub], &mail);
+	admission_free(a);
+}
+
+/* --- a place in the stream -------------------------------------------------------------------------------------- */
+
+static bool place_all(struct tap *t, struct mail *mail, struct event_id after)
+{
+	for (size_t i = 0; i < mail->n_seats; i++) {
+		if (topic_place(t->log, mail->seats[i].topic, after, &mail->seats[i].cursor))
+			continue;
+		while (i--)
+			cursor_release(&mail->seats[i].cursor);
+		return false;
+	}
+	mail->id = after;
+	return true;
+}
+
+static bool may_resume(const struct admission *a)
+{
+	return a->has_since && strcmp(a->epoch, a->tap->epoch) == 0 && a->since.lsn <= a->asked_at;
+}
+
+/* Behind what the client knows; else where the stream stood when admission was asked; else, should even that have left the logs,
+ * where it stands now. */
+static void place(const struct admission *a, struct mail *mail)
+{
+	struct tap *t = a->tap;
+
+	mail->resumed = may_resume(a) && place_all(t, mail, a->since);
+	if (mail->resumed)
+		return;
+	mail->resync = a->has_since;
+	if (place_all(t, mail, (struct event_id){ a->asked_at, 0 }))
+		return;
+	mail->resync = true;
+	if (!place_all(t, mail, (struct event_id){ topiclog_published(t->log), 0 }))
+		abort(); /* the head is always there */
+}
+
+static void admit(struct admission *a, const struct sqlrows *rows)
+{
+	struct tap *t = a->tap;
+	struct mail mail = { .kind = MAIL_ADMITTED, .connection = a->connection };
+	struct route_groups groups = { 0 };
+	const char *name;
+
+	ticket_groups(a->ticket, rules_stream(t->plain, a->ticket->stream), rows, &groups);
+	mail.n_seats = groups.n;
+	mail.seats = mem_new_array(groups.n, sizeof(struct seat));
+	name = groups.names.data;
+	for (size_t i = 0; i < groups.n; i++, name += strlen(name) + 1)
+		mail.seats[i].topic = topiclog_topic(t->log, slice_of(name));
+	place(a, &mail);
+	for (size_t i = 0; i < groups.n; i++)
+		topic_subscribe(mail.seats[i].topic, a->hub);
+	buf_fini(&groups.names);
+	log_info("admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_s("user", a->ticket->user),
+		 log_s("stream", rules_stream(t->plain, a->ticket->stream)->conf->name), log_n("groups", mail.n_seats),
+		 log_s("resumed", mail.resumed ? "true" : "false"));
+	hub_post(t->hubs[a->hub], &mail);
+	admission_free(a);
+}
+
+/* --- asking ------------------------------------------------------------------------------------------------------ */
+
+static void cannot_ask(struct admission *a, const struct fail *why)
+{
+	const struct rules_query *q = &rules_stream(a->tap->plain, a->ticket->stream)->admit;
+
+	/* A value that does not fit its type names nothing that exists: no. */
+	if (strncmp(why->sqlstate, "22", 2) == 0) {
+		refuse(a, 4403, "a value does not fit the query");
+		return;
+	}
+	log_error("an admit query fails; nobody is admitted by it", log_s("query", q->name),
+		  log_s("file", a->tap->conf->file), log_n("line", q->line), log_s("sqlstate", why->sqlstate),
+		  log_s("error", why->text), log_s("mend", "correct the query, or grant SELECT on what it reads"));
+	refuse(a, 1013, "the admit query failed");
+}
+
+static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct admission *a = ctx;
+
+	a->query = NULL;
+	if (!rows)
+		cannot_ask(a, why);
+	else if (rows->n_rows == 0)
+		refuse(a, 4403, "the admit query says no");
+	else
+		admit(a, rows);
+	sqlrows_free(rows);
+}
+
+static void ask(struct admission *a)
+{
+	const struct rules_stream *s = rules_stream(a->tap->plain, a->ticket->stream);
+	const char **values = mem_new_array(s->admit.source.n_refs, sizeof(char *));
+
+	ticket_params(a->ticket, s, values);
+	a->asked_at = topiclog_published(a->tap->log);
+	a->query = sqlpipe_ask(a->tap->admissions_sql, s->admit.name, s->admit.sql, s->admit.source.n_refs, values,
+			       on_answer, a);
+	free(values);
+}
+
+static bool can_ask(const struct tap *t)
+{
+	return t->is_live && source_is_streaming(t->source);
+}
+
+void tap_admit_waiting(struct tap *t)
+{
+	struct admission *a, *next;
+
+	if (!can_ask(t))
+		return;
+	DL_FOREACH_SAFE(t->admissions, a, next)
+	if (!a->query)
+		ask(a);
+}
+
+void tap_admit(struct tap *t, struct mail *mail)
+{
+	struct admission *a = mem_new(sizeof(*a));
+
+	a->tap = t;
+	a->hub = mail->hub;
+	a->connection = mail->connection;
+	a->ticket = mail->ticket;
+	a->has_since = mail->has_since;
+	a->since = mail->id;
+	memcpy(a->epoch, mail->text, sizeof(a->epoch));
+	a->came = clock_us();
+	DL_APPEND(t->admissions, a);
+	if (!event_pending(t->admit_limit, EV_TIMEOUT, NULL))
+		event_add(t->admit_limit, &(struct timeval){ 0, LIMIT_TICK });
+	if (can_ask(t))
+		ask(a);
+}
+
+static void on_limit(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+	int64_t oldest = clock_us() - t->conf->limits.admit_timeout * 1000;
+
+	(void)fd;
+	(void)what;
+	while (t->admissions && t->admissions->came < oldest) {
+		struct admission *a = t->admissions;
+
+		if (a->query)
+			sqlpipe_forget(t->admissions_sql, a->query);
+		refuse(a, 1013, can_ask(t) ? "the database does not answer" : "not streaming");
+	}
+	if (t->admissions)
+		event_add(t->admit_limit, &(struct timeval){ 0, LIMIT_TICK });
+}
+
+void tap_admit_init(struct tap *t)
+{
+	t->admit_limit = event_new(t->loop, -1, 0, on_limit, t);
+	if (!t->admit_limit)
+		abort();
+}
+
+void tap_admit_fini(struct tap *t)
+{
+	struct admission *a, *next;
+
+	event_free(t->admit_limit);
+	DL_FOREACH_SAFE(t->admissions, a, next)
+	{
+		if (a->query)
+			sqlpipe_forget(t->admissions_sql, a->query);
+		admission_free(a);
+	}
+}

@@ -1,0 +1,161 @@
+/* tap_catalog: what the tables look like, read at the start and whenever a row does not fit. */
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "tap_impl.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+
+/* An array literal of "schema.table" texts. */
+static void table_list(const struct rules *rules, struct buf *out)
+{
+	buf_add_char(out, '{');
+	for (size_t i = 0; i < rules_n_tables(rules); i++) {
+		const struct rules_table *table = rules_table(rules, i);
+		struct buf name = { 0 };
+
+		buf_addf(&name, "%s.%s", table->schema, table->name);
+		buf_add_text(out, i ? ",\"" : "\"");
+		for (size_t c = 0; c < name.len; c++) {
+			if (name.data[c] == '"' || name.data[c] == '\\')
+				buf_add_char(out, '\\');
+			buf_add_char(out, name.data[c]);
+		}
+		buf_add_char(out, '"');
+		buf_fini(&name);
+	}
+	buf_add_char(out, '}');
+}
+
+static struct catalog *catalog_from(const struct sqlrows *rows, struct fail *why)
+{
+	struct catalog *c = catalog_new();
+
+	for (size_t r = 0; r < rows->n_rows; r++) {
+		if (!catalog_add(c, (const char *const *)&rows->values[r * rows->n_columns], why)) {
+			catalog_free(c);
+			return NULL;
+		}
+	}
+	return c;
+}
+
+/* Not yet streaming, it is a mistake in the configuration; later, a migration took away what the configuration names. */
+static void cannot_bind(struct tap *t, const struct fail *why)
+{
+	log_error(t->rules ? "the tables no longer fit the configuration; the rules stay as they were"
+			   : "the configuration does not fit the database",
+		  log_s("file", t->conf->file), log_n("line", why->line), log_s("error", why->text),
+		  log_s("mend", "correct the line, or create what it names"));
+	if (t->rules) {
+		intake_rules(t->intake, t->rules);
+		return;
+	}
+	t->exit_status = 2;
+	event_base_loopbreak(t->loop);
+}
+
+/* A transaction that is half read may still point into them. */
+static void retire(struct tap *t)
+{
+	struct retired *old;
+
+	if (!t->rules)
+		return;
+	old = mem_new(sizeof(*old));
+	old->rules = t->rules;
+	old->catalog = t->catalog;
+	LL_PREPEND(t->retired, old);
+}
+
+static void free_all_retired(struct tap *t)
+{
+	struct retired *old, *next;
+
+	LL_FOREACH_SAFE(t->retired, old, next)
+	{
+		rules_free(old->rules);
+		catalog_free(old->catalog);
+		free(old);
+	}
+	t->retired = NULL;
+}
+
+void tap_free_retired(struct tap *t)
+{
+	if (intake_is_idle(t->intake))
+		free_all_retired(t);
+}
+
+static void take_catalog(struct tap *t, struct catalog *catalog)
+{
+	struct fail why = { 0 };
+	struct rules *rules;
+
+	rules = rules_new(t->conf, &why);
+	if (!rules || !rules_bind(rules, catalog, &why)) {
+		cannot_bind(t, &why);
+		rules_free(rules);
+		catalog_free(catalog);
+		return;
+	}
+	retire(t);
+	t->rules = rules;
+	t->catalog = catalog;
+	buf_clear(&t->add_tables);
+	rules_add_tables(rules, &t->add_tables);
+	intake_rules(t->intake, rules);
+	source_go(t->source);
+}
+
+static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct tap *t = ctx;
+	struct fail bad = { 0 };
+	struct catalog *catalog = rows ? catalog_from(rows, &bad) : NULL;
+
+	sqlrows_free(rows);
+	if (catalog) {
+		take_catalog(t, catalog);
+		return;
+	}
+	log_error("cannot read the tables' columns; trying again in 5 s", log_s("sqlstate", rows ? "" : why->sqlstate),
+		  log_s("error", rows ? bad.text : why->text));
+	event_add(t->catalog_again, &(struct timeval){ 5, 0 });
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tap_read_catalog(arg);
+}
+
+void tap_read_catalog(struct tap *t)
+{
+	struct buf list = { 0 };
+	const char *values[1];
+
+	table_list(t->plain, &list);
+	values[0] = list.data;
+	sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
+	buf_fini(&list);
+}
+
+void tap_catalog_init(struct tap *t)
+{
+	t->catalog_again = event_new(t->loop, -1, 0, on_again, t);
+	if (!t->catalog_again)
+		abort();
+}
+
+/* After the intake is freed. */
+void tap_catalog_fini(struct tap *t)
+{
+	event_free(t->catalog_again);
+	free_all_retired(t);
+	rules_free(t->rules);
+	catalog_free(t->catalog);
+	buf_fini(&t->add_tables);
+}

@@ -1,0 +1,94 @@
+/* tap_impl: what tap.c, tap_stream.c, tap_catalog.c and tap_admit.c share. All of it belongs to the tap thread. */
+#ifndef WALPUSH_TAP_IMPL_H
+#define WALPUSH_TAP_IMPL_H
+
+#include <event2/event.h>
+#include <event2/listener.h>
+
+#include "walpush/hub.h"
+#include "walpush/intake.h"
+#include "walpush/source.h"
+#include "walpush/sqlpipe.h"
+#include "walpush/tap.h"
+#include "walpush/window.h"
+
+struct admission;
+
+struct tap {
+	const struct conf *conf;
+	struct event_base *loop;
+	int exit_status;
+
+	/* The stream, in the order of the data. */
+	struct source *source;
+	struct sqlpipe *sql; /* snapshots and lookups */
+	struct intake *intake;
+	struct topiclog *log;
+	struct window window;
+	struct event *flush; /* tells the hubs, once for all that one turn of the loop published */
+	struct topic **news; /* topics that they have not been told of */
+	size_t n_news, cap_news;
+	uint64_t round;
+	char epoch[48]; /* empty until the first stream began */
+	lsn_t live;     /* the server's end when the stream began: before it, all is history */
+	bool is_live;
+	int64_t demanded_at;      /* µs: when the server last demanded a reply */
+	bool server_stops;        /* it demanded twice: tell the true position, keep nothing back */
+	struct event *stop_limit; /* then the connection is closed */
+
+	/* Rules: `plain` for paths and admissions, never bound; `rules` bound to the catalog of the moment. */
+	struct rules *plain;
+	struct rules *rules;
+	struct catalog *catalog;
+	struct retired { /* earlier ones, until no transaction points into them */
+		struct retired *next;
+		struct rules *rules;
+		struct catalog *catalog;
+	} * retired;
+	struct event *catalog_again;
+	struct buf add_tables;
+
+	/* Connections. */
+	struct sqlpipe *admissions_sql;
+	struct admission *admissions; /* open ones, oldest first */
+	struct event *admit_limit;
+	struct evconnlistener *listener;
+	struct event *listen_again;
+	struct token_keys *keys;
+	struct hub_shared shared;
+	struct mailbox inbox;
+	struct mail *taken;
+	size_t taken_cap;
+	struct event *woken;
+	struct hub **hubs;
+	unsigned n_hubs, next_hub;
+
+	struct event *tick;
+	struct event *sigterm, *sigint;
+	struct event *drained;
+	unsigned hubs_gone;
+	bool stopping;
+};
+
+/* --- tap_stream.c: from the source to the logs --- */
+extern const struct source_calls tap_source_calls;
+extern const struct intake_calls tap_intake_calls;
+void tap_stream_init(struct tap *t);
+void tap_stream_fini(struct tap *t);
+void tap_tell_hubs(struct tap *t, const struct mail *mail);
+
+/* --- tap_catalog.c --- */
+/* Reads the catalog, binds a new set of rules to it, gives it to the intake and starts the source. */
+void tap_read_catalog(struct tap *t);
+void tap_free_retired(struct tap *t);
+void tap_catalog_init(struct tap *t);
+void tap_catalog_fini(struct tap *t);
+
+/* --- tap_admit.c --- */
+void tap_admit(struct tap *t, struct mail *mail);
+/* Those that waited for the stream to be live. */
+void tap_admit_waiting(struct tap *t);
+void tap_admit_init(struct tap *t);
+void tap_admit_fini(struct tap *t);
+
+#endif

@@ -1,0 +1,127 @@
+#include "walpush/ticket.h"
+
+#include <stdlib.h>
+
+#include "walpush/mem.h"
+
+struct draft { /* values as found; texts are offsets until the store stands still */
+	struct ticket_value *values;
+	size_t *offsets; /* SIZE_MAX: no text */
+	size_t n, cap;
+	struct buf texts;
+};
+
+static bool draft_has(const struct draft *d, const struct tmpl_part *part)
+{
+	for (size_t i = 0; i < d->n; i++)
+		if (d->values[i].scope == part->scope && strcmp(d->values[i].name, part->text) == 0)
+			return true;
+	return false;
+}
+
+static void draft_add(struct draft *d, const struct tmpl_part *part, const char *path_text, const struct token *token)
+{
+	if (d->n == d->cap) {
+		d->cap = d->cap ? d->cap * 2 : 4;
+		d->values = mem_resize(d->values, d->cap, sizeof(*d->values));
+		d->offsets = mem_resize(d->offsets, d->cap, sizeof(*d->offsets));
+	}
+	d->values[d->n] = (struct ticket_value){ part->scope, part->text, NULL };
+	d->offsets[d->n] = d->texts.len;
+	if (part->scope == TMPL_PATH && path_text)
+		buf_add_text(&d->texts, path_text);
+	else if (part->scope != TMPL_TOKEN || !token_claim(token, part->text, &d->texts))
+		d->offsets[d->n] = SIZE_MAX;
+	buf_add_char(&d->texts, '\0');
+	d->n++;
+}
+
+static void draft_template(struct draft *d, const struct tmpl *t, const struct path_values *path,
+			   const struct token *token)
+{
+	for (size_t i = 0; i < t->n_parts; i++) {
+		const struct tmpl_part *part = &t->parts[i];
+
+		if (!part->is_ref || (part->scope != TMPL_PATH && part->scope != TMPL_TOKEN) || draft_has(d, part))
+			continue;
+		draft_add(d, part, part->scope == TMPL_PATH ? path_value(path, part->text) : NULL, token);
+	}
+}
+
+struct ticket *ticket_new(const struct rules_stream *s, unsigned stream, const struct path_values *path,
+			  const struct token *token)
+{
+	struct draft d = { 0 };
+	struct ticket *t;
+
+	draft_template(&d, &s->admit.source, path, token);
+	for (size_t i = 0; i < s->n_groups; i++)
+		draft_template(&d, &s->groups[i], path, token);
+	t = mem_new(sizeof(*t) + d.texts.len + strlen(token->user) + 1);
+	atomic_init(&t->refs, 1);
+	t->stream = stream;
+	t->n_values = d.n;
+	t->values = d.values;
+	memcpy(t->store, buf_slice(&d.texts).at, d.texts.len);
+	for (size_t i = 0; i < d.n; i++)
+		t->values[i].text = d.offsets[i] == SIZE_MAX ? NULL : t->store + d.offsets[i];
+	t->user = strcpy(t->store + d.texts.len, token->user);
+	buf_fini(&d.texts);
+	free(d.offsets);
+	return t;
+}
+
+struct ticket *ticket_ref(struct ticket *t)
+{
+	atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+	return t;
+}
+
+void ticket_unref(struct ticket *t)
+{
+	if (!t || atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	free(t->values);
+	free(t);
+}
+
+const char *ticket_value(const struct ticket *t, enum tmpl_scope scope, const char *name)
+{
+	for (size_t i = 0; i < t->n_values; i++)
+		if (t->values[i].scope == scope && strcmp(t->values[i].name, name) == 0)
+			return t->values[i].text;
+	return NULL;
+}
+
+void ticket_params(const struct ticket *t, const struct rules_stream *s, const char **out)
+{
+	const struct tmpl *source = &s->admit.source;
+
+	for (size_t i = 0; i < source->n_parts; i++)
+		if (source->parts[i].is_ref)
+			*out++ = ticket_value(t, source->parts[i].scope, source->parts[i].text);
+}
+
+static bool claim(void *ctx, const struct tmpl_part *part, struct buf *out)
+{
+	const char *text = ticket_value(ctx, part->scope, part->text);
+
+	if (text)
+		buf_add_text(out, text);
+	return text != NULL;
+}
+
+void ticket_groups(const struct ticket *t, const struct rules_stream *s, const struct sqlrows *admit,
+		   struct route_groups *out)
+{
+	struct path_values path;
+
+	path.n = 0;
+	for (size_t i = 0; i < t->n_values && path.n < PATH_VALUES_MAX; i++) {
+		if (t->values[i].scope != TMPL_PATH || !t->values[i].text)
+			continue;
+		path.name[path.n] = t->values[i].name;
+		path.value[path.n++] = t->values[i].text;
+	}
+	route_stream_groups(s, &path, claim, (void *)t, admit, out);
+}

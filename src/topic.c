@@ -1,0 +1,471 @@
+#include "walpush/topic.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+#include <utlist.h>
+
+#include "walpush/mem.h"
+
+/* A topic's first segment; each further one doubles, so that a quiet group costs little and a busy one few segments. */
+#define SEGMENT_MIN 2048
+#define SEGMENT_MAX 131072
+/* A segment that was open for this part of the age is closed, so that age is judged finely enough. */
+#define AGE_PARTS 8
+
+struct entry {
+	lsn_t lsn;
+	uint32_t index;
+	uint32_t end; /* offset behind its frame */
+};
+
+struct segment {
+	atomic_uint refs;
+	atomic_uint count;
+	atomic_bool dropped;
+	struct segment *_Atomic next;
+
+	/* The tap's alone. */
+	struct topic *topic;
+	struct segment *older, *newer; /* of all topics, by age */
+	int64_t opened, last;          /* µs */
+	size_t used;                   /* bytes of frames */
+
+	size_t room; /* bytes for frames and entries; immutable */
+	char data[];
+};
+
+struct topic {
+	UT_hash_handle hh;
+	struct segment *tail, *head; /* the log's reference is on the tail; each segment holds its successor */
+	size_t bytes;                /* rooms of its segments */
+	struct event_id dropped;     /* the newest entry that was dropped; what is older cannot be resumed */
+	int64_t dropped_at;          /* µs: when that entry was appended */
+	uint64_t dirty_round;
+	unsigned heard[HUBS_MAX];
+	unsigned n_heard;
+	size_t name_len;
+	char name[];
+};
+
+struct topiclog {
+	_Atomic lsn_t published;
+	struct topic_limits limits;
+	struct topic *topics;
+	struct segment *segments; /* all that have room, oldest first */
+	size_t bytes;
+	lsn_t floor;
+	struct event_id newborn; /* what topics made from now on count as dropped */
+};
+
+/* --- segments ------------------------------------------------------------------------------------------------- */
+
+static struct entry *entry_at(const struct segment *s, uint32_t i)
+{
+	/* The room is a multiple of the entry's size, and data is aligned for it. */
+	return (struct entry *)(void *)(s->data + s->room) - 1 - i;
+}
+
+static void segment_ref(struct segment *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+}
+
+static void segment_unref(struct segment *s)
+{
+	/* The last reference on a chain frees it link by link, without recursion. */
+	while (s && atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) == 1) {
+		struct segment *next = atomic_load_explicit(&s->next, memory_order_relaxed);
+
+		free(s);
+		s = next;
+	}
+}
+
+static struct segment *segment_new(struct topic *t, size_t room)
+{
+	struct segment *s;
+
+	room = (room + sizeof(struct entry) - 1) / sizeof(struct entry) * sizeof(struct entry);
+	s = mem_resize(NULL, 1, sizeof(*s) + room);
+	memset(s, 0, sizeof(*s));
+	atomic_init(&s->refs, 1);
+	s->topic = t;
+	s->room = room;
+	return s;
+}
+
+static size_t segment_free_room(const struct segment *s)
+{
+	return s->room - s->used - atomic_load_explicit(&s->count, memory_order_relaxed) * sizeof(struct entry);
+}
+
+/* Behind the head; takes over the reference that the creation gave. */
+static void topic_add_segment(struct topiclog *log, struct topic *t, size_t room, int64_t now)
+{
+	struct segment *s = segment_new(t, room);
+
+	s->opened = s->last = now;
+	if (t->head)
+		atomic_store_explicit(&t->head->next, s, memory_order_release);
+	else
+		t->tail = s;
+	t->head = s;
+	t->bytes += s->room;
+	log->bytes += s->room;
+	if (s->room)
+		DL_APPEND2(log->segments, s, older, newer);
+}
+
+static void segment_unlist(struct topiclog *log, struct segment *s)
+{
+	s->topic->bytes -= s->room;
+	log->bytes -= s->room;
+	if (s->room)
+		DL_DELETE2(log->segments, s, older, newer);
+}
+
+/* The topic's oldest leaves the log. A cursor in it may read on to its end only if it had read it all. */
+static void topic_drop_tail(struct topiclog *log, struct topic *t)
+{
+	struct segment *s = t->tail;
+	uint32_t count = atomic_load_explicit(&s->count, memory_order_relaxed);
+
+	if (s == t->head) /* a cursor must always find a way on */
+		topic_add_segment(log, t, 0, s->last);
+	t->tail = atomic_load_explicit(&s->next, memory_order_relaxed);
+	segment_ref(t->tail);
+	if (count) {
+		const struct entry *last = entry_at(s, count - 1);
+
+		t->dropped = (struct event_id){ last->lsn, last->index };
+		t->dropped_at = s->last;
+	}
+	segment_unlist(log, s);
+	atomic_store_explicit(&s->dropped, true, memory_order_release);
+	segment_unref(s);
+}
+
+/* --- topics --------------------------------------------------------------------------------------------------- */
+
+struct topiclog *topiclog_new(const struct topic_limits *limits)
+{
+	struct topiclog *log = mem_new(sizeof(*log));
+
+	log->limits = *limits;
+	return log;
+}
+
+static void topic_free(struct topiclog *log, struct topic *t)
+{
+	struct segment *s = t->tail, *next;
+
+	HASH_DEL(log->topics, t);
+	for (; s; s = next) {
+		next = atomic_load_explicit(&s->next, memory_order_relaxed);
+		segment_unlist(log, s);
+	}
+	segment_unref(t->tail);
+	free(t);
+}
+
+void topiclog_free(struct topiclog *log)
+{
+	struct topic *t, *next;
+
+	if (!log)
+		return;
+	HASH_ITER(hh, log->topics, t, next)
+	topic_free(log, t);
+	free(log);
+}
+
+struct topic *topiclog_find(struct topiclog *log, struct slice group)
+{
+	struct topic *t;
+
+	HASH_FIND(hh, log->topics, group.at, group.len, t);
+	return t;
+}
+
+struct topic *topiclog_topic(struct topiclog *log, struct slice group)
+{
+	struct topic *t = topiclog_find(log, group);
+
+	if (t)
+		return t;
+	t = mem_new(sizeof(*t) + group.len + 1);
+	memcpy(t->name, group.at, group.len);
+	t->name_len = group.len;
+	t->dropped = log->newborn;
+	HASH_ADD_KEYPTR(hh, log->topics, t->name, t->name_len, t);
+	topic_add_segment(log, t, 0, 0);
+	return t;
+}
+
+void topiclog_each(struct topiclog *log, void (*one)(void *ctx, struct topic *t), void *ctx)
+{
+	struct topic *t, *next;
+
+	HASH_ITER(hh, log->topics, t, next)
+	one(ctx, t);
+}
+
+struct slice topic_name(const struct topic *t)
+{
+	return (struct slice){ t->name, t->name_len };
+}
+
+void topic_subscribe(struct topic *t, unsigned hub)
+{
+	assert(hub < HUBS_MAX);
+	t->heard[hub]++;
+	t->n_heard++;
+}
+
+void topic_unsubscribe(struct topic *t, unsigned hub)
+{
+	assert(t->heard[hub] > 0);
+	t->heard[hub]--;
+	t->n_heard--;
+}
+
+bool topic_heard_by(const struct topic *t, unsigned hub)
+{
+	return t->heard[hub] > 0;
+}
+
+bool topic_mark_dirty(struct topic *t, uint64_t round)
+{
+	if (t->dirty_round == round)
+		return false;
+	t->dirty_round = round;
+	return true;
+}
+
+/* --- appending and dropping ----------------------------------------------------------------------------------- */
+
+static size_t next_room(const struct topic *t, size_t need)
+{
+	size_t room = t->head ? t->head->room * 2 : 0;
+
+	if (room < SEGMENT_MIN)
+		room = SEGMENT_MIN;
+	if (room > SEGMENT_MAX)
+		room = SEGMENT_MAX;
+	return room > need ? room : need;
+}
+
+static void keep_within(struct topiclog *log, struct topic *t)
+{
+	while (t->bytes > log->limits.group_bytes && t->tail != t->head)
+		topic_drop_tail(log, t);
+	/* The oldest of all is its topic's tail: an emptied topic's roomless segment is dropped as soon as it has a successor. */
+	while (log->bytes > log->limits.log_bytes && log->segments != t->head)
+		topic_drop_tail(log, log->segments->topic);
+}
+
+void topic_append(struct topiclog *log, struct topic *t, struct event_id id, struct slice header, struct slice payload,
+		  int64_t now)
+{
+	size_t len = header.len + payload.len, need = len + sizeof(struct entry);
+	struct segment *s = t->head;
+	struct entry *e;
+	uint32_t n;
+
+	if (segment_free_room(s) < need || now - s->opened > log->limits.age / AGE_PARTS) {
+		topic_add_segment(log, t, next_room(t, need), now);
+		if (t->tail->room == 0)
+			topic_drop_tail(log, t);
+		keep_within(log, t);
+		s = t->head;
+	}
+	n = atomic_load_explicit(&s->count, memory_order_relaxed);
+	memcpy(s->data + s->used, header.at, header.len);
+	memcpy(s->data + s->used + header.len, payload.at, payload.len);
+	s->used += len;
+	s->last = now;
+	e = entry_at(s, n);
+	*e = (struct entry){ id.lsn, id.index, (uint32_t)s->used };
+	atomic_store_explicit(&s->count, n + 1, memory_order_release);
+}
+
+void topiclog_publish(struct topiclog *log, lsn_t lsn)
+{
+	assert(lsn >= atomic_load_explicit(&log->published, memory_order_relaxed));
+	atomic_store_explicit(&log->published, lsn, memory_order_release);
+}
+
+lsn_t topiclog_published(const struct topiclog *log)
+{
+	return atomic_load_explicit(&log->published, memory_order_acquire);
+}
+
+void topiclog_reset(struct topiclog *log, lsn_t floor)
+{
+	struct topic *t, *next;
+
+	HASH_ITER(hh, log->topics, t, next)
+	{
+		while (t->tail != t->head || t->head->room > 0)
+			topic_drop_tail(log, t);
+		t->dropped = (struct event_id){ 0 };
+	}
+	log->floor = floor;
+	log->newborn = (struct event_id){ 0 };
+	atomic_store_explicit(&log->published, floor, memory_order_release);
+}
+
+void topiclog_mark(struct topiclog *log, struct event_id id)
+{
+	log->newborn = id;
+}
+
+lsn_t topiclog_floor(const struct topiclog *log)
+{
+	return log->floor;
+}
+
+size_t topiclog_bytes(const struct topiclog *log)
+{
+	return log->bytes;
+}
+
+void topiclog_tidy(struct topiclog *log, int64_t now)
+{
+	struct segment *s;
+	struct topic *t, *next;
+
+	while ((s = log->segments) && now - s->last > log->limits.age)
+		topic_drop_tail(log, s->topic);
+	HASH_ITER(hh, log->topics, t, next)
+	{
+		if (t->n_heard > 0 || t->bytes > 0 || now - t->dropped_at <= log->limits.age)
+			continue;
+		/* What was dropped cannot be resumed; without the topic to remember it, the floor does. */
+		if (t->dropped.lsn >= log->floor && t->dropped.lsn > 0)
+			log->floor = t->dropped.lsn + 1;
+		topic_free(log, t);
+	}
+}
+
+/* --- cursors -------------------------------------------------------------------------------------------------- */
+
+static struct event_id entry_id(const struct segment *s, uint32_t i)
+{
+	const struct entry *e = entry_at(s, i);
+
+	return (struct event_id){ e->lsn, e->index };
+}
+
+/* The first entry greater than `after`; the count if none is. */
+static uint32_t segment_search(const struct segment *s, uint32_t count, struct event_id after)
+{
+	uint32_t low = 0, high = count;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (event_id_compare(entry_id(s, middle), after) > 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return low;
+}
+
+bool topic_place(struct topiclog *log, struct topic *t, struct event_id after, struct cursor *out)
+{
+	struct segment *s = t->tail;
+	uint32_t count, at;
+
+	if (after.lsn < log->floor || event_id_compare(after, t->dropped) < 0)
+		return false;
+	for (;;) {
+		struct segment *next = atomic_load_explicit(&s->next, memory_order_relaxed);
+
+		count = atomic_load_explicit(&s->count, memory_order_relaxed);
+		at = segment_search(s, count, after);
+		if (at < count || !next)
+			break;
+		s = next;
+	}
+	segment_ref(s);
+	*out = (struct cursor){ s, at };
+	return true;
+}
+
+/* Over segments read to their end. Returns the count of the one where it stands. */
+static uint32_t cursor_settle(struct cursor *c)
+{
+	for (;;) {
+		/* next before count: once there is a successor, the count is final. */
+		struct segment *next = atomic_load_explicit(&c->segment->next, memory_order_acquire);
+		uint32_t count = atomic_load_explicit(&c->segment->count, memory_order_acquire);
+
+		if (c->entry < count || !next)
+			return count;
+		segment_ref(next);
+		segment_unref(c->segment);
+		*c = (struct cursor){ next, 0 };
+	}
+}
+
+enum cursor_state cursor_run(struct cursor *c, lsn_t published, struct event_id before, size_t most, struct run *out)
+{
+	uint32_t count = cursor_settle(c), at = c->entry;
+	const struct segment *s = c->segment;
+	size_t start;
+
+	if (at == count || entry_at(s, at)->lsn >= published)
+		return CURSOR_AT_END;
+	if (atomic_load_explicit(&s->dropped, memory_order_acquire))
+		return CURSOR_LOST;
+	start = at ? entry_at(s, at - 1)->end : 0;
+	out->first = out->last = entry_id(s, at);
+	for (; at < count; at++) {
+		struct event_id id = entry_id(s, at);
+
+		if (id.lsn >= published || event_id_compare(id, before) >= 0)
+			break;
+		if (at > c->entry && entry_at(s, at)->end - start > most)
+			break;
+		out->last = id;
+	}
+	if (at == c->entry)
+		return CURSOR_AT_END;
+	out->bytes = s->data + start;
+	out->len = entry_at(s, at - 1)->end - start;
+	out->entries = at - c->entry;
+	return CURSOR_HAS_RUN;
+}
+
+void cursor_advance(struct cursor *c, uint32_t entries)
+{
+	c->entry += entries;
+}
+
+void cursor_to_head(struct cursor *c, lsn_t published)
+{
+	uint32_t count;
+
+	while ((count = cursor_settle(c)), c->entry < count && entry_at(c->segment, c->entry)->lsn < published)
+		c->entry++;
+}
+
+bool cursor_fell_off(struct cursor *c, lsn_t published)
+{
+	uint32_t count = cursor_settle(c);
+
+	if (c->entry == count || !atomic_load_explicit(&c->segment->dropped, memory_order_acquire))
+		return false;
+	cursor_to_head(c, published);
+	return true;
+}
+
+void cursor_release(struct cursor *c)
+{
+	segment_unref(c->segment);
+	*c = (struct cursor){ 0 };
+}

@@ -1,0 +1,293 @@
+#include "walpush/txn.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "walpush/mem.h"
+#include "walpush/render.h"
+
+/* What a counter costs beside its name: the struct, the hash table's share, malloc. */
+#define COUNTER_COST 160
+
+struct counter { /* messages of one section for one group */
+	UT_hash_handle hh;
+	const struct rules_section *section;
+	uint64_t n;
+	uint64_t left_out; /* those that the bulk message stands for */
+	size_t key_len;
+	char key[]; /* the section's pointer, then the group's name and its zero */
+};
+
+struct item { /* offsets, because the buffers move while they grow */
+	struct event_id id;
+	const struct rules_section *section;
+	size_t payload, payload_len;
+	size_t groups, n_groups;
+	char header[FRAME_HEADER_MAX];
+	uint8_t header_len;
+};
+
+struct txn {
+	struct txn_limits limits;
+	lsn_t lsn;
+	uint32_t index;
+	bool open;
+	struct buf commit_time;
+	struct buf payloads;
+	struct buf groups;
+	struct item *items;
+	size_t n_items, cap_items;
+	struct txn_marked *marks;
+	size_t n_marks, cap_marks;
+	struct counter *counters;
+	size_t counter_bytes;
+	struct buf key;             /* scratch */
+	struct buf fitting;         /* scratch: names of the groups that get the message */
+	struct route_result result; /* scratch */
+};
+
+struct txn *txn_new(const struct txn_limits *limits)
+{
+	struct txn *t = mem_new(sizeof(*t));
+
+	t->limits = *limits;
+	return t;
+}
+
+static void drop_counters(struct txn *t)
+{
+	struct counter *c, *next;
+
+	HASH_ITER(hh, t->counters, c, next)
+	{
+		HASH_DEL(t->counters, c);
+		free(c);
+	}
+	t->counter_bytes = 0;
+}
+
+/* A buffer that one large transaction has blown up is not kept for the small ones after it. */
+static void buf_reuse(struct buf *b)
+{
+	if (b->cap > 65536)
+		buf_fini(b);
+	else
+		buf_clear(b);
+}
+
+void txn_free(struct txn *t)
+{
+	if (!t)
+		return;
+	drop_counters(t);
+	buf_fini(&t->commit_time);
+	buf_fini(&t->payloads);
+	buf_fini(&t->groups);
+	buf_fini(&t->key);
+	buf_fini(&t->fitting);
+	route_result_fini(&t->result);
+	free(t->items);
+	free(t->marks);
+	free(t);
+}
+
+void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time)
+{
+	drop_counters(t);
+	buf_reuse(&t->payloads);
+	buf_reuse(&t->groups);
+	buf_clear(&t->commit_time);
+	buf_add_slice(&t->commit_time, commit_time);
+	t->lsn = lsn;
+	t->index = 0;
+	t->n_items = t->n_marks = 0;
+	if (t->cap_items > 4096) {
+		free(t->items);
+		t->items = NULL;
+		t->cap_items = 0;
+	}
+	t->open = true;
+}
+
+bool txn_is_open(const struct txn *t)
+{
+	return t->open;
+}
+
+static struct event_id next_id(struct txn *t)
+{
+	return (struct event_id){ t->lsn, ++t->index };
+}
+
+void txn_mark(struct txn *t, const struct rules_section *section, const char *reason)
+{
+	for (size_t i = 0; i < t->n_marks; i++)
+		if (t->marks[i].section == section)
+			return; /* one refetch is enough: it reads what the whole transaction left */
+	if (t->n_marks == t->cap_marks) {
+		t->cap_marks = t->cap_marks ? t->cap_marks * 2 : 8;
+		t->marks = mem_resize(t->marks, t->cap_marks, sizeof(*t->marks));
+	}
+	t->marks[t->n_marks++] = (struct txn_marked){ next_id(t), section, reason };
+}
+
+/* --- what fits, and what is counted ---------------------------------------------------------------------------- */
+
+static size_t txn_bytes(const struct txn *t)
+{
+	return t->payloads.len + t->groups.len + t->n_items * sizeof(struct item);
+}
+
+/* NULL: there is no room for another counter. */
+static struct counter *counter_for(struct txn *t, const struct rules_section *section, const char *group)
+{
+	struct counter *c;
+	size_t group_len = strlen(group) + 1;
+
+	buf_clear(&t->key);
+	buf_add(&t->key, &section, sizeof(section));
+	buf_add(&t->key, group, group_len);
+	HASH_FIND(hh, t->counters, t->key.data, t->key.len, c);
+	if (c || t->counter_bytes > t->limits.bytes)
+		return c;
+	c = mem_new(sizeof(*c) + t->key.len);
+	c->section = section;
+	c->key_len = t->key.len;
+	memcpy(c->key, t->key.data, t->key.len);
+	HASH_ADD_KEYPTR(hh, t->counters, c->key, c->key_len, c);
+	t->counter_bytes += t->key.len + COUNTER_COST;
+	return c;
+}
+
+static const char *counter_group(const struct counter *c)
+{
+	return c->key + sizeof(c->section);
+}
+
+/* Leaves in `fitting` the groups that get this message itself; the others are counted. */
+static size_t groups_that_fit(struct txn *t, const struct rules_section *section, const struct route_groups *groups)
+{
+	bool full = txn_bytes(t) >= t->limits.bytes;
+	const char *name = groups->names.data;
+	size_t fit = 0;
+
+	buf_clear(&t->fitting);
+	for (size_t i = 0; i < groups->n; i++, name += strlen(name) + 1) {
+		struct counter *c = counter_for(t, section, name);
+
+		if (!c) {
+			txn_mark(t, section, "bulk");
+		} else if (full || c->n >= t->limits.bulk) {
+			c->left_out++;
+		} else {
+			c->n++;
+			fit++;
+			buf_add(&t->fitting, name, strlen(name) + 1);
+		}
+	}
+	return fit;
+}
+
+/* --- messages -------------------------------------------------------------------------------------------------- */
+
+static struct item *item_new(struct txn *t, const struct rules_section *section, struct slice groups, size_t n_groups)
+{
+	struct item *item;
+
+	if (t->n_items == t->cap_items) {
+		t->cap_items = t->cap_items ? t->cap_items * 2 : 64;
+		t->items = mem_resize(t->items, t->cap_items, sizeof(*t->items));
+	}
+	item = &t->items[t->n_items++];
+	*item = (struct item){ .id = next_id(t),
+			       .section = section,
+			       .payload = t->payloads.len,
+			       .groups = t->groups.len,
+			       .n_groups = n_groups };
+	buf_add_slice(&t->groups, groups);
+	return item;
+}
+
+static void item_rendered(struct txn *t, struct item *item)
+{
+	item->payload_len = t->payloads.len - item->payload;
+	item->header_len = (uint8_t)frame_header(item->header, item->payload_len);
+}
+
+static void add_message(struct txn *t, const struct route_plan *plan, const struct route_message *message,
+			const char *actor)
+{
+	size_t fit = groups_that_fit(t, plan->section, &message->groups);
+	struct item *item;
+
+	if (fit == 0)
+		return;
+	item = item_new(t, plan->section, buf_slice(&t->fitting), fit);
+	render_message(plan, message, actor, buf_slice(&t->commit_time), item->id, t->limits.row_bytes, &t->payloads);
+	item_rendered(t, item);
+}
+
+void txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, const char *actor)
+{
+	assert(t->open);
+	if (plan->wants_lookup && !lookup)
+		txn_mark(t, plan->section, "lookup");
+	route_messages(plan, lookup, &t->result);
+	if (t->result.unknown)
+		txn_mark(t, plan->section, "unknown");
+	if (t->result.left.groups.n)
+		add_message(t, plan, &t->result.left, NULL);
+	if (t->result.joined.groups.n)
+		add_message(t, plan, &t->result.joined, actor);
+}
+
+void txn_finish(struct txn *t)
+{
+	struct counter *c, *next;
+
+	assert(t->open);
+	/* The hash table keeps the order of insertion, so the numbers are the same in every decoding. */
+	HASH_ITER(hh, t->counters, c, next)
+	{
+		const char *group = counter_group(c);
+		struct item *item;
+
+		if (c->left_out == 0)
+			continue;
+		item = item_new(t, c->section, (struct slice){ group, strlen(group) + 1 }, 1);
+		render_bulk(c->section, c->left_out, item->id, &t->payloads);
+		item_rendered(t, item);
+	}
+	t->open = false;
+}
+
+size_t txn_n_messages(const struct txn *t)
+{
+	return t->n_items;
+}
+
+struct txn_message txn_message(const struct txn *t, size_t i)
+{
+	const struct item *item = &t->items[i];
+
+	return (struct txn_message){
+		.id = item->id,
+		.header = { item->header, item->header_len },
+		.payload = { t->payloads.data + item->payload, item->payload_len },
+		.groups = t->groups.data + item->groups,
+		.n_groups = item->n_groups,
+		.section = item->section,
+	};
+}
+
+size_t txn_n_marks(const struct txn *t)
+{
+	return t->n_marks;
+}
+
+struct txn_marked txn_marked(const struct txn *t, size_t i)
+{
+	return t->marks[i];
+}
