@@ -368,6 +368,58 @@ static void test_variables(void **state)
 	}
 }
 
+#define TEXT_63 "abcdefghijklmnopqrstuvwxyz0123456789_abcdefghijklmnopqrstuvwxyz"
+#define ISSUER(text) "jwt = { algorithm = \"HS256\"  key = \"k\"  issuer = \"" text "\" }\n"
+#define CLOSE(code) "tables = { a = { type = \"a\"  key = \"b\"  groups = [ \"c\" ]  close = " code " } }\n"
+#define SLOT(name) "database = { url = \"host=db\"  slot = \"" name "\" }\n"
+
+/* Both sides of a bound. */
+static void test_edges(void **state)
+{
+	static const struct {
+		const char *fragment;
+		bool ok;
+	} cases[] = {
+		{ SLOT(TEXT_63), true },
+		{ SLOT(TEXT_63 "a"), false },
+		{ CLOSE("1000"), true },
+		{ CLOSE("1001"), false },
+		{ CLOSE("1008"), true },
+		{ CLOSE("1012"), true },
+		{ CLOSE("1013"), true },
+		{ CLOSE("2999"), false },
+		{ CLOSE("3000"), true },
+		{ CLOSE("4999"), true },
+		{ CLOSE("5000"), false },
+		{ "listen = { port = 0 }\nadmin = { port = 0 }\n", true },
+		{ "listen = { port = 65535 }\n", true },
+		{ "limits = { bulk = -4294967295 }\n", false }, /* 1 in its low half */
+		{ "limits = { row-bytes = \"16 MiB\" }\n", true },
+		{ "limits = { row-bytes = 16777217 }\n", false },
+		{ "limits = { log-bytes = \"16 MiB\" }\n", true },
+		{ "limits = { group-bytes = 268435457 }\n", false },
+		{ "limits = { stall = \"1.\" }\n", true },
+		{ "limits = { stall = \"1.2.3\" }\n", false },
+		{ "limits = { stall = \"\" }\n", false },
+		{ ISSUER("\\X00"), false },
+		{ ISSUER("é€😀"), true },
+		{ ISSUER("\\xc3"), false },
+		{ ISSUER("\\xe0\\x80\\x80"), false },      /* too long a form */
+		{ ISSUER("\\xed\\xa0\\x80"), false },      /* a surrogate */
+		{ ISSUER("\\xf4\\x90\\x80\\x80"), false }, /* beyond U+10FFFF */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct fail why = { 0 };
+		struct conf *c = parse_fragment(cases[i].fragment, &why);
+
+		if ((c != NULL) != cases[i].ok)
+			fail_msg("%s: %s", cases[i].fragment, c ? "accepted" : why.text);
+		conf_free(c);
+	}
+}
+
 static void test_key_file(void **state)
 {
 	static const struct {
@@ -491,6 +543,7 @@ int main(void)
 		cmocka_unit_test(test_terminators),
 		cmocka_unit_test(test_shipped),
 		cmocka_unit_test(test_variables),
+		cmocka_unit_test(test_edges),
 		cmocka_unit_test(test_key_file),
 		cmocka_unit_test(test_table_is_sound),
 		cmocka_unit_test(test_document_is_current),
