@@ -19,7 +19,7 @@ struct options {
 
 static int usage(const char *complaint)
 {
-	fprintf(stderr, "walpush token: %s\nusage: walpush token -c sidecar.conf --user USER [--lifetime SECONDS]\n",
+	fprintf(stderr, "walpush token: %s\nusage: walpush token [-c sidecar.conf] --user USER [--lifetime SECONDS]\n",
 		complaint);
 	return CMD_USAGE;
 }
@@ -59,7 +59,7 @@ static int parse_options(int argc, char **argv, struct options *out)
 	}
 	if (optind < argc)
 		return usage("too many arguments");
-	return out->file && out->user ? CMD_FINE : usage("-c and --user are needed");
+	return out->user ? CMD_FINE : usage("--user is needed");
 }
 
 static int print_token(const struct conf_jwt *conf, const struct token_keys *keys, const struct options *options)
@@ -80,7 +80,7 @@ static int print_token(const struct conf_jwt *conf, const struct token_keys *key
 
 int cmd_token(int argc, char **argv)
 {
-	struct options options = { .lifetime = LIFETIME_DEFAULT };
+	struct options options = { .file = "sidecar.conf", .lifetime = LIFETIME_DEFAULT };
 	int status = parse_options(argc, argv, &options);
 	struct token_keys *keys;
 	struct conf *conf;
