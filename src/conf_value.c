@@ -298,8 +298,11 @@ static char *read_secret(const struct value *v, const config_setting_t *s, const
 	if (conf_read_file(path, CONF_KEY_FILE_MAX, &text, &problem) && text.len && memchr(text.data, '\0', text.len))
 		problem = "it holds a zero byte, and a key is text";
 	if (problem) {
+		buf_clear(
+			&text); /* the path as it was written: somebody may have put the key itself into the variable */
+		add_quoted(config_setting_get_string(s), &text);
+		conf_error(v->r, conf_line(s), "%s: cannot use %s: %s", v->shown, text.data, problem);
 		buf_fini(&text);
-		conf_error(v->r, conf_line(s), "%s: cannot use %.200s: %s", v->shown, path, problem);
 		return NULL;
 	}
 	if (text.len && text.data[text.len - 1] == '\n')
