@@ -5,12 +5,15 @@
 #   dev                -Werror, assertions, for everyday work
 #   asan               AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer
 #   tsan               ThreadSanitizer
+#   fuzz               for the fuzz targets, with clang
 VARIANT ?= release
-CC      ?= cc
 PREFIX  ?= /usr/local
 DESTDIR ?=
 # The distribution's own interpreter: it is the one that sees the distribution's packages.
 PYTHON  ?= /usr/bin/python3
+# How long each fuzz target runs; what else pytest is told, for example PYTEST_ARGS="-x -k resume".
+FUZZ_SECONDS ?= 60
+PYTEST_ARGS  ?=
 
 VERSION := 0.1.0
 B       := build/$(VARIANT)
@@ -32,6 +35,11 @@ FLAGS_asan    := -O1 -Werror -fno-omit-frame-pointer -fsanitize=address,undefine
 LINK_asan     := -fsanitize=address,undefined
 FLAGS_tsan    := -O1 -Werror -fno-omit-frame-pointer -fsanitize=thread
 LINK_tsan     := -fsanitize=thread
+FLAGS_fuzz    := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+LINK_fuzz     := -fsanitize=address,undefined
+ifeq ($(VARIANT),fuzz)
+override CC := clang
+endif
 
 ALL_CFLAGS  = $(BASE) $(FLAGS_$(VARIANT)) $(CFLAGS)
 ALL_LDFLAGS = $(LINK_$(VARIANT)) $(LDFLAGS)
@@ -40,11 +48,47 @@ SRC  := $(wildcard src/*.c)
 OBJ  := $(SRC:src/%.c=$(B)/%.o)
 CORE := $(filter-out $(B)/main.o,$(OBJ))
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+LOAD := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
 
-.PHONY: all help deps run test unit integration lint format sanitize fuzz bench install uninstall clean check-libs
+# Targets of several steps call make again: a step may have installed the libraries the next one looks up, and the
+# compiling ones use all cores unless the caller chose otherwise.
+STEP  := $(MAKE) --no-print-directory
+CORES := $(shell nproc 2>/dev/null || echo 1)
+BUILD  = $(STEP) $(if $(findstring -j,$(MAKEFLAGS)),,-j$(CORES))
+# One line a file; V=1 shows the commands.
+Q     := $(if $(V),,@)
+# Tests are built for everyday work unless the caller names a variant.
+TESTED := $(if $(filter file,$(origin VARIANT)),dev,$(VARIANT))
 
+# Sanitizers of these compilers cannot place their shadow memory with every address layout the kernel may choose.
+FIXED_LAYOUT := $(shell setarch -R true 2>/dev/null && echo setarch -R)
+export ASAN_OPTIONS  ?= halt_on_error=1:detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1
+export UBSAN_OPTIONS ?= halt_on_error=1:print_stacktrace=1
+export LSAN_OPTIONS  ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0
+export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
+
+.DEFAULT_GOAL := all
+.PHONY: all help deps deps-test run test unit integration sanitize fuzz lint format bench install uninstall clean \
+        check-libs run-unit run-integration run-fuzz FORCE
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^## *//p' $(MAKEFILE_LIST)
+
+# ---- Building ------------------------------------------------------------------------------------------------------
+
+## make deps          install what building and trying needs (Debian 12 or 13, as root or with sudo)
+deps:
+	@deploy/install-deps.sh build try
+
+## make deps-test     install what testing needs besides
+deps-test:
+	@deploy/install-deps.sh test
+
+## make               build walpush; VARIANT=dev, asan or tsan builds it for tests, CC=clang with clang
 all: check-libs $(B)/walpush
-	@ln -sf $(VARIANT)/walpush build/walpush
+	@ln -sfn $(VARIANT)/walpush build/walpush
 
 check-libs:
 ifneq ($(HAVE_LIBS),yes)
@@ -54,21 +98,121 @@ ifneq ($(HAVE_LIBS),yes)
 endif
 
 $(B)/walpush: $(B)/main.o $(B)/libwalpush.a
-	$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
+	@echo "  LINK  $@"
+	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(B)/libwalpush.a: $(CORE)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)$(AR) rcs $@ $^
 
-$(B)/%.o: src/%.c | check-libs
+COMPILER = $(CC) $(CPPFLAGS) $(ALL_CFLAGS) $(ALL_LDFLAGS) $(LDLIBS)
+
+# Changes when the compiler or its flags do, so that objects of two kinds are never mixed.
+$(B)/flags: FORCE | check-libs
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	@echo '$(COMPILER)' | cmp -s - $@ || echo '$(COMPILER)' >$@
+
+$(B)/%.o: src/%.c $(B)/flags
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/unit/%: tests/unit/%.c $(B)/libwalpush.a
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Itests/unit -UNDEBUG $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(B)/libwalpush.a $(LDLIBS) -lcmocka
+	@echo "  TEST  $@"
+	$(Q)$(CC) $(CPPFLAGS) -Itests/unit -UNDEBUG $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(B)/libwalpush.a $(LDLIBS) -lcmocka
 
--include $(wildcard $(B)/*.d $(B)/unit/*.d)
+$(B)/fuzz_%: tests/fuzz/fuzz_%.c $(B)/libwalpush.a
+	@echo "  TEST  $@"
+	$(Q)$(CC) $(CPPFLAGS) -Itests/fuzz $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/libwalpush.a $(LDLIBS)
 
+$(B)/bench/%: tests/bench/%.c $(B)/flags
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O2 -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LDLIBS) -lm
+
+-include $(wildcard $(B)/*.d $(B)/unit/*.d $(B)/bench/*.d)
+
+# ---- Trying --------------------------------------------------------------------------------------------------------
+
+## make run           install, build, and watch live messages of a throwaway PostgreSQL; with DATABASE_URL, of that one
+run: deps
+	+@$(BUILD) all
+	@$(PYTHON) deploy/try/try.py
+
+# ---- Testing -------------------------------------------------------------------------------------------------------
+
+## make test          install what is needed, then all of the following, the fuzz targets for 5 seconds each
+test: deps deps-test
+	@tests/run.py parts "build=$(BUILD) all" "unit=$(STEP) unit" "integration=$(STEP) integration" \
+		"sanitize=$(STEP) sanitize" "fuzz=$(STEP) fuzz FUZZ_SECONDS=5" "lint=$(STEP) lint"
+
+## make unit          the modules, one by one
+unit:
+	+@$(BUILD) VARIANT=$(TESTED) run-unit
+
+## make integration   the program against a PostgreSQL of its own
+integration:
+	+@$(BUILD) VARIANT=$(TESTED) run-integration
+
+## make sanitize      both under AddressSanitizer with UBSan, and under ThreadSanitizer
+sanitize:
+	+@$(STEP) VARIANT=asan unit
+	+@WALPUSH_TEST_SLOWDOWN=3 $(STEP) VARIANT=asan integration
+	+@$(STEP) VARIANT=tsan unit
+	+@WALPUSH_TEST_SLOWDOWN=5 $(STEP) VARIANT=tsan integration
+
+## make fuzz          each fuzz target for FUZZ_SECONDS (60)
+fuzz:
+	+@$(BUILD) VARIANT=fuzz run-fuzz
+
+run-unit: $(UNIT)
+	@$(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) tests/run.py unit $^
+
+run-integration: all $(LOAD)
+	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush WSLOAD_BINARY=$(CURDIR)/$(B)/bench/wsload \
+		$(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/integration $(PYTEST_ARGS)
+
+run-fuzz: $(FUZZ)
+	@$(FIXED_LAYOUT) tests/fuzz/run.sh $(FUZZ_SECONDS) $^
+
+## make lint          formatting, clang-tidy, cppcheck, shellcheck
+lint:
+	@tests/lint.sh
+
+## make format        put every C file into the shape that lint asks for
+format:
+	@clang-format -i $(wildcard src/*.[ch] include/walpush/*.h tests/*/*.[ch])
+
+## make bench         the benchmarks
+bench:
+ifneq ($(wildcard tests/bench/run.py),)
+	+@$(BUILD) all $(LOAD)
+	@$(PYTHON) tests/bench/run.py
+else
+	@echo "walpush: there are no benchmarks in tests/bench yet" >&2
+	@exit 1
+endif
+
+# ---- Installing ----------------------------------------------------------------------------------------------------
+
+BINDIR := $(DESTDIR)$(PREFIX)/bin
+ETCDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),,$(PREFIX))/etc/walpush
+SHARE  := $(DESTDIR)$(PREFIX)/share/walpush
+DOCDIR := $(DESTDIR)$(PREFIX)/share/doc/walpush
+
+## make install       into PREFIX (/usr/local), below DESTDIR; `make uninstall` removes the same files
+install: all
+	install -d $(BINDIR) $(ETCDIR) $(SHARE)/sql $(DOCDIR)
+	install -m 755 $(B)/walpush $(BINDIR)/walpush
+	install -m 644 sidecar.conf $(ETCDIR)/sidecar.conf.example
+	install -m 644 $(wildcard sql/*.sql) $(SHARE)/sql
+	install -m 644 README.md CHANGELOG.md LICENSE $(wildcard docs/*.md) $(DOCDIR)
+
+uninstall:
+	rm -f $(BINDIR)/walpush $(ETCDIR)/sidecar.conf.example
+	rm -rf $(SHARE) $(DOCDIR)
+	-rmdir $(ETCDIR) 2>/dev/null
+
+## make clean         remove what was built
 clean:
 	rm -rf build

@@ -1,0 +1,51 @@
+#!/bin/sh
+# Formatting, clang-tidy, cppcheck and shellcheck. Runs all of them and fails if one does.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+status=0
+
+say() {
+    printf '%-13s' "$1"
+}
+
+verdict() {
+    if [ "$1" -eq 0 ]; then
+        echo ok
+    else
+        echo FAILED
+        status=1
+    fi
+}
+
+c_files=$(find src include tests -name '*.[ch]' | sort)
+sources=$(find src -name '*.c' | sort)
+
+# Versions of clang-format differ in small things: the one of Debian 12 is the measure.
+say clang-format
+version=$(clang-format --version | sed 's/.*version \([0-9]*\).*/\1/')
+if [ "$version" = 14 ]; then
+    # shellcheck disable=SC2086 # a list of names without spaces
+    clang-format --dry-run --Werror $c_files
+    verdict $?
+else
+    echo "skipped: this is version $version, the measure is 14"
+fi
+
+say clang-tidy
+# The same definitions and include directories as in the build, without its warnings: .clang-tidy says which count.
+flags="-std=c17 -Iinclude -D_GNU_SOURCE -DWALPUSH_VERSION=\"\" $(pkg-config --cflags libpq libwebsockets libjwt)"
+# shellcheck disable=SC2086
+printf '%s\n' $sources | xargs -P "$(nproc)" -n 1 sh -c 'flags=$1 && shift && clang-tidy --quiet "$@" -- $flags 2>/dev/null' sh "$flags"
+verdict $?
+
+say cppcheck
+# shellcheck disable=SC2086
+cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr --std=c11 -D_GNU_SOURCE \
+    -j "$(nproc)" -Iinclude --suppress=missingIncludeSystem $sources
+verdict $?
+
+say shellcheck
+git ls-files '*.sh' .ci/run | xargs shellcheck
+verdict $?
+
+exit $status

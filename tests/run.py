@@ -1,0 +1,106 @@
+#!/usr/bin/python3
+"""Runs the parts of the suite and says what passed.
+
+    tests/run.py unit BINARY...        each test program, quiet unless it fails
+    tests/run.py parts NAME=COMMAND... each part in order, all of them even if one fails, with the time each took
+
+The last line is `N passed, N failed`. For parts it adds up what unit and integration said in their closing lines, once:
+the sanitizers run the same tests again. Any part that fails is named and makes the exit status 1.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+COUNTED = ("unit", "integration")
+
+
+def run_unit(programs):
+    passed = failed = 0
+    for program in programs:
+        done = subprocess.run(
+            [program], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+        )
+        output = done.stdout + done.stderr
+        good = sum(map(int, re.findall(r"^\[  PASSED  \] (\d+) test", output, re.M)))
+        bad = sum(map(int, re.findall(r"^\[  FAILED  \] (\d+) test", output, re.M)))
+        if done.returncode != 0 and bad == 0:
+            bad = 1  # it crashed, or a sanitizer ended it
+        elif done.returncode == 0 and good == 0:
+            bad = 1
+            output += "no test ran\n"
+        print(f"{program}: {good} passed" + (f", {bad} FAILED" if bad else ""), flush=True)
+        if bad:
+            print(output, flush=True)
+        passed += good
+        failed += bad
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed or not passed else 0
+
+
+def environment():
+    """Without the calling make's job server: it cannot be handed on through this program."""
+    flags = os.environ.get("MAKEFLAGS", "").split(" ")
+    return dict(os.environ, MAKEFLAGS=" ".join(flag for flag in flags if not flag.startswith(("-j", "--jobserver"))))
+
+
+def run_part(name, command):
+    """Shows the part's output as it comes; its exit status and what it counted."""
+    print(f"\n==== {name}: {command}", flush=True)
+    counted = (0, 0)
+    with subprocess.Popen(
+        command,
+        shell=True,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            counted = [a + b for a, b in zip(counted, count(line))]
+    return process.returncode, *counted
+
+
+def count(line):
+    """What a closing line says: ours, or pytest's between its equals signs."""
+    if not re.match(r"(=+ )?(\d+ \w+, )*\d+ (passed|failed|errors?)\b", line):
+        return 0, 0
+    numbers = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) (passed|failed|errors?)", line)}
+    return numbers.get("passed", 0), numbers.get("failed", 0) + numbers.get("error", 0)
+
+
+def run_parts(parts):
+    passed = failed = 0
+    report, broken = [], []
+    for part in parts:
+        name, command = part.split("=", 1)
+        start = time.monotonic()
+        status, good, bad = run_part(name, command)
+        report.append(f"{name:<12} {time.monotonic() - start:6.0f} s  {'ok' if status == 0 else 'FAILED'}")
+        broken += [name] if status else []
+        if name in COUNTED:
+            passed += good
+            failed += bad
+    print("\n" + "\n".join(report))
+    if broken:
+        print("failed:", ", ".join(broken))
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if broken or failed or not passed else 0
+
+
+def main():
+    if len(sys.argv) >= 3 and sys.argv[1] == "unit":
+        return run_unit(sys.argv[2:])
+    if len(sys.argv) >= 3 and sys.argv[1] == "parts":
+        return run_parts(sys.argv[2:])
+    print(__doc__, file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
