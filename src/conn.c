@@ -85,6 +85,24 @@ static void leave_all(struct conn *c)
 	c->n_subs = 0;
 }
 
+/* The close frame is ours, not the library's: with libuv, Debian's build ends a connection that a callback wants closed before its
+ * close frame is out. The client answers with its own, upon which the library hangs up; or the deadline does. */
+static void say_goodbye(struct conn *c)
+{
+	unsigned char frame[4] = { 0x88, 2, (unsigned char)(c->close_code >> 8), (unsigned char)c->close_code };
+
+	if (c->is_behind || c->said_goodbye)
+		return;
+	c->said_goodbye = true;
+	if (lws_write(c->wsi, frame, sizeof(frame), LWS_WRITE_RAW) < 0)
+		conn_kill(c);
+}
+
+void conn_kill(struct conn *c)
+{
+	lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+}
+
 void conn_close(struct conn *c, unsigned code)
 {
 	if (c->state == CONN_CLOSING)
@@ -95,7 +113,7 @@ void conn_close(struct conn *c, unsigned code)
 	c->close_code = (uint16_t)code;
 	c->deadline = clock_us() + CLOSE_WAIT;
 	conn_to(c, CONN_CLOSING);
-	lws_callback_on_writable(c->wsi);
+	say_goodbye(c);
 }
 
 static void conn_gone(struct conn *c)
@@ -114,12 +132,6 @@ static void conn_gone(struct conn *c)
 	c->hub = NULL;
 }
 
-/* From a callback: the close frame goes out behind this return. */
-static int say_goodbye(struct conn *c)
-{
-	lws_close_reason(c->wsi, (enum lws_close_status)c->close_code, NULL, 0);
-	return -1;
-}
 
 /* --- admission -------------------------------------------------------------------------------------------------- */
 
@@ -182,7 +194,7 @@ static void reply_frame(struct conn *c, unsigned char opcode, struct slice paylo
 	buf_add(&c->reply, header, n);
 	buf_add_slice(&c->reply, payload);
 	if (!c->is_behind && deliver(c) < 0)
-		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+		conn_kill(c);
 }
 
 void conn_send(struct conn *c, struct slice payload)
@@ -302,9 +314,10 @@ static void conn_established(struct conn *c)
 static int conn_writable(struct conn *c)
 {
 	conn_behind(c, false);
-	if (c->state == CONN_CLOSING)
-		return say_goodbye(c);
-	return deliver(c);
+	if (c->state != CONN_CLOSING)
+		return deliver(c);
+	say_goodbye(c);
+	return 0;
 }
 
 static int confirm_upgrade(struct lws *wsi, const char *upgrade)
@@ -351,7 +364,7 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return conn_writable(c);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-		return 0;
+		return c->said_goodbye ? -1 : 0; /* its answer to ours ends it; its own is answered by the library */
 	case LWS_CALLBACK_CLOSED:
 	case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
 	case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
@@ -369,7 +382,7 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 static void ping(struct conn *c, int64_t now)
 {
 	if (c->pinged && now - c->heard > c->hub->shared->conf->listen.ping * 1000 + PONG_WAIT) {
-		lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+		conn_kill(c);
 	} else if (!c->pinged && now - c->heard > c->hub->shared->conf->listen.ping * 1000) {
 		c->pinged = true;
 		reply_frame(c, 9, SLICE(""));
@@ -381,7 +394,7 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 	c->strangers = 0;
 	if (c->state == CONN_CLOSING) {
 		if (now > c->deadline)
-			lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+			conn_kill(c);
 	} else if (c->close_at && now >= c->close_at) {
 		conn_close(c, 1012);
 	} else if (c->deadline && now > c->deadline) {

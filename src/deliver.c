@@ -233,7 +233,7 @@ void deliver_dirty(struct hub *h)
 		DL_FOREACH_SAFE(ch->subs, s, next)
 		if (deliver(s->conn) < 0)
 			/* Not freed here: the library ends it from its own loop. */
-			lws_set_timeout(s->conn->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+			conn_kill(s->conn);
 	}
 }
 

@@ -88,7 +88,7 @@ static void mail_resync(struct hub *h, const struct mail *mail)
 		c->resync_due = true;
 		c->resync_reason = strcmp(mail->text, "epoch") == 0 ? "epoch" : "gap";
 		if (deliver(c) < 0)
-			lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+			conn_kill(c);
 	}
 }
 

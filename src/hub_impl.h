@@ -52,6 +52,7 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	bool is_behind;  /* in that list; a writable callback is on its way */
 	bool resync_due; /* with this reason */
 	bool pinged;
+	bool said_goodbye; /* our close frame is out */
 	uint16_t close_code;
 	unsigned strangers; /* messages that mean nothing to us, in this second */
 	int stream;
@@ -109,6 +110,8 @@ struct conn *conn_find(struct hub *h, uint64_t id);
 void conn_admitted(struct conn *c, struct mail *mail);
 /* A close frame with this code at the next opportunity; what the connection held is let go now. */
 void conn_close(struct conn *c, unsigned code);
+/* Hangs up without a word, from the loop. */
+void conn_kill(struct conn *c);
 /* One text message of our own. */
 void conn_send(struct conn *c, struct slice payload);
 /* Once a second: deadlines, expiry, pings. */

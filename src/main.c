@@ -8,23 +8,23 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *usage;
 } commands[] = {
-	{ "run", cmd_run, "run    -c sidecar.conf                     serve (the default)" },
-	{ "listen", cmd_listen, "listen -c sidecar.conf --user 7 PATH       subscribe and print what arrives" },
-	{ "token", cmd_token, "token  -c sidecar.conf --user 7            mint a token, for trying things out" },
+	{ "run", cmd_run, "run    -c sidecar.conf                 serve (the default)" },
+	{ "listen", cmd_listen, "listen -c sidecar.conf --user 7 PATH   subscribe, print what arrives" },
+	{ "token", cmd_token, "token  -c sidecar.conf --user 7        mint a token, to try things out" },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))
 
-static int help(FILE *to)
+static int help(void)
 {
-	fputs("walpush " WALPUSH_VERSION ": pushes committed row changes of PostgreSQL to WebSockets\n\n", to);
+	fputs("walpush " WALPUSH_VERSION ": pushes committed row changes of PostgreSQL to WebSockets\n\n", stdout);
 	for (size_t i = 0; i < N_COMMANDS; i++)
-		fprintf(to, "  walpush %s\n", commands[i].usage);
+		printf("  walpush %s\n", commands[i].usage);
 	fputs("  walpush --help | --version\n\n"
-	      "-c is sidecar.conf in this directory unless given. Exit codes: 0 fine, 1 failed, 2 usage or "
-	      "configuration.\n",
-	      to);
-	return to == stdout ? CMD_FINE : CMD_USAGE;
+	      "Without -c: ./sidecar.conf\n"
+	      "Exit codes: 0 fine, 1 failed, 2 usage or configuration\n",
+	      stdout);
+	return CMD_FINE;
 }
 
 int main(int argc, char **argv)
@@ -32,7 +32,7 @@ int main(int argc, char **argv)
 	const char *name = argc > 1 ? argv[1] : "run";
 
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
-		return help(stdout);
+		return help();
 	if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {
 		puts("walpush " WALPUSH_VERSION);
 		return CMD_FINE;
@@ -42,6 +42,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		if (strcmp(name, commands[i].name) == 0)
 			return commands[i].run(argc > 1 ? argc - 1 : argc, argc > 1 ? argv + 1 : argv);
-	fprintf(stderr, "walpush: there is no command \"%s\"\n\n", name);
-	return help(stderr);
+	fprintf(stderr, "walpush: there is no command \"%s\"; walpush --help lists them\n", name);
+	return CMD_USAGE;
 }
