@@ -206,7 +206,7 @@ static void renew(struct conn *c, const char *text)
 {
 	struct fail why = { 0 };
 	struct token token = { 0 };
-	char until[40];
+	char until[80];
 	struct tm utc;
 	time_t expires;
 
@@ -320,6 +320,14 @@ static int conn_writable(struct conn *c)
 	return 0;
 }
 
+/* Its answer to our close frame ends the connection; its own is answered by the library, unless it is none: a code has two bytes. */
+static int peer_closes(struct conn *c, size_t len)
+{
+	if (len == 1)
+		conn_close(c, 1002);
+	return c->said_goodbye ? -1 : 0;
+}
+
 static int confirm_upgrade(struct lws *wsi, const char *upgrade)
 {
 	struct hub *h = lws_context_user(lws_get_context(wsi));
@@ -364,7 +372,7 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return conn_writable(c);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-		return c->said_goodbye ? -1 : 0; /* its answer to ours ends it; its own is answered by the library */
+		return peer_closes(c, len);
 	case LWS_CALLBACK_CLOSED:
 	case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
 	case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
@@ -385,7 +393,7 @@ static void ping(struct conn *c, int64_t now)
 		conn_kill(c);
 	} else if (!c->pinged && now - c->heard > c->hub->shared->conf->listen.ping * 1000) {
 		c->pinged = true;
-		reply_frame(c, 9, SLICE(""));
+		reply_frame(c, 9, SLICE("ping")); /* the library tells of no empty pong */
 	}
 }
 

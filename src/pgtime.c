@@ -107,18 +107,16 @@ bool pgvalue_time(struct slice text, struct buf *out)
 	return true;
 }
 
-/* A number with at most 12 digits, so that no sum of what an interval can hold overflows. */
+/* At most 12 digits, so that no sum of what an interval can hold overflows. */
 static bool take_number(struct slice *text, int64_t *out)
 {
 	size_t n = 0;
 
 	*out = 0;
-	while (n < text->len && is_digit(text->at[n])) {
-		*out = *out * 10 + (text->at[n] - '0');
-		n++;
-	}
+	while (n < text->len && n < 12 && is_digit(text->at[n]))
+		*out = *out * 10 + (text->at[n++] - '0');
 	*text = behind(*text, n);
-	return n > 0 && n <= 12;
+	return n > 0;
 }
 
 static bool take_sign(struct slice *text)

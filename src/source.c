@@ -191,7 +191,7 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 		source_broken(s);
 }
 
-void source_send_status(struct source *s)
+static void send_status(struct source *s, bool demand_reply)
 {
 	char frame[WALFRAME_STATUS_SIZE];
 	lsn_t confirm;
@@ -203,10 +203,15 @@ void source_send_status(struct source *s)
 		confirm = s->sent;
 	s->sent = confirm;
 	walframe_status(frame, s->received > confirm ? s->received : confirm, confirm,
-			clock_wall_us() - PG_EPOCH_S * 1000000, false);
+			clock_wall_us() - PG_EPOCH_S * 1000000, demand_reply);
 	/* A failure shows on the read side, from where it is safe to hang up. */
 	if (PQputCopyData(s->conn, frame, sizeof(frame)) != 1 || !source_flush(s))
 		event_active(s->readable, EV_READ, 0);
+}
+
+void source_send_status(struct source *s)
+{
+	send_status(s, false);
 }
 
 static void on_status(evutil_socket_t fd, short what, void *arg)
@@ -395,7 +400,9 @@ static void streaming(struct source *s)
 	event_add(s->status, &interval);
 	log_info("streaming", log_s("slot", s->conf->slot), log_s("system", s->system_id),
 		 log_s("timeline", s->timeline), log_lsn("confirmed", s->sent), log_lsn("server_end", s->server_end));
-	source_send_status(s);
+	/* The answer tells how far the server is, even when nothing is ever written. */
+	send_status(s, true);
+	s->calls->streaming(s->ctx);
 	read_stream(s);
 }
 

@@ -56,6 +56,15 @@ static void on_listen_again(evutil_socket_t fd, short what, void *arg)
 		evconnlistener_enable(t->listener);
 }
 
+static unsigned hubs_wanted(const struct conf *conf)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (conf->listen.threads > 0)
+		return (unsigned)conf->listen.threads < HUBS_MAX ? (unsigned)conf->listen.threads : HUBS_MAX;
+	return cores < 1 ? 1 : cores > THREADS_DEFAULT_MOST ? THREADS_DEFAULT_MOST : (unsigned)cores;
+}
+
 static void say_where(const struct tap *t)
 {
 	struct sockaddr_storage bound;
@@ -65,7 +74,7 @@ static void say_where(const struct tap *t)
 	if (getsockname(evconnlistener_get_fd(t->listener), (struct sockaddr *)&bound, &len) == 0)
 		getnameinfo((struct sockaddr *)&bound, len, host, sizeof(host), port, sizeof(port),
 			    NI_NUMERICHOST | NI_NUMERICSERV);
-	log_info("listening", log_s("address", host), log_s("port", port), log_n("threads", t->n_hubs));
+	log_info("listening", log_s("address", host), log_s("port", port), log_n("threads", hubs_wanted(t->conf)));
 }
 
 static bool start_listening(struct tap *t, struct fail *why)
@@ -225,15 +234,6 @@ static void make_events(struct tap *t)
 	event_add(t->tick, &(struct timeval){ 1, 0 });
 	event_add(t->sigterm, NULL);
 	event_add(t->sigint, NULL);
-}
-
-static unsigned hubs_wanted(const struct conf *conf)
-{
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-
-	if (conf->listen.threads > 0)
-		return (unsigned)conf->listen.threads < HUBS_MAX ? (unsigned)conf->listen.threads : HUBS_MAX;
-	return cores < 1 ? 1 : cores > THREADS_DEFAULT_MOST ? THREADS_DEFAULT_MOST : (unsigned)cores;
 }
 
 static bool start_hubs(struct tap *t, struct fail *why)

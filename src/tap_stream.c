@@ -222,6 +222,14 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	return t->window.handled;
 }
 
+static void streaming(void *ctx)
+{
+	struct tap *t = ctx;
+
+	is_handled(t, t->window.handled);
+	tap_admit_waiting(t);
+}
+
 static void record(void *ctx, char *bytes, struct slice text)
 {
 	struct tap *t = ctx;
@@ -288,7 +296,7 @@ static lsn_t confirm(void *ctx)
 	return t->server_stops ? t->window.handled : window_confirm(&t->window, clock_us());
 }
 
-const struct source_calls tap_source_calls = { start, record, keepalive, lost, add_tables, confirm };
+const struct source_calls tap_source_calls = { start, streaming, record, keepalive, lost, add_tables, confirm };
 
 void tap_stream_init(struct tap *t)
 {

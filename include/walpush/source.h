@@ -30,6 +30,8 @@ struct source_calls {
 	/* Before START_REPLICATION: where to start. Commits before the answer do not come. The slot's confirmed position at
 	 * the least; the owner compares it with what it handled. */
 	lsn_t (*start)(void *ctx, const struct source_start *s);
+	/* Streaming began. */
+	void (*streaming)(void *ctx);
 	/* One wal2json record. `bytes` is the frame's memory, the callee's, to be freed with source_free_record; `record` points into it. */
 	void (*record)(void *ctx, char *bytes, struct slice record);
 	/* Everything that commits before `end` has been sent. Not called while paused. */

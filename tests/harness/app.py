@@ -140,6 +140,17 @@ class App:
         self.request2 = self.insert_request(2)
         return self
 
+    def insert_person(self, number, *units, role=PLAIN):
+        with self.transaction() as cursor:
+            _insert_person(cursor, number, f"user{number}", role, False, "Active", units)
+        return number
+
+    def revoke(self, user, unit):
+        self.sql("DELETE FROM user_units WHERE user_id = %s AND unit_id = %s", user, unit)
+
+    def grant(self, user, unit):
+        self.sql("INSERT INTO user_units (user_id, unit_id, created_at) VALUES (%s, %s, now())", user, unit)
+
     def insert_storage(self, unit):
         return self.value(
             "INSERT INTO storages (unit_id, room_name, rack_name, compartment_name, created_at, updated_at)"
@@ -196,6 +207,13 @@ class App:
     def touch(self, request, text="touched"):
         """An update of a request that no action matches: what tests use as a marker."""
         self.sql("UPDATE requests SET purpose = %s WHERE id = %s", f"{ROW_MARK} {text}", request)
+
+    def settle(self, walpush):
+        """Returns when walpush has published all that was committed so far: whoever subscribes now hears nothing of it."""
+        with walpush.subscribe("/ws/requests/2/", ROOT_USER) as probe:
+            text = f"settled {time.monotonic_ns()}"
+            self.touch(self.request2, text)
+            probe.recv_until(lambda m: (m.get("data") or {}).get("purpose", "").endswith(text))
 
     # --- what a message must say of a row --------------------------------------------------------------------
 

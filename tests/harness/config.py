@@ -18,9 +18,6 @@ class Config:
     def __init__(self, text):
         self.text = text
 
-    def copy(self):
-        return Config(self.text)
-
     def get(self, setting):
         """The text of "limits.bulk" as it stands in the file, or None."""
         span = self._spans().get(setting)
@@ -50,6 +47,10 @@ class Config:
     def line_of(self, text):
         """The line on which this text begins; it must stand there exactly once."""
         return self.text.count("\n", 0, self._only(text)) + 1
+
+    def write(self, path):
+        path.write_text(self.text, encoding="utf-8")
+        return path
 
     def _only(self, text):
         assert self.text.count(text) == 1, f"{text!r} stands {self.text.count(text)} times in the configuration"

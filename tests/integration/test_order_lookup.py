@@ -110,8 +110,8 @@ def test_what_waits_is_bounded_and_all_of_it_comes(app, gated, capsys):
         app.crate,
         rows,
     )
+    app.settle(gated)
     with gated.subscribe(UNIT_1, ASHA) as client:
-        client.recv_n(rows)
         before = gated.rss()
         with closed_gate(app):
             key = app.insert_sendback(app.request)

@@ -38,7 +38,6 @@ def test_first_message_says_where_the_stream_begins(walpush):
 
 
 def test_an_approval_reaches_everybody_in_the_unit_and_nobody_else(app, walpush):
-    app.sql("UPDATE requests SET updated_at = '2025-11-14 12:34:56.1+00' WHERE id = %s", app.request2)
     with walpush.subscribe(UNIT_1, ASHA) as asha, walpush.subscribe(UNIT_1, RAVI) as ravi, walpush.subscribe(
         UNIT_1, SAM
     ) as sam, walpush.subscribe(UNIT_2, BOB) as bob:
@@ -119,6 +118,7 @@ def test_a_request_that_moves_leaves_one_unit_and_joins_the_other(app, walpush):
 
 def test_rows_of_one_transaction_come_in_order_with_indexes_from_one(app, walpush):
     keys = [app.insert_request(1) for _ in range(5)]
+    app.settle(walpush)
     with walpush.subscribe(UNIT_1, ASHA) as client:
         with app.transaction() as cursor:
             for key in reversed(keys):
@@ -164,6 +164,7 @@ def test_what_is_rolled_back_is_never_seen(app, walpush):
 
 def test_transactions_come_in_commit_order_not_in_the_order_of_their_writes(app, walpush):
     other = app.insert_request(1)
+    app.settle(walpush)
     with walpush.subscribe(UNIT_1, ASHA) as client:
         early = app.connect(autocommit=False)
         with early.cursor() as cursor:
@@ -301,38 +302,66 @@ def test_without_an_old_row_the_group_that_was_left_is_told_to_refetch(app, walp
         assert joined.recv()["type"] == "resync", "a delete whose unit nobody knows"
 
 
+def without_lookup(config):
+    """Requests whose groups come from columns alone."""
+    config.remove("tables.requests.lookup")
+    return config.set("tables.requests.groups", ["requests_unit_{unit_id}"])
+
+
 def test_bulk(app, config, make_walpush):
-    config.set("limits.bulk", 20)
+    without_lookup(config).set("limits.bulk", 20)
     keys = [app.insert_request(1) for _ in range(50)]
-    with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(
-        UNIT_2, BOB
-    ) as other:
-        with app.transaction() as cursor:
-            cursor.execute("UPDATE requests SET full_withdrawal = false WHERE id = ANY (%s)", (keys,))
-            cursor.execute("UPDATE requests SET full_withdrawal = false WHERE id = %s", (app.request2,))
-        *single, bulk = client.recv_n(21)
-        assert all(m["type"] == "request.updated" for m in single)
-        assert (bulk["type"], bulk["action"], bulk["count"]) == ("request.bulk", "bulk", 30)
-        assert_in_order(single + [bulk])
-        assert_next_is_marker(app, client, app.request)
-        # The limit is of one table for one group: unit 2 had one change.
-        assert other.recv()["type"] == "request.updated"
+    with make_walpush(app, config) as walpush:
+        app.settle(walpush)
+        with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_2, BOB) as other:
+            with app.transaction() as cursor:
+                cursor.execute("UPDATE requests SET full_withdrawal = false WHERE id = ANY (%s)", (keys,))
+                cursor.execute("UPDATE requests SET full_withdrawal = false WHERE id = %s", (app.request2,))
+            *single, bulk = client.recv_n(21)
+            assert all(m["type"] == "request.updated" for m in single)
+            assert list(bulk) == ["type", "action", "count", "id"]
+            assert (bulk["type"], bulk["action"], bulk["count"]) == ("request.bulk", "bulk", 30)
+            assert_in_order(single + [bulk])
+            assert_next_is_marker(app, client, app.request)
+            # The limit is of one table for one group: unit 2 had one change.
+            assert other.recv()["type"] == "request.updated"
 
 
-def test_bulk_at_the_default_limit(app, walpush):
+def insert_bulk(app, count):
     app.sql(
         "INSERT INTO requests (request_type, crate_id, unit_id, request_date, status, withdrawn_by_id, purpose,"
         " full_withdrawal, created_at, updated_at)"
         " SELECT request_type, crate_id, unit_id, request_date, 'Bulk', withdrawn_by_id, purpose, full_withdrawal,"
-        " created_at, updated_at FROM requests, generate_series(1, 1500) WHERE id = %s",
+        " created_at, updated_at FROM requests, generate_series(1, %s) WHERE id = %s",
+        count,
         app.request,
     )
-    with walpush.subscribe(UNIT_1, ASHA) as client:
+
+
+def test_bulk_at_the_default_limit(app, config, make_walpush):
+    insert_bulk(app, 1500)
+    with make_walpush(app, without_lookup(config)) as walpush:
+        app.settle(walpush)
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            app.sql("UPDATE requests SET full_withdrawal = false WHERE status = 'Bulk'")
+            *single, bulk = client.recv_n(1001)
+            assert {m["type"] for m in single} == {"request.updated"}
+            assert (bulk["type"], bulk["count"]) == ("request.bulk", 500)
+            assert_next_is_marker(app, client, app.request)
+
+
+def test_bulk_where_a_lookup_names_groups(app, walpush):
+    """Past the limit no lookup is asked, so every group that it could name has to refetch."""
+    insert_bulk(app, 1500)
+    app.settle(walpush)
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe("/ws/requests/3/", SAM) as central:
         app.sql("UPDATE requests SET full_withdrawal = false WHERE status = 'Bulk'")
-        *single, bulk = client.recv_n(1001)
-        assert {m["type"] for m in single} == {"request.updated"}
-        assert (bulk["type"], bulk["count"]) == ("request.bulk", 500)
-        assert_next_is_marker(app, client, app.request)
+        messages = client.recv_until(lambda m: m["type"] != "request.updated")
+        assert len(messages) == 1001
+        assert messages[-1]["type"] in ("request.bulk", "resync")
+        assert central.recv()["type"] == "resync"
+        app.touch(app.request, "afterwards")
+        client.recv_until(lambda m: m.get("data") and m["data"]["purpose"].endswith("afterwards"))
 
 
 def test_a_row_beyond_row_bytes_comes_without_its_data(app, config, make_walpush):
@@ -361,6 +390,7 @@ def test_an_unchanged_long_value_is_still_told(app, walpush):
         "UPDATE requests SET purpose = (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 1000) i) WHERE id = %s",
         app.request,
     )
+    app.settle(walpush)
     with walpush.subscribe(UNIT_1, ASHA) as client:
         app.sql("UPDATE requests SET status = 'Issued' WHERE id = %s", app.request)
         message = client.recv()

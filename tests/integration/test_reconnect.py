@@ -86,7 +86,10 @@ def test_the_walsender_is_terminated_in_the_middle_of_a_large_transaction(app, c
         " SELECT 'Storage', %s, 1, 'Many', 'x' FROM generate_series(1, 5000)",
         app.crate,
     )
-    with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+    config.set("limits.group-bytes", 64 << 20).set("limits.transaction-bytes", 64 << 20)
+    with make_walpush(app, config) as walpush:
+        app.settle(walpush)
+        client = walpush.subscribe(UNIT_1, ASHA)
         mark = walpush.mark()
         app.sql("UPDATE requests SET purpose = %s WHERE status = 'Many'", ROW_MARK)
         app.sql("SELECT pg_terminate_backend(%s)", app.reader())

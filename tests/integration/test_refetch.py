@@ -39,6 +39,7 @@ def test_a_refetch_on_a_message_reads_the_new_row(app, walpush):
     # Shared by the writers without a lock: a few rows more or less do not matter, every one of them is counted below.
     counts = {"left": COUNT}
     reader = app.connect()
+    app.settle(walpush)
     with walpush.subscribe("/ws/requests/1/", ASHA) as client, reader.cursor() as cursor:
         writers = [
             threading.Thread(target=write, args=(app, keys[i::WRITERS], counts, failures)) for i in range(WRITERS)
