@@ -1,0 +1,65 @@
+#!/bin/bash
+# What a stranger with a bare Debian meets: tests/debootstrap.sh bookworm|trixie [TARGET...]
+#
+# Builds a minimal system in a temporary directory, clones HEAD into it, installs make and git with apt, and runs
+# `make run` until the first pushed message and then `make test` (or the targets given), as root, without an init.
+# Needs root and the debootstrap package; takes some minutes and about 2 GB below TMPDIR (default /var/tmp).
+# KEEP=1 keeps the directory, so that one can look into it.
+set -euo pipefail
+
+suite=${1:?which suite? bookworm or trixie}
+shift
+targets=("${@:-test}")
+mirror=${MIRROR:-$(apt-get indextargets --format "$(REPO_URI)" "Created-By: Packages" | grep -v security | head -n 1)}
+repository=$(cd "$(dirname "$0")/.." && pwd)
+root=$(mktemp -d "${TMPDIR:-/var/tmp}/walpush-$suite-XXXXXX")
+
+mounted=()
+finish() {
+    for directory in "${mounted[@]}"; do
+        umount "$directory" || umount --lazy "$directory"
+    done
+    if [ -n "${KEEP:-}" ]; then
+        echo "kept: $root"
+    else
+        # Never into a mounted file system: that would be the host's own.
+        rm -rf --one-file-system "$root"
+    fi
+}
+trap finish EXIT
+
+inside() {
+    env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root chroot "$root" "$@" </dev/null
+}
+
+step() {
+    echo "==== $suite: $*"
+}
+
+step debootstrap
+debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" 2>&1 || {
+    cat "$root.log"
+    exit 1
+}
+rm -f "$root.log"
+
+# The network settings of this machine, a proxy for apt among them.
+cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+apt-config dump | grep '^Acquire::http' >"$root/etc/apt/apt.conf.d/99host" || true
+mount --bind /proc "$root/proc" && mounted+=("$root/proc")
+mount --bind /dev "$root/dev" && mounted+=("$root/dev")
+
+git clone --quiet --no-hardlinks "$repository" "$root/root/walpush"
+
+step "apt-get install make git ca-certificates"
+inside apt-get update -q
+inside env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends make git ca-certificates
+
+step "make run, until the first message"
+inside env TRY_MESSAGES=1 make -C /root/walpush run
+
+for target in "${targets[@]}"; do
+    step "make $target"
+    inside make -C /root/walpush "$target"
+done
+step "all of it works"
