@@ -29,7 +29,11 @@
 -- PostgreSQL 17 and later, on: the slot is copied to standbys whose sync_replication_slots is on, and outlives a
 -- failover. Off, because with it walpush hears of a commit only after the standbys in synchronized_standby_slots have it.
 \if :{?failover} \else \set failover off \endif
-\if :{?password} \else \set password `printf %s "$WALPUSH_PASSWORD"` \endif
+-- Compared here and not on the server, whose log may keep what it is asked.
+\if :{?password} \set has_password on \else
+    \set has_password `[ -n "$WALPUSH_PASSWORD" ] && echo on || echo off`
+    \set password `printf %s "$WALPUSH_PASSWORD"`
+\endif
 
 -- ---- What must be there already. Each row found here is an error with its mend. ------------------------------------
 
@@ -69,8 +73,7 @@ SELECT current_setting('is_superuser') AS superuser,
        to_regrole('rds_superuser') IS NOT NULL AS on_rds,
        current_setting('server_version_num')::int >= 170000 AS knows_failover,
        NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') AS role_missing,
-       :'slot' <> '' AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = :'slot') AS slot_missing,
-       :'password' <> '' AS has_password
+       :'slot' <> '' AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = :'slot') AS slot_missing
 \gset
 
 -- ---- The role ----------------------------------------------------------------------------------------------------

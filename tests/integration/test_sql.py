@@ -1,0 +1,386 @@
+"""The DBA's scripts: what setup.sql grants and what it does not, that each may run again, that teardown leaves nothing.
+
+These tests need a server of their own: they change its settings and its roles.
+"""
+
+import contextlib
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extras
+import pytest
+
+from harness.cluster import ROOT, SAMPLE, SCHEMA, Cluster, ClusterError
+
+TEARDOWN = ROOT / "sql/teardown.sql"
+MONITORING = ROOT / "sql/monitoring.sql"
+
+LISTED = ["requests", "crates", "storages", "sendbacks"]
+MEMBERS = ["user_units", "users", "roles"]
+# Everything that the queries of the shipped sidecar.conf read.
+NEEDED = [
+    "SELECT id, username, role_id, status, is_active, is_superuser FROM users",
+    "SELECT id, role_name FROM roles",
+    "SELECT user_id, unit_id FROM user_units",
+    "SELECT id, unit_code FROM units",
+    "SELECT * FROM requests",
+    "SELECT * FROM crates",
+    "SELECT * FROM storages",
+    "SELECT * FROM sendbacks",
+]
+FORBIDDEN = [
+    "SELECT password FROM users",
+    "SELECT * FROM users",
+    "SELECT email FROM users",
+    "SELECT u FROM users u",
+    "INSERT INTO units (unit_code, unit_name) VALUES ('X', 'X')",
+    "UPDATE requests SET status = 'Approved'",
+    "DELETE FROM sendbacks",
+    "TRUNCATE requests",
+    "CREATE TABLE public.mine (id int)",
+    "CREATE SCHEMA mine",
+    "CREATE ROLE mine",
+    "ALTER TABLE requests REPLICA IDENTITY DEFAULT",
+    "SELECT pg_read_file('postgresql.conf')",
+    "SELECT rolpassword FROM pg_authid",
+    "COPY requests TO PROGRAM 'true'",
+]
+WRITE_20_MB = "SELECT pg_logical_emit_message(true, 'x', repeat('x', 1 << 20)) FROM generate_series(1, 20)"
+
+
+@pytest.fixture(scope="module")
+def server():
+    # As a DBA finds it: a version that restricts output plugins does not allow wal2json yet.
+    with Cluster(fsync=False, allow_wal2json=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def database(server):
+    """The application's database, before the DBA has done anything."""
+    server.create_database("app", schema=False)
+    server.psql(SCHEMA, dbname="app")
+    server.psql(SAMPLE, dbname="app")
+    yield "app"
+    server.psql(TEARDOWN, dbname="app")
+    server.drop("app")
+
+
+@pytest.fixture
+def ready(server, database):
+    server.setup(database)
+    return database
+
+
+@contextlib.contextmanager
+def as_walpush(server, database, **options):
+    connection = server.connect(database, "walpush", **options)
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()
+
+
+def state(server, database):
+    """All that setup.sql touches, but for the password's hash, which is salted."""
+    return {
+        query: server.sql(query, dbname=database)
+        for query in (
+            "SELECT relname, relreplident, relacl::text FROM pg_class"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') ORDER BY 1",
+            "SELECT attrelid::regclass::text, attname, attacl::text FROM pg_attribute WHERE attacl IS NOT NULL ORDER BY 1, 2",
+            "SELECT nspacl::text FROM pg_namespace WHERE nspname = 'public'",
+            "SELECT rolname, rolcanlogin, rolreplication, rolsuper, rolcreatedb, rolcreaterole, rolbypassrls"
+            " FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1",
+            "SELECT setdatabase, setrole::regrole::text, setconfig FROM pg_db_role_setting ORDER BY 1, 2",
+            "SELECT slot_name, plugin, slot_type, database, temporary FROM pg_replication_slots",
+            "SELECT setting FROM pg_settings WHERE name = 'output_plugin_libraries'",
+        )
+    }
+
+
+def setting(server, name):
+    found = server.sql("SELECT setting FROM pg_settings WHERE name = %s", [name])
+    return found[0][0] if found else None
+
+
+# --- setup.sql -----------------------------------------------------------------------------------------------
+
+
+def test_setup_may_run_again(server, ready):
+    once = state(server, ready)
+    server.setup(ready)
+    assert state(server, ready) == once
+
+
+def test_setup_makes_the_slot(server, ready):
+    rows = server.sql("SELECT slot_name, plugin, slot_type, database, temporary FROM pg_replication_slots")
+    assert rows == [("walpush", "wal2json", "logical", ready, False)]
+
+
+def test_setup_without_a_slot(server, database):
+    server.setup(database, slot="")
+    assert server.sql("SELECT slot_name FROM pg_replication_slots") == []
+
+
+def test_setup_adds_to_the_allowed_plugins(server, database):
+    if setting(server, "output_plugin_libraries") is None:
+        pytest.skip("this version of PostgreSQL does not restrict output plugins")
+    server.sql("ALTER SYSTEM SET output_plugin_libraries = pgoutput, 'test_decoding', 'decoder_raw'")
+    server.restart()
+    server.setup(database)
+    assert setting(server, "output_plugin_libraries") == "pgoutput, test_decoding, decoder_raw, wal2json"
+    server.psql(TEARDOWN, dbname=database)
+    assert setting(server, "output_plugin_libraries") == "pgoutput, test_decoding, decoder_raw"
+    server.sql("ALTER SYSTEM RESET output_plugin_libraries")
+    server.restart()
+
+
+def test_old_rows_are_logged_whole(server, ready):
+    full = server.sql("SELECT relname FROM pg_class WHERE relreplident = 'f'", dbname=ready)
+    assert {name for (name,) in full} == {*LISTED, *MEMBERS}
+
+
+def test_old_rows_of_partitions_too(server, database):
+    server.sql("CREATE TABLE events (id int, day date) PARTITION BY RANGE (day)", dbname=database)
+    server.sql(
+        "CREATE TABLE events_2025 PARTITION OF events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01')", dbname=database
+    )
+    server.setup(database, tables="events, requests")
+    full = server.sql("SELECT relname FROM pg_class WHERE relreplident = 'f' AND relname ~ '^events'", dbname=database)
+    assert {name for (name,) in full} == {"events", "events_2025"}
+
+
+def refusals(server, database, queries):
+    """Of the queries, those that the role is not permitted."""
+    refused = []
+    with as_walpush(server, database) as cursor:
+        # Read-only is a default that the role itself can lift: what counts is what it has been granted.
+        cursor.execute("SET default_transaction_read_only = off")
+        for query in queries:
+            try:
+                cursor.execute(query)
+            except psycopg2.errors.InsufficientPrivilege:
+                refused.append(query)
+    return refused
+
+
+def test_the_role_reads_what_it_needs(server, ready):
+    assert refusals(server, ready, NEEDED) == []
+
+
+def test_the_role_does_nothing_else(server, ready):
+    assert refusals(server, ready, FORBIDDEN) == FORBIDDEN
+
+
+def test_the_roles_sessions_are_bounded(server, ready):
+    with as_walpush(server, ready) as cursor:
+        for name, value in {
+            "default_transaction_read_only": "on",
+            "statement_timeout": "10s",
+            "lock_timeout": "2s",
+            "idle_in_transaction_session_timeout": "30s",
+        }.items():
+            cursor.execute("SELECT current_setting(%s)", [name])
+            assert cursor.fetchone() == (value,), name
+
+
+def test_the_role_streams_over_tcp(server, ready):
+    """Role, password, pg_hba, plugin and slot together: the first change arrives."""
+    factory = psycopg2.extras.LogicalReplicationConnection
+    with as_walpush(server, ready, connection_factory=factory, autocommit=False) as cursor:
+        cursor.start_replication(slot_name="walpush", options={"format-version": "2"}, decode=True)
+        server.sql("UPDATE user_units SET unit_id = 2 WHERE id = 1", dbname=ready)
+
+        class Arrived(Exception):
+            pass
+
+        def take(message):
+            if '"action":"U"' in message.payload:
+                raise Arrived(message.payload)
+
+        with pytest.raises(Arrived, match='"identity":.*"unit_id"') as arrived:
+            cursor.consume_stream(take)
+        assert '"name":"user_id","type":"integer","value":2' in str(arrived.value)
+    # The walsender notices only when it next looks at its socket; teardown must not find the slot in use.
+    server.sql("SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots WHERE active")
+
+
+def test_another_schema_is_found_by_its_queries(server, database):
+    server.sql("ALTER SCHEMA public RENAME TO archive", dbname=database)
+    server.setup(database, schema="archive")
+    with as_walpush(server, database) as cursor:
+        cursor.execute("SELECT count(*) FROM requests")
+        assert cursor.fetchone() == (12,)
+    server.psql(TEARDOWN, {"schema": "archive"}, dbname=database)
+    server.sql("ALTER SCHEMA archive RENAME TO public", dbname=database)
+
+
+def test_names_that_need_quotes(server, database):
+    server.setup(database, role="Wal's \"push\"")
+    assert server.sql("SELECT rolreplication FROM pg_roles WHERE rolname = %s", ["Wal's \"push\""]) == [(True,)]
+    server.psql(TEARDOWN, {"role": "Wal's \"push\""}, dbname=database)
+    assert server.sql("SELECT 1 FROM pg_roles WHERE rolname = %s", ["Wal's \"push\""]) == []
+
+
+def test_the_password_is_not_logged(server, ready):
+    server.sql("ALTER SYSTEM SET log_statement = 'all'")
+    server.restart()
+    server.passwords["walpush"] = "a-password-that-nobody-else-has"
+    server.setup(ready)
+    log = server.log()
+    assert "REPLICA IDENTITY" in log or "GRANT SELECT" in log  # statements are logged at all
+    assert "a-password-that-nobody-else-has" not in log
+    with as_walpush(server, ready) as cursor:
+        cursor.execute("SELECT 1")
+    server.sql("ALTER SYSTEM RESET log_statement")
+    server.restart()
+
+
+# --- what setup.sql refuses ----------------------------------------------------------------------------------
+
+
+def test_setup_names_a_missing_table(server, database):
+    with pytest.raises(ClusterError, match=r"there is no table public\.invoices[\s\S]*HINT:.*migrations"):
+        server.setup(database, tables="requests invoices")
+    assert server.sql("SELECT slot_name FROM pg_replication_slots") == []
+
+
+def test_setup_refuses_a_slot_of_another_plugin(server, database):
+    server.sql("SELECT pg_create_logical_replication_slot('walpush', 'test_decoding')", dbname=database)
+    with pytest.raises(ClusterError, match="slot walpush exists, but for plugin test_decoding"):
+        server.setup(database)
+
+
+def test_setup_refuses_when_no_slot_is_left(server, database):
+    server.sql("ALTER SYSTEM SET max_replication_slots = 1")
+    server.restart()
+    server.sql("SELECT pg_create_physical_replication_slot('standby')")
+    with pytest.raises(ClusterError, match="all 1 replication slots are in use"):
+        server.setup(database)
+    server.sql("SELECT pg_drop_replication_slot('standby')")
+    server.sql("ALTER SYSTEM RESET max_replication_slots")
+    server.restart()
+
+
+def test_setup_refuses_a_wal_level_that_is_too_low(server, database):
+    server.sql("ALTER SYSTEM SET wal_level = replica")
+    server.restart()
+    with pytest.raises(ClusterError, match=r"wal_level is replica[\s\S]*HINT:.*wal_level = logical"):
+        server.setup(database)
+    server.sql("ALTER SYSTEM RESET wal_level")
+    server.restart()
+
+
+# --- teardown.sql --------------------------------------------------------------------------------------------
+
+
+def test_teardown_undoes_setup_and_may_run_again(server, database):
+    before = state(server, database)
+    server.setup(database)
+    server.psql(MONITORING, dbname=database)
+    assert state(server, database) != before
+    for _ in range(2):
+        server.psql(TEARDOWN, dbname=database)
+        after = state(server, database)
+        # PostgreSQL writes the default rights of a table and a schema out once they have been granted.
+        assert without_defaults(after) == without_defaults(before)
+
+
+def without_defaults(state_of):
+    return {
+        query: [tuple(None if str(value).startswith("{postgres=") else value for value in row) for row in rows]
+        for query, rows in state_of.items()
+        if "nspacl" not in query
+    }
+
+
+def test_teardown_refuses_while_the_slot_is_read(server, ready):
+    factory = psycopg2.extras.LogicalReplicationConnection
+    with as_walpush(server, ready, connection_factory=factory, autocommit=False) as cursor:
+        cursor.start_replication(slot_name="walpush", options={"format-version": "2"})
+        with pytest.raises(ClusterError, match=r"slot walpush is being read by process \d+[\s\S]*Stop walpush"):
+            server.psql(TEARDOWN, dbname=ready)
+        server.sql("SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots WHERE active")
+
+
+def test_teardown_keeps_a_role_that_another_database_needs(server, ready):
+    server.create_database("other", schema=False)
+    server.sql("CREATE TABLE t (id int)", dbname="other")
+    server.sql("GRANT SELECT ON t TO walpush", dbname="other")
+    server.psql(TEARDOWN, dbname=ready)
+    assert server.sql("SELECT 1 FROM pg_roles WHERE rolname = 'walpush'") == [(1,)]
+    server.drop("other")
+
+
+# --- monitoring.sql ------------------------------------------------------------------------------------------
+
+
+def watch(server, database):
+    connection = server.connect(database, cursor_factory=psycopg2.extras.RealDictCursor)
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute("SELECT * FROM walpush_monitoring")
+        rows = cursor.fetchall()
+    assert len(rows) == 1
+    return rows[0]
+
+
+@pytest.fixture
+def watched(server, ready):
+    for _ in range(2):  # it may run again
+        server.psql(MONITORING, {"warn_bytes": 16 * 1024 * 1024}, dbname=ready)
+    return ready
+
+
+def test_monitoring_of_a_slot_that_nobody_reads(server, watched):
+    before = watch(server, watched)
+    assert (before["slot_name"], before["database"], before["active"]) == ("walpush", watched, False)
+    assert (before["state"], before["finding"], before["wal_status"]) == ("warning", "unread", "reserved")
+    assert before["meaning"] and before["hint"]
+    server.sql("UPDATE requests SET purpose = repeat('x', 100000)", dbname=watched)
+    after = watch(server, watched)
+    assert after["lag_bytes"] > before["lag_bytes"]
+    assert after["retained_bytes"] >= after["lag_bytes"]
+
+
+def test_monitoring_of_a_slot_that_is_read(server, watched):
+    factory = psycopg2.extras.LogicalReplicationConnection
+    with as_walpush(server, watched, connection_factory=factory, autocommit=False) as cursor:
+        cursor.start_replication(slot_name="walpush", options={"format-version": "2"})
+        row = watch(server, watched)
+        assert (row["active"], row["state"], row["finding"], row["hint"]) == (True, "ok", "streaming", None)
+        assert row["active_pid"] > 0
+        server.sql(WRITE_20_MB, dbname=watched)
+        assert watch(server, watched)["finding"] == "behind"
+        server.sql("SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots WHERE active")
+
+
+def test_monitoring_of_a_missing_slot(server, watched):
+    server.sql("SELECT pg_drop_replication_slot('walpush')", dbname=watched)
+    row = watch(server, watched)
+    assert (row["state"], row["finding"], row["active"]) == ("critical", "missing", False)
+
+
+def test_monitoring_of_a_lost_slot(server, watched):
+    server.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'")
+    server.sql("SELECT pg_reload_conf()")
+    for _ in range(3):  # each more than a WAL segment of 16 MB
+        server.sql(WRITE_20_MB, dbname=watched)
+    row = watch(server, watched)
+    assert (row["state"], row["finding"]) == ("critical", "unreserved"), row
+    server.sql("CHECKPOINT")
+    row = watch(server, watched)
+    assert (row["state"], row["finding"], row["invalidation_reason"]) == ("critical", "lost", "wal_removed"), row
+    server.sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
+    server.restart()
+
+
+def test_monitoring_may_be_read_by_an_exporter(server, watched):
+    server.add_role("exporter")
+    server.sql("GRANT pg_monitor TO exporter")
+    connection = server.connect(watched, "exporter")
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute("SELECT state FROM walpush_monitoring")
+        assert cursor.fetchone() == ("warning",)
+    server.sql("DROP ROLE exporter")
