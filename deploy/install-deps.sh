@@ -39,7 +39,7 @@ for set in "$@"; do
     *) echo "usage: $0 [build] [try] [test]" >&2 && exit 2 ;;
     esac
     command -v dpkg-query >/dev/null || {
-        echo "walpush: this is not Debian; install the like of:" $names >&2
+        echo "walpush: this is not Debian; install the like of: $names" >&2
         exit 1
     }
     for name in $names; do

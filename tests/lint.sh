@@ -41,9 +41,10 @@ fi
 say clang-tidy
 # The same definitions and include directories as in the build, without its warnings: .clang-tidy says which count.
 # On stderr it only counts what it does not show.
-flags="-std=c17 -Iinclude -D_GNU_SOURCE -DWALPUSH_VERSION=\"\" $(pkg-config --cflags libpq libwebsockets libjwt)"
+# shellcheck disable=SC2046,SC2086
+set -- -std=c17 -Iinclude -D_GNU_SOURCE '-DWALPUSH_VERSION=""' $(pkg-config --cflags libpq libwebsockets libjwt)
 # shellcheck disable=SC2086
-printf '%s\n' $sources | xargs -P "$(nproc)" -I FILE clang-tidy --quiet FILE -- $flags 2>/dev/null
+printf '%s\n' $sources | xargs -P "$(nproc)" -I FILE clang-tidy --quiet FILE -- "$@" 2>/dev/null
 verdict $?
 
 say cppcheck
