@@ -136,7 +136,7 @@ static void set_data_key(struct catalog_column *column, const char *key)
 	free(column->data_key);
 	free((char *)column->member.at);
 	column->data_key = json_text(key);
-	buf_add_char(&member, '"');
+	buf_add_text(&member, ",\"");
 	buf_add_text(&member, column->data_key);
 	buf_add_text(&member, "\":");
 	column->member.len = member.len;

@@ -125,7 +125,7 @@ static bool is_in_data(const struct message *m, size_t i)
 static size_t add_data(struct message *m)
 {
 	size_t start, unsent = 0;
-	bool first = true;
+	bool first = true; /* and then the member's comma is passed over */
 
 	ADD(m->out, ",\"data\":");
 	start = m->out->len;
@@ -141,10 +141,8 @@ static size_t add_data(struct message *m)
 			unsent++;
 			continue;
 		}
-		if (!first)
-			ADD(m->out, ",");
+		buf_add(m->out, c->member.at + first, c->member.len - first);
 		first = false;
-		buf_add_slice(m->out, c->member);
 		render_value(value, c->type, c->element, m->out);
 		if (is_too_long(m, start)) {
 			cut_to_null(m, start);
@@ -165,10 +163,8 @@ static void add_unchanged(const struct message *m)
 
 		if (!is_in_data(m, i) || value_of(m, i))
 			continue;
-		if (!first)
-			ADD(m->out, ",");
+		buf_add(m->out, member.at + first, member.len - first - 1); /* without the colon */
 		first = false;
-		buf_add(m->out, member.at, member.len - 1); /* without the colon */
 	}
 	ADD(m->out, "]");
 }

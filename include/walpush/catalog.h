@@ -19,7 +19,7 @@ struct catalog_column {
 	char *name;          /* as PostgreSQL knows it */
 	char *json_name;     /* as wal2json prints it: JSON-escaped; what incoming names are compared with */
 	char *data_key;      /* its key in `data`: "unit" for a foreign key column unit_id; JSON-escaped */
-	struct slice member; /* "\"unit\":", what stands before its value in `data`; owned */
+	struct slice member; /* ",\"unit\":", what stands before its value in `data`; owned */
 	size_t json_len;     /* of json_name */
 	uint32_t type;       /* OID, domains resolved to their base type */
 	uint32_t declared;   /* OID of the column itself, a domain's own: what wal2json prints */

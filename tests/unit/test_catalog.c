@@ -72,7 +72,7 @@ static void names_are_held_as_wal2json_prints_them(void **state)
 	assert_string_equal(t->columns[0].name, "a\\b\x01_id");
 	assert_string_equal(t->columns[0].json_name, "a\\\\b\\u0001_id");
 	assert_int_equal(t->columns[0].json_len, strlen(t->columns[0].json_name));
-	assert_string_equal(t->columns[0].member.at, "\"a\\\\b\\u0001\":");
+	assert_string_equal(t->columns[0].member.at, ",\"a\\\\b\\u0001\":");
 	assert_int_equal(t->columns[0].type, 23);
 	assert_int_equal(t->columns[0].declared, 16394);
 	assert_int_equal(t->n_key, 1);
