@@ -1,4 +1,5 @@
-/* Times, as PostgreSQL prints them with DateStyle ISO and IntervalStyle postgres, become what Python's isoformat() prints. */
+/* Times, as PostgreSQL prints them with DateStyle ISO and IntervalStyle postgres, become what Python's isoformat()
+ * prints. */
 #include "pgvalue.h"
 
 #define DAY_US INT64_C(86400000000)
@@ -183,8 +184,8 @@ static void add_padded(struct buf *out, int64_t n, size_t digits)
 }
 
 /*
- * Django's duration_string, "[-]D HH:MM:SS[.ffffff]": as in a timedelta the days alone carry a sign and the rest counts up from
- * them. Years and months have no length, and are not mapped.
+ * Django's duration_string, "[-]D HH:MM:SS[.ffffff]": as in a timedelta the days alone carry a sign and the rest
+ * counts up from them. Years and months have no length, and are not mapped.
  */
 bool pgvalue_duration(struct slice text, struct buf *out)
 {

@@ -1,4 +1,5 @@
-/* pgvalue: a value as PostgreSQL prints it becomes the JSON that Django REST framework prints. Private to the render module; pure. */
+/* pgvalue: a value as PostgreSQL prints it becomes the JSON that Django REST framework prints. Private to the
+ * render module; pure. */
 #ifndef WALPUSH_PGVALUE_H
 #define WALPUSH_PGVALUE_H
 
@@ -43,7 +44,8 @@ void pgvalue_scalar(struct pgtext value, uint32_t type, struct buf *out);
 /* The text as a JSON string. */
 void pgvalue_string(struct pgtext value, struct buf *out);
 
-/* These write nothing and return false where the text is not of the form that they map. Of the last two the text is without escapes. */
+/* These write nothing and return false where the text is not of the form that they map. Of the last two the text
+ * is without escapes. */
 bool pgvalue_timestamp(struct slice text, bool with_zone, struct buf *out);
 bool pgvalue_time(struct slice text, struct buf *out);
 bool pgvalue_duration(struct slice text, struct buf *out);

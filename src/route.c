@@ -83,8 +83,8 @@ static const struct rules_action *find_action(const struct rules_section *s, con
 	return NULL;
 }
 
-/* The value of {x} or {old.x}; *out NULL: there was no old row. False: PostgreSQL did not send it. {x} of a row that goes is
- * its old value. */
+/* The value of {x} or {old.x}; *out NULL: there was no old row. False: PostgreSQL did not send it. {x} of a row
+ * that goes is its old value. */
 static bool placeholder_value(const struct route_plan *plan, const struct tmpl_part *part, const struct column **out)
 {
 	const struct row *row = plan->row;
@@ -122,7 +122,7 @@ static void plan_queries(struct route_plan *plan)
 	if (plan->action && plan->action->actor_column >= 0)
 		plan->actor_column = plan->action->actor_column;
 	actor = plan->actor_column < 0 ? NULL : row_value(plan->row, (size_t)plan->actor_column);
-	plan->wants_actor = actor && actor->kind != VALUE_NULL;
+	plan->wants_actor = s->asks_actor && actor && actor->kind != VALUE_NULL;
 }
 
 bool route_section(const struct rules_section *s, const struct row *row, struct route_plan *out)
@@ -208,7 +208,8 @@ static enum movement movement_of(const struct tmpl *t, const struct row *row)
 	return result;
 }
 
-/* Old groups less new ones, from columns only: a lookup answers for the present alone, and {old.x} names a former group as such. */
+/* Old groups less new ones, from columns only: a lookup answers for the present alone, and {old.x} names a former
+ * group as such. */
 static void leave_groups(const struct route_plan *plan, struct route_result *out)
 {
 	const struct rules_section *s = plan->section;

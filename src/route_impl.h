@@ -5,10 +5,12 @@
 #include "walpush/route.h"
 
 void route_groups_clear(struct route_groups *g);
-/* Adds the group that the template spells; nothing if `value` says NULL or if it is there already, or in `unless` (NULL: no such). */
+/* Adds the group that the template spells; nothing if `value` says NULL or if it is there already, or in `unless`
+ * (NULL: no such). */
 void route_groups_expand(struct route_groups *g, const struct tmpl *t, tmpl_value_fn *value, void *ctx,
 			 const struct route_groups *unless);
-/* The value of a placeholder in a row of SQL; false for NULL, and for a column that is not there, which g->missing notes. */
+/* The value of a placeholder in a row of SQL; false for NULL, and for a column that is not there, which g->missing
+ * notes. */
 bool route_groups_sql_value(struct route_groups *g, const struct sqlrows *rows, size_t row, const char *name,
 			    struct buf *out);
 

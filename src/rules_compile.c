@@ -1,4 +1,5 @@
-/* The first step of the rules: what the file alone decides. Templates are parsed with the scopes that may stand at their place. */
+/* The first step of the rules: what the file alone decides. Templates are parsed with the scopes that may stand at
+ * their place. */
 #include "rules_impl.h"
 
 #include <stdlib.h>
@@ -214,6 +215,7 @@ bool rules_compile_section(const struct rules *r, const struct conf_table *conf,
 {
 	s->conf = conf;
 	s->actor_column = s->updated_at = -1;
+	s->asks_actor = r->conf->actor_query.text != NULL;
 	if (conf->data_query.text)
 		return rules_fail(r, why, conf->data_query.line, "data-query of %s: not supported yet", conf->name);
 	if (conf->message.text)

@@ -1,8 +1,8 @@
 /*
  * render: the JSON a subscriber receives, and its WebSocket frame.
  *
- * Pure. `data` is what Django REST framework's ModelSerializer prints for the row (docs/protocol.md). Values that need no change
- * are copied as received, digit for digit; wal2json's string escapes are valid JSON and are kept.
+ * Pure. `data` is what Django REST framework's ModelSerializer prints for the row (docs/protocol.md). Values that
+ * need no change are copied as received, digit for digit; wal2json's string escapes are valid JSON and are kept.
  */
 #ifndef WALPUSH_RENDER_H
 #define WALPUSH_RENDER_H

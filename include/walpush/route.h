@@ -12,10 +12,11 @@
  *     in               updated                   deleted, key only, to the groups of the old row
  *     out              created                   nothing
  *
- * An action is looked for among those whose `on` names what happened to the row in PostgreSQL, so an UPDATE that brings a row
- * into `when` can be {"type":"request.created","action":"approved"}. Of its condition, `becomes` asks for a new value equal to the
- * text and an old one that differs, `was` for the opposite, `changes` for two known values that differ. A value not sent
- * matches nothing. On INSERT `becomes` asks the new value alone, on DELETE `was` the old one.
+ * An action is looked for among those whose `on` names what happened to the row in PostgreSQL, so an UPDATE that
+ * brings a row into `when` can be {"type":"request.created","action":"approved"}. Of its condition, `becomes` asks
+ * for a new value equal to the text and an old one that differs, `was` for the opposite, `changes` for two known
+ * values that differ. A value not sent matches nothing. On INSERT `becomes` asks the new value alone, on DELETE `was`
+ * the old one.
  */
 #ifndef WALPUSH_ROUTE_H
 #define WALPUSH_ROUTE_H
@@ -32,9 +33,9 @@ struct route_plan { /* filled by route_section; borrowed from rules and row */
 	enum route_op op;
 	const struct rules_action *action; /* NULL: the op's own name */
 	bool wants_lookup;                 /* ask section->lookup with route_param */
-	bool wants_actor;    /* ask rules_actor, if there is one, with the id in actor_column (row_value) */
-	int actor_column;    /* -1: none */
-	bool lookup_unknown; /* a parameter of the lookup was not sent: it cannot be asked */
+	bool wants_actor;                  /* ask rules_actor with the id in actor_column (row_value) */
+	int actor_column;                  /* -1: none */
+	bool lookup_unknown;               /* a parameter of the lookup was not sent: it cannot be asked */
 };
 
 /* False: this section has nothing to say of this row. TRUNCATE is the caller's: resync for all the section's groups. */
@@ -69,15 +70,16 @@ struct route_result {
 	bool unknown;
 };
 
-/* `lookup` NULL where the plan wanted none. The result's buffers are reused from call to call; zeroed before the first. */
+/* `lookup` NULL where the plan wanted none. The result's buffers are reused from call to call; zeroed before the
+ * first. */
 void route_messages(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *out);
 void route_result_fini(struct route_result *r);
 
 /* Could this template have produced that group's name? For resync of "the groups of that table's templates". */
 bool route_template_matches(const struct tmpl *t, struct slice group);
 
-/* admit's rows and the path give the groups of a stream: each template once for each row if it names {admit.x}, else once.
- * `claims` answers {token.x}. Used by the tap at admission. `out` is zeroed before the first call. */
+/* admit's rows and the path give the groups of a stream: each template once for each row if it names {admit.x},
+ * else once. `claims` answers {token.x}. Used by the tap at admission. `out` is zeroed before the first call. */
 void route_stream_groups(const struct rules_stream *s, const struct path_values *path, tmpl_value_fn *claims, void *ctx,
 			 const struct sqlrows *admit, struct route_groups *out);
 

@@ -1,8 +1,9 @@
 /*
  * row: a change laid out by the columns of its table, so that rules can reach a value by index.
  *
- * now[i] / old[i] point at the struct column of catalog column i, or are NULL where PostgreSQL did not send it (unchanged
- * TOAST; identity without that column; no old row). Pure. Lives as long as the change; the arrays are reused.
+ * now[i] / old[i] point at the struct column of catalog column i, or are NULL where PostgreSQL did not send it
+ * (unchanged TOAST; identity without that column; no old row). Pure. Lives as long as the change; the arrays are
+ * reused.
  */
 #ifndef WALPUSH_ROW_H
 #define WALPUSH_ROW_H
@@ -19,9 +20,9 @@ struct row {
 };
 
 /*
- * False when change and catalog do not fit: a column or a type that the catalog does not know, or an INSERT without one that it
- * knows: read the catalog again. The row is laid out as far as it fits even then, because a change from before an ALTER TABLE
- * never fits the new catalog: who has just read it goes on with what there is.
+ * False when change and catalog do not fit: a column or a type that the catalog does not know, or an INSERT without
+ * one that it knows: read the catalog again. The row is laid out as far as it fits even then, because a change from
+ * before an ALTER TABLE never fits the new catalog: who has just read it goes on with what there is.
  */
 bool row_bind(struct row *r, const struct catalog_table *table, const struct change *change);
 void row_fini(struct row *r);

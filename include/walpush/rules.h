@@ -1,10 +1,10 @@
 /*
  * rules: the configuration compiled: who hears of which row, and as what.
  *
- * Two steps. rules_new compiles what the file alone decides (templates, paths, actions) and reports errors with
- * their file and line, as conf does. rules_bind resolves column names against the catalog; a column that the table lacks is an error with line,
- * placeholder and the table's columns. Immutable after binding; the tap binds a new set when the catalog changes.
- * Pure; paths and admit queries may be read by hub threads.
+ * Two steps. rules_new compiles what the file alone decides (templates, paths, actions) and reports errors with their
+ * file and line, as conf does. rules_bind resolves column names against the catalog; a column that the table lacks is
+ * an error with line, placeholder and the table's columns. Immutable after binding; the tap binds a new set when the
+ * catalog changes. Pure; paths and admit queries may be read by hub threads.
  */
 #ifndef WALPUSH_RULES_H
 #define WALPUSH_RULES_H
@@ -31,8 +31,8 @@ struct rules_stream {
 };
 
 /*
- * Whether a row is in `when`, or what an action waits for. The texts are held JSON-escaped as wal2json prints them, so that
- * they are compared with a value's bytes as received. NULL: not asked.
+ * Whether a row is in `when`, or what an action waits for. The texts are held JSON-escaped as wal2json prints them,
+ * so that they are compared with a value's bytes as received. NULL: not asked.
  */
 struct rules_condition {
 	int column; /* -1: no condition */
@@ -64,6 +64,7 @@ struct rules_section { /* one entry of `tables` */
 	size_t n_fields;
 	bool *shown;      /* of each column: is it in `data`? */
 	int actor_column; /* -1: none */
+	bool asks_actor;  /* there is an actor query */
 	int updated_at;   /* column of that name; -1: none */
 	char *type_json;  /* JSON-escaped */
 	char *key_json;
@@ -91,8 +92,9 @@ struct rules;
 /* `conf` must outlive the rules. */
 struct rules *rules_new(const struct conf *conf, struct fail *why);
 void rules_free(struct rules *r);
-/* Must not be called on rules in use; the catalog must outlive the binding. May be called again, with another catalog. A listed
- * table that does not exist is an error; after an error the rules are good for nothing but another try, or rules_free. */
+/* Must not be called on rules in use; the catalog must outlive the binding. May be called again, with another
+ * catalog. A listed table that does not exist is an error; after an error the rules are good for nothing but
+ * another try, or rules_free. */
 bool rules_bind(struct rules *r, const struct catalog *catalog, struct fail *why);
 
 size_t rules_n_tables(const struct rules *r);

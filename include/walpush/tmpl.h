@@ -40,8 +40,8 @@ void tmpl_sql(const struct tmpl *t, struct buf *out);
 
 /*
  * A group's name. A value stands in it between braces, "requests_unit_{5}", its own '{', '}', '%' and zero bytes
- * written %7B, %7D, %25, %00; a literal has no braces (rules_new sees to it). So no value can spell another template's group.
- * tmpl_group returns false when `value` says that a placeholder is NULL: that group does not exist.
+ * written %7B, %7D, %25, %00; a literal has no braces (rules_new sees to it). So no value can spell another
+ * template's group. tmpl_group returns false when `value` says that a placeholder is NULL: that group does not exist.
  */
 typedef bool tmpl_value_fn(void *ctx, const struct tmpl_part *part, struct buf *out);
 bool tmpl_group(const struct tmpl *t, tmpl_value_fn *value, void *ctx, struct buf *out);

@@ -162,6 +162,18 @@ static void actors_are_the_actions(void **state)
 	assert_false(m.plan.wants_actor);
 }
 
+static void without_an_actor_query_nobody_is_asked_for(void **state)
+{
+	(void)state;
+	mapping_open(
+		&m, MAPPING_BASE MAPPING_STREAMS
+		"tables = { requests = { type = \"r\" key = \"k\" groups = [ \"g\" ] actor = \"approved_by_id\" } }");
+	expect("requests", "id=1|approved_by_id=7", NULL, NULL, "created/created g; ");
+	assert_int_equal(m.plan.actor_column, 4);
+	assert_false(m.plan.wants_actor);
+	mapping_close(&m);
+}
+
 static void when_decides_which_rows_count(void **state)
 {
 	static const struct route_case cases[] = {
@@ -371,6 +383,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_lookup_without_the_column_is_noted, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(many_groups_stay_unique, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(truncate_is_the_callers, open_mapping, close_mapping),
+		cmocka_unit_test(without_an_actor_query_nobody_is_asked_for),
 		cmocka_unit_test(old_values_name_former_groups),
 		cmocka_unit_test(a_group_is_not_left_and_joined_at_once),
 		cmocka_unit_test(templates_know_their_groups),
