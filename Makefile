@@ -63,7 +63,7 @@ TESTED := $(if $(filter file,$(origin VARIANT)),dev,$(VARIANT))
 
 # Sanitizers of these compilers cannot place their shadow memory with every address layout the kernel may choose.
 FIXED_LAYOUT := $(shell setarch -R true 2>/dev/null && echo setarch -R)
-export ASAN_OPTIONS  ?= halt_on_error=1:detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1
+export ASAN_OPTIONS  ?= halt_on_error=1:detect_leaks=1:detect_stack_use_after_return=1
 export UBSAN_OPTIONS ?= halt_on_error=1:print_stacktrace=1
 export LSAN_OPTIONS  ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
