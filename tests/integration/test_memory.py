@@ -5,7 +5,7 @@ import pathlib
 import pytest
 
 from harness.app import ASHA
-from harness.client import SLOWDOWN
+from harness.client import SLOWDOWN, Listener
 from harness.walpush import BINARY, ROW_MARK
 
 MIB = 1 << 20
@@ -37,22 +37,24 @@ def large_app(bare_app):
 
 
 def test_one_transaction_of_500_000_updates(large_app, config, make_walpush, capsys):
+    # Without lookups, past whose limit there is a resync instead of a count.
+    config.remove("tables.requests.lookup").set("tables.requests.groups", ["requests_unit_{unit_id}"])
     with make_walpush(large_app, config) as walpush:
-        clients = [walpush.subscribe("/ws/requests/1/", ASHA) for _ in range(20)]
+        listeners = [Listener(walpush.subscribe("/ws/requests/1/", ASHA)) for _ in range(10)]
         large_app.touch(large_app.request, "warm")
-        for client in clients:
-            client.recv()
+        for listener in listeners:
+            listener.wait_until(lambda messages: messages)
         reset_peak(walpush)
         before = walpush.rss()
         with large_app.transaction() as cursor:
             for i in range(ROUNDS):
                 cursor.execute("UPDATE requests SET purpose = %s WHERE status = 'Many'", (f"{ROW_MARK} {i}",))
-        for client in clients:
-            *single, bulk = client.recv_until(lambda m: m["type"] == "request.bulk", timeout=120)
-            assert len(single) == 1000
-            assert bulk["count"] == ROWS * ROUNDS - 1000
         large_app.touch(large_app.request, "still there")
-        assert clients[0].recv()["data"]["purpose"].endswith("still there")
+        for listener in listeners:
+            _, *single, bulk, last = listener.wait_until(lambda messages: len(messages) >= 1003, timeout=300)
+            assert len(single) == 1000
+            assert (bulk["type"], bulk["count"]) == ("request.bulk", ROWS * ROUNDS - 1000)
+            assert last["data"]["purpose"].endswith("still there")
         growth = walpush.peak_rss() - before
         with capsys.disabled():
             print(f"\n{ROWS * ROUNDS} updates in one transaction: {growth / MIB:.1f} MiB more at the peak")
