@@ -4,6 +4,9 @@
 #include <stdio.h>
 
 static bool fail_v(struct fail *f, unsigned line, size_t offset, const char *format, va_list args)
+	__attribute__((format(printf, 4, 0)));
+
+static bool fail_v(struct fail *f, unsigned line, size_t offset, const char *format, va_list args)
 {
 	f->line = line;
 	f->offset = offset;
