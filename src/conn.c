@@ -155,7 +155,7 @@ static void ask_admission(struct conn *c)
 	c->deadline = 0;
 	mail.ticket = ticket_ref(c->ticket);
 	mail.id = c->since;
-	mail.has_since = c->epoch != NULL;
+	mail.has_since = c->has_since;
 	if (c->epoch)
 		strncpy(mail.text, c->epoch, sizeof(mail.text) - 1);
 	free(c->epoch);
@@ -407,6 +407,9 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 		conn_close(c, 1012);
 	} else if (c->deadline && now > c->deadline) {
 		conn_close(c, 4401);
+	} else if (c->is_behind && now - c->behind_since > c->hub->shared->conf->limits.stall * 1000) {
+		log_info("a reader is stalled", log_n("hub", c->hub->index), log_n("connection", c->id), log_n("code", 4408));
+		conn_close(c, 4408);
 	} else if (c->expires && wall_s >= c->expires) {
 		conn_close(c, 4401);
 	} else {

@@ -70,6 +70,7 @@ void conn_behind(struct conn *c, bool behind)
 		return;
 	c->is_behind = behind;
 	if (behind) {
+		c->behind_since = clock_us();
 		DL_APPEND2(c->hub->behind, c, prev_behind, next_behind);
 		lws_callback_on_writable(c->wsi);
 	} else {

@@ -8,34 +8,14 @@
 
 #define ORIGIN_MAX 512
 
-/* The path as path_match wants it: the library has undone the percent signs already, so those that are left stand for themselves. */
-static bool request_path(struct lws *wsi, char out[3 * PATH_LENGTH_MAX + 1])
-{
-	char path[PATH_LENGTH_MAX + 1];
-	int n = lws_hdr_copy(wsi, path, sizeof(path), WSI_TOKEN_GET_URI);
-	size_t to = 0;
-
-	if (n <= 0)
-		return false;
-	for (int i = 0; i < n; i++) {
-		if (path[i] == '%') {
-			memcpy(out + to, "%25", 3);
-			to += 3;
-		} else {
-			out[to++] = path[i];
-		}
-	}
-	out[to] = '\0';
-	return true;
-}
-
 static int match(const struct hub_shared *shared, struct lws *wsi, struct path_values *values)
 {
-	char path[3 * PATH_LENGTH_MAX + 1];
+	char path[PATH_LENGTH_MAX + 1];
+	int len = lws_hdr_copy(wsi, path, sizeof(path), WSI_TOKEN_GET_URI);
 
-	if (!request_path(wsi, path))
+	if (len <= 0)
 		return -1;
-	return rules_match_path(shared->rules, slice_of(path), values);
+	return rules_match_path(shared->rules, (struct slice){ path, (size_t)len }, values);
 }
 
 bool handshake_path_exists(const struct hub_shared *shared, struct lws *wsi)
@@ -178,6 +158,8 @@ void handshake_read(const struct hub_shared *shared, struct conn *c)
 	c->token = copy_argument(c->wsi, "token=");
 	if (!c->token)
 		c->token = bearer(c->wsi);
+	/* What is no id, or lacks its epoch, names nothing that could be continued, but says that something is to be. */
+	c->has_since = since != NULL;
 	if (since && event_id_parse(slice_of(since), &c->since))
 		c->epoch = copy_argument(c->wsi, "epoch=");
 	free(since);

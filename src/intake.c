@@ -53,6 +53,7 @@ struct record {
 	struct record *next;
 	char *bytes;
 	struct slice text;
+	uint64_t number;
 	char kind; /* of wal2json's action: B C I U D T M, or 0 */
 	bool asked;
 	struct transaction *transaction;
@@ -73,7 +74,9 @@ struct intake {
 	size_t bytes;
 	unsigned n_asked; /* questions without an answer */
 	bool paused, running, waiting_catalog;
-	struct record *refreshed_for; /* the catalog was read again because of this one */
+	uint64_t n_records;
+	uint64_t catalog_covers; /* records up to this number were received before the catalog was read */
+	const char *said_missing;
 
 	struct transaction *receiving;    /* between BEGIN and COMMIT, at the queue's end */
 	struct transaction *transactions; /* all that are not handled yet, in order */
@@ -144,8 +147,6 @@ static void pop_head(struct intake *in)
 		in->tail = &in->head;
 	if (in->ask_next == r)
 		in->ask_next = r->next;
-	if (in->refreshed_for == r)
-		in->refreshed_for = NULL;
 	in->bytes -= record_cost(r);
 	record_free(r);
 }
@@ -418,6 +419,16 @@ static void mark_all(struct intake *in, const char *reason)
 		mark_table(in, rules_table(in->rules, i), reason);
 }
 
+/* Once, not for every row. */
+static void say_missing(struct intake *in, const struct rules_section *section, const char *column)
+{
+	if (!column || column == in->said_missing)
+		return;
+	in->said_missing = column;
+	log_error("a group names a column that the lookup does not return; the group is left out", log_s("column", column),
+		  log_s("section", section->conf->name), log_s("mend", "add the column to the lookup's SELECT list"));
+}
+
 static void route_row(struct intake *in, const struct record *r, const struct rules_table *table)
 {
 	for (size_t i = 0; i < table->n_sections; i++) {
@@ -425,21 +436,19 @@ static void route_row(struct intake *in, const struct record *r, const struct ru
 		struct route_plan plan;
 
 		if (route_section(table->sections[i], &in->row, &plan))
-			txn_row(in->txn, &plan, a && a->lookup ? a->lookup->rows : NULL,
-				a && a->name ? a->name->text : NULL);
+			say_missing(in, table->sections[i],
+				    txn_row(in->txn, &plan, a && a->lookup ? a->lookup->rows : NULL,
+					    a && a->name ? a->name->text : NULL));
 	}
 }
 
-/* The catalog is read again once for a row that it does not fit; if it still does not, the table has changed further since. */
-static bool handle_stale(struct intake *in, struct record *r, const struct rules_table *table)
+/* The catalog is read again for a row that it does not fit. A catalog that was read behind the row's receipt and still does not fit it
+ * is that of a table that was changed once more since: the row goes out as far as the two agree. */
+static bool catalog_is_fresh(struct intake *in, const struct record *r)
 {
-	if (in->refreshed_for == r) {
-		log_warn("a row does not fit its table any more; the table's groups are told to refetch",
-			 log_s("table", table->name), log_lsn("commit", r->transaction->lsn));
-		mark_table(in, table, "unknown");
+	if (r->number <= in->catalog_covers)
 		return true;
-	}
-	in->refreshed_for = r;
+	in->catalog_covers = in->n_records;
 	in->waiting_catalog = true;
 	in->calls->stale_catalog(in->ctx);
 	return false;
@@ -462,7 +471,9 @@ static bool handle_row(struct intake *in, struct record *r)
 		mark_all(in, "unknown");
 		return true;
 	case BOUND_STALE:
-		return handle_stale(in, r, table);
+		if (!catalog_is_fresh(in, r))
+			return false;
+		break;
 	case BOUND:
 		break;
 	}
@@ -619,6 +630,7 @@ void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t hand
 	r->bytes = bytes;
 	r->text = text;
 	r->kind = kind_of(text);
+	r->number = ++in->n_records;
 	if (!receive(in, r, handled, &why)) {
 		record_free(r);
 		in->calls->broken(in->ctx, &why);

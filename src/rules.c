@@ -201,7 +201,7 @@ const struct rules_stream *rules_stream(const struct rules *r, size_t i)
 int rules_match_path(const struct rules *r, struct slice path, struct path_values *out)
 {
 	for (size_t i = 0; i < r->conf->n_streams; i++)
-		if (path_match(r->streams[i].path, path, out))
+		if (path_match_decoded(r->streams[i].path, path, out))
 			return (int)i;
 	return -1;
 }

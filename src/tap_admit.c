@@ -100,7 +100,11 @@ static void admit(struct admission *a, const struct sqlrows *rows)
 	place(a, &mail);
 	for (size_t i = 0; i < groups.n; i++)
 		topic_subscribe(mail.seats[i].topic, a->hub);
-	buf_fini(&groups.names);
+	if (groups.missing)
+		log_error("a group names a column that the admit query does not return; the group is left out",
+			  log_s("column", groups.missing), log_s("query", rules_stream(t->plain, a->ticket->stream)->admit.name),
+			  log_s("mend", "add the column to the query's SELECT list"));
+	route_groups_fini(&groups);
 	log_info("admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_s("user", a->ticket->user),
 		 log_s("stream", rules_stream(t->plain, a->ticket->stream)->conf->name), log_n("groups", mail.n_seats),
 		 log_s("resumed", mail.resumed ? "true" : "false"));

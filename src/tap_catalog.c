@@ -7,27 +7,6 @@
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
-/* An array literal of "schema.table" texts. */
-static void table_list(const struct rules *rules, struct buf *out)
-{
-	buf_add_char(out, '{');
-	for (size_t i = 0; i < rules_n_tables(rules); i++) {
-		const struct rules_table *table = rules_table(rules, i);
-		struct buf name = { 0 };
-
-		buf_addf(&name, "%s.%s", table->schema, table->name);
-		buf_add_text(out, i ? ",\"" : "\"");
-		for (size_t c = 0; c < name.len; c++) {
-			if (name.data[c] == '"' || name.data[c] == '\\')
-				buf_add_char(out, '\\');
-			buf_add_char(out, name.data[c]);
-		}
-		buf_add_char(out, '"');
-		buf_fini(&name);
-	}
-	buf_add_char(out, '}');
-}
-
 static struct catalog *catalog_from(const struct sqlrows *rows, struct fail *why)
 {
 	struct catalog *c = catalog_new();
@@ -137,7 +116,7 @@ void tap_read_catalog(struct tap *t)
 	struct buf list = { 0 };
 	const char *values[1];
 
-	table_list(t->plain, &list);
+	rules_catalog_param(t->plain, &list);
 	values[0] = list.data;
 	sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
 	buf_fini(&list);

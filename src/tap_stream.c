@@ -105,7 +105,7 @@ static void append_mark(struct tap *t, const struct txn_marked *mark, int64_t no
 
 static void is_handled(struct tap *t, lsn_t upto)
 {
-	window_handled(&t->window, upto);
+	window_handled(&t->window, upto, clock_us());
 	if (upto > topiclog_published(t->log))
 		topiclog_publish(t->log, upto);
 	if (!t->is_live && upto >= t->live) {
@@ -121,7 +121,6 @@ static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 	struct tap *t = ctx;
 	int64_t now = clock_us();
 	size_t message = 0, mark = 0;
-	lsn_t lsn = 0;
 
 	while (message < txn_n_messages(txn) || mark < txn_n_marks(txn)) {
 		struct txn_message m = { 0 };
@@ -138,9 +137,8 @@ static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 			append_mark(t, &k, now);
 			mark++;
 		}
-		lsn = m.n_groups ? m.id.lsn : k.id.lsn;
 	}
-	window_event(&t->window, lsn, now);
+	window_event(&t->window, now);
 	is_handled(t, next_lsn);
 	event_active(t->flush, EV_TIMEOUT, 0);
 }
@@ -194,7 +192,7 @@ static void begin_anew(struct tap *t, const struct source_start *s, const char *
 
 	make_epoch(t, s, t->epoch);
 	topiclog_reset(t->log, s->confirmed);
-	window_reset(&t->window, s->confirmed);
+	window_reset(&t->window, s->confirmed, clock_us());
 	memcpy(mail.text, t->epoch, sizeof(mail.text));
 	tap_tell_hubs(t, &mail);
 	if (first)

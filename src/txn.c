@@ -229,7 +229,7 @@ static void add_message(struct txn *t, const struct route_plan *plan, const stru
 	item_rendered(t, item);
 }
 
-void txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, const char *actor)
+const char *txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, const char *actor)
 {
 	assert(t->open);
 	if (plan->wants_lookup && !lookup)
@@ -241,6 +241,7 @@ void txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows 
 		add_message(t, plan, &t->result.left, NULL);
 	if (t->result.joined.groups.n)
 		add_message(t, plan, &t->result.joined, actor);
+	return t->result.joined.groups.missing;
 }
 
 void txn_finish(struct txn *t)

@@ -103,7 +103,7 @@ const struct rules_table *rules_table(const struct rules *r, size_t i);
 const struct rules_table *rules_find(const struct rules *r, struct slice schema, struct slice table);
 size_t rules_n_streams(const struct rules *r);
 const struct rules_stream *rules_stream(const struct rules *r, size_t i);
-/* The first whose path matches; -1: none. */
+/* The first whose path matches; -1: none. The path is percent-decoded already, as libwebsockets gives it. */
 int rules_match_path(const struct rules *r, struct slice path, struct path_values *out);
 /* NULL when the configuration has no actor query. Its parameters all are {id}. */
 const struct rules_query *rules_actor(const struct rules *r);

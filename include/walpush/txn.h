@@ -28,8 +28,9 @@ void txn_free(struct txn *t);
 /* `commit_time` is copied. */
 void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time);
 bool txn_is_open(const struct txn *t);
-/* The answers that the plan wanted: lookup's rows (NULL with wants_lookup: there is none, the section is marked), the actor's name. */
-void txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, const char *actor);
+/* The answers that the plan wanted: lookup's rows (NULL with wants_lookup: there is none, the section is marked), the actor's name.
+ * Returns the name of a column that a group wants and the lookup's rows lack; NULL: all is well. */
+const char *txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, const char *actor);
 /* Every group of this section must refetch. `reason` is a literal: "truncate", "unknown", "lookup". */
 void txn_mark(struct txn *t, const struct rules_section *section, const char *reason);
 /* No more rows: bulk messages get their numbers. */

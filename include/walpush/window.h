@@ -1,8 +1,9 @@
 /*
  * window: how far the slot may be confirmed.
  *
- * The slot is the history: it is held behind the newest event by replay.seconds, and by at most replay.bytes of WAL, so that after a
- * crash the window is decoded again. With no event in the window nothing is held. Pure; times are passed in.
+ * The slot is the history: it is held where it was replay.seconds ago, and by at most replay.bytes of WAL, so that after a crash the
+ * window is decoded again: whoever heard anything within the window can resume. With no event in the window nothing is held.
+ * Pure; times are passed in, in µs of a clock that does not go back.
  */
 #ifndef WALPUSH_WINDOW_H
 #define WALPUSH_WINDOW_H
@@ -18,17 +19,19 @@ struct window {
 	struct window_mark {
 		int64_t at;
 		lsn_t lsn;
-	} marks[WINDOW_MARKS]; /* a ring: the first event of each part of the window */
+	} marks[WINDOW_MARKS]; /* a ring: the handled position once in each part of the window; the first may be older */
 	unsigned first, n;
+	int64_t last_event;
+	bool has_event;
 };
 
 void window_init(struct window *w, int64_t age_us, uint64_t bytes);
 /* Another history begins at `lsn`. */
-void window_reset(struct window *w, lsn_t lsn);
-/* A transaction with messages, committed at `lsn`, was published at `now`. */
-void window_event(struct window *w, lsn_t lsn, int64_t now);
+void window_reset(struct window *w, lsn_t lsn, int64_t now);
+/* A transaction with messages was published at `now`. */
+void window_event(struct window *w, int64_t now);
 /* Everything that commits before `lsn` is handled. */
-void window_handled(struct window *w, lsn_t lsn);
+void window_handled(struct window *w, lsn_t lsn, int64_t now);
 /* What may be confirmed at `now`. */
 lsn_t window_confirm(struct window *w, int64_t now);
 
