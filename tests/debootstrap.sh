@@ -27,6 +27,7 @@ finish() {
     fi
 }
 trap finish EXIT
+chmod 755 "$root" # it becomes the / of other users than root
 
 inside() {
     env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root chroot "$root" "$@" </dev/null
