@@ -19,6 +19,7 @@ finish() {
     for directory in "${mounted[@]}"; do
         umount "$directory" || umount --lazy "$directory"
     done
+    rm -f "$root.log"
     if [ -n "${KEEP:-}" ]; then
         echo "kept: $root"
     else
@@ -42,7 +43,6 @@ debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" 2>&1 || {
     cat "$root.log"
     exit 1
 }
-rm -f "$root.log"
 
 # The network settings of this machine, a proxy for apt among them.
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
