@@ -14,10 +14,10 @@ mirror=${MIRROR:-$(apt-get indextargets --format "$(REPO_URI)" "Created-By: Pack
 repository=$(cd "$(dirname "$0")/.." && pwd)
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/walpush-$suite-XXXXXX")
 
-mounted=()
 finish() {
-    for directory in "${mounted[@]}"; do
-        umount "$directory" || umount --lazy "$directory"
+    # Ours, and what an interrupted debootstrap left.
+    awk -v root="$root/" 'index($2, root) == 1 { print $2 }' /proc/mounts | sort -r | while read -r directory; do
+        umount "$directory" 2>/dev/null || umount --lazy "$directory"
     done
     rm -f "$root.log"
     if [ -n "${KEEP:-}" ]; then
@@ -47,8 +47,8 @@ debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" 2>&1 || {
 # The network settings of this machine, a proxy for apt among them.
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 apt-config dump | grep '^Acquire::http' >"$root/etc/apt/apt.conf.d/99host" || true
-mount --bind /proc "$root/proc" && mounted+=("$root/proc")
-mount --bind /dev "$root/dev" && mounted+=("$root/dev")
+mount --bind /proc "$root/proc"
+mount --bind /dev "$root/dev"
 
 git clone --quiet --no-hardlinks "$repository" "$root/root/walpush"
 
