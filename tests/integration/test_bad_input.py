@@ -210,6 +210,7 @@ def test_a_lookup_that_takes_too_long_is_a_resync(app, config, make_walpush):
 
 
 def test_a_database_that_is_not_there_yet(cluster, app, config, make_walpush):
+    app.close()
     cluster.stop()
     walpush = make_walpush(app, config).start(streaming=False)
     line = walpush.wait_for_log("level=(warn|error)")

@@ -155,7 +155,8 @@ def test_a_fast_shutdown_while_a_lookup_waits(cluster, app, config, make_walpush
     )
     app.sql("CREATE TABLE gate AS SELECT 1 AS open")
     app.sql("GRANT SELECT ON gate TO walpush")
-    with make_walpush(app, config) as walpush, walpush.subscribe(f"/ws/notifications/{ASHA}/", ASHA) as client:
+    url = app.url + "?options=-c%20lock_timeout%3D0"  # the role's own would end the lookup
+    with make_walpush(app, config, url=url) as walpush, walpush.subscribe(f"/ws/notifications/{ASHA}/", ASHA) as client:
         blocker = app.connect(autocommit=False)
         with blocker.cursor() as cursor:
             cursor.execute("LOCK TABLE gate")
