@@ -27,7 +27,7 @@ CPPFLAGS += -Iinclude -D_GNU_SOURCE -DWALPUSH_VERSION='"$(VERSION)"' $(shell pkg
 BASE     := -std=c17 -g -pthread $(WARN)
 LDLIBS   += $(shell pkg-config --libs $(LIBS) 2>/dev/null) -pthread
 
-FLAGS_release := -O2 -DNDEBUG -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
+FLAGS_release := -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
 LINK_release  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
 FLAGS_dev     := -O1 -Werror -fno-omit-frame-pointer
 LINK_dev      :=

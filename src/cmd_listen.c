@@ -109,7 +109,8 @@ static void say_closed(struct listening *l)
 		return;
 	/* The library takes 1012 to 1014, which the registry of codes has had since, for an error of the protocol. */
 	if (l->close_code == 1002)
-		fputs("walpush listen: the server is going away or cannot decide now (1012 or 1013); try again\n", stderr);
+		fputs("walpush listen: the server is going away or cannot decide now (1012 or 1013); try again\n",
+		      stderr);
 	else if (l->close_code)
 		fprintf(stderr, "walpush listen: the server closed with %u; see docs/protocol.md\n", l->close_code);
 	else

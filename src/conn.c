@@ -132,7 +132,6 @@ static void conn_gone(struct conn *c)
 	c->hub = NULL;
 }
 
-
 /* --- admission -------------------------------------------------------------------------------------------------- */
 
 static void ask_admission(struct conn *c)
@@ -408,7 +407,8 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 	} else if (c->deadline && now > c->deadline) {
 		conn_close(c, 4401);
 	} else if (c->is_behind && now - c->behind_since > c->hub->shared->conf->limits.stall * 1000) {
-		log_info("a reader is stalled", log_n("hub", c->hub->index), log_n("connection", c->id), log_n("code", 4408));
+		log_info("a reader is stalled", log_n("hub", c->hub->index), log_n("connection", c->id),
+			 log_n("code", 4408));
 		conn_close(c, 4408);
 	} else if (c->expires && wall_s >= c->expires) {
 		conn_close(c, 4401);

@@ -208,6 +208,7 @@ static bool type_oid(struct scan *s, uint32_t *out)
 	const char *start = s->at;
 	bool negative = TAKE(s, "-");
 
+	*out = 0;
 	if (!unsigned32(s, out))
 		return false;
 	if (!negative)
@@ -223,7 +224,7 @@ static bool type_oid(struct scan *s, uint32_t *out)
 static bool lsn(struct scan *s, lsn_t *out)
 {
 	const char *start = s->at;
-	struct slice text;
+	struct slice text = { NULL, 0 };
 
 	if (!string_body(s, &text))
 		return false;

@@ -232,9 +232,9 @@ void deliver_dirty(struct hub *h)
 		h->dirty = ch->next_dirty;
 		ch->dirty = false;
 		DL_FOREACH_SAFE(ch->subs, s, next)
-		if (deliver(s->conn) < 0)
-			/* Not freed here: the library ends it from its own loop. */
-			conn_kill(s->conn);
+			if (deliver(s->conn) < 0)
+				/* Not freed here: the library ends it from its own loop. */
+				conn_kill(s->conn);
 	}
 }
 
@@ -242,8 +242,7 @@ void deliver_let_go(struct hub *h)
 {
 	struct conn *c;
 
-	DL_FOREACH2(h->behind, c, next_behind)
-	{
+	DL_FOREACH2(h->behind, c, next_behind) {
 		bool lost = false;
 
 		for (size_t i = 0; i < c->n_subs; i++)

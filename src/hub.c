@@ -79,8 +79,7 @@ static void mail_resync(struct hub *h, const struct mail *mail)
 {
 	struct conn *c, *next;
 
-	DL_FOREACH_SAFE(h->conns, c, next)
-	{
+	DL_FOREACH_SAFE(h->conns, c, next) {
 		if (c->state != CONN_OPEN)
 			continue;
 		for (size_t i = 0; i < c->n_subs; i++)
@@ -99,8 +98,7 @@ static void mail_close(struct hub *h, const struct mail *mail)
 {
 	struct conn *c, *next;
 
-	DL_FOREACH_SAFE(h->conns, c, next)
-	{
+	DL_FOREACH_SAFE(h->conns, c, next) {
 		uint64_t random = 0;
 
 		if (mail->wait <= 0 || getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
@@ -192,8 +190,9 @@ static void on_sweep(lws_sorted_usec_list_t *sul)
 	int64_t now = clock_us(), wall_s = clock_wall_us() / 1000000;
 	struct conn *c, *next;
 
+	atomic_store_explicit(&h->beat, now, memory_order_relaxed);
 	DL_FOREACH_SAFE(h->conns, c, next)
-	conn_sweep(c, now, wall_s);
+		conn_sweep(c, now, wall_s);
 	if (h->draining && !h->conns && !h->told_gone) {
 		struct mail gone = { .kind = MAIL_GONE, .hub = h->index };
 
@@ -220,6 +219,11 @@ static void *hub_thread(void *arg)
 	while (!h->stopped)
 		uv_run(&h->loop, UV_RUN_DEFAULT);
 	return NULL;
+}
+
+int64_t hub_beat(const struct hub *h)
+{
+	return atomic_load_explicit(&h->beat, memory_order_relaxed);
 }
 
 static bool make_context(struct hub *h, struct fail *why)
@@ -262,6 +266,7 @@ struct hub *hub_new(unsigned index, const struct hub_shared *shared, struct fail
 	h->index = index;
 	h->shared = shared;
 	mailbox_init(&h->inbox);
+	atomic_init(&h->beat, clock_us());
 	if (uv_loop_init(&h->loop) != 0)
 		abort();
 	if (!make_context(h, why)) {

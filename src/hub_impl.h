@@ -61,10 +61,10 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	char *epoch; /* what the client said it knows; NULL: nothing */
 	bool has_since;
 	struct event_id since;
-	int64_t deadline; /* µs: the token must have come, or the close be answered, by then; 0: none */
-	int64_t heard;    /* µs: when anything last came from the client */
-	int64_t expires;  /* s since 1970 */
-	int64_t close_at; /* µs: a spread close; 0: none */
+	int64_t deadline;     /* µs: the token must have come, or the close be answered, by then; 0: none */
+	int64_t heard;        /* µs: when anything last came from the client */
+	int64_t expires;      /* s since 1970 */
+	int64_t close_at;     /* µs: a spread close; 0: none */
 	int64_t behind_since; /* µs: when the socket last took everything; while is_behind */
 	const char *resync_reason;
 	struct sub *subs;
@@ -101,6 +101,7 @@ struct hub {
 	struct channel *dirty;
 	lsn_t published; /* as read at the turn's begin */
 	char epoch[48];
+	_Atomic int64_t beat; /* µs; read by the tap */
 	bool draining, told_gone;
 	bool stopped;
 	struct buf scratch;

@@ -177,8 +177,7 @@ static void forget_names(struct intake *in)
 {
 	struct name *n, *next;
 
-	HASH_ITER(hh, in->names, n, next)
-	{
+	HASH_ITER(hh, in->names, n, next) {
 		HASH_DEL(in->names, n);
 		name_unref(n);
 	}
@@ -189,8 +188,7 @@ static void saw(struct intake *in, const struct snapshot *snapshot)
 	struct transaction *t;
 	bool progress = false;
 
-	DL_FOREACH(in->transactions, t)
-	{
+	DL_FOREACH(in->transactions, t) {
 		if (t->number > in->snapshot_covers)
 			break;
 		if (t->visible || !t->wanted || !snapshot_sees(snapshot, t->xid))
@@ -241,7 +239,7 @@ static void ask_snapshot(struct intake *in)
 	if (in->snapshot || !in->n_unseen || event_pending(in->again, EV_TIMEOUT, NULL))
 		return;
 	if (late >= AT_ONCE && (late - AT_ONCE) % 2 == 0) {
-		unsigned ms = late - AT_ONCE >= 10 ? WAIT_MOST_MS : 1u << ((late - AT_ONCE) / 2);
+		int64_t ms = late - AT_ONCE >= 10 ? WAIT_MOST_MS : 1 << ((late - AT_ONCE) / 2);
 		struct timeval wait = clock_timeval(ms * 1000);
 
 		event_add(in->again, &wait);
@@ -425,8 +423,9 @@ static void say_missing(struct intake *in, const struct rules_section *section, 
 	if (!column || column == in->said_missing)
 		return;
 	in->said_missing = column;
-	log_error("a group names a column that the lookup does not return; the group is left out", log_s("column", column),
-		  log_s("section", section->conf->name), log_s("mend", "add the column to the lookup's SELECT list"));
+	log_error("a group names a column that the lookup does not return; the group is left out",
+		  log_s("column", column), log_s("section", section->conf->name),
+		  log_s("mend", "add the column to the lookup's SELECT list"));
 }
 
 static void route_row(struct intake *in, const struct record *r, const struct rules_table *table)
@@ -655,7 +654,7 @@ void intake_clear(struct intake *in)
 	while (in->head)
 		pop_head(in);
 	DL_FOREACH_SAFE(in->transactions, t, next)
-	transaction_free(in, t);
+		transaction_free(in, t);
 	in->receiving = NULL;
 	in->fruitless = 0;
 	control_flow(in);

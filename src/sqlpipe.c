@@ -106,8 +106,7 @@ void sqlpipe_forget(struct sqlpipe *p, struct sqlpipe_query *q)
 
 	q->done = NULL;
 	/* One that is with the server must stay until its answer went by. */
-	DL_FOREACH(p->waiting, w)
-	{
+	DL_FOREACH(p->waiting, w) {
 		if (w == q) {
 			DL_DELETE(p->waiting, q);
 			query_free(q);
@@ -142,8 +141,7 @@ static void forget_prepared(struct sqlpipe *p)
 {
 	struct prepared *one, *next;
 
-	HASH_ITER(hh, p->prepared, one, next)
-	{
+	HASH_ITER(hh, p->prepared, one, next) {
 		HASH_DEL(p->prepared, one);
 		free(one->statement);
 		free(one);
@@ -154,8 +152,7 @@ static void sent_back_to_waiting(struct sqlpipe *p)
 {
 	struct sqlpipe_query *q, *next;
 
-	DL_FOREACH_SAFE(p->sent, q, next)
-	{
+	DL_FOREACH_SAFE(p->sent, q, next) {
 		if (!q->done) {
 			DL_DELETE(p->sent, q);
 			query_free(q);
@@ -468,8 +465,7 @@ void sqlpipe_free(struct sqlpipe *p)
 		return;
 	pgdial_cancel(p->dial);
 	hang_up(p);
-	DL_FOREACH_SAFE(p->waiting, q, next)
-	{
+	DL_FOREACH_SAFE(p->waiting, q, next) {
 		DL_DELETE(p->waiting, q);
 		query_free(q);
 	}

@@ -289,7 +289,8 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->shared.rules = t->plain;
 	t->shared.keys = t->keys;
 	t->shared.log = t->log;
-	if (!start_listening(t, why) || !start_hubs(t, why))
+	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
+	if (!t->admin || !start_listening(t, why) || !start_hubs(t, why))
 		return false;
 	t->sql = sqlpipe_new(t->loop, "lookups", &conf->database, on_sql_state, t);
 	t->admissions_sql = sqlpipe_new(t->loop, "admissions", &conf->database, on_sql_state, t);
@@ -352,6 +353,7 @@ void tap_free(struct tap *t)
 	tap_admit_fini(t);
 	if (t->listener)
 		evconnlistener_free(t->listener);
+	admin_free(t->admin);
 	source_free(t->source);
 	intake_free(t->intake);
 	sqlpipe_free(t->sql);

@@ -102,7 +102,8 @@ static void admit(struct admission *a, const struct sqlrows *rows)
 		topic_subscribe(mail.seats[i].topic, a->hub);
 	if (groups.missing)
 		log_error("a group names a column that the admit query does not return; the group is left out",
-			  log_s("column", groups.missing), log_s("query", rules_stream(t->plain, a->ticket->stream)->admit.name),
+			  log_s("column", groups.missing),
+			  log_s("query", rules_stream(t->plain, a->ticket->stream)->admit.name),
 			  log_s("mend", "add the column to the query's SELECT list"));
 	route_groups_fini(&groups);
 	log_info("admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_s("user", a->ticket->user),
@@ -167,8 +168,8 @@ void tap_admit_waiting(struct tap *t)
 	if (!can_ask(t))
 		return;
 	DL_FOREACH_SAFE(t->admissions, a, next)
-	if (!a->query)
-		ask(a);
+		if (!a->query)
+			ask(a);
 }
 
 void tap_admit(struct tap *t, struct mail *mail)
@@ -220,8 +221,7 @@ void tap_admit_fini(struct tap *t)
 	struct admission *a, *next;
 
 	event_free(t->admit_limit);
-	DL_FOREACH_SAFE(t->admissions, a, next)
-	{
+	DL_FOREACH_SAFE(t->admissions, a, next) {
 		if (a->query)
 			sqlpipe_forget(t->admissions_sql, a->query);
 		admission_free(a);

@@ -52,8 +52,7 @@ static void free_all_retired(struct tap *t)
 {
 	struct retired *old, *next;
 
-	LL_FOREACH_SAFE(t->retired, old, next)
-	{
+	LL_FOREACH_SAFE(t->retired, old, next) {
 		rules_free(old->rules);
 		catalog_free(old->catalog);
 		free(old);

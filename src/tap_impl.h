@@ -5,6 +5,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 
+#include "walpush/admin.h"
 #include "walpush/hub.h"
 #include "walpush/intake.h"
 #include "walpush/source.h"
@@ -63,6 +64,7 @@ struct tap {
 	struct hub **hubs;
 	unsigned n_hubs, next_hub;
 
+	struct admin *admin;
 	struct event *tick;
 	struct event *sigterm, *sigint;
 	struct event *drained;
@@ -76,6 +78,9 @@ extern const struct intake_calls tap_intake_calls;
 void tap_stream_init(struct tap *t);
 void tap_stream_fini(struct tap *t);
 void tap_tell_hubs(struct tap *t, const struct mail *mail);
+
+/* --- tap_status.c --- */
+extern const struct admin_calls tap_admin_calls;
 
 /* --- tap_catalog.c --- */
 /* Reads the catalog, binds a new set of rules to it, gives it to the intake and starts the source. */

@@ -87,19 +87,19 @@ static void mark_one(void *ctx, struct topic *topic)
 }
 
 /* `resync` stands in the logs like any message, so it keeps its place in the order. */
-static void append_mark(struct tap *t, const struct txn_marked *mark, int64_t now)
+static void append_mark(struct tap *t, struct txn_marked mark, int64_t now)
 {
 	struct buf payload = { 0 };
 	char header[FRAME_HEADER_MAX];
-	struct marking m = { .tap = t, .mark = mark, .now = now };
+	struct marking m = { .tap = t, .mark = &mark, .now = now };
 
-	log_info("groups are told to refetch", log_s("table", mark->section->conf->name), log_s("reason", mark->reason),
-		 log_lsn("commit", mark->id.lsn));
-	render_resync(mark->reason, t->epoch, mark->id, &payload);
+	log_info("groups are told to refetch", log_s("table", mark.section->conf->name), log_s("reason", mark.reason),
+		 log_lsn("commit", mark.id.lsn));
+	render_resync(mark.reason, t->epoch, mark.id, &payload);
 	m.header = (struct slice){ header, frame_header(header, payload.len) };
 	m.payload = buf_slice(&payload);
 	topiclog_each(t->log, mark_one, &m);
-	topiclog_mark(t->log, mark->id);
+	topiclog_mark(t->log, mark.id);
 	buf_fini(&payload);
 }
 
@@ -119,25 +119,18 @@ static void is_handled(struct tap *t, lsn_t upto)
 static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 {
 	struct tap *t = ctx;
+	size_t n_marks = txn_n_marks(txn), mark = 0;
 	int64_t now = clock_us();
-	size_t message = 0, mark = 0;
 
-	while (message < txn_n_messages(txn) || mark < txn_n_marks(txn)) {
-		struct txn_message m = { 0 };
-		struct txn_marked k = { 0 };
+	for (size_t i = 0; i < txn_n_messages(txn); i++) {
+		struct txn_message m = txn_message(txn, i);
 
-		if (message < txn_n_messages(txn))
-			m = txn_message(txn, message);
-		if (mark < txn_n_marks(txn))
-			k = txn_marked(txn, mark);
-		if (m.n_groups && (!k.section || event_id_compare(m.id, k.id) < 0)) {
-			append(t, &m, now);
-			message++;
-		} else {
-			append_mark(t, &k, now);
-			mark++;
-		}
+		while (mark < n_marks && event_id_compare(txn_marked(txn, mark).id, m.id) < 0)
+			append_mark(t, txn_marked(txn, mark++), now);
+		append(t, &m, now);
 	}
+	while (mark < n_marks)
+		append_mark(t, txn_marked(txn, mark++), now);
 	window_event(&t->window, now);
 	is_handled(t, next_lsn);
 	event_active(t->flush, EV_TIMEOUT, 0);

@@ -266,7 +266,7 @@ static char *read_user(const struct token_keys *k, const json_t *claims, struct 
 
 static json_t *read_claims(const struct token_keys *k, struct slice text, struct fail *why)
 {
-	struct parts parts;
+	struct parts parts = { 0 };
 	json_t *header, *claims;
 	char *token;
 

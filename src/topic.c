@@ -177,7 +177,7 @@ void topiclog_free(struct topiclog *log)
 	if (!log)
 		return;
 	HASH_ITER(hh, log->topics, t, next)
-	topic_free(log, t);
+		topic_free(log, t);
 	free(log);
 }
 
@@ -209,7 +209,7 @@ void topiclog_each(struct topiclog *log, void (*one)(void *ctx, struct topic *t)
 	struct topic *t, *next;
 
 	HASH_ITER(hh, log->topics, t, next)
-	one(ctx, t);
+		one(ctx, t);
 }
 
 struct slice topic_name(const struct topic *t)
@@ -306,8 +306,7 @@ void topiclog_reset(struct topiclog *log, lsn_t floor)
 {
 	struct topic *t, *next;
 
-	HASH_ITER(hh, log->topics, t, next)
-	{
+	HASH_ITER(hh, log->topics, t, next) {
 		while (t->tail != t->head || t->head->room > 0)
 			topic_drop_tail(log, t);
 		t->dropped = (struct event_id){ 0 };
@@ -339,8 +338,7 @@ void topiclog_tidy(struct topiclog *log, int64_t now)
 
 	while ((s = log->segments) && now - s->last > log->limits.age)
 		topic_drop_tail(log, s->topic);
-	HASH_ITER(hh, log->topics, t, next)
-	{
+	HASH_ITER(hh, log->topics, t, next) {
 		if (t->n_heard > 0 || t->bytes > 0 || now - t->dropped_at <= log->limits.age)
 			continue;
 		/* What was dropped cannot be resumed; without the topic to remember it, the floor does. */

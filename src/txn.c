@@ -60,8 +60,7 @@ static void drop_counters(struct txn *t)
 {
 	struct counter *c, *next;
 
-	HASH_ITER(hh, t->counters, c, next)
-	{
+	HASH_ITER(hh, t->counters, c, next) {
 		HASH_DEL(t->counters, c);
 		free(c);
 	}
@@ -250,8 +249,7 @@ void txn_finish(struct txn *t)
 
 	assert(t->open);
 	/* The hash table keeps the order of insertion, so the numbers are the same in every decoding. */
-	HASH_ITER(hh, t->counters, c, next)
-	{
+	HASH_ITER(hh, t->counters, c, next) {
 		const char *group = counter_group(c);
 		struct item *item;
 

@@ -31,6 +31,8 @@ struct hub *hub_new(unsigned index, const struct hub_shared *shared, struct fail
 bool hub_start(struct hub *h, struct fail *why);
 /* Posts, and wakes the hub if it sleeps. */
 void hub_post(struct hub *h, const struct mail *mail);
+/* µs of clock_us: when its loop last turned for certain; it does so every second. Any thread. */
+int64_t hub_beat(const struct hub *h);
 /* Waits for the thread, which must have been posted MAIL_STOP if it was started, and frees all. */
 void hub_free(struct hub *h);
 

@@ -47,8 +47,8 @@ void intake_free(struct intake *in);
 
 /* Bound rules; they must outlive the intake or the next call. */
 void intake_rules(struct intake *in, const struct rules *rules);
-/* Takes over `bytes`, which `record` points into. Commits below `handled` are repetitions and skipped. */
-void intake_record(struct intake *in, char *bytes, struct slice record, lsn_t handled);
+/* Takes over `bytes`, which `text` points into. Commits below `handled` are repetitions and skipped. */
+void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t handled);
 /* Forget everything that is not published. */
 void intake_clear(struct intake *in);
 /* Nothing is queued and no transaction is open: a keepalive's end may be taken for handled. */

@@ -1,0 +1,34 @@
+/*
+ * admin: the operators' HTTP port, on the tap's loop.
+ *
+ *   /healthz   200 while every loop turns; never asks the database
+ *   /readyz    200 while the stream is live; else 503 and why. For alerts, not for a sidecar's readiness
+ *   /status    what is known, as JSON
+ *
+ * GET and HEAD only. Bound: evhttp's limits, set to 8 KiB of headers and no body; 10 s a request.
+ */
+#ifndef WALPUSH_ADMIN_H
+#define WALPUSH_ADMIN_H
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "walpush/conf.h"
+#include "walpush/fail.h"
+
+struct admin;
+
+struct admin_calls {
+	/* NULL: healthy, or ready; else why not, a literal. */
+	const char *(*unhealthy)(void *ctx);
+	const char *(*unready)(void *ctx);
+	/* A new object, the callee's. */
+	json_t *(*status)(void *ctx);
+};
+
+/* NULL: the address cannot be had. */
+struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, const struct admin_calls *calls,
+			void *ctx, struct fail *why);
+void admin_free(struct admin *a);
+
+#endif

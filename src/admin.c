@@ -1,0 +1,107 @@
+#include "walpush/admin.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "walpush/log.h"
+#include "walpush/mem.h"
+
+#define HEADER_BYTES 8192
+#define TIMEOUT_S 10
+
+struct admin {
+	struct evhttp *http;
+	const struct admin_calls *calls;
+	void *ctx;
+};
+
+static void answer(struct evhttp_request *request, int status, const char *type, const char *text)
+{
+	struct evbuffer *body = evbuffer_new();
+
+	if (!body)
+		abort();
+	evbuffer_add(body, text, strlen(text));
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Cache-Control", "no-store");
+	evhttp_send_reply(request, status, NULL, body);
+	evbuffer_free(body);
+}
+
+static void answer_check(struct evhttp_request *request, const char *trouble)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "%s\n", trouble ? trouble : "ok");
+	answer(request, trouble ? 503 : 200, "text/plain; charset=utf-8", text);
+}
+
+static void on_health(struct evhttp_request *request, void *arg)
+{
+	struct admin *a = arg;
+
+	answer_check(request, a->calls->unhealthy(a->ctx));
+}
+
+static void on_ready(struct evhttp_request *request, void *arg)
+{
+	struct admin *a = arg;
+
+	answer_check(request, a->calls->unready(a->ctx));
+}
+
+static void on_status(struct evhttp_request *request, void *arg)
+{
+	struct admin *a = arg;
+	json_t *status = a->calls->status(a->ctx);
+	char *text = json_dumps(status, JSON_INDENT(2));
+
+	if (!text)
+		abort();
+	answer(request, 200, "application/json", text);
+	free(text);
+	json_decref(status);
+}
+
+static void on_other(struct evhttp_request *request, void *arg)
+{
+	(void)arg;
+	answer(request, 404, "text/plain; charset=utf-8", "there are /healthz, /readyz and /status\n");
+}
+
+struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, const struct admin_calls *calls,
+			void *ctx, struct fail *why)
+{
+	struct admin *a = mem_new(sizeof(*a));
+
+	a->calls = calls;
+	a->ctx = ctx;
+	a->http = evhttp_new(loop);
+	if (!a->http)
+		abort();
+	evhttp_set_allowed_methods(a->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
+	evhttp_set_max_headers_size(a->http, HEADER_BYTES);
+	evhttp_set_max_body_size(a->http, 0);
+	evhttp_set_timeout(a->http, TIMEOUT_S);
+	evhttp_set_cb(a->http, "/healthz", on_health, a);
+	evhttp_set_cb(a->http, "/readyz", on_ready, a);
+	evhttp_set_cb(a->http, "/status", on_status, a);
+	evhttp_set_gencb(a->http, on_other, a);
+	if (evhttp_bind_socket(a->http, conf->address, (ev_uint16_t)conf->port) == 0)
+		return a;
+	fail_set(why, "cannot listen on %s port %d: %s; choose another admin.port, or stop what uses it", conf->address,
+		 (int)conf->port, strerror(errno));
+	admin_free(a);
+	return NULL;
+}
+
+void admin_free(struct admin *a)
+{
+	if (!a)
+		return;
+	evhttp_free(a->http);
+	free(a);
+}
