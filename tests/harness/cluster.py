@@ -135,6 +135,7 @@ class Cluster:
             "wal_level": "logical",
             "max_replication_slots": 10,
             "max_wal_senders": 10,
+            "max_prepared_transactions": 10,
             "password_encryption": "scram-sha-256",
             "fsync": "on" if fsync else "off",
             "logging_collector": "off",
