@@ -544,6 +544,11 @@ bool source_is_streaming(const struct source *s)
 	return s->state == SOURCE_STREAMING;
 }
 
+lsn_t source_server_end(const struct source *s)
+{
+	return s->received > s->server_end ? s->received : s->server_end;
+}
+
 bool source_is_held_by_other(const struct source *s)
 {
 	return s->held_by_other;

@@ -27,13 +27,15 @@ struct admission {
 	char epoch[48];
 	lsn_t asked_at;              /* the published position */
 	int64_t came;                /* µs */
-	struct sqlpipe_query *query; /* NULL: not asked yet */
+	struct sqlpipe_query *query; /* NULL: not asked yet, or answered */
+	struct sqlrows *rows;        /* the answer, while it waits for the stream to reach `since` */
 };
 
 static void admission_free(struct admission *a)
 {
 	DL_DELETE(a->tap->admissions, a);
 	ticket_unref(a->ticket);
+	sqlrows_free(a->rows);
 	free(a);
 }
 
@@ -64,7 +66,7 @@ static bool place_all(struct tap *t, struct mail *mail, struct event_id after)
 
 static bool may_resume(const struct admission *a)
 {
-	return a->has_since && strcmp(a->epoch, a->tap->epoch) == 0 && a->since.lsn <= a->asked_at;
+	return a->has_since && strcmp(a->epoch, a->tap->epoch) == 0 && a->since.lsn <= topiclog_published(a->tap->log);
 }
 
 /* Behind what the client knows; else where the stream stood when admission was asked; else, should even that have left the logs,
@@ -130,18 +132,27 @@ static void cannot_ask(struct admission *a, const struct fail *why)
 	refuse(a, 1013, "the admit query failed");
 }
 
+/* The client has heard of a commit that this process has yet to read: from another process that had the slot until now. */
+static bool is_ahead(const struct admission *a)
+{
+	const struct tap *t = a->tap;
+
+	return a->has_since && strcmp(a->epoch, t->epoch) == 0 && a->since.lsn >= topiclog_published(t->log) &&
+	       a->since.index > 0 && a->since.lsn <= source_server_end(t->source);
+}
+
 static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct admission *a = ctx;
 
 	a->query = NULL;
+	a->rows = rows; /* goes with the admission */
 	if (!rows)
 		cannot_ask(a, why);
 	else if (rows->n_rows == 0)
 		refuse(a, 4403, "the admit query says no");
-	else
+	else if (!is_ahead(a))
 		admit(a, rows);
-	sqlrows_free(rows);
 }
 
 static void ask(struct admission *a)
@@ -168,8 +179,17 @@ void tap_admit_waiting(struct tap *t)
 	if (!can_ask(t))
 		return;
 	DL_FOREACH_SAFE(t->admissions, a, next)
-		if (!a->query)
+		if (!a->query && !a->rows)
 			ask(a);
+}
+
+void tap_admit_reached(struct tap *t)
+{
+	struct admission *a, *next;
+
+	DL_FOREACH_SAFE(t->admissions, a, next)
+		if (a->rows && !is_ahead(a))
+			admit(a, a->rows);
 }
 
 void tap_admit(struct tap *t, struct mail *mail)

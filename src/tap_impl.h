@@ -93,6 +93,8 @@ void tap_catalog_fini(struct tap *t);
 void tap_admit(struct tap *t, struct mail *mail);
 /* Those that waited for the stream to be live. */
 void tap_admit_waiting(struct tap *t);
+/* Those whose client is ahead of the stream, each time that it moved. */
+void tap_admit_reached(struct tap *t);
 void tap_admit_init(struct tap *t);
 void tap_admit_fini(struct tap *t);
 

@@ -113,6 +113,8 @@ static void is_handled(struct tap *t, lsn_t upto)
 		log_info("live", log_lsn("position", upto));
 		tap_admit_waiting(t);
 	}
+	if (t->admissions)
+		tap_admit_reached(t);
 }
 
 /* Messages and marks in the order of their ids; then the one position that makes them readable, all at once. */
