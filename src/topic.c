@@ -246,9 +246,10 @@ bool topic_mark_dirty(struct topic *t, uint64_t round)
 
 /* --- appending and dropping ----------------------------------------------------------------------------------- */
 
+/* Twice what the last one took: one that age closed says how little its group needs. */
 static size_t next_room(const struct topic *t, size_t need)
 {
-	size_t room = t->head ? t->head->room * 2 : 0;
+	size_t room = 2 * (t->head->room - segment_free_room(t->head));
 
 	if (room < SEGMENT_MIN)
 		room = SEGMENT_MIN;
