@@ -11,6 +11,8 @@
 /* A topic's first segment; each further one doubles, so that a quiet group costs little and a busy one few segments. */
 #define SEGMENT_MIN 2048
 #define SEGMENT_MAX 131072
+/* A segment goes as a whole, so it takes no more than this part of what a topic or the log may keep. */
+#define LIMIT_PARTS 8
 /* A segment that was open for this part of the age is closed, so that age is judged finely enough. */
 #define AGE_PARTS 8
 
@@ -52,6 +54,7 @@ struct topic {
 struct topiclog {
 	_Atomic lsn_t published;
 	struct topic_limits limits;
+	size_t segment_max; /* bytes, but for a message that needs more */
 	struct topic *topics;
 	struct segment *segments; /* all that have room, oldest first */
 	size_t bytes;
@@ -152,8 +155,12 @@ static void topic_drop_tail(struct topiclog *log, struct topic *t)
 struct topiclog *topiclog_new(const struct topic_limits *limits)
 {
 	struct topiclog *log = mem_new(sizeof(*log));
+	size_t least = limits->group_bytes < limits->log_bytes ? limits->group_bytes : limits->log_bytes;
 
 	log->limits = *limits;
+	log->segment_max = least / LIMIT_PARTS < SEGMENT_MAX ? least / LIMIT_PARTS : SEGMENT_MAX;
+	if (log->segment_max < SEGMENT_MIN)
+		log->segment_max = SEGMENT_MIN;
 	return log;
 }
 
@@ -247,14 +254,14 @@ bool topic_mark_dirty(struct topic *t, uint64_t round)
 /* --- appending and dropping ----------------------------------------------------------------------------------- */
 
 /* Twice what the last one took: one that age closed says how little its group needs. */
-static size_t next_room(const struct topic *t, size_t need)
+static size_t next_room(const struct topiclog *log, const struct topic *t, size_t need)
 {
 	size_t room = 2 * (t->head->room - segment_free_room(t->head));
 
 	if (room < SEGMENT_MIN)
 		room = SEGMENT_MIN;
-	if (room > SEGMENT_MAX)
-		room = SEGMENT_MAX;
+	if (room > log->segment_max)
+		room = log->segment_max;
 	return room > need ? room : need;
 }
 
@@ -276,7 +283,7 @@ void topic_append(struct topiclog *log, struct topic *t, struct event_id id, str
 	uint32_t n;
 
 	if (segment_free_room(s) < need || now - s->opened > log->limits.age / AGE_PARTS) {
-		topic_add_segment(log, t, next_room(t, need), now);
+		topic_add_segment(log, t, next_room(log, t, need), now);
 		if (t->tail->room == 0)
 			topic_drop_tail(log, t);
 		keep_within(log, t);
