@@ -349,9 +349,9 @@ void topiclog_tidy(struct topiclog *log, int64_t now)
 	HASH_ITER(hh, log->topics, t, next) {
 		if (t->n_heard > 0 || t->bytes > 0 || now - t->dropped_at <= log->limits.age)
 			continue;
-		/* What was dropped cannot be resumed; without the topic to remember it, the floor does. */
-		if (t->dropped.lsn >= log->floor && t->dropped.lsn > 0)
-			log->floor = t->dropped.lsn + 1;
+		/* What was dropped cannot be resumed, should the topic be made again. The others are not touched by that. */
+		if (event_id_compare(t->dropped, log->newborn) > 0)
+			log->newborn = t->dropped;
 		topic_free(log, t);
 	}
 }
