@@ -119,11 +119,13 @@ $(B)/%.o: src/%.c $(B)/flags
 $(B)/unit/%: tests/unit/%.c $(B)/libwalpush.a
 	@mkdir -p $(@D)
 	@echo "  TEST  $@"
-	$(Q)$(CC) $(CPPFLAGS) -Itests/unit -UNDEBUG $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(B)/libwalpush.a $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(CPPFLAGS) -Itests/unit -UNDEBUG $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -o $@ $< \
+		$(B)/libwalpush.a $(LDLIBS) -lcmocka
 
 $(B)/fuzz_%: tests/fuzz/fuzz_%.c $(B)/libwalpush.a
 	@echo "  TEST  $@"
-	$(Q)$(CC) $(CPPFLAGS) -Itests/fuzz $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< $(B)/libwalpush.a $(LDLIBS)
+	$(Q)$(CC) $(CPPFLAGS) -Itests/fuzz $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< \
+		$(B)/libwalpush.a $(LDLIBS)
 
 $(B)/bench/%: tests/bench/%.c $(B)/flags
 	@mkdir -p $(@D)
@@ -170,7 +172,8 @@ run-unit: $(UNIT)
 
 run-integration: all $(LOAD)
 	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush WSLOAD_BINARY=$(CURDIR)/$(B)/bench/wsload \
-		$(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) $(PYTHON) -m pytest -p no:cacheprovider -q tests/integration $(PYTEST_ARGS)
+		$(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) \
+		$(PYTHON) -m pytest -p no:cacheprovider -q tests/integration $(PYTEST_ARGS)
 
 run-fuzz: $(FUZZ)
 	@$(FIXED_LAYOUT) tests/fuzz/run.sh $(FUZZ_SECONDS) $^

@@ -81,11 +81,13 @@ SELECT slot_name,
            ELSE 'walpush reads the slot and keeps up.' END AS meaning,
        CASE finding
            WHEN 'missing' THEN 'Run sql/setup.sql; check database.slot in sidecar.conf.'
-           WHEN 'lost' THEN 'SELECT pg_drop_replication_slot(''' || slot_name || '''); then run sql/setup.sql. Browsers are told to refetch.'
+           WHEN 'lost' THEN 'SELECT pg_drop_replication_slot(''' || slot_name || '''); then run sql/setup.sql.'
+               ' Browsers are told to refetch.'
            WHEN 'unreserved' THEN 'Get walpush running at once, or raise max_slot_wal_keep_size.'
            WHEN 'unread' THEN 'Start walpush, or see its log. If it is gone for good, run sql/teardown.sql.'
            WHEN 'behind' THEN 'See /status on its admin port, and the load of its host and of the network.'
-           WHEN 'held' THEN 'SELECT pid, xact_start, query FROM pg_stat_activity WHERE xact_start < now() - interval ''5 min'' ORDER BY 2'
+           WHEN 'held' THEN 'SELECT pid, xact_start, query FROM pg_stat_activity'
+               ' WHERE xact_start < now() - interval ''5 min'' ORDER BY 2'
            END AS hint
 FROM judged;
 

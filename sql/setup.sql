@@ -26,7 +26,7 @@
 -- The table with the passwords, and the columns of it that sidecar.conf's queries name.
 \if :{?users} \else \set users users \endif
 \if :{?user_columns} \else \set user_columns 'id username role_id status is_active is_superuser' \endif
--- PostgreSQL 17 and later, on: the slot is copied to standbys whose sync_replication_slots is on, and outlives a
+-- PostgreSQL 17 and later, on: the slot is copied to standbys whose sync_replication_slots is on, and outlives
 -- failover. Off, because with it walpush hears of a commit only after the standbys in synchronized_standby_slots have it.
 \if :{?failover} \else \set failover off \endif
 -- Compared here and not on the server, whose log may keep what it is asked.
@@ -48,7 +48,8 @@ FROM (
     WHERE current_setting('server_encoding') <> 'UTF8'
     UNION ALL
     SELECT 3, format('there is no table %I.%I', :'schema', name),
-           'Run the application''s migrations first, or name the tables: -v schema=… -v tables=''…'' -v members=''…'' -v reads=''…'''
+           'Run the application''s migrations first, or name the tables:'
+           ' -v schema=… -v tables=''…'' -v members=''…'' -v reads=''…'''
     FROM regexp_split_to_table(:'tables' || ' ' || :'members' || ' ' || :'reads', '[\s,]+') AS name
     WHERE name <> '' AND to_regclass(format('%I.%I', :'schema', name)) IS NULL
     UNION ALL
@@ -58,7 +59,8 @@ FROM (
                           ELSE 'in database ' || database END),
            'Choose another name (-v slot=…, and slot in sidecar.conf), or drop it: SELECT pg_drop_replication_slot(…)'
     FROM pg_replication_slots
-    WHERE slot_name = :'slot' AND (slot_type, plugin, database) IS DISTINCT FROM ('logical', 'wal2json', current_database())
+    WHERE slot_name = :'slot'
+      AND (slot_type, plugin, database) IS DISTINCT FROM ('logical', 'wal2json', current_database())
     UNION ALL
     SELECT 5, 'all ' || current_setting('max_replication_slots') || ' replication slots are in use',
            'Drop one that nobody reads, or raise max_replication_slots and restart PostgreSQL.'
@@ -190,7 +192,8 @@ SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'
 -- From here on the server keeps WAL until walpush has read it. Creating waits for the transactions that are open now.
 \if :slot_missing
     \if :knows_failover
-        SELECT format('SELECT FROM pg_create_logical_replication_slot(%L, ''wal2json'', failover => %L)', :'slot', :'failover')
+        SELECT format('SELECT FROM pg_create_logical_replication_slot(%L, ''wal2json'', failover => %L)',
+                      :'slot', :'failover')
         \gexec
     \else
         SELECT format('SELECT FROM pg_create_logical_replication_slot(%L, ''wal2json'')', :'slot')

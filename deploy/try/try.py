@@ -155,7 +155,8 @@ class Sidecar:
         with self._changed:
             while not self._events.issuperset(events):
                 if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise Trouble(f"walpush did not get as far as {' and '.join(events)}. Its log:\n" + "".join(self.last))
+                    wanted = " and ".join(events)
+                    raise Trouble(f"walpush did not get as far as {wanted}. Its log:\n" + "".join(self.last))
                 self._changed.wait(0.2)
 
     def stop(self):
@@ -213,7 +214,8 @@ def show(message, committing):
         return
     key = next((f"{name[:-3]} {value}" for name, value in message.items() if name.endswith("_id")), "")
     who = f"by {message['updated_by']}" if message.get("updated_by") else ""
-    text = f"  {clock}  {GREEN}{kind:<16}{RESET} {message['action']:<10} {key:<12} {message.get('status', ''):<10} {who:<10}"
+    what = f"{message['action']:<10} {key:<12} {message.get('status', ''):<10} {who:<10}"
+    text = f"  {clock}  {GREEN}{kind:<16}{RESET} {what}"
     if committing and now - committing < 1:
         text += f" {DIM}{(now - committing) * 1000:.1f} ms after COMMIT{RESET}"
     print(text, flush=True)

@@ -74,7 +74,7 @@ def free_port():
 
 
 class Cluster:
-    """One server in one temporary directory. `settings` are lines of postgresql.conf, values as PostgreSQL reads them."""
+    """One server in one temporary directory. `settings` go into postgresql.conf, values as PostgreSQL reads them."""
 
     def __init__(self, settings=None, fsync=True, allow_wal2json=True):
         self.bin = find_binaries()
@@ -338,6 +338,7 @@ def _alive(pid):
 def _stat(pid):
     """State, parent and so on, from behind the name, which may hold spaces and parentheses."""
     try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return text.rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None

@@ -89,7 +89,8 @@ def state(server, database):
         for query in (
             "SELECT relname, relreplident, relacl::text FROM pg_class"
             " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') ORDER BY 1",
-            "SELECT attrelid::regclass::text, attname, attacl::text FROM pg_attribute WHERE attacl IS NOT NULL ORDER BY 1, 2",
+            "SELECT attrelid::regclass::text, attname, attacl::text FROM pg_attribute"
+            " WHERE attacl IS NOT NULL ORDER BY 1, 2",
             "SELECT nspacl::text FROM pg_namespace WHERE nspname = 'public'",
             "SELECT rolname, rolcanlogin, rolreplication, rolsuper, rolcreatedb, rolcreaterole, rolbypassrls"
             " FROM pg_roles WHERE rolname !~ '^pg_' ORDER BY 1",
