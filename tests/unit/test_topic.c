@@ -1,0 +1,739 @@
+/* The topic logs on one thread: what a cursor sees, what is dropped and when, and from where a reader may go on. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "pattern.h"
+
+#define FRAME sizeof(struct pattern) /* the shortest */
+#define AGE 8000                     /* µs */
+
+static const struct event_id start = { 0, 0 };
+static const struct event_id no_bound = { UINT64_MAX, UINT32_MAX };
+static const struct topic_limits roomy = { 1 << 30, 1 << 30, AGE };
+
+static struct topiclog *topics;
+static struct topic *unit5, *unit6;
+static int64_t now;
+
+static void open_with(struct topic_limits limits)
+{
+	topics = topiclog_new(&limits);
+	unit5 = topiclog_topic(topics, SLICE("requests_unit_{5}"));
+	unit6 = topiclog_topic(topics, SLICE("requests_unit_{6}"));
+	topic_subscribe(unit5, 0);
+	topic_subscribe(unit6, 0);
+	now = 1000000;
+}
+
+static int open_roomy(void **state)
+{
+	(void)state;
+	open_with(roomy);
+	return 0;
+}
+
+static int close_log(void **state)
+{
+	(void)state;
+	topiclog_free(topics);
+	return 0;
+}
+
+static struct event_id id_of(lsn_t lsn, uint32_t index)
+{
+	return (struct event_id){ lsn, index };
+}
+
+static void append(struct topic *t, lsn_t lsn, uint32_t index, uint32_t len)
+{
+	pattern_append(topics, t, (struct pattern){ .id = id_of(lsn, index), .len = len }, now);
+}
+
+/* One message a transaction, its LSNs 100, 200, … */
+static void append_commits(struct topic *t, unsigned first, unsigned last, uint32_t len)
+{
+	for (unsigned i = first; i <= last; i++)
+		append(t, 100 * i, 1, len);
+}
+
+static struct cursor placed(struct topic *t, struct event_id after)
+{
+	struct cursor c;
+
+	assert_true(topic_place(topics, t, after, &c));
+	return c;
+}
+
+static void assert_reaches_back(struct topic *t, struct event_id after, bool wanted)
+{
+	struct cursor c;
+	bool got = topic_place(topics, t, after, &c);
+
+	if (got)
+		cursor_release(&c);
+	if (got != wanted)
+		fail_msg("%" PRIx64 "-%u: %d", after.lsn, after.index, got);
+}
+
+/* The frames of a run are whole, in order, and those that it says. */
+static void assert_run(const struct run *run)
+{
+	const char *at = run->bytes, *end = at + run->len;
+	struct event_id last = start;
+	uint32_t n = 0;
+	struct pattern p;
+
+	for (; at < end; n++, last = p.id) {
+		assert_true(pattern_take(&at, end, &p));
+		assert_true(event_id_compare(p.id, last) > 0);
+		if (n == 0)
+			assert_int_equal(event_id_compare(p.id, run->first), 0);
+	}
+	assert_int_equal(n, run->entries);
+	assert_int_equal(event_id_compare(last, run->last), 0);
+}
+
+static void assert_next(struct cursor *c, struct event_id before, size_t most, lsn_t first, uint32_t entries)
+{
+	struct run run;
+
+	assert_int_equal(cursor_run(c, topiclog_published(topics), before, most, &run), CURSOR_HAS_RUN);
+	assert_run(&run);
+	assert_int_equal(run.first.lsn, first);
+	assert_int_equal(run.entries, entries);
+	cursor_advance(c, run.entries);
+}
+
+static void assert_state(struct cursor *c, enum cursor_state wanted)
+{
+	struct run run;
+
+	assert_int_equal(cursor_run(c, topiclog_published(topics), no_bound, SIZE_MAX, &run), wanted);
+}
+
+/* Everything from the cursor to the published position; returns how many entries. */
+static unsigned read_all(struct cursor *c, unsigned *runs)
+{
+	struct event_id last = start;
+	unsigned n = 0;
+	struct run run;
+
+	*runs = 0;
+	while (cursor_run(c, topiclog_published(topics), no_bound, SIZE_MAX, &run) == CURSOR_HAS_RUN) {
+		assert_run(&run);
+		assert_true(event_id_compare(run.first, last) > 0);
+		last = run.last;
+		n += run.entries;
+		++*runs;
+		cursor_advance(c, run.entries);
+	}
+	return n;
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------- */
+
+static void frames_come_back_as_they_went_in(void **state)
+{
+	struct cursor c = placed(unit5, start);
+
+	(void)state;
+	assert_state(&c, CURSOR_AT_END);
+	append(unit5, 100, 1, 0);
+	append(unit5, 100, 3, 60);
+	append(unit5, 200, 1, 7);
+	append(unit6, 200, 2, 7);
+	topiclog_publish(topics, 300);
+	assert_next(&c, no_bound, SIZE_MAX, 100, 3);
+	assert_state(&c, CURSOR_AT_END);
+	cursor_release(&c);
+	assert_null(c.segment);
+}
+
+static void nothing_above_the_published_position_is_seen(void **state)
+{
+	struct cursor c = placed(unit5, start);
+
+	(void)state;
+	append(unit5, 100, 1, 9);
+	append(unit5, 100, 2, 9);
+	append(unit5, 200, 1, 9);
+	assert_int_equal(topiclog_published(topics), 0);
+	assert_state(&c, CURSOR_AT_END);
+	topiclog_publish(topics, 100);
+	assert_state(&c, CURSOR_AT_END);
+	topiclog_publish(topics, 101);
+	assert_next(&c, no_bound, SIZE_MAX, 100, 2);
+	assert_state(&c, CURSOR_AT_END);
+	topiclog_publish(topics, 200);
+	assert_state(&c, CURSOR_AT_END);
+	topiclog_publish(topics, 250);
+	assert_next(&c, no_bound, SIZE_MAX, 200, 1);
+	cursor_release(&c);
+}
+
+static void a_run_ends_before_an_id(void **state)
+{
+	struct cursor c = placed(unit5, start);
+	struct run run;
+
+	(void)state;
+	append(unit5, 100, 1, 9);
+	append(unit5, 100, 4, 9);
+	append(unit5, 200, 1, 9);
+	topiclog_publish(topics, 300);
+	assert_int_equal(cursor_run(&c, 300, id_of(100, 1), SIZE_MAX, &run), CURSOR_AT_END);
+	assert_next(&c, id_of(100, 3), SIZE_MAX, 100, 1);
+	assert_int_equal(cursor_run(&c, 300, id_of(100, 4), SIZE_MAX, &run), CURSOR_AT_END);
+	assert_next(&c, id_of(200, 1), SIZE_MAX, 100, 1);
+	assert_next(&c, no_bound, SIZE_MAX, 200, 1);
+	cursor_release(&c);
+}
+
+static void a_run_has_at_most_so_many_bytes_but_one_entry(void **state)
+{
+	struct cursor c = placed(unit5, start);
+
+	(void)state;
+	for (unsigned i = 1; i <= 6; i++)
+		append(unit5, i, 1, 10);
+	topiclog_publish(topics, 100);
+	assert_next(&c, no_bound, 0, 1, 1);
+	assert_next(&c, no_bound, 2 * FRAME + 19, 2, 1);
+	assert_next(&c, no_bound, 2 * FRAME + 20, 3, 2);
+	assert_next(&c, no_bound, 100000, 5, 2);
+	cursor_release(&c);
+}
+
+static void segments_grow(void **state)
+{
+	struct cursor c = placed(unit5, start);
+	size_t last = 0, quiet;
+	unsigned runs, doubled = 0;
+	struct run run;
+
+	(void)state;
+	append(unit5, 1, 1, 100);
+	quiet = topiclog_bytes(topics);
+	assert_in_range(quiet, FRAME + 100, 4096);
+	for (unsigned i = 2; i <= 10000; i++)
+		append(unit5, i, 1, 100);
+	topiclog_publish(topics, 10001);
+	while (cursor_run(&c, 10001, no_bound, SIZE_MAX, &run) == CURSOR_HAS_RUN) {
+		doubled += run.len > last + last / 2;
+		last = run.len;
+		cursor_advance(&c, run.entries);
+	}
+	assert_in_range(doubled, 5, 9);
+	cursor_release(&c);
+	c = placed(unit5, start);
+	assert_int_equal(read_all(&c, &runs), 10000);
+	assert_in_range(runs, 10, 25);
+	cursor_release(&c);
+}
+
+static void a_message_may_be_larger_than_a_segment(void **state)
+{
+	static const uint32_t sizes[] = { 10, 300000, 10, 131072, PATTERN_PAYLOAD_MAX, 2048 - FRAME - 16, 2048, 10 };
+	struct cursor c = placed(unit5, start);
+	size_t n = sizeof(sizes) / sizeof(*sizes);
+
+	(void)state;
+	for (unsigned i = 0; i < n; i++)
+		append(unit5, i + 1, 1, sizes[i]);
+	topiclog_publish(topics, n + 1);
+	for (unsigned i = 0; i < n; i++)
+		assert_next(&c, no_bound, 0, i + 1, 1);
+	assert_state(&c, CURSOR_AT_END);
+	cursor_release(&c);
+}
+
+static void the_head_is_the_first_unpublished_commit(void **state)
+{
+	struct cursor c = placed(unit5, start), far = placed(unit5, start);
+
+	(void)state;
+	append_commits(unit5, 1, 100, 300);
+	cursor_to_head(&c, 5000);
+	topiclog_publish(topics, 5001);
+	assert_next(&c, no_bound, 0, 5000, 1);
+	assert_state(&c, CURSOR_AT_END);
+	cursor_to_head(&far, UINT64_MAX);
+	topiclog_publish(topics, 10001);
+	assert_state(&far, CURSOR_AT_END);
+	append_commits(unit5, 101, 101, 10);
+	topiclog_publish(topics, 10101);
+	assert_next(&far, no_bound, 0, 10100, 1);
+	cursor_release(&c);
+	cursor_release(&far);
+}
+
+/* --- placing ---------------------------------------------------------------------------------------------------- */
+
+static void a_cursor_is_placed_behind_any_id(void **state)
+{
+	struct cursor c;
+
+	(void)state;
+	for (unsigned i = 1; i <= 200; i++)
+		for (uint32_t index = 2; index <= 6; index += 2)
+			append(unit5, 100 * i, index, 40);
+	topiclog_publish(topics, 20001);
+	for (unsigned i = 1; i < 200; i++)
+		for (uint32_t index = 0; index <= 6; index++) {
+			struct run run;
+
+			c = placed(unit5, id_of(100 * i, index));
+			assert_int_equal(cursor_run(&c, 20001, no_bound, 0, &run), CURSOR_HAS_RUN);
+			assert_int_equal(run.first.lsn, index < 6 ? 100 * i : 100 * i + 100);
+			assert_int_equal(run.first.index, index < 6 ? index / 2 * 2 + 2 : 2);
+			cursor_release(&c);
+		}
+	c = placed(unit5, id_of(20000, 6));
+	assert_state(&c, CURSOR_AT_END);
+	append(unit5, 20100, 1, 0);
+	topiclog_publish(topics, 20101);
+	assert_next(&c, no_bound, 0, 20100, 1);
+	cursor_release(&c);
+}
+
+static void placing_ends_at_what_was_dropped(void **state)
+{
+	(void)state;
+	append(unit5, 100, 1, 10);
+	append(unit5, 100, 2, 10);
+	now += AGE + 1;
+	topiclog_tidy(topics, now);
+	append(unit5, 200, 1, 10);
+	topiclog_publish(topics, 201);
+	assert_reaches_back(unit5, start, false);
+	assert_reaches_back(unit5, id_of(100, 1), false);
+	assert_reaches_back(unit5, id_of(100, 2), true);
+	assert_reaches_back(unit5, id_of(150, 0), true);
+	assert_reaches_back(unit6, start, true);
+}
+
+static void the_floor_is_where_the_history_begins(void **state)
+{
+	(void)state;
+	assert_int_equal(topiclog_floor(topics), 0);
+	topiclog_reset(topics, 500);
+	assert_int_equal(topiclog_floor(topics), 500);
+	assert_int_equal(topiclog_published(topics), 500);
+	assert_reaches_back(unit5, id_of(499, UINT32_MAX), false);
+	assert_reaches_back(unit5, id_of(500, 0), true);
+	assert_reaches_back(topiclog_topic(topics, SLICE("new")), id_of(499, 1), false);
+	assert_reaches_back(topiclog_topic(topics, SLICE("new")), id_of(500, 1), true);
+}
+
+static void a_mark_bounds_the_topics_made_later(void **state)
+{
+	struct topic *made_later;
+
+	(void)state;
+	topiclog_mark(topics, id_of(300, 2));
+	made_later = topiclog_topic(topics, SLICE("made later"));
+	assert_reaches_back(unit5, start, true);
+	assert_reaches_back(made_later, id_of(300, 1), false);
+	assert_reaches_back(made_later, id_of(300, 2), true);
+	topiclog_reset(topics, 200);
+	assert_reaches_back(made_later, id_of(200, 0), true);
+	assert_reaches_back(topiclog_topic(topics, SLICE("of another history")), id_of(200, 0), true);
+}
+
+/* --- dropping --------------------------------------------------------------------------------------------------- */
+
+static void a_group_keeps_its_bytes(void **state)
+{
+	struct cursor old, c;
+	unsigned runs;
+
+	(void)state;
+	open_with((struct topic_limits){ 20000, 1 << 30, AGE });
+	append(unit6, 1, 1, 10);
+	old = placed(unit5, start);
+	for (unsigned i = 1; i <= 3000; i++) {
+		append(unit5, i, 1, 100);
+		assert_true(topiclog_bytes(topics) <= 20000 + 4096);
+	}
+	topiclog_publish(topics, 3001);
+	assert_state(&old, CURSOR_LOST);
+	cursor_release(&old);
+	assert_reaches_back(unit5, start, false);
+	assert_reaches_back(unit5, id_of(2800, 0), false);
+	/* Half of the bytes are always there. */
+	c = placed(unit5, id_of(3000 - 10000 / (100 + FRAME + 16), 1));
+	assert_int_equal(read_all(&c, &runs), 10000 / (100 + FRAME + 16));
+	cursor_release(&c);
+	assert_reaches_back(unit6, start, true);
+}
+
+static void a_message_larger_than_the_group_stays_until_the_next(void **state)
+{
+	struct cursor c;
+
+	(void)state;
+	open_with((struct topic_limits){ 4096, 1 << 30, AGE });
+	append(unit5, 1, 1, 10);
+	append(unit5, 2, 1, 100000);
+	topiclog_publish(topics, 3);
+	assert_reaches_back(unit5, start, false);
+	c = placed(unit5, id_of(1, 1));
+	assert_next(&c, no_bound, 0, 2, 1);
+	append(unit5, 3, 1, 10);
+	topiclog_publish(topics, 4);
+	assert_next(&c, no_bound, 0, 3, 1);
+	cursor_release(&c);
+	/* The next segment is no larger for it. */
+	assert_in_range(topiclog_bytes(topics), FRAME + 10, 4096);
+}
+
+/* The oldest of all goes, whoever it is that needs the room. */
+static void all_groups_share_the_logs_bytes(void **state)
+{
+	struct cursor read, unread;
+
+	(void)state;
+	open_with((struct topic_limits){ 1 << 30, 40000, INT32_MAX });
+	read = placed(unit6, start);
+	unread = placed(unit6, start);
+	append(unit6, 1, 1, 100);
+	topiclog_publish(topics, 2);
+	assert_next(&read, no_bound, 0, 1, 1);
+	for (unsigned i = 2; i <= 1000; i++) {
+		append(unit5, i, 1, 100);
+		assert_true(topiclog_bytes(topics) <= 40000);
+	}
+	topiclog_publish(topics, 1001);
+	assert_state(&read, CURSOR_AT_END);
+	assert_state(&unread, CURSOR_LOST);
+	assert_reaches_back(unit6, start, false);
+	append(unit6, 1001, 1, 100);
+	topiclog_publish(topics, 1002);
+	assert_next(&read, no_bound, 0, 1001, 1);
+	assert_true(cursor_fell_off(&unread, 1001));
+	assert_next(&unread, no_bound, 0, 1001, 1);
+	cursor_release(&read);
+	cursor_release(&unread);
+}
+
+static void age_is_judged_in_parts(void **state)
+{
+	(void)state;
+	append(unit5, 1, 1, 10);
+	now += AGE / 8; /* still the same segment */
+	append(unit5, 2, 1, 10);
+	now += 1;
+	append(unit5, 3, 1, 10);
+	topiclog_publish(topics, 4);
+	topiclog_tidy(topics, now + AGE - 1);
+	assert_reaches_back(unit5, start, true);
+	topiclog_tidy(topics, now + AGE);
+	assert_reaches_back(unit5, id_of(2, 0), false);
+	assert_reaches_back(unit5, id_of(2, 1), true);
+	topiclog_tidy(topics, now + AGE + 1);
+	assert_reaches_back(unit5, id_of(2, 1), false);
+	assert_reaches_back(unit5, id_of(3, 1), true);
+	assert_int_equal(topiclog_bytes(topics), 0);
+}
+
+/* A segment that age closed says how little its group needs. */
+static void a_quiet_group_costs_little(void **state)
+{
+	(void)state;
+	for (unsigned i = 1; i <= 100; i++) {
+		append(unit5, i, 1, 100);
+		now += AGE / 4;
+		topiclog_tidy(topics, now);
+		assert_in_range(topiclog_bytes(topics), 2048, 5 * 2048);
+	}
+}
+
+static void drop_everything(void)
+{
+	now += AGE + 1;
+	topiclog_tidy(topics, now);
+	assert_int_equal(topiclog_bytes(topics), 0);
+}
+
+static void who_had_read_it_all_lost_nothing(void **state)
+{
+	struct cursor none = placed(unit5, start), some = none, all = none;
+	struct cursor late;
+
+	(void)state;
+	some = placed(unit5, start);
+	all = placed(unit5, start);
+	append_commits(unit5, 1, 3, 10);
+	topiclog_publish(topics, 301);
+	assert_next(&some, no_bound, 0, 100, 1);
+	assert_next(&all, no_bound, SIZE_MAX, 100, 3);
+	assert_false(cursor_fell_off(&none, 301));
+	drop_everything();
+	late = placed(unit5, id_of(300, 1));
+	assert_state(&none, CURSOR_LOST);
+	assert_state(&some, CURSOR_LOST);
+	assert_state(&all, CURSOR_AT_END);
+	assert_true(cursor_fell_off(&none, 301));
+	assert_true(cursor_fell_off(&some, 301));
+	assert_false(cursor_fell_off(&some, 301));
+	assert_false(cursor_fell_off(&all, 301));
+	append_commits(unit5, 4, 4, 10);
+	topiclog_publish(topics, 401);
+	assert_next(&none, no_bound, SIZE_MAX, 400, 1);
+	assert_next(&some, no_bound, SIZE_MAX, 400, 1);
+	assert_next(&all, no_bound, SIZE_MAX, 400, 1);
+	assert_next(&late, no_bound, SIZE_MAX, 400, 1);
+	cursor_release(&none);
+	cursor_release(&some);
+	cursor_release(&all);
+	cursor_release(&late);
+}
+
+/* A transaction larger than the group's log: nothing is said of it before it is published. */
+static void what_is_dropped_unpublished_is_lost_when_published(void **state)
+{
+	struct cursor c;
+
+	(void)state;
+	open_with((struct topic_limits){ 8192, 1 << 30, AGE });
+	c = placed(unit5, start);
+	append(unit5, 100, 1, 10);
+	topiclog_publish(topics, 101);
+	assert_next(&c, no_bound, 0, 100, 1);
+	for (uint32_t i = 1; i <= 500; i++)
+		append(unit5, 200, i, 100);
+	assert_state(&c, CURSOR_AT_END);
+	topiclog_publish(topics, 201);
+	assert_state(&c, CURSOR_LOST);
+	cursor_to_head(&c, 201);
+	assert_state(&c, CURSOR_AT_END);
+	cursor_release(&c);
+}
+
+static void a_run_outlives_its_segment(void **state)
+{
+	struct cursor c = placed(unit5, start);
+	struct run run;
+
+	(void)state;
+	append_commits(unit5, 1, 3, 10);
+	topiclog_publish(topics, 301);
+	assert_int_equal(cursor_run(&c, 301, no_bound, SIZE_MAX, &run), CURSOR_HAS_RUN);
+	drop_everything();
+	append_commits(unit5, 4, 400, 100);
+	assert_run(&run);
+	assert_int_equal(run.entries, 3);
+	cursor_release(&c);
+}
+
+/* Segments that nothing but a forgotten cursor holds, one by the other: a long chain, let go at once. */
+static void a_cursor_holds_a_chain_until_it_is_released(void **state)
+{
+	struct cursor c = placed(unit5, start);
+
+	(void)state;
+	for (unsigned i = 1; i <= 3000; i++) {
+		append(unit5, i, 1, 10);
+		drop_everything();
+	}
+	topiclog_publish(topics, 3001);
+	assert_true(cursor_fell_off(&c, 3001));
+	assert_state(&c, CURSOR_AT_END);
+	cursor_release(&c);
+}
+
+static void a_reset_empties_all(void **state)
+{
+	struct cursor read = placed(unit5, start), unread = placed(unit5, start);
+	struct topic *empty = topiclog_topic(topics, SLICE("empty"));
+
+	(void)state;
+	append_commits(unit5, 1, 50, 100);
+	append_commits(unit6, 1, 5, 100);
+	topiclog_publish(topics, 5001);
+	cursor_to_head(&read, 5001);
+	topiclog_reset(topics, 40);
+	assert_int_equal(topiclog_bytes(topics), 0);
+	assert_reaches_back(unit5, id_of(40, 0), true);
+	assert_reaches_back(unit6, id_of(40, 0), true);
+	assert_reaches_back(empty, id_of(40, 0), true);
+	/* Ids may be lower than before: another server's. */
+	append(unit5, 50, 1, 10);
+	append(unit5, 200, 1, 10);
+	topiclog_publish(topics, 60);
+	assert_next(&read, no_bound, SIZE_MAX, 50, 1);
+	cursor_to_head(&unread, 5001);
+	topiclog_publish(topics, 201);
+	assert_next(&read, no_bound, SIZE_MAX, 200, 1);
+	assert_state(&unread, CURSOR_AT_END);
+	cursor_release(&read);
+	cursor_release(&unread);
+}
+
+/* --- topics ----------------------------------------------------------------------------------------------------- */
+
+static void count_one(void *ctx, struct topic *t)
+{
+	unsigned *seen = ctx;
+
+	if (t == unit5)
+		seen[0]++;
+	else if (t == unit6)
+		seen[1]++;
+	else
+		seen[2]++;
+}
+
+static void topics_are_found_by_name(void **state)
+{
+	unsigned seen[3] = { 0 };
+
+	(void)state;
+	assert_ptr_equal(topiclog_topic(topics, SLICE("requests_unit_{5}")), unit5);
+	assert_ptr_equal(topiclog_find(topics, SLICE("requests_unit_{6}")), unit6);
+	assert_null(topiclog_find(topics, SLICE("requests_unit_{")));
+	assert_null(topiclog_find(topics, SLICE("requests_unit_{5}6")));
+	assert_true(slice_equal(topic_name(unit6), SLICE("requests_unit_{6}")));
+	topiclog_topic(topics, SLICE("requests_unit_{7}"));
+	topiclog_each(topics, count_one, seen);
+	assert_int_equal(seen[0], 1);
+	assert_int_equal(seen[1], 1);
+	assert_int_equal(seen[2], 1);
+}
+
+static void hubs_subscribe_each_for_itself(void **state)
+{
+	(void)state;
+	topic_subscribe(unit5, 1);
+	topic_subscribe(unit5, 1);
+	topic_subscribe(unit5, HUBS_MAX - 1);
+	assert_true(topic_heard_by(unit5, 1));
+	assert_false(topic_heard_by(unit5, 2));
+	assert_true(topic_heard_by(unit5, HUBS_MAX - 1));
+	assert_false(topic_heard_by(unit6, 1));
+	topic_unsubscribe(unit5, 1);
+	assert_true(topic_heard_by(unit5, 1));
+	topic_unsubscribe(unit5, 1);
+	assert_false(topic_heard_by(unit5, 1));
+	assert_true(topic_heard_by(unit5, HUBS_MAX - 1));
+}
+
+static void a_topic_is_dirty_once_a_round(void **state)
+{
+	(void)state;
+	assert_true(topic_mark_dirty(unit5, 1));
+	assert_false(topic_mark_dirty(unit5, 1));
+	assert_true(topic_mark_dirty(unit6, 1));
+	assert_true(topic_mark_dirty(unit5, 2));
+}
+
+/* Topics that nobody hears go, but not before nobody could resume in them anyhow. */
+static void tidy_frees_unheard_topics(void **state)
+{
+	(void)state;
+	topic_unsubscribe(unit5, 0);
+	append(unit5, 100, 1, 10);
+	append(unit6, 100, 2, 10);
+	topiclog_publish(topics, 101);
+	topiclog_tidy(topics, now + AGE);
+	assert_non_null(topiclog_find(topics, SLICE("requests_unit_{5}")));
+	drop_everything();
+	assert_null(topiclog_find(topics, SLICE("requests_unit_{5}")));
+	assert_non_null(topiclog_find(topics, SLICE("requests_unit_{6}")));
+	topic_unsubscribe(unit6, 0);
+	topiclog_tidy(topics, now);
+	assert_null(topiclog_find(topics, SLICE("requests_unit_{6}")));
+}
+
+static void what_was_dropped_early_is_remembered_for_its_age(void **state)
+{
+	(void)state;
+	open_with((struct topic_limits){ 1 << 30, 20000, AGE });
+	topic_unsubscribe(unit6, 0);
+	append(unit6, 100, 1, 10);
+	for (uint32_t i = 1; i <= 500; i++)
+		append(unit5, 200, i, 100);
+	topiclog_publish(topics, 201);
+	topiclog_tidy(topics, now + AGE);
+	assert_ptr_equal(topiclog_find(topics, SLICE("requests_unit_{6}")), unit6);
+	assert_reaches_back(unit6, start, false);
+	assert_reaches_back(unit6, id_of(100, 1), true);
+}
+
+/* A topic that is made again under the name of a freed one does not pretend to hold what that one had. */
+static void a_freed_topic_does_not_come_back_complete(void **state)
+{
+	(void)state;
+	topic_unsubscribe(unit5, 0);
+	append(unit5, 100, 1, 10);
+	topiclog_publish(topics, 101);
+	drop_everything();
+	assert_null(topiclog_find(topics, SLICE("requests_unit_{5}")));
+	unit5 = topiclog_topic(topics, SLICE("requests_unit_{5}"));
+	assert_reaches_back(unit5, start, false);
+	assert_reaches_back(unit5, id_of(100, 0), false);
+	assert_reaches_back(unit5, id_of(101, 0), true);
+}
+
+/* An unheard topic that goes says nothing of what the others still have. */
+static void a_freed_topic_takes_nothing_from_the_others(void **state)
+{
+	struct topic *visited;
+
+	(void)state;
+	append(unit5, 100, 1, 10);
+	topiclog_publish(topics, 101);
+	topiclog_mark(topics, id_of(200, 1));
+	topiclog_publish(topics, 201);
+	visited = topiclog_topic(topics, SLICE("visited for a moment"));
+	topic_subscribe(visited, 0);
+	topic_unsubscribe(visited, 0);
+	topiclog_tidy(topics, now + 1);
+	assert_null(topiclog_find(topics, SLICE("visited for a moment")));
+	assert_reaches_back(unit5, start, true);
+	assert_reaches_back(topiclog_topic(topics, SLICE("visited for a moment")), id_of(200, 0), false);
+}
+
+#define ON_ROOMY_LOG(test) cmocka_unit_test_setup_teardown(test, open_roomy, close_log)
+#define ON_ITS_OWN_LOG(test) cmocka_unit_test_teardown(test, close_log)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ON_ROOMY_LOG(frames_come_back_as_they_went_in),
+		ON_ROOMY_LOG(nothing_above_the_published_position_is_seen),
+		ON_ROOMY_LOG(a_run_ends_before_an_id),
+		ON_ROOMY_LOG(a_run_has_at_most_so_many_bytes_but_one_entry),
+		ON_ROOMY_LOG(segments_grow),
+		ON_ROOMY_LOG(a_message_may_be_larger_than_a_segment),
+		ON_ROOMY_LOG(the_head_is_the_first_unpublished_commit),
+		ON_ROOMY_LOG(a_cursor_is_placed_behind_any_id),
+		ON_ROOMY_LOG(placing_ends_at_what_was_dropped),
+		ON_ROOMY_LOG(the_floor_is_where_the_history_begins),
+		ON_ROOMY_LOG(a_mark_bounds_the_topics_made_later),
+		ON_ITS_OWN_LOG(a_group_keeps_its_bytes),
+		ON_ITS_OWN_LOG(a_message_larger_than_the_group_stays_until_the_next),
+		ON_ITS_OWN_LOG(all_groups_share_the_logs_bytes),
+		ON_ROOMY_LOG(age_is_judged_in_parts),
+		ON_ROOMY_LOG(a_quiet_group_costs_little),
+		ON_ROOMY_LOG(who_had_read_it_all_lost_nothing),
+		ON_ITS_OWN_LOG(what_is_dropped_unpublished_is_lost_when_published),
+		ON_ROOMY_LOG(a_run_outlives_its_segment),
+		ON_ROOMY_LOG(a_cursor_holds_a_chain_until_it_is_released),
+		ON_ROOMY_LOG(a_reset_empties_all),
+		ON_ROOMY_LOG(topics_are_found_by_name),
+		ON_ROOMY_LOG(hubs_subscribe_each_for_itself),
+		ON_ROOMY_LOG(a_topic_is_dirty_once_a_round),
+		ON_ROOMY_LOG(tidy_frees_unheard_topics),
+		ON_ITS_OWN_LOG(what_was_dropped_early_is_remembered_for_its_age),
+		ON_ROOMY_LOG(a_freed_topic_does_not_come_back_complete),
+		ON_ROOMY_LOG(a_freed_topic_takes_nothing_from_the_others),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
