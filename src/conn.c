@@ -156,7 +156,7 @@ static void ask_admission(struct conn *c)
 	mail.id = c->since;
 	mail.has_since = c->has_since;
 	if (c->epoch)
-		strncpy(mail.text, c->epoch, sizeof(mail.text) - 1);
+		mem_copy_text(mail.text, sizeof(mail.text), c->epoch);
 	free(c->epoch);
 	c->epoch = NULL;
 	conn_to(c, CONN_ADMITTING);

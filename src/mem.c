@@ -39,3 +39,11 @@ char *mem_text_of(struct slice s)
 {
 	return must(strndup(s.len ? s.at : "", s.len));
 }
+
+void mem_copy_text(char *to, size_t cap, const char *from)
+{
+	size_t len = strnlen(from, cap - 1);
+
+	memcpy(to, from, len);
+	to[len] = '\0';
+}

@@ -253,7 +253,6 @@ void pgdial_result_fail(const PGresult *result, struct fail *why)
 	for (size_t i = 0; i < sizeof(harmless) / sizeof(*harmless); i++)
 		quote = quote || strncmp(state, harmless[i], 2) == 0;
 	fail_set(why, "%s", quote && text ? text : "the server refused the query");
-	strncpy(why->sqlstate, state, sizeof(why->sqlstate) - 1);
-	why->sqlstate[sizeof(why->sqlstate) - 1] = '\0';
+	mem_copy_text(why->sqlstate, sizeof(why->sqlstate), state);
 	one_line(why->text);
 }

@@ -118,7 +118,7 @@ static void say_trouble(struct source *s, const struct fail *why, const struct m
 	bool again = strncmp(s->last_trouble, why->text, sizeof(s->last_trouble) - 1) == 0;
 	enum log_level level = again ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN;
 
-	strncpy(s->last_trouble, why->text, sizeof(s->last_trouble) - 1);
+	mem_copy_text(s->last_trouble, sizeof(s->last_trouble), why->text);
 	log_write(level, "not streaming, trying again",
 		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
 			     log_s("mend", mend ? mend->what : ""), log_ms("wait_ms", wait_us)));

@@ -195,7 +195,7 @@ static void begin_anew(struct tap *t, const struct source_start *s, const char *
 	log_warn("the stream cannot be continued; everybody is told to refetch", log_s("reason", reason),
 		 log_lsn("from", s->confirmed));
 	mail = (struct mail){ .kind = MAIL_RESYNC };
-	strncpy(mail.text, reason, sizeof(mail.text) - 1);
+	mem_copy_text(mail.text, sizeof(mail.text), reason);
 	tap_tell_hubs(t, &mail);
 }
 

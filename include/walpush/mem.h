@@ -11,5 +11,7 @@ void *mem_new_array(size_t n, size_t size); /* zeroed; overflow ends the process
 void *mem_resize(void *old, size_t n, size_t size);
 char *mem_text(const char *text);
 char *mem_text_of(struct slice s);
+/* Into an array of `cap` bytes, cut where it does not fit, always terminated. */
+void mem_copy_text(char *to, size_t cap, const char *from);
 
 #endif
