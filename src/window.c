@@ -12,10 +12,16 @@ static struct window_mark *mark_at(struct window *w, unsigned i)
 	return &w->marks[(w->first + i) % WINDOW_MARKS];
 }
 
-/* The first mark is the newest one that is older than the window. */
+/* Two marks are further apart than this; what was handled within it behind a mark has none of its own. */
+static int64_t part_of(const struct window *w)
+{
+	return w->age / (WINDOW_MARKS - 2);
+}
+
+/* A mark says where it stood until then. It is of use until the window begins behind all that the mark stands for. */
 static void forget_old(struct window *w, int64_t now)
 {
-	while (w->n > 1 && now - mark_at(w, 1)->at >= w->age) {
+	while (w->n && now - mark_at(w, 0)->at >= w->age + part_of(w)) {
 		w->first = (w->first + 1) % WINDOW_MARKS;
 		w->n--;
 	}
@@ -24,7 +30,7 @@ static void forget_old(struct window *w, int64_t now)
 static void remember(struct window *w, int64_t now)
 {
 	forget_old(w, now);
-	if (w->n && now - mark_at(w, w->n - 1)->at <= w->age / (WINDOW_MARKS - 2))
+	if (w->n && now - mark_at(w, w->n - 1)->at <= part_of(w))
 		return;
 	assert(w->n < WINDOW_MARKS);
 	*mark_at(w, w->n++) = (struct window_mark){ now, w->handled };

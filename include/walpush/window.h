@@ -19,7 +19,7 @@ struct window {
 	struct window_mark {
 		int64_t at;
 		lsn_t lsn;
-	} marks[WINDOW_MARKS]; /* a ring: the handled position once in each part of the window; the first may be older */
+	} marks[WINDOW_MARKS]; /* a ring: where it stood until then, once in each part of the window */
 	unsigned first, n;
 	int64_t last_event;
 	bool has_event;
