@@ -216,7 +216,7 @@ class Client:
 
     def recv_frame(self, timeout=None):
         """(opcode, payload) of the next frame of any kind. TimeoutError loses nothing; Closed(1006) at the end."""
-        deadline = time.monotonic() + (timeout or PATIENCE)
+        deadline = time.monotonic() + (PATIENCE if timeout is None else timeout)
         self._need(2, deadline)
         first, size = self.wire.buffer[:2]
         assert first & 0xF0 == 0x80, "not final, or reserved bits set"
@@ -235,8 +235,9 @@ class Client:
 
     def recv(self, timeout=None):
         """The next message. Answers pings on the way. Raises TimeoutError, or Closed once the server closes."""
+        deadline = time.monotonic() + (timeout or PATIENCE)
         while True:
-            opcode, payload = self.recv_frame(timeout)
+            opcode, payload = self.recv_frame(deadline - time.monotonic())
             if opcode == TEXT:
                 return Message(payload.decode())
             if opcode == PING:

@@ -117,6 +117,7 @@ def test_a_reader_that_falls_behind_the_log_is_told_to_refetch(app, two_hubs, ma
             text = ROW_MARK + "x" * 100_000
             for i in range(150):
                 app.sql("UPDATE requests SET purpose = %s WHERE id = %s", f"{text}{i}", app.request)
+            app.settle(walpush)  # all of it is in the log, and most of it has left the log again
             messages = slow.recv_until(lambda m: m["type"] == "resync")
             assert len(messages) < 150
             assert messages[-1]["epoch"] == slow.hello["epoch"]
