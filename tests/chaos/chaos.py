@@ -1,0 +1,192 @@
+#!/usr/bin/python3
+"""Chaos: writers write, clients come and go, everything breaks; and every client hears every change once, in order.
+
+    make chaos SECONDS=600 SEED=7
+
+DESIGN's promise is checked as checker.py words it. The seed drives every random choice that is made: what is written, who
+misbehaves when, what breaks next. It does not drive the threads' and processes' timing, so a seed repeats a run's character
+and not its course; the logs of a run that found something are what to look at.
+"""
+
+import argparse
+import collections
+import pathlib
+import random
+import shutil
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from checker import Gone, Hello, Id, Resync, Seen, Truth, Violation, check  # noqa: E402
+from clients import Subscriber  # noqa: E402
+from faults import Faults  # noqa: E402
+from sidecar import LIMITS, LONG, Sidecar  # noqa: E402
+from world import World  # noqa: E402
+from writers import Writer  # noqa: E402
+
+from harness.app import fresh_app  # noqa: E402
+from harness.cluster import Cluster  # noqa: E402
+from harness.walpush import ROOT  # noqa: E402
+
+WRITERS = 4
+PAUSE = 0.03  # mean seconds between a writer's transactions
+PROGRESS = 5  # seconds between two lines
+MARGINS = ("lost", "duplicated", "out of order", "leaked", "uncommitted", "miscounted", "renumbered", "broken resume")
+
+
+class Run:
+    def __init__(self, app, seed, directory, say, faults=True):
+        self.seed, self.directory, self.say = seed, directory, say
+        self.violations = []
+        self.world = World(app.set_up())
+        self.sidecar = Sidecar(app, directory)
+        self.clients = [
+            Subscriber(f"client-{i:02}", place, self.sidecar, seed) for i, place in enumerate(self.world.audience())
+        ]
+        self.writers = [Writer(self.world, f"writer-{i}", seed, PAUSE, LIMITS["limits.bulk"]) for i in range(WRITERS)]
+        self.faults = Faults(app, self.sidecar, self.clients, seed, self.complain) if faults else None
+
+    def complain(self, what, client="-"):
+        self.violations.append(Violation("complaint", client, what))
+
+    # --- the course of it --------------------------------------------------------------------------------------
+
+    def go(self, seconds):
+        self.sidecar.start(streaming=True)
+        try:
+            threads = [*self.clients, *self.writers] + ([self.faults] if self.faults else [])
+            for thread in threads:
+                thread.start()
+            self._watch(seconds)
+            self._settle()
+        finally:
+            self.sidecar.end()
+        self._check()
+
+    def _watch(self, seconds):
+        start = time.monotonic()
+        while (gone := time.monotonic() - start) < seconds and not self.violations:
+            time.sleep(min(PROGRESS, seconds - gone))
+            self.say(f"{time.monotonic() - start:4.0f} s  {self._progress()}")
+
+    def _progress(self):
+        committed = sum(writer.counts["committed"] for writer in self.writers)
+        heard = sum(len(client.history) for client in self.clients)
+        faults = sum(self.faults.counts.values()) if self.faults else 0
+        now = f", now {self.faults.now}" if self.faults and self.faults.now else ""
+        return f"{committed} transactions, {heard} messages, {faults} faults{now}"
+
+    def _settle(self):
+        """No more faults, no more writing, and everybody listens until the last marker."""
+        if self.faults:
+            self.faults.stopping.set()
+            self.faults.join(LONG)
+            if self.faults.is_alive():
+                self.complain(f"fault {self.faults.now} does not end")
+        for writer in self.writers:
+            writer.stopping.set()
+        for writer in self.writers:
+            writer.join(LONG)
+            if writer.error:
+                self.complain(f"{writer.name}: {writer.error}")
+        self.sidecar.wait_for_streaming()
+        self.end = self.world.write_markers()
+        self.world.write_markers()  # whoever hears of these has heard all that was before
+        for client in self.clients:
+            client.goal = self.end
+        deadline = time.monotonic() + LONG
+        for client in self.clients:
+            client.reached.wait(max(0, deadline - time.monotonic()))
+            if not client.reached.is_set():
+                self.complain(f"stands at {client.last}, the end is {Id(self.end, 0)}", client.name)
+            client.reached.set()
+            client.join(LONG)
+
+    # --- the verdict -------------------------------------------------------------------------------------------
+
+    def _check(self):
+        self.truth = Truth(self.world.notices(), self.end)
+        for client in self.clients:
+            for what in client.complaints:
+                self.complain(what, client.name)
+        self.violations += check([(c.name, c.groups, c.history) for c in self.clients], self.truth)
+
+    def report(self):
+        events = collections.Counter(type(e).__name__ for c in self.clients for e in c.history)
+        resumes = sum(e.resumed for c in self.clients for e in c.history if isinstance(e, Hello))
+        reasons = collections.Counter(e.reason for c in self.clients for e in c.history if isinstance(e, Resync))
+        closes = collections.Counter(e.code for c in self.clients for e in c.history if isinstance(e, Gone))
+        counts = sum((collections.Counter(w.counts) for w in self.writers), collections.Counter())
+        say = self.say
+        say(f"seed {self.seed}: {len(self.truth.notices)} changes in {len(self.truth.by_commit)} transactions"
+            f" ({counts['committed']} answered, {counts['rolled back']} rolled back, {counts['failed']} cut off)")
+        if self.faults:
+            say(f"{sum(self.faults.counts.values())} faults: " + _listed(self.faults.counts)
+                + f"; slowest stop of PostgreSQL {self.faults.slowest_stop:.1f} s")
+        say(f"{len(self.clients)} clients: {events['Seen']} deliveries, {events['Bulk']} bulk, {events['Hello']} connections,"
+            f" {resumes} resumed, {events['Resync']} resyncs ({_listed(reasons)}), ends {_listed(closes)}")
+        found = collections.Counter(v.kind for v in self.violations)
+        say(", ".join(f"{found[kind]} {kind}" for kind in MARGINS) + f", {found['complaint']} complaints")
+        for violation in _samples(self.violations, 10):
+            say(f"  {violation}")
+
+    def keep(self):
+        """What is needed to find out why."""
+        for client in self.clients:
+            lines = [f"{client.path} user {client.user}, {sorted(client.groups)}"]
+            lines += [f"#{i} {event}" for i, event in enumerate(client.history)]
+            (self.directory / f"{client.name}.history").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (self.directory / "truth").write_text("\n".join(map(str, self.truth.notices)) + "\n", encoding="utf-8")
+        (self.directory / "violations").write_text("\n".join(map(str, self.violations)) + "\n", encoding="utf-8")
+        (self.directory / "postgresql.log").write_text(self.world.app.cluster.log(), encoding="utf-8")
+
+
+def _samples(violations, most):
+    """The first few of each kind."""
+    shown = collections.Counter()
+    for violation in violations:
+        shown[violation.kind] += 1
+        if shown[violation.kind] <= most:
+            yield violation
+
+
+def _listed(counter):
+    return ", ".join(f"{n} {name}" for name, n in sorted(counter.items(), key=str))
+
+
+def run(seconds, seed, say=print, faults=True, keep=False):
+    """One run on a server of its own. The violations found; a run without any leaves nothing behind unless told to."""
+    directory = ROOT / "build" / "chaos" / f"seed-{seed}"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    with Cluster({"max_connections": 200}) as cluster, fresh_app(cluster) as app:
+        it = Run(app, seed, directory, say, faults)
+        it.go(seconds)
+        it.report()
+        if it.violations or keep:
+            it.keep()
+            say(f"logs and histories: {directory}")
+        else:
+            shutil.rmtree(directory)
+    return it.violations
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
+    parser.add_argument("--no-faults", dest="faults", action="store_false", help="clients misbehave, nothing else")
+    parser.add_argument("--keep", action="store_true", help="keep the logs in any case")
+    options = parser.parse_args()
+    print(f"chaos for {options.seconds:.0f} s, seed {options.seed}", flush=True)
+
+    def say(text):
+        print(text, flush=True)
+
+    return 1 if run(options.seconds, options.seed, say, options.faults, options.keep) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The fault driver: one fault after the other, some of them two at a time, until told to stop."""
+
+import collections
+import random
+import signal
+import subprocess
+import threading
+import time
+
+import psycopg2
+import psycopg2.extras
+
+LONGEST_STOP = 15  # seconds; PostgreSQL's fast shutdown under load, with its checkpoint
+
+
+class Faults(threading.Thread):
+    """Each fault leaves everything running again, but not everything connected again."""
+
+    def __init__(self, app, sidecar, subscribers, seed, complain):
+        super().__init__(name="faults", daemon=True)
+        self.app, self.sidecar, self.subscribers, self.complain = app, sidecar, subscribers, complain
+        self.cluster = app.cluster
+        self.random = random.Random(f"{seed}/faults")
+        self.counts = collections.Counter()
+        self.slowest_stop = 0
+        self.stopping = threading.Event()
+        self.now = ""
+        self._menu = {
+            self.sidecar_killed: 5,
+            self.sidecar_terminated: 2,
+            self.sidecar_replaced: 2,
+            self.sidecar_paused: 3,
+            self.walsender_ended: 4,
+            self.sql_sessions_ended: 4,
+            self.sockets_cut: 4,
+            self.postgresql_fast: 2,
+            self.postgresql_immediate: 2,
+            self.postgresql_and_sidecar: 2,
+            self.slot_taken: 1,
+            self.slot_advanced: 1,
+            self.slot_made_anew: 1,
+        }
+
+    def run(self):
+        order = list(self._menu)
+        self.random.shuffle(order)  # each at least once, if there is time
+        while not self.stopping.wait(self.random.uniform(0.2, 2.5)):
+            fault = order.pop() if order else self.random.choices(list(self._menu), self._menu.values())[0]
+            self.now = fault.__name__
+            try:
+                fault()
+            except Exception as error:
+                self.complain(f"fault {self.now}: {type(error).__name__}: {error}")
+                return
+            if self.sidecar.died():
+                self.complain(f"walpush ended by itself during {self.now}:\n{self.sidecar.process.log()[-4000:]}")
+                return
+            self.counts[self.now.replace("_", " ")] += 1
+            self.now = ""
+
+    def _moment(self, most):
+        time.sleep(self.random.uniform(0, most))
+
+    # --- the sidecar -------------------------------------------------------------------------------------------
+
+    def sidecar_killed(self):
+        self.sidecar.kill()
+        if self.random.random() < 0.5:
+            self._moment(2)
+        self.sidecar.start()
+
+    def sidecar_terminated(self):
+        self.sidecar.stop()
+        self._moment(1)
+        self.sidecar.start()
+
+    def sidecar_replaced(self):
+        self.sidecar.replace()
+
+    def sidecar_paused(self):
+        process = self.sidecar.process
+        process.send_signal(signal.SIGSTOP)
+        self._moment(3)
+        process.send_signal(signal.SIGCONT)
+
+    # --- its connections ---------------------------------------------------------------------------------------
+
+    def walsender_ended(self):
+        for _ in range(self.random.choice((1, 1, 3))):
+            self._end("backend_type = 'walsender'")
+            self._moment(0.3)
+
+    def sql_sessions_ended(self):
+        for _ in range(self.random.choice((1, 3, 10))):
+            self._end("backend_type = 'client backend'")
+            self._moment(0.1)
+
+    def _end(self, which):
+        self.app.sql(
+            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'walpush' AND {which}"
+            " AND datname = current_database()"
+        )
+
+    def sockets_cut(self):
+        for subscriber in self.random.sample(self.subscribers, len(self.subscribers) // 3):
+            subscriber.cut.set()
+
+    # --- PostgreSQL --------------------------------------------------------------------------------------------
+
+    def postgresql_fast(self):
+        self._stop_postgresql("fast")
+        self.cluster.start()
+
+    def postgresql_immediate(self):
+        self._stop_postgresql("immediate")
+        self.cluster.start()
+
+    def postgresql_and_sidecar(self):
+        """The machine that both run on goes down."""
+        self.sidecar.kill()
+        self._stop_postgresql(self.random.choice(("fast", "immediate")))
+        if self.random.random() < 0.5:
+            self.sidecar.start()
+            self.cluster.start()
+        else:
+            self.cluster.start()
+            self.sidecar.start()
+
+    def _stop_postgresql(self, mode):
+        self.app.close()
+        start = time.monotonic()
+        self.cluster.stop(mode)
+        took = time.monotonic() - start
+        self.slowest_stop = max(self.slowest_stop, took)
+        if took > LONGEST_STOP:
+            self.complain(f"PostgreSQL took {took:.1f} s for a stop -m {mode}")
+        self._moment(1)
+
+    # --- the slot ----------------------------------------------------------------------------------------------
+
+    def _without_reader(self, work):
+        """Does something to the slot while the sidecar cannot have it, being stopped."""
+        process = self.sidecar.process
+        process.send_signal(signal.SIGSTOP)
+        try:
+            self._end("backend_type = 'walsender'")
+            self.app.wait_for_no_reader()
+            return work()
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    def slot_taken(self):
+        """Another reader has it, and confirms nothing, or (pg_recvlogical) all that it reads."""
+        other = self._without_reader(self.random.choice((self._hold, self._read_away)))
+        time.sleep(self.random.choice((1, 3, 12)))
+        other()
+
+    def _hold(self):
+        connection = psycopg2.connect(
+            self.cluster.url(self.app.name), connection_factory=psycopg2.extras.LogicalReplicationConnection
+        )
+        cursor = connection.cursor()
+        cursor.start_replication(slot_name=self.app.slot, options={"format-version": "2"})
+        return connection.close
+
+    def _read_away(self):
+        command = [str(self.cluster.bin / "pg_recvlogical"), "--dbname", self.app.url, "--slot", self.app.slot]
+        process = subprocess.Popen(
+            [*command, "--start", "--file", "/dev/null", "--status-interval", "1", "--no-loop"],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.app.wait_until(
+            "SELECT active FROM pg_replication_slots WHERE slot_name = %s", self.app.slot
+        )
+
+        def end():
+            process.terminate()
+            process.wait()
+
+        return end
+
+    def slot_advanced(self):
+        self._without_reader(
+            lambda: self.app.sql("SELECT pg_replication_slot_advance(%s, pg_current_wal_flush_lsn())", self.app.slot)
+        )
+
+    def slot_made_anew(self):
+        self._without_reader(self.app.drop_slot)
+        self._moment(1)
+        self.app.create_slot()

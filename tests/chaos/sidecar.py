@@ -1,0 +1,95 @@
+"""The sidecar under chaos: one process after the other, with one log each."""
+
+import threading
+
+from harness.client import PATIENCE
+from harness.config import Raw
+from harness.walpush import Walpush, free_port, shipped_config, token
+
+LONG = 3 * PATIENCE
+
+LIMITS = {
+    "replay.seconds": 30,
+    "limits.bulk": 60,
+    "limits.row-bytes": 16 << 10,
+    "limits.transaction-bytes": 256 << 10,
+    "limits.group-bytes": 512 << 10,
+    "limits.stall": 3,
+    "limits.drain": 1,
+}
+
+
+def config():
+    """The shipped file with small limits, and one stream more whose connections hear three groups."""
+    made = shipped_config()
+    for name, value in LIMITS.items():
+        made.set(name, value)
+    groups = '[ "requests_unit_{path.unit_id}", "crates_unit_{path.unit_id}", "notifications_user_{token.user_id}" ]'
+    admit = made.get("streams.requests.admit")
+    return made.set(
+        "streams.desk", Raw(f'{{ path = "/ws/desk/<int:unit_id>/"  admit = {admit}  groups = {groups} }}')
+    )
+
+
+class Sidecar:
+    """Clients ask it for the port of the moment."""
+
+    def __init__(self, app, directory):
+        self.app, self.directory = app, directory
+        self.generation = 0
+        self.process = None
+        self.port = free_port()  # nobody listens yet
+        self._expected = threading.Event()  # the process may be gone
+
+    def token(self, user):
+        return token(user)
+
+    def start(self, streaming=False):
+        self.generation += 1
+        directory = self.directory / f"walpush-{self.generation:03}"
+        directory.mkdir(parents=True)
+        process = Walpush(config(), directory, self.app)
+        process.start(streaming=streaming)
+        self.process, self.port = process, process.port
+        self._expected.clear()
+
+    def kill(self):
+        self._expected.set()
+        self.process.kill()
+        self._keep_log(self.process)
+
+    def stop(self):
+        self._expected.set()
+        self.process.stop()
+        self._keep_log(self.process)
+
+    def replace(self):
+        """As a rolling update: the next one is there before the last one has ended."""
+        old = self.process
+        self._expected.set()
+        old.send_signal(15)
+        self.start()
+        assert old.wait() == 0, old.log()
+        old.check_log()
+        self._keep_log(old)
+
+    def died(self):
+        """The process has ended and nobody had asked for it."""
+        return not self._expected.is_set() and self.process.process.poll() is not None
+
+    def wait_for_streaming(self):
+        self.app.wait_until(
+            "SELECT coalesce(bool_and(active), false) FROM pg_replication_slots WHERE slot_name = %s",
+            self.app.slot,
+            timeout=LONG,
+        )
+
+    def end(self):
+        if self.process is not None:
+            if self.process.process.poll() is None:
+                self.process.process.kill()
+            self.process.wait()
+            self._keep_log(self.process)
+
+    def _keep_log(self, process):
+        (process.file.parent / "log").write_text(process.log() + "\n", encoding="utf-8")

@@ -1,0 +1,18 @@
+"""A short chaos run with a fixed seed; `make chaos` makes long ones."""
+
+import os
+
+import chaos
+
+SEED = 20251114
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
+
+
+def test_every_change_reaches_everybody_once(capsys):
+    def say(text):
+        with capsys.disabled():
+            print(text, flush=True)
+
+    say(f"\nchaos for {SECONDS:.0f} s, seed {SEED}")
+    violations = chaos.run(SECONDS, SEED, say)
+    assert not violations, "see above"
