@@ -60,6 +60,13 @@ static void add_text(struct buf *out, const char *text)
 	buf_add_char(out, '"');
 }
 
+static void add_ms(struct buf *out, int64_t us)
+{
+	uint64_t size = us < 0 ? -(uint64_t)us : (uint64_t)us;
+
+	buf_addf(out, "%s%" PRIu64 ".%03u", us < 0 ? "-" : "", size / 1000, (unsigned)(size % 1000));
+}
+
 static void add_value(struct buf *out, const struct log_field *f)
 {
 	char lsn[LSN_TEXT_MAX];
@@ -76,7 +83,7 @@ static void add_value(struct buf *out, const struct log_field *f)
 		add_text(out, lsn);
 		return;
 	case LOG_FIELD_MS:
-		buf_addf(out, "%" PRId64 ".%03d", f->number / 1000, (int)(f->number % 1000));
+		add_ms(out, f->number);
 		return;
 	case LOG_FIELD_END:
 		break;
