@@ -13,12 +13,12 @@
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
 #define IS_SANITIZED 1
 #endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define IS_SANITIZED 1
 #endif
 #ifdef IS_SANITIZED
-#include <sanitizer/allocator_interface.h>
+/* Of the sanitizers' runtime, whose header GCC does not bring along. */
+size_t __sanitizer_get_current_allocated_bytes(void);
 #endif
 
 /* Two sections of one table, and rows of two groups: what numbering and bounds must keep apart. */
