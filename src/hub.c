@@ -248,6 +248,7 @@ static bool make_context(struct hub *h, struct fail *why)
 		.vhost_name = "walpush",
 	};
 
+	info.pcontext = &h->context; /* becomes NULL when the context is gone */
 	h->context = lws_create_context(&info);
 	if (!h->context)
 		return fail_set(why,
@@ -314,7 +315,10 @@ void hub_free(struct hub *h)
 		pthread_join(h->thread, NULL);
 	if (h->context)
 		lws_context_destroy(h->context);
-	/* The library closes its handles on the loop. */
+	/* The library closes its handles on the loop; some versions want to be told once more when that is done. */
+	uv_run(&h->loop, UV_RUN_DEFAULT);
+	if (h->context)
+		lws_context_destroy(h->context);
 	uv_run(&h->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&h->loop);
 	drop_mails(h);
