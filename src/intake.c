@@ -719,3 +719,8 @@ size_t intake_bytes(const struct intake *in)
 {
 	return in->bytes;
 }
+
+bool intake_is_full(const struct intake *in)
+{
+	return in->paused;
+}

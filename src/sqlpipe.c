@@ -51,6 +51,7 @@ struct sqlpipe {
 	struct event *retry;
 	struct event *silence; /* runs while anything is sent */
 	struct backoff backoff;
+	char last_trouble[256];
 	struct prepared *prepared;
 
 	struct sqlpipe_query *waiting;
@@ -181,6 +182,18 @@ static void hang_up(struct sqlpipe *p)
 	sent_back_to_waiting(p);
 }
 
+/* The same trouble is a warning once and silent afterwards, until something else happens. */
+static void say_trouble(struct sqlpipe *p, bool was_up, const struct fail *why, int64_t wait_us)
+{
+	bool again = !was_up && strncmp(p->last_trouble, why->text, sizeof(p->last_trouble) - 1) == 0;
+
+	mem_copy_text(p->last_trouble, sizeof(p->last_trouble), why->text);
+	log_write(again ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
+		  was_up ? "database connection lost, connecting again" : "cannot reach the database, trying again",
+		  LOG_FIELDS(log_s("connection", p->name), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
+			     log_ms("wait_ms", wait_us)));
+}
+
 static void pipe_lost(struct sqlpipe *p, const struct fail *why)
 {
 	struct timeval wait;
@@ -188,9 +201,7 @@ static void pipe_lost(struct sqlpipe *p, const struct fail *why)
 	int64_t us = backoff_next(&p->backoff);
 
 	hang_up(p);
-	log_warn(was_up ? "database connection lost, connecting again" : "cannot reach the database, trying again",
-		 log_s("connection", p->name), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
-		 log_ms("wait_ms", us));
+	say_trouble(p, was_up, why, us);
 	wait = clock_timeval(us);
 	event_add(p->retry, &wait);
 	if (was_up)

@@ -170,7 +170,8 @@ static void begin_to_stop(struct tap *t)
 
 	t->stopping = true;
 	log_info("stopping", log_ms("drain_ms", t->conf->limits.drain * 1000), log_lsn("handled", t->window.handled));
-	evconnlistener_disable(t->listener);
+	evconnlistener_free(t->listener); /* not only disabled: the kernel would go on making connections */
+	t->listener = NULL;
 	source_stop(t->source);
 	close_all(t, 1012, true);
 	event_add(t->drained, &limit);
@@ -205,7 +206,18 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* --- life ------------------------------------------------------------------------------------------------------------ */
 
-static void on_sql_state(void *ctx, bool up, const struct fail *why)
+/* While the intake is full and no question can be answered, the replication socket is not read: a server that wants to stop would wait
+ * for us without end. So the stream is given up soon, and what was not published comes again. */
+static void on_lookups_state(void *ctx, bool up, const struct fail *why)
+{
+	struct tap *t = ctx;
+
+	(void)why;
+	if (!up)
+		tap_limit_stream(t);
+}
+
+static void on_admissions_state(void *ctx, bool up, const struct fail *why)
 {
 	(void)ctx;
 	(void)up;
@@ -292,8 +304,8 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
 	if (!t->admin || !start_listening(t, why) || !start_hubs(t, why))
 		return false;
-	t->sql = sqlpipe_new(t->loop, "lookups", &conf->database, on_sql_state, t);
-	t->admissions_sql = sqlpipe_new(t->loop, "admissions", &conf->database, on_sql_state, t);
+	t->sql = sqlpipe_new(t->loop, "lookups", &conf->database, on_lookups_state, t);
+	t->admissions_sql = sqlpipe_new(t->loop, "admissions", &conf->database, on_admissions_state, t);
 	t->intake = intake_new(t->loop, &conf->limits, t->sql, &tap_intake_calls, t);
 	t->source = source_new(t->loop, &conf->database, &tap_source_calls, t);
 	tap_read_catalog(t);

@@ -77,6 +77,8 @@ extern const struct source_calls tap_source_calls;
 extern const struct intake_calls tap_intake_calls;
 void tap_stream_init(struct tap *t);
 void tap_stream_fini(struct tap *t);
+/* In 2 s the stream is closed, if it then cannot go on. */
+void tap_limit_stream(struct tap *t);
 void tap_tell_hubs(struct tap *t, const struct mail *mail);
 
 /* --- tap_status.c --- */

@@ -230,15 +230,21 @@ static void record(void *ctx, char *bytes, struct slice text)
 	intake_record(t->intake, bytes, text, t->window.handled);
 }
 
-static void server_stops(struct tap *t)
+void tap_limit_stream(struct tap *t)
 {
 	struct timeval limit = clock_timeval(STOP_LIMIT);
 
+	if (!event_pending(t->stop_limit, EV_TIMEOUT, NULL))
+		event_add(t->stop_limit, &limit);
+}
+
+static void server_stops(struct tap *t)
+{
 	if (t->server_stops)
 		return;
 	t->server_stops = true;
 	log_info("the server is stopping; the replay window is given up for this stream");
-	event_add(t->stop_limit, &limit);
+	tap_limit_stream(t);
 }
 
 /* Still something unpublished: it comes again, because the connection ends without confirming it. */
@@ -248,8 +254,12 @@ static void on_stop_limit(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (t->server_stops && source_is_streaming(t->source))
+	if (!source_is_streaming(t->source))
+		return;
+	if (t->server_stops)
 		source_restart(t->source, "the server is stopping");
+	else if (intake_is_full(t->intake) && !sqlpipe_is_up(t->sql))
+		source_restart(t->source, "nothing can be looked up, and no more can be kept");
 }
 
 static void keepalive(void *ctx, lsn_t end, bool reply_demanded)

@@ -43,6 +43,8 @@ struct txn {
 	size_t n_marks, cap_marks;
 	struct counter *counters;
 	size_t counter_bytes;
+	const struct rules_section **overflows; /* sections whose counters have no room */
+	size_t n_overflows;
 	struct buf key;             /* scratch */
 	struct buf fitting;         /* scratch: names of the groups that get the message */
 	struct route_result result; /* scratch */
@@ -89,6 +91,7 @@ void txn_free(struct txn *t)
 	route_result_fini(&t->result);
 	free(t->items);
 	free(t->marks);
+	free(t->overflows);
 	free(t);
 }
 
@@ -101,7 +104,7 @@ void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time)
 	buf_add_slice(&t->commit_time, commit_time);
 	t->lsn = lsn;
 	t->index = 0;
-	t->n_items = t->n_marks = 0;
+	t->n_items = t->n_marks = t->n_overflows = 0;
 	if (t->cap_items > 4096) {
 		free(t->items);
 		t->items = NULL;
@@ -120,7 +123,7 @@ static struct event_id next_id(struct txn *t)
 	return (struct event_id){ t->lsn, ++t->index };
 }
 
-void txn_mark(struct txn *t, const struct rules_section *section, const char *reason)
+static void mark_at(struct txn *t, const struct rules_section *section, const char *reason, struct event_id id)
 {
 	for (size_t i = 0; i < t->n_marks; i++)
 		if (t->marks[i].section == section)
@@ -129,7 +132,12 @@ void txn_mark(struct txn *t, const struct rules_section *section, const char *re
 		t->cap_marks = t->cap_marks ? t->cap_marks * 2 : 8;
 		t->marks = mem_resize(t->marks, t->cap_marks, sizeof(*t->marks));
 	}
-	t->marks[t->n_marks++] = (struct txn_marked){ next_id(t), section, reason };
+	t->marks[t->n_marks++] = (struct txn_marked){ id, section, reason };
+}
+
+void txn_mark(struct txn *t, const struct rules_section *section, const char *reason)
+{
+	mark_at(t, section, reason, next_id(t));
 }
 
 /* --- what fits, and what is counted ---------------------------------------------------------------------------- */
@@ -165,6 +173,16 @@ static const char *counter_group(const struct counter *c)
 	return c->key + sizeof(c->section);
 }
 
+/* Marked in the end, so that the numbers of the rows do not depend on it. */
+static void overflowed(struct txn *t, const struct rules_section *section)
+{
+	for (size_t i = 0; i < t->n_overflows; i++)
+		if (t->overflows[i] == section)
+			return;
+	t->overflows = mem_resize(t->overflows, t->n_overflows + 1, sizeof(*t->overflows));
+	t->overflows[t->n_overflows++] = section;
+}
+
 /* Leaves in `fitting` the groups that get this message itself; the others are counted. */
 static size_t groups_that_fit(struct txn *t, const struct rules_section *section, const struct route_groups *groups)
 {
@@ -177,7 +195,7 @@ static size_t groups_that_fit(struct txn *t, const struct rules_section *section
 		struct counter *c = counter_for(t, section, name);
 
 		if (!c) {
-			txn_mark(t, section, "bulk");
+			overflowed(t, section);
 		} else if (full || c->n >= t->limits.bulk) {
 			c->left_out++;
 		} else {
@@ -191,7 +209,8 @@ static size_t groups_that_fit(struct txn *t, const struct rules_section *section
 
 /* --- messages -------------------------------------------------------------------------------------------------- */
 
-static struct item *item_new(struct txn *t, const struct rules_section *section, struct slice groups, size_t n_groups)
+static struct item *item_new(struct txn *t, const struct rules_section *section, struct slice groups, size_t n_groups,
+			     struct event_id id)
 {
 	struct item *item;
 
@@ -200,11 +219,9 @@ static struct item *item_new(struct txn *t, const struct rules_section *section,
 		t->items = mem_resize(t->items, t->cap_items, sizeof(*t->items));
 	}
 	item = &t->items[t->n_items++];
-	*item = (struct item){ .id = next_id(t),
-			       .section = section,
-			       .payload = t->payloads.len,
-			       .groups = t->groups.len,
-			       .n_groups = n_groups };
+	*item = (struct item){
+		.id = id, .section = section, .payload = t->payloads.len, .groups = t->groups.len, .n_groups = n_groups
+	};
 	buf_add_slice(&t->groups, groups);
 	return item;
 }
@@ -216,30 +233,35 @@ static void item_rendered(struct txn *t, struct item *item)
 }
 
 static void add_message(struct txn *t, const struct route_plan *plan, const struct route_message *message,
-			const char *actor)
+			const char *actor, struct event_id id)
 {
 	size_t fit = groups_that_fit(t, plan->section, &message->groups);
 	struct item *item;
 
 	if (fit == 0)
 		return;
-	item = item_new(t, plan->section, buf_slice(&t->fitting), fit);
-	render_message(plan, message, actor, buf_slice(&t->commit_time), item->id, t->limits.row_bytes, &t->payloads);
+	item = item_new(t, plan->section, buf_slice(&t->fitting), fit, id);
+	render_message(plan, message, actor, buf_slice(&t->commit_time), id, t->limits.row_bytes, &t->payloads);
 	item_rendered(t, item);
 }
 
+/* After a crash the row is decoded again, by when a lookup may answer otherwise: so its numbers come from its columns alone. The message for
+ * the groups joined has one even if nobody gets it, and a lookup without an answer uses that one for its mark. */
 const char *txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, const char *actor)
 {
+	struct event_id id;
+
 	assert(t->open);
-	if (plan->wants_lookup && !lookup)
-		txn_mark(t, plan->section, "lookup");
 	route_messages(plan, lookup, &t->result);
 	if (t->result.unknown)
 		txn_mark(t, plan->section, "unknown");
 	if (t->result.left.groups.n)
-		add_message(t, plan, &t->result.left, NULL);
-	if (t->result.joined.groups.n)
-		add_message(t, plan, &t->result.joined, actor);
+		add_message(t, plan, &t->result.left, NULL, next_id(t));
+	id = next_id(t);
+	if (plan->wants_lookup && !lookup)
+		mark_at(t, plan->section, "lookup", id);
+	else
+		add_message(t, plan, &t->result.joined, actor, id);
 	return t->result.joined.groups.missing;
 }
 
@@ -255,10 +277,12 @@ void txn_finish(struct txn *t)
 
 		if (c->left_out == 0)
 			continue;
-		item = item_new(t, c->section, (struct slice){ group, strlen(group) + 1 }, 1);
+		item = item_new(t, c->section, (struct slice){ group, strlen(group) + 1 }, 1, next_id(t));
 		render_bulk(c->section, c->left_out, item->id, &t->payloads);
 		item_rendered(t, item);
 	}
+	for (size_t i = 0; i < t->n_overflows; i++)
+		txn_mark(t, t->overflows[i], "bulk");
 	t->open = false;
 }
 

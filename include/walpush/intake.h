@@ -54,5 +54,7 @@ void intake_clear(struct intake *in);
 /* Nothing is queued and no transaction is open: a keepalive's end may be taken for handled. */
 bool intake_is_idle(const struct intake *in);
 size_t intake_bytes(const struct intake *in);
+/* The source was told to pause. */
+bool intake_is_full(const struct intake *in);
 
 #endif

@@ -4,7 +4,7 @@
  * Pure. For each section of the row's table, in the file's order:
  *   route_section     says what the row means (op, action) and which SQL must be answered before it can be routed;
  *   route_messages    with the answers, gives at most two messages: for the groups left, then for the groups joined.
- * A message is numbered once, whatever the number of its groups; a message without groups is not numbered.
+ * A message is numbered once, whatever the number of its groups.
  *
  * What a change means where the section has `when` (a value that PostgreSQL did not send counts as in `when`):
  *

@@ -1,8 +1,9 @@
 /*
  * txn: one transaction on its way from rows to numbered messages.
  *
- * Pure. Rows are added in the order of changes; each message gets the next index, whatever the number of its groups. Nothing leaves
- * before txn_finish: a transaction is published whole.
+ * Pure. Rows are added in the order of changes; each message gets the next index, whatever its groups, and be it none: numbers
+ * depend on the rows alone, so they are the same in every decoding. Nothing leaves before txn_finish: a transaction is published
+ * whole.
  *
  * Bounds. Rendered messages: limits.bytes. Beyond limits.bulk messages of one section for one group, or the bytes, the rest is
  * counted and becomes one bulk message a section and group. Counters take at most limits.bytes too; past that, and for rows whose
