@@ -170,13 +170,21 @@ fuzz:
 run-unit: $(UNIT)
 	@$(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) tests/run.py unit $^
 
+# Under ThreadSanitizer those in which threads meet; chaos is about time, which sanitizers take.
+INTEGRATION_dev     := tests/integration tests/chaos
+INTEGRATION_release := $(INTEGRATION_dev)
+INTEGRATION_asan    := tests/integration
+INTEGRATION_tsan    := $(addprefix tests/integration/,test_push.py test_fanout.py test_refetch.py test_reconnect.py test_shutdown.py)
+
 run-integration: all $(LOAD)
 	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush WSLOAD_BINARY=$(CURDIR)/$(B)/bench/wsload \
 		$(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) \
-		$(PYTHON) -m pytest -p no:cacheprovider -q tests/integration $(PYTEST_ARGS)
+		$(PYTHON) -m pytest -p no:cacheprovider -q $(INTEGRATION_$(VARIANT)) $(PYTEST_ARGS)
 
 run-fuzz: $(FUZZ)
 	@$(FIXED_LAYOUT) tests/fuzz/run.sh $(FUZZ_SECONDS) $^
+
+include tests/chaos/chaos.mk
 
 ## make lint          formatting, clang-tidy, cppcheck, shellcheck
 lint:

@@ -25,7 +25,7 @@ size_t __sanitizer_get_current_allocated_bytes(void);
 #define TABLES                                                                                                         \
 	"tables = {\n"                                                                                                 \
 	"  requests = { type = \"request\" key = \"request_id\" groups = [ \"r_{unit_id}\" ] }\n"                      \
-	"  history = { from = \"requests\" type = \"history\" key = \"request_id\" groups = [ \"h_{unit_id}\", "       \
+	"  history = { from = \"requests\" type = \"history\" key = \"request_id\" groups = [ \"r_{unit_id}\", "       \
 	"\"all\" ] }\n"                                                                                                \
 	"  crates = { type = \"crate\" key = \"crate_id\" groups = [ \"c_{unit_id}\" ] }\n"                            \
 	"  links = { type = \"link\" key = \"link_id\" groups = [ \"l_{left_id}\", \"l_{right_id}\" ] }\n"             \
@@ -132,28 +132,36 @@ static void describe_message(const struct txn_message *message, struct buf *out)
 	buf_add_text(out, "; ");
 }
 
-/* "1 request.created r_5; 2 truncate requests; " in the order of ids, which are 1, 2, 3 and so on. */
+/* "1 request.created r_5; 2 truncate requests; " in the order of ids, which grow. */
 static char *describe(void)
 {
-	size_t message = 0, mark = 0, n = txn_n_messages(txn) + txn_n_marks(txn);
+	size_t message = 0, mark = 0;
 	struct buf out = { 0 };
+	uint32_t before = 0;
 
 	buf_add_text(&out, "");
-	for (uint32_t index = 1; index <= n; index++) {
-		struct txn_message next =
-			message < txn_n_messages(txn) ? txn_message(txn, message) : (struct txn_message){ 0 };
+	while (message < txn_n_messages(txn) || mark < txn_n_marks(txn)) {
+		struct txn_message next = { .id = { LSN, UINT32_MAX } };
+		struct txn_marked marked = { .id = { LSN, UINT32_MAX } };
 
-		if (next.id.index == index) {
+		if (message < txn_n_messages(txn))
+			next = txn_message(txn, message);
+		if (mark < txn_n_marks(txn))
+			marked = txn_marked(txn, mark);
+		assert_int_equal(next.id.lsn, LSN);
+		assert_int_equal(marked.id.lsn, LSN);
+		assert_int_not_equal(next.id.index, marked.id.index);
+		if (next.id.index < marked.id.index) {
+			assert_true(next.id.index > before);
+			before = next.id.index;
 			describe_message(&next, &out);
 			message++;
-			continue;
+		} else {
+			assert_true(marked.id.index > before);
+			before = marked.id.index;
+			buf_addf(&out, "%u %s %s; ", before, marked.reason, marked.section->conf->name);
+			mark++;
 		}
-		assert_true(mark < txn_n_marks(txn));
-		assert_int_equal(txn_marked(txn, mark).id.index, index);
-		assert_int_equal(txn_marked(txn, mark).id.lsn, LSN);
-		buf_addf(&out, "%u %s %s; ", index, txn_marked(txn, mark).reason,
-			 txn_marked(txn, mark).section->conf->name);
-		mark++;
 	}
 	return buf_steal(&out);
 }
@@ -192,7 +200,7 @@ static void messages_are_numbered_in_the_order_of_changes_and_sections(void **st
 	insert("requests", 2, 6);
 	row("links", "left_id=1|right_id=2", NULL, NULL, NULL);
 	insert("crates", 3, 5);
-	expect("1 crate.created c_5; 2 request.created r_6; 3 history.created h_6 all; 4 link.created l_1 l_2; "
+	expect("1 crate.created c_5; 2 request.created r_6; 3 history.created r_6 all; 4 link.created l_1 l_2; "
 	       "5 crate.created c_5; ");
 }
 
@@ -203,14 +211,15 @@ static void left_comes_before_joined(void **state)
 	expect("1 crate.deleted c_5; 2 crate.updated c_6; ");
 }
 
-static void what_nobody_can_hear_takes_no_number(void **state)
+/* A lookup may answer otherwise when the row is decoded again after a crash: the numbers behind it must stay. */
+static void what_nobody_hears_has_its_number_all_the_same(void **state)
 {
 	(void)state;
 	row("crates", "id=1|unit_id=null", NULL, NULL, NULL);
 	row("sendbacks", "id=1|request_id=2", NULL, "user_id=", NULL);
 	row("sendbacks", "id=1|request_id=2", NULL, "user_id=NULL", NULL);
 	insert("crates", 2, 5);
-	expect("1 crate.created c_5; ");
+	expect("4 crate.created c_5; ");
 }
 
 static void the_actor_and_the_commit_time_are_told(void **state)
@@ -245,7 +254,7 @@ static void a_section_is_marked_once(void **state)
 	insert("crates", 1, 5);
 	txn_mark(txn, requests, "unknown");
 	txn_mark(txn, history, "truncate");
-	expect("1 truncate requests; 2 crate.created c_5; 3 truncate history; ");
+	expect("1 truncate requests; 2 crate.created c_5; 4 truncate history; ");
 }
 
 static void what_cannot_be_routed_is_marked(void **state)
@@ -255,7 +264,7 @@ static void what_cannot_be_routed_is_marked(void **state)
 	row("crates", NULL, "id=1", NULL, NULL);
 	row("sendbacks", "id=1|request_id=2", NULL, NULL, NULL);
 	row("sendbacks", "id=2|request_id=2", NULL, "user_id=7", NULL);
-	expect("1 unknown crates; 2 crate.updated c_6; 3 lookup sendbacks; 4 sendback.created n_7; ");
+	expect("1 unknown crates; 2 crate.updated c_6; 5 lookup sendbacks; 6 sendback.created n_7; ");
 }
 
 static void a_column_that_the_lookup_lacks_is_told(void **state)
@@ -280,9 +289,9 @@ static void beyond_the_limit_one_message_stands_for_the_rest(void **state)
 		row("links", "left_id=6|right_id=7", NULL, NULL, NULL);
 	row("links", "left_id=6|right_id=8", NULL, NULL, NULL);
 	insert("crates", 11, 5);
-	expect("1 crate.created c_6; 2 crate.created c_6; 3 crate.created c_5; 4 crate.created c_5; "
-	       "5 link.created l_6 l_7; 6 link.created l_6 l_7; 7 link.created l_8; "
-	       "8 crate.bulk 3 c_6; 9 crate.bulk 1 c_5; 10 link.bulk 2 l_6; 11 link.bulk 1 l_7; ");
+	expect("1 crate.created c_6; 2 crate.created c_6; 6 crate.created c_5; 7 crate.created c_5; "
+	       "8 link.created l_6 l_7; 9 link.created l_6 l_7; 11 link.created l_8; "
+	       "13 crate.bulk 3 c_6; 14 crate.bulk 1 c_5; 15 link.bulk 2 l_6; 16 link.bulk 1 l_7; ");
 }
 
 /* A move is two messages for two groups; each section counts for itself. */
@@ -294,9 +303,9 @@ static void sections_are_counted_apart(void **state)
 	insert("requests", 2, 6);
 	row("crates", "id=1|unit_id=6", "id=1|unit_id=5", NULL, NULL);
 	row("crates", "id=1|unit_id=5", "id=1|unit_id=6", NULL, NULL);
-	expect("1 request.created r_5; 2 history.created h_5 all; 3 request.created r_6; 4 history.created h_6; "
-	       "5 crate.deleted c_5; 6 crate.updated c_6; 7 history.bulk 1 all; 8 crate.bulk 1 c_5; "
-	       "9 crate.bulk 1 c_6; ");
+	expect("1 request.created r_5; 2 history.created r_5 all; 3 request.created r_6; 4 history.created r_6; "
+	       "5 crate.deleted c_5; 6 crate.updated c_6; 9 history.bulk 1 all; 10 crate.bulk 1 c_5; "
+	       "11 crate.bulk 1 c_6; ");
 }
 
 static size_t rendered(void)
@@ -345,7 +354,7 @@ static void a_row_may_be_larger_than_the_bytes(void **state)
 	buf_add_char(&now, '"');
 	row("requests", now.data, NULL, NULL, NULL);
 	buf_fini(&now);
-	expect("1 request.created r_5; 2 history.bulk 1 h_5; 3 history.bulk 1 all; ");
+	expect("1 request.created r_5; 3 history.bulk 1 r_5; 4 history.bulk 1 all; ");
 }
 
 /* Even the counters are bounded; who has none must hear of the mark. */
@@ -478,7 +487,7 @@ int main(void)
 		ON_ROOMY_TXN(a_transaction_opens_and_ends),
 		ON_ROOMY_TXN(messages_are_numbered_in_the_order_of_changes_and_sections),
 		ON_ROOMY_TXN(left_comes_before_joined),
-		ON_ROOMY_TXN(what_nobody_can_hear_takes_no_number),
+		ON_ROOMY_TXN(what_nobody_hears_has_its_number_all_the_same),
 		ON_ROOMY_TXN(the_actor_and_the_commit_time_are_told),
 		ON_ROOMY_TXN(a_section_is_marked_once),
 		ON_ROOMY_TXN(what_cannot_be_routed_is_marked),
