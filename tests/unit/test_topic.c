@@ -508,6 +508,8 @@ static void what_is_dropped_unpublished_is_lost_when_published(void **state)
 	for (uint32_t i = 1; i <= 500; i++)
 		append(unit5, 200, i, 100);
 	assert_state(&c, CURSOR_AT_END);
+	topiclog_publish(topics, 200);
+	assert_state(&c, CURSOR_AT_END);
 	topiclog_publish(topics, 201);
 	assert_state(&c, CURSOR_LOST);
 	cursor_to_head(&c, 201);
