@@ -246,22 +246,29 @@ static void add_message(struct txn *t, const struct route_plan *plan, const stru
 }
 
 /* After a crash the row is decoded again, by when a lookup may answer otherwise: so its numbers come from its columns alone. The message for
- * the groups joined has one even if nobody gets it, and a lookup without an answer uses that one for its mark. */
+ * the groups joined has one even if nobody gets it, and that for the groups left even if the lookup names them again. A lookup without an
+ * answer uses the former for its mark, which stands for both. */
 const char *txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, const char *actor)
 {
-	struct event_id id;
+	bool answered = lookup || !plan->wants_lookup;
+	struct event_id left = { 0 }, joined;
 
 	assert(t->open);
-	route_messages(plan, lookup, &t->result);
+	route_messages(plan, NULL, &t->result);
 	if (t->result.unknown)
 		txn_mark(t, plan->section, "unknown");
 	if (t->result.left.groups.n)
-		add_message(t, plan, &t->result.left, NULL, next_id(t));
-	id = next_id(t);
-	if (plan->wants_lookup && !lookup)
-		mark_at(t, plan->section, "lookup", id);
-	else
-		add_message(t, plan, &t->result.joined, actor, id);
+		left = next_id(t);
+	joined = next_id(t);
+	if (!answered) {
+		mark_at(t, plan->section, "lookup", joined);
+		return NULL;
+	}
+	if (plan->wants_lookup)
+		route_messages(plan, lookup, &t->result);
+	if (t->result.left.groups.n)
+		add_message(t, plan, &t->result.left, NULL, left);
+	add_message(t, plan, &t->result.joined, actor, joined);
 	return t->result.joined.groups.missing;
 }
 
