@@ -10,6 +10,8 @@ import time
 import psycopg2
 import psycopg2.extras
 
+from harness.cluster import ClusterError
+
 LONGEST_STOP = 15  # seconds; PostgreSQL's fast shutdown under load, with its checkpoint
 
 
@@ -129,7 +131,10 @@ class Faults(threading.Thread):
     def _stop_postgresql(self, mode):
         self.app.close()
         start = time.monotonic()
-        self.cluster.stop(mode)
+        try:
+            self.cluster.stop(mode)
+        except ClusterError:  # reported below; what follows is a crash
+            self.cluster.kill()
         took = time.monotonic() - start
         self.slowest_stop = max(self.slowest_stop, took)
         if took > LONGEST_STOP:

@@ -200,6 +200,21 @@ def test_a_message_for_two_groups_of_one_client_comes_once():
     assert kinds(BEGIN, M1, M1, notices=both, groups=U1 | U2) == ["duplicated"]
 
 
+def test_what_a_group_may_get_is_not_owed_but_comes_once():
+    perhaps = [notice(100, 1, 11, groups=U2)._replace(may=U1), NOTICES[1]]
+    assert kinds(BEGIN, M1, M2, notices=perhaps) == []
+    assert kinds(BEGIN, M2, notices=perhaps) == []
+    assert kinds(BEGIN, M1, M1, M2, notices=perhaps) == ["duplicated"]
+    assert kinds(BEGIN, M2, M1, notices=perhaps) == ["out of order"]
+    assert kinds(BEGIN, M2, notices=perhaps, groups=U2) == ["leaked", "lost"]
+
+
+def test_a_bulk_may_count_what_a_group_may_get():
+    perhaps = [notice(100, 1, 11), notice(100, 2, 12, groups=U2)._replace(may=U1)]
+    for count, wrong in ((0, ["miscounted"]), (1, []), (2, []), (3, ["miscounted"])):
+        assert kinds(BEGIN, Bulk(Id(100, 1), "request", count), notices=perhaps) == wrong
+
+
 def test_one_change_has_one_id():
     histories = [("a", U1, [BEGIN, M1]), ("b", U1, [BEGIN, seen(100, 2, 11)])]
     assert [v.kind for v in check(histories, Truth(NOTICES[:1]))] == ["renumbered"]

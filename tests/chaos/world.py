@@ -97,6 +97,7 @@ class World:
         asker = {1: ASHA, 2: BOB, CENTRAL: SAM, 4: DEV}
         self.crates = {unit: app.insert_crate(unit) for unit in UNITS}
         self.central_crates = {unit: app.insert_crate(unit, to_central=True) for unit in UNITS}
+        self.wavering_crates = {unit: app.insert_crate(unit) for unit in UNITS}  # now central, now not
         self.requests = {
             unit: app.insert_request(unit, crate_id=self.crates[unit], withdrawn_by_id=asker[unit]) for unit in UNITS
         }
@@ -138,23 +139,25 @@ class World:
             prefix = GROUP.get(row["tab"], "notifications_user_")
             return [(table.type, TRUNCATED, None, None, frozenset({prefix}))]
         op = _OPS[row["op"]]
-        unit = row["old_unit"] if op == "deleted" else row["new_unit"]
-        groups = self._groups_of(row, unit)
-        notices = [(table.type, op, row["key"], row["uid"], groups)] if groups else []
-        if op == "updated" and row["old_unit"] != unit:
+        groups, may = self._groups_of(row, row["old_unit"] if op == "deleted" else row["new_unit"])
+        notices = [(table.type, op, row["key"], row["uid"], groups, may)]
+        if op == "updated" and row["old_unit"] != row["new_unit"]:
             left = frozenset({GROUP[row["tab"]] + str(row["old_unit"])}) - groups
             if left:
-                notices.insert(0, (table.type, "moved", row["key"], None, left))
+                notices.insert(0, (table.type, "moved", row["key"], None, left - may, left & may))
         return notices
 
     def _groups_of(self, row, unit):
+        """Those that must get it, and those that may."""
+        central = frozenset({GROUP["requests"] + str(CENTRAL)})
         if row["tab"] == "sendbacks":
             of = next(unit for unit, request in self.requests.items() if request == row["ref"])
-            return frozenset(f"notifications_user_{user}" for user in self.receivers[of])
-        groups = {GROUP[row["tab"]] + str(unit)}
+            return frozenset(f"notifications_user_{user}" for user in self.receivers[of]), frozenset()
+        groups = frozenset({GROUP[row["tab"]] + str(unit)})
         if row["tab"] == "requests" and row["ref"] in self.central_crates.values():
-            groups.add(GROUP["requests"] + str(CENTRAL))
-        return frozenset(groups)
+            return groups | central, frozenset()
+        wavers = row["tab"] == "requests" and row["ref"] in self.wavering_crates.values()
+        return groups, central - groups if wavers else frozenset()
 
     def write_markers(self):
         """One more change for each group. Returns a position behind all of them."""

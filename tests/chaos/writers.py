@@ -121,7 +121,9 @@ class Writer(threading.Thread):
         return self.random.choice(UNITS)
 
     def _crate(self):
-        return self.random.choice(list(self.random.choice((self.world.crates, self.world.central_crates)).values()))
+        world = self.world
+        kind = self.random.choice((world.crates, world.central_crates, world.wavering_crates))
+        return kind[self._unit()]
 
     def _text(self):
         """Mostly short; at times beyond a page (TOAST), at times beyond limits.row-bytes. Random, so that it does not compress."""
@@ -178,7 +180,11 @@ class Writer(threading.Thread):
             cursor.execute("UPDATE requests SET status = %s, approved_by_id = %s WHERE id = %s", (status, ASHA, key))
 
     def _update_crates(self, cursor, key):
-        if self.random.random() < 0.3:
+        kind = self.random.random()
+        if kind < 0.1:
+            key = self.world.wavering_crates[self._unit()]
+            cursor.execute("UPDATE crates SET to_central = NOT to_central WHERE id = %s", (key,))
+        elif kind < 0.4:
             cursor.execute("UPDATE crates SET unit_id = %s WHERE id = %s", (self._unit(), key))
         else:
             cursor.execute("UPDATE crates SET storage_id = %s WHERE id = %s", (self.random.randint(1, 1000), key))
