@@ -10,7 +10,8 @@ set -euo pipefail
 suite=${1:?which suite? bookworm or trixie}
 shift
 targets=("${@:-test}")
-mirror=${MIRROR:-$(apt-get indextargets --format "$(REPO_URI)" "Created-By: Packages" | grep -v security | head -n 1)}
+# The mirror that this machine itself uses; MIRROR names another.
+mirror=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -n 1)}
 repository=$(cd "$(dirname "$0")/.." && pwd)
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/walpush-$suite-XXXXXX")
 
