@@ -103,7 +103,7 @@ static void mail_close(struct hub *h, const struct mail *mail)
 
 		if (mail->wait <= 0 || getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
 			conn_close(c, mail->code);
-		else
+		else if (!c->close_at) /* told every second while another has the slot: the first drawing counts */
 			c->close_at = clock_us() + (int64_t)(random % (uint64_t)mail->wait);
 	}
 	h->draining = h->draining || mail->final;
