@@ -111,11 +111,12 @@ class Run:
         for client in self.clients:
             for what in client.complaints:
                 self.complain(what, client.name)
-        self.violations += check([(c.name, c.groups, c.history) for c in self.clients], self.truth)
+        self.verdict = check([(c.name, c.groups, c.history) for c in self.clients], self.truth)
+        self.violations += self.verdict.violations
 
     def report(self):
         events = collections.Counter(type(e).__name__ for c in self.clients for e in c.history)
-        resumes = sum(e.resumed for c in self.clients for e in c.history if isinstance(e, Hello))
+        self.resumes = sum(e.resumed for c in self.clients for e in c.history if isinstance(e, Hello))
         reasons = collections.Counter(e.reason for c in self.clients for e in c.history if isinstance(e, Resync))
         closes = collections.Counter(e.code for c in self.clients for e in c.history if isinstance(e, Gone))
         counts = sum((collections.Counter(w.counts) for w in self.writers), collections.Counter())
@@ -126,7 +127,8 @@ class Run:
             say(f"{sum(self.faults.counts.values())} faults: " + _listed(self.faults.counts)
                 + f"; slowest stop of PostgreSQL {self.faults.slowest_stop:.1f} s")
         say(f"{len(self.clients)} clients: {events['Seen']} deliveries, {events['Bulk']} bulk, {events['Hello']} connections,"
-            f" {resumes} resumed, {events['Resync']} resyncs ({_listed(reasons)}), ends {_listed(closes)}")
+            f" {self.resumes} resumed, {events['Resync']} resyncs ({_listed(reasons)}), ends {_listed(closes)}")
+        say(f"{self.verdict.delivered} changes were delivered, {self.verdict.refetched} left to a refetch")
         found = collections.Counter(v.kind for v in self.violations)
         say(", ".join(f"{found[kind]} {kind}" for kind in MARGINS) + f", {found['complaint']} complaints")
         for violation in _samples(self.violations, 10):
@@ -157,7 +159,7 @@ def _listed(counter):
 
 
 def run(seconds, seed, say=print, faults=True, keep=False):
-    """One run on a server of its own. The violations found; a run without any leaves nothing behind unless told to."""
+    """One run on a server of its own, which a run without violations leaves no trace of, unless told to."""
     directory = ROOT / "build" / "chaos" / f"seed-{seed}"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -170,7 +172,7 @@ def run(seconds, seed, say=print, faults=True, keep=False):
             say(f"logs and histories: {directory}")
         else:
             shutil.rmtree(directory)
-    return it.violations
+    return it
 
 
 def main():
@@ -185,7 +187,7 @@ def main():
     def say(text):
         print(text, flush=True)
 
-    return 1 if run(options.seconds, options.seed, say, options.faults, options.keep) else 0
+    return 1 if run(options.seconds, options.seed, say, options.faults, options.keep).violations else 0
 
 
 if __name__ == "__main__":

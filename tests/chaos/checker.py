@@ -125,6 +125,7 @@ class ClientCheck:
         self.violations = []
         self.delivered = {}
         self.bulks = {}  # (commit, type) → Bulk
+        self.refetched = 0  # notices that only a refetch told of
         self.first = None  # where the account begins
         self.covered = 0  # commits below this were refetched
         self.last = Id(0, 0)  # of the messages
@@ -215,9 +216,9 @@ class ClientCheck:
                 perhaps[n.commit, n.type] += n.may_concern(self.groups)
                 continue
             left_out[n.commit, n.type] += 1
-            if n.commit < self.covered:
-                continue
-            if n.op == TRUNCATED or (n.commit, n.type) not in self.bulks:
+            if n.commit < self.covered or n.op != TRUNCATED and (n.commit, n.type) in self.bulks:
+                self.refetched += 1
+            else:
                 self._blame("lost", f"{Id(n.commit, 0)} {n}; {self._around(n.commit)}")
         for at, bulk in self.bulks.items():
             if at[0] >= self.covered and not 0 <= bulk.count - left_out[at] <= perhaps[at]:
@@ -231,17 +232,25 @@ class ClientCheck:
         return f"between {before} and {behind} of {len(self.history)}"
 
 
+class Verdict(NamedTuple):
+    violations: list
+    delivered: int  # notices, summed over the clients
+    refetched: int
+
+
 def check(clients, truth):
-    """`clients`: (name, groups, history). All violations."""
-    violations = []
+    """`clients`: (name, groups, history)."""
+    violations, delivered, refetched = [], 0, 0
     ids = {}
     for name, groups, history in clients:
         done = ClientCheck(name, groups, history, truth)
         violations += done.violations
+        delivered += len(done.delivered)
+        refetched += done.refetched
         for notice, id in done.delivered.items():
             other, first = ids.setdefault(notice, (name, id))
             if id != first:
                 violations.append(
                     Violation("renumbered", name, f"{notice} came as {id}, and to {other} as {first}")
                 )
-    return violations
+    return Verdict(violations, delivered, refetched)

@@ -27,7 +27,7 @@ M1, M2, M4, M5 = seen(100, 1, 11), seen(200, 1, 21), seen(200, 3, 23), seen(300,
 
 
 def kinds(*history, notices=NOTICES, groups=U1, end=None):
-    return sorted(v.kind for v in check([("client", groups, list(history))], Truth(notices, end)))
+    return sorted(v.kind for v in check([("client", groups, list(history))], Truth(notices, end)).violations)
 
 
 def test_everything_once_and_in_order():
@@ -217,7 +217,13 @@ def test_a_bulk_may_count_what_a_group_may_get():
 
 def test_one_change_has_one_id():
     histories = [("a", U1, [BEGIN, M1]), ("b", U1, [BEGIN, seen(100, 2, 11)])]
-    assert [v.kind for v in check(histories, Truth(NOTICES[:1]))] == ["renumbered"]
+    assert [v.kind for v in check(histories, Truth(NOTICES[:1])).violations] == ["renumbered"]
+
+
+def test_what_was_delivered_and_what_was_refetched_are_counted():
+    histories = [("a", U1, [BEGIN, M1, Resync(Id(200, 1), "lookup"), M5]), ("b", U1, [BEGIN, M1, M2, M4, M5])]
+    verdict = check(histories, Truth(NOTICES))
+    assert (verdict.violations, verdict.delivered, verdict.refetched) == ([], 6, 2)
 
 
 def test_ids_are_read_and_written_alike():
