@@ -449,6 +449,12 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	pipe_dial(arg);
 }
 
+void sqlpipe_hurry(struct sqlpipe *p)
+{
+	if (event_del(p->retry) == 0 && !p->conn && !p->dial)
+		pipe_dial(p);
+}
+
 struct sqlpipe *sqlpipe_new(struct event_base *loop, const char *name, const struct conf_database *conf,
 			    sqlpipe_state *state, void *ctx)
 {

@@ -152,6 +152,8 @@ static void pause_source(void *ctx, bool paused)
 	log_debug(paused ? "intake full, reading stops" : "intake drained, reading goes on",
 		  log_n("bytes", intake_bytes(t->intake)));
 	source_pause(t->source, paused);
+	if (paused && !sqlpipe_is_up(t->sql))
+		tap_limit_stream(t);
 }
 
 static void stale_catalog(void *ctx)
@@ -219,6 +221,8 @@ static void streaming(void *ctx)
 {
 	struct tap *t = ctx;
 
+	sqlpipe_hurry(t->sql);
+	sqlpipe_hurry(t->admissions_sql);
 	is_handled(t, t->window.handled);
 	tap_admit_waiting(t);
 }

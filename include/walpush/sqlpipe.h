@@ -34,6 +34,9 @@ struct sqlpipe *sqlpipe_new(struct event_base *loop, const char *name, const str
 void sqlpipe_free(struct sqlpipe *p);
 bool sqlpipe_is_up(const struct sqlpipe *p);
 
+/* The server is there again: do not wait out the backoff. */
+void sqlpipe_hurry(struct sqlpipe *p);
+
 /* statement: a name that belongs to this sql alone. All texts are copied; a NULL value is SQL NULL. */
 struct sqlpipe_query *sqlpipe_ask(struct sqlpipe *p, const char *statement, const char *sql, size_t n_values,
 				  const char *const *values, sqlpipe_done *done, void *ctx);

@@ -16,6 +16,8 @@ import shutil
 import sys
 import time
 
+import psycopg2
+
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
@@ -27,19 +29,20 @@ from world import World  # noqa: E402
 from writers import Writer  # noqa: E402
 
 from harness.app import fresh_app  # noqa: E402
-from harness.cluster import Cluster  # noqa: E402
+from harness.cluster import Cluster, ClusterError  # noqa: E402
 from harness.walpush import ROOT  # noqa: E402
 
 WRITERS = 4
 PAUSE = 0.03  # mean seconds between a writer's transactions
 PROGRESS = 5  # seconds between two lines
-MARGINS = ("lost", "duplicated", "out of order", "leaked", "uncommitted", "miscounted", "renumbered", "broken resume")
+KINDS = ("lost", "duplicated", "out of order", "leaked", "uncommitted", "miscounted", "renumbered", "broken resume")
 
 
 class Run:
     def __init__(self, app, seed, directory, say, faults=True):
         self.seed, self.directory, self.say = seed, directory, say
         self.violations = []
+        self.end = None
         self.world = World(app.set_up())
         self.sidecar = Sidecar(app, directory)
         self.clients = [
@@ -61,6 +64,8 @@ class Run:
                 thread.start()
             self._watch(seconds)
             self._settle()
+        except (ClusterError, psycopg2.Error, AssertionError) as error:  # the report is wanted all the same
+            self.complain(f"{type(error).__name__}: {error}")
         finally:
             self.sidecar.end()
         self._check()
@@ -91,6 +96,8 @@ class Run:
             writer.join(LONG)
             if writer.error:
                 self.complain(f"{writer.name}: {writer.error}")
+        if not self.world.app.cluster.running:
+            self.world.app.cluster.start()
         self.sidecar.wait_for_streaming()
         self.end = self.world.write_markers()
         self.world.write_markers()  # whoever hears of these has heard all that was before
@@ -130,7 +137,7 @@ class Run:
             f" {self.resumes} resumed, {events['Resync']} resyncs ({_listed(reasons)}), ends {_listed(closes)}")
         say(f"{self.verdict.delivered} changes were delivered, {self.verdict.refetched} left to a refetch")
         found = collections.Counter(v.kind for v in self.violations)
-        say(", ".join(f"{found[kind]} {kind}" for kind in MARGINS) + f", {found['complaint']} complaints")
+        say(", ".join(f"{found[kind]} {kind}" for kind in KINDS) + f", {found['complaint']} complaints")
         for violation in _samples(self.violations, 10):
             say(f"  {violation}")
 

@@ -38,6 +38,7 @@ struct reader {
 static struct topiclog *topics;
 static bool heard[TOPICS];
 static struct event_id unknown[TOPICS]; /* what a topic may count as dropped since it was made */
+static struct event_id behind[TOPICS];  /* the mark at that time, which it must count as dropped */
 static struct entry entries[ENTRIES];
 static size_t n_entries;
 static struct reader readers[CURSORS];
@@ -127,8 +128,10 @@ static struct topic *topic_of(unsigned i)
 	must(!heard[i] || found);
 	t = topiclog_topic(topics, slice_of(names[i]));
 	must((!found || found == t) && slice_equal(topic_name(t), slice_of(names[i])));
-	if (!found)
+	if (!found) {
 		unknown[i] = newest_gone();
+		behind[i] = marked;
+	}
 	return t;
 }
 
@@ -202,6 +205,7 @@ static void reset(void)
 		r->next = n_entries;
 	}
 	memset(unknown, 0, sizeof(unknown));
+	memset(behind, 0, sizeof(behind));
 	published = history;
 	last = marked = (struct event_id){ history, 0 };
 }
@@ -261,7 +265,7 @@ static void place(struct reader *r)
 	r->next = place_in_model(r->topic, after, &must_work);
 	worked = topic_place(topics, t, after, &r->cursor);
 	must(worked || !must_work);
-	must(!worked || after.lsn >= history);
+	must(!worked || (after.lsn >= history && event_id_compare(after, behind[r->topic]) >= 0));
 	r->open = worked;
 	if (worked)
 		hear(r->topic, true);
@@ -384,6 +388,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	left = size;
 	memset(heard, 0, sizeof(heard));
 	memset(unknown, 0, sizeof(unknown));
+	memset(behind, 0, sizeof(behind));
 	while (left)
 		step();
 	publish();
