@@ -27,7 +27,7 @@ static void add_row(const struct conf_option *o, const char *leaf, struct buf *o
 	conf_value_expected(o, out);
 	buf_add_text(out, " | ");
 	add_default(o, out);
-	buf_addf(out, " | %s%s |\n", o->doc, o->flags & CONF_RELOAD ? " *Reload.*" : "");
+	buf_addf(out, " | %s%s |\n", o->doc, o->flags & CONF_LATER ? " *Not in effect yet.*" : "");
 }
 
 static void add_table(const struct conf_option *o, struct buf *out)

@@ -47,7 +47,8 @@ static const char introduction[] =
 "\n"
 "**Files** are named relative to the directory of the configuration.\n"
 "\n"
-"**Reload.** Options marked so are taken over while the process runs; for the others it must be restarted.\n";
+"**Not in effect yet.** Options marked so are checked, but nothing comes of them in this version; those that a secure or\n"
+"complete service would depend on are refused at start. A changed file needs a restart.\n";
 
 static const char jwt[] =
 "To rotate a key, list the old and the new one. A token whose header has a `kid` is checked with the key of that\n"
@@ -79,8 +80,7 @@ static const char streams[] =
 "  are braces.\n"
 "- No row means no: the connection closes with 4403. An error of the values (SQLSTATE 22) means no as well; an\n"
 "  error of the query (42) is logged and closes with 1013.\n"
-"- The query runs when a client connects and again whenever a row of `membership` says that the answer may have\n"
-"  changed.\n"
+"- The query runs when a client connects.\n"
 "\n"
 "The columns of the query's rows can name groups. Here one connection hears of every shop of the user:\n"
 "\n"

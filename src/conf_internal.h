@@ -49,6 +49,7 @@ enum conf_type {
 enum {
 	CONF_REQUIRED = 1, /* must stand there and not be empty */
 	CONF_RELOAD = 2,   /* taken over while running */
+	CONF_LATER = 8,    /* accepted, but nothing comes of it yet: the document says so */
 	CONF_EMPTY_OK = 4  /* "" is a value; elsewhere it counts as not set, or is refused where there is a default */
 };
 

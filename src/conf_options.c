@@ -52,7 +52,7 @@ const struct conf_option conf_options[] = {
 { "database.status-interval", CONF_SECONDS, 0, OF_CONF(database.status_interval), RANGE(SECOND / 10, 10 * SECOND),
   .initial = "10",
   .doc = "How often the server is told how far the slot may forget." },
-{ "database.warn-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(database.warn_bytes), RANGE(0, 1024 * GIB),
+{ "database.warn-bytes", CONF_BYTES, CONF_RELOAD | CONF_LATER, OF_CONF(database.warn_bytes), RANGE(0, 1024 * GIB),
   .initial = "1 GiB",
   .doc = "Warn when the slot holds back more WAL than this; 0 never warns." },
 
@@ -67,16 +67,16 @@ const struct conf_option conf_options[] = {
 	 "browser is." },
 { "listen.threads", CONF_INT, 0, OF_CONF(listen.threads), RANGE(0, 64), .initial = "0",
   .doc = "Threads that serve connections; 0 is one per core, at most 4." },
-{ "listen.certificate", CONF_PATH, 0, OF_CONF(listen.certificate),
+{ "listen.certificate", CONF_PATH, CONF_LATER, OF_CONF(listen.certificate),
   .doc = "PEM file with the certificate chain; turns TLS on, together with `certificate-key`." },
-{ "listen.certificate-key", CONF_PATH, 0, OF_CONF(listen.certificate_key), .doc = "PEM file with the private key." },
-{ "listen.trusted-proxies", CONF_TEXTS, CONF_RELOAD, OF_CONF(listen.trusted_proxies), .accept = conf_accept_proxy,
+{ "listen.certificate-key", CONF_PATH, CONF_LATER, OF_CONF(listen.certificate_key), .doc = "PEM file with the private key." },
+{ "listen.trusted-proxies", CONF_TEXTS, CONF_RELOAD | CONF_LATER, OF_CONF(listen.trusted_proxies), .accept = conf_accept_proxy,
   .doc = "Addresses or networks (`10.0.0.0/8`) whose `X-Forwarded-For` is believed." },
 { "listen.ping", CONF_SECONDS, 0, OF_CONF(listen.ping), RANGE(SECOND, HOUR), .initial = "25",
   .doc = "Silence after which a connection is pinged. Proxies close idle connections, most of them after 60 s." },
-{ "listen.max-age", CONF_SECONDS, CONF_RELOAD, OF_CONF(listen.max_age), RANGE(0, 30 * DAY), .initial = "0",
+{ "listen.max-age", CONF_SECONDS, CONF_RELOAD | CONF_LATER, OF_CONF(listen.max_age), RANGE(0, 30 * DAY), .initial = "0",
   .doc = "Age at which a connection is asked to reconnect; 0 is never." },
-{ "listen.compression", CONF_BOOL, 0, OF_CONF(listen.compression), .initial = "false",
+{ "listen.compression", CONF_BOOL, CONF_LATER, OF_CONF(listen.compression), .initial = "false",
   .doc = "Offer permessage-deflate. It costs memory for each connection, and frames are no longer shared." },
 
 { "admin", CONF_GROUP,
@@ -117,9 +117,9 @@ const struct conf_option conf_options[] = {
   .doc = "SQL query that admits by returning rows. `{path.x}` and `{token.x}` are bound as parameters." },
 { "streams.*.groups", CONF_TEXTS, CONF_REQUIRED, OF_STREAM(groups),
   .doc = "Groups the connection joins, from `{path.x}`, `{token.x}` and `{admit.x}`, a column of the query's rows." },
-{ "streams.*.hello", CONF_LINED, 0, OF_STREAM(hello), .accept = conf_accept_message,
+{ "streams.*.hello", CONF_LINED, CONF_LATER, OF_STREAM(hello), .accept = conf_accept_message,
   .doc = "JSON template of the first message, in place of `connection_established`." },
-{ "streams.*.resync", CONF_LINED, 0, OF_STREAM(resync), .accept = conf_accept_resync,
+{ "streams.*.resync", CONF_LINED, CONF_LATER, OF_STREAM(resync), .accept = conf_accept_resync,
   .doc = "JSON template in place of `resync` and of bulk messages, or `\"close\"`: the connection is closed with "
 	 "1012 instead, for a frontend that refetches when it reconnects." },
 
@@ -140,11 +140,11 @@ const struct conf_option conf_options[] = {
 { "tables.*.lookup", CONF_LINED, 0, OF_TABLE(lookup),
   .doc = "SQL query whose rows name receivers. `{column}` is bound as a parameter; a group that names `{lookup.x}`"
 	 " exists once for each row." },
-{ "tables.*.data-query", CONF_LINED, 0, OF_TABLE(data_query),
+{ "tables.*.data-query", CONF_LINED, CONF_LATER, OF_TABLE(data_query),
   .doc = "SQL query returning one JSON value that becomes `data`, for a serializer with nested objects." },
 { "tables.*.actor", CONF_LINED, 0, OF_TABLE(actor),
   .doc = "Column with the id of who changed the row, for `updated_by`." },
-{ "tables.*.message", CONF_LINED, 0, OF_TABLE(message), .accept = conf_accept_message,
+{ "tables.*.message", CONF_LINED, CONF_LATER, OF_TABLE(message), .accept = conf_accept_message,
   .doc = "JSON template that replaces the standard message." },
 { "tables.*.when", CONF_LIST, 0, OF_TABLE(when), ARRAY_OF(struct conf_condition),
   .doc = "Rows that count: all conditions must hold. A row that stops counting is `deleted` for its receivers." },
@@ -164,9 +164,9 @@ const struct conf_option conf_options[] = {
   .doc = "Old and new value differ." },
 { "tables.*.actions.*.actor", CONF_TEXT, 0, OF_ACTION(actor),
   .doc = "Column with the actor's id, in place of the table's `actor`." },
-{ "tables.*.actions.*.close", CONF_CLOSE_CODE, 0, OF_ACTION(close), .initial = "0",
+{ "tables.*.actions.*.close", CONF_CLOSE_CODE, CONF_LATER, OF_ACTION(close), .initial = "0",
   .doc = "After this message the receivers' connections are closed with this code." },
-{ "tables.*.close", CONF_CLOSE_CODE, 0, OF_TABLE(close), .initial = "0",
+{ "tables.*.close", CONF_CLOSE_CODE, CONF_LATER, OF_TABLE(close), .initial = "0",
   .doc = "The same for every message of the section, such as one that logs a user out." },
 
 { "actor", CONF_GROUP, .doc = "The name in `updated_by`." },
@@ -174,8 +174,9 @@ const struct conf_option conf_options[] = {
   .doc = "SQL query for the name, `{id}` being the actor column's value. Without it `updated_by` is null." },
 
 { "membership", CONF_SECTIONS, 0, OF_CONF(memberships), ARRAY_OF(struct conf_membership),
-  .doc = "Rows that decide who may listen. A change of one re-runs `admit` for that user's open connections, at "
-	 "once." },
+  .doc = "Rows that decide who may listen: their changes are to re-run `admit` for that user's open connections. *Not in "
+	 "effect yet*: so far `admit` is asked when a client connects, and a permission that ends does so at the next "
+	 "connect or when the token expires." },
 { "membership.*.from", CONF_TEXT, 0, OF_MEMBERSHIP(table), .accept = conf_accept_table,
   .doc = "The table, `table` or `schema.table`; the section's name when not set." },
 { "membership.*.user", CONF_TEXT, 0, OF_MEMBERSHIP(user),
@@ -190,13 +191,13 @@ const struct conf_option conf_options[] = {
   .doc = "By distance in the WAL." },
 
 { "limits", CONF_GROUP, .doc = "What one client, one transaction, one group may take." },
-{ "limits.connections", CONF_INT, 0, OF_CONF(limits.connections), RANGE(0, 10000000), .initial = "0",
+{ "limits.connections", CONF_INT, CONF_LATER, OF_CONF(limits.connections), RANGE(0, 10000000), .initial = "0",
   .doc = "Connections in all; 0 is what the limit of open files allows, less a reserve." },
-{ "limits.per-user", CONF_INT, CONF_RELOAD, OF_CONF(limits.per_user), RANGE(0, 1000000), .initial = "50",
+{ "limits.per-user", CONF_INT, CONF_RELOAD | CONF_LATER, OF_CONF(limits.per_user), RANGE(0, 1000000), .initial = "50",
   .doc = "Connections of one user; 0 is no limit." },
-{ "limits.per-address", CONF_INT, CONF_RELOAD, OF_CONF(limits.per_address), RANGE(0, 1000000), .initial = "0",
+{ "limits.per-address", CONF_INT, CONF_RELOAD | CONF_LATER, OF_CONF(limits.per_address), RANGE(0, 1000000), .initial = "0",
   .doc = "Connections of one address; 0 is no limit. Behind a proxy set `listen.trusted-proxies` first." },
-{ "limits.handshakes-per-second", CONF_INT, CONF_RELOAD, OF_CONF(limits.handshakes_per_second), RANGE(0, 1000000),
+{ "limits.handshakes-per-second", CONF_INT, CONF_RELOAD | CONF_LATER, OF_CONF(limits.handshakes_per_second), RANGE(0, 1000000),
   .initial = "1000",
   .doc = "New connections a second; 0 is no limit. Each asks the database once." },
 { "limits.handshake", CONF_SECONDS, 0, OF_CONF(limits.handshake), RANGE(SECOND, 300 * SECOND), .initial = "10",
@@ -234,15 +235,15 @@ const struct conf_option conf_options[] = {
   .doc = "How a line looks." },
 
 { "audit", CONF_GROUP, .doc = "A record of who was admitted, refused and closed." },
-{ "audit.file", CONF_PATH, 0, OF_CONF(audit_file),
+{ "audit.file", CONF_PATH, CONF_LATER, OF_CONF(audit_file),
   .doc = "Where it is appended, one JSON object a line; off when not set." },
 
 { "relay", CONF_GROUP,
   .doc = "A Redis stream that carries events from the replica that holds the slot to the others." },
-{ "relay.url", CONF_TEXT, 0, OF_CONF(relay.url), .accept = conf_accept_redis,
+{ "relay.url", CONF_TEXT, CONF_LATER, OF_CONF(relay.url), .accept = conf_accept_redis,
   .doc = "`redis://user:password@host:6379/0`; no relay when not set. Never logged." },
-{ "relay.stream", CONF_TEXT, 0, OF_CONF(relay.stream), .initial = "walpush", .doc = "Key of the stream." },
-{ "relay.wait", CONF_INT, 0, OF_CONF(relay.wait), RANGE(0, 16), .initial = "0",
+{ "relay.stream", CONF_TEXT, CONF_LATER, OF_CONF(relay.stream), .initial = "walpush", .doc = "Key of the stream." },
+{ "relay.wait", CONF_INT, CONF_LATER, OF_CONF(relay.wait), RANGE(0, 16), .initial = "0",
   .doc = "Redis replicas that must have an event before the slot may forget it." },
 };
 /* clang-format on */

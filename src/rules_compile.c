@@ -109,6 +109,10 @@ bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf,
 	s->conf = conf;
 	if (!conf->path.text || !conf->admit.text)
 		return rules_fail(r, why, conf->line, "stream %s needs a path and an admit query", conf->name);
+	if (conf->hello.text)
+		return rules_fail(r, why, conf->hello.line, "hello of %s: not supported yet", conf->name);
+	if (conf->resync.text)
+		return rules_fail(r, why, conf->resync.line, "resync of %s: not supported yet", conf->name);
 	s->path = path_compile(conf->path.text, &inner);
 	if (!s->path)
 		return rules_fail(r, why, conf->path.line, "path of %s: %s", conf->name, inner.text);
@@ -218,6 +222,11 @@ bool rules_compile_section(const struct rules *r, const struct conf_table *conf,
 	s->asks_actor = r->conf->actor_query.text != NULL;
 	if (conf->data_query.text)
 		return rules_fail(r, why, conf->data_query.line, "data-query of %s: not supported yet", conf->name);
+	if (conf->close)
+		return rules_fail(r, why, conf->line, "close of %s: not supported yet", conf->name);
+	for (size_t i = 0; i < conf->n_actions; i++)
+		if (conf->actions[i].close)
+			return rules_fail(r, why, conf->actions[i].line, "close of %s: not supported yet", conf->name);
 	if (conf->message.text)
 		return rules_fail(r, why, conf->message.line, "message of %s: not supported yet", conf->name);
 	if (!compile_groups(r, &conf->groups, conf->line, SCOPE(ROW) | SCOPE(OLD) | SCOPE(LOOKUP), conf->name,

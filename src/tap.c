@@ -289,10 +289,27 @@ static struct event_base *make_loop(void)
 	return loop;
 }
 
+/* What would be missed in silence is refused instead. */
+static bool is_supported(const struct conf *conf, struct fail *why)
+{
+	const char *missing = conf->listen.certificate         ? "listen.certificate"
+			      : conf->listen.compression       ? "listen.compression"
+			      : conf->listen.max_age           ? "listen.max-age"
+			      : conf->listen.trusted_proxies.n ? "listen.trusted-proxies"
+			      : conf->limits.per_address       ? "limits.per-address"
+			      : conf->relay.url                ? "relay.url"
+			      : conf->audit_file               ? "audit.file"
+							       : NULL;
+
+	return !missing || fail_at_line(why, 1, "%s is not supported yet; remove it", missing);
+}
+
 static bool tap_start(struct tap *t, struct fail *why)
 {
 	const struct conf *conf = t->conf;
 
+	if (!is_supported(conf, why))
+		return false;
 	t->plain = rules_new(conf, why);
 	t->keys = t->plain ? token_keys_new(&conf->jwt, why) : NULL;
 	if (!t->keys)
