@@ -78,6 +78,20 @@ def test_values_out_of_range(config, tmp_path, setting, value):
     assert re.search(r"sidecar\.conf:\d+", complaint)
 
 
+@pytest.mark.parametrize(
+    "setting, value",
+    [
+        ("listen.compression", True), ("listen.max-age", 60), ("listen.trusted-proxies", ["10.0.0.0/8"]),
+        ("limits.per-address", 5), ("relay.url", "redis://127.0.0.1"), ("audit.file", "audit.log"),
+        ("tables.requests.close", 4000), ("streams.requests.resync", "close"),
+    ],
+)  # fmt: skip
+def test_what_is_not_supported_yet_is_refused(config, tmp_path, setting, value):
+    config.set(setting, value)
+    complaint = refused(config, tmp_path)
+    assert setting.rpartition(".")[2] in complaint and "not supported yet" in complaint
+
+
 def test_broken_syntax(config, tmp_path):
     config.text += "\nlimits = {\n"
     assert re.search(r"sidecar\.conf:\d+", refused(config, tmp_path))
