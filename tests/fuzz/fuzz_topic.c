@@ -305,10 +305,10 @@ static void read_on(struct reader *r)
 	struct run run;
 	size_t next;
 
-	if (!r->open)
-		return;
 	if (take() % 4 == 0 && n_entries)
 		before = entries[n_entries - 1 - take() % n_entries].pattern.id;
+	if (!r->open)
+		return;
 	switch (cursor_run(&r->cursor, published, before, most, &run)) {
 	case CURSOR_AT_END:
 		next = next_entry(r->topic, r->next);
