@@ -3,9 +3,9 @@
 
     make chaos SECONDS=600 SEED=7
 
-DESIGN's promise is checked as checker.py words it. The seed drives every random choice that is made: what is written, who
-misbehaves when, what breaks next. It does not drive the threads' and processes' timing, so a seed repeats a run's character
-and not its course; the logs of a run that found something are what to look at.
+What is promised, checker.py says in full. The seed drives every random choice: what is written, who misbehaves and how,
+what breaks next. It does not drive the timing of threads and processes, so a seed repeats a run's character and not its
+course; a run that finds something keeps its logs and histories, and they are what to look at.
 """
 
 import argparse
@@ -133,8 +133,9 @@ class Run:
         if self.faults:
             say(f"{sum(self.faults.counts.values())} faults: " + _listed(self.faults.counts)
                 + f"; slowest stop of PostgreSQL {self.faults.slowest_stop:.1f} s")
-        say(f"{len(self.clients)} clients: {events['Seen']} deliveries, {events['Bulk']} bulk, {events['Hello']} connections,"
-            f" {self.resumes} resumed, {events['Resync']} resyncs ({_listed(reasons)}), ends {_listed(closes)}")
+        say(f"{len(self.clients)} clients: {events['Seen']} deliveries, {events['Bulk']} bulk,"
+            f" {events['Hello']} connections, {self.resumes} resumed, {events['Resync']} resyncs ({_listed(reasons)}),"
+            f" ends {_listed(closes)}")
         say(f"{self.verdict.delivered} changes were delivered, {self.verdict.refetched} left to a refetch")
         found = collections.Counter(v.kind for v in self.violations)
         say(", ".join(f"{found[kind]} {kind}" for kind in KINDS) + f", {found['complaint']} complaints")

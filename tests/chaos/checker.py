@@ -1,24 +1,24 @@
 """Did every client hear what it had to hear? Pure: what was committed, and what each client saw, in; violations out.
 
-Words. A *notice* is what one committed row change must cause: one message for one set of groups (a row that changes unit
-causes two: `moved` for the unit it left, `updated` for the one it joined). The truth is all notices in commit order, with the
-LSN of the commit, which event ids carry too. A client's history is what it saw, over all its connections.
+Words. A *notice* is what one committed row change must cause: one message for one set of groups (a row that changes
+unit causes two: `moved` for the unit it left, `updated` for the one it joined). The truth is all notices in commit order
+and the LSN of each commit, which event ids carry too. A client's history is what it saw, over all its connections.
 
 A client owes no account of what was committed before its first `connection_established`. From there on, each notice for
 one of its groups is delivered exactly once and in order, or covered. It is covered by
-  - `connection_established` without `resumed`, or a `resync`, with an id behind the notice's commit. Both mean: refetch, and
-    whoever refetches reads every commit below the id. "L-0" stands before commit L; "L-k" for k > 0 in it, and since a
-    transaction is published whole, a refetch then reads all of commit L.
+  - `connection_established` without `resumed`, or a `resync`, with an id behind the notice's commit. Both mean:
+    refetch, and whoever refetches reads every commit below the id. "L-0" stands before commit L; "L-k" for k > 0 in it,
+    and since a transaction is published whole, a refetch then reads all of commit L.
   - a bulk message of the same commit and type, whose count must be the number of notices that it stands for.
 That the refetch reads all that its id promises is another test's business: tests/integration/test_refetch.py.
 
-Where a lookup's answer depends on when it is asked, the notice names groups that may get it: at most once and in order like all
-others, but nothing is owed them.
+Where a lookup's answer depends on when it is asked, the notice names groups that may get it: at most once and in order
+like all others, but nothing is owed them.
 
 TRUNCATE is a notice that no message can deliver; only a resync covers it.
 
-Violations: lost, duplicated, out of order, leaked (the notice is another group's), uncommitted (no such notice), miscounted
-(a bulk), renumbered (the same notice under two ids: resuming counts on ids), broken resume.
+Violations: lost, duplicated, out of order, leaked (the notice is another group's), uncommitted (no such notice),
+miscounted (a bulk), renumbered (the same notice under two ids: resuming counts on ids), broken resume.
 """
 
 import collections

@@ -57,7 +57,8 @@ class Subscriber(threading.Thread):
             since, query = self.last, f"?since={self.last}&epoch={self.epoch}"
         self.cut.clear()
         buffer = 4096 if self.random.random() < 0.3 else None
-        with Client(self.sidecar.port, self.path + query, token=self.sidecar.token(self.user), receive_buffer=buffer) as client:
+        token = self.sidecar.token(self.user)
+        with Client(self.sidecar.port, self.path + query, token=token, receive_buffer=buffer) as client:
             until = time.monotonic() + self.random.expovariate(1 / 10)
             self._hello(client.recv(), since)
             while not self._far_enough():

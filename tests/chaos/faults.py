@@ -10,6 +10,7 @@ import time
 import psycopg2
 import psycopg2.extras
 
+from harness.client import PATIENCE
 from harness.cluster import ClusterError
 
 LONGEST_STOP = 15  # seconds; PostgreSQL's fast shutdown under load, with its checkpoint
@@ -148,11 +149,21 @@ class Faults(threading.Thread):
         process = self.sidecar.process
         process.send_signal(signal.SIGSTOP)
         try:
-            self._end("backend_type = 'walsender'")
-            self.app.wait_for_no_reader()
+            self._free_slot()
             return work()
         finally:
             process.send_signal(signal.SIGCONT)
+
+    def _free_slot(self):
+        """A walsender that is only just starting is not yet there to be ended, and has the slot a moment later."""
+        deadline = time.monotonic() + PATIENCE
+        quiet = 0
+        while quiet < 3:
+            self._end("backend_type = 'walsender'")
+            time.sleep(0.02)
+            quiet = 0 if self.app.reader() else quiet + 1
+            if time.monotonic() > deadline:
+                raise AssertionError("the walsender does not end")
 
     def slot_taken(self):
         """Another reader has it, and confirms nothing, or (pg_recvlogical) all that it reads."""

@@ -1,8 +1,8 @@
-"""The database of the chaos test: people, anchors, triggers that number and record each change, and the truth at the end.
+"""The database of the chaos test: people, anchors, triggers that number and record each change, the truth at the end.
 
-Each change of a listed table gets a number of its own, the uid, which a BEFORE trigger writes into a text column of the row; an
-AFTER trigger records the change in chaos_audit, in the same transaction. A logical slot that is the test's own and was made
-before the first write tells at the end which of these were committed, in which order, with the LSN of their commit.
+Each change of a listed table gets a number of its own, the uid, which a BEFORE trigger writes into a text column of the
+row; an AFTER trigger records the change in chaos_audit, in the same transaction. A logical slot of the test's own, made
+before the first write, tells at the end which of these were committed, in which order, with the LSN of their commit.
 """
 
 import json
@@ -35,8 +35,8 @@ UID_OF = {table.type: table.uid for table in TABLES.values()}
 
 _COMMON = """
 CREATE SEQUENCE chaos_uid;
-CREATE TABLE chaos_audit (n bigserial PRIMARY KEY, tab text, op text, key int, uid bigint, old_unit int, new_unit int, ref int,
-                          xid text DEFAULT pg_current_xact_id()::text);
+CREATE TABLE chaos_audit (n bigserial PRIMARY KEY, tab text, op text, key int, uid bigint, old_unit int, new_unit int,
+                          ref int, xid text DEFAULT pg_current_xact_id()::text);
 CREATE FUNCTION chaos_truncated() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chaos_audit (tab, op) VALUES (TG_TABLE_NAME, 'TRUNCATE');
@@ -66,7 +66,8 @@ BEGIN
     RETURN NULL;
 END $$;
 CREATE TRIGGER chaos_stamp BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION chaos_stamp_{table}();
-CREATE TRIGGER chaos_record AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION chaos_record_{table}();
+CREATE TRIGGER chaos_record AFTER INSERT OR UPDATE OR DELETE ON {table} FOR EACH ROW
+    EXECUTE FUNCTION chaos_record_{table}();
 CREATE TRIGGER chaos_truncated AFTER TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION chaos_truncated();
 """
 
@@ -74,7 +75,7 @@ _OPS = {"INSERT": "created", "UPDATE": "updated", "DELETE": "deleted"}
 
 
 class World:
-    """The application's database, made ready. Anchors are rows that lookups read: they change, but not in what is read."""
+    """The application's database, made ready. Anchors are rows that lookups read: what is read of them is fixed."""
 
     def __init__(self, app):
         self.app = app
@@ -107,7 +108,9 @@ class World:
         self.app.sql(_COMMON)
         for name, table in TABLES.items():
             values = {
-                f"{age}_{what}": getattr(table, what).format(age.upper()) for age in ("old", "new") for what in ("unit", "ref")
+                f"{age}_{what}": getattr(table, what).format(age.upper())
+                for age in ("old", "new")
+                for what in ("unit", "ref")
             }
             self.app.sql(_TRIGGERS.format(table=name, uid=table.uid, **values))
 
@@ -166,17 +169,25 @@ class World:
                 cursor.execute("UPDATE requests SET purpose = 'last' WHERE id = %s", (self.requests[unit],))
                 cursor.execute("UPDATE crates SET status = 'Archived' WHERE id = %s", (self.crates[unit],))
                 cursor.execute(
-                    "INSERT INTO storages (unit_id, room_name, rack_name, compartment_name) VALUES (%s, 'last', '', '')", (unit,)
+                    "INSERT INTO storages (unit_id, room_name, rack_name, compartment_name)"
+                    " VALUES (%s, 'last', '', '')",
+                    (unit,),
                 )
                 cursor.execute(
-                    "INSERT INTO sendbacks (request_id, reason, created_by_id, sendback_type) VALUES (%s, 'last', %s, '')",
+                    "INSERT INTO sendbacks (request_id, reason, created_by_id, sendback_type)"
+                    " VALUES (%s, 'last', %s, '')",
                     (self.requests[unit], ASHA),
                 )
         return Id.parse(self.app.value("SELECT pg_current_wal_insert_lsn()::text") + "-0").lsn
 
     def audience(self):
         """Who listens: (path, user, groups). Every group is heard by several."""
-        members = {1: (ASHA, RAVI, MEENA, ROOT_USER), 2: (BOB, HEAD2, SAM), CENTRAL: (SAM, ROOT_USER), 4: (DEV, HEAD4, SAM)}
+        members = {
+            1: (ASHA, RAVI, MEENA, ROOT_USER),
+            2: (BOB, HEAD2, SAM),
+            CENTRAL: (SAM, ROOT_USER),
+            4: (DEV, HEAD4, SAM),
+        }
         for unit, users in members.items():
             for user in users:
                 yield f"/ws/requests/{unit}/", user, {f"requests_unit_{unit}"}

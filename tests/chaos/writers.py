@@ -126,7 +126,7 @@ class Writer(threading.Thread):
         return kind[self._unit()]
 
     def _text(self):
-        """Mostly short; at times beyond a page (TOAST), at times beyond limits.row-bytes. Random, so that it does not compress."""
+        """Mostly short; at times beyond a page (TOAST) or limits.row-bytes. Random, so that it does not compress."""
         size = self.random.choices((10, 300, 5_000, 40_000), (80, 15, 3, 2))[0]
         return f"{ROW_MARK} " + "%0*x" % (size, self.random.getrandbits(4 * size))
 
