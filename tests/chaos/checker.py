@@ -1,8 +1,8 @@
 """Did every client hear what it had to hear? Pure: what was committed, and what each client saw, in; violations out.
 
 Words. A *notice* is what one committed row change must cause: one message for one set of groups (a row that changes
-unit causes two: `moved` for the unit it left, `updated` for the one it joined). The truth is all notices in commit order
-and the LSN of each commit, which event ids carry too. A client's history is what it saw, over all its connections.
+unit causes two: `moved` for the unit it left, `updated` for the one it joined). The truth is all notices in the order of
+their commits, with each commit's LSN, which event ids carry too. A client's history is what it saw, over all connections.
 
 A client owes no account of what was committed before its first `connection_established`. From there on, each notice for
 one of its groups is delivered exactly once and in order, or covered. It is covered by
