@@ -170,8 +170,12 @@ void conn_admitted(struct conn *c, struct mail *mail)
 
 	c->subs = mem_new_array(mail->n_seats, sizeof(*c->subs));
 	c->n_subs = mail->n_seats;
-	for (size_t i = 0; i < mail->n_seats; i++)
+	for (size_t i = 0; i < mail->n_seats; i++) {
 		sub_join(&c->subs[i], c, channel_for(c->hub, mail->seats[i].topic), mail->seats[i].cursor);
+		/* Published while this hub did not hear the topic yet: no other mail tells of it. */
+		if (mail->published > c->hub->published)
+			channel_mark(c->hub, c->subs[i].channel);
+	}
 	conn_to(c, CONN_OPEN);
 	c->resync_due = mail->resync;
 	c->resync_reason = "history";

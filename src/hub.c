@@ -75,15 +75,17 @@ static void mail_dirty(struct hub *h, const struct mail *mail)
 		channel_mark(h, ch);
 }
 
+/* The position may have been read before the logs were emptied: the mail's is where they begin anew. */
 static void mail_resync(struct hub *h, const struct mail *mail)
 {
 	struct conn *c, *next;
 
+	h->published = mail->published;
 	DL_FOREACH_SAFE(h->conns, c, next) {
 		if (c->state != CONN_OPEN)
 			continue;
 		for (size_t i = 0; i < c->n_subs; i++)
-			cursor_to_head(&c->subs[i].cursor, h->published);
+			cursor_restart(&c->subs[i].cursor);
 		c->resync_due = true;
 		c->resync_reason = strcmp(mail->text, "epoch") == 0 ? "epoch" : "gap";
 		if (deliver(c) < 0)
@@ -159,8 +161,8 @@ static lsn_t take_mails(struct hub *h)
 	h->published = topiclog_published(h->shared->log);
 	n = mailbox_take(&h->inbox, &h->taken, &h->taken_cap);
 	for (size_t i = 0; i < n; i++) {
-		if (h->taken[i].kind == MAIL_DIRTY && h->taken[i].id.lsn > needed)
-			needed = h->taken[i].id.lsn;
+		if (h->taken[i].published > needed)
+			needed = h->taken[i].published;
 		take_mail(h, &h->taken[i]);
 	}
 	return needed;

@@ -26,7 +26,7 @@ void tap_tell_hubs(struct tap *t, const struct mail *mail)
 static void on_flush(evutil_socket_t fd, short what, void *arg)
 {
 	struct tap *t = arg;
-	struct mail mail = { .kind = MAIL_DIRTY, .id = { topiclog_published(t->log), 0 } };
+	struct mail mail = { .kind = MAIL_DIRTY, .published = topiclog_published(t->log) };
 
 	(void)fd;
 	(void)what;
@@ -196,7 +196,7 @@ static void begin_anew(struct tap *t, const struct source_start *s, const char *
 		return;
 	log_warn("the stream cannot be continued; everybody is told to refetch", log_s("reason", reason),
 		 log_lsn("from", s->confirmed));
-	mail = (struct mail){ .kind = MAIL_RESYNC };
+	mail = (struct mail){ .kind = MAIL_RESYNC, .published = s->confirmed };
 	mem_copy_text(mail.text, sizeof(mail.text), reason);
 	tap_tell_hubs(t, &mail);
 }

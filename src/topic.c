@@ -460,6 +460,15 @@ void cursor_to_head(struct cursor *c, lsn_t published)
 		c->entry++;
 }
 
+void cursor_restart(struct cursor *c)
+{
+	uint32_t count;
+
+	while ((count = cursor_settle(c)),
+	       c->entry < count && atomic_load_explicit(&c->segment->dropped, memory_order_acquire))
+		c->entry = count;
+}
+
 bool cursor_fell_off(struct cursor *c, lsn_t published)
 {
 	uint32_t count = cursor_settle(c);

@@ -22,11 +22,11 @@ struct seat {                /* a connection's place in one topic */
 enum mail_kind {
 	/* tap to hub */
 	MAIL_SOCKET,   /* fd: an accepted socket, the hub's now */
-	MAIL_ADMITTED, /* connection, seats, n_seats, id, resumed, resync: a place in the stream */
+	MAIL_ADMITTED, /* connection, seats, n_seats, id, resumed, resync, published: a place in the stream */
 	MAIL_REFUSED,  /* connection, code */
-	MAIL_DIRTY,    /* topic, id.lsn: it has something new below this position, which is published */
+	MAIL_DIRTY,    /* topic, published: it has something new below this position */
 	MAIL_EPOCH,    /* text: the epoch from now on */
-	MAIL_RESYNC,   /* text: every connection must refetch, for this reason (a literal) */
+	MAIL_RESYNC, /* text, published: the logs were emptied; every connection must refetch, for this reason (a literal) */
 	MAIL_CLOSE, /* code, wait, final: close every connection, spread over `wait` µs; final: say when the last is gone */
 	MAIL_STOP, /* the thread ends */
 	/* hub to tap */
@@ -44,6 +44,7 @@ struct mail {
 	uint64_t connection;
 	int64_t wait;
 	struct event_id id;
+	lsn_t published; /* the position when it was posted: the hub must have read it before the mail is done with */
 	struct topic *topic;
 	struct ticket *ticket;
 	struct seat *seats;

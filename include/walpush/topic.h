@@ -105,6 +105,8 @@ enum cursor_state cursor_run(struct cursor *c, lsn_t published, struct event_id 
 void cursor_advance(struct cursor *c, uint32_t entries);
 /* To the first entry of a commit at or above `published`. */
 void cursor_to_head(struct cursor *c, lsn_t published);
+/* After topiclog_reset: over everything that was dropped, to where the new history begins. */
+void cursor_restart(struct cursor *c);
 /* Is there something below a dropped segment's end that was not read? Then the bytes are let go: the cursor goes to the head
  * and true is returned: tell the client `resync`. */
 bool cursor_fell_off(struct cursor *c, lsn_t published);

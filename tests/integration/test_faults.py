@@ -526,7 +526,6 @@ int pthread_mutex_lock(pthread_mutex_t *mutex)
 
 
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's library must be the first")
-@pytest.mark.xfail(strict=True, reason="what the admission's cursor has before it is announced to nobody")
 def test_a_change_around_an_admission_does_not_lie_about(app, config, make_walpush, tmp_path):
     """It is published when the hub has read the position and is about to open its mailbox, which has the admission."""
     (tmp_path / "slow.c").write_text(SLOW_HUBS)
