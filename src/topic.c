@@ -45,6 +45,7 @@ struct topic {
 	struct event_id dropped;     /* the newest entry that was dropped; what is older cannot be resumed */
 	int64_t dropped_at;          /* µs: when that entry was appended */
 	uint64_t dirty_round;
+	bool is_idle; /* tidying found it unheard and empty; the next one frees it */
 	unsigned heard[HUBS_MAX];
 	unsigned n_heard;
 	size_t name_len;
@@ -294,6 +295,7 @@ void topic_append(struct topiclog *log, struct topic *t, struct event_id id, str
 	memcpy(s->data + s->used + header.len, payload.at, payload.len);
 	s->used += len;
 	s->last = now;
+	t->is_idle = false;
 	e = entry_at(s, n);
 	*e = (struct entry){ id.lsn, id.index, (uint32_t)s->used };
 	atomic_store_explicit(&s->count, n + 1, memory_order_release);
@@ -349,6 +351,10 @@ void topiclog_tidy(struct topiclog *log, int64_t now)
 	HASH_ITER(hh, log->topics, t, next) {
 		if (t->n_heard > 0 || t->bytes > 0 || now - t->dropped_at <= log->limits.age)
 			continue;
+		if (!t->is_idle) { /* who wrote to it may still hold it */
+			t->is_idle = true;
+			continue;
+		}
 		/* What was dropped cannot be resumed, should the topic be made again. The others are not touched by that. */
 		if (event_id_compare(t->dropped, log->newborn) > 0)
 			log->newborn = t->dropped;

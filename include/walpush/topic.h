@@ -66,7 +66,8 @@ void topiclog_reset(struct topiclog *log, lsn_t floor);
 void topiclog_mark(struct topiclog *log, struct event_id id);
 /* From where on the logs are complete, at first. */
 lsn_t topiclog_floor(const struct topiclog *log);
-/* Drops what is too old and topics that nobody hears and nothing is in. Call every second or so. */
+/* Drops what is too old, and topics that nobody hears and nothing is in. A topic written to since the last call is still there after this
+ * one. Call every second or so. */
 void topiclog_tidy(struct topiclog *log, int64_t now);
 size_t topiclog_bytes(const struct topiclog *log);
 
