@@ -242,13 +242,9 @@ static bool add_claim(const json_t *value, struct buf *out)
 	case JSON_FALSE:
 		buf_add_text(out, json_is_true(value) ? "true" : "false");
 		return true;
-	case JSON_REAL:
-	case JSON_NULL:
-	case JSON_OBJECT:
-	case JSON_ARRAY:
-		break;
+	default:
+		return false;
 	}
-	return false;
 }
 
 static char *read_user(const struct token_keys *k, const json_t *claims, struct fail *why)
