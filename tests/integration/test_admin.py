@@ -1,0 +1,54 @@
+"""The operators' port: healthy while the loops turn, ready while the stream is live, and a word on why not."""
+
+import json
+
+from harness.app import ASHA
+from harness.client import http
+
+UNIT_1 = "/ws/requests/1/"
+
+
+def status_of(walpush):
+    answer = walpush.admin("/status")
+    assert answer.status == 200
+    return json.loads(answer.body)
+
+
+def test_ready_and_healthy(app, walpush):
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        app.touch(app.request)
+        client.recv()
+        assert walpush.admin("/healthz").status == 200
+        assert walpush.admin("/readyz").status == 200
+        said = status_of(walpush)
+    assert said["ready"] is True and said["trouble"] is None and said["down_seconds"] == 0
+    assert said["slot"] == app.slot
+    assert said["epoch"] == client.hello["epoch"]
+    assert said["log_bytes"] > 0
+
+
+def test_without_a_database_it_is_healthy_but_not_ready(cluster, app, walpush):
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        mark = walpush.mark()
+        cluster.stop()
+        walpush.wait_for_log("not streaming", since=mark)
+        assert walpush.admin("/healthz").status == 200
+        answer = walpush.admin("/readyz")
+        assert answer.status == 503 and b"not streaming" in answer.body
+        assert status_of(walpush)["ready"] is False
+        # Those who are connected stay so, and are answered.
+        client.send_json({"type": "ping", "timestamp": 7})
+        assert client.recv() == {"type": "pong", "timestamp": 7}
+        mark = walpush.mark()
+        cluster.start()
+        walpush.wait_for_log('msg="?streaming', since=mark)
+        with app.transaction() as cursor:  # on a connection of its own: the stop ended the test's
+            cursor.execute("UPDATE requests SET status = 'Issued' WHERE id = %s", (app.request,))
+        assert client.recv()["request_id"] == app.request
+    with walpush.subscribe(UNIT_1, ASHA):  # by then the connection for admissions is back too
+        assert walpush.admin("/readyz").status == 200
+
+
+def test_what_is_not_there(walpush):
+    assert walpush.admin("/nowhere").status == 404
+    assert http(walpush.admin_port, "/healthz", method="POST").status in (405, 501)
