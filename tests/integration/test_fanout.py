@@ -66,6 +66,8 @@ def write_changes(app, keys, count, chance):
 def test_everybody_gets_everything_once_and_in_order(app, two_hubs, make_walpush, wsload, capsys):
     keys = [app.insert_request(1) for _ in range(20)]
     options = {"connections": CONNECTIONS, "expect": CHANGES, "sources": 4}
+    # All of it fits into the log: how soon readers are served is not the question here.
+    two_hubs.set("limits.group-bytes", 64 << 20)
     with make_walpush(app, two_hubs) as walpush:
         app.settle(walpush)
         witness = walpush.subscribe("/ws/requests/1/", ASHA)
@@ -86,7 +88,7 @@ def test_readers_that_do_not_read_do_not_hold_up_the_others(app, two_hubs, make_
     slow = 20
     options = {"connections": 100, "slow": slow, "expect": CHANGES}
     keys = [app.insert_request(1) for _ in range(20)]
-    with make_walpush(app, two_hubs.set("limits.stall", 600)) as walpush:
+    with make_walpush(app, two_hubs.set("limits.stall", 600).set("limits.group-bytes", 64 << 20)) as walpush:
         app.settle(walpush)
         with Load(wsload, walpush, "/ws/requests/1/", ASHA, **options) as load:
             write_changes(app, keys, CHANGES, random.Random(8))
