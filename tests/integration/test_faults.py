@@ -157,6 +157,8 @@ class Current:
 
 @pytest.fixture
 def current(app, config, make_walpush):
+    """A log that holds all that a slow machine commits while the process is away: 1 MiB is only some 1,500 of these messages."""
+    config.set("limits.group-bytes", 256 * MIB).set("limits.log-bytes", 256 * MIB)
     return Current(make_walpush, app, config)
 
 
