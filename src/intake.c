@@ -417,6 +417,35 @@ static void mark_all(struct intake *in, const char *reason)
 		mark_table(in, rules_table(in->rules, i), reason);
 }
 
+/* Whose permission the row changes. Nothing is asked for it, so limits.bulk does not count it. */
+static void note_members(struct intake *in, const struct rules_table *table, const struct change *change)
+{
+	struct route_members members;
+
+	for (size_t i = 0; i < table->n_memberships; i++) {
+		if (change->kind == CHANGE_TRUNCATE)
+			members = (struct route_members){ .everybody = true };
+		else
+			route_membership(table->memberships[i], &in->row, &members);
+		if (members.everybody)
+			txn_add_member(in->txn, NULL);
+		for (size_t k = 0; k < members.n; k++) {
+			buf_clear(&in->scratch);
+			row_text(members.users[k], &in->scratch);
+			buf_add_char(&in->scratch, '\0');
+			txn_add_member(in->txn, in->scratch.data);
+		}
+	}
+}
+
+/* What it changed is not known: it may be anything. */
+static void mark_corrupt(struct intake *in)
+{
+	if (rules_has_memberships(in->rules))
+		txn_add_member(in->txn, NULL);
+	mark_all(in, "unknown");
+}
+
 /* Once, not for every row. */
 static void say_missing(struct intake *in, const struct rules_section *section, const char *column)
 {
@@ -467,7 +496,7 @@ static bool handle_row(struct intake *in, struct record *r)
 	case BOUND_NOT_LISTED:
 		return true;
 	case BOUND_CORRUPT:
-		mark_all(in, "unknown");
+		mark_corrupt(in);
 		return true;
 	case BOUND_STALE:
 		if (!catalog_is_fresh(in, r))
@@ -483,6 +512,7 @@ static bool handle_row(struct intake *in, struct record *r)
 		if (!is_answered(r))
 			return false;
 	}
+	note_members(in, table, &change);
 	if (change.kind == CHANGE_TRUNCATE)
 		mark_table(in, table, "truncate");
 	else
@@ -510,7 +540,7 @@ static void handle_commit(struct intake *in, const struct record *r)
 
 	if (!t->repeated) {
 		txn_finish(in->txn);
-		if (txn_n_messages(in->txn) || txn_n_marks(in->txn))
+		if (txn_n_messages(in->txn) || txn_n_marks(in->txn) || txn_n_members(in->txn))
 			in->calls->publish(in->ctx, in->txn, t->next_lsn);
 		else
 			in->calls->handled(in->ctx, t->next_lsn);

@@ -188,6 +188,19 @@ const struct rules_table *rules_find(const struct rules *r, struct slice schema,
 	return NULL;
 }
 
+const struct rules_section *rules_section(const struct rules *r, const char *name)
+{
+	for (size_t i = 0; i < r->conf->n_tables; i++)
+		if (strcmp(r->conf->tables[i].name, name) == 0)
+			return &r->sections[i];
+	return NULL;
+}
+
+bool rules_has_memberships(const struct rules *r)
+{
+	return r->conf->n_memberships > 0;
+}
+
 size_t rules_n_streams(const struct rules *r)
 {
 	return r->conf->n_streams;

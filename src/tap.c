@@ -314,6 +314,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->keys = t->plain ? token_keys_new(&conf->jwt, why) : NULL;
 	if (!t->keys)
 		return false;
+	tap_feed_init(t);
 	tap_stream_init(t);
 	t->shared.rules = t->plain;
 	t->shared.keys = t->keys;
@@ -387,8 +388,10 @@ void tap_free(struct tap *t)
 	intake_free(t->intake);
 	sqlpipe_free(t->sql);
 	sqlpipe_free(t->admissions_sql);
-	if (t->log)
+	if (t->log) {
 		tap_stream_fini(t);
+		tap_feed_fini(t);
+	}
 	tap_catalog_fini(t);
 	rules_free(t->plain);
 	token_keys_free(t->keys);

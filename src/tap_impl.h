@@ -1,4 +1,4 @@
-/* tap_impl: what tap.c, tap_stream.c, tap_catalog.c and tap_admit.c share. All of it belongs to the tap thread. */
+/* tap_impl: what tap.c, tap_stream.c, tap_feed.c, tap_catalog.c and tap_admit.c share. All of it belongs to the tap thread. */
 #ifndef WALPUSH_TAP_IMPL_H
 #define WALPUSH_TAP_IMPL_H
 
@@ -13,6 +13,8 @@
 #include "walpush/tap.h"
 #include "walpush/window.h"
 
+#define EPOCH_MAX 48
+
 struct admission;
 
 struct tap {
@@ -24,14 +26,14 @@ struct tap {
 	struct source *source;
 	struct sqlpipe *sql; /* snapshots and lookups */
 	struct intake *intake;
-	struct topiclog *log;
 	struct window window;
+	struct topiclog *log;
 	struct event *flush; /* tells the hubs, once for all that one turn of the loop published */
 	struct topic **news; /* topics that they have not been told of */
 	size_t n_news, cap_news;
 	uint64_t round;
-	char epoch[48]; /* empty until the first stream began */
-	lsn_t live;     /* the server's end when the stream began: before it, all is history */
+	char epoch[EPOCH_MAX]; /* empty until the first stream began */
+	lsn_t live;            /* the server's end when the stream began: before it, all is history */
 	bool is_live;
 	int64_t demanded_at;      /* µs: when the server last demanded a reply */
 	bool server_stops;        /* it demanded twice: tell the true position, keep nothing back */
@@ -72,13 +74,40 @@ struct tap {
 	bool stopping;
 };
 
-/* --- tap_stream.c: from the source to the logs --- */
+/* --- tap_stream.c: from the source to the feed --- */
 extern const struct source_calls tap_source_calls;
 extern const struct intake_calls tap_intake_calls;
 void tap_stream_init(struct tap *t);
 void tap_stream_fini(struct tap *t);
 /* In 2 s the stream is closed, if it then cannot go on. */
 void tap_limit_stream(struct tap *t);
+
+/* --- tap_feed.c: into the topic logs. What is borrowed is so for the call. --- */
+struct feed_message {
+	struct event_id id;
+	struct slice header; /* of the WebSocket frame */
+	struct slice payload;
+	const char *groups; /* n_groups names, each terminated by a zero */
+	size_t n_groups;
+};
+
+struct feed_mark { /* every group that a template of this section could name must refetch */
+	struct event_id id;
+	const char *section;
+	const char *reason;
+};
+
+/* A membership of this user changed in the transaction that commits at this LSN; NULL: of everybody. */
+void tap_feed_membership(struct tap *t, lsn_t commit, const char *user);
+/* `now` in µs of clock_us, one for the whole transaction. */
+void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now);
+void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now);
+/* Everything of commits below `upto` is fed, and may be delivered. */
+void tap_feed_position(struct tap *t, lsn_t upto);
+/* Another history begins at `floor`; but for the first time everybody is told to refetch, for this reason (a literal). */
+void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *reason);
+void tap_feed_init(struct tap *t);
+void tap_feed_fini(struct tap *t);
 void tap_tell_hubs(struct tap *t, const struct mail *mail);
 
 /* --- tap_status.c --- */

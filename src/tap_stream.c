@@ -1,4 +1,4 @@
-/* tap_stream: from the replication connection to the topic logs, and back to what may be confirmed. */
+/* tap_stream: from the replication connection to the feed of the topic logs, and back to what may be confirmed. */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -7,8 +7,6 @@
 #include "tap_impl.h"
 #include "walpush/clock.h"
 #include "walpush/log.h"
-#include "walpush/mem.h"
-#include "walpush/render.h"
 
 /* A second demanded reply within this time means that the server waits for us to stop. */
 #define DEMAND_TWICE 1000000
@@ -17,125 +15,52 @@
 
 /* --- publishing ------------------------------------------------------------------------------------------------- */
 
-void tap_tell_hubs(struct tap *t, const struct mail *mail)
-{
-	for (unsigned i = 0; i < t->n_hubs; i++)
-		hub_post(t->hubs[i], mail);
-}
-
-static void on_flush(evutil_socket_t fd, short what, void *arg)
-{
-	struct tap *t = arg;
-	struct mail mail = { .kind = MAIL_DIRTY, .published = topiclog_published(t->log) };
-
-	(void)fd;
-	(void)what;
-	for (size_t i = 0; i < t->n_news; i++) {
-		mail.topic = t->news[i];
-		for (unsigned h = 0; h < t->n_hubs; h++)
-			if (topic_heard_by(mail.topic, h))
-				hub_post(t->hubs[h], &mail);
-	}
-	t->n_news = 0;
-	t->round++;
-}
-
-static void is_news(struct tap *t, struct topic *topic)
-{
-	if (!topic_mark_dirty(topic, t->round))
-		return;
-	if (t->n_news == t->cap_news) {
-		t->cap_news = t->cap_news ? t->cap_news * 2 : 64;
-		t->news = mem_resize(t->news, t->cap_news, sizeof(struct topic *));
-	}
-	t->news[t->n_news++] = topic;
-}
-
-static void append(struct tap *t, const struct txn_message *m, int64_t now)
-{
-	const char *group = m->groups;
-
-	for (size_t i = 0; i < m->n_groups; i++) {
-		struct slice name = slice_of(group);
-		struct topic *topic = topiclog_topic(t->log, name);
-
-		topic_append(t->log, topic, m->id, m->header, m->payload, now);
-		is_news(t, topic);
-		group += name.len + 1;
-	}
-}
-
-struct marking {
-	struct tap *tap;
-	const struct txn_marked *mark;
-	struct slice header, payload;
-	int64_t now;
-};
-
-static void mark_one(void *ctx, struct topic *topic)
-{
-	const struct marking *m = ctx;
-	const struct rules_section *section = m->mark->section;
-
-	for (size_t i = 0; i < section->n_groups; i++) {
-		if (!route_template_matches(&section->groups[i], topic_name(topic)))
-			continue;
-		topic_append(m->tap->log, topic, m->mark->id, m->header, m->payload, m->now);
-		is_news(m->tap, topic);
-		return;
-	}
-}
-
-/* `resync` stands in the logs like any message, so it keeps its place in the order. */
-static void append_mark(struct tap *t, struct txn_marked mark, int64_t now)
-{
-	struct buf payload = { 0 };
-	char header[FRAME_HEADER_MAX];
-	struct marking m = { .tap = t, .mark = &mark, .now = now };
-
-	log_info("groups are told to refetch", log_s("table", mark.section->conf->name), log_s("reason", mark.reason),
-		 log_lsn("commit", mark.id.lsn));
-	render_resync(mark.reason, t->epoch, mark.id, &payload);
-	m.header = (struct slice){ header, frame_header(header, payload.len) };
-	m.payload = buf_slice(&payload);
-	topiclog_each(t->log, mark_one, &m);
-	topiclog_mark(t->log, mark.id);
-	buf_fini(&payload);
-}
-
 static void is_handled(struct tap *t, lsn_t upto)
 {
 	window_handled(&t->window, upto, clock_us());
-	if (upto > topiclog_published(t->log))
-		topiclog_publish(t->log, upto);
+	tap_feed_position(t, upto);
 	if (!t->is_live && upto >= t->live) {
 		t->is_live = true;
 		log_info("live", log_lsn("position", upto));
 		tap_admit_waiting(t);
 	}
-	if (t->admissions)
-		tap_admit_reached(t);
 }
 
-/* Messages and marks in the order of their ids; then the one position that makes them readable, all at once. */
+static void feed_message(struct tap *t, const struct txn *txn, size_t i, int64_t now)
+{
+	struct txn_message m = txn_message(txn, i);
+	struct feed_message fed = { m.id, m.header, m.payload, m.groups, m.n_groups };
+
+	tap_feed_message(t, &fed, now);
+}
+
+static void feed_mark(struct tap *t, const struct txn *txn, size_t i, int64_t now)
+{
+	struct txn_marked m = txn_marked(txn, i);
+	struct feed_mark fed = { m.id, m.section->conf->name, m.reason };
+
+	tap_feed_mark(t, &fed, now);
+}
+
+/* The memberships first, then messages and marks in the order of their ids, then the position. */
 static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 {
 	struct tap *t = ctx;
-	size_t n_marks = txn_n_marks(txn), mark = 0;
+	size_t n_messages = txn_n_messages(txn), n_marks = txn_n_marks(txn), mark = 0;
 	int64_t now = clock_us();
 
-	for (size_t i = 0; i < txn_n_messages(txn); i++) {
-		struct txn_message m = txn_message(txn, i);
-
-		while (mark < n_marks && event_id_compare(txn_marked(txn, mark).id, m.id) < 0)
-			append_mark(t, txn_marked(txn, mark++), now);
-		append(t, &m, now);
+	for (size_t i = 0; i < txn_n_members(txn); i++)
+		tap_feed_membership(t, txn_lsn(txn), txn_member(txn, i));
+	for (size_t i = 0; i < n_messages; i++) {
+		while (mark < n_marks && event_id_compare(txn_marked(txn, mark).id, txn_message(txn, i).id) < 0)
+			feed_mark(t, txn, mark++, now);
+		feed_message(t, txn, i, now);
 	}
 	while (mark < n_marks)
-		append_mark(t, txn_marked(txn, mark++), now);
-	window_event(&t->window, now);
+		feed_mark(t, txn, mark++, now);
+	if (n_messages || n_marks)
+		window_event(&t->window, now);
 	is_handled(t, next_lsn);
-	event_active(t->flush, EV_TIMEOUT, 0);
 }
 
 static void handled(void *ctx, lsn_t next_lsn)
@@ -176,41 +101,28 @@ const struct intake_calls tap_intake_calls = { publish, handled, pause_source, s
 
 /* --- the source's calls ------------------------------------------------------------------------------------------ */
 
-static void make_epoch(const struct tap *t, const struct source_start *s, char out[48])
+static void make_epoch(const struct tap *t, const struct source_start *s, char out[EPOCH_MAX])
 {
-	snprintf(out, 48, "%.20s-%.10s-%08" PRIx32, s->system_id, s->timeline, rules_digest(t->rules));
+	snprintf(out, EPOCH_MAX, "%.20s-%.10s-%08" PRIx32, s->system_id, s->timeline, rules_digest(t->rules));
 }
 
 /* Another history, or the same one with a hole: nothing that the logs hold can be continued. */
-static void begin_anew(struct tap *t, const struct source_start *s, const char *reason)
+static void begin_anew(struct tap *t, const struct source_start *s, const char *epoch, const char *reason)
 {
-	bool first = t->epoch[0] == '\0';
-	struct mail mail = { .kind = MAIL_EPOCH };
-
-	make_epoch(t, s, t->epoch);
-	topiclog_reset(t->log, s->confirmed);
 	window_reset(&t->window, s->confirmed, clock_us());
-	memcpy(mail.text, t->epoch, sizeof(mail.text));
-	tap_tell_hubs(t, &mail);
-	if (first)
-		return;
-	log_warn("the stream cannot be continued; everybody is told to refetch", log_s("reason", reason),
-		 log_lsn("from", s->confirmed));
-	mail = (struct mail){ .kind = MAIL_RESYNC, .published = s->confirmed };
-	mem_copy_text(mail.text, sizeof(mail.text), reason);
-	tap_tell_hubs(t, &mail);
+	tap_feed_anew(t, epoch, s->confirmed, reason);
 }
 
 static lsn_t start(void *ctx, const struct source_start *s)
 {
 	struct tap *t = ctx;
-	char epoch[48];
+	char epoch[EPOCH_MAX];
 
 	make_epoch(t, s, epoch);
 	if (strcmp(epoch, t->epoch) != 0)
-		begin_anew(t, s, "epoch");
+		begin_anew(t, s, epoch, "epoch");
 	else if (s->confirmed > t->window.handled || t->window.handled > s->server_end)
-		begin_anew(t, s, "gap");
+		begin_anew(t, s, epoch, "gap");
 	t->live = s->server_end;
 	t->server_stops = false;
 	t->demanded_at = 0;
@@ -307,25 +219,13 @@ const struct source_calls tap_source_calls = { start, streaming, record, keepali
 
 void tap_stream_init(struct tap *t)
 {
-	struct topic_limits limits = {
-		.group_bytes = (size_t)t->conf->limits.group_bytes,
-		.log_bytes = (size_t)t->conf->limits.log_bytes,
-		.age = t->conf->replay.seconds * 1000,
-	};
-
-	t->log = topiclog_new(&limits);
-	t->round = 1;
 	window_init(&t->window, t->conf->replay.seconds * 1000, (uint64_t)t->conf->replay.bytes);
-	t->flush = event_new(t->loop, -1, 0, on_flush, t);
 	t->stop_limit = event_new(t->loop, -1, 0, on_stop_limit, t);
-	if (!t->flush || !t->stop_limit)
+	if (!t->stop_limit)
 		abort();
 }
 
 void tap_stream_fini(struct tap *t)
 {
-	topiclog_free(t->log);
-	event_free(t->flush);
 	event_free(t->stop_limit);
-	free(t->news);
 }

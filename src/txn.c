@@ -20,6 +20,11 @@ struct counter { /* messages of one section for one group */
 	char key[]; /* the section's pointer, then the group's name and its zero */
 };
 
+struct member {
+	UT_hash_handle hh;
+	char user[];
+};
+
 struct item { /* offsets, because the buffers move while they grow */
 	struct event_id id;
 	const struct rules_section *section;
@@ -45,6 +50,10 @@ struct txn {
 	size_t counter_bytes;
 	const struct rules_section **overflows; /* sections whose counters have no room */
 	size_t n_overflows;
+	struct member *members;
+	const char **users; /* theirs, in the order in which they came */
+	size_t n_users, cap_users;
+	bool everybody;
 	struct buf key;             /* scratch */
 	struct buf fitting;         /* scratch: names of the groups that get the message */
 	struct route_result result; /* scratch */
@@ -69,6 +78,17 @@ static void drop_counters(struct txn *t)
 	t->counter_bytes = 0;
 }
 
+static void drop_members(struct txn *t)
+{
+	struct member *m, *next;
+
+	HASH_ITER(hh, t->members, m, next) {
+		HASH_DEL(t->members, m);
+		free(m);
+	}
+	t->n_users = 0;
+}
+
 /* A buffer that one large transaction has blown up is not kept for the small ones after it. */
 static void buf_reuse(struct buf *b)
 {
@@ -83,6 +103,8 @@ void txn_free(struct txn *t)
 	if (!t)
 		return;
 	drop_counters(t);
+	drop_members(t);
+	free(t->users);
 	buf_fini(&t->commit_time);
 	buf_fini(&t->payloads);
 	buf_fini(&t->groups);
@@ -98,6 +120,8 @@ void txn_free(struct txn *t)
 void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time)
 {
 	drop_counters(t);
+	drop_members(t);
+	t->everybody = false;
 	buf_reuse(&t->payloads);
 	buf_reuse(&t->groups);
 	buf_clear(&t->commit_time);
@@ -117,6 +141,56 @@ bool txn_is_open(const struct txn *t)
 {
 	return t->open;
 }
+
+/* --- members --------------------------------------------------------------------------------------------------- */
+
+static void everybody(struct txn *t)
+{
+	drop_members(t);
+	t->everybody = true;
+}
+
+void txn_add_member(struct txn *t, const char *user)
+{
+	struct member *m;
+	size_t len;
+
+	assert(t->open);
+	if (t->everybody)
+		return;
+	if (!user) {
+		everybody(t);
+		return;
+	}
+	HASH_FIND_STR(t->members, user, m);
+	if (m)
+		return;
+	if (t->n_users == TXN_MEMBERS) {
+		everybody(t);
+		return;
+	}
+	len = strlen(user);
+	m = mem_new(sizeof(*m) + len + 1);
+	memcpy(m->user, user, len);
+	HASH_ADD_KEYPTR(hh, t->members, m->user, len, m);
+	if (t->n_users == t->cap_users) {
+		t->cap_users = t->cap_users ? t->cap_users * 2 : 8;
+		t->users = mem_resize(t->users, t->cap_users, sizeof(*t->users));
+	}
+	t->users[t->n_users++] = m->user;
+}
+
+size_t txn_n_members(const struct txn *t)
+{
+	return t->everybody ? 1 : t->n_users;
+}
+
+const char *txn_member(const struct txn *t, size_t i)
+{
+	return t->everybody ? NULL : t->users[i];
+}
+
+/* --- marks ----------------------------------------------------------------------------------------------------- */
 
 static struct event_id next_id(struct txn *t)
 {
@@ -291,6 +365,11 @@ void txn_finish(struct txn *t)
 	for (size_t i = 0; i < t->n_overflows; i++)
 		txn_mark(t, t->overflows[i], "bulk");
 	t->open = false;
+}
+
+lsn_t txn_lsn(const struct txn *t)
+{
+	return t->lsn;
 }
 
 size_t txn_n_messages(const struct txn *t)

@@ -13,7 +13,8 @@
  *
  * Bound: INTAKE_BYTES of records; beyond it the source stops reading until half of it is gone. One transaction of any size passes
  * through, because its rows leave the queue while it is still arriving.
- * Tap thread. A record that is no wal2json record is logged, and the groups of all tables are told to refetch.
+ * Tap thread. A record that is no wal2json record is logged, and the groups of all tables are told to refetch;
+ * it may have changed the permission of everybody.
  */
 #ifndef WALPUSH_INTAKE_H
 #define WALPUSH_INTAKE_H
@@ -30,7 +31,7 @@
 struct intake;
 
 struct intake_calls {
-	/* A transaction is complete; its messages and marks are to be published. Everything that commits before next_lsn is handled then. */
+	/* A transaction is complete; its memberships, messages and marks are to be published. Everything that commits before next_lsn is handled then. */
 	void (*publish)(void *ctx, const struct txn *t, lsn_t next_lsn);
 	/* A transaction without listed rows: only the position moves. */
 	void (*handled)(void *ctx, lsn_t next_lsn);

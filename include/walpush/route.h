@@ -75,6 +75,16 @@ struct route_result {
 void route_messages(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *out);
 void route_result_fini(struct route_result *r);
 
+struct route_members { /* whose permission a row changes; borrowed from the row */
+	bool everybody;
+	const struct column *users[2];
+	size_t n; /* 0: nobody's */
+};
+
+/* The user of the new row, and if the user's column changed that of the old one too. An UPDATE counts when the section lists no columns, when
+ * one of them changed or cannot be compared, or when the user did. A user that PostgreSQL did not send, or NULL: everybody. */
+void route_membership(const struct rules_membership *m, const struct row *row, struct route_members *out);
+
 /* Could this template have produced that group's name? For resync of "the groups of that table's templates". */
 bool route_template_matches(const struct tmpl *t, struct slice group);
 

@@ -101,6 +101,9 @@ size_t rules_n_tables(const struct rules *r);
 const struct rules_table *rules_table(const struct rules *r, size_t i);
 /* By the names wal2json prints. NULL: not listed. Bound rules only. */
 const struct rules_table *rules_find(const struct rules *r, struct slice schema, struct slice table);
+/* By the section's name in the file. NULL: there is none. */
+const struct rules_section *rules_section(const struct rules *r, const char *name);
+bool rules_has_memberships(const struct rules *r);
 size_t rules_n_streams(const struct rules *r);
 const struct rules_stream *rules_stream(const struct rules *r, size_t i);
 /* The first whose path matches; -1: none. The path is percent-decoded already, as libwebsockets gives it. */

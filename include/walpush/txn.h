@@ -8,12 +8,15 @@
  * Bounds. Rendered messages: limits.bytes. Beyond limits.bulk messages of one section for one group, or the bytes, the rest is
  * counted and becomes one bulk message a section and group. Counters take at most limits.bytes too; past that, and for rows whose
  * groups are not known (no old image, a lookup that failed or was left out, TRUNCATE), the section is marked: every group
- * that one of its templates could name must refetch.
+ * that one of its templates could name must refetch. Members: TXN_MEMBERS; beyond it, everybody is one.
  */
 #ifndef WALPUSH_TXN_H
 #define WALPUSH_TXN_H
 
 #include "walpush/route.h"
+
+/* Users whose memberships one transaction changes. More of them are asked at once as cheaply as one by one. */
+#define TXN_MEMBERS 1000
 
 struct txn_limits {
 	uint64_t bulk;
@@ -34,6 +37,8 @@ bool txn_is_open(const struct txn *t);
 const char *txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, const char *actor);
 /* Every group of this section must refetch. `reason` is a literal: "truncate", "unknown", "lookup". */
 void txn_mark(struct txn *t, const struct rules_section *section, const char *reason);
+/* A membership of this user changed; NULL: of a user that is not known, so of everybody. */
+void txn_add_member(struct txn *t, const char *user);
 /* No more rows: bulk messages get their numbers. */
 void txn_finish(struct txn *t);
 
@@ -52,6 +57,11 @@ struct txn_marked {
 	const char *reason;
 };
 
+/* Each once; NULL, which then is the only one: everybody. Borrowed as messages are. */
+size_t txn_n_members(const struct txn *t);
+const char *txn_member(const struct txn *t, size_t i);
+
+lsn_t txn_lsn(const struct txn *t);
 /* After txn_finish, in the order of ids, messages and marks apart. */
 size_t txn_n_messages(const struct txn *t);
 struct txn_message txn_message(const struct txn *t, size_t i);

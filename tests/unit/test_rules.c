@@ -196,6 +196,9 @@ static void lists_each_table_once(void **state)
 	assert_int_equal(rules_table(rules, 0)->n_sections, 2);
 	assert_string_equal(rules_table(rules, 0)->sections[1]->type_json, "c");
 	assert_int_equal(rules_table(rules, 0)->n_memberships, 1);
+	assert_true(rules_has_memberships(rules));
+	assert_string_equal(rules_section(rules, "two")->type_json, "c");
+	assert_null(rules_section(rules, "requests"));
 	assert_string_equal(rules_table(rules, 1)->schema, "Odd S");
 	assert_string_equal(rules_table(rules, 1)->name, "my, table*");
 	buf_fini(&out);

@@ -502,6 +502,54 @@ static void a_large_transaction_gives_its_memory_back(void **state)
 	assert_true(after < before + 300000);
 }
 
+static void a_member_is_named_once(void **state)
+{
+	(void)state;
+	assert_int_equal(txn_n_members(txn), 0);
+	txn_add_member(txn, "7");
+	txn_add_member(txn, "");
+	txn_add_member(txn, "7");
+	txn_add_member(txn, "9");
+	assert_int_equal(txn_n_members(txn), 3);
+	assert_string_equal(txn_member(txn, 0), "7");
+	assert_string_equal(txn_member(txn, 1), "");
+	assert_string_equal(txn_member(txn, 2), "9");
+	assert_int_equal(txn_lsn(txn), LSN);
+	txn_begin(txn, LSN, SLICE(""));
+	assert_int_equal(txn_n_members(txn), 0);
+}
+
+static void everybody_is_the_only_member(void **state)
+{
+	(void)state;
+	txn_add_member(txn, "7");
+	txn_add_member(txn, NULL);
+	txn_add_member(txn, "8");
+	assert_int_equal(txn_n_members(txn), 1);
+	assert_null(txn_member(txn, 0));
+	txn_begin(txn, LSN, SLICE(""));
+	assert_int_equal(txn_n_members(txn), 0);
+	txn_add_member(txn, "8");
+	assert_string_equal(txn_member(txn, 0), "8");
+}
+
+static void too_many_members_are_everybody(void **state)
+{
+	char user[16];
+
+	(void)state;
+	for (int i = 0; i < TXN_MEMBERS; i++) {
+		snprintf(user, sizeof(user), "%d", i);
+		txn_add_member(txn, user);
+	}
+	assert_int_equal(txn_n_members(txn), TXN_MEMBERS);
+	txn_add_member(txn, "0");
+	assert_int_equal(txn_n_members(txn), TXN_MEMBERS);
+	txn_add_member(txn, "one more");
+	assert_int_equal(txn_n_members(txn), 1);
+	assert_null(txn_member(txn, 0));
+}
+
 #define ON_ROOMY_TXN(test) cmocka_unit_test_setup_teardown(test, open_roomy, close_txn)
 
 int main(void)
@@ -524,6 +572,9 @@ int main(void)
 		ON_ROOMY_TXN(a_large_row_is_cut),
 		ON_ROOMY_TXN(the_same_rows_give_the_same_messages),
 		ON_ROOMY_TXN(a_large_transaction_gives_its_memory_back),
+		ON_ROOMY_TXN(a_member_is_named_once),
+		ON_ROOMY_TXN(everybody_is_the_only_member),
+		ON_ROOMY_TXN(too_many_members_are_everybody),
 	};
 
 	return cmocka_run_group_tests(tests, open_mapping, close_mapping);

@@ -1,0 +1,169 @@
+/*
+ * tap_feed: the one way into the topic logs.
+ *
+ * Plain data, so that it does not matter who decoded a transaction. Of each transaction, in this order:
+ *   1. tap_feed_membership  whose permission it changed,
+ *   2. tap_feed_message and tap_feed_mark, in the order of their ids,
+ *   3. tap_feed_position    which makes all of it readable at once.
+ * The hubs are told once for all that one turn of the loop published.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tap_impl.h"
+#include "walpush/clock.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+#include "walpush/render.h"
+
+void tap_tell_hubs(struct tap *t, const struct mail *mail)
+{
+	for (unsigned i = 0; i < t->n_hubs; i++)
+		hub_post(t->hubs[i], mail);
+}
+
+/* --- news ------------------------------------------------------------------------------------------------------- */
+
+static void on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+	struct mail mail = { .kind = MAIL_DIRTY, .published = topiclog_published(t->log) };
+
+	(void)fd;
+	(void)what;
+	for (size_t i = 0; i < t->n_news; i++) {
+		mail.topic = t->news[i];
+		for (unsigned h = 0; h < t->n_hubs; h++)
+			if (topic_heard_by(mail.topic, h))
+				hub_post(t->hubs[h], &mail);
+	}
+	t->n_news = 0;
+	t->round++;
+}
+
+static void is_news(struct tap *t, struct topic *topic)
+{
+	if (!topic_mark_dirty(topic, t->round))
+		return;
+	if (t->n_news == t->cap_news) {
+		t->cap_news = t->cap_news ? t->cap_news * 2 : 64;
+		t->news = mem_resize(t->news, t->cap_news, sizeof(struct topic *));
+	}
+	t->news[t->n_news++] = topic;
+	event_active(t->flush, EV_TIMEOUT, 0);
+}
+
+/* --- what a transaction holds ------------------------------------------------------------------------------------ */
+
+void tap_feed_membership(struct tap *t, lsn_t commit, const char *user)
+{
+	(void)t;
+	log_debug("permission changes", log_s("user", user ? user : "everybody"), log_lsn("commit", commit));
+}
+
+void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now)
+{
+	const char *group = m->groups;
+
+	for (size_t i = 0; i < m->n_groups; i++) {
+		struct slice name = slice_of(group);
+		struct topic *topic = topiclog_topic(t->log, name);
+
+		topic_append(t->log, topic, m->id, m->header, m->payload, now);
+		is_news(t, topic);
+		group += name.len + 1;
+	}
+}
+
+struct marking {
+	struct tap *tap;
+	const struct rules_section *section;
+	struct event_id id;
+	struct slice header, payload;
+	int64_t now;
+};
+
+static void mark_one(void *ctx, struct topic *topic)
+{
+	const struct marking *m = ctx;
+
+	for (size_t i = 0; i < m->section->n_groups; i++) {
+		if (!route_template_matches(&m->section->groups[i], topic_name(topic)))
+			continue;
+		topic_append(m->tap->log, topic, m->id, m->header, m->payload, m->now);
+		is_news(m->tap, topic);
+		return;
+	}
+}
+
+/* `resync` stands in the logs like any message, so it keeps its place in the order. */
+void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
+{
+	struct buf payload = { 0 };
+	char header[FRAME_HEADER_MAX];
+	struct marking m = { .tap = t, .id = mark->id, .now = now };
+
+	m.section = rules_section(t->plain, mark->section);
+	if (!m.section)
+		abort(); /* another configuration is another epoch */
+	log_info("groups are told to refetch", log_s("table", mark->section), log_s("reason", mark->reason),
+		 log_lsn("commit", mark->id.lsn));
+	render_resync(mark->reason, t->epoch, mark->id, &payload);
+	m.header = (struct slice){ header, frame_header(header, payload.len) };
+	m.payload = buf_slice(&payload);
+	topiclog_each(t->log, mark_one, &m);
+	topiclog_mark(t->log, mark->id);
+	buf_fini(&payload);
+}
+
+void tap_feed_position(struct tap *t, lsn_t upto)
+{
+	if (upto > topiclog_published(t->log))
+		topiclog_publish(t->log, upto);
+	if (t->admissions)
+		tap_admit_reached(t);
+}
+
+/* --- another history ---------------------------------------------------------------------------------------------- */
+
+void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *reason)
+{
+	bool first = t->epoch[0] == '\0';
+	struct mail mail = { .kind = MAIL_EPOCH };
+
+	mem_copy_text(t->epoch, sizeof(t->epoch), epoch);
+	topiclog_reset(t->log, floor);
+	memcpy(mail.text, t->epoch, sizeof(mail.text));
+	tap_tell_hubs(t, &mail);
+	if (first)
+		return;
+	log_warn("the stream cannot be continued; everybody is told to refetch", log_s("reason", reason),
+		 log_lsn("from", floor));
+	mail = (struct mail){ .kind = MAIL_RESYNC, .published = floor };
+	mem_copy_text(mail.text, sizeof(mail.text), reason);
+	tap_tell_hubs(t, &mail);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+void tap_feed_init(struct tap *t)
+{
+	struct topic_limits limits = {
+		.group_bytes = (size_t)t->conf->limits.group_bytes,
+		.log_bytes = (size_t)t->conf->limits.log_bytes,
+		.age = t->conf->replay.seconds * 1000,
+	};
+
+	t->log = topiclog_new(&limits);
+	t->round = 1;
+	t->flush = event_new(t->loop, -1, 0, on_flush, t);
+	if (!t->flush)
+		abort();
+}
+
+void tap_feed_fini(struct tap *t)
+{
+	topiclog_free(t->log);
+	event_free(t->flush);
+	free(t->news);
+}
