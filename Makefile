@@ -85,6 +85,7 @@ deps:
 ## make deps-test     install what testing needs besides
 deps-test:
 	@deploy/install-deps.sh test
+	@PYTHON=$(PYTHON) deploy/demo/python-env.sh
 
 ## make               build walpush; VARIANT=dev, asan or tsan builds it for tests, CC=clang with clang
 all: check-libs $(B)/walpush

@@ -1,0 +1,1 @@
+"""What the frontend calls, one file a subject."""
