@@ -66,10 +66,20 @@ static void on_status(struct evhttp_request *request, void *arg)
 	json_decref(status);
 }
 
+static void on_metrics(struct evhttp_request *request, void *arg)
+{
+	struct admin *a = arg;
+	struct buf text = { 0 };
+
+	a->calls->metrics(a->ctx, &text);
+	answer(request, 200, "text/plain; version=0.0.4; charset=utf-8", text.data);
+	buf_fini(&text);
+}
+
 static void on_other(struct evhttp_request *request, void *arg)
 {
 	(void)arg;
-	answer(request, 404, "text/plain; charset=utf-8", "there are /healthz, /readyz and /status\n");
+	answer(request, 404, "text/plain; charset=utf-8", "there are /healthz, /readyz, /status and /metrics\n");
 }
 
 struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, const struct admin_calls *calls,
@@ -89,6 +99,7 @@ struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, 
 	evhttp_set_cb(a->http, "/healthz", on_health, a);
 	evhttp_set_cb(a->http, "/readyz", on_ready, a);
 	evhttp_set_cb(a->http, "/status", on_status, a);
+	evhttp_set_cb(a->http, "/metrics", on_metrics, a);
 	evhttp_set_gencb(a->http, on_other, a);
 	if (evhttp_bind_socket(a->http, conf->address, (ev_uint16_t)conf->port) == 0)
 		return a;

@@ -52,7 +52,7 @@ const struct conf_option conf_options[] = {
 { "database.status-interval", CONF_SECONDS, 0, OF_CONF(database.status_interval), RANGE(SECOND / 10, 10 * SECOND),
   .initial = "10",
   .doc = "How often the server is told how far the slot may forget." },
-{ "database.warn-bytes", CONF_BYTES, CONF_RELOAD | CONF_LATER, OF_CONF(database.warn_bytes), RANGE(0, 1024 * GIB),
+{ "database.warn-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(database.warn_bytes), RANGE(0, 1024 * GIB),
   .initial = "1 GiB",
   .doc = "Warn when the slot holds back more WAL than this; 0 never warns." },
 

@@ -66,6 +66,19 @@ struct conn *conn_find(struct hub *h, uint64_t id)
 
 /* --- the end ---------------------------------------------------------------------------------------------------- */
 
+/* Before its state changes. */
+static void no_longer_open(const struct conn *c)
+{
+	if (c->state == CONN_OPEN)
+		metrics_add_at(c->hub->counts, METRICS_CONNECTIONS, c->label, -1);
+}
+
+static void refuse(struct conn *c, unsigned code, const char *reason)
+{
+	metrics_count(c->hub->counts, METRICS_REFUSALS, reason);
+	conn_close(c, code);
+}
+
 static void forget_token(struct conn *c)
 {
 	if (c->token)
@@ -107,6 +120,8 @@ void conn_close(struct conn *c, unsigned code)
 {
 	if (c->state == CONN_CLOSING)
 		return;
+	no_longer_open(c);
+	metrics_count_number(c->hub->counts, METRICS_CLOSES, code);
 	log_debug("closing", log_n("hub", c->hub->index), log_n("connection", c->id), log_n("code", code));
 	leave_all(c);
 	forget_token(c);
@@ -120,6 +135,7 @@ static void conn_gone(struct conn *c)
 {
 	struct hub *h = c->hub;
 
+	no_longer_open(c);
 	leave_all(c);
 	forget_token(c);
 	conn_behind(c, false);
@@ -144,7 +160,7 @@ static void ask_admission(struct conn *c)
 	if (!token_verify(shared->keys, slice_of(c->token), clock_wall_us() / 1000000, &token, &why)) {
 		log_info("token refused", log_n("hub", c->hub->index), log_n("connection", c->id),
 			 log_s("reason", why.text));
-		conn_close(c, 4401);
+		refuse(c, 4401, "token");
 		return;
 	}
 	c->expires = token.expires;
@@ -177,6 +193,8 @@ void conn_admitted(struct conn *c, struct mail *mail)
 			channel_mark(c->hub, c->subs[i].channel);
 	}
 	conn_to(c, CONN_OPEN);
+	c->label = (uint8_t)c->hub->shared->stream_labels[c->stream];
+	metrics_add_at(c->hub->counts, METRICS_CONNECTIONS, c->label, 1);
 	c->resync_due = mail->resync;
 	c->resync_reason = "history";
 	render_hello(stream, c->hub->epoch, mail->id, mail->resumed, &hello);
@@ -257,6 +275,7 @@ static void take_message(struct conn *c, struct slice text)
 {
 	struct clientmsg message;
 
+	metrics_add(c->hub->counts, METRICS_CLIENT_MESSAGES, 1);
 	if (++c->strangers > c->hub->shared->conf->limits.messages_per_second) {
 		conn_close(c, 1008);
 		return;
@@ -304,12 +323,13 @@ static void conn_born(struct conn *c, struct lws *wsi)
 static void conn_established(struct conn *c)
 {
 	conn_to(c, CONN_WAIT_AUTH);
+	metrics_add(c->hub->counts, METRICS_HANDSHAKES, 1);
 	if (c->stream < 0)
 		conn_close(c, 4403);
 	else if (!c->token)
 		c->deadline = c->heard + c->hub->shared->conf->limits.handshake * 1000;
 	else if (strlen(c->token) > (size_t)c->hub->shared->conf->limits.token_bytes)
-		conn_close(c, 4401);
+		refuse(c, 4401, "token");
 	else
 		ask_admission(c);
 }
@@ -331,6 +351,20 @@ static int peer_closes(struct conn *c, size_t len)
 	return c->said_goodbye ? -1 : 0;
 }
 
+static int refuse_upgrade(struct hub *h, struct lws *wsi, unsigned status)
+{
+	const char *reason = status == 400   ? "malformed"
+			     : status == 403 ? "origin"
+			     : status == 404 ? "path"
+			     : status == 426 ? "upgrade"
+			     : status == 503 ? "full"
+					     : "other";
+
+	metrics_count(h->counts, METRICS_REFUSALS, reason);
+	handshake_refuse(wsi, status);
+	return -1;
+}
+
 static int confirm_upgrade(struct lws *wsi, const char *upgrade)
 {
 	struct hub *h = lws_context_user(lws_get_context(wsi));
@@ -338,16 +372,14 @@ static int confirm_upgrade(struct lws *wsi, const char *upgrade)
 
 	if (status == 0)
 		return 0;
-	handshake_refuse(wsi, status);
-	return -1;
+	return refuse_upgrade(h, wsi, status);
 }
 
 static int plain_http(struct lws *wsi)
 {
 	struct hub *h = lws_context_user(lws_get_context(wsi));
 
-	handshake_refuse(wsi, handshake_path_exists(h->shared, wsi) ? 426 : 404);
-	return -1;
+	return refuse_upgrade(h, wsi, handshake_path_exists(h->shared, wsi) ? 426 : 404);
 }
 
 int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
@@ -409,7 +441,7 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 	} else if (c->close_at && now >= c->close_at) {
 		conn_close(c, 1012);
 	} else if (c->deadline && now > c->deadline) {
-		conn_close(c, 4401);
+		refuse(c, 4401, "late");
 	} else if (c->is_behind && now - c->behind_since > c->hub->shared->conf->limits.stall * 1000) {
 		log_info("a reader is stalled", log_n("hub", c->hub->index), log_n("connection", c->id),
 			 log_n("code", 4408));

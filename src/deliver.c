@@ -83,6 +83,7 @@ static int write_raw(struct conn *c, const char *bytes, size_t len)
 {
 	if (lws_write(c->wsi, (unsigned char *)bytes, len, LWS_WRITE_RAW) < 0)
 		return -1;
+	metrics_add(c->hub->counts, METRICS_SENT_BYTES, (int64_t)len);
 	if (lws_partial_buffered(c->wsi))
 		conn_behind(c, true);
 	return 0;
@@ -107,6 +108,7 @@ static int write_resync(struct conn *c)
 	render_resync(c->resync_reason, c->hub->epoch, (struct event_id){ c->hub->published, 0 }, &message);
 	result = write_text(c, buf_slice(&message));
 	buf_fini(&message);
+	metrics_count(c->hub->counts, METRICS_RESYNCS, c->resync_reason);
 	c->resync_due = false;
 	return result;
 }
@@ -194,6 +196,8 @@ static int deliver_runs(struct conn *c)
 			cursor_advance(&sub->cursor, run.entries);
 			if (write_raw(c, run.bytes, run.len) < 0)
 				return -1;
+			metrics_add(c->hub->counts, METRICS_DELIVERIES, run.entries);
+			c->hub->written += run.entries;
 			left -= run.len < left ? run.len : left;
 			break;
 		}
@@ -250,4 +254,36 @@ void deliver_let_go(struct hub *h)
 		if (lost)
 			resync_because_lost(c);
 	}
+}
+
+/* --- how far behind --------------------------------------------------------------------------------------------- */
+
+static lsn_t unread_from(struct conn *c)
+{
+	lsn_t from = c->hub->published;
+	struct run run;
+
+	for (size_t i = 0; i < c->n_subs; i++)
+		if (cursor_run(&c->subs[i].cursor, c->hub->published, last_id, 0, &run) == CURSOR_HAS_RUN &&
+		    run.first.lsn < from)
+			from = run.first.lsn;
+	return from;
+}
+
+void deliver_measure(struct hub *h, int64_t now)
+{
+	int64_t n = 0, oldest = now;
+	lsn_t from = h->published;
+	struct conn *c;
+
+	DL_FOREACH2(h->behind, c, next_behind) {
+		lsn_t unread = unread_from(c);
+
+		n++;
+		from = unread < from ? unread : from;
+		oldest = c->behind_since < oldest ? c->behind_since : oldest;
+	}
+	metrics_set(h->counts, METRICS_READERS_BEHIND, n);
+	metrics_set(h->counts, METRICS_READER_LAG_SECONDS, now - oldest);
+	metrics_set(h->counts, METRICS_READER_LAG_BYTES, (int64_t)(h->published - from));
 }

@@ -70,6 +70,8 @@ static void mail_dirty(struct hub *h, const struct mail *mail)
 {
 	struct channel *ch;
 
+	if (mail->committed && (!h->committed || mail->committed < h->committed))
+		h->committed = mail->committed;
 	HASH_FIND_PTR(h->channels, &mail->topic, ch);
 	if (ch)
 		channel_mark(h, ch);
@@ -174,7 +176,11 @@ static void hub_turn(struct hub *h)
 	while (take_mails(h) > h->published)
 		;
 	deliver_let_go(h);
+	h->written = 0;
 	deliver_dirty(h);
+	if (h->committed && h->written)
+		metrics_observe(h->counts, METRICS_COMMIT_TO_WRITTEN, clock_wall_us() - h->committed, h->written);
+	h->committed = 0;
 }
 
 static int hub_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
@@ -195,6 +201,7 @@ static void on_sweep(lws_sorted_usec_list_t *sul)
 	atomic_store_explicit(&h->beat, now, memory_order_relaxed);
 	DL_FOREACH_SAFE(h->conns, c, next)
 		conn_sweep(c, now, wall_s);
+	deliver_measure(h, now);
 	if (h->draining && !h->conns && !h->told_gone) {
 		struct mail gone = { .kind = MAIL_GONE, .hub = h->index };
 
@@ -268,6 +275,7 @@ struct hub *hub_new(unsigned index, const struct hub_shared *shared, struct fail
 
 	h->index = index;
 	h->shared = shared;
+	h->counts = metrics_of_hub(shared->metrics, index);
 	mailbox_init(&h->inbox);
 	atomic_init(&h->beat, clock_us());
 	if (uv_loop_init(&h->loop) != 0)

@@ -53,6 +53,7 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	bool resync_due; /* with this reason */
 	bool pinged;
 	bool said_goodbye; /* our close frame is out */
+	uint8_t label;     /* of its stream, among the metrics */
 	uint16_t close_code;
 	unsigned strangers; /* messages that mean nothing to us, in this second */
 	int stream;
@@ -82,6 +83,7 @@ struct slot {
 struct hub {
 	unsigned index;
 	const struct hub_shared *shared;
+	struct metrics_counts *counts;
 	pthread_t thread;
 	bool started;
 	struct mailbox inbox;
@@ -105,6 +107,8 @@ struct hub {
 	bool draining, told_gone;
 	bool stopped;
 	struct buf scratch;
+	int64_t committed; /* oldest commit of the news of this turn, µs since 1970; 0: none is known */
+	uint64_t written;  /* messages written in this turn */
 };
 
 /* --- conn.c --- */
@@ -126,6 +130,8 @@ int deliver(struct conn *c);
 void deliver_dirty(struct hub *h);
 /* Those that wait for their sockets must not hold on to what left the logs. */
 void deliver_let_go(struct hub *h);
+/* How far the slow ones are behind, for the metrics. */
+void deliver_measure(struct hub *h, int64_t now);
 void conn_behind(struct conn *c, bool behind);
 struct channel *channel_for(struct hub *h, struct topic *t);
 void channel_mark(struct hub *h, struct channel *ch);

@@ -33,6 +33,7 @@ struct name { /* of an actor, shared by all rows of one visibility round that na
 	UT_hash_handle hh;
 	struct intake *in;
 	struct sqlpipe_query *query; /* NULL: answered */
+	int64_t asked;               /* µs */
 	unsigned refs;
 	char *text; /* NULL: unknown */
 	char id[];
@@ -41,6 +42,7 @@ struct name { /* of an actor, shared by all rows of one visibility round that na
 struct lookup {
 	struct intake *in;
 	struct sqlpipe_query *query; /* NULL: answered */
+	int64_t asked;               /* µs */
 	struct sqlrows *rows;        /* NULL: failed or left out */
 };
 
@@ -64,6 +66,7 @@ struct record {
 struct intake {
 	struct event_base *loop;
 	struct sqlpipe *sql;
+	struct metrics_counts *counts;
 	const struct intake_calls *calls;
 	void *ctx;
 	const struct rules *rules;
@@ -260,10 +263,18 @@ static void must_be_seen(struct intake *in, struct transaction *t)
 
 /* --- questions ------------------------------------------------------------------------------------------------- */
 
+static void count_answer(struct intake *in, int64_t asked, bool ok)
+{
+	metrics_observe(in->counts, METRICS_LOOKUP_SECONDS, clock_us() - asked, 1);
+	if (!ok)
+		metrics_add(in->counts, METRICS_LOOKUP_FAILURES, 1);
+}
+
 static void on_lookup(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct lookup *l = ctx;
 
+	count_answer(l->in, l->asked, rows != NULL);
 	l->query = NULL;
 	l->rows = rows;
 	l->in->n_asked--;
@@ -279,6 +290,7 @@ static void on_name(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct name *n = ctx;
 	struct intake *in = n->in;
 
+	count_answer(in, n->asked, rows != NULL);
 	n->query = NULL;
 	in->n_asked--;
 	if (!rows)
@@ -307,6 +319,7 @@ static struct lookup *ask_lookup(struct intake *in, const struct route_plan *pla
 		n++;
 	}
 	l->in = in;
+	l->asked = clock_us();
 	in->n_asked++;
 	l->query = sqlpipe_ask(in->sql, q->name, q->sql, n, (const char *const *)values, on_lookup, l);
 	for (size_t i = 0; i < n; i++)
@@ -331,6 +344,7 @@ static struct name *ask_name(struct intake *in, const struct route_plan *plan)
 		n = mem_new(sizeof(*n) + in->scratch.len + 1);
 		memcpy(n->id, in->scratch.data, in->scratch.len);
 		n->in = in;
+		n->asked = clock_us();
 		n->refs = 1; /* the table's */
 		HASH_ADD_KEYPTR(hh, in->names, n->id, in->scratch.len, n);
 		for (size_t i = 0; i < q->source.n_refs; i++)
@@ -693,7 +707,7 @@ void intake_clear(struct intake *in)
 /* --- life ------------------------------------------------------------------------------------------------------ */
 
 struct intake *intake_new(struct event_base *loop, const struct conf_limits *limits, struct sqlpipe *sql,
-			  const struct intake_calls *calls, void *ctx)
+			  struct metrics_counts *counts, const struct intake_calls *calls, void *ctx)
 {
 	struct intake *in = mem_new(sizeof(*in));
 	struct txn_limits bounds = {
@@ -704,6 +718,7 @@ struct intake *intake_new(struct event_base *loop, const struct conf_limits *lim
 
 	in->loop = loop;
 	in->sql = sql;
+	in->counts = counts;
 	in->calls = calls;
 	in->ctx = ctx;
 	in->bulk = bounds.bulk;

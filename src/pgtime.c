@@ -216,3 +216,39 @@ bool pgvalue_duration(struct slice text, struct buf *out)
 	}
 	return true;
 }
+
+static int64_t two_digits(const char *at)
+{
+	return (at[0] - '0') * 10 + (at[1] - '0');
+}
+
+/* Days since 1970 in the Gregorian calendar; years begin in March here, so that the leap day is their last. */
+static int64_t days_since_1970(int64_t year, int64_t month, int64_t day)
+{
+	int64_t y = month > 2 ? year : year - 1, m = month > 2 ? month - 3 : month + 9;
+
+	return y * 365 + y / 4 - y / 100 + y / 400 + (m * 153 + 2) / 5 + day - 1 - 719468;
+}
+
+bool pgvalue_unix_us(struct slice text, int64_t *us)
+{
+	struct slice fraction, zone;
+	int64_t days, parts = 0;
+
+	if (!looks_like(text, "0000-00-00 00:00:00"))
+		return false;
+	fraction = zone = behind(text, 19);
+	fraction.len = fraction_length(fraction);
+	zone = behind(zone, fraction.len);
+	if (!slice_equal(zone, SLICE("+00")))
+		return false;
+	for (size_t i = 1; i < 7 && fraction.len; i++)
+		parts = parts * 10 + (i < fraction.len ? fraction.at[i] - '0' : 0);
+	days = days_since_1970(two_digits(text.at) * 100 + two_digits(text.at + 2), two_digits(text.at + 5),
+			       two_digits(text.at + 8));
+	*us = (((days * 24 + two_digits(text.at + 11)) * 60 + two_digits(text.at + 14)) * 60 +
+	       two_digits(text.at + 17)) *
+		      1000000 +
+	      parts;
+	return true;
+}

@@ -549,6 +549,11 @@ lsn_t source_server_end(const struct source *s)
 	return s->received > s->server_end ? s->received : s->server_end;
 }
 
+lsn_t source_received(const struct source *s)
+{
+	return s->received;
+}
+
 bool source_is_held_by_other(const struct source *s)
 {
 	return s->held_by_other;

@@ -213,15 +213,19 @@ static void on_lookups_state(void *ctx, bool up, const struct fail *why)
 	struct tap *t = ctx;
 
 	(void)why;
-	if (!up)
+	if (up)
+		metrics_count(t->counts, METRICS_CONNECTS, "lookups");
+	else
 		tap_limit_stream(t);
 }
 
 static void on_admissions_state(void *ctx, bool up, const struct fail *why)
 {
-	(void)ctx;
-	(void)up;
+	struct tap *t = ctx;
+
 	(void)why;
+	if (up)
+		metrics_count(t->counts, METRICS_CONNECTS, "admissions");
 }
 
 static struct event *must_event(struct event_base *loop, evutil_socket_t fd, short what, event_callback_fn fn,
@@ -304,6 +308,17 @@ static bool is_supported(const struct conf *conf, struct fail *why)
 	return !missing || fail_at_line(why, 1, "%s is not supported yet; remove it", missing);
 }
 
+static void start_counting(struct tap *t)
+{
+	t->metrics = metrics_new(hubs_wanted(t->conf));
+	t->counts = metrics_of_tap(t->metrics);
+	t->stream_labels = mem_new_array(t->conf->n_streams, sizeof(unsigned));
+	for (size_t i = 0; i < t->conf->n_streams; i++)
+		t->stream_labels[i] = metrics_stream(t->metrics, t->conf->streams[i].name);
+	t->shared.metrics = t->metrics;
+	t->shared.stream_labels = t->stream_labels;
+}
+
 static bool tap_start(struct tap *t, struct fail *why)
 {
 	const struct conf *conf = t->conf;
@@ -316,6 +331,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 		return false;
 	tap_feed_init(t);
 	tap_stream_init(t);
+	start_counting(t);
 	t->shared.rules = t->plain;
 	t->shared.keys = t->keys;
 	t->shared.log = t->log;
@@ -324,7 +340,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 		return false;
 	t->sql = sqlpipe_new(t->loop, "lookups", &conf->database, on_lookups_state, t);
 	t->admissions_sql = sqlpipe_new(t->loop, "admissions", &conf->database, on_admissions_state, t);
-	t->intake = intake_new(t->loop, &conf->limits, t->sql, &tap_intake_calls, t);
+	t->intake = intake_new(t->loop, &conf->limits, t->sql, t->counts, &tap_intake_calls, t);
 	t->source = source_new(t->loop, &conf->database, &tap_source_calls, t);
 	tap_read_catalog(t);
 	return true;
@@ -346,6 +362,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	make_events(t);
 	tap_admit_init(t);
 	tap_catalog_init(t);
+	tap_guard_init(t);
 	if (tap_start(t, why))
 		return t;
 	tap_free(t);
@@ -393,8 +410,11 @@ void tap_free(struct tap *t)
 		tap_feed_fini(t);
 	}
 	tap_catalog_fini(t);
+	tap_guard_fini(t);
 	rules_free(t->plain);
 	token_keys_free(t->keys);
+	free(t->stream_labels);
+	metrics_free(t->metrics);
 	free_events(t);
 	close(t->shared.wake_tap);
 	event_base_free(t->loop);

@@ -39,12 +39,21 @@ static void admission_free(struct admission *a)
 	free(a);
 }
 
-static void refuse(struct admission *a, unsigned code, const char *reason)
+static void count(const struct admission *a, const char *result)
+{
+	metrics_count(a->tap->counts, METRICS_ADMISSIONS, result);
+	metrics_observe(a->tap->counts, METRICS_ADMISSION_SECONDS, clock_us() - a->came, 1);
+}
+
+/* `why`: as the metric's row spells it. */
+static void refuse(struct admission *a, unsigned code, const char *why, const char *reason)
 {
 	struct mail mail = { .kind = MAIL_REFUSED, .connection = a->connection, .code = code };
 
 	log_info("not admitted", log_n("hub", a->hub), log_n("connection", a->connection),
 		 log_s("user", a->ticket->user), log_n("code", code), log_s("reason", reason));
+	count(a, "refused");
+	metrics_count(a->tap->counts, METRICS_REFUSALS, why);
 	hub_post(a->tap->hubs[a->hub], &mail);
 	admission_free(a);
 }
@@ -112,6 +121,7 @@ static void admit(struct admission *a, const struct sqlrows *rows)
 	log_info("admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_s("user", a->ticket->user),
 		 log_s("stream", rules_stream(t->plain, a->ticket->stream)->conf->name), log_n("groups", mail.n_seats),
 		 log_s("resumed", mail.resumed ? "true" : "false"));
+	count(a, mail.resumed ? "resumed" : "fresh");
 	hub_post(t->hubs[a->hub], &mail);
 	admission_free(a);
 }
@@ -124,13 +134,13 @@ static void cannot_ask(struct admission *a, const struct fail *why)
 
 	/* A value that does not fit its type names nothing that exists: no. */
 	if (strncmp(why->sqlstate, "22", 2) == 0) {
-		refuse(a, 4403, "a value does not fit the query");
+		refuse(a, 4403, "value", "a value does not fit the query");
 		return;
 	}
 	log_error("an admit query fails; nobody is admitted by it", log_s("query", q->name),
 		  log_s("file", a->tap->conf->file), log_n("line", q->line), log_s("sqlstate", why->sqlstate),
 		  log_s("error", why->text), log_s("mend", "correct the query, or grant SELECT on what it reads"));
-	refuse(a, 1013, "the admit query failed");
+	refuse(a, 1013, "query", "the admit query failed");
 }
 
 /* The client has heard of a commit that this process has yet to read: from another process that had the slot until now. */
@@ -151,7 +161,7 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 	if (!rows)
 		cannot_ask(a, why);
 	else if (rows->n_rows == 0)
-		refuse(a, 4403, "the admit query says no");
+		refuse(a, 4403, "forbidden", "the admit query says no");
 	else if (!is_ahead(a))
 		admit(a, rows);
 }
@@ -224,7 +234,10 @@ static void on_limit(evutil_socket_t fd, short what, void *arg)
 
 		if (a->query)
 			sqlpipe_forget(t->admissions_sql, a->query);
-		refuse(a, 1013, can_ask(t) ? "the database does not answer" : "not streaming");
+		if (can_ask(t))
+			refuse(a, 1013, "timeout", "the database does not answer");
+		else
+			refuse(a, 1013, "offline", "not streaming");
 	}
 	if (t->admissions)
 		event_add(t->admit_limit, &(struct timeval){ 0, LIMIT_TICK });

@@ -27,7 +27,7 @@ void tap_tell_hubs(struct tap *t, const struct mail *mail)
 static void on_flush(evutil_socket_t fd, short what, void *arg)
 {
 	struct tap *t = arg;
-	struct mail mail = { .kind = MAIL_DIRTY, .published = topiclog_published(t->log) };
+	struct mail mail = { .kind = MAIL_DIRTY, .published = topiclog_published(t->log), .committed = t->committed };
 
 	(void)fd;
 	(void)what;
@@ -38,6 +38,7 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 				hub_post(t->hubs[h], &mail);
 	}
 	t->n_news = 0;
+	t->committed = 0;
 	t->round++;
 }
 
@@ -106,6 +107,7 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 	m.section = rules_section(t->plain, mark->section);
 	if (!m.section)
 		abort(); /* another configuration is another epoch */
+	metrics_count(t->counts, METRICS_GROUP_RESYNCS, mark->reason);
 	log_info("groups are told to refetch", log_s("table", mark->section), log_s("reason", mark->reason),
 		 log_lsn("commit", mark->id.lsn));
 	render_resync(mark->reason, t->epoch, mark->id, &payload);

@@ -32,6 +32,7 @@ struct tap {
 	struct topic **news; /* topics that they have not been told of */
 	size_t n_news, cap_news;
 	uint64_t round;
+	int64_t committed;     /* the oldest commit among the news, µs since 1970; 0: none is known */
 	char epoch[EPOCH_MAX]; /* empty until the first stream began */
 	lsn_t live;            /* the server's end when the stream began: before it, all is history */
 	bool is_live;
@@ -64,7 +65,21 @@ struct tap {
 	size_t taken_cap;
 	struct event *woken;
 	struct hub **hubs;
+	struct metrics *metrics;
+	struct metrics_counts *counts; /* the tap's own */
+	unsigned *stream_labels;
 	unsigned n_hubs, next_hub;
+
+	struct slot_facts {            /* as the server told last; tap_guard.c */
+		int64_t at;            /* µs; 0: not known */
+		double retained, safe; /* bytes; NAN: no limit */
+		double rate;           /* bytes a second that the server wrote between the last two answers */
+		lsn_t end;
+		int64_t warned; /* µs; 0: all is well */
+		char wal_status[16];
+	} slot;
+	struct sqlpipe_query *slot_query;
+	struct event *guard;
 
 	struct admin *admin;
 	struct event *tick;
@@ -112,6 +127,19 @@ void tap_tell_hubs(struct tap *t, const struct mail *mail);
 
 /* --- tap_status.c --- */
 extern const struct admin_calls tap_admin_calls;
+/* NULL: ready; else why not. */
+const char *tap_trouble(struct tap *t);
+
+/* --- tap_metrics.c --- */
+void tap_metrics(void *ctx, struct buf *out);
+
+/* --- tap_guard.c --- */
+/* NAN: not in sight. */
+double tap_guard_seconds_left(const struct slot_facts *slot);
+/* Asks now rather than at the next round. */
+void tap_guard_now(struct tap *t);
+void tap_guard_init(struct tap *t);
+void tap_guard_fini(struct tap *t);
 
 /* --- tap_catalog.c --- */
 /* Reads the catalog, binds a new set of rules to it, gives it to the intake and starts the source. */

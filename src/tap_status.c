@@ -17,10 +17,8 @@ static const char *unhealthy(void *ctx)
 	return NULL;
 }
 
-static const char *unready(void *ctx)
+const char *tap_trouble(struct tap *t)
 {
-	struct tap *t = ctx;
-
 	if (t->stopping)
 		return "stopping";
 	if (!source_is_streaming(t->source))
@@ -29,6 +27,11 @@ static const char *unready(void *ctx)
 	if (!t->is_live)
 		return "catching up with what was written before the start";
 	return sqlpipe_is_up(t->sql) && sqlpipe_is_up(t->admissions_sql) ? NULL : "no connection for queries";
+}
+
+static const char *unready(void *ctx)
+{
+	return tap_trouble(ctx);
 }
 
 static json_t *json_lsn(lsn_t lsn)
@@ -43,7 +46,7 @@ static json_t *status(void *ctx)
 {
 	struct tap *t = ctx;
 	int64_t now = clock_us(), down = source_down_since(t->source);
-	const char *trouble = unready(t);
+	const char *trouble = tap_trouble(t);
 
 	return json_pack("{s:s, s:b, s:s?, s:s, s:s, s:f, s:o, s:o, s:I, s:I, s:i}", "version", WALPUSH_VERSION,
 			 "ready", trouble == NULL, "trouble", trouble, "slot", t->conf->database.slot, "epoch",
@@ -53,4 +56,4 @@ static json_t *status(void *ctx)
 			 (json_int_t)topiclog_bytes(t->log), "hubs", (int)t->n_hubs);
 }
 
-const struct admin_calls tap_admin_calls = { unhealthy, unready, status };
+const struct admin_calls tap_admin_calls = { unhealthy, unready, status, tap_metrics };

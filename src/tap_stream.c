@@ -31,6 +31,7 @@ static void feed_message(struct tap *t, const struct txn *txn, size_t i, int64_t
 	struct txn_message m = txn_message(txn, i);
 	struct feed_message fed = { m.id, m.header, m.payload, m.groups, m.n_groups };
 
+	metrics_event(t->metrics, m.section->conf->name, m.action);
 	tap_feed_message(t, &fed, now);
 }
 
@@ -40,6 +41,19 @@ static void feed_mark(struct tap *t, const struct txn *txn, size_t i, int64_t no
 	struct feed_mark fed = { m.id, m.section->conf->name, m.reason };
 
 	tap_feed_mark(t, &fed, now);
+}
+
+/* What was written before the start says nothing of how long it takes. */
+static void count_transaction(struct tap *t, const struct txn *txn)
+{
+	int64_t committed = t->is_live ? txn_commit_us(txn) : 0;
+
+	metrics_add(t->counts, METRICS_TRANSACTIONS, 1);
+	if (!committed)
+		return;
+	metrics_observe(t->counts, METRICS_COMMIT_TO_PUBLISHED, clock_wall_us() - committed, 1);
+	if (!t->committed || committed < t->committed)
+		t->committed = committed;
 }
 
 /* The memberships first, then messages and marks in the order of their ids, then the position. */
@@ -58,8 +72,10 @@ static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 	}
 	while (mark < n_marks)
 		feed_mark(t, txn, mark++, now);
-	if (n_messages || n_marks)
+	if (n_messages || n_marks) {
 		window_event(&t->window, now);
+		count_transaction(t, txn);
+	}
 	is_handled(t, next_lsn);
 }
 
@@ -133,8 +149,10 @@ static void streaming(void *ctx)
 {
 	struct tap *t = ctx;
 
+	metrics_count(t->counts, METRICS_CONNECTS, "replication");
 	sqlpipe_hurry(t->sql);
 	sqlpipe_hurry(t->admissions_sql);
+	tap_guard_now(t);
 	is_handled(t, t->window.handled);
 	tap_admit_waiting(t);
 }

@@ -341,6 +341,11 @@ size_t topiclog_bytes(const struct topiclog *log)
 	return log->bytes;
 }
 
+size_t topiclog_count(const struct topiclog *log)
+{
+	return HASH_COUNT(log->topics);
+}
+
 void topiclog_tidy(struct topiclog *log, int64_t now)
 {
 	struct segment *s;

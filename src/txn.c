@@ -5,6 +5,7 @@
 #include <string.h>
 #include <uthash.h>
 
+#include "pgvalue.h"
 #include "walpush/mem.h"
 #include "walpush/render.h"
 
@@ -30,6 +31,7 @@ struct item { /* offsets, because the buffers move while they grow */
 	const struct rules_section *section;
 	size_t payload, payload_len;
 	size_t groups, n_groups;
+	const char *action;
 	char header[FRAME_HEADER_MAX];
 	uint8_t header_len;
 };
@@ -315,6 +317,7 @@ static void add_message(struct txn *t, const struct route_plan *plan, const stru
 	if (fit == 0)
 		return;
 	item = item_new(t, plan->section, buf_slice(&t->fitting), fit, id);
+	item->action = message->action;
 	render_message(plan, message, actor, buf_slice(&t->commit_time), id, t->limits.row_bytes, &t->payloads);
 	item_rendered(t, item);
 }
@@ -359,6 +362,7 @@ void txn_finish(struct txn *t)
 		if (c->left_out == 0)
 			continue;
 		item = item_new(t, c->section, (struct slice){ group, strlen(group) + 1 }, 1, next_id(t));
+		item->action = "bulk";
 		render_bulk(c->section, c->left_out, item->id, &t->payloads);
 		item_rendered(t, item);
 	}
@@ -388,7 +392,15 @@ struct txn_message txn_message(const struct txn *t, size_t i)
 		.groups = t->groups.data + item->groups,
 		.n_groups = item->n_groups,
 		.section = item->section,
+		.action = item->action,
 	};
+}
+
+int64_t txn_commit_us(const struct txn *t)
+{
+	int64_t us;
+
+	return pgvalue_unix_us(buf_slice(&t->commit_time), &us) ? us : 0;
 }
 
 size_t txn_n_marks(const struct txn *t)

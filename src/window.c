@@ -69,3 +69,13 @@ lsn_t window_confirm(struct window *w, int64_t now)
 		held = w->handled - w->bytes;
 	return held;
 }
+
+int64_t window_held_us(struct window *w, int64_t now)
+{
+	lsn_t confirm = window_confirm(w, now);
+
+	for (unsigned i = w->n; i-- > 0;)
+		if (mark_at(w, i)->lsn <= confirm)
+			return confirm < w->handled ? now - mark_at(w, i)->at : 0;
+	return 0;
+}

@@ -4,6 +4,7 @@
  *   /healthz   200 while every loop turns; never asks the database
  *   /readyz    200 while the stream is live; else 503 and why. For alerts, not for a sidecar's readiness
  *   /status    what is known, as JSON
+ *   /metrics   for Prometheus
  *
  * GET and HEAD only. Bound: evhttp's limits, set to 8 KiB of headers and no body; 10 s a request.
  */
@@ -24,6 +25,8 @@ struct admin_calls {
 	const char *(*unready)(void *ctx);
 	/* A new object, the callee's. */
 	json_t *(*status)(void *ctx);
+	/* Added to `out`. */
+	void (*metrics)(void *ctx, struct buf *out);
 };
 
 /* NULL: the address cannot be had. */

@@ -12,6 +12,7 @@
 #define WALPUSH_HUB_H
 
 #include "walpush/mailbox.h"
+#include "walpush/metrics.h"
 #include "walpush/rules.h"
 #include "walpush/token.h"
 #include "walpush/topic.h"
@@ -23,6 +24,8 @@ struct hub_shared { /* immutable but for the mailbox; outlives the hubs */
 	const struct rules *rules; /* paths and admit queries only; not bound */
 	const struct token_keys *keys;
 	const struct topiclog *log;
+	struct metrics *metrics;
+	const unsigned *stream_labels; /* of each stream, for METRICS_CONNECTIONS */
 	struct mailbox *to_tap;
 	int wake_tap; /* an eventfd */
 };

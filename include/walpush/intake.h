@@ -21,6 +21,7 @@
 
 #include <event2/event.h>
 
+#include "walpush/metrics.h"
 #include "walpush/rules.h"
 #include "walpush/sqlpipe.h"
 #include "walpush/txn.h"
@@ -42,8 +43,9 @@ struct intake_calls {
 	void (*broken)(void *ctx, const struct fail *why);
 };
 
+/* `counts`: the tap's. */
 struct intake *intake_new(struct event_base *loop, const struct conf_limits *limits, struct sqlpipe *sql,
-			  const struct intake_calls *calls, void *ctx);
+			  struct metrics_counts *counts, const struct intake_calls *calls, void *ctx);
 void intake_free(struct intake *in);
 
 /* Bound rules; they must outlive the intake or the next call. */

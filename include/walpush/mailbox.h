@@ -24,7 +24,7 @@ enum mail_kind {
 	MAIL_SOCKET,   /* fd: an accepted socket, the hub's now */
 	MAIL_ADMITTED, /* connection, seats, n_seats, id, resumed, resync, published: a place in the stream */
 	MAIL_REFUSED,  /* connection, code */
-	MAIL_DIRTY,    /* topic, published: it has something new below this position */
+	MAIL_DIRTY,    /* topic, published, committed: it has something new below this position */
 	MAIL_EPOCH,    /* text: the epoch from now on */
 	MAIL_RESYNC, /* text, published: the logs were emptied; every connection must refetch, for this reason (a literal) */
 	MAIL_CLOSE, /* code, wait, final: close every connection, spread over `wait` µs; final: say when the last is gone */
@@ -43,6 +43,7 @@ struct mail {
 	bool resumed, resync, has_since, final;
 	uint64_t connection;
 	int64_t wait;
+	int64_t committed; /* µs since 1970, by the database's clock: the oldest commit of the news; 0: unknown */
 	struct event_id id;
 	lsn_t published; /* the position when it was posted: the hub must have read it before the mail is done with */
 	struct topic *topic;

@@ -62,6 +62,8 @@ void source_send_status(struct source *s);
 bool source_is_streaming(const struct source *s);
 /* The server's end of WAL, as far as it told. */
 lsn_t source_server_end(const struct source *s);
+/* As far as frames came. */
+lsn_t source_received(const struct source *s);
 /* The last try ended with "slot is active": another process streams. */
 bool source_is_held_by_other(const struct source *s);
 /* µs on clock_us when streaming ended or the program started; 0 while streaming. */

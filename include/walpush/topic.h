@@ -70,6 +70,7 @@ lsn_t topiclog_floor(const struct topiclog *log);
  * one. Call every second or so. */
 void topiclog_tidy(struct topiclog *log, int64_t now);
 size_t topiclog_bytes(const struct topiclog *log);
+size_t topiclog_count(const struct topiclog *log);
 
 struct cursor {                  /* owned by the connection on its hub; 16 bytes */
 	struct segment *segment; /* a reference */

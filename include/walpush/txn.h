@@ -49,6 +49,7 @@ struct txn_message { /* borrowed from the txn until the next txn_begin */
 	const char *groups; /* n_groups names, each terminated by a zero */
 	size_t n_groups;
 	const struct rules_section *section;
+	const char *action; /* JSON-escaped; the rules' */
 };
 
 struct txn_marked {
@@ -66,6 +67,8 @@ lsn_t txn_lsn(const struct txn *t);
 size_t txn_n_messages(const struct txn *t);
 struct txn_message txn_message(const struct txn *t, size_t i);
 size_t txn_n_marks(const struct txn *t);
+/* When it was committed by the database's clock, in µs since 1970; 0: it cannot be told. */
+int64_t txn_commit_us(const struct txn *t);
 struct txn_marked txn_marked(const struct txn *t, size_t i);
 
 #endif

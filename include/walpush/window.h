@@ -34,5 +34,7 @@ void window_event(struct window *w, int64_t now);
 void window_handled(struct window *w, lsn_t lsn, int64_t now);
 /* What may be confirmed at `now`. */
 lsn_t window_confirm(struct window *w, int64_t now);
+/* How long ago the position that may be confirmed was the newest, in µs; 0: nothing is held. */
+int64_t window_held_us(struct window *w, int64_t now);
 
 #endif
