@@ -70,7 +70,7 @@ const struct conf_option conf_options[] = {
 { "listen.certificate", CONF_PATH, CONF_LATER, OF_CONF(listen.certificate),
   .doc = "PEM file with the certificate chain; turns TLS on, together with `certificate-key`." },
 { "listen.certificate-key", CONF_PATH, CONF_LATER, OF_CONF(listen.certificate_key), .doc = "PEM file with the private key." },
-{ "listen.trusted-proxies", CONF_TEXTS, CONF_RELOAD | CONF_LATER, OF_CONF(listen.trusted_proxies), .accept = conf_accept_proxy,
+{ "listen.trusted-proxies", CONF_TEXTS, CONF_RELOAD, OF_CONF(listen.trusted_proxies), .accept = conf_accept_proxy,
   .doc = "Addresses or networks (`10.0.0.0/8`) whose `X-Forwarded-For` is believed." },
 { "listen.ping", CONF_SECONDS, 0, OF_CONF(listen.ping), RANGE(SECOND, HOUR), .initial = "25",
   .doc = "Silence after which a connection is pinged. Proxies close idle connections, most of them after 60 s." },

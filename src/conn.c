@@ -15,13 +15,15 @@
 #define PONG_WAIT 10000000
 #define CLOSE_WAIT 5000000
 
+/* What every line of the log about a connection begins with. */
+#define WHO(c) log_n("hub", (c)->hub->index), log_n("connection", (c)->id), log_peer(&(c)->peer)
+
 static const char *const state_names[] = { "new", "wait-auth", "admitting", "open", "closing" };
 
 static void conn_to(struct conn *c, enum conn_state next)
 {
 	assert(c->state != CONN_CLOSING && next > c->state);
-	log_debug("connection", log_n("hub", c->hub->index), log_n("connection", c->id),
-		  log_s("from", state_names[c->state]), log_s("to", state_names[next]));
+	log_debug("connection", WHO(c), log_s("from", state_names[c->state]), log_s("to", state_names[next]));
 	c->state = next;
 }
 
@@ -122,7 +124,7 @@ void conn_close(struct conn *c, unsigned code)
 		return;
 	no_longer_open(c);
 	metrics_count_number(c->hub->counts, METRICS_CLOSES, code);
-	log_debug("closing", log_n("hub", c->hub->index), log_n("connection", c->id), log_n("code", code));
+	log_debug("closing", WHO(c), log_n("code", code));
 	leave_all(c);
 	forget_token(c);
 	c->close_code = (uint16_t)code;
@@ -158,13 +160,13 @@ static void ask_admission(struct conn *c)
 	struct token token = { 0 };
 
 	if (!token_verify(shared->keys, slice_of(c->token), clock_wall_us() / 1000000, &token, &why)) {
-		log_info("token refused", log_n("hub", c->hub->index), log_n("connection", c->id),
-			 log_s("reason", why.text));
+		log_info("token refused", WHO(c), log_s("reason", why.text));
 		refuse(c, 4401, "token");
 		return;
 	}
 	c->expires = token.expires;
-	c->ticket = ticket_new(rules_stream(shared->rules, (size_t)c->stream), (unsigned)c->stream, c->path, &token);
+	c->ticket = ticket_new(rules_stream(shared->rules, (size_t)c->stream), (unsigned)c->stream, c->path, &token,
+			       &c->peer);
 	token_fini(&token);
 	forget_token(c);
 	c->deadline = 0;
@@ -233,7 +235,7 @@ static void renew(struct conn *c, const char *text)
 
 	if (!token_verify(c->hub->shared->keys, slice_of(text), clock_wall_us() / 1000000, &token, &why) ||
 	    strcmp(token.user, c->ticket->user) != 0) {
-		log_info("renewed token refused", log_n("hub", c->hub->index), log_n("connection", c->id),
+		log_info("renewed token refused", WHO(c),
 			 log_s("reason", why.text[0] ? why.text : "it belongs to another user"));
 		token_fini(&token);
 		conn_close(c, 4401);
@@ -314,6 +316,7 @@ static void conn_born(struct conn *c, struct lws *wsi)
 
 	c->wsi = wsi;
 	c->hub = h;
+	c->peer = visitor_of(wsi)->address;
 	c->heard = clock_us();
 	DL_APPEND(h->conns, c);
 	slot_take(c);
@@ -322,6 +325,7 @@ static void conn_born(struct conn *c, struct lws *wsi)
 
 static void conn_established(struct conn *c)
 {
+	visitor_arrived(visitor_of(c->wsi));
 	conn_to(c, CONN_WAIT_AUTH);
 	metrics_add(c->hub->counts, METRICS_HANDSHAKES, 1);
 	if (c->stream < 0)
@@ -411,9 +415,13 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_CLOSED:
 	case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
 	case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
+		if (c && c->hub)
+			conn_gone(c);
+		return 0;
 	case LWS_CALLBACK_WSI_DESTROY: /* always the last, and the only one after a handshake that broke off */
 		if (c && c->hub)
 			conn_gone(c);
+		visitor_gone(wsi);
 		return 0;
 	default:
 		return 0;
@@ -443,8 +451,7 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 	} else if (c->deadline && now > c->deadline) {
 		refuse(c, 4401, "late");
 	} else if (c->is_behind && now - c->behind_since > c->hub->shared->conf->limits.stall * 1000) {
-		log_info("a reader is stalled", log_n("hub", c->hub->index), log_n("connection", c->id),
-			 log_n("code", 4408));
+		log_info("a reader is stalled", WHO(c), log_n("code", 4408));
 		conn_close(c, 4408);
 	} else if (c->expires && wall_s >= c->expires) {
 		conn_close(c, 4401);

@@ -59,7 +59,7 @@ unsigned handshake_check(const struct hub_shared *shared, struct lws *wsi, const
 
 	if (strcasecmp(upgrade, "websocket") != 0)
 		return 400; /* h2c and whatever else: never */
-	if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0)
+	if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0 || !visitor_forwarded(visitor_of(wsi)))
 		return 400;
 	if (!handshake_path_exists(shared, wsi))
 		return 404;

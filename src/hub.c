@@ -120,8 +120,7 @@ static void take_mail(struct hub *h, struct mail *mail)
 
 	switch (mail->kind) {
 	case MAIL_SOCKET:
-		/* It closes the socket itself when it refuses it. */
-		lws_adopt_socket_vhost(h->vhost, mail->fd);
+		visitor_take(h, mail->fd, &mail->peer);
 		return;
 	case MAIL_ADMITTED:
 		mail_admitted(h, mail);
@@ -199,6 +198,7 @@ static void on_sweep(lws_sorted_usec_list_t *sul)
 	struct conn *c, *next;
 
 	atomic_store_explicit(&h->beat, now, memory_order_relaxed);
+	visitor_sweep(h, now);
 	DL_FOREACH_SAFE(h->conns, c, next)
 		conn_sweep(c, now, wall_s);
 	deliver_measure(h, now);

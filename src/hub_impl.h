@@ -1,5 +1,5 @@
 /*
- * hub_impl: what hub.c, conn.c, deliver.c and handshake.c share. Everything here belongs to one hub's thread.
+ * hub_impl: what hub.c, visitor.c, handshake.c, conn.c and deliver.c share. Everything here belongs to one hub's thread.
  */
 #ifndef WALPUSH_HUB_IMPL_H
 #define WALPUSH_HUB_IMPL_H
@@ -42,12 +42,22 @@ struct sub { /* one connection in one channel */
 	struct sub *prev, *next; /* in the channel */
 };
 
+struct visitor { /* a socket; until it is a WebSocket, it is in the hub's list */
+	struct lws *wsi;
+	struct hub *hub;
+	struct visitor *prev, *next;
+	struct address address; /* of the socket; once the request was read, of the client */
+	int64_t deadline;       /* µs: of the handshake */
+	bool is_shaking;        /* hands: in the list */
+};
+
 struct conn { /* lives in the library's memory of the connection, zeroed by it */
 	struct lws *wsi;
 	struct hub *hub;
 	uint64_t id;                            /* slot and generation; what mails name */
 	struct conn *prev, *next;               /* all of the hub */
 	struct conn *prev_behind, *next_behind; /* those that wait for their socket */
+	struct address peer;
 	enum conn_state state;
 	bool is_behind;  /* in that list; a writable callback is on its way */
 	bool resync_due; /* with this reason */
@@ -97,6 +107,7 @@ struct hub {
 
 	struct slot *slots;
 	uint32_t n_slots, first_free;
+	struct visitor *visitors; /* whose handshake is not done, oldest first */
 	struct conn *conns;
 	struct conn *behind;
 	struct channel *channels;
@@ -110,6 +121,19 @@ struct hub {
 	int64_t committed; /* oldest commit of the news of this turn, µs since 1970; 0: none is known */
 	uint64_t written;  /* messages written in this turn */
 };
+
+/* --- visitor.c --- */
+/* Gives the socket to the library. */
+void visitor_take(struct hub *h, int fd, const struct address *address);
+struct visitor *visitor_of(struct lws *wsi);
+/* Finds the client behind trusted proxies, once the headers are there. False: they cannot be read. */
+bool visitor_forwarded(struct visitor *v);
+/* The handshake is done. */
+void visitor_arrived(struct visitor *v);
+/* The library frees wsi. */
+void visitor_gone(struct lws *wsi);
+/* Once a second: ends those whose handshake takes too long. */
+void visitor_sweep(struct hub *h, int64_t now);
 
 /* --- conn.c --- */
 int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);

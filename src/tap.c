@@ -27,10 +27,9 @@
 static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *peer, int len, void *arg)
 {
 	struct tap *t = arg;
-	struct mail mail = { .kind = MAIL_SOCKET, .fd = fd };
+	struct mail mail = { .kind = MAIL_SOCKET, .fd = fd, .peer = address_of(peer) };
 
 	(void)l;
-	(void)peer;
 	(void)len;
 	hub_post(t->hubs[t->next_hub], &mail);
 	t->next_hub = (t->next_hub + 1) % t->n_hubs;
@@ -296,14 +295,13 @@ static struct event_base *make_loop(void)
 /* What would be missed in silence is refused instead. */
 static bool is_supported(const struct conf *conf, struct fail *why)
 {
-	const char *missing = conf->listen.certificate         ? "listen.certificate"
-			      : conf->listen.compression       ? "listen.compression"
-			      : conf->listen.max_age           ? "listen.max-age"
-			      : conf->listen.trusted_proxies.n ? "listen.trusted-proxies"
-			      : conf->limits.per_address       ? "limits.per-address"
-			      : conf->relay.url                ? "relay.url"
-			      : conf->audit_file               ? "audit.file"
-							       : NULL;
+	const char *missing = conf->listen.certificate   ? "listen.certificate"
+			      : conf->listen.compression ? "listen.compression"
+			      : conf->listen.max_age     ? "listen.max-age"
+			      : conf->limits.per_address ? "limits.per-address"
+			      : conf->relay.url          ? "relay.url"
+			      : conf->audit_file         ? "audit.file"
+							 : NULL;
 
 	return !missing || fail_at_line(why, 1, "%s is not supported yet; remove it", missing);
 }

@@ -50,7 +50,7 @@ static void refuse(struct admission *a, unsigned code, const char *why, const ch
 {
 	struct mail mail = { .kind = MAIL_REFUSED, .connection = a->connection, .code = code };
 
-	log_info("not admitted", log_n("hub", a->hub), log_n("connection", a->connection),
+	log_info("not admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_peer(&a->ticket->peer),
 		 log_s("user", a->ticket->user), log_n("code", code), log_s("reason", reason));
 	count(a, "refused");
 	metrics_count(a->tap->counts, METRICS_REFUSALS, why);
@@ -118,9 +118,9 @@ static void admit(struct admission *a, const struct sqlrows *rows)
 			  log_s("mend", "add the column to the query's SELECT list"));
 	route_groups_fini(&groups);
 	mail.published = topiclog_published(t->log);
-	log_info("admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_s("user", a->ticket->user),
-		 log_s("stream", rules_stream(t->plain, a->ticket->stream)->conf->name), log_n("groups", mail.n_seats),
-		 log_s("resumed", mail.resumed ? "true" : "false"));
+	log_info("admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_peer(&a->ticket->peer),
+		 log_s("user", a->ticket->user), log_s("stream", rules_stream(t->plain, a->ticket->stream)->conf->name),
+		 log_n("groups", mail.n_seats), log_s("resumed", mail.resumed ? "true" : "false"));
 	count(a, mail.resumed ? "resumed" : "fresh");
 	hub_post(t->hubs[a->hub], &mail);
 	admission_free(a);

@@ -49,7 +49,7 @@ static void draft_template(struct draft *d, const struct tmpl *t, const struct p
 }
 
 struct ticket *ticket_new(const struct rules_stream *s, unsigned stream, const struct path_values *path,
-			  const struct token *token)
+			  const struct token *token, const struct address *peer)
 {
 	struct draft d = { 0 };
 	struct ticket *t;
@@ -60,6 +60,7 @@ struct ticket *ticket_new(const struct rules_stream *s, unsigned stream, const s
 	t = mem_new(sizeof(*t) + d.texts.len + strlen(token->user) + 1);
 	atomic_init(&t->refs, 1);
 	t->stream = stream;
+	t->peer = *peer;
 	t->n_values = d.n;
 	t->values = d.values;
 	memcpy(t->store, buf_slice(&d.texts).at, d.texts.len);

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "walpush/address.h"
 #include "walpush/event_id.h"
 #include "walpush/fail.h"
 
@@ -27,6 +28,8 @@ struct log_field {
 #define log_s(field, value) ((struct log_field){ (field), LOG_FIELD_TEXT, (value), 0 })
 #define log_n(field, value) ((struct log_field){ (field), LOG_FIELD_NUMBER, NULL, (int64_t)(value) })
 #define log_lsn(field, value) ((struct log_field){ (field), LOG_FIELD_LSN, NULL, (int64_t)(value) })
+/* the text lives as long as the statement */
+#define log_peer(address) log_s("peer", address_format((address), (char[ADDRESS_TEXT_MAX]){ "" }))
 /* microseconds, printed as milliseconds */
 #define log_ms(field, value) ((struct log_field){ (field), LOG_FIELD_MS, NULL, (int64_t)(value) })
 

@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
+#include "walpush/address.h"
 #include "walpush/event_id.h"
 #include "walpush/ticket.h"
 #include "walpush/topic.h"
@@ -21,7 +22,7 @@ struct seat {                /* a connection's place in one topic */
 
 enum mail_kind {
 	/* tap to hub */
-	MAIL_SOCKET,   /* fd: an accepted socket, the hub's now */
+	MAIL_SOCKET,   /* fd, peer: an accepted socket, the hub's now */
 	MAIL_ADMITTED, /* connection, seats, n_seats, id, resumed, resync, published: a place in the stream */
 	MAIL_REFUSED,  /* connection, code */
 	MAIL_DIRTY,    /* topic, published, committed: it has something new below this position */
@@ -39,6 +40,7 @@ struct mail {
 	enum mail_kind kind;
 	unsigned hub;
 	int fd;
+	struct address peer;
 	unsigned code;
 	bool resumed, resync, has_since, final;
 	uint64_t connection;

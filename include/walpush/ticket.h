@@ -7,12 +7,14 @@
 
 #include <stdatomic.h>
 
+#include "walpush/address.h"
 #include "walpush/route.h"
 #include "walpush/token.h"
 
 struct ticket {
 	atomic_uint refs;
-	unsigned stream; /* index in the rules */
+	unsigned stream;     /* index in the rules */
+	struct address peer; /* for the log */
 	size_t n_values;
 	struct ticket_value {
 		enum tmpl_scope scope; /* TMPL_PATH or TMPL_TOKEN */
@@ -25,7 +27,7 @@ struct ticket {
 
 /* Every {path.x} and {token.x} of the stream. */
 struct ticket *ticket_new(const struct rules_stream *s, unsigned stream, const struct path_values *path,
-			  const struct token *token);
+			  const struct token *token, const struct address *peer);
 struct ticket *ticket_ref(struct ticket *t);
 void ticket_unref(struct ticket *t);
 /* NULL: not there. */

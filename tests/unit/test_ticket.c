@@ -46,7 +46,7 @@ static struct ticket *ticket_of(const char *path_text, const char *claims)
 
 	assert_non_null(token.claims);
 	assert_int_equal(rules_match_path(m.rules, slice_of(path_text), &path), 0);
-	t = ticket_new(stream, 3, &path, &token);
+	t = ticket_new(stream, 3, &path, &token, &(struct address){ { 1 } });
 	json_decref(token.claims);
 	memset(&path, 'x', sizeof(path));
 	memset(user, 'x', sizeof(user));

@@ -1,0 +1,80 @@
+/*
+ * visitor: a socket from the moment the hub has it until it is closed. Hub thread.
+ *
+ * It knows where the socket comes from, which outlives the HTTP request and stands before the WebSocket. The library keeps it as its
+ * opaque pointer and tells its end.
+ */
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "hub_impl.h"
+#include "walpush/clock.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+
+#define FORWARDED_MAX 2048
+
+void visitor_take(struct hub *h, int fd, const struct address *address)
+{
+	/* It closes the socket itself when it refuses it. */
+	struct lws *wsi = lws_adopt_socket_vhost(h->vhost, fd);
+	struct visitor *v;
+
+	if (!wsi)
+		return;
+	v = mem_new(sizeof(*v));
+	v->wsi = wsi;
+	v->hub = h;
+	v->address = *address;
+	v->deadline = clock_us() + h->shared->conf->limits.handshake * 1000;
+	v->is_shaking = true;
+	DL_APPEND(h->visitors, v);
+	lws_set_opaque_user_data(wsi, v);
+}
+
+struct visitor *visitor_of(struct lws *wsi)
+{
+	return lws_get_opaque_user_data(wsi);
+}
+
+/* A longer header than any chain of proxies writes is the client's doing, and its end is what counts: it is refused. */
+bool visitor_forwarded(struct visitor *v)
+{
+	char forwarded[FORWARDED_MAX];
+	int len = lws_hdr_copy(v->wsi, forwarded, sizeof(forwarded), WSI_TOKEN_X_FORWARDED_FOR);
+
+	if (len > 0)
+		v->address = address_forwarded(&v->address, (struct slice){ forwarded, (size_t)len },
+					       &v->hub->shared->conf->listen.trusted_proxies);
+	return len >= 0;
+}
+
+void visitor_arrived(struct visitor *v)
+{
+	if (v->is_shaking)
+		DL_DELETE(v->hub->visitors, v);
+	v->is_shaking = false;
+}
+
+void visitor_gone(struct lws *wsi)
+{
+	struct visitor *v = visitor_of(wsi);
+
+	if (!v)
+		return;
+	lws_set_opaque_user_data(wsi, NULL);
+	visitor_arrived(v);
+	free(v);
+}
+
+/* The library's own timeout starts anew with some of what it reads; this one does not. The list is in the order of the deadlines. */
+void visitor_sweep(struct hub *h, int64_t now)
+{
+	struct visitor *v;
+
+	while ((v = h->visitors) && v->deadline < now) {
+		log_debug("handshake takes too long", log_n("hub", h->index), log_peer(&v->address));
+		visitor_arrived(v);
+		lws_set_timeout(v->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+	}
+}
