@@ -10,7 +10,7 @@ build="gcc libc6-dev make pkgconf uthash-dev libpq-dev libevent-dev libwebsocket
        libjansson-dev libjwt-dev libconfig-dev"
 try="python3 python3-psycopg2 postgresql wal2json"
 test="$try python3-venv python3-pytest python3-websockets python3-jwt libcmocka-dev openssl
-      clang clang-format clang-tidy libclang-rt cppcheck shellcheck"
+      clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium"
 
 # wal2json's and libclang-rt's packages have a version in their names, which the distribution chooses.
 installed() {
@@ -74,9 +74,24 @@ case $missing in
     ;;
 esac
 
+# Of Prometheus only promtool is wanted: its package would start a server, now and at every boot.
+policy=/usr/sbin/policy-rc.d
+case $missing in
+*prometheus*)
+    [ -e "$policy" ] || {
+        printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+        $as_root chmod 755 "$policy"
+        trap '$as_root rm -f "$dropin" "$policy"' EXIT
+    }
+    ;;
+esac
+
 packages=
 for name in $missing; do
     packages="$packages $(package_of "$name")"
 done
 # shellcheck disable=SC2086 # a list of words
 apt install -y --no-install-recommends $packages
+case $missing in
+*prometheus*) ! command -v systemctl >/dev/null || $as_root systemctl disable -q prometheus || true ;;
+esac
