@@ -92,7 +92,7 @@ const char *conf_accept_path(const char *text)
 
 const char *conf_accept_message(const char *text)
 {
-	json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	json_t *json = json_loads(text, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, NULL);
 	bool ok = json_is_object(json);
 
 	json_decref(json);

@@ -144,8 +144,9 @@ const struct conf_option conf_options[] = {
   .doc = "SQL query returning one JSON value that becomes `data`, for a serializer with nested objects." },
 { "tables.*.actor", CONF_LINED, 0, OF_TABLE(actor),
   .doc = "Column with the id of who changed the row, for `updated_by`." },
-{ "tables.*.message", CONF_LINED, CONF_LATER, OF_TABLE(message), .accept = conf_accept_message,
-  .doc = "JSON template that replaces the standard message." },
+{ "tables.*.message", CONF_LINED, 0, OF_TABLE(message), .accept = conf_accept_message,
+  .doc = "JSON template that replaces the standard message; `type`, `key`, `fields`, `columns` and `exclude` then have no "
+	 "part in it." },
 { "tables.*.when", CONF_LIST, 0, OF_TABLE(when), ARRAY_OF(struct conf_condition),
   .doc = "Rows that count: all conditions must hold. A row that stops counting is `deleted` for its receivers." },
 { "tables.*.when.*.column", CONF_TEXT, CONF_REQUIRED, OF_WHEN(column), .doc = "The column." },

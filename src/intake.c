@@ -35,7 +35,7 @@ struct name { /* of an actor, shared by all rows of one visibility round that na
 	struct sqlpipe_query *query; /* NULL: answered */
 	int64_t asked;               /* µs */
 	unsigned refs;
-	char *text; /* NULL: unknown */
+	struct sqlrows *rows; /* NULL: the query failed */
 	char id[];
 };
 
@@ -108,7 +108,7 @@ static void name_unref(struct name *n)
 			sqlpipe_forget(n->in->sql, n->query);
 			n->in->n_asked--;
 		}
-		free(n->text);
+		sqlrows_free(n->rows);
 		free(n);
 	}
 }
@@ -297,9 +297,7 @@ static void on_name(void *ctx, struct sqlrows *rows, const struct fail *why)
 		log_error("the actor query failed; updated_by is null", log_s("sqlstate", why->sqlstate),
 			  log_s("error", why->text),
 			  log_s("mend", "correct `actor.query`, or grant SELECT on what it reads"));
-	else if (rows->n_rows > 0 && rows->n_columns > 0 && sqlrows_get(rows, 0, 0))
-		n->text = mem_text(sqlrows_get(rows, 0, 0));
-	sqlrows_free(rows);
+	n->rows = rows;
 	intake_run(in);
 }
 
@@ -466,21 +464,26 @@ static void say_missing(struct intake *in, const struct rules_section *section, 
 	if (!column || column == in->said_missing)
 		return;
 	in->said_missing = column;
-	log_error("a group names a column that the lookup does not return; the group is left out",
-		  log_s("column", column), log_s("section", section->conf->name),
-		  log_s("mend", "add the column to the lookup's SELECT list"));
+	log_error(
+		"a group or a message names a column that the query does not return; the group is left out, the value "
+		"is null",
+		log_s("column", column), log_s("section", section->conf->name),
+		log_s("mend", "add the column to the SELECT list of the lookup, or of the actor query"));
 }
 
 static void route_row(struct intake *in, const struct record *r, const struct rules_table *table)
 {
 	for (size_t i = 0; i < table->n_sections; i++) {
 		const struct answers *a = i < r->n_answers ? &r->answers[i] : NULL;
+		struct txn_answers answers = { 0 };
 		struct route_plan plan;
 
+		if (a && a->lookup)
+			answers.lookup = a->lookup->rows;
+		if (a && a->name)
+			answers.actor = a->name->rows;
 		if (route_section(table->sections[i], &in->row, &plan))
-			say_missing(in, table->sections[i],
-				    txn_row(in->txn, &plan, a && a->lookup ? a->lookup->rows : NULL,
-					    a && a->name ? a->name->text : NULL));
+			say_missing(in, table->sections[i], txn_row(in->txn, &plan, &answers));
 	}
 }
 

@@ -246,6 +246,17 @@ void render_value(const struct column *value, uint32_t type, uint32_t element, s
 		pgvalue_scalar(text, type, out);
 }
 
+void render_sql_value(const struct sqlrows *rows, size_t row, const char *column, struct buf *out)
+{
+	int at = rows && row < rows->n_rows ? sqlrows_column(rows, column) : -1;
+	const char *text = at < 0 ? NULL : sqlrows_get(rows, row, (size_t)at);
+
+	if (text)
+		pgvalue_scalar((struct pgtext){ slice_of(text), false }, rows->types[at], out);
+	else
+		buf_add(out, "null", 4);
+}
+
 void render_timestamp(struct slice pg, struct buf *out)
 {
 	if (!pgvalue_timestamp(pg, true, out))

@@ -1,4 +1,4 @@
-#include "walpush/render.h"
+#include "render_impl.h"
 
 /* A literal's length is known to the compiler, so adding one is a copy of constant size. */
 #define ADD(out, literal) buf_add(out, literal, sizeof(literal) - 1)
@@ -16,9 +16,7 @@ struct message { /* what the functions below share */
 /* The row that a message is about: for a key the former one, since that is what the receivers know. */
 static const struct column *value_of(const struct message *m, size_t i)
 {
-	if (m->key_only && m->row->old[i])
-		return m->row->old[i];
-	return row_value(m->row, i);
+	return m->key_only ? row_former(m->row, i) : row_value(m->row, i);
 }
 
 static void add_value(const struct message *m, size_t i)
@@ -99,8 +97,10 @@ static void add_updated_at(const struct message *m, struct slice commit_time)
 	}
 }
 
-static void add_updated_by(const struct message *m, const char *actor)
+static void add_updated_by(const struct message *m, const struct sqlrows *rows)
 {
+	const char *actor = rows && rows->n_rows && rows->n_columns ? sqlrows_get(rows, 0, 0) : NULL;
+
 	ADD(m->out, ",\"updated_by\":");
 	if (actor) {
 		ADD(m->out, "\"");
@@ -201,29 +201,38 @@ static void add_head(const struct message *m, const struct route_message *messag
 	add_key_value(m);
 }
 
-void render_message(const struct route_plan *plan, const struct route_message *message, const char *actor,
-		    struct slice commit_time, struct event_id id, size_t row_bytes, struct buf *out)
+static void standard_message(const struct route_plan *plan, const struct route_message *message,
+			     const struct render_input *in, struct buf *out)
 {
 	struct message m = {
 		.section = plan->section,
 		.row = plan->row,
 		.table = plan->row->table,
 		.key_only = message->key_only,
-		.row_bytes = row_bytes,
+		.row_bytes = in->row_bytes,
 		.out = out,
 	};
 
 	add_head(&m, message);
 	if (!m.key_only)
 		add_fields(&m);
-	add_updated_at(&m, commit_time);
-	add_updated_by(&m, actor);
+	add_updated_at(&m, in->commit_time);
+	add_updated_by(&m, in->actor);
 	if (add_data(&m))
 		add_unchanged(&m);
 	if (m.truncated)
 		ADD(out, ",\"truncated\":true");
-	add_id(id, out);
+	add_id(in->id, out);
 	ADD(out, "}");
+}
+
+void render_message(const struct route_plan *plan, const struct route_message *message, const struct render_input *in,
+		    struct buf *out)
+{
+	if (plan->section->message.n)
+		render_template(plan, message, in, out);
+	else
+		standard_message(plan, message, in, out);
 }
 
 void render_bulk(const struct rules_section *s, uint64_t count, struct event_id id, struct buf *out)

@@ -111,7 +111,7 @@ static void plan_queries(struct route_plan *plan)
 {
 	const struct rules_section *s = plan->section;
 	const struct column *actor;
-	bool uses_lookup = false;
+	bool uses_lookup = s->message_uses_lookup;
 
 	for (size_t i = 0; i < s->n_groups; i++)
 		uses_lookup = uses_lookup || s->group_uses_lookup[i];
@@ -177,13 +177,15 @@ static void join_groups(const struct route_plan *plan, const struct sqlrows *loo
 
 	for (size_t i = 0; i < s->n_groups; i++) {
 		if (!s->group_uses_lookup[i])
-			route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, NULL);
+			route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, NULL, 0);
 		else if (plan->lookup_unknown)
 			e.unknown = true;
 		else if (lookup)
 			for (e.lookup_row = 0; e.lookup_row < lookup->n_rows; e.lookup_row++)
-				route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, NULL);
+				route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, NULL,
+						    (uint32_t)e.lookup_row);
 	}
+	e.unknown = e.unknown || (plan->lookup_unknown && s->message_uses_lookup);
 	out->unknown = out->unknown || e.unknown;
 }
 
@@ -222,7 +224,7 @@ static void leave_groups(const struct route_plan *plan, struct route_result *out
 			continue;
 		movement = movement_of(&s->groups[i], plan->row);
 		if (movement == MOVED)
-			route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, &out->joined.groups);
+			route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, &out->joined.groups, 0);
 		out->unknown = out->unknown || movement == UNKNOWN;
 	}
 }
@@ -238,6 +240,7 @@ void route_messages(const struct route_plan *plan, const struct sqlrows *lookup,
 {
 	route_groups_clear(&out->left.groups);
 	route_groups_clear(&out->joined.groups);
+	out->joined.groups.tracks_rows = plan->section->message_uses_lookup;
 	out->unknown = false;
 	out->joined.op = plan->op;
 	out->joined.action = action_name(plan);

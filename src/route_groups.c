@@ -12,6 +12,7 @@
 void route_groups_fini(struct route_groups *g)
 {
 	buf_fini(&g->names);
+	buf_fini(&g->rows);
 	free(g->index);
 	*g = (struct route_groups){ 0 };
 }
@@ -21,6 +22,8 @@ void route_groups_clear(struct route_groups *g)
 	if (g->n > PLAIN_MAX)
 		memset(g->index, 0, g->index_size * sizeof(*g->index));
 	buf_clear(&g->names);
+	buf_clear(&g->rows);
+	g->tracks_rows = false;
 	g->n = 0;
 	g->missing = NULL;
 }
@@ -86,7 +89,7 @@ static void note_added(struct route_groups *g, size_t from)
 }
 
 void route_groups_expand(struct route_groups *g, const struct tmpl *t, tmpl_value_fn *value, void *ctx,
-			 const struct route_groups *unless)
+			 const struct route_groups *unless, uint32_t row)
 {
 	size_t from = g->names.len;
 	struct slice name;
@@ -100,6 +103,8 @@ void route_groups_expand(struct route_groups *g, const struct tmpl *t, tmpl_valu
 		return;
 	}
 	buf_add_char(&g->names, '\0');
+	if (g->tracks_rows)
+		buf_add(&g->rows, &row, sizeof(row));
 	note_added(g, from);
 }
 
@@ -172,6 +177,6 @@ void route_stream_groups(const struct rules_stream *s, const struct path_values 
 		size_t times = tmpl_uses(&s->groups[i], TMPL_ADMIT) ? admit->n_rows : 1;
 
 		for (a.row = 0; a.row < times; a.row++)
-			route_groups_expand(out, &s->groups[i], admission_value, &a, NULL);
+			route_groups_expand(out, &s->groups[i], admission_value, &a, NULL, 0);
 	}
 }

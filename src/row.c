@@ -66,6 +66,11 @@ const struct column *row_value(const struct row *r, size_t i)
 	return r->now[i] ? r->now[i] : r->old[i];
 }
 
+const struct column *row_former(const struct row *r, size_t i)
+{
+	return r->old[i] ? r->old[i] : r->now[i];
+}
+
 bool row_text(const struct column *c, struct buf *out)
 {
 	switch (c->kind) {

@@ -47,30 +47,35 @@ static int resolve(const struct binder *b, const char *name, unsigned line, cons
 }
 
 /* The placeholder as written goes into the error, since a template may hold several. */
-static bool bind_template(const struct binder *b, struct tmpl *t, unsigned line, const char *what)
+static bool bind_part(const struct binder *b, struct tmpl_part *part, unsigned line, const char *what)
 {
 	struct buf where = { 0 };
-	bool ok = true;
 
-	for (size_t i = 0; i < t->n_parts && ok; i++) {
-		struct tmpl_part *part = &t->parts[i];
-
-		if (!part->is_ref || (part->scope != TMPL_ROW && part->scope != TMPL_OLD))
-			continue;
-		buf_clear(&where);
-		tmpl_name(part, &where);
-		buf_addf(&where, " in %s", what);
-		part->slot = resolve(b, part->text, line, where.data);
-		ok = part->slot >= 0;
-	}
+	if (part->scope != TMPL_ROW && part->scope != TMPL_OLD)
+		return true;
+	tmpl_name(part, &where);
+	buf_addf(&where, " in %s", what);
+	part->slot = resolve(b, part->text, line, where.data);
 	buf_fini(&where);
-	return ok;
+	return part->slot >= 0;
+}
+
+static bool bind_template(const struct binder *b, struct tmpl *t, unsigned line, const char *what)
+{
+	for (size_t i = 0; i < t->n_parts; i++)
+		if (t->parts[i].is_ref && !bind_part(b, &t->parts[i], line, what))
+			return false;
+	return true;
 }
 
 static bool bind_templates(const struct binder *b, struct rules_section *s)
 {
 	for (size_t i = 0; i < s->n_groups; i++)
 		if (!bind_template(b, &s->groups[i], s->conf->groups.at[i].line, "groups"))
+			return false;
+	for (size_t i = 0; i < s->message.n; i++)
+		if (s->message.pieces[i].kind != JSONTMPL_LITERAL &&
+		    !bind_part(b, &s->message.pieces[i].part, s->conf->message.line, "message"))
 			return false;
 	return !s->lookup.sql || bind_template(b, &s->lookup.source, s->lookup.line, "lookup");
 }

@@ -177,6 +177,39 @@ static bool check_members(const struct rules *r, const struct rules_section *s, 
 	return true;
 }
 
+/* What shapes the standard message has no place in one of its own. */
+static bool check_idle(const struct rules *r, const struct conf_table *conf, struct fail *why)
+{
+	unsigned line = conf->fields.n    ? conf->fields.at[0].line
+			: conf->columns.n ? conf->columns.at[0].line
+			: conf->exclude.n ? conf->exclude.at[0].line
+					  : 0;
+
+	if (line == 0)
+		return true;
+	return rules_fail(r, why, line,
+			  "%s has a message of its own, in which fields, columns and exclude mean nothing: remove them",
+			  conf->name);
+}
+
+static bool compile_message(const struct rules *r, struct rules_section *s, struct fail *why)
+{
+	const struct conf_table *conf = s->conf;
+	struct fail inner;
+
+	if (!jsontmpl_parse(&s->message, conf->message.text,
+			    SCOPE(ROW) | SCOPE(OLD) | SCOPE(LOOKUP) | SCOPE(ACTOR) | SCOPE(EVENT), &inner))
+		return rules_fail(r, why, conf->message.line, "message of %s: %s", conf->name, inner.text);
+	s->message_uses_lookup = jsontmpl_uses(&s->message, TMPL_LOOKUP);
+	if (s->message_uses_lookup && !conf->lookup.text)
+		return rules_fail(r, why, conf->message.line, "message of %s uses {lookup.…}, but it has no lookup",
+				  conf->name);
+	if (jsontmpl_uses(&s->message, TMPL_ACTOR) && !s->asks_actor)
+		return rules_fail(r, why, conf->message.line,
+				  "message of %s uses {actor.…}, but there is no actor query", conf->name);
+	return check_idle(r, conf, why);
+}
+
 static void compile_condition(const struct conf_condition *conf, struct rules_condition *c)
 {
 	c->column = -1;
@@ -227,17 +260,15 @@ bool rules_compile_section(const struct rules *r, const struct conf_table *conf,
 	for (size_t i = 0; i < conf->n_actions; i++)
 		if (conf->actions[i].close)
 			return rules_fail(r, why, conf->actions[i].line, "close of %s: not supported yet", conf->name);
-	if (conf->message.text)
-		return rules_fail(r, why, conf->message.line, "message of %s: not supported yet", conf->name);
 	if (!compile_groups(r, &conf->groups, conf->line, SCOPE(ROW) | SCOPE(OLD) | SCOPE(LOOKUP), conf->name,
 			    &s->groups, &s->n_groups, why) ||
-	    !check_lookups(r, s, why) || !check_members(r, s, why))
+	    !check_lookups(r, s, why) || !(conf->message.text ? compile_message(r, s, why) : check_members(r, s, why)))
 		return false;
 	if (conf->lookup.text &&
 	    !compile_query(r, &s->lookup, &conf->lookup, SCOPE(ROW) | SCOPE(OLD), "lookup", conf->name, why))
 		return false;
-	s->type_json = json_text(conf->type.text);
-	s->key_json = json_text(conf->key.text);
+	s->type_json = json_text(conf->type.text ? conf->type.text : conf->name);
+	s->key_json = conf->key.text ? json_text(conf->key.text) : NULL;
 	return compile_conditions(r, s, why);
 }
 
@@ -303,4 +334,5 @@ void rules_free_section(struct rules_section *s)
 	free(s->shown);
 	free(s->type_json);
 	free(s->key_json);
+	jsontmpl_fini(&s->message);
 }

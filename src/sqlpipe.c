@@ -125,6 +125,7 @@ static struct sqlrows *rows_from(const PGresult *result)
 		bool is_bool = PQftype(result, c) == PG_TYPE_BOOL;
 
 		sqlrows_name(rows, (size_t)c, PQfname(result, c));
+		rows->types[c] = PQftype(result, c);
 		for (int r = 0; r < n_rows; r++) {
 			const char *value = PQgetisnull(result, r, c) ? NULL : PQgetvalue(result, r, c);
 

@@ -80,6 +80,7 @@ struct marking {
 	struct tap *tap;
 	const struct rules_section *section;
 	struct event_id id;
+	bool lookup_only;
 	struct slice header, payload;
 	int64_t now;
 };
@@ -89,6 +90,8 @@ static void mark_one(void *ctx, struct topic *topic)
 	const struct marking *m = ctx;
 
 	for (size_t i = 0; i < m->section->n_groups; i++) {
+		if (m->lookup_only && !m->section->group_uses_lookup[i])
+			continue;
 		if (!route_template_matches(&m->section->groups[i], topic_name(topic)))
 			continue;
 		topic_append(m->tap->log, topic, m->id, m->header, m->payload, m->now);
@@ -102,7 +105,7 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 {
 	struct buf payload = { 0 };
 	char header[FRAME_HEADER_MAX];
-	struct marking m = { .tap = t, .id = mark->id, .now = now };
+	struct marking m = { .tap = t, .id = mark->id, .lookup_only = mark->lookup_only, .now = now };
 
 	m.section = rules_section(t->plain, mark->section);
 	if (!m.section)

@@ -110,6 +110,7 @@ struct feed_mark { /* every group that a template of this section could name mus
 	struct event_id id;
 	const char *section;
 	const char *reason;
+	bool lookup_only; /* those of its templates alone that name {lookup.x} */
 };
 
 /* A membership of this user changed in the transaction that commits at this LSN; NULL: of everybody. */

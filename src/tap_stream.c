@@ -38,7 +38,7 @@ static void feed_message(struct tap *t, const struct txn *txn, size_t i, int64_t
 static void feed_mark(struct tap *t, const struct txn *txn, size_t i, int64_t now)
 {
 	struct txn_marked m = txn_marked(txn, i);
-	struct feed_mark fed = { m.id, m.section->conf->name, m.reason };
+	struct feed_mark fed = { m.id, m.section->conf->name, m.reason, m.lookup_only };
 
 	tap_feed_mark(t, &fed, now);
 }

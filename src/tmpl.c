@@ -14,6 +14,17 @@ static const struct {
 
 #define N_SCOPE_NAMES (sizeof(scope_names) / sizeof(scope_names[0]))
 
+/* In the order of their enums. */
+static const struct {
+	enum tmpl_scope scope;
+	const char *const names[7];
+} words[] = {
+	{ TMPL_EVENT, { "op", "action", "table", "commit_time", "event_id" } },
+	{ TMPL_STREAM, { "stream", "epoch", "event_id", "reason", "resumed", "timestamp" } },
+};
+
+#define N_WORD_SCOPES (sizeof(words) / sizeof(words[0]))
+
 struct parser {
 	const char *source;
 	const char *at;
@@ -106,8 +117,11 @@ static const char *scope_name(enum tmpl_scope scope)
 /* "{x}, {old.x}": what may stand here. */
 static void describe_scopes(unsigned scopes, struct buf *out)
 {
+	for (size_t i = 0; i < N_WORD_SCOPES; i++)
+		for (const char *const *name = words[i].names; *name && scopes & 1u << words[i].scope; name++)
+			buf_addf(out, "%s{%s}", out->len ? ", " : "", *name);
 	if (scopes & 1u << TMPL_ROW)
-		buf_add_text(out, "{x}");
+		buf_add_text(out, out->len ? ", {x}" : "{x}");
 	for (size_t i = 0; i < N_SCOPE_NAMES; i++)
 		if (scopes & 1u << scope_names[i].scope)
 			buf_addf(out, "%s{%s.x}", out->len ? ", " : "", scope_names[i].name);
@@ -125,6 +139,17 @@ static bool fail_scope(const struct parser *p, const char *start)
 		       (int)(len < 100 ? len : 100), start, allowed.data);
 	buf_fini(&allowed);
 	return false;
+}
+
+/* A bare name that is a word where this template stands. */
+static void find_word(unsigned scopes, struct tmpl_part *part)
+{
+	for (size_t i = 0; i < N_WORD_SCOPES; i++)
+		for (int k = 0; words[i].names[k] && scopes & 1u << words[i].scope; k++)
+			if (strcmp(words[i].names[k], part->text) == 0) {
+				part->scope = words[i].scope;
+				part->slot = k;
+			}
 }
 
 static bool scope_of(const char *name, enum tmpl_scope *out)
@@ -151,6 +176,8 @@ static bool parse_ref(struct parser *p, struct tmpl *t)
 		known = scope_of(part->text, &part->scope);
 		free(part->text);
 		part->text = parse_name(p, &quoted);
+	} else if (part->text && !quoted) {
+		find_word(p->scopes, part);
 	}
 	if (!part->text)
 		return false;

@@ -50,14 +50,15 @@ struct txn {
 	size_t n_marks, cap_marks;
 	struct counter *counters;
 	size_t counter_bytes;
-	const struct rules_section **overflows; /* sections whose counters have no room */
-	size_t n_overflows;
+	struct txn_marked *late; /* marks of the transaction's end: the numbers of its rows must not depend on them */
+	size_t n_late, cap_late;
 	struct member *members;
 	const char **users; /* theirs, in the order in which they came */
 	size_t n_users, cap_users;
 	bool everybody;
 	struct buf key;             /* scratch */
-	struct buf fitting;         /* scratch: names of the groups that get the message */
+	struct buf fitting;         /* scratch: names of the groups that get the message, */
+	struct buf fitting_rows;    /* and the lookup's rows that spelled them, where that matters */
 	struct route_result result; /* scratch */
 };
 
@@ -112,10 +113,11 @@ void txn_free(struct txn *t)
 	buf_fini(&t->groups);
 	buf_fini(&t->key);
 	buf_fini(&t->fitting);
+	buf_fini(&t->fitting_rows);
 	route_result_fini(&t->result);
 	free(t->items);
 	free(t->marks);
-	free(t->overflows);
+	free(t->late);
 	free(t);
 }
 
@@ -130,7 +132,7 @@ void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time)
 	buf_add_slice(&t->commit_time, commit_time);
 	t->lsn = lsn;
 	t->index = 0;
-	t->n_items = t->n_marks = t->n_overflows = 0;
+	t->n_items = t->n_marks = t->n_late = 0;
 	if (t->cap_items > 4096) {
 		free(t->items);
 		t->items = NULL;
@@ -199,21 +201,41 @@ static struct event_id next_id(struct txn *t)
 	return (struct event_id){ t->lsn, ++t->index };
 }
 
-static void mark_at(struct txn *t, const struct rules_section *section, const char *reason, struct event_id id)
+static struct txn_marked *find_mark(struct txn_marked *marks, size_t n, const struct rules_section *section)
 {
-	for (size_t i = 0; i < t->n_marks; i++)
-		if (t->marks[i].section == section)
-			return; /* one refetch is enough: it reads what the whole transaction left */
-	if (t->n_marks == t->cap_marks) {
-		t->cap_marks = t->cap_marks ? t->cap_marks * 2 : 8;
-		t->marks = mem_resize(t->marks, t->cap_marks, sizeof(*t->marks));
+	for (size_t i = 0; i < n; i++)
+		if (marks[i].section == section)
+			return &marks[i];
+	return NULL;
+}
+
+static void add_mark(struct txn_marked **marks, size_t *n, size_t *cap, struct txn_marked mark)
+{
+	if (*n == *cap) {
+		*cap = *cap ? *cap * 2 : 8;
+		*marks = mem_resize(*marks, *cap, sizeof(**marks));
 	}
-	t->marks[t->n_marks++] = (struct txn_marked){ id, section, reason };
+	(*marks)[(*n)++] = mark;
 }
 
 void txn_mark(struct txn *t, const struct rules_section *section, const char *reason)
 {
-	mark_at(t, section, reason, next_id(t));
+	struct event_id id = next_id(t);
+
+	/* One refetch is enough: it reads what the whole transaction left. */
+	if (!find_mark(t->marks, t->n_marks, section))
+		add_mark(&t->marks, &t->n_marks, &t->cap_marks, (struct txn_marked){ id, section, reason, false });
+}
+
+static void mark_late(struct txn *t, const struct rules_section *section, const char *reason, bool lookup_only)
+{
+	struct txn_marked *late = find_mark(t->late, t->n_late, section);
+
+	if (late)
+		late->lookup_only = late->lookup_only && lookup_only;
+	else
+		add_mark(&t->late, &t->n_late, &t->cap_late,
+			 (struct txn_marked){ { 0 }, section, reason, lookup_only });
 }
 
 /* --- what fits, and what is counted ---------------------------------------------------------------------------- */
@@ -249,16 +271,6 @@ static const char *counter_group(const struct counter *c)
 	return c->key + sizeof(c->section);
 }
 
-/* Marked in the end, so that the numbers of the rows do not depend on it. */
-static void overflowed(struct txn *t, const struct rules_section *section)
-{
-	for (size_t i = 0; i < t->n_overflows; i++)
-		if (t->overflows[i] == section)
-			return;
-	t->overflows = mem_resize(t->overflows, t->n_overflows + 1, sizeof(*t->overflows));
-	t->overflows[t->n_overflows++] = section;
-}
-
 /* Leaves in `fitting` the groups that get this message itself; the others are counted. */
 static size_t groups_that_fit(struct txn *t, const struct rules_section *section, const struct route_groups *groups)
 {
@@ -267,17 +279,20 @@ static size_t groups_that_fit(struct txn *t, const struct rules_section *section
 	size_t fit = 0;
 
 	buf_clear(&t->fitting);
+	buf_clear(&t->fitting_rows);
 	for (size_t i = 0; i < groups->n; i++, name += strlen(name) + 1) {
 		struct counter *c = counter_for(t, section, name);
 
 		if (!c) {
-			overflowed(t, section);
+			mark_late(t, section, "bulk", false);
 		} else if (full || c->n >= t->limits.bulk) {
 			c->left_out++;
 		} else {
 			c->n++;
 			fit++;
 			buf_add(&t->fitting, name, strlen(name) + 1);
+			if (groups->tracks_rows)
+				buf_add(&t->fitting_rows, groups->rows.data + i * sizeof(uint32_t), sizeof(uint32_t));
 		}
 	}
 	return fit;
@@ -308,45 +323,65 @@ static void item_rendered(struct txn *t, struct item *item)
 	item->header_len = (uint8_t)frame_header(item->header, item->payload_len);
 }
 
+static uint32_t fitting_row(const struct txn *t, size_t i)
+{
+	uint32_t row = 0;
+
+	if (t->fitting_rows.len)
+		memcpy(&row, t->fitting_rows.data + i * sizeof(row), sizeof(row));
+	return row;
+}
+
+/* One for all groups, or where it differs one for each run of groups that a row of the lookup spelled. */
 static void add_message(struct txn *t, const struct route_plan *plan, const struct route_message *message,
-			const char *actor, struct event_id id)
+			struct render_input *in)
 {
 	size_t fit = groups_that_fit(t, plan->section, &message->groups);
-	struct item *item;
+	const char *name = t->fitting.data;
 
-	if (fit == 0)
-		return;
-	item = item_new(t, plan->section, buf_slice(&t->fitting), fit, id);
-	item->action = message->action;
-	render_message(plan, message, actor, buf_slice(&t->commit_time), id, t->limits.row_bytes, &t->payloads);
-	item_rendered(t, item);
+	in->commit_time = buf_slice(&t->commit_time);
+	in->row_bytes = t->limits.row_bytes;
+	for (size_t i = 0, end; i < fit; i = end) {
+		const char *first = name;
+		struct item *item;
+
+		in->lookup_row = fitting_row(t, i);
+		for (end = i; end < fit && fitting_row(t, end) == in->lookup_row; end++)
+			name += strlen(name) + 1;
+		item = item_new(t, plan->section, (struct slice){ first, (size_t)(name - first) }, end - i, in->id);
+		item->action = message->action;
+		render_message(plan, message, in, &t->payloads);
+		item_rendered(t, item);
+	}
 }
 
 /* After a crash the row is decoded again, by when a lookup may answer otherwise: so its numbers come from its columns alone. The message for
- * the groups joined has one even if nobody gets it, and that for the groups left even if the lookup names them again. A lookup without an
- * answer uses the former for its mark, which stands for both. */
-const char *txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, const char *actor)
+ * the groups joined has one even if nobody gets it, and that for the groups left even if the lookup names them again. */
+const char *txn_row(struct txn *t, const struct route_plan *plan, const struct txn_answers *answers)
 {
-	bool answered = lookup || !plan->wants_lookup;
-	struct event_id left = { 0 }, joined;
+	struct render_input left = { .lookup = answers->lookup }, joined = { .lookup = answers->lookup };
+	bool unanswered = plan->wants_lookup && !answers->lookup;
 
 	assert(t->open);
 	route_messages(plan, NULL, &t->result);
 	if (t->result.unknown)
 		txn_mark(t, plan->section, "unknown");
 	if (t->result.left.groups.n)
-		left = next_id(t);
-	joined = next_id(t);
-	if (!answered) {
-		mark_at(t, plan->section, "lookup", joined);
+		left.id = next_id(t);
+	joined.id = next_id(t);
+	joined.actor = answers->actor;
+	if (unanswered)
+		mark_late(t, plan->section, "lookup", !plan->section->message_uses_lookup);
+	if (unanswered && plan->section->message_uses_lookup)
 		return NULL;
-	}
-	if (plan->wants_lookup)
-		route_messages(plan, lookup, &t->result);
+	if (answers->lookup)
+		route_messages(plan, answers->lookup, &t->result);
 	if (t->result.left.groups.n)
-		add_message(t, plan, &t->result.left, NULL, left);
-	add_message(t, plan, &t->result.joined, actor, joined);
-	return t->result.joined.groups.missing;
+		add_message(t, plan, &t->result.left, &left);
+	add_message(t, plan, &t->result.joined, &joined);
+	if (t->result.joined.groups.missing)
+		return t->result.joined.groups.missing;
+	return render_missing(plan->section, &joined);
 }
 
 void txn_finish(struct txn *t)
@@ -366,8 +401,13 @@ void txn_finish(struct txn *t)
 		render_bulk(c->section, c->left_out, item->id, &t->payloads);
 		item_rendered(t, item);
 	}
-	for (size_t i = 0; i < t->n_overflows; i++)
-		txn_mark(t, t->overflows[i], "bulk");
+	for (size_t i = 0; i < t->n_late; i++) {
+		struct txn_marked late = t->late[i];
+
+		late.id = next_id(t);
+		if (!find_mark(t->marks, t->n_marks, late.section))
+			add_mark(&t->marks, &t->n_marks, &t->cap_marks, late);
+	}
 	t->open = false;
 }
 

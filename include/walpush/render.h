@@ -10,10 +10,21 @@
 #include "walpush/event_id.h"
 #include "walpush/route.h"
 
-/* The standard message. `actor` is the name for updated_by; NULL: null. `commit_time` is the B record's timestamp.
- * `row_bytes`: a data object larger than this becomes null, with "truncated":true; 0: no bound. */
-void render_message(const struct route_plan *plan, const struct route_message *message, const char *actor,
-		    struct slice commit_time, struct event_id id, size_t row_bytes, struct buf *out);
+struct render_input {                 /* what a message says beside its row */
+	const struct sqlrows *lookup; /* NULL: none */
+	size_t lookup_row;            /* the one that {lookup.x} speaks of */
+	const struct sqlrows *actor;  /* its first value is the name for updated_by; NULL, or no row: null */
+	struct slice commit_time;     /* the B record's timestamp */
+	struct event_id id;
+	size_t row_bytes; /* a larger data object becomes null, with "truncated":true, as does a template's value that
+			   * makes the message longer than this; 0: no bound */
+};
+
+/* The standard message, or what the section's template makes of it. */
+void render_message(const struct route_plan *plan, const struct route_message *message, const struct render_input *in,
+		    struct buf *out);
+/* A column that the section's template names and the answers lack; NULL: all are there. */
+const char *render_missing(const struct rules_section *s, const struct render_input *in);
 
 /* {"type":"request.bulk","action":"bulk","count":N,"id":…} */
 void render_bulk(const struct rules_section *s, uint64_t count, struct event_id id, struct buf *out);
@@ -25,6 +36,8 @@ void render_resync(const char *reason, const char *epoch, struct event_id id, st
 
 /* One value as DRF prints it: type is the column's OID in the catalog, element that of an array. NULL pointer: null. */
 void render_value(const struct column *value, uint32_t type, uint32_t element, struct buf *out);
+/* The same of a query's answer; a row or column that is not there is null. Arrays are strings as PostgreSQL prints them. */
+void render_sql_value(const struct sqlrows *rows, size_t row, const char *column, struct buf *out);
 /* "2025-11-14 12:34:56.123456+00" → 2025-11-14T12:34:56.123456Z, without quotes. */
 void render_timestamp(struct slice pg, struct buf *out);
 

@@ -48,8 +48,11 @@ struct route_groups { /* names one behind the other, each terminated by a zero; 
 	struct buf names;
 	size_t n;
 	const char *missing; /* a column that a template names and the lookup's or admit's rows lack; NULL: none */
-	uint32_t *index;     /* of many names: open addressing over hashes; an offset into names + 1, or 0 */
-	size_t index_size;   /* a power of two */
+	struct buf
+		rows; /* where the message speaks of {lookup.x}: a uint32_t a name, the lookup's row that spelled it */
+	bool tracks_rows;
+	uint32_t *index;   /* of many names: open addressing over hashes; an offset into names + 1, or 0 */
+	size_t index_size; /* a power of two */
 };
 
 void route_groups_fini(struct route_groups *g);

@@ -29,6 +29,8 @@ void row_fini(struct row *r);
 
 /* The value after the change: now, or for an unchanged TOAST value the old one. NULL: not known. */
 const struct column *row_value(const struct row *r, size_t i);
+/* The value before the change, else what is known of it: what a row that goes was. NULL: not known. */
+const struct column *row_former(const struct row *r, size_t i);
 /* The value's text with the JSON escapes undone, appended to out. False for NULL. */
 bool row_text(const struct column *c, struct buf *out);
 

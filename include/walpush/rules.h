@@ -11,6 +11,7 @@
 
 #include "walpush/catalog.h"
 #include "walpush/conf.h"
+#include "walpush/jsontmpl.h"
 #include "walpush/path.h"
 #include "walpush/tmpl.h"
 
@@ -66,8 +67,10 @@ struct rules_section { /* one entry of `tables` */
 	int actor_column; /* -1: none */
 	bool asks_actor;  /* there is an actor query */
 	int updated_at;   /* column of that name; -1: none */
-	char *type_json;  /* JSON-escaped */
-	char *key_json;
+	char *type_json;  /* JSON-escaped; of a section with a message but no type, its name: for bulk messages */
+	char *key_json;   /* NULL with a message of its own and no key */
+	struct jsontmpl message; /* n 0: the standard message. Slots of {x} and {old.x} as in groups */
+	bool message_uses_lookup;
 };
 
 struct rules_membership {

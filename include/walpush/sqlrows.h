@@ -10,12 +10,14 @@
 
 struct sqlrows {
 	size_t n_rows, n_columns;
-	char **names;  /* n_columns */
-	char **values; /* n_rows * n_columns; NULL: SQL NULL. Booleans read "true" and "false". */
+	char **names;    /* n_columns */
+	uint32_t *types; /* n_columns: OIDs; 0: unknown */
+	char **values;   /* n_rows * n_columns; NULL: SQL NULL. Booleans read "true" and "false". */
 };
 
 struct sqlrows *sqlrows_new(size_t n_rows, size_t n_columns);
 void sqlrows_free(struct sqlrows *r);
+/* The type is unknown until it is set. */
 void sqlrows_name(struct sqlrows *r, size_t column, const char *name);
 void sqlrows_set(struct sqlrows *r, size_t row, size_t column, const char *value);
 const char *sqlrows_get(const struct sqlrows *r, size_t row, size_t column);

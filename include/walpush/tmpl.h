@@ -2,7 +2,8 @@
  * tmpl: texts with {placeholders}: group names, SQL, paths of values.
  *
  * "{unit_id}" has no scope; "{old.unit_id}", "{path.x}", "{token.x}", "{admit.x}", "{lookup.x}" have one.
- * "{x:text}" sets as_text. "{{" and "}}" stand for the braces themselves. A name is letters, digits, '_', '$', or
+ * Where TMPL_EVENT or TMPL_STREAM may stand,
+ * some bare names are words of that scope, "{op}", and the column of that name is written {"op"}. "{x:text}" sets as_text. "{{" and "}}" stand for the braces themselves. A name is letters, digits, '_', '$', or
  * anything between double quotes ({"odd name"}). Pure; immutable once parsed.
  */
 #ifndef WALPUSH_TMPL_H
@@ -11,14 +12,27 @@
 #include "walpush/buf.h"
 #include "walpush/fail.h"
 
-enum tmpl_scope { TMPL_ROW, TMPL_OLD, TMPL_PATH, TMPL_TOKEN, TMPL_ADMIT, TMPL_LOOKUP, TMPL_ACTOR };
+enum tmpl_scope {
+	TMPL_ROW,
+	TMPL_OLD,
+	TMPL_PATH,
+	TMPL_TOKEN,
+	TMPL_ADMIT,
+	TMPL_LOOKUP,
+	TMPL_ACTOR,
+	TMPL_EVENT, /* what a change is: enum tmpl_event */
+	TMPL_STREAM /* what a connection is told: enum tmpl_stream */
+};
+
+enum tmpl_event { EVENT_OP, EVENT_ACTION, EVENT_TABLE, EVENT_COMMIT_TIME, EVENT_ID };
+enum tmpl_stream { STREAM_NAME, STREAM_EPOCH, STREAM_ID, STREAM_REASON, STREAM_RESUMED, STREAM_TIMESTAMP };
 
 struct tmpl_part {
 	bool is_ref;
 	char *text;            /* the literal, or the name */
 	enum tmpl_scope scope; /* refs */
 	bool as_text;
-	int slot; /* for the compiler of the rules: index of the column; -1 until resolved */
+	int slot; /* of a column, for the compiler of the rules: its index, -1 until resolved; of a word: which */
 };
 
 struct tmpl {

@@ -7,8 +7,12 @@
  *
  * Bounds. Rendered messages: limits.bytes. Beyond limits.bulk messages of one section for one group, or the bytes, the rest is
  * counted and becomes one bulk message a section and group. Counters take at most limits.bytes too; past that, and for rows whose
- * groups are not known (no old image, a lookup that failed or was left out, TRUNCATE), the section is marked: every group
- * that one of its templates could name must refetch. Members: TXN_MEMBERS; beyond it, everybody is one.
+ * groups are not known (no old image, TRUNCATE), the section is marked: every group that one of its templates could name must
+ * refetch. A lookup that failed or was left out marks those that its templates could name, at the transaction's end; the others get
+ * their messages. Members: TXN_MEMBERS; beyond it, everybody is one.
+ *
+ * A message that speaks of {lookup.x} is one for each row, all of one number: each group gets it of the row that spelled it first,
+ * and of the first row where none did.
  */
 #ifndef WALPUSH_TXN_H
 #define WALPUSH_TXN_H
@@ -32,9 +36,13 @@ void txn_free(struct txn *t);
 /* `commit_time` is copied. */
 void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time);
 bool txn_is_open(const struct txn *t);
-/* The answers that the plan wanted: lookup's rows (NULL with wants_lookup: there is none, the section is marked), the actor's name.
- * Returns the name of a column that a group wants and the lookup's rows lack; NULL: all is well. */
-const char *txn_row(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, const char *actor);
+struct txn_answers {                  /* to what the plan wanted; NULL: none */
+	const struct sqlrows *lookup; /* NULL with wants_lookup: the groups that it would have named are marked */
+	const struct sqlrows *actor;
+};
+
+/* Returns the name of a column that a group or the message wants and the answers lack; NULL: all is well. */
+const char *txn_row(struct txn *t, const struct route_plan *plan, const struct txn_answers *answers);
 /* Every group of this section must refetch. `reason` is a literal: "truncate", "unknown", "lookup". */
 void txn_mark(struct txn *t, const struct rules_section *section, const char *reason);
 /* A membership of this user changed; NULL: of a user that is not known, so of everybody. */
@@ -56,6 +64,7 @@ struct txn_marked {
 	struct event_id id;
 	const struct rules_section *section;
 	const char *reason;
+	bool lookup_only; /* those of its templates alone that name {lookup.x} */
 };
 
 /* Each once; NULL, which then is the only one: everybody. Borrowed as messages are. */

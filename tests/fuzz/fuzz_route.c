@@ -23,9 +23,18 @@ static const char conf[] = MAPPING_BASE MAPPING_STREAMS
 	"    groups = [ \"n_{lookup.user_id}\", \"r_{created_by_id}\", \"r_{request_id}\" ] actor = \"created_by_id\" "
 	"}\n"
 	"  links = { type = \"link\" key = \"link_id\" groups = [ \"r_{left_id}\", \"r_{right_id}\" ] }\n"
-	"}\n";
+	"  user_units = { lookup = \"SELECT {user_id}\" groups = [ \"u_{lookup.user_id}\", \"u_{unit_id}\" ] "
+	"actor = \"user_id\"\n"
+	"    message = \"{ \\\"op\\\": [ \\\"{op}\\\", \\\"{action}\\\", \\\"{table}\\\" ], \\\"user\\\": "
+	"\\\"{user_id}\\\","
+	" \\\"old\\\": \\\"{old.unit_id}\\\", \\\"looked\\\": \\\"{lookup.user_id}\\\", \\\"actor\\\": "
+	"\\\"{actor.user_id}\\\","
+	" \\\"text\\\": \\\"at {commit_time}: {unit_id} {lookup.other} {{}}\\\", \\\"plain\\\": \\\"{unit_id:text}\\\","
+	" \\\"n\\\": 1.50, \\\"id\\\": \\\"{event_id}\\\" }\" }\n"
+	"}\n"
+	"actor = { query = \"SELECT {id}\" }\n";
 
-static const char *const tables[] = { "requests", "crates", "sendbacks", "links" };
+static const char *const tables[] = { "requests", "crates", "sendbacks", "links", "user_units" };
 
 struct input {
 	const uint8_t *at;
@@ -102,15 +111,29 @@ static void check_groups(const struct rules_section *s, const struct route_group
 	must(!g->names.data || (size_t)(name - g->names.data) == g->names.len);
 }
 
-static void check_message(const struct route_plan *plan, const struct route_message *message, size_t row_bytes)
+static void check_message(const struct route_plan *plan, const struct route_message *message,
+			  const struct sqlrows *lookup, size_t lookup_row, size_t row_bytes)
 {
+	struct render_input in = {
+		.lookup = lookup,
+		.lookup_row = lookup_row,
+		.actor = lookup,
+		.commit_time = SLICE("2025-11-14 12:34:56+00"),
+		.id = { 1, 1 },
+		.row_bytes = row_bytes,
+	};
 	struct buf out = { 0 };
 	json_t *json;
 
-	render_message(plan, message, "asha", SLICE("2025-11-14 12:34:56+00"), (struct event_id){ 1, 1 }, row_bytes,
-		       &out);
+	render_message(plan, message, &in, &out);
 	json = json_loadb(out.data, out.len, JSON_REJECT_DUPLICATES, NULL);
 	must(json && json_is_object(json));
+	if (plan->section->message.n) {
+		must(json_is_string(json_object_get(json, "text")) && json_object_size(json) == 9);
+		json_decref(json);
+		buf_fini(&out);
+		return;
+	}
 	must(json_object_get(json, "id") && json_object_get(json, plan->section->conf->key.text));
 	must(message->key_only == (message->op == ROUTE_DELETED));
 	if (message->key_only && plan->row->table->n_key == 1)
@@ -134,8 +157,9 @@ static void check_section(struct mapping *m, const struct rules_section *s, stru
 	check_groups(s, &r->joined.groups, &r->left.groups);
 	must(r->left.groups.n == 0 || m->plan.op == ROUTE_UPDATED);
 	must(!m->plan.lookup_unknown || r->unknown);
-	check_message(&m->plan, &r->left, 0);
-	check_message(&m->plan, &r->joined, take(in));
+	check_message(&m->plan, &r->left, rows, 0, 0);
+	check_message(&m->plan, &r->joined, rows, take(in), take(in));
+	must(!s->message_uses_lookup || r->joined.groups.rows.len == r->joined.groups.n * sizeof(uint32_t));
 	sqlrows_free(rows);
 }
 
@@ -148,7 +172,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!m.rules)
 		mapping_open(&m, conf);
-	t = catalog_find(m.catalog, "public", tables[take(&in) % 4]);
+	t = catalog_find(m.catalog, "public", tables[take(&in) % 5]);
 	m.change = (struct change){ .kind = CHANGE_INSERT + take(&in) % 3, .columns = now, .identity = old };
 	if (m.change.kind != CHANGE_DELETE)
 		m.change.n_columns = fill(&in, t, now);

@@ -1,10 +1,12 @@
 /*
  * A template that is accepted can be written again and reads the same. A group's name tells its template and its values: it
  * matches the template, and other values give another name. The input is a template, a zero byte, and two values of
- * the same length behind it.
+ * the same length behind it. The same text as a template of JSON makes JSON, whatever the values.
  */
 #include <stdlib.h>
 
+#include "../../src/pgvalue.h"
+#include "walpush/jsontmpl.h"
 #include "walpush/mem.h"
 #include "walpush/route.h"
 
@@ -15,6 +17,9 @@ static void must(bool holds)
 	if (!holds)
 		abort();
 }
+
+/* All, and of the two whose words share a name the first. */
+static const unsigned scopes_allowed = 0x1FF;
 
 static void write_quoted(const char *name, struct buf *out)
 {
@@ -29,7 +34,7 @@ static void write_quoted(const char *name, struct buf *out)
 
 static void write_again(const struct tmpl *t, struct buf *out)
 {
-	static const char *const scopes[] = { "", "old.", "path.", "token.", "admit.", "lookup.", "actor." };
+	static const char *const scopes[] = { "", "old.", "path.", "token.", "admit.", "lookup.", "actor.", "", "" };
 
 	buf_add_text(out, "");
 	for (size_t i = 0; i < t->n_parts; i++) {
@@ -37,7 +42,10 @@ static void write_again(const struct tmpl *t, struct buf *out)
 
 		if (part->is_ref) {
 			buf_addf(out, "{%s", scopes[part->scope]);
-			write_quoted(part->text, out);
+			if (part->scope == TMPL_EVENT || part->scope == TMPL_STREAM)
+				buf_add_text(out, part->text);
+			else
+				write_quoted(part->text, out);
 			buf_add_text(out, part->as_text ? ":text}" : "}");
 			continue;
 		}
@@ -56,7 +64,7 @@ static void check_round_trip(const struct tmpl *t)
 	struct tmpl again;
 
 	write_again(t, &text);
-	must(tmpl_parse(&again, text.data, 0x7F, &why));
+	must(tmpl_parse(&again, text.data, scopes_allowed, &why));
 	must(again.n_parts == t->n_parts && again.n_refs == t->n_refs);
 	for (size_t i = 0; i < t->n_parts; i++) {
 		must(strcmp(again.parts[i].text, t->parts[i].text) == 0);
@@ -92,6 +100,36 @@ static void check_groups(const struct tmpl *t, struct slice a, struct slice b)
 	buf_fini(&display);
 }
 
+static void add_json_value(void *ctx, const struct tmpl_part *part, struct buf *out)
+{
+	static const char *const values[] = { "null", "\"a\\\"b\\u0001\"", "[1,{\"a\":\"\\\\\"}]", "-1.50e400", "true",
+					      "\"\"" };
+
+	(void)ctx;
+	buf_add_text(out, values[strlen(part->text) % 6]);
+}
+
+/* A template of JSON that is accepted is filled in to JSON, with any values and within any bound. */
+static void check_json(const char *source)
+{
+	struct jsontmpl t;
+	struct fail why;
+
+	if (!jsontmpl_parse(&t, source, scopes_allowed, &why)) {
+		must(t.n == 0);
+		return;
+	}
+	for (size_t most = 0; most < 40; most += 13) {
+		struct buf out = { 0 };
+
+		buf_add_text(&out, "x");
+		jsontmpl_fill(&t, add_json_value, NULL, most, &out);
+		must(out.data[0] == 'x' && pgvalue_is_json((struct slice){ out.data + 1, out.len - 1 }));
+		buf_fini(&out);
+	}
+	jsontmpl_fini(&t);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const uint8_t *zero = size ? memchr(data, 0, size) : NULL;
@@ -101,7 +139,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct fail why;
 	struct tmpl t;
 
-	if (tmpl_parse(&t, source, 0x7F, &why)) {
+	check_json(source);
+	if (tmpl_parse(&t, source, scopes_allowed, &why)) {
 		check_round_trip(&t);
 		check_groups(&t, (struct slice){ values.at, values.len / 2 },
 			     (struct slice){ values.at + values.len / 2, values.len - values.len / 2 });

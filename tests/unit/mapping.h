@@ -189,6 +189,18 @@ static inline const struct rules_section *mapping_section(const struct mapping *
 	return t && n < t->n_sections ? t->sections[n] : NULL;
 }
 
+/* What an actor query answers; NULL stands for no rows object. */
+static inline struct sqlrows *mapping_actor(const char *name)
+{
+	struct sqlrows *rows = name ? sqlrows_new(1, 1) : NULL;
+
+	if (rows) {
+		sqlrows_name(rows, 0, "username");
+		sqlrows_set(rows, 0, 0, name);
+	}
+	return rows;
+}
+
 /* One column of a lookup's rows: "user_id=7,9"; NULL stands for no rows object. */
 static inline struct sqlrows *mapping_rows(const char *text)
 {

@@ -288,20 +288,27 @@ static int open_mapping(void **state)
 /* The messages of m's change, left before joined, each with a line's end. */
 static char *render(const char *table, const char *lookup, const char *actor, size_t row_bytes)
 {
-	struct sqlrows *rows = mapping_rows(lookup);
-	struct event_id id = { 0x16B3748, 1 };
+	struct render_input in = {
+		.lookup = mapping_rows(lookup),
+		.commit_time = SLICE(COMMIT),
+		.id = { 0x16B3748, 1 },
+		.row_bytes = row_bytes,
+	};
+	struct sqlrows *name = mapping_actor(actor);
 	struct buf out = { 0 };
 
 	assert_true(route_section(mapping_section(&m, table, 0), &m.row, &m.plan));
-	route_messages(&m.plan, rows, &m.result);
-	sqlrows_free(rows);
+	route_messages(&m.plan, in.lookup, &m.result);
+	in.actor = name;
 	if (m.result.left.groups.n) {
-		render_message(&m.plan, &m.result.left, actor, SLICE(COMMIT), id, row_bytes, &out);
+		render_message(&m.plan, &m.result.left, &in, &out);
 		buf_add_char(&out, '\n');
-		id.index++;
+		in.id.index++;
 	}
-	render_message(&m.plan, &m.result.joined, actor, SLICE(COMMIT), id, row_bytes, &out);
+	render_message(&m.plan, &m.result.joined, &in, &out);
 	buf_add_char(&out, '\n');
+	sqlrows_free((struct sqlrows *)in.lookup);
+	sqlrows_free(name);
 	return buf_steal(&out);
 }
 
@@ -435,6 +442,37 @@ static void a_changed_key_is_known_by_the_former_one(void **state)
 	free(got);
 }
 
+static void a_template_makes_the_message(void **state)
+{
+	(void)state;
+	mapping_open(
+		&m, MAPPING_BASE MAPPING_STREAMS
+		"tables = { sendbacks = { lookup = \"SELECT {request_id}\" groups = [ \"n_{lookup.user_id}\" ]\n"
+		"  actor = \"created_by_id\" message = \"{ \\\"op\\\": \\\"{op}\\\", \\\"as\\\": \\\"{action} "
+		"{table}\\\","
+		" \\\"id\\\": \\\"{id:text}\\\", \\\"row\\\": [ \\\"{id}\\\", \\\"{reason}\\\", \\\"{created_at}\\\" ],"
+		" \\\"was\\\": \\\"{old.reason}\\\", \\\"for\\\": \\\"{lookup.user_id}\\\", \\\"by\\\": "
+		"\\\"{actor.username}\\\","
+		" \\\"at\\\": \\\"{commit_time}\\\", \\\"text\\\": \\\"{reason} at {created_at}\\\","
+		" \\\"number\\\": 1.50, \\\"event\\\": \\\"{event_id}\\\" }\" } }\n"
+		"actor = { query = \"SELECT username FROM users WHERE id = {id}\" }");
+	mapping_change(&m, 'U', "sendbacks",
+		       "id=1|request_id=2|reason=\"a\\\"b\"|created_at=\"2025-11-14 12:34:56.5+00\"|created_by_id=3",
+		       "id=1|request_id=2|reason=\"c\"|created_at=\"2025-11-14 12:34:56.5+00\"|created_by_id=3");
+	expect_message("sendbacks", "user_id=7", "as\"ha", 0,
+		       "{\"op\":\"updated\",\"as\":\"updated sendbacks\",\"id\":\"1\","
+		       "\"row\":[1,\"a\\\"b\",\"2025-11-14T12:34:56.500000Z\"],\"was\":\"c\",\"for\":\"7\","
+		       "\"by\":\"as\\\"ha\",\"at\":\"2025-11-14T12:34:56.500000Z\","
+		       "\"text\":\"a\\\"b at 2025-11-14T12:34:56.500000Z\",\"number\":1.50,"
+		       "\"event\":\"0/16B3748-1\"}\n");
+	mapping_change(&m, 'D', "sendbacks", NULL, "id=1|request_id=2|reason=\"c\"|created_at=null|created_by_id=3");
+	expect_message("sendbacks", "user_id=", NULL, 0,
+		       "{\"op\":\"deleted\",\"as\":\"deleted sendbacks\",\"id\":\"1\",\"row\":[1,\"c\",null],"
+		       "\"was\":\"c\",\"for\":null,\"by\":null,\"at\":\"2025-11-14T12:34:56.500000Z\","
+		       "\"text\":\"c at \",\"number\":1.50,\"event\":\"0/16B3748-1\"}\n");
+	mapping_close(&m);
+}
+
 static void messages_of_the_stream(void **state)
 {
 	struct event_id id = { 0x16B3748, 0 };
@@ -500,6 +538,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_was_not_sent_is_named, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(long_rows_are_cut, open_mapping, close_mapping),
 		cmocka_unit_test(keys_of_several_columns_and_of_none),
+		cmocka_unit_test(a_template_makes_the_message),
 		cmocka_unit_test_setup_teardown(a_changed_key_is_known_by_the_former_one, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(messages_of_the_stream, open_mapping, close_mapping),
 		cmocka_unit_test(frames_have_the_shortest_header),

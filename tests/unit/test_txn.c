@@ -33,6 +33,8 @@ size_t __sanitizer_get_current_allocated_bytes(void);
 	"    groups = [ \"n_{lookup.user_id}\" ] actor = \"created_by_id\" }\n"                                        \
 	"  user_units = { type = \"member\" key = \"member_id\" lookup = \"SELECT {user_id}\"\n"                       \
 	"    groups = [ \"m_{unit_id}\", \"m_{lookup.unit}\" ] }\n"                                                    \
+	"  roles = { lookup = \"SELECT {role_name}\" groups = [ \"o_{id}\", \"o_{lookup.n}\", \"p_{lookup.n}\" ]\n"    \
+	"    message = \"{ \\\"type\\\": \\\"for {lookup.n}\\\", \\\"id\\\": \\\"{event_id}\\\" }\" }\n"               \
 	"}\n"                                                                                                          \
 	"actor = { query = \"SELECT username FROM users WHERE id = {id}\" }\n"
 
@@ -82,14 +84,16 @@ static int close_txn(void **state)
 /* Through all sections of the table. Returns what txn_row said last. */
 static const char *row(const char *table, const char *now, const char *old, const char *lookup, const char *actor)
 {
-	struct sqlrows *rows = mapping_rows(lookup);
+	struct sqlrows *rows = mapping_rows(lookup), *name = mapping_actor(actor);
+	struct txn_answers answers = { rows, name };
 	const struct rules_section *s;
 	const char *missing = NULL;
 
 	mapping_change(&m, !old ? 'I' : !now ? 'D' : 'U', table, now, old);
 	for (size_t i = 0; (s = mapping_section(&m, table, i)); i++)
 		if (route_section(s, &m.row, &m.plan))
-			missing = txn_row(txn, &m.plan, rows, actor);
+			missing = txn_row(txn, &m.plan, &answers);
+	sqlrows_free(name);
 	sqlrows_free(rows);
 	return missing;
 }
@@ -233,7 +237,7 @@ static void a_lookup_changes_no_number(void **state)
 		{ "unit=9", "1 member.deleted m_5; 2 member.updated m_6 m_9; 3 crate.created c_5; " },
 		{ "unit=", "1 member.deleted m_5; 2 member.updated m_6; 3 crate.created c_5; " },
 		{ "unit=5", "2 member.updated m_6 m_5; 3 crate.created c_5; " },
-		{ NULL, "2 lookup user_units; 3 crate.created c_5; " },
+		{ NULL, "1 member.deleted m_5; 2 member.updated m_6; 3 crate.created c_5; 4 lookup user_units; " },
 	};
 
 	(void)state;
@@ -287,7 +291,7 @@ static void what_cannot_be_routed_is_marked(void **state)
 	row("crates", NULL, "id=1", NULL, NULL);
 	row("sendbacks", "id=1|request_id=2", NULL, NULL, NULL);
 	row("sendbacks", "id=2|request_id=2", NULL, "user_id=7", NULL);
-	expect("1 unknown crates; 2 crate.updated c_6; 5 lookup sendbacks; 6 sendback.created n_7; ");
+	expect("1 unknown crates; 2 crate.updated c_6; 6 sendback.created n_7; 7 lookup sendbacks; ");
 }
 
 static void a_column_that_the_lookup_lacks_is_told(void **state)
@@ -296,6 +300,45 @@ static void a_column_that_the_lookup_lacks_is_told(void **state)
 	assert_null(row("sendbacks", "id=1|request_id=2", NULL, "user_id=7", NULL));
 	assert_string_equal(row("sendbacks", "id=1|request_id=2", NULL, "user=7", NULL), "user_id");
 	expect("1 sendback.created n_7; ");
+}
+
+/* One number, but a message for each row; a group gets that of the row that spelled it first. */
+static void a_message_may_speak_of_the_lookups_rows(void **state)
+{
+	static const char *const wanted[] = { "2 for 8 o_1 o_8 p_8; ", "2 for 1 p_1; " };
+
+	(void)state;
+	insert("crates", 1, 5);
+	assert_null(row("roles", "id=1|role_name=\"x\"", NULL, "n=8,1,8", NULL));
+	insert("crates", 2, 5);
+	txn_finish(txn);
+	assert_int_equal(txn_n_messages(txn), 4);
+	for (size_t i = 1; i < 3; i++) {
+		struct txn_message message = txn_message(txn, i);
+		struct buf out = { 0 };
+
+		describe_message(&message, &out);
+		assert_string_equal(out.data, wanted[i - 1]);
+		buf_fini(&out);
+	}
+	assert_int_equal(txn_message(txn, 3).id.index, 3);
+}
+
+static void a_message_without_its_lookup_is_a_mark(void **state)
+{
+	(void)state;
+	row("roles", "id=1|role_name=\"x\"", NULL, NULL, NULL);
+	assert_string_equal(row("roles", "id=2|role_name=\"x\"", NULL, "m=1", NULL), "n");
+	expect("2 for  o_2; 3 lookup roles; ");
+	assert_false(txn_marked(txn, 0).lookup_only);
+}
+
+static void a_lookup_without_an_answer_marks_its_own_groups(void **state)
+{
+	(void)state;
+	row("user_units", "id=1|user_id=7|unit_id=6", NULL, NULL, NULL);
+	expect("1 member.created m_6; 2 lookup user_units; ");
+	assert_true(txn_marked(txn, 0).lookup_only);
 }
 
 /* --- bounds ----------------------------------------------------------------------------------------------------- */
@@ -564,6 +607,9 @@ int main(void)
 		ON_ROOMY_TXN(a_section_is_marked_once),
 		ON_ROOMY_TXN(what_cannot_be_routed_is_marked),
 		ON_ROOMY_TXN(a_column_that_the_lookup_lacks_is_told),
+		ON_ROOMY_TXN(a_message_may_speak_of_the_lookups_rows),
+		ON_ROOMY_TXN(a_message_without_its_lookup_is_a_mark),
+		ON_ROOMY_TXN(a_lookup_without_an_answer_marks_its_own_groups),
 		ON_ROOMY_TXN(beyond_the_limit_one_message_stands_for_the_rest),
 		ON_ROOMY_TXN(sections_are_counted_apart),
 		ON_ROOMY_TXN(beyond_the_bytes_all_is_counted),
