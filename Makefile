@@ -11,9 +11,11 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 # The distribution's own interpreter: it is the one that sees the distribution's packages.
 PYTHON  ?= /usr/bin/python3
-# How long each fuzz target runs; what else pytest is told, for example PYTEST_ARGS="-x -k resume".
+# How long each fuzz target runs; what else pytest is told, for example PYTEST_ARGS="-x -k resume"; which
+# benchmarks, all of them if empty.
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS  ?=
+BENCH        ?=
 
 VERSION := 0.1.0
 B       := build/$(VARIANT)
@@ -195,15 +197,10 @@ lint:
 format:
 	@clang-format -i $(wildcard src/*.[ch] include/walpush/*.h tests/*/*.[ch])
 
-## make bench         the benchmarks
+## make bench         walpush beside the floors of the machine and its peers; BENCH="fanout latency" runs some of it
 bench:
-ifneq ($(wildcard tests/bench/run.py),)
-	+@$(BUILD) all $(LOAD)
-	@$(PYTHON) tests/bench/run.py
-else
-	@echo "walpush: there are no benchmarks in tests/bench yet" >&2
-	@exit 1
-endif
+	+@$(BUILD) VARIANT=release all $(LOAD:$(B)/%=build/release/%)
+	@$(PYTHON) tests/bench/run.py $(BENCH)
 
 # ---- Installing ----------------------------------------------------------------------------------------------------
 

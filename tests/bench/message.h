@@ -61,6 +61,23 @@ static inline bool message_id(const char *text, size_t len, struct event_key *id
 	return false;
 }
 
+/* A member whose value is a text without escapes, copied as far as there is room. Nothing is copied where there is none. */
+static inline void message_text(const char *text, size_t len, const char *name, char *out, size_t cap)
+{
+	size_t n = strlen(name);
+	for (const char *at = text; (at = memchr(at, '"', (size_t)(text + len - at))); at++) {
+		const char *value = at + n + 4, *end;
+		if (value > text + len || memcmp(at + 1, name, n) != 0 || memcmp(at + 1 + n, "\":\"", 3) != 0)
+			continue;
+		end = memchr(value, '"', (size_t)(text + len - value));
+		if (!end || (size_t)(end - value) >= cap)
+			return;
+		memcpy(out, value, (size_t)(end - value));
+		out[end - value] = '\0';
+		return;
+	}
+}
+
 /* type is its first member. */
 static inline bool message_is(const char *text, size_t len, const char *type)
 {

@@ -4,9 +4,13 @@
  * Opens N connections, says "connected N" on stdout once all of them have had their connection_established, then
  * reads until each has received the expected number of changes. It answers pings, checks every frame (final, unmasked,
  * text, shortest length), checks that the event ids of a connection strictly increase, and digests each
- * connection's messages, so that two connections which saw different bytes or another order are told apart. At
- * the end it closes properly: what still arrives before the answer to the close counts as one change too many.
- * The last line on stdout is a JSON object of figures. Exit status 0: everything was as expected; 1: not; 2: usage.
+ * connection's messages, so that two connections of a group which saw different bytes or another order are told apart.
+ * It says "received N" once everything expected is there. At the end it closes properly: what still arrives before the
+ * answer to the close counts as one change too many. The last line on stdout is a JSON object of figures. Exit status 0:
+ * everything was as expected; 1: not; 2: usage.
+ *
+ * A storm: all connections hang up at once without a word and come back with `since` and `epoch`; each must be resumed,
+ * and the checks go on as if nothing had happened.
  *
  * One thread, one epoll, one shared receive buffer; a connection owns memory only while a frame is incomplete. It shares
  * no code with walpush, so that both cannot be wrong in the same way.
@@ -25,11 +29,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench.h"
 #include "latency.h"
 #include "message.h"
 
@@ -37,6 +40,7 @@
 #define SLOW_WINDOW 4096         /* SO_RCVBUF of connections that do not read */
 #define CLOSE_CODES 5000
 #define ABNORMAL 1006
+#define STORMS_MAX 16
 
 /* Every connection uses the sample key of RFC 6455, section 1.3; so the right answer is known without SHA-1. */
 #define HANDSHAKE_KEY "dGhlIHNhbXBsZSBub25jZQ=="
@@ -61,7 +65,9 @@ struct options {
 	const char *path;
 	const char *token;
 	uint32_t port, connections, expect, slow, sources, inflight, timeout; /* timeout in seconds */
+	uint32_t groups, storms, linger;                                      /* linger in milliseconds */
 	bool latency;
+	bool loose; /* the server is another one: its messages have no ids */
 };
 
 struct load {
@@ -70,11 +76,15 @@ struct load {
 	char *buffer;
 	struct conn *conns;
 	unsigned dialled, inflight, greeted, closed; /* connections; inflight: those dialled and not yet greeted */
+	unsigned storms;                             /* begun */
 	unsigned pending;                            /* readers that have not got all they expect, and still may */
 	bool closing;
-	uint64_t deliveries, bytes, order_errors, protocol_errors, resyncs, extra;
+	char epoch[64]; /* the server's, for `since` */
+	uint64_t deliveries, bytes, order_errors, protocol_errors, resyncs, extra, unresumed;
 	uint64_t refused[600], closes[CLOSE_CODES]; /* by HTTP status, by close code */
 	int64_t started, connected, first, last;    /* microseconds, monotonic */
+	int64_t received;                           /* when everything expected was there; 0: not yet */
+	int64_t storm_us[STORMS_MAX];               /* what each took */
 	int64_t progress;
 	struct latency latency;
 };
@@ -85,19 +95,6 @@ static void on_signal(int signal_number)
 {
 	(void)signal_number;
 	interrupted = 1;
-}
-
-static int64_t clock_us(clockid_t clock)
-{
-	struct timespec t;
-	clock_gettime(clock, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
-static void die(const char *what)
-{
-	fprintf(stderr, "wsload: %s: %s\n", what, strerror(errno));
-	exit(1);
 }
 
 static uint64_t digest_add(uint64_t digest, const char *bytes, size_t len)
@@ -111,6 +108,11 @@ static uint64_t digest_add(uint64_t digest, const char *bytes, size_t len)
 		word = 0;
 		memcpy(&word, bytes + i, len - i < 8 ? len - i : 8);
 	}
+}
+
+static unsigned conn_group(const struct load *l, const struct conn *c)
+{
+	return (unsigned)(c - l->conns) % l->opt.groups;
 }
 
 /* ---- what happens to a connection -------------------------------------------------------------------------- */
@@ -157,8 +159,11 @@ static void conn_control(struct conn *c, unsigned char opcode, const char *paylo
 
 /* ---- messages ------------------------------------------------------------------------------------------------- */
 
-static void conn_greeted(struct load *l, struct conn *c)
+static void conn_greeted(struct load *l, struct conn *c, const char *text, size_t len)
 {
+	message_text(text, len, "epoch", l->epoch, sizeof l->epoch);
+	if (l->storms && !memmem(text, len, "\"resumed\":true", 14))
+		l->unresumed++;
 	c->state = CONN_OPEN;
 	l->greeted++;
 	l->inflight--;
@@ -190,17 +195,17 @@ static void conn_change(struct load *l, struct conn *c, struct event_key id, con
 
 static void conn_message(struct load *l, struct conn *c, const char *text, size_t len)
 {
-	struct event_key id;
+	struct event_key id = { 0, l->opt.loose ? c->changes + 1 : 0 };
 	l->bytes += len;
-	if (!message_id(text, len, &id)) {
+	if (!l->opt.loose && !message_id(text, len, &id)) {
 		conn_violation(l, c, "message without an id at its end");
 	} else if (c->state == CONN_GREETED_NEXT) {
 		if (!message_is(text, len, "connection_established")) {
 			conn_violation(l, c, "first message is not connection_established");
 			return;
 		}
-		c->last = id;
-		conn_greeted(l, c);
+		c->last = l->opt.loose ? c->last : id;
+		conn_greeted(l, c, text, len);
 	} else if (message_is(text, len, "resync")) {
 		l->resyncs++;
 	} else {
@@ -285,7 +290,7 @@ static void conn_keep_rest(struct conn *c, const char *at, size_t len)
 	} else {
 		char *rest = malloc(len);
 		if (!rest)
-			die("malloc");
+			die("wsload: malloc");
 		memcpy(rest, at, len);
 		free(c->rest);
 		c->rest = rest;
@@ -321,18 +326,35 @@ static void conn_readable(struct load *l, struct conn *c)
 		conn_keep_rest(c, at, left);
 }
 
-static void conn_writable(struct load *l, struct conn *c)
+/* The path, with the connection's group in place of a '%', and the query. Returns the length; 0: too long. */
+static size_t conn_target(const struct load *l, const struct conn *c, char *to, size_t cap)
 {
 	const struct options *o = &l->opt;
-	char request[8192];
+	const char *mark = strchr(o->path, '%');
+	int head = mark ? (int)(mark - o->path) : (int)strlen(o->path);
+	int n = snprintf(to, cap, "%.*s", head, o->path);
+	if (mark)
+		n += snprintf(to + n, cap - (size_t)n, "%u%s", conn_group(l, c) + 1, mark + 1);
+	n += snprintf(to + n, cap - (size_t)n, "?%s%s", o->token ? "token=" : "", o->token ? o->token : "");
+	if (l->storms)
+		n += snprintf(to + n, cap - (size_t)n, "&since=%" PRIX64 "/%" PRIX64 "-%" PRIu64 "&epoch=%s",
+			      c->last.lsn >> 32, c->last.lsn & UINT32_MAX, c->last.index, l->epoch);
+	return n < (int)cap ? (size_t)n : 0;
+}
+
+static void conn_writable(struct load *l, struct conn *c)
+{
+	char target[6000], request[8192];
 	int error = 0;
 	socklen_t size = sizeof error;
 	getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	if (!conn_target(l, c, target, sizeof target))
+		die("wsload: the path and the token are too long");
 	int n = snprintf(request, sizeof request,
-			 "GET %s%s%s HTTP/1.1\r\nHost: %s:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+			 "GET %s HTTP/1.1\r\nHost: %s:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
 			 "Sec-WebSocket-Key: " HANDSHAKE_KEY "\r\nSec-WebSocket-Version: 13\r\n\r\n",
-			 o->path, o->token ? "?token=" : "", o->token ? o->token : "", o->host, o->port);
-	if (error || n >= (int)sizeof request || send(c->fd, request, (size_t)n, MSG_NOSIGNAL) != n) {
+			 target, l->opt.host, l->opt.port);
+	if (error || send(c->fd, request, (size_t)n, MSG_NOSIGNAL) != n) {
 		conn_lost(l, c, ABNORMAL);
 		return;
 	}
@@ -362,7 +384,7 @@ static void dial(struct load *l, struct conn *c)
 				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + number % l->opt.sources) };
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
-		die("socket (raise the limit of open files)");
+		die("wsload: socket (raise the limit of open files)");
 	c->slow = number < l->opt.slow;
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	if (c->slow)
@@ -370,15 +392,14 @@ static void dial(struct load *l, struct conn *c)
 	if (l->opt.sources > 1) {
 		setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
 		if (bind(c->fd, (struct sockaddr *)&from, sizeof from) < 0)
-			die("bind to 127.0.0.x");
+			die("wsload: bind to 127.0.0.x");
 	}
 	if (connect(c->fd, (struct sockaddr *)&l->opt.server, sizeof l->opt.server) < 0 && errno != EINPROGRESS)
-		die("connect");
+		die("wsload: connect");
 	struct epoll_event out = { .events = EPOLLOUT, .data.ptr = c };
 	if (epoll_ctl(l->epoll, EPOLL_CTL_ADD, c->fd, &out) < 0)
-		die("epoll_ctl");
+		die("wsload: epoll_ctl");
 	c->state = CONN_CONNECTING;
-	l->dialled++;
 	l->inflight++;
 }
 
@@ -405,13 +426,44 @@ static void dial_some(struct load *l)
 {
 	if (l->connected || l->closing)
 		return;
-	while (l->dialled < l->opt.connections && l->inflight < l->opt.inflight)
-		dial(l, &l->conns[l->dialled]);
+	for (; l->dialled < l->opt.connections && l->inflight < l->opt.inflight; l->dialled++)
+		if (l->conns[l->dialled].state == CONN_NEW)
+			dial(l, &l->conns[l->dialled]);
 	if (l->dialled < l->opt.connections || l->inflight)
 		return;
 	l->connected = clock_us(CLOCK_MONOTONIC);
+	if (l->storms)
+		l->storm_us[l->storms - 1] = l->connected - l->storm_us[l->storms - 1];
 	printf("connected %u\n", l->greeted);
 	fflush(stdout);
+}
+
+static void storm(struct load *l)
+{
+	l->storm_us[l->storms++] = clock_us(CLOCK_MONOTONIC);
+	for (unsigned i = 0; i < l->opt.connections; i++) {
+		struct conn *c = &l->conns[i];
+		if (c->state != CONN_OPEN || c->slow)
+			continue;
+		close(c->fd);
+		conn_keep_rest(c, NULL, 0);
+		c->state = CONN_NEW;
+		l->greeted--;
+	}
+	l->dialled = l->connected = 0;
+}
+
+/* Everything is there: the time in which more would be too much begins. */
+static bool is_received(struct load *l)
+{
+	if (!l->connected || !l->opt.expect || l->pending || l->storms < l->opt.storms)
+		return false;
+	if (!l->received) {
+		l->received = clock_us(CLOCK_MONOTONIC);
+		printf("received %" PRIu64 "\n", l->deliveries);
+		fflush(stdout);
+	}
+	return clock_us(CLOCK_MONOTONIC) - l->received >= (int64_t)l->opt.linger * 1000;
 }
 
 /* Returns whether the end was reached, rather than the patience. */
@@ -422,16 +474,18 @@ static bool run(struct load *l)
 	l->pending = l->opt.connections - l->opt.slow;
 	for (;;) {
 		dial_some(l);
-		if (!l->closing && (interrupted || (l->connected && l->opt.expect && !l->pending)))
+		if (l->connected && l->storms < l->opt.storms && !l->closing)
+			storm(l);
+		if (!l->closing && (interrupted || is_received(l)))
 			close_all(l);
 		if (l->closed == (l->closing ? l->dialled : l->opt.connections))
-			return l->dialled == l->opt.connections;
+			return l->connected || l->dialled == l->opt.connections;
 		bool waiting = l->opt.expect || !l->connected || l->closing;
 		if (waiting && clock_us(CLOCK_MONOTONIC) - l->progress > (int64_t)l->opt.timeout * 1000000) {
 			fprintf(stderr, "wsload: nothing happened for %u s\n", l->opt.timeout);
 			return false;
 		}
-		int n = epoll_wait(l->epoll, events, 512, 200);
+		int n = epoll_wait(l->epoll, events, 512, l->received ? 10 : 200);
 		for (int i = 0; i < n; i++)
 			conn_event(l, events[i].data.ptr, events[i].events);
 	}
@@ -454,14 +508,13 @@ static void print_codes(const char *name, const uint64_t *count, unsigned n)
 static bool report(struct load *l, bool ended)
 {
 	const struct options *o = &l->opt;
-	uint64_t least = UINT64_MAX, most = 0, digest = 0;
+	uint64_t least = UINT64_MAX, most = 0;
 	bool same = true;
 	for (unsigned i = o->slow; i < o->connections; i++) {
 		const struct conn *c = &l->conns[i];
 		least = c->changes < least ? c->changes : least;
 		most = c->changes > most ? c->changes : most;
-		digest = i == o->slow ? c->digest : digest;
-		same = same && c->digest == digest;
+		same = same && (i < o->slow + o->groups || c->digest == l->conns[i - o->groups].digest);
 	}
 	double seconds = (double)(l->last - l->first) / 1e6;
 	printf("{\"connections\":%u,\"established\":%u,\"connect_seconds\":%.3f", o->connections, l->greeted,
@@ -473,6 +526,10 @@ static bool report(struct load *l, bool ended)
 	printf(",\"order_errors\":%" PRIu64 ",\"protocol_errors\":%" PRIu64 ",\"extra\":%" PRIu64, l->order_errors,
 	       l->protocol_errors, l->extra);
 	printf(",\"resyncs\":%" PRIu64 ",\"same_sequence\":%s", l->resyncs, same ? "true" : "false");
+	printf(",\"unresumed\":%" PRIu64 ",\"storm_seconds\":[", l->unresumed);
+	for (unsigned i = 0; i < l->storms; i++)
+		printf("%s%.3f", i ? "," : "", (double)l->storm_us[i] / 1e6);
+	printf("]");
 	print_codes("closes", l->closes, CLOSE_CODES);
 	print_codes("refused", l->refused, 600);
 	if (o->latency) {
@@ -482,12 +539,14 @@ static bool report(struct load *l, bool ended)
 	printf("}\n");
 	bool counted = !o->expect || (least == o->expect && most == o->expect);
 	bool closed_well = l->closes[1000] == o->connections - o->slow;
-	return ended && counted && same && closed_well && !l->order_errors && !l->protocol_errors && !l->resyncs;
+	return ended && counted && same && closed_well && !l->order_errors && !l->protocol_errors && !l->resyncs &&
+	       !l->unresumed && !l->extra;
 }
 
 static void usage(void)
 {
 	fprintf(stderr, "usage: wsload --port P --path PATH [options]\n"
+			"  --groups G       connection n puts 1 + n modulo G in place of the path's %% (1)\n"
 			"  --host ADDR      IPv4 address of the server (127.0.0.1)\n"
 			"  --token TOKEN    sent as ?token=\n"
 			"  --connections N  how many subscribers (1)\n"
@@ -496,6 +555,9 @@ static void usage(void)
 			"  --sources S      spread over 127.0.0.2 … 127.0.0.(S+1) (1: the system's choice)\n"
 			"  --inflight F     handshakes at a time (128)\n"
 			"  --timeout S      give up after so many seconds without progress (60)\n"
+			"  --linger MS      wait so long for changes too many before closing (0)\n"
+			"  --storms K       hang up and come back, all at once, K times, once all are connected (0)\n"
+			"  --loose          the messages have no ids: only their number and sameness are checked\n"
 			"  --latency        measure from the message's updated_at to its receipt\n");
 	exit(2);
 }
@@ -522,14 +584,19 @@ static void parse(int argc, char **argv, struct options *o)
 		{ "sources", &o->sources, NULL }, { "inflight", &o->inflight, NULL },
 		{ "timeout", &o->timeout, NULL }, { "host", NULL, &o->host },
 		{ "path", NULL, &o->path },       { "token", NULL, &o->token },
+		{ "groups", &o->groups, NULL },   { "storms", &o->storms, NULL },
+		{ "linger", &o->linger, NULL },
 	};
 	enum { VALUED = sizeof table / sizeof *table };
-	struct option longs[VALUED + 2] = { [VALUED] = { "latency", no_argument, NULL, VALUED } };
+	struct option longs[VALUED + 3] = { [VALUED] = { "latency", no_argument, NULL, VALUED },
+					    [VALUED + 1] = { "loose", no_argument, NULL, VALUED + 1 } };
 	for (int i = 0; i < VALUED; i++)
 		longs[i] = (struct option){ table[i].name, required_argument, NULL, i };
 	for (int i; (i = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
 		if (i == VALUED)
 			o->latency = true;
+		else if (i == VALUED + 1)
+			o->loose = true;
 		else if (i < 0 || i > VALUED)
 			usage();
 		else if (table[i].number)
@@ -539,21 +606,21 @@ static void parse(int argc, char **argv, struct options *o)
 	}
 	o->server = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)o->port) };
 	if (optind != argc || !o->path || o->port - 1 > 65534 || !o->connections || o->slow > o->connections ||
-	    o->sources - 1 > 249 || !o->inflight || inet_pton(AF_INET, o->host, &o->server.sin_addr) != 1)
+	    o->sources - 1 > 249 || !o->inflight || !o->groups || o->storms > STORMS_MAX || (o->storms && o->loose) ||
+	    inet_pton(AF_INET, o->host, &o->server.sin_addr) != 1)
 		usage();
 }
 
 int main(int argc, char **argv)
 {
-	struct load l = {
-		.opt = { .host = "127.0.0.1", .connections = 1, .sources = 1, .inflight = 128, .timeout = 60 }
-	};
-	struct rlimit files;
+	struct load l = { .opt = { .host = "127.0.0.1",
+				   .connections = 1,
+				   .sources = 1,
+				   .inflight = 128,
+				   .timeout = 60,
+				   .groups = 1 } };
 	parse(argc, argv, &l.opt);
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
+	raise_file_limit();
 	struct sigaction stop = { .sa_handler = on_signal };
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGTERM, &stop, NULL);
@@ -561,7 +628,7 @@ int main(int argc, char **argv)
 	l.buffer = malloc(RECEIVE_BYTES);
 	l.conns = calloc(l.opt.connections, sizeof *l.conns);
 	if (l.epoll < 0 || !l.buffer || !l.conns)
-		die("start");
+		die("wsload: start");
 	bool ended = run(&l);
 	bool good = report(&l, ended);
 	for (unsigned i = 0; i < l.opt.connections; i++)

@@ -39,7 +39,7 @@ class Load:
         """Waits for the end: its figures, after everything was as expected."""
         out, err = self.process.communicate(timeout=10 * PATIENCE)
         assert self.process.returncode == 0, out + err
-        return json.loads(out)
+        return json.loads(out.splitlines()[-1])
 
 
 @pytest.fixture

@@ -1,0 +1,301 @@
+"""The benchmarks. Each yields its rounds: the floor and the thing measured, one behind the other, in the same call."""
+
+import datetime
+import os
+import subprocess
+import time
+
+from lab import BUILD, PATIENCE, TABLES, UNITS, Bare, Failed, Load, Sidecar, cpu_seconds
+from report import Row, each, paired
+
+PATH = "/ws/requests/1/"
+ANY_PATH = "/ws/requests/%/"
+LOG_ROOM = {"limits__group_bytes": "32 MiB"}  # what is not asked for here is how soon a slow client reads
+MANY = 10_000
+
+
+class Bench:
+    """`rounds(lab)` yields one dictionary of figures a round; `rows(rounds)` makes the table's rows of them."""
+
+    name = what = ""
+    n_rounds = 3
+
+    def rounds(self, lab):
+        for _ in range(self.n_rounds):
+            yield self.round(lab)
+
+    def round(self, lab):
+        raise NotImplementedError
+
+    def rows(self, rounds):
+        raise NotImplementedError
+
+
+def payload_of(load_figures):
+    return round(load_figures["bytes"] / load_figures["deliveries"])
+
+
+class Fanout(Bench):
+    name = "fanout"
+    what = "1,000 subscribers of one group, one message at a time, 50 a second"
+    n_rounds = 5
+    subscribers, messages, rate = 1000, 150, 50
+
+    def __init__(self):
+        self.payload = 625
+
+    def walpush(self, lab, **options):
+        with lab.walpush(**LOG_ROOM) as sidecar:
+            load = sidecar.subscribe(PATH, self.subscribers, expect=self.messages, latency=True, **options)
+            before = sidecar.cpu()
+            lab.write(self.messages, self.rate)
+            load.received()
+            cpu = sidecar.cpu() - before
+            return load.result(), cpu
+
+    def bare(self, lab):
+        with Bare(lab, self.payload) as bare:
+            load = bare.subscribe(self.subscribers, expect=self.messages, latency=True)
+            before = bare.cpu()
+            bare.send(self.messages, self.rate)
+            load.received()
+            cpu = bare.cpu() - before
+            return load.result(), cpu
+
+    def round(self, lab):
+        figures, cpu = self.walpush(lab)
+        self.payload = payload_of(figures)
+        floor, floor_cpu = self.bare(lab)
+        return {
+            "walpush deliveries/CPU s": figures["deliveries"] / cpu,
+            "bare deliveries/CPU s": floor["deliveries"] / floor_cpu,
+            "walpush p99 ms": figures["latency_us"]["p99"] / 1000,
+            "bare p99 ms": floor["latency_us"]["p99"] / 1000,
+            "payload bytes": self.payload,
+        }
+
+    def rows(self, rounds):
+        subject, floor = each(rounds, "walpush deliveries/CPU s"), each(rounds, "bare deliveries/CPU s")
+        ratio = paired(rounds, "walpush deliveries/CPU s", "bare deliveries/CPU s")
+        yield Row(self.name, self.what, "deliveries per CPU second ÷ bare epoll + send", subject, floor, ratio, least=0.85)
+
+
+class Backlog(Bench):
+    name = "backlog"
+    what = "a transaction of 1,000 rows to 1,000 subscribers of one group"
+    subscribers, rows_written = 1000, 1000
+
+    def round(self, lab):
+        with lab.walpush(**LOG_ROOM) as sidecar:
+            load = sidecar.subscribe(PATH, self.subscribers, expect=self.rows_written)
+            lab.write_in_one(self.rows_written, lab.unit_rows)
+            load.received()
+            figures = load.result()
+        with Bare(lab, payload_of(figures)) as bare:
+            load = bare.subscribe(self.subscribers, expect=self.rows_written)
+            bare.send(self.rows_written, 0)
+            load.received()
+            floor = load.result()
+        return {"walpush deliveries/s": figures["per_second"], "bare deliveries/s": floor["per_second"]}
+
+    def rows(self, rounds):
+        ratio = paired(rounds, "walpush deliveries/s", "bare deliveries/s")
+        subject, floor = each(rounds, "walpush deliveries/s"), each(rounds, "bare deliveries/s")
+        yield Row(
+            self.name, self.what, "deliveries/s ÷ the bare loop's, one send a message", subject, floor, ratio, least=5
+        )
+
+
+class Groups(Bench):
+    name = "groups"
+    what = "10,000 subscribers in 1,000 groups, 1,000 changes/s"
+    changes, rate = 5000, 1000
+
+    def round(self, lab):
+        with lab.walpush() as sidecar:
+            load = sidecar.subscribe(
+                ANY_PATH, MANY, groups=UNITS, expect=self.changes // UNITS, latency=True, inflight=256
+            )
+            before = sidecar.cpu()
+            written = lab.write(self.changes, self.rate, rows=UNITS)
+            load.received()
+            cpu = sidecar.cpu() - before
+            figures = load.result()
+        floor = lab.read(self.changes, self.rate, snapshot=False, rows=UNITS)
+        return {
+            "walpush p50 ms": figures["latency_us"]["p50"] / 1000,
+            "walpush p99 ms": figures["latency_us"]["p99"] / 1000,
+            "bare reader p50 ms": floor["latency_us"]["p50"] / 1000,
+            "bare reader p99 ms": floor["latency_us"]["p99"] / 1000,
+            "walpush CPU %": 100 * cpu / written["seconds"],
+            "changes/s": written["written"] / written["seconds"],
+        }
+
+    def rows(self, rounds):
+        subject, floor = each(rounds, "walpush p99 ms"), each(rounds, "bare reader p99 ms")
+        behind = paired(rounds, "walpush p99 ms", "bare reader p99 ms", lambda a, b: a - b)
+        yield Row(
+            self.name, self.what, "p99 commit→client, ms behind a bare reader's receipt; no gap", subject, floor, behind, most=10
+        )
+        cpu = each(rounds, "walpush CPU %")
+        yield Row(self.name, self.what, "CPU, % of a core", cpu, None, cpu)
+
+
+class Latency(Bench):
+    name = "latency"
+    what = "commit→client at 100 subscribers, 50 changes/s"
+    n_rounds = 5
+    subscribers, changes, rate = 100, 250, 50
+
+    def round(self, lab):
+        with lab.walpush() as sidecar:
+            load = sidecar.subscribe(PATH, self.subscribers, expect=self.changes, latency=True)
+            lab.write(self.changes, self.rate)
+            load.received()
+            figures = load.result()["latency_us"]
+        floor = lab.read(self.changes, self.rate, snapshot=True)["latency_us"]
+        return {
+            "walpush p50 ms": figures["p50"] / 1000,
+            "walpush p99 ms": figures["p99"] / 1000,
+            "bare reader p50 ms": floor["p50"] / 1000,
+            "bare reader p99 ms": floor["p99"] / 1000,
+        }
+
+    def rows(self, rounds):
+        subject, floor = each(rounds, "walpush p50 ms"), each(rounds, "bare reader p50 ms")
+        ratio = paired(rounds, "walpush p50 ms", "bare reader p50 ms")
+        yield Row(self.name, self.what, "p50 ÷ a bare reader's that sees it in a snapshot", subject, floor, ratio, most=1.3)
+        subject, floor = each(rounds, "walpush p99 ms"), each(rounds, "bare reader p99 ms")
+        behind = paired(rounds, "walpush p99 ms", "bare reader p99 ms", lambda a, b: a - b)
+        yield Row(self.name, self.what, "p99, ms behind that reader's", subject, floor, behind, most=5)
+
+
+class Decode(Bench):
+    name = "decode"
+    what = "200,000 updates of requests, 100 a transaction, waiting in the slot"
+    updates = 200_000
+
+    def write(self, lab):
+        lab.app.sql(
+            f"""CREATE OR REPLACE PROCEDURE bench_backlog() LANGUAGE plpgsql AS $$ BEGIN
+                FOR i IN 0..{self.updates // 100 - 1} LOOP
+                    UPDATE requests SET purpose = 'withdrawn for the audit, round ' || i, updated_at = clock_timestamp()
+                        WHERE id BETWEEN {lab.backlog_rows} + i * 100 % 20000 AND {lab.backlog_rows} + i * 100 % 20000 + 99;
+                    COMMIT;
+                END LOOP; END $$"""
+        )
+        lab.app.sql("CALL bench_backlog()")
+        return lab.app.value("SELECT pg_current_wal_flush_lsn()::text")
+
+    def floor(self, lab, slot, end):
+        """pg_recvlogical, from "streaming initiated" to its end."""
+        options = {
+            "format-version": "2",
+            "include-types": "false",
+            "include-type-oids": "true",
+            "include-lsn": "true",
+            "include-timestamp": "true",
+            "include-xids": "true",
+            "add-msg-prefixes": "walpush",
+            "add-tables": TABLES,
+        }
+        command = [str(lab.cluster.bin / "pg_recvlogical"), "-d", lab.app.url, "-S", slot, "--start", "-f", "/dev/null"]
+        command += ["-v", "--no-loop", "--endpos", end]
+        for name, value in options.items():
+            command += ["-o", f"{name}={value}"]
+        process = lab.spawn(command, stderr=subprocess.PIPE, text=True)
+        start = None
+        for line in process.stderr:
+            if "streaming initiated" in line:
+                start = time.monotonic()
+        if process.wait(PATIENCE) != 0 or start is None:
+            raise Failed("pg_recvlogical failed")
+        return self.updates / (time.monotonic() - start)
+
+    def walpush(self, lab, slot, **settings):
+        """From "streaming" to "live": when all that was committed before the start is published."""
+        with Sidecar(lab, slot, **settings) as sidecar:
+            cpu = sidecar.cpu()
+            took = log_time(sidecar.wait_for("live")) - log_time(sidecar.wait_for("streaming"))
+        return self.updates / took.total_seconds(), cpu
+
+    def rounds(self, lab):
+        plain = {"tables__requests__groups": ["requests_unit_{unit_id}"]}
+        with lab.fresh_slot() as origin:
+            end = self.write(lab)
+            for _ in range(self.n_rounds):
+                figures = {}
+                with lab.fresh_slot(origin) as slot:
+                    figures["walpush rows/s"], figures["walpush CPU s"] = self.walpush(lab, slot)
+                with lab.fresh_slot(origin) as slot:
+                    figures["pg_recvlogical rows/s"] = self.floor(lab, slot, end)
+                with lab.fresh_slot(origin) as slot:
+                    figures["walpush rows/s, no lookup"], _ = self.walpush(lab, slot, **plain)
+                yield figures
+
+    def rows(self, rounds):
+        floor = each(rounds, "pg_recvlogical rows/s")
+        for key, say in (("walpush rows/s", "with its lookup"), ("walpush rows/s, no lookup", "without a lookup")):
+            ratio = paired(rounds, key, "pg_recvlogical rows/s")
+            yield Row(
+                self.name, f"{self.what}; {say}", "rows/s ÷ pg_recvlogical to /dev/null", each(rounds, key), floor, ratio, least=0.8
+            )
+
+
+def log_time(line):
+    return datetime.datetime.strptime(line.split(" ", 1)[0], "time=%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class Connections(Bench):
+    name = "connections"
+    what = "10,000 connections, token verified, admitted, idle"
+    idle = 26  # seconds: every connection is pinged once in 25
+
+    def round(self, lab):
+        with lab.walpush() as sidecar:
+            sidecar.subscribe(PATH, 100).stop()  # what is allocated once
+            rss = sidecar.rss()
+            load = sidecar.subscribe(ANY_PATH, MANY, groups=UNITS, inflight=256)
+            time.sleep(1)
+            rss = sidecar.rss() - rss
+            before, start = sidecar.cpu(), time.monotonic()
+            time.sleep(self.idle)
+            cpu = (sidecar.cpu() - before) / (time.monotonic() - start)
+            figures = load.stop()
+        return {
+            "admissions/s": MANY / figures["connect_seconds"],
+            "RSS bytes a connection": rss / MANY,
+            "idle CPU %": 100 * cpu,
+        }
+
+    def rows(self, rounds):
+        rss, rate, cpu = (each(rounds, key) for key in ("RSS bytes a connection", "admissions/s", "idle CPU %"))
+        yield Row(self.name, self.what, "resident bytes a connection", rss, None, rss, most=4096)
+        yield Row(self.name, self.what, "admissions/s", rate, None, rate, least=3000)
+        yield Row(self.name, self.what, "CPU while idle, pings and all, % of a core", cpu, None, cpu, most=1)
+
+
+class Storm(Bench):
+    name = "storm"
+    what = "10,000 connections hang up and come back with `since`, twice, during 100 changes/s"
+    n_rounds = 1
+    changes, rate = 1000, 100
+
+    def round(self, lab):
+        with lab.walpush(**LOG_ROOM) as sidecar:
+            load = sidecar.subscribe(
+                ANY_PATH, MANY, groups=UNITS, storms=2, expect=self.changes // UNITS, inflight=256
+            )
+            lab.write(self.changes, self.rate, rows=UNITS)
+            load.connected()
+            load.connected()
+            load.received()
+            seconds = load.result()["storm_seconds"]
+        return {"first storm s": seconds[0], "second storm s": seconds[1]}
+
+    def rows(self, rounds):
+        seconds = each(rounds, "first storm s") + each(rounds, "second storm s")
+        yield Row(self.name, self.what, "seconds until all are back, each resumed, nothing lost or twice", seconds, None, seconds)
+
+
+ALL = [Fanout, Latency, Groups, Backlog, Decode, Connections, Storm]
