@@ -18,9 +18,11 @@
 
 struct entry {
 	lsn_t lsn;
-	uint32_t index;
-	uint32_t end; /* offset behind its frame */
+	uint32_t index; /* and IS_TAGGED: a struct entry_tag stands before its frame */
+	uint32_t end;   /* offset behind its frame */
 };
+
+#define IS_TAGGED (1u << 31)
 
 struct segment {
 	atomic_uint refs;
@@ -143,7 +145,7 @@ static void topic_drop_tail(struct topiclog *log, struct topic *t)
 	if (count) {
 		const struct entry *last = entry_at(s, count - 1);
 
-		t->dropped = (struct event_id){ last->lsn, last->index };
+		t->dropped = (struct event_id){ last->lsn, last->index & ~IS_TAGGED };
 		t->dropped_at = s->last;
 	}
 	segment_unlist(log, s);
@@ -275,30 +277,54 @@ static void keep_within(struct topiclog *log, struct topic *t)
 		topic_drop_tail(log, log->segments->topic);
 }
 
-void topic_append(struct topiclog *log, struct topic *t, struct event_id id, struct slice header, struct slice payload,
-		  int64_t now)
+/* The head, with room for `len` bytes of one more entry. */
+static struct segment *head_with_room(struct topiclog *log, struct topic *t, size_t len, int64_t now)
 {
-	size_t len = header.len + payload.len, need = len + sizeof(struct entry);
+	size_t need = len + sizeof(struct entry);
 	struct segment *s = t->head;
-	struct entry *e;
-	uint32_t n;
 
 	if (segment_free_room(s) < need || now - s->opened > log->limits.age / AGE_PARTS) {
 		topic_add_segment(log, t, next_room(log, t, need), now);
 		if (t->tail->room == 0)
 			topic_drop_tail(log, t);
 		keep_within(log, t);
-		s = t->head;
 	}
-	n = atomic_load_explicit(&s->count, memory_order_relaxed);
-	memcpy(s->data + s->used, header.at, header.len);
-	memcpy(s->data + s->used + header.len, payload.at, payload.len);
-	s->used += len;
+	return t->head;
+}
+
+static void add_bytes(struct segment *s, struct slice bytes)
+{
+	memcpy(s->data + s->used, bytes.at, bytes.len);
+	s->used += bytes.len;
+}
+
+/* `tag` is empty for most. */
+static void append(struct topiclog *log, struct topic *t, struct event_id id, struct slice tag, struct slice header,
+		   struct slice payload, int64_t now)
+{
+	struct segment *s = head_with_room(log, t, tag.len + header.len + payload.len, now);
+	uint32_t n = atomic_load_explicit(&s->count, memory_order_relaxed);
+
+	assert(id.index < IS_TAGGED);
+	add_bytes(s, tag);
+	add_bytes(s, header);
+	add_bytes(s, payload);
 	s->last = now;
 	t->is_idle = false;
-	e = entry_at(s, n);
-	*e = (struct entry){ id.lsn, id.index, (uint32_t)s->used };
+	*entry_at(s, n) = (struct entry){ id.lsn, id.index | (tag.len ? IS_TAGGED : 0), (uint32_t)s->used };
 	atomic_store_explicit(&s->count, n + 1, memory_order_release);
+}
+
+void topic_append(struct topiclog *log, struct topic *t, struct event_id id, struct slice header, struct slice payload,
+		  int64_t now)
+{
+	append(log, t, id, SLICE(""), header, payload, now);
+}
+
+void topic_append_tagged(struct topiclog *log, struct topic *t, struct event_id id, struct entry_tag tag,
+			 struct slice header, struct slice payload, int64_t now)
+{
+	append(log, t, id, (struct slice){ (const char *)&tag, sizeof(tag) }, header, payload, now);
 }
 
 void topiclog_publish(struct topiclog *log, lsn_t lsn)
@@ -373,7 +399,7 @@ static struct event_id entry_id(const struct segment *s, uint32_t i)
 {
 	const struct entry *e = entry_at(s, i);
 
-	return (struct event_id){ e->lsn, e->index };
+	return (struct event_id){ e->lsn, e->index & ~IS_TAGGED };
 }
 
 /* The first entry greater than `after`; the count if none is. */
@@ -429,6 +455,23 @@ static uint32_t cursor_settle(struct cursor *c)
 	}
 }
 
+static bool is_tagged(const struct segment *s, uint32_t i)
+{
+	return entry_at(s, i)->index & IS_TAGGED;
+}
+
+/* Where the frame of entry i begins, and its tag. */
+static size_t frame_start(const struct segment *s, uint32_t i, struct entry_tag *tag)
+{
+	size_t start = i ? entry_at(s, i - 1)->end : 0;
+
+	*tag = (struct entry_tag){ 0 };
+	if (!is_tagged(s, i))
+		return start;
+	memcpy(tag, s->data + start, sizeof(*tag));
+	return start + sizeof(*tag);
+}
+
 enum cursor_state cursor_run(struct cursor *c, lsn_t published, struct event_id before, size_t most, struct run *out)
 {
 	uint32_t count = cursor_settle(c), at = c->entry;
@@ -439,14 +482,14 @@ enum cursor_state cursor_run(struct cursor *c, lsn_t published, struct event_id 
 		return CURSOR_AT_END;
 	if (atomic_load_explicit(&s->dropped, memory_order_acquire))
 		return CURSOR_LOST;
-	start = at ? entry_at(s, at - 1)->end : 0;
+	start = frame_start(s, at, &out->tag);
 	out->first = out->last = entry_id(s, at);
 	for (; at < count; at++) {
 		struct event_id id = entry_id(s, at);
 
 		if (id.lsn >= published || event_id_compare(id, before) >= 0)
 			break;
-		if (at > c->entry && entry_at(s, at)->end - start > most)
+		if (at > c->entry && (entry_at(s, at)->end - start > most || is_tagged(s, at) || is_tagged(s, at - 1)))
 			break;
 		out->last = id;
 	}

@@ -7,7 +7,9 @@
  *            cursor             cursor          a cursor is (segment, entry): all that a connection has
  *
  * A segment is one block: frames one behind the other from its front, so that many go out in one write; entries (event id, end
- * offset) from its back. Below `count` nothing changes any more.
+ * offset) from its back. Below `count` nothing changes any more. An entry that a hub must not pass on as it is, because it ends its
+ * readers' connections or is said otherwise on some streams, has a tag, which stands before its frame; a run never holds it together
+ * with others.
  *
  * Threads. The tap alone appends, drops and places cursors. A hub only reads, and moves cursors that were handed to it. What both touch:
  *   published   atomic: every entry of a commit below this LSN may be delivered; stored after the whole transaction is in all logs
@@ -34,6 +36,17 @@ struct segment;
 struct topic;
 struct topiclog;
 
+enum entry_kind {
+	ENTRY_MESSAGE,
+	ENTRY_REFETCH
+}; /* REFETCH: `resync`, or a bulk message: a stream may have other words for it */
+
+struct entry_tag {
+	uint8_t kind;
+	uint8_t reason; /* of ENTRY_REFETCH: enum resync_reason */
+	uint16_t close; /* its readers' connections are closed behind it with this code; 0: no */
+};
+
 struct topic_limits {
 	size_t group_bytes;
 	size_t log_bytes;
@@ -54,9 +67,13 @@ struct topic *topiclog_find(struct topiclog *log, struct slice group);
 void topiclog_each(struct topiclog *log, void (*one)(void *ctx, struct topic *t), void *ctx);
 struct slice topic_name(const struct topic *t);
 
-/* One message for one group: frame header and payload are copied behind each other. Ids grow within a topic. `now` in µs of clock_us. */
+/* One message for one group: frame header and payload are copied behind each other. Ids grow within a topic, their indexes are below
+ * 2^31. `now` in µs of clock_us. */
 void topic_append(struct topiclog *log, struct topic *t, struct event_id id, struct slice header, struct slice payload,
 		  int64_t now);
+/* The same for an entry that is not passed on like any other. */
+void topic_append_tagged(struct topiclog *log, struct topic *t, struct event_id id, struct entry_tag tag,
+			 struct slice header, struct slice payload, int64_t now);
 /* Everything of commits below `lsn` may be delivered. Never goes back but by topiclog_reset. */
 void topiclog_publish(struct topiclog *log, lsn_t lsn);
 /* Another history begins: all logs are emptied, `floor` is where the new one starts. */
@@ -92,7 +109,8 @@ lsn_t topiclog_published(const struct topiclog *log);
 
 enum cursor_state { CURSOR_AT_END, CURSOR_HAS_RUN, CURSOR_LOST };
 
-struct run { /* consecutive frames of one segment */
+struct run {                  /* consecutive frames of one segment */
+	struct entry_tag tag; /* not zero: of its only entry */
 	const char *bytes;
 	size_t len;
 	uint32_t entries;

@@ -19,8 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define LOG_BYTES 36000
 #define AGE 1000
 #define SEGMENT 2048
-#define ENTRY_COST 16
-#define LARGEST 3000 /* a payload, and what a segment may exceed the limits by */
+#define ENTRY_COST 20 /* with a tag */
+#define LARGEST 3000  /* a payload, and what a segment may exceed the limits by */
 
 struct entry {
 	struct pattern pattern;
@@ -157,6 +157,11 @@ static size_t next_entry(unsigned topic, size_t from)
 
 /* --- the steps -------------------------------------------------------------------------------------------------- */
 
+static bool is_tagged(const struct pattern *p)
+{
+	return p->number % 4 == 1;
+}
+
 static void append(void)
 {
 	unsigned topic = take() % TOPICS;
@@ -170,7 +175,10 @@ static void append(void)
 	p.id = last;
 	p.number = (uint32_t)n_entries;
 	entries[n_entries++] = (struct entry){ p, now, false };
-	pattern_append(topics, topic_of(topic), p, now);
+	if (is_tagged(&p))
+		pattern_append_tagged(topics, topic_of(topic), p, now);
+	else
+		pattern_append(topics, topic_of(topic), p, now);
 	must(topiclog_bytes(topics) <= LOG_BYTES + LARGEST + SEGMENT);
 }
 
@@ -285,6 +293,7 @@ static void lost(struct reader *r)
 static void check_run(struct reader *r, const struct run *run, struct event_id before, size_t most)
 {
 	const char *at = run->bytes, *end = at + run->len;
+	struct entry_tag tag = { 0 };
 	struct pattern p = { 0 };
 
 	must(run->entries > 0 && (run->entries == 1 || run->len <= most));
@@ -296,6 +305,10 @@ static void check_run(struct reader *r, const struct run *run, struct event_id b
 		must(n > 0 || event_id_compare(p.id, run->first) == 0);
 	}
 	must(at == end && event_id_compare(p.id, run->last) == 0);
+	if (is_tagged(&p))
+		tag = pattern_tag(&p);
+	must(run->entries == 1 || !is_tagged(&p));
+	must(run->tag.kind == tag.kind && run->tag.reason == tag.reason && run->tag.close == tag.close);
 }
 
 static void read_on(struct reader *r)

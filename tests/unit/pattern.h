@@ -34,6 +34,22 @@ static inline void pattern_append(struct topiclog *log, struct topic *t, struct 
 		     now);
 }
 
+/* What the tag of a message is, of those that have one. */
+static inline struct entry_tag pattern_tag(const struct pattern *p)
+{
+	return (struct entry_tag){ ENTRY_REFETCH, (uint8_t)p->number, (uint16_t)(p->id.lsn + p->number) };
+}
+
+static inline void pattern_append_tagged(struct topiclog *log, struct topic *t, struct pattern p, int64_t now)
+{
+	static char payload[PATTERN_PAYLOAD_MAX];
+
+	for (size_t i = 0; i < p.len; i++)
+		payload[i] = pattern_byte(&p, i);
+	topic_append_tagged(log, t, p.id, pattern_tag(&p), (struct slice){ (const char *)&p, sizeof(p) },
+			    (struct slice){ payload, p.len }, now);
+}
+
 /* The frame at *at, which is moved behind it. False: it is cut or damaged. */
 static inline bool pattern_take(const char **at, const char *end, struct pattern *out)
 {

@@ -154,6 +154,42 @@ static void frames_come_back_as_they_went_in(void **state)
 	assert_null(c.segment);
 }
 
+static void a_tagged_entry_is_a_run_of_its_own(void **state)
+{
+	struct pattern p = { .id = id_of(100, 3), .group = 5, .number = 9, .len = 20 };
+	struct cursor c = placed(unit5, start), behind;
+	struct run run;
+
+	(void)state;
+	append(unit5, 100, 1, 10);
+	append(unit5, 100, 2, 10);
+	pattern_append_tagged(topics, unit5, p, 0);
+	p.id.index = 4;
+	pattern_append_tagged(topics, unit5, p, 0);
+	append(unit5, 100, 5, 10);
+	topiclog_publish(topics, 300);
+	behind = placed(unit5, id_of(100, 3));
+	assert_next(&c, no_bound, SIZE_MAX, 100, 2);
+	for (uint32_t i = 3; i <= 4; i++) {
+		assert_int_equal(cursor_run(&c, 300, no_bound, SIZE_MAX, &run), CURSOR_HAS_RUN);
+		assert_run(&run);
+		assert_int_equal(run.first.index, i);
+		assert_int_equal(run.entries, 1);
+		assert_int_equal(run.tag.kind, ENTRY_REFETCH);
+		assert_int_equal(run.tag.reason, 9);
+		assert_int_equal(run.tag.close, 109);
+		cursor_advance(&c, 1);
+	}
+	assert_int_equal(cursor_run(&c, 300, no_bound, SIZE_MAX, &run), CURSOR_HAS_RUN);
+	assert_int_equal(run.first.index, 5);
+	assert_int_equal(run.tag.kind, ENTRY_MESSAGE);
+	assert_int_equal(run.tag.close, 0);
+	assert_int_equal(cursor_run(&behind, 300, no_bound, SIZE_MAX, &run), CURSOR_HAS_RUN);
+	assert_int_equal(run.first.index, 4);
+	cursor_release(&behind);
+	cursor_release(&c);
+}
+
 static void nothing_above_the_published_position_is_seen(void **state)
 {
 	struct cursor c = placed(unit5, start);
@@ -732,6 +768,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ON_ROOMY_LOG(frames_come_back_as_they_went_in),
+		ON_ROOMY_LOG(a_tagged_entry_is_a_run_of_its_own),
 		ON_ROOMY_LOG(nothing_above_the_published_position_is_seen),
 		ON_ROOMY_LOG(a_run_ends_before_an_id),
 		ON_ROOMY_LOG(a_run_has_at_most_so_many_bytes_but_one_entry),
