@@ -74,8 +74,9 @@ const struct conf_option conf_options[] = {
   .doc = "Addresses or networks (`10.0.0.0/8`) whose `X-Forwarded-For` is believed." },
 { "listen.ping", CONF_SECONDS, 0, OF_CONF(listen.ping), RANGE(SECOND, HOUR), .initial = "25",
   .doc = "Silence after which a connection is pinged. Proxies close idle connections, most of them after 60 s." },
-{ "listen.max-age", CONF_SECONDS, CONF_RELOAD | CONF_LATER, OF_CONF(listen.max_age), RANGE(0, 30 * DAY), .initial = "0",
-  .doc = "Age at which a connection is asked to reconnect; 0 is never." },
+{ "listen.max-age", CONF_SECONDS, CONF_RELOAD, OF_CONF(listen.max_age), RANGE(0, 30 * DAY), .initial = "0",
+  .doc = "Age at which a connection is asked to reconnect, by a close with 1012, each at its own moment in the last tenth; 0 is "
+	 "never." },
 { "listen.compression", CONF_BOOL, CONF_LATER, OF_CONF(listen.compression), .initial = "false",
   .doc = "Offer permessage-deflate. It costs memory for each connection, and frames are no longer shared." },
 
@@ -192,15 +193,17 @@ const struct conf_option conf_options[] = {
   .doc = "By distance in the WAL." },
 
 { "limits", CONF_GROUP, .doc = "What one client, one transaction, one group may take." },
-{ "limits.connections", CONF_INT, CONF_LATER, OF_CONF(limits.connections), RANGE(0, 10000000), .initial = "0",
-  .doc = "Connections in all; 0 is what the limit of open files allows, less a reserve." },
+{ "limits.connections", CONF_INT, CONF_RELOAD, OF_CONF(limits.connections), RANGE(0, 10000000), .initial = "0",
+  .doc = "Connections in all; one more is refused with 503. 0, and whatever is more, is what the limit of open files allows, "
+	 "less a reserve." },
 { "limits.per-user", CONF_INT, CONF_RELOAD | CONF_LATER, OF_CONF(limits.per_user), RANGE(0, 1000000), .initial = "50",
   .doc = "Connections of one user; 0 is no limit." },
-{ "limits.per-address", CONF_INT, CONF_RELOAD | CONF_LATER, OF_CONF(limits.per_address), RANGE(0, 1000000), .initial = "0",
-  .doc = "Connections of one address; 0 is no limit. Behind a proxy set `listen.trusted-proxies` first." },
-{ "limits.handshakes-per-second", CONF_INT, CONF_RELOAD | CONF_LATER, OF_CONF(limits.handshakes_per_second), RANGE(0, 1000000),
-  .initial = "1000",
-  .doc = "New connections a second; 0 is no limit. Each asks the database once." },
+{ "limits.per-address", CONF_INT, CONF_RELOAD, OF_CONF(limits.per_address), RANGE(0, 1000000), .initial = "0",
+  .doc = "Connections of one address, an IPv6 network of 64 bits being one; one more is refused with 503, and sockets beyond twice "
+	 "as many are closed unread. 0 is no limit. Behind a proxy set `listen.trusted-proxies` first." },
+{ "limits.handshakes-per-second", CONF_INT, CONF_RELOAD, OF_CONF(limits.handshakes_per_second), RANGE(0, 1000000),
+  .initial = "10000",
+  .doc = "New connections a second, of all clients together; one more is refused with 503. 0 is no limit." },
 { "limits.handshake", CONF_SECONDS, 0, OF_CONF(limits.handshake), RANGE(SECOND, 300 * SECOND), .initial = "10",
   .doc = "Time for the HTTP upgrade and for the token to arrive." },
 { "limits.token-bytes", CONF_BYTES, 0, OF_CONF(limits.token_bytes), RANGE(256, 64 * KIB), .initial = "8 KiB",

@@ -317,7 +317,7 @@ static void conn_born(struct conn *c, struct lws *wsi)
 	c->wsi = wsi;
 	c->hub = h;
 	c->peer = visitor_of(wsi)->address;
-	c->heard = clock_us();
+	c->born = c->heard = clock_us();
 	DL_APPEND(h->conns, c);
 	slot_take(c);
 	handshake_read(h->shared, c);
@@ -355,16 +355,11 @@ static int peer_closes(struct conn *c, size_t len)
 	return c->said_goodbye ? -1 : 0;
 }
 
-static int refuse_upgrade(struct hub *h, struct lws *wsi, unsigned status)
+static int refuse_upgrade(struct hub *h, struct lws *wsi, unsigned status, const char *why)
 {
-	const char *reason = status == 400   ? "malformed"
-			     : status == 403 ? "origin"
-			     : status == 404 ? "path"
-			     : status == 426 ? "upgrade"
-			     : status == 503 ? "full"
-					     : "other";
-
-	metrics_count(h->counts, METRICS_REFUSALS, reason);
+	log_debug("upgrade refused", log_n("hub", h->index), log_peer(&visitor_of(wsi)->address),
+		  log_n("status", status), log_s("reason", why));
+	metrics_count(h->counts, METRICS_REFUSALS, why);
 	handshake_refuse(wsi, status);
 	return -1;
 }
@@ -372,18 +367,19 @@ static int refuse_upgrade(struct hub *h, struct lws *wsi, unsigned status)
 static int confirm_upgrade(struct lws *wsi, const char *upgrade)
 {
 	struct hub *h = lws_context_user(lws_get_context(wsi));
-	unsigned status = handshake_check(h->shared, wsi, upgrade);
+	unsigned status = 0;
+	const char *why = handshake_check(h->shared, wsi, upgrade, &status);
 
-	if (status == 0)
-		return 0;
-	return refuse_upgrade(h, wsi, status);
+	return why ? refuse_upgrade(h, wsi, status, why) : 0;
 }
 
 static int plain_http(struct lws *wsi)
 {
 	struct hub *h = lws_context_user(lws_get_context(wsi));
 
-	return refuse_upgrade(h, wsi, handshake_path_exists(h->shared, wsi) ? 426 : 404);
+	if (handshake_path_exists(h->shared, wsi))
+		return refuse_upgrade(h, wsi, 426, "upgrade");
+	return refuse_upgrade(h, wsi, 404, "path");
 }
 
 int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
@@ -440,13 +436,21 @@ static void ping(struct conn *c, int64_t now)
 	}
 }
 
+/* Spread over a tenth before it, so that those who came together do not go together. */
+static bool is_too_old(const struct conn *c, int64_t now)
+{
+	int64_t most = c->hub->shared->conf->listen.max_age * 1000;
+
+	return most && now - c->born > most - most / 10 * (int64_t)(c->id * UINT64_C(0x9E3779B97F4A7C15) >> 54) / 1024;
+}
+
 void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 {
 	c->strangers = 0;
 	if (c->state == CONN_CLOSING) {
 		if (now > c->deadline)
 			conn_kill(c);
-	} else if (c->close_at && now >= c->close_at) {
+	} else if ((c->close_at && now >= c->close_at) || is_too_old(c, now)) {
 		conn_close(c, 1012);
 	} else if (c->deadline && now > c->deadline) {
 		refuse(c, 4401, "late");

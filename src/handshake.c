@@ -53,23 +53,34 @@ static bool subprotocol_is_fine(struct lws *wsi)
 	return false;
 }
 
-unsigned handshake_check(const struct hub_shared *shared, struct lws *wsi, const char *upgrade)
+static const char *refused(unsigned *status, unsigned with, const char *why)
+{
+	*status = with;
+	return why;
+}
+
+const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, const char *upgrade, unsigned *status)
 {
 	char version[8] = "";
+	const char *why;
 
 	if (strcasecmp(upgrade, "websocket") != 0)
-		return 400; /* h2c and whatever else: never */
+		return refused(status, 400, "malformed"); /* h2c and whatever else: never */
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0 || !visitor_forwarded(visitor_of(wsi)))
-		return 400;
+		return refused(status, 400, "malformed");
 	if (!handshake_path_exists(shared, wsi))
-		return 404;
+		return refused(status, 404, "path");
 	if (!origin_is_fine(shared, wsi))
-		return 403;
+		return refused(status, 403, "origin");
 	if (lws_hdr_copy(wsi, version, sizeof(version), WSI_TOKEN_VERSION) < 0 || strcmp(version, "13") != 0)
-		return 426;
+		return refused(status, 426, "upgrade");
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_KEY) == 0 || lws_hdr_total_length(wsi, WSI_TOKEN_HOST) == 0)
-		return 400;
-	return subprotocol_is_fine(wsi) ? 0 : 400;
+		return refused(status, 400, "malformed");
+	if (!subprotocol_is_fine(wsi))
+		return refused(status, 400, "malformed");
+	/* The last, so that what is no client of ours takes nobody's place. */
+	why = visitor_enter(visitor_of(wsi));
+	return why ? refused(status, 503, why) : NULL;
 }
 
 static const char *status_text(unsigned status)

@@ -46,9 +46,12 @@ struct visitor { /* a socket; until it is a WebSocket, it is in the hub's list *
 	struct lws *wsi;
 	struct hub *hub;
 	struct visitor *prev, *next;
-	struct address address; /* of the socket; once the request was read, of the client */
-	int64_t deadline;       /* µs: of the handshake */
-	bool is_shaking;        /* hands: in the list */
+	struct address socket; /* where it comes from */
+	struct address
+		address; /* the client's; another one once the request was read, if that came through a trusted proxy */
+	int64_t deadline; /* µs: of the handshake */
+	bool is_shaking;  /* hands: in the list */
+	bool entered;     /* the gate */
 };
 
 struct conn { /* lives in the library's memory of the connection, zeroed by it */
@@ -73,6 +76,7 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	bool has_since;
 	struct event_id since;
 	int64_t deadline;     /* µs: the token must have come, or the close be answered, by then; 0: none */
+	int64_t born;         /* µs */
 	int64_t heard;        /* µs: when anything last came from the client */
 	int64_t expires;      /* s since 1970 */
 	int64_t close_at;     /* µs: a spread close; 0: none */
@@ -128,6 +132,8 @@ void visitor_take(struct hub *h, int fd, const struct address *address);
 struct visitor *visitor_of(struct lws *wsi);
 /* Finds the client behind trusted proxies, once the headers are there. False: they cannot be read. */
 bool visitor_forwarded(struct visitor *v);
+/* NULL: it may be a connection. Else why not, as METRICS_REFUSALS has it. */
+const char *visitor_enter(struct visitor *v);
 /* The handshake is done. */
 void visitor_arrived(struct visitor *v);
 /* The library frees wsi. */
@@ -164,8 +170,8 @@ void sub_join(struct sub *s, struct conn *c, struct channel *ch, struct cursor c
 void sub_leave(struct sub *s);
 
 /* --- handshake.c --- */
-/* The HTTP status that refuses this upgrade; 0: go on. */
-unsigned handshake_check(const struct hub_shared *shared, struct lws *wsi, const char *upgrade);
+/* NULL: go on. Else why not, as METRICS_REFUSALS has it; and the HTTP status that says so. */
+const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, const char *upgrade, unsigned *status);
 /* Sends a bare response; the connection ends behind it. */
 void handshake_refuse(struct lws *wsi, unsigned status);
 /* Takes path, token, since and epoch from the headers. */

@@ -1,11 +1,11 @@
 #include "walpush/tap.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "tap_impl.h"
@@ -14,46 +14,10 @@
 #include "walpush/mem.h"
 
 #define THREADS_DEFAULT_MOST 4
-#define BACKLOG 4096
-/* Without a free file descriptor, the listener rests this long: until then new connections wait in the kernel. */
-#define LISTEN_PAUSE 100000 /* µs */
 /* Another process has had the slot for so long: the connections go where the stream is. */
 #define HELD_LIMIT 10000000 /* µs */
 /* Beyond limits.drain, for the last close frames. */
 #define DRAIN_GRACE 2000000 /* µs */
-
-/* --- sockets ----------------------------------------------------------------------------------------------------- */
-
-static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *peer, int len, void *arg)
-{
-	struct tap *t = arg;
-	struct mail mail = { .kind = MAIL_SOCKET, .fd = fd, .peer = address_of(peer) };
-
-	(void)l;
-	(void)len;
-	hub_post(t->hubs[t->next_hub], &mail);
-	t->next_hub = (t->next_hub + 1) % t->n_hubs;
-}
-
-static void on_accept_error(struct evconnlistener *l, void *arg)
-{
-	struct tap *t = arg;
-
-	log_error("cannot accept connections, waiting", log_s("error", strerror(errno)),
-		  log_s("mend", "raise the limit of open files (ulimit -n, LimitNOFILE)"));
-	evconnlistener_disable(l);
-	event_add(t->listen_again, &(struct timeval){ 0, LISTEN_PAUSE });
-}
-
-static void on_listen_again(evutil_socket_t fd, short what, void *arg)
-{
-	struct tap *t = arg;
-
-	(void)fd;
-	(void)what;
-	if (!t->stopping)
-		evconnlistener_enable(t->listener);
-}
 
 static unsigned hubs_wanted(const struct conf *conf)
 {
@@ -62,46 +26,6 @@ static unsigned hubs_wanted(const struct conf *conf)
 	if (conf->listen.threads > 0)
 		return (unsigned)conf->listen.threads < HUBS_MAX ? (unsigned)conf->listen.threads : HUBS_MAX;
 	return cores < 1 ? 1 : cores > THREADS_DEFAULT_MOST ? THREADS_DEFAULT_MOST : (unsigned)cores;
-}
-
-static void say_where(const struct tap *t)
-{
-	struct sockaddr_storage bound;
-	socklen_t len = sizeof(bound);
-	char host[NI_MAXHOST] = "", port[NI_MAXSERV] = "";
-
-	if (getsockname(evconnlistener_get_fd(t->listener), (struct sockaddr *)&bound, &len) == 0)
-		getnameinfo((struct sockaddr *)&bound, len, host, sizeof(host), port, sizeof(port),
-			    NI_NUMERICHOST | NI_NUMERICSERV);
-	log_info("listening", log_s("address", host), log_s("port", port), log_n("threads", hubs_wanted(t->conf)));
-}
-
-static bool start_listening(struct tap *t, struct fail *why)
-{
-	const struct conf_listen *conf = &t->conf->listen;
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV,
-				  .ai_socktype = SOCK_STREAM };
-	struct addrinfo *found;
-	char port[16];
-	int error;
-
-	snprintf(port, sizeof(port), "%d", (int)conf->port);
-	error = getaddrinfo(conf->address, port, &hints, &found);
-	if (error)
-		return fail_set(why, "listen.address \"%s\" is not an IP address: %s", conf->address,
-				gai_strerror(error));
-	t->listener = evconnlistener_new_bind(t->loop, on_accept, t,
-					      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
-					      BACKLOG, found->ai_addr, (int)found->ai_addrlen);
-	error = errno;
-	freeaddrinfo(found);
-	if (!t->listener)
-		return fail_set(why,
-				"cannot listen on %s port %s: %s; choose another listen.port, or stop what uses it",
-				conf->address, port, strerror(error));
-	evconnlistener_set_error_cb(t->listener, on_accept_error);
-	say_where(t);
-	return true;
 }
 
 /* --- mails of the hubs -------------------------------------------------------------------------------------------- */
@@ -169,8 +93,7 @@ static void begin_to_stop(struct tap *t)
 
 	t->stopping = true;
 	log_info("stopping", log_ms("drain_ms", t->conf->limits.drain * 1000), log_lsn("handled", t->window.handled));
-	evconnlistener_free(t->listener); /* not only disabled: the kernel would go on making connections */
-	t->listener = NULL;
+	tap_stop_listening(t);
 	source_stop(t->source);
 	close_all(t, 1012, true);
 	event_add(t->drained, &limit);
@@ -242,7 +165,7 @@ static void make_events(struct tap *t)
 	t->woken = must_event(t->loop, t->shared.wake_tap, EV_READ | EV_PERSIST, on_woken, t);
 	t->tick = must_event(t->loop, -1, EV_PERSIST, on_tick, t);
 	t->drained = must_event(t->loop, -1, 0, on_drained, t);
-	t->listen_again = must_event(t->loop, -1, 0, on_listen_again, t);
+	tap_accept_init(t);
 	t->sigterm = must_event(t->loop, SIGTERM, EV_SIGNAL | EV_PERSIST, on_signal, t);
 	t->sigint = must_event(t->loop, SIGINT, EV_SIGNAL | EV_PERSIST, on_signal, t);
 	event_add(t->woken, NULL);
@@ -297,8 +220,6 @@ static bool is_supported(const struct conf *conf, struct fail *why)
 {
 	const char *missing = conf->listen.certificate   ? "listen.certificate"
 			      : conf->listen.compression ? "listen.compression"
-			      : conf->listen.max_age     ? "listen.max-age"
-			      : conf->limits.per_address ? "limits.per-address"
 			      : conf->relay.url          ? "relay.url"
 			      : conf->audit_file         ? "audit.file"
 							 : NULL;
@@ -317,6 +238,13 @@ static void start_counting(struct tap *t)
 	t->shared.stream_labels = t->stream_labels;
 }
 
+static uint64_t file_limit(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
 static bool tap_start(struct tap *t, struct fail *why)
 {
 	const struct conf *conf = t->conf;
@@ -333,8 +261,10 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->shared.rules = t->plain;
 	t->shared.keys = t->keys;
 	t->shared.log = t->log;
+	t->gate = gate_new(file_limit(), hubs_wanted(conf));
+	t->shared.gate = t->gate;
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
-	if (!t->admin || !start_listening(t, why) || !start_hubs(t, why))
+	if (!t->admin || !tap_listen(t, hubs_wanted(conf), why) || !start_hubs(t, why))
 		return false;
 	t->sql = sqlpipe_new(t->loop, "lookups", &conf->database, on_lookups_state, t);
 	t->admissions_sql = sqlpipe_new(t->loop, "admissions", &conf->database, on_admissions_state, t);
@@ -385,7 +315,7 @@ static void drop_mails(struct tap *t)
 
 static void free_events(struct tap *t)
 {
-	struct event *all[] = { t->woken, t->tick, t->drained, t->listen_again, t->sigterm, t->sigint };
+	struct event *all[] = { t->woken, t->tick, t->drained, t->sigterm, t->sigint };
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		event_free(all[i]);
@@ -396,8 +326,7 @@ void tap_free(struct tap *t)
 	stop_hubs(t);
 	drop_mails(t);
 	tap_admit_fini(t);
-	if (t->listener)
-		evconnlistener_free(t->listener);
+	tap_accept_fini(t);
 	admin_free(t->admin);
 	source_free(t->source);
 	intake_free(t->intake);
@@ -411,6 +340,7 @@ void tap_free(struct tap *t)
 	tap_guard_fini(t);
 	rules_free(t->plain);
 	token_keys_free(t->keys);
+	gate_free(t->gate);
 	free(t->stream_labels);
 	metrics_free(t->metrics);
 	free_events(t);

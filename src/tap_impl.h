@@ -58,6 +58,8 @@ struct tap {
 	struct event *admit_limit;
 	struct evconnlistener *listener;
 	struct event *listen_again;
+	bool accept_fails; /* and it was said */
+	struct gate *gate;
 	struct token_keys *keys;
 	struct hub_shared shared;
 	struct mailbox inbox;
@@ -125,6 +127,13 @@ void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *re
 void tap_feed_init(struct tap *t);
 void tap_feed_fini(struct tap *t);
 void tap_tell_hubs(struct tap *t, const struct mail *mail);
+
+/* --- tap_accept.c --- */
+/* `threads`: of hubs, for the log. They need not be there before the loop turns. */
+bool tap_listen(struct tap *t, unsigned threads, struct fail *why);
+void tap_stop_listening(struct tap *t);
+void tap_accept_init(struct tap *t);
+void tap_accept_fini(struct tap *t);
 
 /* --- tap_status.c --- */
 extern const struct admin_calls tap_admin_calls;

@@ -20,12 +20,14 @@ void visitor_take(struct hub *h, int fd, const struct address *address)
 	struct lws *wsi = lws_adopt_socket_vhost(h->vhost, fd);
 	struct visitor *v;
 
-	if (!wsi)
+	if (!wsi) {
+		gate_close(h->shared->gate, address);
 		return;
+	}
 	v = mem_new(sizeof(*v));
 	v->wsi = wsi;
 	v->hub = h;
-	v->address = *address;
+	v->socket = v->address = *address;
 	v->deadline = clock_us() + h->shared->conf->limits.handshake * 1000;
 	v->is_shaking = true;
 	DL_APPEND(h->visitors, v);
@@ -49,6 +51,24 @@ bool visitor_forwarded(struct visitor *v)
 	return len >= 0;
 }
 
+const char *visitor_enter(struct visitor *v)
+{
+	const struct hub_shared *shared = v->hub->shared;
+
+	switch (gate_enter(shared->gate, &shared->conf->limits, &v->address, clock_us())) {
+	case GATE_OPEN:
+		v->entered = true;
+		return NULL;
+	case GATE_FULL:
+		return "full";
+	case GATE_ADDRESS:
+		return "address";
+	case GATE_RATE:
+		return "rate";
+	}
+	abort();
+}
+
 void visitor_arrived(struct visitor *v)
 {
 	if (v->is_shaking)
@@ -64,6 +84,9 @@ void visitor_gone(struct lws *wsi)
 		return;
 	lws_set_opaque_user_data(wsi, NULL);
 	visitor_arrived(v);
+	if (v->entered)
+		gate_leave(v->hub->shared->gate, &v->address);
+	gate_close(v->hub->shared->gate, &v->socket);
 	free(v);
 }
 
@@ -73,7 +96,8 @@ void visitor_sweep(struct hub *h, int64_t now)
 	struct visitor *v;
 
 	while ((v = h->visitors) && v->deadline < now) {
-		log_debug("handshake takes too long", log_n("hub", h->index), log_peer(&v->address));
+		log_debug("a handshake takes too long", log_n("hub", h->index), log_peer(&v->address));
+		metrics_count(h->counts, METRICS_REFUSALS, "slow");
 		visitor_arrived(v);
 		lws_set_timeout(v->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 	}

@@ -11,6 +11,7 @@
 #ifndef WALPUSH_HUB_H
 #define WALPUSH_HUB_H
 
+#include "walpush/gate.h"
 #include "walpush/mailbox.h"
 #include "walpush/metrics.h"
 #include "walpush/rules.h"
@@ -19,13 +20,14 @@
 
 struct hub;
 
-struct hub_shared { /* immutable but for the mailbox; outlives the hubs */
+struct hub_shared { /* immutable but for mailbox and gate; outlives the hubs */
 	const struct conf *conf;
 	const struct rules *rules; /* paths and admit queries only; not bound */
 	const struct token_keys *keys;
 	const struct topiclog *log;
 	struct metrics *metrics;
 	const unsigned *stream_labels; /* of each stream, for METRICS_CONNECTIONS */
+	struct gate *gate;             /* minds its own lock */
 	struct mailbox *to_tap;
 	int wake_tap; /* an eventfd */
 };

@@ -15,7 +15,7 @@ import time
 
 import jwt
 
-from harness.client import PATIENCE, Client, http
+from harness.client import PATIENCE, Client, Refused, http
 from harness.config import Config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -65,7 +65,7 @@ def fields_of(line):
 class Walpush:
     """`walpush run`, from start to stop. As a context manager it is stopped, and its end checked, on the way out."""
 
-    def __init__(self, config, directory, app, url=None, env=None):
+    def __init__(self, config, directory, app, url=None, env=None, files=None):
         self.config = config
         self.file = config.write(pathlib.Path(directory) / "sidecar.conf")
         self.admin_port = free_port()
@@ -76,6 +76,7 @@ class Walpush:
         self.port = None
         self._changed = threading.Condition()
         self.process = None
+        self._files = files  # the limit of open files that it is started with
 
     def _environment(self, **more):
         values = dict(
@@ -102,7 +103,7 @@ class Walpush:
     def spawn(self):
         """Starts the process and returns at once."""
         self.process = subprocess.Popen(
-            [str(BINARY), "run", "-c", str(self.file)],
+            [*self._limited(), str(BINARY), "run", "-c", str(self.file)],
             env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -111,6 +112,9 @@ class Walpush:
         self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
         self._reader.start()
         return self
+
+    def _limited(self):
+        return ["prlimit", f"--nofile={self._files}:{self._files}"] if self._files else []
 
     def start(self, streaming=True):
         """Starts the process and waits until it listens, and unless told otherwise until it streams."""
@@ -172,6 +176,22 @@ class Walpush:
         client = self.connect(path, user, **how)
         client.hello = client.established()
         return client
+
+    def wait_for_room(self, path, user, **how):
+        """A client that is let in as soon as the process has noticed that another one left."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self.subscribe(path, user, **how)
+            except Refused as refused:
+                assert refused.status == 503 and time.monotonic() < deadline, refused
+
+    def metric(self, name):
+        """The value of one line of /metrics, named with its labels; 0 if there is none yet."""
+        for line in self.admin("/metrics").body.decode().splitlines():
+            if line.startswith(name + " "):
+                return float(line.rpartition(" ")[2])
+        return 0
 
     def admin(self, path):
         return http(self.admin_port, path)

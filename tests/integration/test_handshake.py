@@ -327,19 +327,14 @@ def test_too_many_connections_of_one_user(own_app, config, make_walpush):
             pass
 
 
-@pytest.mark.xfail(reason="limits.connections is not enforced yet", strict=True)
 def test_full(own_app, config, make_walpush):
     config.set("limits.connections", 2)
     with make_walpush(own_app, config) as walpush:
         held = [walpush.subscribe(UNIT_1, user) for user in (ASHA, RAVI)]
-        try:
-            code = refusal(walpush.port, UNIT_1, token=walpush.token(SAM))
-            assert code == 503
-        except Closed as closed:
-            assert closed.code == 1006
+        assert refusal(walpush.port, UNIT_1, token=walpush.token(SAM)) == 503
+        assert walpush.metric('walpush_refusals_total{reason="full"}') == 1
         held.pop().close()
-        with walpush.subscribe(UNIT_1, SAM):
-            pass
+        walpush.wait_for_room(UNIT_1, SAM).close()
 
 
 # --- after the handshake --------------------------------------------------------------------------------------------
