@@ -71,8 +71,8 @@ export LSAN_OPTIONS  ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppression
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps deps-test run test unit integration sanitize fuzz lint format bench install uninstall clean \
-        check-libs run-unit run-integration run-fuzz FORCE
+.PHONY: all help deps deps-test run test unit integration django sanitize fuzz lint format bench install uninstall \
+        clean check-libs run-unit run-integration run-django run-fuzz FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -148,7 +148,7 @@ run: deps
 
 ## make test          install what is needed, then all of the following, the fuzz targets for 5 seconds each
 test: deps deps-test
-	@tests/run.py parts "build=$(BUILD) all" "unit=$(STEP) unit" "integration=$(STEP) integration" \
+	@tests/run.py parts "build=$(BUILD) all" "unit=$(STEP) unit" "integration=$(STEP) integration" "django=$(STEP) django" \
 		"sanitize=$(STEP) sanitize" "fuzz=$(STEP) fuzz FUZZ_SECONDS=5" "lint=$(STEP) lint"
 
 ## make unit          the modules, one by one
@@ -158,6 +158,10 @@ unit:
 ## make integration   the program against a PostgreSQL of its own
 integration:
 	+@$(BUILD) VARIANT=$(TESTED) run-integration
+
+## make django        the program beside a real Django application
+django:
+	+@$(BUILD) VARIANT=$(TESTED) run-django
 
 ## make sanitize      both under AddressSanitizer with UBSan, and under ThreadSanitizer
 sanitize:
@@ -183,6 +187,11 @@ run-integration: all $(LOAD)
 	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush WSLOAD_BINARY=$(CURDIR)/$(B)/bench/wsload \
 		$(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) \
 		$(PYTHON) -m pytest -p no:cacheprovider -q $(INTEGRATION_$(VARIANT)) $(PYTEST_ARGS)
+
+run-django: all
+	@PYTHON=$(PYTHON) deploy/demo/python-env.sh
+	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush $(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) \
+		build/venv/bin/python -m pytest -p no:cacheprovider -q tests/django $(PYTEST_ARGS)
 
 run-fuzz: $(FUZZ)
 	@$(FIXED_LAYOUT) tests/fuzz/run.sh $(FUZZ_SECONDS) $^

@@ -1,4 +1,5 @@
-/* Arrays and ranges: PostgreSQL's "{1,NULL,\"a b\"}" and "[1,5)" become JSON. Texts come without JSON's escapes. */
+/* Arrays and ranges: PostgreSQL's "{1,NULL,\"a b\"}" and "[1,5)" become what DRF prints. Texts come without JSON's
+ * escapes. */
 #include "pgvalue.h"
 
 /* PostgreSQL's MAXDIM */
@@ -135,9 +136,50 @@ bool pgvalue_array(struct slice text, uint32_t element, struct buf *out)
 	return ok;
 }
 
-/* One bound of a range, up to `ends`; none is null. */
+/*
+ * As Python's str() of a Decimal: PostgreSQL never prints an exponent, Python does where six zeros or more follow the
+ * point.
+ */
+static void add_decimal(struct slice text, struct buf *out)
+{
+	size_t sign = text.len && *text.at == '-', zeros = 0;
+	struct slice places = { text.at + sign + 2, 0 };
+
+	if (text.len > sign + 2 && memcmp(text.at + sign, "0.", 2) == 0)
+		places.len = text.len - sign - 2;
+	/* The last digit counts, be it a zero. */
+	while (zeros + 1 < places.len && places.at[zeros] == '0')
+		zeros++;
+	if (zeros < 6) {
+		buf_add_slice(out, text);
+		return;
+	}
+	buf_add(out, text.at, sign);
+	buf_add_char(out, places.at[zeros]);
+	if (zeros + 1 < places.len) {
+		buf_add_char(out, '.');
+		buf_add(out, places.at + zeros + 1, places.len - zeros - 1);
+	}
+	buf_add_text(out, "E-");
+	buf_add_u64(out, zeros + 1);
+}
+
+/* As Python's isoformat(), which unlike DRF has no Z. False: the text is not of that form, and nothing is written. */
+static bool add_moment(struct slice text, bool with_zone, struct buf *out)
+{
+	if (!pgvalue_timestamp(text, with_zone, out))
+		return false;
+	if (out->data[out->len - 1] == 'Z') {
+		out->len--;
+		buf_add_text(out, "+00:00");
+	}
+	return true;
+}
+
+/* One bound of a range, up to `ends`, as a string; none is null. */
 static bool add_bound(struct scanner *s, const char *ends, struct buf *out)
 {
+	bool is_moment = s->part == PG_TIMESTAMP || s->part == PG_TIMESTAMPTZ;
 	struct slice text;
 
 	if (peek(s) == '"') {
@@ -147,47 +189,54 @@ static bool add_bound(struct scanner *s, const char *ends, struct buf *out)
 		buf_add_text(out, "null");
 		return true;
 	}
-	pgvalue_scalar((struct pgtext){ text, false }, s->part, out);
+	buf_add_char(out, '"');
+	if (s->part == PG_NUMERIC)
+		add_decimal(text, out);
+	else if (!is_moment || !add_moment(text, s->part == PG_TIMESTAMPTZ, out))
+		buf_add_json(out, text);
+	buf_add_char(out, '"');
 	return true;
 }
 
+/* The bounds' brackets stand at the ends of the text, and come first in the document. */
 static bool add_range(struct scanner *s, struct buf *out)
 {
-	char open = peek(s), close;
+	char open = peek(s), close = s->left.len ? s->left.at[s->left.len - 1] : '\0';
 
-	if (open != '[' && open != '(')
+	if ((open != '[' && open != '(') || (close != ']' && close != ')'))
 		return false;
 	skip(s, 1);
-	buf_add_text(out, "{\"lower\":");
+	buf_add_text(out, "{\"bounds\": \"");
+	buf_add_char(out, open);
+	buf_add_char(out, close);
+	buf_add_text(out, "\", \"lower\": ");
 	if (!add_bound(s, ")]", out) || peek(s) != ',')
 		return false;
 	skip(s, 1);
-	buf_add_text(out, ",\"upper\":");
+	buf_add_text(out, ", \"upper\": ");
 	if (!add_bound(s, ")]", out))
 		return false;
-	close = peek(s);
-	if ((close != ']' && close != ')') || s->left.len != 1)
-		return false;
-	buf_add_text(out, ",\"bounds\":\"");
-	buf_add_char(out, open);
-	buf_add_char(out, close);
-	buf_add_text(out, "\"}");
-	return true;
+	buf_add_char(out, '}');
+	return s->left.len == 1;
 }
 
+/* DRF has no field of its own for ranges and shows what Django's RangeField serializes them to: a string of JSON. */
 bool pgvalue_range(struct slice text, uint32_t bound_type, struct buf *out)
 {
 	struct scanner s = { .left = text, .part = bound_type, .delimiter = ',' };
-	size_t start = out->len;
-	bool ok;
+	struct buf document = { 0 };
+	bool ok = true;
 
-	if (slice_equal(text, SLICE("empty"))) {
-		buf_add_text(out, "{\"empty\":true}");
-		return true;
+	if (slice_equal(text, SLICE("empty")))
+		buf_add_text(&document, "{\"empty\": true}");
+	else
+		ok = add_range(&s, &document);
+	if (ok) {
+		buf_add_char(out, '"');
+		buf_add_json(out, buf_slice(&document));
+		buf_add_char(out, '"');
 	}
-	ok = add_range(&s, out);
+	buf_fini(&document);
 	buf_fini(&s.unquoted);
-	if (!ok)
-		out->len = start;
 	return ok;
 }

@@ -4,7 +4,7 @@
     tests/run.py unit BINARY...        each test program, quiet unless it fails
     tests/run.py parts NAME=COMMAND... each part in order, all of them even if one fails, with the time each took
 
-The last line is `N passed, N failed`. For parts it adds up what unit and integration said in their closing lines, once:
+The last line is `N passed, N failed`. For parts it adds up what unit, integration and django said at their ends, once:
 the sanitizers run the same tests again. Any part that fails is named and makes the exit status 1.
 """
 
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-COUNTED = ("unit", "integration")
+COUNTED = ("unit", "integration", "django")
 
 
 def run_unit(programs):

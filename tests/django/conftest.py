@@ -1,0 +1,40 @@
+"""Fixtures for tests against the real Django: run by build/venv/bin/python, see `make django`."""
+
+import os
+import pathlib
+import random
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+BACKEND = ROOT / "deploy/demo/backend"
+sys.path[:0] = [str(ROOT / "tests"), str(BACKEND), str(HERE)]
+os.environ["DJANGO_SETTINGS_MODULE"] = "settings"
+
+import django  # noqa: E402
+import pytest  # noqa: E402
+
+django.setup()
+
+import database  # noqa: E402
+from harness.cluster import Cluster  # noqa: E402
+from harness.walpush import BINARY  # noqa: E402
+
+SEED = int(os.environ.get("WALPUSH_TEST_SEED") or random.SystemRandom().getrandbits(32))
+
+
+def pytest_report_header():
+    return [f"walpush: {BINARY}", f"Django {django.get_version()}, WALPUSH_TEST_SEED={SEED}"]
+
+
+@pytest.fixture(scope="session")
+def seed():
+    """Of everything random in a test; the report's header says it, and the environment repeats it."""
+    return SEED
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    with Cluster(fsync=False) as cluster:
+        database.prepare(cluster)
+        yield cluster
