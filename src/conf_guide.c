@@ -107,7 +107,12 @@ static const char streams[] =
 "        resync = \"close\"     # it refetches when it reconnects\n"
 "    }\n"
 "}\n"
-"```\n";
+"```\n"
+"\n"
+"Both are templates of JSON as `message` is (see `tables`). Their placeholders are `{stream}`, `{epoch}`, `{event_id}`\n"
+"(from where on the stream is complete), `{timestamp}` (now), `{resumed}` in `hello`, `{reason}` in `resync`, `{path.x}`\n"
+"and `{token.x}`. A `resync` of the stream's own, or `\"close\"`, stands for bulk messages too. With `\"close\"` a client\n"
+"that comes back with a `since` too old for the log is admitted without a further word: it has just connected.\n";
 
 static const char tables[] =
 "The name of a section is that of the table, and a change of a row becomes a message for the groups:\n"
@@ -220,7 +225,10 @@ static const char tables[] =
 "        actions = { logged_out = { on = \"delete\"  close = 4000 } }\n"
 "    }\n"
 "}\n"
-"```\n";
+"```\n"
+"\n"
+"It closes the connections that were admitted before the change was committed; who came later and resumes from before it only\n"
+"reads the message.\n";
 
 static const char actor[] =
 "```conf\n"

@@ -118,9 +118,9 @@ const struct conf_option conf_options[] = {
   .doc = "SQL query that admits by returning rows. `{path.x}` and `{token.x}` are bound as parameters." },
 { "streams.*.groups", CONF_TEXTS, CONF_REQUIRED, OF_STREAM(groups),
   .doc = "Groups the connection joins, from `{path.x}`, `{token.x}` and `{admit.x}`, a column of the query's rows." },
-{ "streams.*.hello", CONF_LINED, CONF_LATER, OF_STREAM(hello), .accept = conf_accept_message,
+{ "streams.*.hello", CONF_LINED, 0, OF_STREAM(hello), .accept = conf_accept_message,
   .doc = "JSON template of the first message, in place of `connection_established`." },
-{ "streams.*.resync", CONF_LINED, CONF_LATER, OF_STREAM(resync), .accept = conf_accept_resync,
+{ "streams.*.resync", CONF_LINED, 0, OF_STREAM(resync), .accept = conf_accept_resync,
   .doc = "JSON template in place of `resync` and of bulk messages, or `\"close\"`: the connection is closed with "
 	 "1012 instead, for a frontend that refetches when it reconnects." },
 
@@ -166,9 +166,9 @@ const struct conf_option conf_options[] = {
   .doc = "Old and new value differ." },
 { "tables.*.actions.*.actor", CONF_TEXT, 0, OF_ACTION(actor),
   .doc = "Column with the actor's id, in place of the table's `actor`." },
-{ "tables.*.actions.*.close", CONF_CLOSE_CODE, CONF_LATER, OF_ACTION(close), .initial = "0",
+{ "tables.*.actions.*.close", CONF_CLOSE_CODE, 0, OF_ACTION(close), .initial = "0",
   .doc = "After this message the receivers' connections are closed with this code." },
-{ "tables.*.close", CONF_CLOSE_CODE, CONF_LATER, OF_TABLE(close), .initial = "0",
+{ "tables.*.close", CONF_CLOSE_CODE, 0, OF_TABLE(close), .initial = "0",
   .doc = "The same for every message of the section, such as one that logs a user out." },
 
 { "actor", CONF_GROUP, .doc = "The name in `updated_by`." },

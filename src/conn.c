@@ -183,8 +183,7 @@ static void ask_admission(struct conn *c)
 
 void conn_admitted(struct conn *c, struct mail *mail)
 {
-	const char *stream = rules_stream(c->hub->shared->rules, (size_t)c->stream)->conf->name;
-	struct buf hello = { 0 };
+	const struct rules_stream *stream = rules_stream(c->hub->shared->rules, (size_t)c->stream);
 
 	c->subs = mem_new_array(mail->n_seats, sizeof(*c->subs));
 	c->n_subs = mail->n_seats;
@@ -197,11 +196,11 @@ void conn_admitted(struct conn *c, struct mail *mail)
 	conn_to(c, CONN_OPEN);
 	c->label = (uint8_t)c->hub->shared->stream_labels[c->stream];
 	metrics_add_at(c->hub->counts, METRICS_CONNECTIONS, c->label, 1);
-	c->resync_due = mail->resync;
+	c->admitted = mail->admitted;
+	/* Who is to refetch by connecting again has just done so. */
+	c->resync_due = mail->resync && !stream->resync_closes;
 	c->resync_reason = "history";
-	render_hello(stream, c->hub->epoch, mail->id, mail->resumed, &hello);
-	conn_send(c, buf_slice(&hello)); /* and all that is due behind it */
-	buf_fini(&hello);
+	notice_hello(c, mail->id, mail->resumed); /* and all that is due behind it */
 }
 
 /* --- what the client says ---------------------------------------------------------------------------------------- */

@@ -79,7 +79,7 @@ void conn_behind(struct conn *c, bool behind)
 }
 
 /* Bytes that are frames already. The library keeps what the socket does not take; until that is gone nothing more is written. */
-static int write_raw(struct conn *c, const char *bytes, size_t len)
+int deliver_raw(struct conn *c, const char *bytes, size_t len)
 {
 	if (lws_write(c->wsi, (unsigned char *)bytes, len, LWS_WRITE_RAW) < 0)
 		return -1;
@@ -89,7 +89,7 @@ static int write_raw(struct conn *c, const char *bytes, size_t len)
 	return 0;
 }
 
-static int write_text(struct conn *c, struct slice payload)
+int deliver_text(struct conn *c, struct slice payload)
 {
 	char header[FRAME_HEADER_MAX];
 	struct buf *frame = &c->hub->scratch;
@@ -97,25 +97,19 @@ static int write_text(struct conn *c, struct slice payload)
 	buf_clear(frame);
 	buf_add(frame, header, frame_header(header, payload.len));
 	buf_add_slice(frame, payload);
-	return write_raw(c, frame->data, frame->len);
+	return deliver_raw(c, frame->data, frame->len);
 }
 
 static int write_resync(struct conn *c)
 {
-	struct buf message = { 0 };
-	int result;
-
-	render_resync(c->resync_reason, c->hub->epoch, (struct event_id){ c->hub->published, 0 }, &message);
-	result = write_text(c, buf_slice(&message));
-	buf_fini(&message);
 	metrics_count(c->hub->counts, METRICS_RESYNCS, c->resync_reason);
 	c->resync_due = false;
-	return result;
+	return notice_refetch(c, c->resync_reason, (struct event_id){ c->hub->published, 0 });
 }
 
 static int write_replies(struct conn *c)
 {
-	int result = write_raw(c, c->reply.data, c->reply.len);
+	int result = deliver_raw(c, c->reply.data, c->reply.len);
 
 	buf_fini(&c->reply);
 	return result;
@@ -177,6 +171,13 @@ static enum cursor_state next_run(struct conn *c, struct sub **sub, struct run *
 	return cursor_run(&(*sub)->cursor, c->hub->published, before, RUN_BYTES, run);
 }
 
+static int write_run(struct conn *c, const struct run *run)
+{
+	if (run->tag.kind || run->tag.close)
+		return notice_tagged(c, run);
+	return deliver_raw(c, run->bytes, run->len);
+}
+
 static int deliver_runs(struct conn *c)
 {
 	size_t left = TURN_BYTES;
@@ -194,14 +195,14 @@ static int deliver_runs(struct conn *c)
 			break;
 		case CURSOR_HAS_RUN:
 			cursor_advance(&sub->cursor, run.entries);
-			if (write_raw(c, run.bytes, run.len) < 0)
+			if (write_run(c, &run) < 0)
 				return -1;
 			metrics_add(c->hub->counts, METRICS_DELIVERIES, run.entries);
 			c->hub->written += run.entries;
 			left -= run.len < left ? run.len : left;
 			break;
 		}
-		if (c->is_behind)
+		if (c->is_behind || c->state != CONN_OPEN)
 			return 0;
 		if (left == 0) { /* the others' turn; it goes on when the socket is writable */
 			conn_behind(c, true);
@@ -220,7 +221,7 @@ int deliver(struct conn *c)
 		return 0;
 	if (c->resync_due && write_resync(c) < 0)
 		return -1;
-	if (c->is_behind || c->n_subs == 0)
+	if (c->is_behind || c->state != CONN_OPEN || c->n_subs == 0)
 		return 0;
 	return deliver_runs(c);
 }

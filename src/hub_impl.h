@@ -70,6 +70,7 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	uint16_t close_code;
 	unsigned strangers; /* messages that mean nothing to us, in this second */
 	int stream;
+	lsn_t admitted; /* the position when its admission was asked: no message of before closes it */
 	struct ticket *ticket;
 	char *token; /* from the handshake until it was verified */
 	char *epoch; /* what the client said it knows; NULL: nothing */
@@ -154,7 +155,17 @@ void conn_send(struct conn *c, struct slice payload);
 /* Once a second: deadlines, expiry, pings. */
 void conn_sweep(struct conn *c, int64_t now, int64_t wall_s);
 
+/* --- notice.c: what the server says by itself, and what is said otherwise on some streams --- */
+void notice_hello(struct conn *c, struct event_id id, bool resumed);
+/* `resync`, or what stands for it on this stream. -1: the connection is broken. */
+int notice_refetch(struct conn *c, const char *reason, struct event_id id);
+/* A run of one tagged entry. The same. */
+int notice_tagged(struct conn *c, const struct run *run);
+
 /* --- deliver.c --- */
+/* Bytes that are frames already; a text message. -1: the connection is broken. */
+int deliver_raw(struct conn *c, const char *bytes, size_t len);
+int deliver_text(struct conn *c, struct slice payload);
 /* Everything up to hub->published, as far as the socket takes it. -1: the connection is broken. */
 int deliver(struct conn *c);
 void deliver_dirty(struct hub *h);

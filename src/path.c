@@ -202,6 +202,14 @@ bool path_has(const struct path_pattern *p, const char *name)
 	return false;
 }
 
+bool path_is_number(const struct path_pattern *p, const char *name)
+{
+	for (size_t i = 0; i < p->n_parts; i++)
+		if (p->parts[i].kind == PART_INT && strcmp(p->parts[i].text, name) == 0)
+			return true;
+	return false;
+}
+
 /* May `c` stand in a value of this kind? Not asked of a uuid, whose length is fixed. */
 static bool part_takes(enum part_kind kind, char c)
 {

@@ -245,35 +245,6 @@ void render_bulk(const struct rules_section *s, uint64_t count, struct event_id 
 	ADD(out, "}");
 }
 
-static void add_member(const char *name, const char *value, struct buf *out)
-{
-	ADD(out, ",\"");
-	buf_add_text(out, name);
-	ADD(out, "\":\"");
-	buf_add_json(out, slice_of(value));
-	ADD(out, "\"");
-}
-
-void render_hello(const char *stream, const char *epoch, struct event_id id, bool resumed, struct buf *out)
-{
-	ADD(out, "{\"type\":\"connection_established\"");
-	add_member("stream", stream, out);
-	add_member("epoch", epoch, out);
-	add_id(id, out);
-	if (resumed)
-		ADD(out, ",\"resumed\":true");
-	ADD(out, "}");
-}
-
-void render_resync(const char *reason, const char *epoch, struct event_id id, struct buf *out)
-{
-	ADD(out, "{\"type\":\"resync\"");
-	add_member("reason", reason, out);
-	add_id(id, out);
-	add_member("epoch", epoch, out);
-	ADD(out, "}");
-}
-
 /* RFC 6455, section 5.2: FIN and opcode 1, no mask, the shortest of the three lengths. */
 size_t frame_header(char out[FRAME_HEADER_MAX], uint64_t payload)
 {

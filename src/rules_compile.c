@@ -87,17 +87,39 @@ static bool compile_groups(const struct rules *r, const struct conf_texts *texts
 	return true;
 }
 
-/* Every {path.x} of the template must be in the stream's path. */
+/* A {path.x} must be in the stream's path. */
+static bool check_path_value(const struct rules *r, const struct rules_stream *s, const struct tmpl_part *part,
+			     unsigned line, const char *what, struct fail *why)
+{
+	if (part->scope != TMPL_PATH || path_has(s->path, part->text))
+		return true;
+	return rules_fail(r, why, line, "%s of %s: {path.%s} is not in its path %s", what, s->conf->name, part->text,
+			  s->conf->path.text);
+}
+
 static bool check_path_values(const struct rules *r, const struct rules_stream *s, const struct tmpl *t, unsigned line,
 			      const char *what, struct fail *why)
 {
-	for (size_t i = 0; i < t->n_parts; i++) {
-		const struct tmpl_part *part = &t->parts[i];
+	for (size_t i = 0; i < t->n_parts; i++)
+		if (t->parts[i].is_ref && !check_path_value(r, s, &t->parts[i], line, what, why))
+			return false;
+	return true;
+}
 
-		if (part->is_ref && part->scope == TMPL_PATH && !path_has(s->path, part->text))
-			return rules_fail(r, why, line, "%s of %s: {path.%s} is not in its path %s", what,
-					  s->conf->name, part->text, s->conf->path.text);
-	}
+/* What the server says by itself, in the stream's own words. */
+static bool compile_notice(const struct rules *r, const struct rules_stream *s, struct jsontmpl *t,
+			   const struct conf_text *text, const char *what, struct fail *why)
+{
+	struct fail inner;
+
+	if (!text->text)
+		return true;
+	if (!jsontmpl_parse(t, text->text, SCOPE(PATH) | SCOPE(TOKEN) | SCOPE(STREAM), &inner))
+		return rules_fail(r, why, text->line, "%s of %s: %s", what, s->conf->name, inner.text);
+	for (size_t i = 0; i < t->n; i++)
+		if (t->pieces[i].kind != JSONTMPL_LITERAL &&
+		    !check_path_value(r, s, &t->pieces[i].part, text->line, what, why))
+			return false;
 	return true;
 }
 
@@ -109,10 +131,6 @@ bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf,
 	s->conf = conf;
 	if (!conf->path.text || !conf->admit.text)
 		return rules_fail(r, why, conf->line, "stream %s needs a path and an admit query", conf->name);
-	if (conf->hello.text)
-		return rules_fail(r, why, conf->hello.line, "hello of %s: not supported yet", conf->name);
-	if (conf->resync.text)
-		return rules_fail(r, why, conf->resync.line, "resync of %s: not supported yet", conf->name);
 	s->path = path_compile(conf->path.text, &inner);
 	if (!s->path)
 		return rules_fail(r, why, conf->path.line, "path of %s: %s", conf->name, inner.text);
@@ -124,7 +142,9 @@ bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf,
 	for (size_t i = 0; i < s->n_groups; i++)
 		if (!check_path_values(r, s, &s->groups[i], conf->groups.at[i].line, "groups", why))
 			return false;
-	return true;
+	s->resync_closes = conf->resync.text && strcmp(conf->resync.text, "close") == 0;
+	return compile_notice(r, s, &s->hello, &conf->hello, "hello", why) &&
+	       (s->resync_closes || compile_notice(r, s, &s->resync, &conf->resync, "resync", why));
 }
 
 static bool check_lookups(const struct rules *r, struct rules_section *s, struct fail *why)
@@ -255,11 +275,6 @@ bool rules_compile_section(const struct rules *r, const struct conf_table *conf,
 	s->asks_actor = r->conf->actor_query.text != NULL;
 	if (conf->data_query.text)
 		return rules_fail(r, why, conf->data_query.line, "data-query of %s: not supported yet", conf->name);
-	if (conf->close)
-		return rules_fail(r, why, conf->line, "close of %s: not supported yet", conf->name);
-	for (size_t i = 0; i < conf->n_actions; i++)
-		if (conf->actions[i].close)
-			return rules_fail(r, why, conf->actions[i].line, "close of %s: not supported yet", conf->name);
 	if (!compile_groups(r, &conf->groups, conf->line, SCOPE(ROW) | SCOPE(OLD) | SCOPE(LOOKUP), conf->name,
 			    &s->groups, &s->n_groups, why) ||
 	    !check_lookups(r, s, why) || !(conf->message.text ? compile_message(r, s, why) : check_members(r, s, why)))
@@ -308,6 +323,8 @@ void rules_free_stream(struct rules_stream *s)
 	path_free(s->path);
 	rules_free_query(&s->admit);
 	free_groups(s->groups, s->n_groups);
+	jsontmpl_fini(&s->hello);
+	jsontmpl_fini(&s->resync);
 }
 
 static void free_condition(struct rules_condition *c)

@@ -117,6 +117,7 @@ static void admit(struct admission *a, const struct sqlrows *rows)
 			  log_s("query", rules_stream(t->plain, a->ticket->stream)->admit.name),
 			  log_s("mend", "add the column to the query's SELECT list"));
 	route_groups_fini(&groups);
+	mail.admitted = a->asked_at;
 	mail.published = topiclog_published(t->log);
 	log_info("admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_peer(&a->ticket->peer),
 		 log_s("user", a->ticket->user), log_s("stream", rules_stream(t->plain, a->ticket->stream)->conf->name),

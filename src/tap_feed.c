@@ -15,6 +15,7 @@
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/render.h"
+#include "walpush/resync.h"
 
 void tap_tell_hubs(struct tap *t, const struct mail *mail)
 {
@@ -70,7 +71,10 @@ void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now)
 		struct slice name = slice_of(group);
 		struct topic *topic = topiclog_topic(t->log, name);
 
-		topic_append(t->log, topic, m->id, m->header, m->payload, now);
+		if (m->tag.kind || m->tag.close)
+			topic_append_tagged(t->log, topic, m->id, m->tag, m->header, m->payload, now);
+		else
+			topic_append(t->log, topic, m->id, m->header, m->payload, now);
 		is_news(t, topic);
 		group += name.len + 1;
 	}
@@ -81,6 +85,7 @@ struct marking {
 	const struct rules_section *section;
 	struct event_id id;
 	bool lookup_only;
+	struct entry_tag tag;
 	struct slice header, payload;
 	int64_t now;
 };
@@ -94,7 +99,7 @@ static void mark_one(void *ctx, struct topic *topic)
 			continue;
 		if (!route_template_matches(&m->section->groups[i], topic_name(topic)))
 			continue;
-		topic_append(m->tap->log, topic, m->id, m->header, m->payload, m->now);
+		topic_append_tagged(m->tap->log, topic, m->id, m->tag, m->header, m->payload, m->now);
 		is_news(m->tap, topic);
 		return;
 	}
@@ -107,6 +112,7 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 	char header[FRAME_HEADER_MAX];
 	struct marking m = { .tap = t, .id = mark->id, .lookup_only = mark->lookup_only, .now = now };
 
+	m.tag = (struct entry_tag){ .kind = ENTRY_REFETCH, .reason = (uint8_t)resync_reason(mark->reason) };
 	m.section = rules_section(t->plain, mark->section);
 	if (!m.section)
 		abort(); /* another configuration is another epoch */

@@ -106,6 +106,7 @@ struct feed_message {
 	struct slice payload;
 	const char *groups; /* n_groups names, each terminated by a zero */
 	size_t n_groups;
+	struct entry_tag tag;
 };
 
 struct feed_mark { /* every group that a template of this section could name must refetch */

@@ -7,6 +7,7 @@
 #include "tap_impl.h"
 #include "walpush/clock.h"
 #include "walpush/log.h"
+#include "walpush/resync.h"
 
 /* A second demanded reply within this time means that the server waits for us to stop. */
 #define DEMAND_TWICE 1000000
@@ -29,8 +30,13 @@ static void is_handled(struct tap *t, lsn_t upto)
 static void feed_message(struct tap *t, const struct txn *txn, size_t i, int64_t now)
 {
 	struct txn_message m = txn_message(txn, i);
-	struct feed_message fed = { m.id, m.header, m.payload, m.groups, m.n_groups };
+	struct feed_message fed = { m.id, m.header, m.payload, m.groups, m.n_groups, { 0 } };
 
+	fed.tag.close = (uint16_t)m.close;
+	if (m.is_bulk) {
+		fed.tag.kind = ENTRY_REFETCH;
+		fed.tag.reason = RESYNC_BULK;
+	}
 	metrics_event(t->metrics, m.section->conf->name, m.action);
 	tap_feed_message(t, &fed, now);
 }

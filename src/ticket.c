@@ -36,16 +36,28 @@ static void draft_add(struct draft *d, const struct tmpl_part *part, const char 
 	d->n++;
 }
 
+static void draft_placeholder(struct draft *d, const struct tmpl_part *part, const struct path_values *path,
+			      const struct token *token)
+{
+	if ((part->scope != TMPL_PATH && part->scope != TMPL_TOKEN) || draft_has(d, part))
+		return;
+	draft_add(d, part, part->scope == TMPL_PATH ? path_value(path, part->text) : NULL, token);
+}
+
 static void draft_template(struct draft *d, const struct tmpl *t, const struct path_values *path,
 			   const struct token *token)
 {
-	for (size_t i = 0; i < t->n_parts; i++) {
-		const struct tmpl_part *part = &t->parts[i];
+	for (size_t i = 0; i < t->n_parts; i++)
+		if (t->parts[i].is_ref)
+			draft_placeholder(d, &t->parts[i], path, token);
+}
 
-		if (!part->is_ref || (part->scope != TMPL_PATH && part->scope != TMPL_TOKEN) || draft_has(d, part))
-			continue;
-		draft_add(d, part, part->scope == TMPL_PATH ? path_value(path, part->text) : NULL, token);
-	}
+static void draft_json(struct draft *d, const struct jsontmpl *t, const struct path_values *path,
+		       const struct token *token)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (t->pieces[i].kind != JSONTMPL_LITERAL)
+			draft_placeholder(d, &t->pieces[i].part, path, token);
 }
 
 struct ticket *ticket_new(const struct rules_stream *s, unsigned stream, const struct path_values *path,
@@ -57,6 +69,8 @@ struct ticket *ticket_new(const struct rules_stream *s, unsigned stream, const s
 	draft_template(&d, &s->admit.source, path, token);
 	for (size_t i = 0; i < s->n_groups; i++)
 		draft_template(&d, &s->groups[i], path, token);
+	draft_json(&d, &s->hello, path, token);
+	draft_json(&d, &s->resync, path, token);
 	t = mem_new(sizeof(*t) + d.texts.len + strlen(token->user) + 1);
 	atomic_init(&t->refs, 1);
 	t->stream = stream;

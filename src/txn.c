@@ -17,6 +17,7 @@ struct counter { /* messages of one section for one group */
 	const struct rules_section *section;
 	uint64_t n;
 	uint64_t left_out; /* those that the bulk message stands for */
+	unsigned close;    /* the last code that one of those closes with */
 	size_t key_len;
 	char key[]; /* the section's pointer, then the group's name and its zero */
 };
@@ -32,6 +33,8 @@ struct item { /* offsets, because the buffers move while they grow */
 	size_t payload, payload_len;
 	size_t groups, n_groups;
 	const char *action;
+	bool is_bulk;
+	unsigned close;
 	char header[FRAME_HEADER_MAX];
 	uint8_t header_len;
 };
@@ -272,7 +275,8 @@ static const char *counter_group(const struct counter *c)
 }
 
 /* Leaves in `fitting` the groups that get this message itself; the others are counted. */
-static size_t groups_that_fit(struct txn *t, const struct rules_section *section, const struct route_groups *groups)
+static size_t groups_that_fit(struct txn *t, const struct rules_section *section, const struct route_groups *groups,
+			      unsigned close)
 {
 	bool full = txn_bytes(t) >= t->limits.bytes;
 	const char *name = groups->names.data;
@@ -287,6 +291,7 @@ static size_t groups_that_fit(struct txn *t, const struct rules_section *section
 			mark_late(t, section, "bulk", false);
 		} else if (full || c->n >= t->limits.bulk) {
 			c->left_out++;
+			c->close = close ? close : c->close;
 		} else {
 			c->n++;
 			fit++;
@@ -332,11 +337,20 @@ static uint32_t fitting_row(const struct txn *t, size_t i)
 	return row;
 }
 
+/* A move away is no action, so only the section closes then. */
+static unsigned close_code(const struct route_plan *plan, const struct route_message *message)
+{
+	bool acts = plan->action && message->action == plan->action->name_json;
+
+	return (unsigned)(acts && plan->action->conf->close ? plan->action->conf->close : plan->section->conf->close);
+}
+
 /* One for all groups, or where it differs one for each run of groups that a row of the lookup spelled. */
 static void add_message(struct txn *t, const struct route_plan *plan, const struct route_message *message,
 			struct render_input *in)
 {
-	size_t fit = groups_that_fit(t, plan->section, &message->groups);
+	unsigned close = close_code(plan, message);
+	size_t fit = groups_that_fit(t, plan->section, &message->groups, close);
 	const char *name = t->fitting.data;
 
 	in->commit_time = buf_slice(&t->commit_time);
@@ -350,6 +364,7 @@ static void add_message(struct txn *t, const struct route_plan *plan, const stru
 			name += strlen(name) + 1;
 		item = item_new(t, plan->section, (struct slice){ first, (size_t)(name - first) }, end - i, in->id);
 		item->action = message->action;
+		item->close = close;
 		render_message(plan, message, in, &t->payloads);
 		item_rendered(t, item);
 	}
@@ -398,6 +413,8 @@ void txn_finish(struct txn *t)
 			continue;
 		item = item_new(t, c->section, (struct slice){ group, strlen(group) + 1 }, 1, next_id(t));
 		item->action = "bulk";
+		item->is_bulk = true;
+		item->close = c->close;
 		render_bulk(c->section, c->left_out, item->id, &t->payloads);
 		item_rendered(t, item);
 	}
@@ -433,6 +450,8 @@ struct txn_message txn_message(const struct txn *t, size_t i)
 		.n_groups = item->n_groups,
 		.section = item->section,
 		.action = item->action,
+		.is_bulk = item->is_bulk,
+		.close = item->close,
 	};
 }
 

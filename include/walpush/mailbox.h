@@ -23,7 +23,7 @@ struct seat {                /* a connection's place in one topic */
 enum mail_kind {
 	/* tap to hub */
 	MAIL_SOCKET,   /* fd, peer: an accepted socket, the hub's now */
-	MAIL_ADMITTED, /* connection, seats, n_seats, id, resumed, resync, published: a place in the stream */
+	MAIL_ADMITTED, /* connection, seats, n_seats, id, resumed, resync, admitted, published: a place in the stream */
 	MAIL_REFUSED,  /* connection, code */
 	MAIL_DIRTY,    /* topic, published, committed: it has something new below this position */
 	MAIL_EPOCH,    /* text: the epoch from now on */
@@ -47,6 +47,7 @@ struct mail {
 	int64_t wait;
 	int64_t committed; /* µs since 1970, by the database's clock: the oldest commit of the news; 0: unknown */
 	struct event_id id;
+	lsn_t admitted;  /* the position when its admission was asked */
 	lsn_t published; /* the position when it was posted: the hub must have read it before the mail is done with */
 	struct topic *topic;
 	struct ticket *ticket;

@@ -27,6 +27,8 @@ struct path_values { /* filled by path_match; values are terminated and point in
 struct path_pattern *path_compile(const char *source, struct fail *why);
 void path_free(struct path_pattern *p);
 bool path_has(const struct path_pattern *p, const char *name);
+/* Is its converter `int`? */
+bool path_is_number(const struct path_pattern *p, const char *name);
 /* Cost: parts × bytes, whatever the pattern. `out` is empty when it says false. */
 bool path_match(const struct path_pattern *p, struct slice path, struct path_values *out);
 /* The same for a path that somebody has percent-decoded already, as libwebsockets does. Never decode twice. */

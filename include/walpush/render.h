@@ -29,8 +29,21 @@ const char *render_missing(const struct rules_section *s, const struct render_in
 /* {"type":"request.bulk","action":"bulk","count":N,"id":…} */
 void render_bulk(const struct rules_section *s, uint64_t count, struct event_id id, struct buf *out);
 
-/* {"type":"connection_established",…}; resumed adds "resumed":true */
-void render_hello(const char *stream, const char *epoch, struct event_id id, bool resumed, struct buf *out);
+struct render_notice { /* what the server says by itself */
+	const struct rules_stream *stream;
+	tmpl_value_fn *value; /* answers {path.x} and {token.x} */
+	void *ctx;
+	const char *epoch;
+	struct event_id id;
+	const char *reason; /* of a resync */
+	bool resumed;       /* of a hello */
+	int64_t now;        /* µs since 1970 */
+};
+
+/* {"type":"connection_established",…}, or the stream's `hello`; resumed adds "resumed":true */
+void render_hello(const struct render_notice *n, struct buf *out);
+/* The stream's `resync`, or the standard one. */
+void render_refetch(const struct render_notice *n, struct buf *out);
 /* {"type":"resync","reason":…,"id":…,"epoch":…} */
 void render_resync(const char *reason, const char *epoch, struct event_id id, struct buf *out);
 

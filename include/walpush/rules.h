@@ -29,6 +29,9 @@ struct rules_stream {
 	struct rules_query admit;
 	struct tmpl *groups;
 	size_t n_groups;
+	struct jsontmpl hello;  /* n 0: the standard message */
+	struct jsontmpl resync; /* the same */
+	bool resync_closes;     /* with 1012, in place of it */
 };
 
 /*

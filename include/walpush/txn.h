@@ -58,6 +58,8 @@ struct txn_message { /* borrowed from the txn until the next txn_begin */
 	size_t n_groups;
 	const struct rules_section *section;
 	const char *action; /* JSON-escaped; the rules' */
+	bool is_bulk;       /* it stands for others: its receivers must refetch */
+	unsigned close;     /* its receivers' connections are closed behind it with this code; 0: no */
 };
 
 struct txn_marked {

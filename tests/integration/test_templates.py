@@ -82,3 +82,99 @@ def test_each_receiver_gets_its_own_row_of_the_lookup(app, config, make_walpush)
     assert (one["to"], one["user"], one["root"]) == ("asha", ASHA, False)
     assert (other["to"], other["user"], other["root"]) == ("ravi", RAVI, False)
     assert one["id"] == other["id"], "one message, worded for each"
+
+
+# --- what the server says by itself -----------------------------------------------------------------------------------
+
+
+def own_words(config, resync):
+    """Unit 1's requests once more, on a path whose frontend has its own protocol."""
+    stream = config.get("streams.requests")
+    config.set("streams.words", Raw(stream.replace("/ws/requests/<int:unit_id>/", "/ws/words/<int:unit_id>/")))
+    config.set(
+        "streams.words.hello",
+        template({"type": "welcome", "unit": "{path.unit_id}", "user": "{token.user_id}", "from": "{event_id}", "new": "{resumed}"}),
+    )
+    config.set("streams.words.resync", resync)
+    config.set("limits.bulk", 3)
+    config.remove("tables.requests.lookup")  # which would not be asked beyond the limit
+    config.set("tables.requests.groups", ["requests_unit_{unit_id}"])
+
+
+WORDS = "/ws/words/1/"
+
+
+def test_a_stream_words_hello_resync_and_bulk(app, config, make_walpush):
+    own_words(config, template({"type": "reload", "why": "{reason}", "stream": "{stream}", "at": "{event_id}"}))
+    with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as standard:
+        with walpush.connect(WORDS, ASHA) as client:
+            hello = client.recv()
+            assert list(hello) == ["type", "unit", "user", "from", "new"]
+            assert (hello["type"], hello["unit"], hello["user"], hello["new"]) == ("welcome", 1, str(ASHA), False)
+            with app.transaction() as cursor:
+                for _ in range(5):
+                    cursor.execute("UPDATE requests SET purpose = purpose || '.' WHERE id = %s", (app.request,))
+            messages, own = standard.recv_n(4), client.recv_n(4)
+            assert messages[:3] == own[:3]
+            assert (messages[3]["type"], messages[3]["count"]) == ("request.bulk", 2)
+            assert own[3] == {"type": "reload", "why": "bulk", "stream": "words", "at": messages[3]["id"]}
+            app.sql("TRUNCATE requests CASCADE")
+            mark = standard.recv_until(lambda m: m["type"] == "resync")[-1]
+            assert client.recv() == {"type": "reload", "why": "truncate", "stream": "words", "at": mark["id"]}
+
+
+def test_a_stream_closes_in_place_of_resync(app, config, make_walpush):
+    own_words(config, "close")
+    with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as standard:
+        with walpush.connect(WORDS, ASHA) as client:
+            first = client.recv()
+            with app.transaction() as cursor:
+                for _ in range(5):
+                    cursor.execute("UPDATE requests SET purpose = purpose || '.' WHERE id = %s", (app.request,))
+            messages, code = client.drain_to_close()
+            assert (len(messages), code) == (3, 1012)
+            assert standard.recv_n(4)[3]["type"] == "request.bulk"
+        with walpush.connect(f"{WORDS}?since={first['from']}&epoch=another", ASHA) as client:
+            assert client.recv()["type"] == "welcome"
+            app.touch(app.request)
+            assert client.recv()["type"] == "request.updated", "it has just connected: nothing to refetch, nor to close for"
+            app.sql("TRUNCATE requests CASCADE")
+            assert client.close_code() == 1012
+
+
+# --- the last message ---------------------------------------------------------------------------------------------------
+
+
+def test_a_message_can_be_the_last(app, config, make_walpush):
+    config.set("tables.requests.actions.returned", Raw('{ column = "status"  becomes = "Returned"  close = 4000 }'))
+    with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as one, walpush.subscribe(UNIT_2, BOB) as two:
+        other = app.insert_request(1)
+        start = one.recv()["id"]
+        with app.transaction() as cursor:
+            cursor.execute("UPDATE requests SET status = 'Issued' WHERE id = %s", (app.request,))
+            cursor.execute("UPDATE requests SET status = 'Returned' WHERE id = %s", (app.request,))
+            cursor.execute("UPDATE requests SET status = 'Issued' WHERE id = %s", (other,))
+        messages, code = one.drain_to_close()
+        assert [m["action"] for m in messages] == ["issued", "returned"]
+        assert code == 4000
+        app.touch(app.request2, "marker")
+        assert two.recv()["action"] == "updated"
+        epoch = two.hello["epoch"]
+        with walpush.subscribe(f"{UNIT_1}?since={start}&epoch={epoch}", ASHA) as back:
+            assert [m["action"] for m in back.recv_n(3)] == ["issued", "returned", "issued"], "whoever comes later only reads it"
+            app.touch(app.request)
+            assert back.recv()["action"] == "updated"
+
+
+def test_every_message_of_a_section_can_be_the_last(app, config, make_walpush):
+    config.set("tables.requests.close", 3999)
+    config.set("limits.bulk", 1)
+    with make_walpush(app, config) as walpush:
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            app.sql("UPDATE requests SET unit_id = 2 WHERE id = %s", app.request)
+            messages, code = client.drain_to_close()
+            assert ([m["action"] for m in messages], code) == (["moved"], 3999)
+        with walpush.subscribe(UNIT_2, BOB) as client:
+            app.sql("UPDATE requests SET purpose = purpose || '.' WHERE unit_id = 2")
+            messages, code = client.drain_to_close()
+            assert (len(messages), code) == (1, 3999)

@@ -484,9 +484,51 @@ static void a_template_makes_the_message(void **state)
 	mapping_close(&m);
 }
 
+static bool path_value_or_none(void *ctx, const struct tmpl_part *part, struct buf *out)
+{
+	(void)ctx;
+	if (part->scope == TMPL_TOKEN)
+		return false;
+	buf_add_text(out, strcmp(part->text, "n") == 0 ? "7" : "a\"b");
+	return true;
+}
+
+static void a_stream_has_words_of_its_own(void **state)
+{
+	struct render_notice n = {
+		.value = path_value_or_none,
+		.epoch = "7-1-9f2c",
+		.id = { 0x16B3748, 2 },
+		.now = 1763123696000123,
+	};
+	struct buf out = { 0 };
+
+	(void)state;
+	mapping_open(
+		&m, MAPPING_BASE
+		"streams = { a = { path = \"/<int:n>/<name>\" admit = \"SELECT 1\" groups = [ \"g\" ]\n"
+		"  hello = \"{ \\\"n\\\": \\\"{path.n}\\\", \\\"name\\\": \\\"{path.name}\\\", \\\"none\\\": "
+		"\\\"{token.x}\\\","
+		" \\\"stream\\\": \\\"{stream}\\\", \\\"resumed\\\": \\\"{resumed}\\\", \\\"at\\\": "
+		"\\\"{timestamp}\\\" }\"\n"
+		"  resync = \"{ \\\"why\\\": \\\"{reason}\\\", \\\"from\\\": \\\"{event_id} of {epoch}\\\" }\" } }\n"
+		"tables = { requests = { type = \"r\" key = \"k\" groups = [ \"g\" ] } }");
+	n.stream = rules_stream(m.rules, 0);
+	render_hello(&n, &out);
+	assert_string_equal(out.data, "{\"n\":7,\"name\":\"a\\\"b\",\"none\":null,\"stream\":\"a\",\"resumed\":false,"
+				      "\"at\":\"2025-11-14T12:34:56.000123Z\"}");
+	buf_clear(&out);
+	n.reason = "bulk";
+	render_refetch(&n, &out);
+	assert_string_equal(out.data, "{\"why\":\"bulk\",\"from\":\"0/16B3748-2 of 7-1-9f2c\"}");
+	buf_fini(&out);
+	mapping_close(&m);
+}
+
 static void messages_of_the_stream(void **state)
 {
 	struct event_id id = { 0x16B3748, 0 };
+	struct render_notice n = { .stream = rules_stream(m.rules, 0), .epoch = "7-1-9f2c", .id = id, .reason = "gap" };
 	struct buf out = { 0 };
 
 	(void)state;
@@ -494,13 +536,18 @@ static void messages_of_the_stream(void **state)
 	assert_string_equal(out.data,
 			    "{\"type\":\"request.bulk\",\"action\":\"bulk\",\"count\":12345,\"id\":\"0/16B3748-0\"}");
 	buf_clear(&out);
-	render_hello("requests", "7-1-9f2c", id, false, &out);
+	render_hello(&n, &out);
 	assert_string_equal(out.data,
 			    "{\"type\":\"connection_established\",\"stream\":\"requests\",\"epoch\":\"7-1-9f2c\","
 			    "\"id\":\"0/16B3748-0\"}");
 	buf_clear(&out);
-	render_hello("requests", "7-1-9f2c", id, true, &out);
+	n.resumed = true;
+	render_hello(&n, &out);
 	assert_non_null(strstr(out.data, ",\"resumed\":true}"));
+	buf_clear(&out);
+	render_refetch(&n, &out);
+	assert_string_equal(out.data,
+			    "{\"type\":\"resync\",\"reason\":\"gap\",\"id\":\"0/16B3748-0\",\"epoch\":\"7-1-9f2c\"}");
 	buf_clear(&out);
 	render_resync("history", "7-1-9f2c", id, &out);
 	assert_string_equal(
@@ -550,6 +597,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(long_rows_are_cut, open_mapping, close_mapping),
 		cmocka_unit_test(keys_of_several_columns_and_of_none),
 		cmocka_unit_test(a_template_makes_the_message),
+		cmocka_unit_test(a_stream_has_words_of_its_own),
 		cmocka_unit_test_setup_teardown(a_changed_key_is_known_by_the_former_one, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(messages_of_the_stream, open_mapping, close_mapping),
 		cmocka_unit_test(frames_have_the_shortest_header),

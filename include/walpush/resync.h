@@ -1,0 +1,23 @@
+/* resync: why a client must refetch. Pure. */
+#ifndef WALPUSH_RESYNC_H
+#define WALPUSH_RESYNC_H
+
+#include <stdint.h>
+
+enum resync_reason {
+	RESYNC_HISTORY,
+	RESYNC_EPOCH,
+	RESYNC_GAP,
+	RESYNC_PERMISSION,
+	RESYNC_TRUNCATE,
+	RESYNC_UNKNOWN,
+	RESYNC_LOOKUP,
+	RESYNC_BULK
+};
+
+/* "history", "epoch", …: as it stands in messages. */
+const char *resync_name(enum resync_reason reason);
+/* Aborts where no reason has that name. */
+enum resync_reason resync_reason(const char *name);
+
+#endif

@@ -1,0 +1,23 @@
+#include "walpush/resync.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const names[] = { "history", "epoch", "gap", "permission", "truncate", "unknown", "lookup", "bulk" };
+
+#define N_NAMES (sizeof(names) / sizeof(names[0]))
+
+const char *resync_name(enum resync_reason reason)
+{
+	if ((size_t)reason >= N_NAMES)
+		abort();
+	return names[reason];
+}
+
+enum resync_reason resync_reason(const char *name)
+{
+	for (size_t i = 0; i < N_NAMES; i++)
+		if (strcmp(names[i], name) == 0)
+			return (enum resync_reason)i;
+	abort();
+}
