@@ -1,4 +1,4 @@
-"""The application's own settings, the model with every field type, and passwords that cost no time."""
+"""The application's own settings, and the model with every field type."""
 
 import os
 
@@ -12,4 +12,3 @@ from docstore.settings import INSTALLED_APPS, REST_FRAMEWORK
 INSTALLED_APPS = [*INSTALLED_APPS, "fieldtypes"]
 # A file's column holds its name; the address that DRF makes of it by default is the web server's.
 REST_FRAMEWORK = {**REST_FRAMEWORK, "UPLOADED_FILES_USE_URL": False}
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
