@@ -10,10 +10,15 @@ build="gcc libc6-dev make pkgconf uthash-dev libpq-dev libevent-dev libwebsocket
        libjansson-dev libjwt-dev libconfig-dev"
 try="python3 python3-psycopg2 postgresql wal2json"
 test="$try python3-venv python3-pytest python3-websockets python3-jwt libcmocka-dev openssl
-      clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium"
+      clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium nodejs npm"
 
 # wal2json's and libclang-rt's packages have a version in their names, which the distribution chooses.
+# A Node.js from elsewhere is as good, and brings its own npm.
 installed() {
+    case $1 in
+    nodejs) command -v node >/dev/null && return ;;
+    npm) command -v npm >/dev/null && return ;;
+    esac
     case $1 in
     wal2json) pattern='postgresql-[0-9]*-wal2json' ;;
     libclang-rt) pattern='libclang-rt-[0-9]*-dev' ;;

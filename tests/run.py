@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-COUNTED = ("unit", "integration", "django")
+COUNTED = ("unit", "integration", "django", "client", "e2e")
 
 
 def run_unit(programs):
@@ -67,8 +67,8 @@ def run_part(name, command):
 
 
 def count(line):
-    """What a closing line says: ours, or pytest's between its equals signs."""
-    if not re.match(r"(=+ )?(\d+ \w+, )*\d+ (passed|failed|errors?)\b", line):
+    """What a closing line says: ours, pytest's between its equals signs, or Vitest's."""
+    if not re.match(r"(=+ | +Tests +)?(\d+ \w+(, | \| ))*\d+ (passed|failed|errors?)\b", line):
         return 0, 0
     numbers = {word.rstrip("s"): int(number) for number, word in re.findall(r"(\d+) (passed|failed|errors?)", line)}
     return numbers.get("passed", 0), numbers.get("failed", 0) + numbers.get("error", 0)

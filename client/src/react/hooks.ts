@@ -1,0 +1,102 @@
+import { useQueryClient, type QueryKey } from '@tanstack/react-query';
+import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
+import { isResync, type ChangeOf, type LiveState, type MessageOf, type SendbackMessage, type Stream } from '../index.js';
+import { useLive } from './context.js';
+import { invalidate, patchQueries } from './queries.js';
+
+type Id = string | number | null | undefined;
+
+const connecting = (): LiveState => 'connecting';
+
+/** The state of one stream and id, or without them the worst of all. */
+export function useLiveState(stream?: Stream, id?: Id): LiveState {
+  const { client } = useLive();
+  const watch = useCallback((changed: () => void) => client.onState(changed), [client]);
+  const read = () => client.state(stream, id ?? undefined);
+  return useSyncExternalStore(watch, read, connecting);
+}
+
+/** Listens while the component is there; with an id of null or undefined it does not. Returns the state. */
+export function useWebSocket<S extends Stream>(
+  stream: S,
+  id: Id,
+  listener: (message: MessageOf<S>) => unknown,
+): LiveState {
+  const { client } = useLive();
+  const latest = useRef(listener);
+  useEffect(() => {
+    latest.current = listener;
+  });
+  useEffect(
+    () => (id === null || id === undefined ? undefined : client.subscribe(stream, id, (m) => latest.current(m))),
+    [client, stream, id],
+  );
+  return useLiveState(stream, id);
+}
+
+export interface UpdateOptions<S extends string> {
+  /** Which queries a change concerns, if not all that the provider names for the stream. */
+  keys?: (change: ChangeOf<S>) => readonly QueryKey[];
+  /** As the provider's. */
+  patch?: boolean;
+  /** Called with each change, for whatever else is to be done. */
+  onChange?: (change: ChangeOf<S>) => void;
+}
+
+function useUpdates<S extends Stream>(stream: S, id: Id, options: UpdateOptions<S> = {}): LiveState {
+  const live = useLive();
+  const queries = useQueryClient();
+  return useWebSocket(stream, id, (message) => {
+    const all = live.keys[stream] ?? [[stream]];
+    if (isResync(message)) return all.forEach((key) => invalidate(queries, key));
+    if (message.type === 'connection_established') return; // resumed: what was missed follows
+    const change = message as ChangeOf<S>;
+    const { type, data } = message as { type: string; data?: { id: unknown } | null };
+    if ((options.patch ?? live.patch) && data && all[0]) patchQueries(queries, all[0], data, type.endsWith('.deleted'));
+    (options.keys?.(change) ?? all).forEach((key) => invalidate(queries, key));
+    options.onChange?.(change);
+  });
+}
+
+/** Keeps what shows the unit's requests true: `['requests', …]`, or the keys that the provider names. */
+export const useRequestUpdates = (unitId: Id, options?: UpdateOptions<'requests'>): LiveState =>
+  useUpdates('requests', unitId, options);
+
+export const useCrateUpdates = (unitId: Id, options?: UpdateOptions<'crates'>): LiveState =>
+  useUpdates('crates', unitId, options);
+
+/** For the unit's administrators only; give it null for others. */
+export const useStorageUpdates = (unitId: Id, options?: UpdateOptions<'storage'>): LiveState =>
+  useUpdates('storage', unitId, options);
+
+/** A note that concerns the user. */
+export type Notification = Exclude<SendbackMessage, { action: 'deleted' | 'moved' | 'bulk' }>;
+
+export interface Notifications {
+  state: LiveState;
+  /** What came while the page was open, newest first, at most 50. */
+  notifications: Notification[];
+  unread: number;
+  markRead: () => void;
+  dismiss: (id: string) => void;
+}
+
+const KEPT = 50;
+
+/** The user's own messages; `onNotification` is called for each once, for a toast. */
+export function useNotifications(userId: Id, onNotification?: (notification: Notification) => void): Notifications {
+  const [notifications, setNotifications] = useState<Notification[]>([]);
+  const [unread, setUnread] = useState(0);
+  useEffect(() => () => (setNotifications([]), setUnread(0)), [userId]);
+  const state = useUpdates('notifications', userId, {
+    onChange: (change) => {
+      if (change.type !== 'sendback.created') return;
+      setNotifications((known) => [change as Notification, ...known].slice(0, KEPT));
+      setUnread((count) => count + 1);
+      onNotification?.(change as Notification);
+    },
+  });
+  const markRead = useCallback(() => setUnread(0), []);
+  const dismiss = useCallback((id: string) => setNotifications((known) => known.filter((one) => one.id !== id)), []);
+  return { state, notifications, unread, markRead, dismiss };
+}

@@ -1,0 +1,19 @@
+export {
+  WebSocketContext,
+  WebSocketProvider,
+  type StreamKeys,
+  type WebSocketContextValue,
+  type WebSocketProviderProps,
+} from './context.js';
+export {
+  useCrateUpdates,
+  useLiveState,
+  useNotifications,
+  useRequestUpdates,
+  useStorageUpdates,
+  useWebSocket,
+  type Notification,
+  type Notifications,
+  type UpdateOptions,
+} from './hooks.js';
+export { LiveIndicator, type LiveIndicatorProps } from './indicator.js';

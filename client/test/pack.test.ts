@@ -1,0 +1,85 @@
+/** What others get: `npm pack`, installed elsewhere, imported, rendered, and typed as strictly as can be. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+// @ts-expect-error: a script
+import { sizeOf, sizes } from '../size.mjs';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const elsewhere = mkdtempSync(join(tmpdir(), 'walpush-pack-'));
+const run = (command: string, ...args: string[]) => execFileSync(command, args, { cwd: elsewhere, encoding: 'utf8' });
+
+beforeAll(() => {
+  execFileSync('npm', ['run', '--silent', 'build'], { cwd: ROOT });
+  execFileSync('npm', ['pack', '--silent', '--pack-destination', elsewhere], { cwd: ROOT });
+  writeFileSync(join(elsewhere, 'package.json'), '{"private":true,"type":"module"}');
+  const tarball = readdirSync(elsewhere).find((name) => name.endsWith('.tgz'))!;
+  run('npm', 'install', '--offline', '--no-audit', '--no-fund', '--silent', `./${tarball}`);
+}, 120_000);
+
+afterAll(() => rmSync(elsewhere, { recursive: true }));
+
+describe('the package', () => {
+  it('holds what it must, and nothing else', () => {
+    const files = readdirSync(join(elsewhere, 'node_modules/walpush-client')).sort();
+    expect(files).toEqual(['LICENSE', 'README.md', 'dist', 'package.json']);
+    expect(readdirSync(join(elsewhere, 'node_modules')).filter((name) => name[0] !== '.')).toEqual(['walpush-client']);
+    expect(readdirSync(join(elsewhere, 'node_modules/walpush-client/dist')).filter((name) => /test/.test(name))).toEqual([]);
+  });
+
+  it('runs without React, in a program that has no WebSocket of its own', () => {
+    const program = `
+      import { WebSocketClient, compareIds } from 'walpush-client';
+      const client = new WebSocketClient({ token: () => null });
+      client.subscribe('requests', 5, () => {});
+      client.onState(() => client.state() === 'denied' && (console.log('denied', compareIds('0/A-1', '0/9-1')), client.close()));`;
+    expect(run(process.execPath, '--input-type=module', '-e', program).trim()).toBe('denied 1');
+  });
+
+  it('renders with React', () => {
+    link('react', 'react-dom', 'scheduler', '@tanstack', '@types', 'csstype');
+    const program = `
+      import { createElement as h } from 'react';
+      import { renderToString } from 'react-dom/server';
+      import { LiveIndicator, WebSocketProvider } from 'walpush-client/react';
+      console.log(renderToString(h(WebSocketProvider, { token: () => null }, h(LiveIndicator))));`;
+    expect(run(process.execPath, '--input-type=module', '-e', program)).toContain('data-state="connecting"');
+  });
+
+  it.each(['NodeNext', 'Bundler'])('types the examples of the README (%s)', (resolution) => {
+    link('react', '@tanstack', '@types', 'csstype');
+    const examples = [...readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(/```(tsx?)\n(.*?)```/gs)];
+    expect(examples.length).toBeGreaterThanOrEqual(3);
+    const files = examples.map(([, kind, text], n) => {
+      writeFileSync(join(elsewhere, `example${n}.${kind}`), text!);
+      return `example${n}.${kind}`;
+    });
+    const module_ = resolution === 'Bundler' ? 'ESNext' : resolution;
+    const strict = ['--strict', '--exactOptionalPropertyTypes', '--noUncheckedIndexedAccess', '--skipLibCheck'];
+    const how = ['--noEmit', '--target', 'ES2022', '--lib', 'ES2022,DOM', '--jsx', 'react-jsx', '--types', 'react'];
+    run(join(ROOT, 'node_modules/.bin/tsc'), ...how, ...strict, '--module', module_, '--moduleResolution', resolution, ...files);
+  });
+
+  it('is small, and leaves out what is not used', async () => {
+    const { core, react } = await sizes();
+    console.log(`minified and compressed: core ${core} bytes, react ${react} bytes`);
+    expect(core).toBeLessThan(4096);
+    expect(react).toBeLessThan(4096);
+    writeFileSync(join(ROOT, 'dist/.one.js'), "export { compareIds } from './index.js';");
+    const one = await sizeOf('dist/.one.js');
+    rmSync(join(ROOT, 'dist/.one.js'));
+    expect(one).toBeLessThan(400);
+  });
+});
+
+function link(...names: string[]): void {
+  mkdirSync(join(elsewhere, 'node_modules'), { recursive: true });
+  for (const name of names) {
+    const at = join(elsewhere, 'node_modules', name);
+    rmSync(at, { recursive: true, force: true });
+    symlinkSync(join(ROOT, 'node_modules', name), at);
+  }
+}
