@@ -20,7 +20,7 @@ BENCH        ?=
 VERSION := 0.1.0
 B       := build/$(VARIANT)
 
-LIBS := libpq libevent libevent_pthreads libwebsockets libuv jansson libjwt libconfig
+LIBS := libpq libevent libevent_pthreads libwebsockets libuv libssl libcrypto jansson libjwt libconfig
 HAVE_LIBS := $(shell pkg-config --exists $(LIBS) && echo yes)
 
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \

@@ -76,7 +76,7 @@ int cmd_run(int argc, char **argv)
 	/* The library's own log prints query strings, and so tokens. */
 	lws_set_log_level(0, NULL);
 	raise_file_limit();
-	signal(SIGHUP, SIG_IGN); /* a terminal that goes away does not take the server with it */
+	signal(SIGHUP, SIG_IGN); /* until the tap listens to it */
 	status = serve(conf);
 	conf_free(conf);
 	return status;

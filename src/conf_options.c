@@ -67,9 +67,10 @@ const struct conf_option conf_options[] = {
 	 "browser is." },
 { "listen.threads", CONF_INT, 0, OF_CONF(listen.threads), RANGE(0, 64), .initial = "0",
   .doc = "Threads that serve connections; 0 is one per core, at most 4." },
-{ "listen.certificate", CONF_PATH, CONF_LATER, OF_CONF(listen.certificate),
-  .doc = "PEM file with the certificate chain; turns TLS on, together with `certificate-key`." },
-{ "listen.certificate-key", CONF_PATH, CONF_LATER, OF_CONF(listen.certificate_key), .doc = "PEM file with the private key." },
+{ "listen.certificate", CONF_PATH, 0, OF_CONF(listen.certificate),
+  .doc = "PEM file with the certificate and its chain; turns TLS on, together with `certificate-key`. Both files are read again "
+	 "on SIGHUP; connections that are open stay so." },
+{ "listen.certificate-key", CONF_PATH, 0, OF_CONF(listen.certificate_key), .doc = "PEM file with the private key, not encrypted." },
 { "listen.trusted-proxies", CONF_TEXTS, CONF_RELOAD, OF_CONF(listen.trusted_proxies), .accept = conf_accept_proxy,
   .doc = "Addresses or networks (`10.0.0.0/8`) whose `X-Forwarded-For` is believed." },
 { "listen.ping", CONF_SECONDS, 0, OF_CONF(listen.ping), RANGE(SECOND, HOUR), .initial = "25",

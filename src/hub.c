@@ -114,6 +114,17 @@ static void mail_close(struct hub *h, const struct mail *mail)
 	sweep_in(h, DRAIN_SWEEP_US);
 }
 
+static bool show_certificate(struct hub *h, const struct tls_identity *id)
+{
+	struct fail why;
+
+	if (tls_install(id, h->tls, &why))
+		return true;
+	log_error("a certificate cannot be used; the one before stays", log_n("hub", h->index),
+		  log_s("error", why.text));
+	return false;
+}
+
 static void take_mail(struct hub *h, struct mail *mail)
 {
 	struct conn *c;
@@ -141,6 +152,10 @@ static void take_mail(struct hub *h, struct mail *mail)
 		return;
 	case MAIL_CLOSE:
 		mail_close(h, mail);
+		return;
+	case MAIL_CERTIFICATE:
+		show_certificate(h, mail->identity);
+		tls_unref(mail->identity);
 		return;
 	case MAIL_STOP:
 		h->stopped = true;
@@ -182,8 +197,18 @@ static void hub_turn(struct hub *h)
 	h->committed = 0;
 }
 
+/* While the virtual host is made: the library gives us its TLS context and leaves the certificate to us. */
+static int begin_tls(struct hub *h, SSL_CTX *context)
+{
+	h->tls = context;
+	tls_harden(context);
+	return show_certificate(h, h->shared->identity) ? 0 : -1;
+}
+
 static int hub_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
+	if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS)
+		return begin_tls(lws_context_user(lws_get_context(wsi)), user);
 	if (reason == LWS_CALLBACK_EVENT_WAIT_CANCELLED) {
 		hub_turn(lws_context_user(lws_get_context(wsi)));
 		return 0;
@@ -255,8 +280,15 @@ static bool make_context(struct hub *h, struct fail *why)
 		.retry_and_idle_policy = &no_pings,
 		.server_string = "walpush",
 		.vhost_name = "walpush",
+		.alpn = "http/1.1", /* HTTP/2 is never spoken */
 	};
 
+	if (h->shared->identity) {
+		info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
+		/* Else the library makes one, with all the system's authorities in it, for connections that nobody makes. */
+		h->client_tls = SSL_CTX_new(TLS_client_method());
+		info.provided_client_ssl_ctx = h->client_tls;
+	}
 	info.pcontext = &h->context; /* becomes NULL when the context is gone */
 	h->context = lws_create_context(&info);
 	if (!h->context)
@@ -310,6 +342,7 @@ static void drop_mails(struct hub *h)
 
 		if (mail->kind == MAIL_SOCKET)
 			close(mail->fd);
+		tls_unref(mail->identity);
 		for (size_t s = 0; s < mail->n_seats; s++)
 			cursor_release(&mail->seats[s].cursor);
 		free(mail->seats);
@@ -331,6 +364,7 @@ void hub_free(struct hub *h)
 		lws_context_destroy(h->context);
 	uv_run(&h->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&h->loop);
+	SSL_CTX_free(h->client_tls);
 	drop_mails(h);
 	mailbox_fini(&h->inbox);
 	buf_fini(&h->scratch);

@@ -12,6 +12,7 @@
 #include "walpush/clientmsg.h"
 #include "walpush/hub.h"
 #include "walpush/render.h"
+#include "walpush/tls.h"
 
 /* The most that one write takes from a log, and so the most that a stalled connection makes the library copy. */
 #define RUN_BYTES 65536
@@ -108,6 +109,8 @@ struct hub {
 	uv_loop_t loop;
 	struct lws_context *context;
 	struct lws_vhost *vhost;
+	SSL_CTX *tls; /* of the virtual host, which owns it; NULL: no TLS */
+	SSL_CTX *client_tls;
 	lws_sorted_usec_list_t sweep;
 
 	struct slot *slots;

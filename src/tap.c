@@ -12,6 +12,7 @@
 #include "walpush/clock.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/tls.h"
 
 #define THREADS_DEFAULT_MOST 4
 /* Another process has had the slot for so long: the connections go where the stream is. */
@@ -111,6 +112,13 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 		begin_to_stop(t);
 }
 
+static void on_hangup(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tap_reload_certificate(arg);
+}
+
 /* --- once a second -------------------------------------------------------------------------------------------------- */
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -168,10 +176,12 @@ static void make_events(struct tap *t)
 	tap_accept_init(t);
 	t->sigterm = must_event(t->loop, SIGTERM, EV_SIGNAL | EV_PERSIST, on_signal, t);
 	t->sigint = must_event(t->loop, SIGINT, EV_SIGNAL | EV_PERSIST, on_signal, t);
+	t->sighup = must_event(t->loop, SIGHUP, EV_SIGNAL | EV_PERSIST, on_hangup, t);
 	event_add(t->woken, NULL);
 	event_add(t->tick, &(struct timeval){ 1, 0 });
 	event_add(t->sigterm, NULL);
 	event_add(t->sigint, NULL);
+	event_add(t->sighup, NULL);
 }
 
 static bool start_hubs(struct tap *t, struct fail *why)
@@ -218,11 +228,10 @@ static struct event_base *make_loop(void)
 /* What would be missed in silence is refused instead. */
 static bool is_supported(const struct conf *conf, struct fail *why)
 {
-	const char *missing = conf->listen.certificate   ? "listen.certificate"
-			      : conf->listen.compression ? "listen.compression"
-			      : conf->relay.url          ? "relay.url"
-			      : conf->audit_file         ? "audit.file"
-							 : NULL;
+	const char *missing = conf->listen.compression ? "listen.compression"
+			      : conf->relay.url        ? "relay.url"
+			      : conf->audit_file       ? "audit.file"
+						       : NULL;
 
 	return !missing || fail_at_line(why, 1, "%s is not supported yet; remove it", missing);
 }
@@ -263,6 +272,8 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->shared.log = t->log;
 	t->gate = gate_new(file_limit(), hubs_wanted(conf));
 	t->shared.gate = t->gate;
+	if (!tap_begin_tls(t, why))
+		return false;
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
 	if (!t->admin || !tap_listen(t, hubs_wanted(conf), why) || !start_hubs(t, why))
 		return false;
@@ -315,7 +326,7 @@ static void drop_mails(struct tap *t)
 
 static void free_events(struct tap *t)
 {
-	struct event *all[] = { t->woken, t->tick, t->drained, t->sigterm, t->sigint };
+	struct event *all[] = { t->woken, t->tick, t->drained, t->sigterm, t->sigint, t->sighup };
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		event_free(all[i]);
@@ -341,6 +352,7 @@ void tap_free(struct tap *t)
 	rules_free(t->plain);
 	token_keys_free(t->keys);
 	gate_free(t->gate);
+	tls_unref(t->shared.identity);
 	free(t->stream_labels);
 	metrics_free(t->metrics);
 	free_events(t);

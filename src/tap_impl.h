@@ -85,7 +85,7 @@ struct tap {
 
 	struct admin *admin;
 	struct event *tick;
-	struct event *sigterm, *sigint;
+	struct event *sigterm, *sigint, *sighup;
 	struct event *drained;
 	unsigned hubs_gone;
 	bool stopping;
@@ -135,6 +135,12 @@ bool tap_listen(struct tap *t, unsigned threads, struct fail *why);
 void tap_stop_listening(struct tap *t);
 void tap_accept_init(struct tap *t);
 void tap_accept_fini(struct tap *t);
+
+/* --- tap_tls.c --- */
+/* Before the hubs are made. */
+bool tap_begin_tls(struct tap *t, struct fail *why);
+/* A certificate that cannot be used changes nothing. */
+void tap_reload_certificate(struct tap *t);
 
 /* --- tap_status.c --- */
 extern const struct admin_calls tap_admin_calls;

@@ -28,6 +28,7 @@ struct hub_shared { /* immutable but for mailbox and gate; outlives the hubs */
 	struct metrics *metrics;
 	const unsigned *stream_labels; /* of each stream, for METRICS_CONNECTIONS */
 	struct gate *gate;             /* minds its own lock */
+	struct tls_identity *identity; /* at the start; NULL: no TLS */
 	struct mailbox *to_tap;
 	int wake_tap; /* an eventfd */
 };

@@ -29,7 +29,8 @@ enum mail_kind {
 	MAIL_EPOCH,    /* text: the epoch from now on */
 	MAIL_RESYNC, /* text, published: the logs were emptied; every connection must refetch, for this reason (a literal) */
 	MAIL_CLOSE, /* code, wait, final: close every connection, spread over `wait` µs; final: say when the last is gone */
-	MAIL_STOP, /* the thread ends */
+	MAIL_CERTIFICATE, /* identity (the hub's): shown to new connections from now on */
+	MAIL_STOP,        /* the thread ends */
 	/* hub to tap */
 	MAIL_ADMIT, /* hub, connection, ticket (the tap's), since, epoch in text: may it listen? */
 	MAIL_LEFT,  /* hub, topic: one subscriber less */
@@ -51,6 +52,7 @@ struct mail {
 	lsn_t published; /* the position when it was posted: the hub must have read it before the mail is done with */
 	struct topic *topic;
 	struct ticket *ticket;
+	struct tls_identity *identity;
 	struct seat *seats;
 	size_t n_seats;
 	char text[48];

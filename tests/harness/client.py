@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -71,7 +72,7 @@ class Answer:
 class Wire:
     """A socket with a deadline for every read."""
 
-    def __init__(self, port, host="127.0.0.1", source=None, receive_buffer=None):
+    def __init__(self, port, host="127.0.0.1", source=None, receive_buffer=None, tls=None):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer:
@@ -80,6 +81,8 @@ class Wire:
             self.sock.bind((source, 0))
         self.sock.settimeout(PATIENCE)
         self.sock.connect((host, port))
+        if tls:
+            self.sock = tls.wrap_socket(self.sock, server_hostname=host)
         self.buffer = bytearray()
 
     def send(self, data):
@@ -91,7 +94,7 @@ class Wire:
         self.sock.settimeout(max(deadline - time.monotonic(), 0.000001))
         try:
             data = self.sock.recv(1 << 20)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             return False
         self.buffer += data
         return bool(data)
@@ -183,10 +186,10 @@ class Client:
     `token` goes into the query string; other ways of telling it go through `headers` or `send_json`.
     """
 
-    def __init__(self, port, path, token=None, headers=None, source=None, receive_buffer=None):
+    def __init__(self, port, path, token=None, headers=None, source=None, receive_buffer=None, tls=None):
         if token is not None:
             path += ("&" if "?" in path else "?") + "token=" + token
-        self.wire = Wire(port, source=source, receive_buffer=receive_buffer)
+        self.wire = Wire(port, source=source, receive_buffer=receive_buffer, tls=tls)
         key = base64.b64encode(os.urandom(16)).decode()
         self.wire.send(upgrade(path, headers, key))
         self.answer = self.wire.answer()

@@ -76,6 +76,7 @@ class Walpush:
         self.port = None
         self._changed = threading.Condition()
         self.process = None
+        self.tls = None  # the context of clients, once a certificate is configured
         self._files = files  # the limit of open files that it is started with
 
     def _environment(self, **more):
@@ -169,7 +170,7 @@ class Walpush:
 
     def connect(self, path, user, **how):
         """A client whose first message is still to be read."""
-        return Client(self.port, path, token=self.token(user), **how)
+        return Client(self.port, path, token=self.token(user), **{"tls": self.tls, **how})
 
     def subscribe(self, path, user, **how):
         """A client that has been admitted."""
@@ -187,11 +188,9 @@ class Walpush:
                 assert refused.status == 503 and time.monotonic() < deadline, refused
 
     def metric(self, name):
-        """The value of one line of /metrics, named with its labels; 0 if there is none yet."""
-        for line in self.admin("/metrics").body.decode().splitlines():
-            if line.startswith(name + " "):
-                return float(line.rpartition(" ")[2])
-        return 0
+        """The value of one line of /metrics, named with its labels, or without them the sum; 0 if there is none yet."""
+        lines = self.admin("/metrics").body.decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(re.escape(name) + "[ {]", line))
 
     def admin(self, path):
         return http(self.admin_port, path)
