@@ -142,8 +142,9 @@ const struct conf_option conf_options[] = {
 { "tables.*.lookup", CONF_LINED, 0, OF_TABLE(lookup),
   .doc = "SQL query whose rows name receivers. `{column}` is bound as a parameter; a group that names `{lookup.x}`"
 	 " exists once for each row." },
-{ "tables.*.data-query", CONF_LINED, CONF_LATER, OF_TABLE(data_query),
-  .doc = "SQL query returning one JSON value that becomes `data`, for a serializer with nested objects." },
+{ "tables.*.data-query", CONF_LINED, 0, OF_TABLE(data_query),
+  .doc = "SQL query returning one JSON value that becomes `data`, for a serializer with nested objects. `{column}` is bound "
+	 "as a parameter. Not asked for a delete." },
 { "tables.*.actor", CONF_LINED, 0, OF_TABLE(actor),
   .doc = "Column with the id of who changed the row, for `updated_by`." },
 { "tables.*.message", CONF_LINED, 0, OF_TABLE(message), .accept = conf_accept_message,

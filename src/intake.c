@@ -9,6 +9,7 @@
 #include "walpush/clock.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/render.h"
 #include "walpush/snapshot.h"
 #include "walpush/source.h"
 
@@ -26,7 +27,7 @@ struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	bool repeated; /* handled before a reconnect */
 	bool wanted;   /* it has rows: it must be visible before they are handled */
 	bool visible;
-	uint64_t lookups; /* asked for so far */
+	uint64_t questioned; /* rows whose sections asked something */
 };
 
 struct name { /* of an actor, shared by all rows of one visibility round that name it */
@@ -39,15 +40,18 @@ struct name { /* of an actor, shared by all rows of one visibility round that na
 	char id[];
 };
 
-struct lookup {
+struct lookup { /* of a row: `lookup` or `data-query` */
 	struct intake *in;
+	const struct rules_section *section;
+	size_t bytes;                /* of an answer that may be large */
 	struct sqlpipe_query *query; /* NULL: answered */
 	int64_t asked;               /* µs */
 	struct sqlrows *rows;        /* NULL: failed or left out */
 };
 
 struct answers { /* of one section of a row */
-	struct lookup *lookup;
+	struct lookup *lookup, *data;
+	bool left_out; /* neither was asked: there were too many */
 	struct name *name;
 };
 
@@ -75,11 +79,13 @@ struct intake {
 	struct record *head, **tail; /* a singly linked queue */
 	struct record *ask_next;     /* the first that was not asked */
 	size_t bytes;
-	unsigned n_asked; /* questions without an answer */
+	unsigned n_asked;    /* questions without an answer */
+	size_t answer_bytes; /* of data queries, kept by rows that wait */
 	bool paused, running, waiting_catalog;
 	uint64_t n_records;
 	uint64_t catalog_covers; /* records up to this number were received before the catalog was read */
 	const char *said_missing;
+	const struct rules_section *said_no_data;
 
 	struct transaction *receiving;    /* between BEGIN and COMMIT, at the queue's end */
 	struct transaction *transactions; /* all that are not handled yet, in order */
@@ -121,6 +127,7 @@ static void lookup_free(struct lookup *l)
 		sqlpipe_forget(l->in->sql, l->query);
 		l->in->n_asked--;
 	}
+	l->in->answer_bytes -= l->bytes;
 	sqlrows_free(l->rows);
 	free(l);
 }
@@ -129,6 +136,7 @@ static void record_free(struct record *r)
 {
 	for (size_t i = 0; i < r->n_answers; i++) {
 		lookup_free(r->answers[i].lookup);
+		lookup_free(r->answers[i].data);
 		name_unref(r->answers[i].name);
 	}
 	free(r->answers);
@@ -285,6 +293,41 @@ static void on_lookup(void *ctx, struct sqlrows *rows, const struct fail *why)
 	intake_run(l->in);
 }
 
+/* Once, not for every row. */
+static void say_no_data(struct lookup *l, const char *what, const struct fail *why)
+{
+	if (l->section == l->in->said_no_data)
+		return;
+	l->in->said_no_data = l->section;
+	log_error(what, log_s("section", l->section->conf->name), log_s("sqlstate", why ? why->sqlstate : ""),
+		  log_s("error", why ? why->text : ""),
+		  log_s("mend", "correct the `data-query`, or grant SELECT on what it reads"));
+}
+
+static void on_data(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct lookup *l = ctx;
+	const char *json = rows && rows->n_rows && rows->n_columns ? sqlrows_get(rows, 0, 0) : NULL;
+
+	count_answer(l->in, l->asked, rows != NULL);
+	l->query = NULL;
+	l->in->n_asked--;
+	if (!rows) {
+		say_no_data(l, "a data query failed; `data` has the row's columns", why);
+	} else if (json && !render_is_json(json)) {
+		say_no_data(l, "a data query does not return JSON; `data` has the row's columns", NULL);
+		json = NULL;
+	}
+	if (json) {
+		l->rows = rows;
+		l->bytes = strlen(json);
+		l->in->answer_bytes += l->bytes;
+	} else {
+		sqlrows_free(rows);
+	}
+	intake_run(l->in);
+}
+
 static void on_name(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct name *n = ctx;
@@ -301,9 +344,9 @@ static void on_name(void *ctx, struct sqlrows *rows, const struct fail *why)
 	intake_run(in);
 }
 
-static struct lookup *ask_lookup(struct intake *in, const struct route_plan *plan)
+static struct lookup *ask_lookup(struct intake *in, const struct route_plan *plan, const struct rules_query *q,
+				 sqlpipe_done *done)
 {
-	const struct rules_query *q = &plan->section->lookup;
 	struct lookup *l = mem_new(sizeof(*l));
 	char **values = mem_new_array(q->source.n_refs, sizeof(char *));
 	size_t n = 0;
@@ -317,9 +360,10 @@ static struct lookup *ask_lookup(struct intake *in, const struct route_plan *pla
 		n++;
 	}
 	l->in = in;
+	l->section = plan->section;
 	l->asked = clock_us();
 	in->n_asked++;
-	l->query = sqlpipe_ask(in->sql, q->name, q->sql, n, (const char *const *)values, on_lookup, l);
+	l->query = sqlpipe_ask(in->sql, q->name, q->sql, n, (const char *const *)values, done, l);
 	for (size_t i = 0; i < n; i++)
 		free(values[i]);
 	free(values);
@@ -359,6 +403,8 @@ static bool is_answered(const struct record *r)
 	for (size_t i = 0; i < r->n_answers; i++) {
 		if (r->answers[i].lookup && r->answers[i].lookup->query)
 			return false;
+		if (r->answers[i].data && r->answers[i].data->query)
+			return false;
 		if (r->answers[i].name && r->answers[i].name->query)
 			return false;
 	}
@@ -393,18 +439,27 @@ static enum bound bind_row(struct intake *in, const struct record *r, struct cha
 
 static void ask_section(struct intake *in, struct record *r, const struct rules_section *section, size_t i, size_t n)
 {
+	struct answers *a;
 	struct route_plan plan;
+	bool questions;
 
-	if (!route_section(section, &in->row, &plan) || (!plan.wants_lookup && !plan.wants_actor))
+	if (!route_section(section, &in->row, &plan))
+		return;
+	questions = plan.wants_lookup || plan.wants_data;
+	if (!questions && !plan.wants_actor)
 		return;
 	if (!r->answers) {
 		r->answers = mem_new_array(n, sizeof(*r->answers));
 		r->n_answers = n;
 	}
-	if (plan.wants_lookup && r->transaction->lookups++ < in->bulk)
-		r->answers[i].lookup = ask_lookup(in, &plan);
+	a = &r->answers[i];
+	a->left_out = questions && r->transaction->questioned++ >= in->bulk;
+	if (plan.wants_lookup && !a->left_out)
+		a->lookup = ask_lookup(in, &plan, &section->lookup, on_lookup);
+	if (plan.wants_data && !a->left_out)
+		a->data = ask_lookup(in, &plan, &section->data, on_data);
 	if (plan.wants_actor)
-		r->answers[i].name = ask_name(in, &plan);
+		a->name = ask_name(in, &plan);
 }
 
 static void ask_questions(struct intake *in, struct record *r, const struct change *change,
@@ -482,8 +537,12 @@ static void route_row(struct intake *in, const struct record *r, const struct ru
 			answers.lookup = a->lookup->rows;
 		if (a && a->name)
 			answers.actor = a->name->rows;
-		if (route_section(table->sections[i], &in->row, &plan))
-			say_missing(in, table->sections[i], txn_row(in->txn, &plan, &answers));
+		if (a && a->data)
+			answers.data = a->data->rows;
+		if (!route_section(table->sections[i], &in->row, &plan))
+			continue;
+		answers.data_left_out = plan.wants_data && a && a->left_out;
+		say_missing(in, table->sections[i], txn_row(in->txn, &plan, &answers));
 	}
 }
 
@@ -582,7 +641,7 @@ static bool handle(struct intake *in, struct record *r)
 
 static void ask_ahead(struct intake *in)
 {
-	while (in->ask_next && in->n_asked < INTAKE_ASKED) {
+	while (in->ask_next && in->n_asked < INTAKE_ASKED && in->answer_bytes < INTAKE_BYTES) {
 		struct record *r = in->ask_next;
 		const struct rules_table *table = NULL;
 		struct change change;

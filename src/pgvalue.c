@@ -257,6 +257,11 @@ void render_sql_value(const struct sqlrows *rows, size_t row, const char *column
 		buf_add(out, "null", 4);
 }
 
+bool render_is_json(const char *text)
+{
+	return pgvalue_is_json(slice_of(text));
+}
+
 void render_timestamp(struct slice pg, struct buf *out)
 {
 	if (!pgvalue_timestamp(pg, true, out))

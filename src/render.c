@@ -121,6 +121,22 @@ static bool is_in_data(const struct message *m, size_t i)
 	return m->section->shown[i] && m->row->old[i];
 }
 
+/* What a query made of the row. False: it has nothing to say of it. */
+static bool add_queried_data(struct message *m, const struct sqlrows *rows)
+{
+	const char *json = rows && rows->n_rows && rows->n_columns ? sqlrows_get(rows, 0, 0) : NULL;
+	size_t start;
+
+	if (!json || m->key_only)
+		return false;
+	ADD(m->out, ",\"data\":");
+	start = m->out->len;
+	buf_add_text(m->out, json);
+	if (is_too_long(m, start))
+		cut_to_null(m, start);
+	return true;
+}
+
 /* Returns how many columns were left out because PostgreSQL did not send them. */
 static size_t add_data(struct message *m)
 {
@@ -218,7 +234,7 @@ static void standard_message(const struct route_plan *plan, const struct route_m
 		add_fields(&m);
 	add_updated_at(&m, in->commit_time);
 	add_updated_by(&m, in->actor);
-	if (add_data(&m))
+	if (!add_queried_data(&m, in->data) && add_data(&m))
 		add_unchanged(&m);
 	if (m.truncated)
 		ADD(out, ",\"truncated\":true");

@@ -96,9 +96,9 @@ static bool placeholder_value(const struct route_plan *plan, const struct tmpl_p
 	return *out || (part->scope == TMPL_OLD && row->change->kind == CHANGE_INSERT);
 }
 
-static bool lookup_is_known(const struct route_plan *plan)
+/* Can this query be asked? */
+static bool is_known(const struct route_plan *plan, const struct tmpl *t)
 {
-	const struct tmpl *t = &plan->section->lookup.source;
 	const struct column *value;
 
 	for (size_t i = 0; i < t->n_parts; i++)
@@ -115,8 +115,9 @@ static void plan_queries(struct route_plan *plan)
 
 	for (size_t i = 0; i < s->n_groups; i++)
 		uses_lookup = uses_lookup || s->group_uses_lookup[i];
-	plan->lookup_unknown = uses_lookup && !lookup_is_known(plan);
+	plan->lookup_unknown = uses_lookup && !is_known(plan, &s->lookup.source);
 	plan->wants_lookup = uses_lookup && !plan->lookup_unknown;
+	plan->wants_data = s->data.sql && plan->op != ROUTE_DELETED && is_known(plan, &s->data.source);
 	/* The table's own actor column tells who wrote the row, which is not who deletes it. */
 	plan->actor_column = plan->op == ROUTE_DELETED ? -1 : s->actor_column;
 	if (plan->action && plan->action->actor_column >= 0)

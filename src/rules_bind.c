@@ -77,7 +77,8 @@ static bool bind_templates(const struct binder *b, struct rules_section *s)
 		if (s->message.pieces[i].kind != JSONTMPL_LITERAL &&
 		    !bind_part(b, &s->message.pieces[i].part, s->conf->message.line, "message"))
 			return false;
-	return !s->lookup.sql || bind_template(b, &s->lookup.source, s->lookup.line, "lookup");
+	return (!s->lookup.sql || bind_template(b, &s->lookup.source, s->lookup.line, "lookup")) &&
+	       (!s->data.sql || bind_template(b, &s->data.source, s->data.line, "data-query"));
 }
 
 static bool bind_condition(const struct binder *b, const struct conf_condition *conf, struct rules_condition *c,

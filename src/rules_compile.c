@@ -200,15 +200,17 @@ static bool check_members(const struct rules *r, const struct rules_section *s, 
 /* What shapes the standard message has no place in one of its own. */
 static bool check_idle(const struct rules *r, const struct conf_table *conf, struct fail *why)
 {
-	unsigned line = conf->fields.n    ? conf->fields.at[0].line
-			: conf->columns.n ? conf->columns.at[0].line
-			: conf->exclude.n ? conf->exclude.at[0].line
-					  : 0;
+	unsigned line = conf->data_query.text ? conf->data_query.line
+			: conf->fields.n      ? conf->fields.at[0].line
+			: conf->columns.n     ? conf->columns.at[0].line
+			: conf->exclude.n     ? conf->exclude.at[0].line
+					      : 0;
 
 	if (line == 0)
 		return true;
 	return rules_fail(r, why, line,
-			  "%s has a message of its own, in which fields, columns and exclude mean nothing: remove them",
+			  "%s has a message of its own, in which data-query, fields, columns and exclude mean nothing: "
+			  "remove them",
 			  conf->name);
 }
 
@@ -273,14 +275,15 @@ bool rules_compile_section(const struct rules *r, const struct conf_table *conf,
 	s->conf = conf;
 	s->actor_column = s->updated_at = -1;
 	s->asks_actor = r->conf->actor_query.text != NULL;
-	if (conf->data_query.text)
-		return rules_fail(r, why, conf->data_query.line, "data-query of %s: not supported yet", conf->name);
 	if (!compile_groups(r, &conf->groups, conf->line, SCOPE(ROW) | SCOPE(OLD) | SCOPE(LOOKUP), conf->name,
 			    &s->groups, &s->n_groups, why) ||
 	    !check_lookups(r, s, why) || !(conf->message.text ? compile_message(r, s, why) : check_members(r, s, why)))
 		return false;
 	if (conf->lookup.text &&
 	    !compile_query(r, &s->lookup, &conf->lookup, SCOPE(ROW) | SCOPE(OLD), "lookup", conf->name, why))
+		return false;
+	if (conf->data_query.text &&
+	    !compile_query(r, &s->data, &conf->data_query, SCOPE(ROW) | SCOPE(OLD), "data-query", conf->name, why))
 		return false;
 	s->type_json = json_text(conf->type.text ? conf->type.text : conf->name);
 	s->key_json = conf->key.text ? json_text(conf->key.text) : NULL;
@@ -339,6 +342,7 @@ void rules_free_section(struct rules_section *s)
 	free_groups(s->groups, s->n_groups);
 	free(s->group_uses_lookup);
 	rules_free_query(&s->lookup);
+	rules_free_query(&s->data);
 	for (size_t i = 0; i < s->n_when; i++)
 		free_condition(&s->when[i]);
 	free(s->when);

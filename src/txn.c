@@ -385,15 +385,19 @@ const char *txn_row(struct txn *t, const struct route_plan *plan, const struct t
 		left.id = next_id(t);
 	joined.id = next_id(t);
 	joined.actor = answers->actor;
+	joined.data = answers->data;
 	if (unanswered)
 		mark_late(t, plan->section, "lookup", !plan->section->message_uses_lookup);
+	if (answers->data_left_out)
+		mark_late(t, plan->section, "bulk", false);
 	if (unanswered && plan->section->message_uses_lookup)
 		return NULL;
 	if (answers->lookup)
 		route_messages(plan, answers->lookup, &t->result);
 	if (t->result.left.groups.n)
 		add_message(t, plan, &t->result.left, &left);
-	add_message(t, plan, &t->result.joined, &joined);
+	if (!answers->data_left_out)
+		add_message(t, plan, &t->result.joined, &joined);
 	if (t->result.joined.groups.missing)
 		return t->result.joined.groups.missing;
 	return render_missing(plan->section, &joined);

@@ -26,6 +26,7 @@
 #include "walpush/sqlpipe.h"
 #include "walpush/txn.h"
 
+/* Of records; and of the answers to data queries, beyond which no more are asked. */
 #define INTAKE_BYTES (8u << 20)
 #define INTAKE_ASKED 256
 

@@ -14,7 +14,9 @@ struct render_input {                 /* what a message says beside its row */
 	const struct sqlrows *lookup; /* NULL: none */
 	size_t lookup_row;            /* the one that {lookup.x} speaks of */
 	const struct sqlrows *actor;  /* its first value is the name for updated_by; NULL, or no row: null */
-	struct slice commit_time;     /* the B record's timestamp */
+	const struct sqlrows
+		*data; /* its first value is `data`, and is JSON; NULL, no row or NULL: the row's columns are */
+	struct slice commit_time; /* the B record's timestamp */
 	struct event_id id;
 	size_t row_bytes; /* a larger data object becomes null, with "truncated":true, as does a template's value that
 			   * makes the message longer than this; 0: no bound */
@@ -51,6 +53,8 @@ void render_resync(const char *reason, const char *epoch, struct event_id id, st
 void render_value(const struct column *value, uint32_t type, uint32_t element, struct buf *out);
 /* The same of a query's answer; a row or column that is not there is null. Arrays are strings as PostgreSQL prints them. */
 void render_sql_value(const struct sqlrows *rows, size_t row, const char *column, struct buf *out);
+/* Is it JSON, strictly? */
+bool render_is_json(const char *text);
 /* "2025-11-14 12:34:56.123456+00" → 2025-11-14T12:34:56.123456Z, without quotes. */
 void render_timestamp(struct slice pg, struct buf *out);
 

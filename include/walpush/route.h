@@ -33,6 +33,7 @@ struct route_plan { /* filled by route_section; borrowed from rules and row */
 	enum route_op op;
 	const struct rules_action *action; /* NULL: the op's own name */
 	bool wants_lookup;                 /* ask section->lookup with route_param */
+	bool wants_data;                   /* ask section->data, likewise */
 	bool wants_actor;                  /* ask rules_actor with the id in actor_column (row_value) */
 	int actor_column;                  /* -1: none */
 	bool lookup_unknown;               /* a parameter of the lookup was not sent: it cannot be asked */

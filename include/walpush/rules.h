@@ -60,6 +60,7 @@ struct rules_section { /* one entry of `tables` */
 	bool *group_uses_lookup;
 	size_t n_groups;
 	struct rules_query lookup; /* sql NULL: none */
+	struct rules_query data;   /* its first value becomes `data`; sql NULL: none */
 	struct rules_condition *when;
 	size_t n_when;
 	struct rules_action *actions;

@@ -39,6 +39,8 @@ bool txn_is_open(const struct txn *t);
 struct txn_answers {                  /* to what the plan wanted; NULL: none */
 	const struct sqlrows *lookup; /* NULL with wants_lookup: the groups that it would have named are marked */
 	const struct sqlrows *actor;
+	const struct sqlrows *data; /* checked to be JSON */
+	bool data_left_out;         /* it was not asked, past the limit: the section is marked */
 };
 
 /* Returns the name of a column that a group or the message wants and the answers lack; NULL: all is well. */

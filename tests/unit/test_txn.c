@@ -85,7 +85,7 @@ static int close_txn(void **state)
 static const char *row(const char *table, const char *now, const char *old, const char *lookup, const char *actor)
 {
 	struct sqlrows *rows = mapping_rows(lookup), *name = mapping_actor(actor);
-	struct txn_answers answers = { rows, name };
+	struct txn_answers answers = { .lookup = rows, .actor = name };
 	const struct rules_section *s;
 	const char *missing = NULL;
 
