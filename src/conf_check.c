@@ -154,6 +154,9 @@ static bool check_table(const struct conf_reader *r, struct conf_table *t)
 	if (t->columns.n && t->exclude.n)
 		return conf_error(r, t->exclude.at[0].line, "tables.%.60s: columns and exclude exclude each other",
 				  t->name);
+	if (t->only_actions && t->n_actions == 0)
+		return conf_error(r, t->line, "tables.%.60s: only-actions without actions: nothing would be told",
+				  t->name);
 	for (size_t i = 0; i < t->n_actions; i++) {
 		t->actions[i].condition.line = t->actions[i].line;
 		if (!check_action(r, t, &t->actions[i]))

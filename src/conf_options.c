@@ -157,6 +157,8 @@ const struct conf_option conf_options[] = {
   .doc = "Its value, compared as text." },
 { "tables.*.actions", CONF_SECTIONS, 0, OF_TABLE(actions), ARRAY_OF(struct conf_action),
   .doc = "What a change means. The section's name becomes the message's `action`; the first that matches wins." },
+{ "tables.*.only-actions", CONF_BOOL, 0, OF_TABLE(only_actions), .initial = "false",
+  .doc = "A change that no action matches makes no message." },
 { "tables.*.actions.*.on", CONF_EVENTS, 0, OF_ACTION(on), .initial = "update",
   .doc = "`\"insert\"`, `\"update\"`, `\"delete\"` or a list of them." },
 { "tables.*.actions.*.column", CONF_TEXT, 0, OF_ACTION(condition.column),

@@ -132,6 +132,8 @@ bool route_section(const struct rules_section *s, const struct row *row, struct 
 	if (!find_op(s, row, &out->op))
 		return false;
 	out->action = find_action(s, row);
+	if (!out->action && s->conf->only_actions)
+		return false;
 	plan_queries(out);
 	return true;
 }

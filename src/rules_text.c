@@ -109,6 +109,7 @@ static void mix_section(uint32_t *digest, const struct conf_table *t)
 		mix_condition(digest, &t->actions[i].condition);
 		mix_text(digest, t->actions[i].actor);
 	}
+	mix_number(digest, t->only_actions);
 }
 
 /* What a message looks like is part of it too: beyond transaction-bytes messages are folded into one, and so numbered

@@ -157,6 +157,7 @@ struct conf_table {
 	size_t n_when;
 	struct conf_action *actions; /* in the file's order */
 	size_t n_actions;
+	bool only_actions; /* a change that none of them matches makes no message */
 	int64_t close;
 };
 

@@ -16,7 +16,7 @@
  * brings a row into `when` can be {"type":"request.created","action":"approved"}. Of its condition, `becomes` asks
  * for a new value equal to the text and an old one that differs, `was` for the opposite, `changes` for two known
  * values that differ. A value not sent matches nothing. On INSERT `becomes` asks the new value alone, on DELETE `was`
- * the old one.
+ * the old one. With only-actions a change without one is nothing.
  */
 #ifndef WALPUSH_ROUTE_H
 #define WALPUSH_ROUTE_H

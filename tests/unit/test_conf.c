@@ -196,6 +196,7 @@ static void test_defaults(void **state)
 	assert_string_equal(c->tables[0].from.text, "orders");
 	assert_int_equal(c->tables[0].from.line, 5);
 	assert_int_equal(c->tables[0].close, 0);
+	assert_false(c->tables[0].only_actions);
 	conf_free(c);
 }
 
@@ -281,6 +282,7 @@ static void test_full_tables(void **state)
 	assert_string_equal(t->when[1].column, "live");
 	assert_string_equal(t->when[1].equals, "true");
 	assert_int_equal(t->close, 1000);
+	assert_true(t->only_actions);
 	assert_int_equal(t->n_actions, 5);
 	assert_string_equal(a[0].name, "zulu"); /* the file's order */
 	assert_int_equal(a[0].on, CONF_ON_UPDATE);

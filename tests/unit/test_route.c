@@ -145,6 +145,27 @@ static void the_first_action_that_matches_wins(void **state)
 	EXPECT_EACH("requests", cases);
 }
 
+static void only_actions_leaves_the_others_out(void **state)
+{
+	static const struct route_case cases[] = {
+		{ "id=1|unit_id=5|status=\"New\"", "id=1|unit_id=5|status=\"Old\"", "updated/changed g_5; " },
+		{ "id=1|unit_id=6|status=\"New\"", "id=1|unit_id=5|status=\"Old\"",
+		  "deleted/moved key g_5; updated/changed g_6; " },
+		{ "id=1|unit_id=5|status=\"Old\"", "id=1|unit_id=5|status=\"Old\"", "" },
+		{ "id=1|unit_id=6|status=\"Old\"", "id=1|unit_id=5|status=\"Old\"", "" },
+		{ "id=1|unit_id=5|status=\"New\"", NULL, "" },
+		{ NULL, "id=1|unit_id=5|status=\"Old\"", "" },
+	};
+
+	(void)state;
+	mapping_open(
+		&m, MAPPING_BASE MAPPING_STREAMS
+		"tables = { requests = { type = \"r\" key = \"k\" groups = [ \"g_{unit_id}\" ] only-actions = true\n"
+		"  actions = { changed = { column = \"status\" changes = true } } } }");
+	EXPECT_EACH("requests", cases);
+	mapping_close(&m);
+}
+
 static void actors_are_the_actions(void **state)
 {
 	(void)state;
@@ -377,6 +398,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(moves_are_told_to_both_groups, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(without_the_old_image_groups_are_unknown, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(the_first_action_that_matches_wins, open_mapping, close_mapping),
+		cmocka_unit_test(only_actions_leaves_the_others_out),
 		cmocka_unit_test_setup_teardown(actors_are_the_actions, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(when_decides_which_rows_count, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(lookups_give_a_group_a_row, open_mapping, close_mapping),
