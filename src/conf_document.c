@@ -23,7 +23,7 @@ static void add_default(const struct conf_option *o, struct buf *out)
 
 static void add_row(const struct conf_option *o, const char *leaf, struct buf *out)
 {
-	buf_addf(out, "| `%s` | ", leaf);
+	buf_addf(out, "| `%s`%s | ", leaf, conf_option_restarts(o) ? "" : " ↻");
 	conf_value_expected(o, out);
 	buf_add_text(out, " | ");
 	add_default(o, out);

@@ -9,6 +9,7 @@
  *   conf_value.c    one value of the file into one member of a struct
  *   conf_accept.c   what a single text must look like (origin, address, slot, …)
  *   conf_check.c    what options must be to each other
+ *   conf_keep.c     what a reload leaves as it is
  *   conf_document.c docs/configuration.md, with the prose of conf_guide.c
  */
 #ifndef WALPUSH_CONF_INTERNAL_H
@@ -112,6 +113,9 @@ void conf_value_release(const struct conf_option *o, void *base);
 void conf_value_expected(const struct conf_option *o, struct buf *out);
 /* A number in the option's own notation: "0.5", "64 MiB". */
 void conf_value_number(const struct conf_option *o, int64_t value, struct buf *out);
+
+/* Does a change of it need a restart? */
+bool conf_option_restarts(const struct conf_option *o);
 
 bool conf_check(const struct conf_reader *r, struct conf_draft *d);
 

@@ -73,7 +73,7 @@ const struct conf_option conf_options[] = {
 { "listen.certificate-key", CONF_PATH, 0, OF_CONF(listen.certificate_key), .doc = "PEM file with the private key, not encrypted." },
 { "listen.trusted-proxies", CONF_TEXTS, CONF_RELOAD, OF_CONF(listen.trusted_proxies), .accept = conf_accept_proxy,
   .doc = "Addresses or networks (`10.0.0.0/8`) whose `X-Forwarded-For` is believed." },
-{ "listen.ping", CONF_SECONDS, 0, OF_CONF(listen.ping), RANGE(SECOND, HOUR), .initial = "25",
+{ "listen.ping", CONF_SECONDS, CONF_RELOAD, OF_CONF(listen.ping), RANGE(SECOND, HOUR), .initial = "25",
   .doc = "Silence after which a connection is pinged. Proxies close idle connections, most of them after 60 s." },
 { "listen.max-age", CONF_SECONDS, CONF_RELOAD, OF_CONF(listen.max_age), RANGE(0, 30 * DAY), .initial = "0",
   .doc = "Age at which a connection is asked to reconnect, by a close with 1012, each at its own moment in the last tenth; 0 is "
@@ -91,7 +91,7 @@ const struct conf_option conf_options[] = {
 { "jwt", CONF_GROUP, CONF_REQUIRED,
   .doc = "How tokens are checked: the `SIMPLE_JWT` settings of Django. At least one of `key`, `key-file` and "
 	 "`keys` must be set." },
-{ "jwt.algorithm", CONF_TEXT, CONF_REQUIRED, OF_CONF(jwt.algorithm), .choices = ALGORITHMS,
+{ "jwt.algorithm", CONF_TEXT, CONF_REQUIRED | CONF_RELOAD, OF_CONF(jwt.algorithm), .choices = ALGORITHMS,
   .doc = "`ALGORITHM`. A token that names another one is refused." },
 { "jwt.key", CONF_TEXT, CONF_RELOAD | CONF_EMPTY_OK, .at = offsetof(struct conf_draft, single_key.key),
   .doc = "`SIGNING_KEY` for HS algorithms; for RS and ES the public key (`VERIFYING_KEY`) as PEM text. Never "
@@ -111,7 +111,7 @@ const struct conf_option conf_options[] = {
 { "jwt.leeway", CONF_SECONDS, CONF_RELOAD, OF_CONF(jwt.leeway), RANGE(0, 300 * SECOND), .initial = "0",
   .doc = "`LEEWAY`: by how much clocks may differ." },
 
-{ "streams", CONF_SECTIONS, CONF_REQUIRED, OF_CONF(streams), ARRAY_OF(struct conf_stream),
+{ "streams", CONF_SECTIONS, CONF_REQUIRED | CONF_RELOAD, OF_CONF(streams), ARRAY_OF(struct conf_stream),
   .doc = "Who may listen. Each section is a WebSocket path." },
 { "streams.*.path", CONF_LINED, CONF_REQUIRED, OF_STREAM(path), .accept = conf_accept_path,
   .doc = "The path, in the syntax of Django's `path()`: converters `int`, `str`, `slug`, `uuid`, `path`." },
@@ -125,7 +125,7 @@ const struct conf_option conf_options[] = {
   .doc = "JSON template in place of `resync` and of bulk messages, or `\"close\"`: the connection is closed with "
 	 "1012 instead, for a frontend that refetches when it reconnects." },
 
-{ "tables", CONF_SECTIONS, CONF_REQUIRED, OF_CONF(tables), ARRAY_OF(struct conf_table),
+{ "tables", CONF_SECTIONS, CONF_REQUIRED | CONF_RELOAD, OF_CONF(tables), ARRAY_OF(struct conf_table),
   .doc = "Who hears of a row, and what. Each section makes messages of one table's changes." },
 { "tables.*.from", CONF_LINED, 0, OF_TABLE(from), .accept = conf_accept_table,
   .doc = "The table, `table` (schema `public`) or `schema.table`; the section's name when not set." },
@@ -176,10 +176,10 @@ const struct conf_option conf_options[] = {
   .doc = "The same for every message of the section, such as one that logs a user out." },
 
 { "actor", CONF_GROUP, .doc = "The name in `updated_by`." },
-{ "actor.query", CONF_LINED, 0, OF_CONF(actor_query),
+{ "actor.query", CONF_LINED, CONF_RELOAD, OF_CONF(actor_query),
   .doc = "SQL query for the name, `{id}` being the actor column's value. Without it `updated_by` is null." },
 
-{ "membership", CONF_SECTIONS, 0, OF_CONF(memberships), ARRAY_OF(struct conf_membership),
+{ "membership", CONF_SECTIONS, CONF_RELOAD, OF_CONF(memberships), ARRAY_OF(struct conf_membership),
   .doc = "Rows that decide who may listen: their changes are to re-run `admit` for that user's open connections. *Not in "
 	 "effect yet*: so far `admit` is asked when a client connects, and a permission that ends does so at the next "
 	 "connect or when the token expires." },
@@ -212,7 +212,7 @@ const struct conf_option conf_options[] = {
   .doc = "Time for the HTTP upgrade and for the token to arrive." },
 { "limits.token-bytes", CONF_BYTES, 0, OF_CONF(limits.token_bytes), RANGE(256, 64 * KIB), .initial = "8 KiB",
   .doc = "Length of a token." },
-{ "limits.message-bytes", CONF_BYTES, 0, OF_CONF(limits.message_bytes), RANGE(256, MIB), .initial = "16 KiB",
+{ "limits.message-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(limits.message_bytes), RANGE(256, MIB), .initial = "16 KiB",
   .doc = "Size of a message from a client; a larger one closes with 1009." },
 { "limits.messages-per-second", CONF_INT, CONF_RELOAD, OF_CONF(limits.messages_per_second), RANGE(1, 10000),
   .initial = "10",

@@ -147,6 +147,7 @@ static void conn_gone(struct conn *c)
 	buf_fini(&c->reply);
 	DL_DELETE(h->conns, c);
 	slot_leave(c);
+	edition_unref(c->edition);
 	c->hub = NULL;
 }
 
@@ -165,11 +166,14 @@ static void ask_admission(struct conn *c)
 		return;
 	}
 	c->expires = token.expires;
-	c->ticket = ticket_new(rules_stream(shared->rules, (size_t)c->stream), (unsigned)c->stream, c->path, &token,
-			       &c->peer);
+	c->ticket = ticket_new(rules_stream(c->edition->rules, (size_t)c->stream), c->path, &token, &c->peer);
 	token_fini(&token);
 	forget_token(c);
 	c->deadline = 0;
+	if (!conn_follow(c)) {
+		conn_close(c, 1012);
+		return;
+	}
 	mail.ticket = ticket_ref(c->ticket);
 	mail.id = c->since;
 	mail.has_since = c->has_since;
@@ -181,9 +185,26 @@ static void ask_admission(struct conn *c)
 	hub_tell_tap(c->hub, &mail);
 }
 
+bool conn_follow(struct conn *c)
+{
+	const struct edition *next = c->hub->edition;
+	int stream;
+
+	/* The values of its path bear names of the old edition until the token is verified. */
+	if (c->edition == next || c->path || c->stream < 0)
+		return true;
+	stream = rules_stream_index(next->rules, rules_stream(c->edition->rules, (size_t)c->stream)->identity);
+	if (stream < 0)
+		return false;
+	edition_unref(c->edition);
+	c->edition = edition_ref(next);
+	c->stream = stream;
+	return true;
+}
+
 void conn_admitted(struct conn *c, struct mail *mail)
 {
-	const struct rules_stream *stream = rules_stream(c->hub->shared->rules, (size_t)c->stream);
+	const struct rules_stream *stream = rules_stream(c->edition->rules, (size_t)c->stream);
 
 	c->subs = mem_new_array(mail->n_seats, sizeof(*c->subs));
 	c->n_subs = mail->n_seats;
@@ -194,7 +215,7 @@ void conn_admitted(struct conn *c, struct mail *mail)
 			channel_mark(c->hub, c->subs[i].channel);
 	}
 	conn_to(c, CONN_OPEN);
-	c->label = (uint8_t)c->hub->shared->stream_labels[c->stream];
+	c->label = (uint8_t)c->edition->stream_labels[c->stream];
 	metrics_add_at(c->hub->counts, METRICS_CONNECTIONS, c->label, 1);
 	c->admitted = mail->admitted;
 	/* Who is to refetch by connecting again has just done so. */
@@ -315,6 +336,7 @@ static void conn_born(struct conn *c, struct lws *wsi)
 
 	c->wsi = wsi;
 	c->hub = h;
+	c->edition = edition_ref(h->edition);
 	c->peer = visitor_of(wsi)->address;
 	c->born = c->heard = clock_us();
 	DL_APPEND(h->conns, c);

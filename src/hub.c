@@ -98,18 +98,22 @@ static void mail_resync(struct hub *h, const struct mail *mail)
 static void sweep_in(struct hub *h, int64_t us);
 
 /* Spread, so that not all come back at the same moment. */
+static void close_soon(struct conn *c, int64_t wait, unsigned code)
+{
+	uint64_t random = 0;
+
+	if (wait <= 0 || getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		conn_close(c, code);
+	else if (!c->close_at) /* told every second while another has the slot: the first drawing counts */
+		c->close_at = clock_us() + (int64_t)(random % (uint64_t)wait);
+}
+
 static void mail_close(struct hub *h, const struct mail *mail)
 {
 	struct conn *c, *next;
 
-	DL_FOREACH_SAFE(h->conns, c, next) {
-		uint64_t random = 0;
-
-		if (mail->wait <= 0 || getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
-			conn_close(c, mail->code);
-		else if (!c->close_at) /* told every second while another has the slot: the first drawing counts */
-			c->close_at = clock_us() + (int64_t)(random % (uint64_t)mail->wait);
-	}
+	DL_FOREACH_SAFE(h->conns, c, next)
+		close_soon(c, mail->wait, mail->code);
 	h->draining = h->draining || mail->final;
 	sweep_in(h, DRAIN_SWEEP_US);
 }
@@ -123,6 +127,20 @@ static bool show_certificate(struct hub *h, const struct tls_identity *id)
 	log_error("a certificate cannot be used; the one before stays", log_n("hub", h->index),
 		  log_s("error", why.text));
 	return false;
+}
+
+/* Who listens to a stream that is not the same any more connects anew, and finds what there is now. */
+static void mail_edition(struct hub *h, const struct mail *mail)
+{
+	struct edition *before = h->edition;
+	struct conn *c, *next;
+
+	h->edition = mail->edition;
+	h->shared = &h->edition->shared;
+	DL_FOREACH_SAFE(h->conns, c, next)
+		if (c->state != CONN_CLOSING && !conn_follow(c))
+			close_soon(c, h->shared->conf->limits.drain * 1000, 1012);
+	edition_unref(before);
 }
 
 static void take_mail(struct hub *h, struct mail *mail)
@@ -156,6 +174,9 @@ static void take_mail(struct hub *h, struct mail *mail)
 	case MAIL_CERTIFICATE:
 		show_certificate(h, mail->identity);
 		tls_unref(mail->identity);
+		return;
+	case MAIL_EDITION:
+		mail_edition(h, mail);
 		return;
 	case MAIL_STOP:
 		h->stopped = true;
@@ -301,13 +322,14 @@ static bool make_context(struct hub *h, struct fail *why)
 	return true;
 }
 
-struct hub *hub_new(unsigned index, const struct hub_shared *shared, struct fail *why)
+struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *why)
 {
 	struct hub *h = mem_new(sizeof(*h));
 
 	h->index = index;
-	h->shared = shared;
-	h->counts = metrics_of_hub(shared->metrics, index);
+	h->edition = edition_ref(edition);
+	h->shared = &h->edition->shared;
+	h->counts = metrics_of_hub(h->shared->metrics, index);
 	mailbox_init(&h->inbox);
 	atomic_init(&h->beat, clock_us());
 	if (uv_loop_init(&h->loop) != 0)
@@ -343,6 +365,7 @@ static void drop_mails(struct hub *h)
 		if (mail->kind == MAIL_SOCKET)
 			close(mail->fd);
 		tls_unref(mail->identity);
+		edition_unref(mail->edition);
 		for (size_t s = 0; s < mail->n_seats; s++)
 			cursor_release(&mail->seats[s].cursor);
 		free(mail->seats);
@@ -368,6 +391,7 @@ void hub_free(struct hub *h)
 	drop_mails(h);
 	mailbox_fini(&h->inbox);
 	buf_fini(&h->scratch);
+	edition_unref(h->edition);
 	free(h->slots);
 	free(h);
 }

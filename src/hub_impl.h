@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "walpush/clientmsg.h"
+#include "walpush/edition.h"
 #include "walpush/hub.h"
 #include "walpush/render.h"
 #include "walpush/tls.h"
@@ -69,7 +70,8 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	bool said_goodbye; /* our close frame is out */
 	uint8_t label;     /* of its stream, among the metrics */
 	uint16_t close_code;
-	unsigned strangers; /* messages that mean nothing to us, in this second */
+	unsigned strangers;      /* messages that mean nothing to us, in this second */
+	struct edition *edition; /* a reference: under which `stream` is counted */
 	int stream;
 	lsn_t admitted; /* the position when its admission was asked: no message of before closes it */
 	struct ticket *ticket;
@@ -98,7 +100,8 @@ struct slot {
 
 struct hub {
 	unsigned index;
-	const struct hub_shared *shared;
+	const struct hub_shared *shared; /* of the edition */
+	struct edition *edition;         /* a reference */
 	struct metrics_counts *counts;
 	pthread_t thread;
 	bool started;
@@ -149,6 +152,8 @@ void visitor_sweep(struct hub *h, int64_t now);
 int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 struct conn *conn_find(struct hub *h, uint64_t id);
 void conn_admitted(struct conn *c, struct mail *mail);
+/* To the hub's edition. False: that does not know the connection's stream as it was, so it must connect anew. */
+bool conn_follow(struct conn *c);
 /* A close frame with this code at the next opportunity; what the connection held is let go now. */
 void conn_close(struct conn *c, unsigned code);
 /* Hangs up without a word, from the loop. */

@@ -772,22 +772,16 @@ struct intake *intake_new(struct event_base *loop, const struct conf_limits *lim
 			  struct metrics_counts *counts, const struct intake_calls *calls, void *ctx)
 {
 	struct intake *in = mem_new(sizeof(*in));
-	struct txn_limits bounds = {
-		.bulk = (uint64_t)limits->bulk,
-		.bytes = (size_t)limits->transaction_bytes,
-		.row_bytes = (size_t)limits->row_bytes,
-	};
 
 	in->loop = loop;
 	in->sql = sql;
 	in->counts = counts;
 	in->calls = calls;
 	in->ctx = ctx;
-	in->bulk = bounds.bulk;
 	in->tail = &in->head;
 	in->waiting_catalog = true;
 	in->decoder = decoder_new();
-	in->txn = txn_new(&bounds);
+	intake_limits(in, limits);
 	in->again = event_new(loop, -1, 0, on_again, in);
 	if (!in->again)
 		abort();
@@ -808,6 +802,20 @@ void intake_free(struct intake *in)
 	txn_free(in->txn);
 	buf_fini(&in->scratch);
 	free(in);
+}
+
+void intake_limits(struct intake *in, const struct conf_limits *limits)
+{
+	struct txn_limits bounds = {
+		.bulk = (uint64_t)limits->bulk,
+		.bytes = (size_t)limits->transaction_bytes,
+		.row_bytes = (size_t)limits->row_bytes,
+	};
+
+	assert(!in->head);
+	in->bulk = bounds.bulk;
+	txn_free(in->txn);
+	in->txn = txn_new(&bounds);
 }
 
 void intake_rules(struct intake *in, const struct rules *rules)

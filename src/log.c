@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -9,8 +10,9 @@
 
 #include "walpush/buf.h"
 
-static enum log_level threshold = LOG_LEVEL_INFO;
-static bool as_json;
+/* Relaxed: a line may still look as before. */
+static atomic_uint threshold = LOG_LEVEL_INFO;
+static atomic_bool json_lines;
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 
@@ -18,13 +20,13 @@ void log_setup(const char *level, const char *format)
 {
 	for (size_t i = 0; i < sizeof(level_names) / sizeof(*level_names); i++)
 		if (strcmp(level, level_names[i]) == 0)
-			threshold = (enum log_level)i;
-	as_json = strcmp(format, "json") == 0;
+			atomic_store_explicit(&threshold, (unsigned)i, memory_order_relaxed);
+	atomic_store_explicit(&json_lines, strcmp(format, "json") == 0, memory_order_relaxed);
 }
 
 bool log_enabled(enum log_level level)
 {
-	return level <= threshold;
+	return (unsigned)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
 static void add_time(struct buf *out)
@@ -49,7 +51,7 @@ static bool is_bare_word(const char *text)
 	return true;
 }
 
-static void add_text(struct buf *out, const char *text)
+static void add_text(struct buf *out, bool as_json, const char *text)
 {
 	if (!as_json && is_bare_word(text)) {
 		buf_add_text(out, text);
@@ -67,20 +69,20 @@ static void add_ms(struct buf *out, int64_t us)
 	buf_addf(out, "%s%" PRIu64 ".%03u", us < 0 ? "-" : "", size / 1000, (unsigned)(size % 1000));
 }
 
-static void add_value(struct buf *out, const struct log_field *f)
+static void add_value(struct buf *out, bool as_json, const struct log_field *f)
 {
 	char lsn[LSN_TEXT_MAX];
 
 	switch (f->kind) {
 	case LOG_FIELD_TEXT:
-		add_text(out, f->text ? f->text : "");
+		add_text(out, as_json, f->text ? f->text : "");
 		return;
 	case LOG_FIELD_NUMBER:
 		buf_addf(out, "%" PRId64, f->number);
 		return;
 	case LOG_FIELD_LSN:
 		lsn_format(lsn, (lsn_t)f->number);
-		add_text(out, lsn);
+		add_text(out, as_json, lsn);
 		return;
 	case LOG_FIELD_MS:
 		add_ms(out, f->number);
@@ -91,7 +93,7 @@ static void add_value(struct buf *out, const struct log_field *f)
 	assert(!"a log field of unknown kind");
 }
 
-static void add_name(struct buf *out, const char *name, const char *before)
+static void add_name(struct buf *out, bool as_json, const char *name, const char *before)
 {
 	buf_add_text(out, before);
 	if (as_json)
@@ -102,25 +104,26 @@ static void add_name(struct buf *out, const char *name, const char *before)
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields)
 {
+	bool as_json = atomic_load_explicit(&json_lines, memory_order_relaxed);
 	const char *between = as_json ? "," : " ";
 	struct buf line = { 0 };
 	ssize_t written;
 
 	if (!log_enabled(level))
 		return;
-	add_name(&line, "time", as_json ? "{" : "");
+	add_name(&line, as_json, "time", as_json ? "{" : "");
 	buf_add_text(&line, as_json ? "\"" : "");
 	add_time(&line);
 	buf_add_text(&line, as_json ? "\"" : "");
-	add_name(&line, "level", between);
-	add_text(&line, level_names[level]);
-	add_name(&line, "msg", between);
+	add_name(&line, as_json, "level", between);
+	add_text(&line, as_json, level_names[level]);
+	add_name(&line, as_json, "msg", between);
 	buf_add_char(&line, '"');
 	buf_add_json(&line, slice_of(message));
 	buf_add_char(&line, '"');
 	for (; fields->kind != LOG_FIELD_END; fields++) {
-		add_name(&line, fields->name, between);
-		add_value(&line, fields);
+		add_name(&line, as_json, fields->name, between);
+		add_value(&line, as_json, fields);
 	}
 	buf_add_text(&line, as_json ? "}\n" : "\n");
 	/* A log that cannot be written has nowhere to say so. */

@@ -13,11 +13,12 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
   "WebSocket upgrades that were carried out." },
 [METRICS_REFUSALS] = { "walpush_refusals_total", METRICS_COUNTER, METRICS_SUMMED, "reason",
   { "malformed", "path", "origin", "upgrade", "slow", "socket", "full", "rate", "address", "user", "token", "late",
-    "forbidden", "value", "query", "timeout", "offline", "other" },
+    "forbidden", "value", "query", "timeout", "offline", "reload", "other" },
   "Clients turned away. Before the upgrade: `malformed`, `path`, `origin`, `upgrade` (not to WebSocket version 13), "
   "`slow` (`limits.handshake` was over); by a limit: `socket` (closed unread: no files left, or far beyond `limits.per-address`), "
   "`full`, `rate`, `address`, `user`; by the token: `token`, `late` (none came in time); by admission: `forbidden` (the query says no), "
-  "`value` (a value does not fit the query), `query` (it fails), `timeout` (no answer), `offline` (not streaming)." },
+  "`value` (a value does not fit the query), `query` (it fails), `timeout` (no answer), `offline` (not streaming), "
+  "`reload` (the stream has just changed)." },
 [METRICS_CLOSES] = { "walpush_closes_total", METRICS_COUNTER, METRICS_SUMMED, "code",
   { "1002", "1008", "1009", "1012", "1013", "4401", "4403", "4408", "4429", "other" },
   "Connections that walpush closed, by close code; see docs/protocol.md." },

@@ -19,7 +19,7 @@ static bool value_of_ticket(void *ctx, const struct tmpl_part *part, struct buf 
 
 static const struct rules_stream *stream_of(const struct conn *c)
 {
-	return rules_stream(c->hub->shared->rules, (size_t)c->stream);
+	return rules_stream(c->edition->rules, (size_t)c->stream);
 }
 
 static struct render_notice notice_of(const struct conn *c, struct event_id id)

@@ -211,6 +211,14 @@ const struct rules_stream *rules_stream(const struct rules *r, size_t i)
 	return &r->streams[i];
 }
 
+int rules_stream_index(const struct rules *r, uint64_t identity)
+{
+	for (size_t i = 0; i < r->conf->n_streams; i++)
+		if (r->streams[i].identity == identity)
+			return (int)i;
+	return -1;
+}
+
 int rules_match_path(const struct rules *r, struct slice path, struct path_values *out)
 {
 	for (size_t i = 0; i < r->conf->n_streams; i++)

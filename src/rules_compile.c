@@ -131,6 +131,7 @@ bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf,
 	s->conf = conf;
 	if (!conf->path.text || !conf->admit.text)
 		return rules_fail(r, why, conf->line, "stream %s needs a path and an admit query", conf->name);
+	s->identity = rules_stream_identity(conf);
 	s->path = path_compile(conf->path.text, &inner);
 	if (!s->path)
 		return rules_fail(r, why, conf->path.line, "path of %s: %s", conf->name, inner.text);

@@ -27,6 +27,7 @@ bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf,
 bool rules_compile_section(const struct rules *r, const struct conf_table *conf, struct rules_section *s,
 			   struct fail *why);
 bool rules_compile_actor(const struct rules *r, struct rules_query *q, struct fail *why);
+uint64_t rules_stream_identity(const struct conf_stream *conf);
 void rules_free_stream(struct rules_stream *s);
 void rules_free_section(struct rules_section *s);
 void rules_free_query(struct rules_query *q);

@@ -126,3 +126,49 @@ uint32_t rules_digest(const struct rules *r)
 	mix_number(&digest, r->conf->limits.row_bytes);
 	return digest;
 }
+
+static void mix_close(uint32_t *digest, const struct conf_table *t)
+{
+	mix_text(digest, t->name);
+	mix_number(digest, t->close);
+	for (size_t i = 0; i < t->n_actions; i++)
+		mix_number(digest, t->actions[i].close);
+}
+
+uint32_t rules_feed_digest(const struct rules *r)
+{
+	uint32_t digest = rules_digest(r);
+
+	for (size_t i = 0; i < r->conf->n_tables; i++)
+		mix_close(&digest, &r->conf->tables[i]);
+	for (size_t i = 0; i < r->conf->n_memberships; i++) {
+		const struct conf_membership *m = &r->conf->memberships[i];
+
+		mix_text(&digest, m->table);
+		mix_text(&digest, m->user);
+		mix_texts(&digest, &m->columns);
+	}
+	return digest;
+}
+
+/* FNV-1a with 64 bits: that two streams are taken for the same must not happen by chance. */
+static void mix_wide(uint64_t *digest, const char *text)
+{
+	for (; text && *text; text++)
+		*digest = (*digest ^ (unsigned char)*text) * UINT64_C(1099511628211);
+	*digest *= UINT64_C(1099511628211); /* as a zero byte */
+}
+
+uint64_t rules_stream_identity(const struct conf_stream *conf)
+{
+	uint64_t digest = UINT64_C(14695981039346656037);
+
+	mix_wide(&digest, conf->name);
+	mix_wide(&digest, conf->path.text);
+	mix_wide(&digest, conf->admit.text);
+	mix_wide(&digest, conf->hello.text);
+	mix_wide(&digest, conf->resync.text);
+	for (size_t i = 0; i < conf->groups.n; i++)
+		mix_wide(&digest, conf->groups.at[i].text);
+	return digest;
+}

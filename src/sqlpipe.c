@@ -1,6 +1,7 @@
 #include "walpush/sqlpipe.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -13,6 +14,7 @@
 #include "walpush/pgdial.h"
 
 #define PG_TYPE_BOOL 16
+#define PREPARED_NAME 64      /* NAMEDATALEN */
 #define DEAD_AFTER_US 5000000 /* beyond statement_timeout */
 
 struct sqlpipe_query {
@@ -28,9 +30,12 @@ struct sqlpipe_query {
 	struct fail why;
 };
 
-struct prepared { /* on the connection of the moment */
-	char *statement;
+/* On the connection of the moment. Found by its SQL, because a reload may give a statement another one; what it was before stays with the
+ * server until the connection ends. */
+struct prepared {
 	UT_hash_handle hh;
+	char name[PREPARED_NAME];
+	char sql[];
 };
 
 /*
@@ -53,6 +58,7 @@ struct sqlpipe {
 	struct backoff backoff;
 	char last_trouble[256];
 	struct prepared *prepared;
+	unsigned n_prepared; /* names so far */
 
 	struct sqlpipe_query *waiting;
 	struct sqlpipe_query *sent;
@@ -145,7 +151,6 @@ static void forget_prepared(struct sqlpipe *p)
 
 	HASH_ITER(hh, p->prepared, one, next) {
 		HASH_DEL(p->prepared, one);
-		free(one->statement);
 		free(one);
 	}
 }
@@ -249,16 +254,17 @@ static bool send_one(struct sqlpipe *p, struct sqlpipe_query *q)
 {
 	struct prepared *known;
 
-	HASH_FIND_STR(p->prepared, q->statement, known);
+	HASH_FIND_STR(p->prepared, q->sql, known);
 	if (!known) {
-		if (!PQsendPrepare(p->conn, q->statement, q->sql, 0, NULL))
-			return false;
-		known = mem_new(sizeof(*known));
-		known->statement = mem_text(q->statement);
-		HASH_ADD_KEYPTR(hh, p->prepared, known->statement, strlen(known->statement), known);
+		known = mem_new(sizeof(*known) + strlen(q->sql) + 1);
+		strcpy(known->sql, q->sql);
+		snprintf(known->name, sizeof(known->name), "%u %.50s", ++p->n_prepared, q->statement);
+		HASH_ADD_STR(p->prepared, sql, known);
 		q->prepares = true;
+		if (!PQsendPrepare(p->conn, known->name, q->sql, 0, NULL))
+			return false;
 	}
-	return PQsendQueryPrepared(p->conn, q->statement, (int)q->n_values, (const char *const *)q->values, NULL, NULL,
+	return PQsendQueryPrepared(p->conn, known->name, (int)q->n_values, (const char *const *)q->values, NULL, NULL,
 				   0) &&
 	       PQpipelineSync(p->conn);
 }
@@ -297,14 +303,13 @@ static void pipe_send(struct sqlpipe *p)
 
 /* --- receiving ------------------------------------------------------------------------------------------------ */
 
-static void unprepare(struct sqlpipe *p, const char *statement)
+static void unprepare(struct sqlpipe *p, const char *sql)
 {
 	struct prepared *known;
 
-	HASH_FIND_STR(p->prepared, statement, known);
+	HASH_FIND_STR(p->prepared, sql, known);
 	if (known) {
 		HASH_DEL(p->prepared, known);
-		free(known->statement);
 		free(known);
 	}
 }
@@ -325,7 +330,7 @@ static bool query_complete(struct sqlpipe *p)
 	p->n_sent--;
 	touch_silence(p);
 	if (!q->rows && q->prepares)
-		unprepare(p, q->statement);
+		unprepare(p, q->sql);
 	if (q->done) {
 		struct sqlrows *rows = q->rows;
 

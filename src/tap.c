@@ -112,11 +112,16 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 		begin_to_stop(t);
 }
 
-static void on_hangup(evutil_socket_t fd, short what, void *arg)
+static void on_sighup(evutil_socket_t fd, short what, void *arg)
 {
+	struct tap *t = arg;
+
 	(void)fd;
 	(void)what;
-	tap_reload_certificate(arg);
+	if (t->stopping)
+		return;
+	tap_reload_certificate(t);
+	tap_reload(t);
 }
 
 /* --- once a second -------------------------------------------------------------------------------------------------- */
@@ -176,7 +181,7 @@ static void make_events(struct tap *t)
 	tap_accept_init(t);
 	t->sigterm = must_event(t->loop, SIGTERM, EV_SIGNAL | EV_PERSIST, on_signal, t);
 	t->sigint = must_event(t->loop, SIGINT, EV_SIGNAL | EV_PERSIST, on_signal, t);
-	t->sighup = must_event(t->loop, SIGHUP, EV_SIGNAL | EV_PERSIST, on_hangup, t);
+	t->sighup = must_event(t->loop, SIGHUP, EV_SIGNAL | EV_PERSIST, on_sighup, t);
 	event_add(t->woken, NULL);
 	event_add(t->tick, &(struct timeval){ 1, 0 });
 	event_add(t->sigterm, NULL);
@@ -190,7 +195,7 @@ static bool start_hubs(struct tap *t, struct fail *why)
 
 	t->hubs = mem_new_array(n, sizeof(struct hub *));
 	for (; t->n_hubs < n; t->n_hubs++) {
-		t->hubs[t->n_hubs] = hub_new(t->n_hubs, &t->shared, why);
+		t->hubs[t->n_hubs] = hub_new(t->n_hubs, t->edition, why);
 		if (!t->hubs[t->n_hubs])
 			return false;
 	}
@@ -225,28 +230,6 @@ static struct event_base *make_loop(void)
 	return loop;
 }
 
-/* What would be missed in silence is refused instead. */
-static bool is_supported(const struct conf *conf, struct fail *why)
-{
-	const char *missing = conf->listen.compression ? "listen.compression"
-			      : conf->relay.url        ? "relay.url"
-			      : conf->audit_file       ? "audit.file"
-						       : NULL;
-
-	return !missing || fail_at_line(why, 1, "%s is not supported yet; remove it", missing);
-}
-
-static void start_counting(struct tap *t)
-{
-	t->metrics = metrics_new(hubs_wanted(t->conf));
-	t->counts = metrics_of_tap(t->metrics);
-	t->stream_labels = mem_new_array(t->conf->n_streams, sizeof(unsigned));
-	for (size_t i = 0; i < t->conf->n_streams; i++)
-		t->stream_labels[i] = metrics_stream(t->metrics, t->conf->streams[i].name);
-	t->shared.metrics = t->metrics;
-	t->shared.stream_labels = t->stream_labels;
-}
-
 static uint64_t file_limit(void)
 {
 	struct rlimit limit;
@@ -258,22 +241,19 @@ static bool tap_start(struct tap *t, struct fail *why)
 {
 	const struct conf *conf = t->conf;
 
-	if (!is_supported(conf, why))
-		return false;
-	t->plain = rules_new(conf, why);
-	t->keys = t->plain ? token_keys_new(&conf->jwt, why) : NULL;
-	if (!t->keys)
+	if (!tap_supports(conf, why))
 		return false;
 	tap_feed_init(t);
 	tap_stream_init(t);
-	start_counting(t);
-	t->shared.rules = t->plain;
-	t->shared.keys = t->keys;
 	t->shared.log = t->log;
 	t->gate = gate_new(file_limit(), hubs_wanted(conf));
 	t->shared.gate = t->gate;
 	if (!tap_begin_tls(t, why))
 		return false;
+	t->edition = edition_new(&t->shared, conf, false, why);
+	if (!t->edition)
+		return false;
+	t->plain = t->edition->rules;
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
 	if (!t->admin || !tap_listen(t, hubs_wanted(conf), why) || !start_hubs(t, why))
 		return false;
@@ -293,7 +273,8 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->conf = conf;
 	t->loop = make_loop();
 	mailbox_init(&t->inbox);
-	t->shared.conf = conf;
+	t->metrics = t->shared.metrics = metrics_new(hubs_wanted(conf));
+	t->counts = metrics_of_tap(t->metrics);
 	t->shared.to_tap = &t->inbox;
 	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (t->shared.wake_tap < 0)
@@ -336,6 +317,7 @@ void tap_free(struct tap *t)
 {
 	stop_hubs(t);
 	drop_mails(t);
+	tap_reload_fini(t);
 	tap_admit_fini(t);
 	tap_accept_fini(t);
 	admin_free(t->admin);
@@ -349,11 +331,9 @@ void tap_free(struct tap *t)
 	}
 	tap_catalog_fini(t);
 	tap_guard_fini(t);
-	rules_free(t->plain);
-	token_keys_free(t->keys);
+	edition_unref(t->edition);
 	gate_free(t->gate);
 	tls_unref(t->shared.identity);
-	free(t->stream_labels);
 	metrics_free(t->metrics);
 	free_events(t);
 	close(t->shared.wake_tap);

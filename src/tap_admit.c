@@ -98,11 +98,16 @@ static void place(const struct admission *a, struct mail *mail)
 static void admit(struct admission *a, const struct sqlrows *rows)
 {
 	struct tap *t = a->tap;
+	const struct rules_stream *stream = ticket_stream(a->ticket, t->plain);
 	struct mail mail = { .kind = MAIL_ADMITTED, .connection = a->connection };
 	struct route_groups groups = { 0 };
 	const char *name;
 
-	ticket_groups(a->ticket, rules_stream(t->plain, a->ticket->stream), rows, &groups);
+	if (!stream) {
+		refuse(a, 1012, "reload", "the stream has changed");
+		return;
+	}
+	ticket_groups(a->ticket, stream, rows, &groups);
 	mail.n_seats = groups.n;
 	mail.seats = mem_new_array(groups.n, sizeof(struct seat));
 	name = groups.names.data;
@@ -113,15 +118,14 @@ static void admit(struct admission *a, const struct sqlrows *rows)
 		topic_subscribe(mail.seats[i].topic, a->hub);
 	if (groups.missing)
 		log_error("a group names a column that the admit query does not return; the group is left out",
-			  log_s("column", groups.missing),
-			  log_s("query", rules_stream(t->plain, a->ticket->stream)->admit.name),
+			  log_s("column", groups.missing), log_s("query", stream->admit.name),
 			  log_s("mend", "add the column to the query's SELECT list"));
 	route_groups_fini(&groups);
 	mail.admitted = a->asked_at;
 	mail.published = topiclog_published(t->log);
 	log_info("admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_peer(&a->ticket->peer),
-		 log_s("user", a->ticket->user), log_s("stream", rules_stream(t->plain, a->ticket->stream)->conf->name),
-		 log_n("groups", mail.n_seats), log_s("resumed", mail.resumed ? "true" : "false"));
+		 log_s("user", a->ticket->user), log_s("stream", stream->conf->name), log_n("groups", mail.n_seats),
+		 log_s("resumed", mail.resumed ? "true" : "false"));
 	count(a, mail.resumed ? "resumed" : "fresh");
 	hub_post(t->hubs[a->hub], &mail);
 	admission_free(a);
@@ -129,9 +133,8 @@ static void admit(struct admission *a, const struct sqlrows *rows)
 
 /* --- asking ------------------------------------------------------------------------------------------------------ */
 
-static void cannot_ask(struct admission *a, const struct fail *why)
+static void cannot_ask(struct admission *a, const struct rules_query *q, const struct fail *why)
 {
-	const struct rules_query *q = &rules_stream(a->tap->plain, a->ticket->stream)->admit;
 
 	/* A value that does not fit its type names nothing that exists: no. */
 	if (strncmp(why->sqlstate, "22", 2) == 0) {
@@ -156,11 +159,14 @@ static bool is_ahead(const struct admission *a)
 static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct admission *a = ctx;
+	const struct rules_stream *s = ticket_stream(a->ticket, a->tap->plain);
 
 	a->query = NULL;
 	a->rows = rows; /* goes with the admission */
-	if (!rows)
-		cannot_ask(a, why);
+	if (!s)
+		refuse(a, 1012, "reload", "the stream has changed");
+	else if (!rows)
+		cannot_ask(a, &s->admit, why);
 	else if (rows->n_rows == 0)
 		refuse(a, 4403, "forbidden", "the admit query says no");
 	else if (!is_ahead(a))
@@ -169,8 +175,14 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 
 static void ask(struct admission *a)
 {
-	const struct rules_stream *s = rules_stream(a->tap->plain, a->ticket->stream);
-	const char **values = mem_new_array(s->admit.source.n_refs, sizeof(char *));
+	const struct rules_stream *s = ticket_stream(a->ticket, a->tap->plain);
+	const char **values;
+
+	if (!s) {
+		refuse(a, 1012, "reload", "the stream has changed");
+		return;
+	}
+	values = mem_new_array(s->admit.source.n_refs, sizeof(char *));
 
 	ticket_params(a->ticket, s, values);
 	a->asked_at = topiclog_published(a->tap->log);

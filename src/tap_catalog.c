@@ -7,7 +7,7 @@
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
-static struct catalog *catalog_from(const struct sqlrows *rows, struct fail *why)
+struct catalog *tap_catalog_from(const struct sqlrows *rows, struct fail *why)
 {
 	struct catalog *c = catalog_new();
 
@@ -44,6 +44,7 @@ static void retire(struct tap *t)
 		return;
 	old = mem_new(sizeof(*old));
 	old->rules = t->rules;
+	old->rules_of = t->rules_of;
 	old->catalog = t->catalog;
 	LL_PREPEND(t->retired, old);
 }
@@ -54,6 +55,7 @@ static void free_all_retired(struct tap *t)
 
 	LL_FOREACH_SAFE(t->retired, old, next) {
 		rules_free(old->rules);
+		edition_unref(old->rules_of);
 		catalog_free(old->catalog);
 		free(old);
 	}
@@ -64,6 +66,17 @@ void tap_free_retired(struct tap *t)
 {
 	if (intake_is_idle(t->intake))
 		free_all_retired(t);
+}
+
+void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
+{
+	retire(t);
+	t->rules = rules;
+	t->rules_of = edition_ref(t->edition);
+	t->catalog = catalog;
+	buf_clear(&t->add_tables);
+	rules_add_tables(rules, &t->add_tables);
+	intake_rules(t->intake, rules);
 }
 
 static void take_catalog(struct tap *t, struct catalog *catalog)
@@ -78,12 +91,7 @@ static void take_catalog(struct tap *t, struct catalog *catalog)
 		catalog_free(catalog);
 		return;
 	}
-	retire(t);
-	t->rules = rules;
-	t->catalog = catalog;
-	buf_clear(&t->add_tables);
-	rules_add_tables(rules, &t->add_tables);
-	intake_rules(t->intake, rules);
+	tap_use_rules(t, rules, catalog);
 	source_go(t->source);
 }
 
@@ -91,9 +99,14 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct tap *t = ctx;
 	struct fail bad = { 0 };
-	struct catalog *catalog = rows ? catalog_from(rows, &bad) : NULL;
+	struct catalog *catalog = rows ? tap_catalog_from(rows, &bad) : NULL;
 
 	sqlrows_free(rows);
+	if (t->catalog_for != t->edition) { /* another list of tables, perhaps */
+		catalog_free(catalog);
+		tap_read_catalog(t);
+		return;
+	}
 	if (catalog) {
 		take_catalog(t, catalog);
 		return;
@@ -115,6 +128,7 @@ void tap_read_catalog(struct tap *t)
 	struct buf list = { 0 };
 	const char *values[1];
 
+	t->catalog_for = t->edition;
 	rules_catalog_param(t->plain, &list);
 	values[0] = list.data;
 	sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
@@ -134,6 +148,7 @@ void tap_catalog_fini(struct tap *t)
 	event_free(t->catalog_again);
 	free_all_retired(t);
 	rules_free(t->rules);
+	edition_unref(t->rules_of);
 	catalog_free(t->catalog);
 	buf_fini(&t->add_tables);
 }

@@ -6,6 +6,7 @@
 #include <event2/listener.h>
 
 #include "walpush/admin.h"
+#include "walpush/edition.h"
 #include "walpush/hub.h"
 #include "walpush/intake.h"
 #include "walpush/source.h"
@@ -40,15 +41,19 @@ struct tap {
 	bool server_stops;        /* it demanded twice: tell the true position, keep nothing back */
 	struct event *stop_limit; /* then the connection is closed */
 
-	/* Rules: `plain` for paths and admissions, never bound; `rules` bound to the catalog of the moment. */
-	struct rules *plain;
+	/* Rules: `plain`, the edition's, for paths and admissions, never bound; `rules` bound to the catalog of the moment. */
+	struct edition *edition;
+	const struct rules *plain;
 	struct rules *rules;
+	struct edition *rules_of; /* whose configuration `rules` were made from */
 	struct catalog *catalog;
 	struct retired { /* earlier ones, until no transaction points into them */
 		struct retired *next;
 		struct rules *rules;
+		struct edition *rules_of;
 		struct catalog *catalog;
 	} * retired;
+	const struct edition *catalog_for; /* whose tables were asked for last; never looked into */
 	struct event *catalog_again;
 	struct buf add_tables;
 
@@ -60,8 +65,7 @@ struct tap {
 	struct event *listen_again;
 	bool accept_fails; /* and it was said */
 	struct gate *gate;
-	struct token_keys *keys;
-	struct hub_shared shared;
+	struct hub_shared shared; /* what is the same in every edition */
 	struct mailbox inbox;
 	struct mail *taken;
 	size_t taken_cap;
@@ -69,7 +73,6 @@ struct tap {
 	struct hub **hubs;
 	struct metrics *metrics;
 	struct metrics_counts *counts; /* the tap's own */
-	unsigned *stream_labels;
 	unsigned n_hubs, next_hub;
 
 	struct slot_facts {            /* as the server told last; tap_guard.c */
@@ -86,6 +89,7 @@ struct tap {
 	struct admin *admin;
 	struct event *tick;
 	struct event *sigterm, *sigint, *sighup;
+	struct reload *reload; /* under way; NULL: none */
 	struct event *drained;
 	unsigned hubs_gone;
 	bool stopping;
@@ -150,6 +154,12 @@ const char *tap_trouble(struct tap *t);
 /* --- tap_metrics.c --- */
 void tap_metrics(void *ctx, struct buf *out);
 
+/* --- tap_reload.c --- */
+/* False: it asks for what is not there yet. */
+bool tap_supports(const struct conf *conf, struct fail *why);
+void tap_reload(struct tap *t);
+void tap_reload_fini(struct tap *t);
+
 /* --- tap_guard.c --- */
 /* NAN: not in sight. */
 double tap_guard_seconds_left(const struct slot_facts *slot);
@@ -162,6 +172,10 @@ void tap_guard_fini(struct tap *t);
 /* Reads the catalog, binds a new set of rules to it, gives it to the intake and starts the source. */
 void tap_read_catalog(struct tap *t);
 void tap_free_retired(struct tap *t);
+/* NULL: an error in the rows. */
+struct catalog *tap_catalog_from(const struct sqlrows *rows, struct fail *why);
+/* Takes over `rules` and `catalog`, made from the edition in force. The rules before them are kept as long as a transaction may point into them. */
+void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 void tap_catalog_init(struct tap *t);
 void tap_catalog_fini(struct tap *t);
 

@@ -4,9 +4,11 @@
 
 #include "walpush/mem.h"
 
-struct draft { /* values as found; texts are offsets until the store stands still */
+struct draft { /* values as found; names and texts are offsets until the store stands still */
 	struct ticket_value *values;
-	size_t *offsets; /* SIZE_MAX: no text */
+	struct place {
+		size_t name, text; /* SIZE_MAX: no text */
+	} * places;
 	size_t n, cap;
 	struct buf texts;
 };
@@ -24,14 +26,16 @@ static void draft_add(struct draft *d, const struct tmpl_part *part, const char 
 	if (d->n == d->cap) {
 		d->cap = d->cap ? d->cap * 2 : 4;
 		d->values = mem_resize(d->values, d->cap, sizeof(*d->values));
-		d->offsets = mem_resize(d->offsets, d->cap, sizeof(*d->offsets));
+		d->places = mem_resize(d->places, d->cap, sizeof(*d->places));
 	}
 	d->values[d->n] = (struct ticket_value){ part->scope, part->text, NULL };
-	d->offsets[d->n] = d->texts.len;
+	d->places[d->n].name = d->texts.len;
+	buf_add(&d->texts, part->text, strlen(part->text) + 1);
+	d->places[d->n].text = d->texts.len;
 	if (part->scope == TMPL_PATH && path_text)
 		buf_add_text(&d->texts, path_text);
 	else if (part->scope != TMPL_TOKEN || !token_claim(token, part->text, &d->texts))
-		d->offsets[d->n] = SIZE_MAX;
+		d->places[d->n].text = SIZE_MAX;
 	buf_add_char(&d->texts, '\0');
 	d->n++;
 }
@@ -60,8 +64,8 @@ static void draft_json(struct draft *d, const struct jsontmpl *t, const struct p
 			draft_placeholder(d, &t->pieces[i].part, path, token);
 }
 
-struct ticket *ticket_new(const struct rules_stream *s, unsigned stream, const struct path_values *path,
-			  const struct token *token, const struct address *peer)
+struct ticket *ticket_new(const struct rules_stream *s, const struct path_values *path, const struct token *token,
+			  const struct address *peer)
 {
 	struct draft d = { 0 };
 	struct ticket *t;
@@ -73,16 +77,18 @@ struct ticket *ticket_new(const struct rules_stream *s, unsigned stream, const s
 	draft_json(&d, &s->resync, path, token);
 	t = mem_new(sizeof(*t) + d.texts.len + strlen(token->user) + 1);
 	atomic_init(&t->refs, 1);
-	t->stream = stream;
+	t->stream = s->identity;
 	t->peer = *peer;
 	t->n_values = d.n;
 	t->values = d.values;
 	memcpy(t->store, buf_slice(&d.texts).at, d.texts.len);
-	for (size_t i = 0; i < d.n; i++)
-		t->values[i].text = d.offsets[i] == SIZE_MAX ? NULL : t->store + d.offsets[i];
+	for (size_t i = 0; i < d.n; i++) {
+		t->values[i].name = t->store + d.places[i].name;
+		t->values[i].text = d.places[i].text == SIZE_MAX ? NULL : t->store + d.places[i].text;
+	}
 	t->user = strcpy(t->store + d.texts.len, token->user);
 	buf_fini(&d.texts);
-	free(d.offsets);
+	free(d.places);
 	return t;
 }
 
@@ -98,6 +104,13 @@ void ticket_unref(struct ticket *t)
 		return;
 	free(t->values);
 	free(t);
+}
+
+const struct rules_stream *ticket_stream(const struct ticket *t, const struct rules *r)
+{
+	int i = rules_stream_index(r, t->stream);
+
+	return i < 0 ? NULL : rules_stream(r, (size_t)i);
 }
 
 const char *ticket_value(const struct ticket *t, enum tmpl_scope scope, const char *name)

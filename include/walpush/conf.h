@@ -193,6 +193,9 @@ struct conf *conf_load(const char *file, struct fail *why);
 /* The same from memory, for tests and fuzzing; `name` stands in messages. */
 struct conf *conf_parse(const char *name, struct slice text, struct fail *why);
 void conf_free(struct conf *c);
+/* Before `next` takes the place of `now`: options that only a restart can change keep the value of `now`; their names, where the files
+ * differ, are added to `changed`. */
+void conf_keep(const struct conf *now, struct conf *next, struct buf *changed);
 /* docs/configuration.md, from the option table. */
 void conf_document(struct buf *out);
 

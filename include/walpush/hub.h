@@ -20,7 +20,7 @@
 
 struct hub;
 
-struct hub_shared { /* immutable but for mailbox and gate; outlives the hubs */
+struct hub_shared { /* part of an edition (edition.h): immutable but for mailbox and gate */
 	const struct conf *conf;
 	const struct rules *rules; /* paths and admit queries only; not bound */
 	const struct token_keys *keys;
@@ -33,7 +33,10 @@ struct hub_shared { /* immutable but for mailbox and gate; outlives the hubs */
 	int wake_tap; /* an eventfd */
 };
 
-struct hub *hub_new(unsigned index, const struct hub_shared *shared, struct fail *why);
+struct edition;
+
+/* Takes a reference on the edition. */
+struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *why);
 bool hub_start(struct hub *h, struct fail *why);
 /* Posts, and wakes the hub if it sleeps. */
 void hub_post(struct hub *h, const struct mail *mail);

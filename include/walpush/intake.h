@@ -51,6 +51,8 @@ void intake_free(struct intake *in);
 
 /* Bound rules; they must outlive the intake or the next call. */
 void intake_rules(struct intake *in, const struct rules *rules);
+/* From the next transaction on; behind intake_clear. */
+void intake_limits(struct intake *in, const struct conf_limits *limits);
 /* Takes over `bytes`, which `text` points into. Commits below `handled` are repetitions and skipped. */
 void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t handled);
 /* Forget everything that is not published. */

@@ -40,7 +40,7 @@ struct log_field {
 #define log_info(message, ...) log_write(LOG_LEVEL_INFO, (message), LOG_FIELDS(__VA_ARGS__))
 #define log_debug(message, ...) log_write(LOG_LEVEL_DEBUG, (message), LOG_FIELDS(__VA_ARGS__))
 
-/* Before other threads start. Names as in the configuration; both must be valid. */
+/* Any time: a line that is being written may still look as before. Names as in the configuration; both must be valid. */
 void log_setup(const char *level, const char *format);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *message, const struct log_field *fields);

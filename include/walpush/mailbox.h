@@ -20,6 +20,8 @@ struct seat {                /* a connection's place in one topic */
 	struct cursor cursor;
 };
 
+struct edition;
+
 enum mail_kind {
 	/* tap to hub */
 	MAIL_SOCKET,   /* fd, peer: an accepted socket, the hub's now */
@@ -30,6 +32,7 @@ enum mail_kind {
 	MAIL_RESYNC, /* text, published: the logs were emptied; every connection must refetch, for this reason (a literal) */
 	MAIL_CLOSE, /* code, wait, final: close every connection, spread over `wait` µs; final: say when the last is gone */
 	MAIL_CERTIFICATE, /* identity (the hub's): shown to new connections from now on */
+	MAIL_EDITION,     /* edition: another configuration from now on; the reference is the hub's */
 	MAIL_STOP,        /* the thread ends */
 	/* hub to tap */
 	MAIL_ADMIT, /* hub, connection, ticket (the tap's), since, epoch in text: may it listen? */
@@ -53,6 +56,7 @@ struct mail {
 	struct topic *topic;
 	struct ticket *ticket;
 	struct tls_identity *identity;
+	struct edition *edition;
 	struct seat *seats;
 	size_t n_seats;
 	char text[48];

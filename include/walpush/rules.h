@@ -25,6 +25,7 @@ struct rules_query {
 
 struct rules_stream {
 	const struct conf_stream *conf;
+	uint64_t identity; /* of all that the section says: where it is the same, a ticket stays good */
 	struct path_pattern *path;
 	struct rules_query admit;
 	struct tmpl *groups;
@@ -113,6 +114,8 @@ const struct rules_section *rules_section(const struct rules *r, const char *nam
 bool rules_has_memberships(const struct rules *r);
 size_t rules_n_streams(const struct rules *r);
 const struct rules_stream *rules_stream(const struct rules *r, size_t i);
+/* -1: there is no stream with this identity any more. */
+int rules_stream_index(const struct rules *r, uint64_t identity);
 /* The first whose path matches; -1: none. The path is percent-decoded already, as libwebsockets gives it. */
 int rules_match_path(const struct rules *r, struct slice path, struct path_values *out);
 /* NULL when the configuration has no actor query. Its parameters all are {id}. */
@@ -123,5 +126,8 @@ void rules_add_tables(const struct rules *r, struct buf *out);
 void rules_catalog_param(const struct rules *r, struct buf *out);
 /* Digest of the table rules and of the limits that fold messages, for the epoch: equal rules give equal event ids. */
 uint32_t rules_digest(const struct rules *r);
+/* That, and all else that decides what is made of the stream of changes: tables listed, memberships. Bound rules of equal digest
+ * are as good as each other. */
+uint32_t rules_feed_digest(const struct rules *r);
 
 #endif

@@ -5,7 +5,7 @@
  * full-jitter backoff, 50 ms to 5 s) and what was not answered is asked again: so a query never fails because a connection did,
  * it waits. Who cannot wait keeps a timer and calls sqlpipe_forget.
  *
- * Each query is prepared once a connection under its statement's name and ended by its own Sync, so that one query's error
+ * Each text of a query is prepared once a connection and ended by its own Sync, so that one query's error
  * leaves the others alone. At most SQLPIPE_IN_FLIGHT are with the server at a time; the rest waits here, bounded by the askers.
  * A server that does not answer for statement_timeout + 5 s is taken for dead.
  */
@@ -37,7 +37,7 @@ bool sqlpipe_is_up(const struct sqlpipe *p);
 /* The server is there again: do not wait out the backoff. */
 void sqlpipe_hurry(struct sqlpipe *p);
 
-/* statement: a name that belongs to this sql alone. All texts are copied; a NULL value is SQL NULL. */
+/* statement: what the query is called in the server's log. All texts are copied; a NULL value is SQL NULL. */
 struct sqlpipe_query *sqlpipe_ask(struct sqlpipe *p, const char *statement, const char *sql, size_t n_values,
 				  const char *const *values, sqlpipe_done *done, void *ctx);
 /* The answer is not wanted any more; `done` will not be called. */

@@ -481,6 +481,47 @@ static void test_table_is_sound(void **state)
 	}
 }
 
+/* Only those types can be kept; every other option must be able to change. */
+static void test_what_a_reload_keeps(void **state)
+{
+	struct buf changed = { 0 };
+	struct fail why = { 0 };
+	struct conf *now, *next;
+
+	(void)state;
+	for (size_t i = 0; i < conf_n_options; i++) {
+		enum conf_type type = conf_options[i].type;
+
+		if (conf_option_restarts(&conf_options[i]))
+			assert_true(type == CONF_BOOL || type == CONF_INT || type == CONF_SECONDS ||
+				    type == CONF_BYTES || type == CONF_TEXT || type == CONF_PATH ||
+				    type == CONF_LINED || type == CONF_TEXTS);
+	}
+	now = parse_fragment("listen = { port = 1  threads = 2  compression = true  origins = [ \"https://a\" ] }\n"
+			     "limits = { stall = 7 }\n",
+			     &why);
+	next = parse_fragment("listen = { port = 3  certificate = \"/c\"  certificate-key = \"/k\"  threads = 2\n"
+			      " origins = [ \"https://b\" ] }\n"
+			      "limits = { stall = 8 }\n",
+			      &why);
+	assert_non_null(now);
+	assert_non_null(next);
+	conf_keep(now, next, &changed);
+	assert_string_equal(changed.data,
+			    "listen.port, listen.certificate, listen.certificate-key, listen.compression");
+	assert_int_equal(next->listen.port, 1);
+	assert_null(next->listen.certificate);
+	assert_true(next->listen.compression);
+	assert_string_equal(next->listen.origins.at[0].text, "https://b");
+	assert_int_equal(next->limits.stall, 8000);
+	buf_clear(&changed);
+	conf_keep(now, next, &changed);
+	assert_int_equal(changed.len, 0);
+	buf_fini(&changed);
+	conf_free(now);
+	conf_free(next);
+}
+
 /* ---- the document ---- */
 
 static void test_document_is_current(void **state)
@@ -548,6 +589,7 @@ int main(void)
 		cmocka_unit_test(test_edges),
 		cmocka_unit_test(test_key_file),
 		cmocka_unit_test(test_table_is_sound),
+		cmocka_unit_test(test_what_a_reload_keeps),
 		cmocka_unit_test(test_document_is_current),
 		cmocka_unit_test(test_document_examples),
 	};
