@@ -3,13 +3,12 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "walpush/clock.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
-#include "walpush/render.h"
+#include "walpush/questions.h"
 #include "walpush/snapshot.h"
 #include "walpush/source.h"
 
@@ -30,29 +29,9 @@ struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	uint64_t questioned; /* rows whose sections asked something */
 };
 
-struct name { /* of an actor, shared by all rows of one visibility round that name it */
-	UT_hash_handle hh;
-	struct intake *in;
-	struct sqlpipe_query *query; /* NULL: answered */
-	int64_t asked;               /* µs */
-	unsigned refs;
-	struct sqlrows *rows; /* NULL: the query failed */
-	char id[];
-};
-
-struct lookup { /* of a row: `lookup` or `data-query` */
-	struct intake *in;
-	const struct rules_section *section;
-	size_t bytes;                /* of an answer that may be large */
-	struct sqlpipe_query *query; /* NULL: answered */
-	int64_t asked;               /* µs */
-	struct sqlrows *rows;        /* NULL: failed or left out */
-};
-
-struct answers { /* of one section of a row */
-	struct lookup *lookup, *data;
-	bool left_out; /* neither was asked: there were too many */
-	struct name *name;
+struct answers { /* of one section of a row; NULL: not asked */
+	struct question *lookup, *data, *actor;
+	bool left_out; /* neither lookup nor data was asked: there were too many */
 };
 
 struct record {
@@ -70,7 +49,6 @@ struct record {
 struct intake {
 	struct event_base *loop;
 	struct sqlpipe *sql;
-	struct metrics_counts *counts;
 	const struct intake_calls *calls;
 	void *ctx;
 	const struct rules *rules;
@@ -79,13 +57,12 @@ struct intake {
 	struct record *head, **tail; /* a singly linked queue */
 	struct record *ask_next;     /* the first that was not asked */
 	size_t bytes;
-	unsigned n_asked;    /* questions without an answer */
-	size_t answer_bytes; /* of data queries, kept by rows that wait */
+	struct questions *questions; /* shared from one snapshot's asking to the next one's */
 	bool paused, running, waiting_catalog;
 	uint64_t n_records;
+	lsn_t position;          /* a keepalive's, which waits for what is queued; 0: none */
 	uint64_t catalog_covers; /* records up to this number were received before the catalog was read */
 	const char *said_missing;
-	const struct rules_section *said_no_data;
 
 	struct transaction *receiving;    /* between BEGIN and COMMIT, at the queue's end */
 	struct transaction *transactions; /* all that are not handled yet, in order */
@@ -96,7 +73,6 @@ struct intake {
 	unsigned fruitless;
 	struct event *again;
 
-	struct name *names;
 	struct decoder *decoder;
 	struct row row;
 	struct txn *txn;
@@ -107,39 +83,21 @@ static void intake_run(struct intake *in);
 
 /* --- records --------------------------------------------------------------------------------------------------- */
 
-static void name_unref(struct name *n)
+static void drop_answers(struct record *r)
 {
-	if (n && --n->refs == 0) {
-		if (n->query) {
-			sqlpipe_forget(n->in->sql, n->query);
-			n->in->n_asked--;
-		}
-		sqlrows_free(n->rows);
-		free(n);
+	for (size_t i = 0; i < r->n_answers; i++) {
+		question_unref(r->answers[i].lookup);
+		question_unref(r->answers[i].data);
+		question_unref(r->answers[i].actor);
 	}
-}
-
-static void lookup_free(struct lookup *l)
-{
-	if (!l)
-		return;
-	if (l->query) {
-		sqlpipe_forget(l->in->sql, l->query);
-		l->in->n_asked--;
-	}
-	l->in->answer_bytes -= l->bytes;
-	sqlrows_free(l->rows);
-	free(l);
+	free(r->answers);
+	r->answers = NULL;
+	r->n_answers = 0;
 }
 
 static void record_free(struct record *r)
 {
-	for (size_t i = 0; i < r->n_answers; i++) {
-		lookup_free(r->answers[i].lookup);
-		lookup_free(r->answers[i].data);
-		name_unref(r->answers[i].name);
-	}
-	free(r->answers);
+	drop_answers(r);
 	source_free_record(r->bytes);
 	free(r);
 }
@@ -184,32 +142,43 @@ static char kind_of(struct slice text)
 
 static void ask_snapshot(struct intake *in);
 
-static void forget_names(struct intake *in)
+/* The answers came from before the transaction was visible: they are asked for again. */
+static void ask_again(struct intake *in)
 {
-	struct name *n, *next;
+	struct record *first = NULL;
 
-	HASH_ITER(hh, in->names, n, next) {
-		HASH_DEL(in->names, n);
-		name_unref(n);
+	for (struct record *r = in->head; r && r != in->ask_next; r = r->next) {
+		if (!r->asked || r->transaction->visible)
+			continue;
+		drop_answers(r);
+		r->asked = false;
+		r->transaction->questioned = 0;
+		first = first ? first : r;
 	}
+	if (first)
+		in->ask_next = first;
 }
 
 static void saw(struct intake *in, const struct snapshot *snapshot)
 {
 	struct transaction *t;
-	bool progress = false;
+	bool progress = false, all = true;
 
 	DL_FOREACH(in->transactions, t) {
 		if (t->number > in->snapshot_covers)
 			break;
-		if (t->visible || !t->wanted || !snapshot_sees(snapshot, t->xid))
+		if (t->visible || !t->wanted)
 			continue;
+		if (!snapshot_sees(snapshot, t->xid)) {
+			all = false;
+			continue;
+		}
 		t->visible = progress = true;
 		in->n_unseen--;
 	}
 	in->fruitless = progress ? 0 : in->fruitless + 1;
-	if (progress)
-		forget_names(in); /* what became visible may have changed them */
+	if (!all)
+		ask_again(in);
 }
 
 static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
@@ -223,6 +192,7 @@ static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
 		log_error("cannot tell which transactions are visible; asking again",
 			  log_s("error", why ? why->text : bad.text), log_s("sqlstate", why ? why->sqlstate : ""));
 		in->fruitless = AT_ONCE + 10; /* the longest wait */
+		ask_again(in);
 	} else {
 		saw(in, &snapshot);
 	}
@@ -240,9 +210,14 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	in->fruitless++;
 	ask_snapshot(in);
+	intake_run(in);
 }
 
-/* One question for all that wait, and never two at a time. */
+/*
+ * One question for all that wait, and never two at a time. The rows' own questions follow on the same connection without waiting
+ * for the answer: the server takes them in order, so they see at least what the snapshot sees, and are good if that turns out to
+ * be enough. What was asked before the snapshot may see less, and is not shared any more.
+ */
 static void ask_snapshot(struct intake *in)
 {
 	unsigned late = in->fruitless;
@@ -257,6 +232,7 @@ static void ask_snapshot(struct intake *in)
 		return;
 	}
 	in->snapshot_covers = in->n_transactions;
+	questions_forget(in->questions);
 	in->snapshot = sqlpipe_ask(in->sql, "snapshot", SNAPSHOT_SQL, 0, NULL, on_snapshot, in);
 }
 
@@ -271,84 +247,30 @@ static void must_be_seen(struct intake *in, struct transaction *t)
 
 /* --- questions ------------------------------------------------------------------------------------------------- */
 
-static void count_answer(struct intake *in, int64_t asked, bool ok)
+static const struct question_kind lookup_kind = {
+	.failed = "a lookup failed; its groups are told to refetch",
+	.mend = "correct the `lookup` query, or grant SELECT on what it reads",
+};
+static const struct question_kind data_kind = {
+	.failed = "a data query failed; `data` has the row's columns",
+	.mend = "correct the `data-query`, or grant SELECT on what it reads",
+	.no_json = "a data query does not return JSON; `data` has the row's columns",
+};
+static const struct question_kind actor_kind = {
+	.failed = "the actor query failed; updated_by is null",
+	.mend = "correct `actor.query`, or grant SELECT on what it reads",
+};
+
+static void on_answer(void *ctx)
 {
-	metrics_observe(in->counts, METRICS_LOOKUP_SECONDS, clock_us() - asked, 1);
-	if (!ok)
-		metrics_add(in->counts, METRICS_LOOKUP_FAILURES, 1);
+	intake_run(ctx);
 }
 
-static void on_lookup(void *ctx, struct sqlrows *rows, const struct fail *why)
+static struct question *ask_about_row(struct intake *in, const struct route_plan *plan,
+				      const struct question_kind *kind, const struct rules_query *q)
 {
-	struct lookup *l = ctx;
-
-	count_answer(l->in, l->asked, rows != NULL);
-	l->query = NULL;
-	l->rows = rows;
-	l->in->n_asked--;
-	if (!rows)
-		log_error("a lookup failed; its groups are told to refetch", log_s("sqlstate", why->sqlstate),
-			  log_s("error", why->text),
-			  log_s("mend", "correct the `lookup` query, or grant SELECT on what it reads"));
-	intake_run(l->in);
-}
-
-/* Once, not for every row. */
-static void say_no_data(struct lookup *l, const char *what, const struct fail *why)
-{
-	if (l->section == l->in->said_no_data)
-		return;
-	l->in->said_no_data = l->section;
-	log_error(what, log_s("section", l->section->conf->name), log_s("sqlstate", why ? why->sqlstate : ""),
-		  log_s("error", why ? why->text : ""),
-		  log_s("mend", "correct the `data-query`, or grant SELECT on what it reads"));
-}
-
-static void on_data(void *ctx, struct sqlrows *rows, const struct fail *why)
-{
-	struct lookup *l = ctx;
-	const char *json = rows && rows->n_rows && rows->n_columns ? sqlrows_get(rows, 0, 0) : NULL;
-
-	count_answer(l->in, l->asked, rows != NULL);
-	l->query = NULL;
-	l->in->n_asked--;
-	if (!rows) {
-		say_no_data(l, "a data query failed; `data` has the row's columns", why);
-	} else if (json && !render_is_json(json)) {
-		say_no_data(l, "a data query does not return JSON; `data` has the row's columns", NULL);
-		json = NULL;
-	}
-	if (json) {
-		l->rows = rows;
-		l->bytes = strlen(json);
-		l->in->answer_bytes += l->bytes;
-	} else {
-		sqlrows_free(rows);
-	}
-	intake_run(l->in);
-}
-
-static void on_name(void *ctx, struct sqlrows *rows, const struct fail *why)
-{
-	struct name *n = ctx;
-	struct intake *in = n->in;
-
-	count_answer(in, n->asked, rows != NULL);
-	n->query = NULL;
-	in->n_asked--;
-	if (!rows)
-		log_error("the actor query failed; updated_by is null", log_s("sqlstate", why->sqlstate),
-			  log_s("error", why->text),
-			  log_s("mend", "correct `actor.query`, or grant SELECT on what it reads"));
-	n->rows = rows;
-	intake_run(in);
-}
-
-static struct lookup *ask_lookup(struct intake *in, const struct route_plan *plan, const struct rules_query *q,
-				 sqlpipe_done *done)
-{
-	struct lookup *l = mem_new(sizeof(*l));
 	char **values = mem_new_array(q->source.n_refs, sizeof(char *));
+	struct question *asked;
 	size_t n = 0;
 
 	for (size_t i = 0; i < q->source.n_parts; i++) {
@@ -359,55 +281,38 @@ static struct lookup *ask_lookup(struct intake *in, const struct route_plan *pla
 			values[n] = mem_text_of(buf_slice(&in->scratch));
 		n++;
 	}
-	l->in = in;
-	l->section = plan->section;
-	l->asked = clock_us();
-	in->n_asked++;
-	l->query = sqlpipe_ask(in->sql, q->name, q->sql, n, (const char *const *)values, done, l);
+	asked = questions_ask(in->questions, kind, q, n, (const char *const *)values);
 	for (size_t i = 0; i < n; i++)
 		free(values[i]);
 	free(values);
-	return l;
+	return asked;
 }
 
-static struct name *ask_name(struct intake *in, const struct route_plan *plan)
+static struct question *ask_actor(struct intake *in, const struct route_plan *plan)
 {
 	const struct rules_query *q = rules_actor(in->rules);
 	const struct column *id = row_value(plan->row, (size_t)plan->actor_column);
 	const char *values[16];
-	struct name *n;
 
 	buf_clear(&in->scratch);
 	if (!id || !row_text(id, &in->scratch))
 		return NULL;
-	HASH_FIND(hh, in->names, in->scratch.data, in->scratch.len, n);
-	if (!n) {
-		assert(q->source.n_refs <= sizeof(values) / sizeof(*values));
-		n = mem_new(sizeof(*n) + in->scratch.len + 1);
-		memcpy(n->id, in->scratch.data, in->scratch.len);
-		n->in = in;
-		n->asked = clock_us();
-		n->refs = 1; /* the table's */
-		HASH_ADD_KEYPTR(hh, in->names, n->id, in->scratch.len, n);
-		for (size_t i = 0; i < q->source.n_refs; i++)
-			values[i] = n->id;
-		in->n_asked++;
-		n->query = sqlpipe_ask(in->sql, q->name, q->sql, q->source.n_refs, values, on_name, n);
-	}
-	n->refs++;
-	return n;
+	assert(q->source.n_refs <= sizeof(values) / sizeof(*values));
+	for (size_t i = 0; i < q->source.n_refs; i++)
+		values[i] = in->scratch.data;
+	return questions_ask(in->questions, &actor_kind, q, q->source.n_refs, values);
+}
+
+static bool is_open(const struct question *q)
+{
+	return q && !question_is_answered(q);
 }
 
 static bool is_answered(const struct record *r)
 {
-	for (size_t i = 0; i < r->n_answers; i++) {
-		if (r->answers[i].lookup && r->answers[i].lookup->query)
+	for (size_t i = 0; i < r->n_answers; i++)
+		if (is_open(r->answers[i].lookup) || is_open(r->answers[i].data) || is_open(r->answers[i].actor))
 			return false;
-		if (r->answers[i].data && r->answers[i].data->query)
-			return false;
-		if (r->answers[i].name && r->answers[i].name->query)
-			return false;
-	}
 	return true;
 }
 
@@ -455,11 +360,11 @@ static void ask_section(struct intake *in, struct record *r, const struct rules_
 	a = &r->answers[i];
 	a->left_out = questions && r->transaction->questioned++ >= in->bulk;
 	if (plan.wants_lookup && !a->left_out)
-		a->lookup = ask_lookup(in, &plan, &section->lookup, on_lookup);
+		a->lookup = ask_about_row(in, &plan, &lookup_kind, &section->lookup);
 	if (plan.wants_data && !a->left_out)
-		a->data = ask_lookup(in, &plan, &section->data, on_data);
+		a->data = ask_about_row(in, &plan, &data_kind, &section->data);
 	if (plan.wants_actor)
-		a->name = ask_name(in, &plan);
+		a->actor = ask_actor(in, &plan);
 }
 
 static void ask_questions(struct intake *in, struct record *r, const struct change *change,
@@ -534,11 +439,11 @@ static void route_row(struct intake *in, const struct record *r, const struct ru
 		struct route_plan plan;
 
 		if (a && a->lookup)
-			answers.lookup = a->lookup->rows;
-		if (a && a->name)
-			answers.actor = a->name->rows;
+			answers.lookup = question_rows(a->lookup);
+		if (a && a->actor)
+			answers.actor = question_rows(a->actor);
 		if (a && a->data)
-			answers.data = a->data->rows;
+			answers.data = question_rows(a->data);
 		if (!route_section(table->sections[i], &in->row, &plan))
 			continue;
 		answers.data_left_out = plan.wants_data && a && a->left_out;
@@ -639,15 +544,22 @@ static bool handle(struct intake *in, struct record *r)
 	}
 }
 
+/* Is it visible, or will the snapshot that is on its way tell? */
+static bool may_ask(const struct intake *in, const struct transaction *t)
+{
+	return t->visible || (in->snapshot && t->number <= in->snapshot_covers);
+}
+
 static void ask_ahead(struct intake *in)
 {
-	while (in->ask_next && in->n_asked < INTAKE_ASKED && in->answer_bytes < INTAKE_BYTES) {
+	while (in->ask_next && questions_open(in->questions) < INTAKE_ASKED &&
+	       questions_bytes(in->questions) < INTAKE_BYTES) {
 		struct record *r = in->ask_next;
 		const struct rules_table *table = NULL;
 		struct change change;
 
 		if (r->kind != 'B' && r->kind != 'C' && !r->transaction->repeated && !r->asked) {
-			if (!r->transaction->visible)
+			if (!may_ask(in, r->transaction))
 				return;
 			switch (bind_row(in, r, &change, &table)) {
 			case BOUND:
@@ -673,6 +585,17 @@ static void control_flow(struct intake *in)
 	in->calls->pause(in->ctx, paused);
 }
 
+/* What came behind the keepalive is handled as well by now, so the position may be an old one. */
+static void take_position(struct intake *in)
+{
+	lsn_t position = in->position;
+
+	if (!position || in->head || in->transactions)
+		return;
+	in->position = 0;
+	in->calls->handled(in->ctx, position);
+}
+
 static void intake_run(struct intake *in)
 {
 	if (in->running || in->waiting_catalog)
@@ -683,6 +606,7 @@ static void intake_run(struct intake *in)
 	if (in->head && !in->waiting_catalog)
 		ask_ahead(in);
 	in->running = false;
+	take_position(in);
 	control_flow(in);
 }
 
@@ -753,6 +677,14 @@ void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t hand
 		control_flow(in);
 }
 
+void intake_position(struct intake *in, lsn_t end)
+{
+	if (in->receiving)
+		return;
+	in->position = end;
+	take_position(in);
+}
+
 void intake_clear(struct intake *in)
 {
 	struct transaction *t, *next;
@@ -762,6 +694,7 @@ void intake_clear(struct intake *in)
 	DL_FOREACH_SAFE(in->transactions, t, next)
 		transaction_free(in, t);
 	in->receiving = NULL;
+	in->position = 0;
 	in->fruitless = 0;
 	control_flow(in);
 }
@@ -775,7 +708,7 @@ struct intake *intake_new(struct event_base *loop, const struct conf_limits *lim
 
 	in->loop = loop;
 	in->sql = sql;
-	in->counts = counts;
+	in->questions = questions_new(sql, counts, on_answer, in);
 	in->calls = calls;
 	in->ctx = ctx;
 	in->tail = &in->head;
@@ -793,7 +726,7 @@ void intake_free(struct intake *in)
 	if (!in)
 		return;
 	intake_clear(in);
-	forget_names(in);
+	questions_free(in->questions);
 	if (in->snapshot)
 		sqlpipe_forget(in->sql, in->snapshot);
 	event_free(in->again);
@@ -821,6 +754,7 @@ void intake_limits(struct intake *in, const struct conf_limits *limits)
 void intake_rules(struct intake *in, const struct rules *rules)
 {
 	in->rules = rules;
+	questions_forget(in->questions); /* the same name may be another query's now */
 	in->waiting_catalog = false;
 	intake_run(in);
 }

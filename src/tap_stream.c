@@ -207,8 +207,7 @@ static void keepalive(void *ctx, lsn_t end, bool reply_demanded)
 	struct tap *t = ctx;
 	int64_t now = clock_us();
 
-	if (intake_is_idle(t->intake))
-		is_handled(t, end);
+	intake_position(t->intake, end);
 	if (!reply_demanded)
 		return;
 	if (t->demanded_at && now - t->demanded_at < DEMAND_TWICE)

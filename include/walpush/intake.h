@@ -5,7 +5,8 @@
  *   1. a snapshot taken after its receipt sees its transaction as done ("visible first"), and
  *   2. the SQL that its rules want (lookups, the actor's name) has been answered.
  * What waits holds back what is behind it, so order is never lost; questions of later records are asked meanwhile, up to
- * INTAKE_ASKED of them. Rows without questions are decoded once and never copied.
+ * INTAKE_ASKED of them, and behind the question for a snapshot, on the same connection, rather than behind its answer. Rows without
+ * questions are decoded once and never copied.
  *
  *   intake_record ─▶ [BEGIN][row][row][COMMIT][BEGIN][row] …
  *                      ▲                ▲
@@ -35,7 +36,7 @@ struct intake;
 struct intake_calls {
 	/* A transaction is complete; its memberships, messages and marks are to be published. Everything that commits before next_lsn is handled then. */
 	void (*publish)(void *ctx, const struct txn *t, lsn_t next_lsn);
-	/* A transaction without listed rows: only the position moves. */
+	/* A transaction without listed rows, or a keepalive: only the position moves, forward if at all. */
 	void (*handled)(void *ctx, lsn_t next_lsn);
 	void (*pause)(void *ctx, bool paused);
 	/* A row has a column that the catalog does not know. Nothing is handled until intake_rules is called. */
@@ -55,9 +56,12 @@ void intake_rules(struct intake *in, const struct rules *rules);
 void intake_limits(struct intake *in, const struct conf_limits *limits);
 /* Takes over `bytes`, which `text` points into. Commits below `handled` are repetitions and skipped. */
 void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t handled);
+/* Everything that commits before `end` was received, so that it is handled as soon as all that is queued is. Inside of a transaction this
+ * says nothing, and is passed over. */
+void intake_position(struct intake *in, lsn_t end);
 /* Forget everything that is not published. */
 void intake_clear(struct intake *in);
-/* Nothing is queued and no transaction is open: a keepalive's end may be taken for handled. */
+/* Nothing is queued and no transaction is open. */
 bool intake_is_idle(const struct intake *in);
 size_t intake_bytes(const struct intake *in);
 /* The source was told to pause. */
