@@ -39,11 +39,17 @@ enum { ROW_SCHEMA, ROW_TABLE, ROW_COLUMN, ROW_TYPE, ROW_ELEMENT, ROW_IN_KEY, ROW
 struct catalog {
 	struct catalog_table **tables; /* each allocated alone, so that its address stays */
 	size_t n_tables;
+	bool keeps_ids;
 };
 
 struct catalog *catalog_new(void)
 {
 	return mem_new(sizeof(struct catalog));
+}
+
+void catalog_keep_ids(struct catalog *c)
+{
+	c->keeps_ids = true;
 }
 
 static void free_table(struct catalog_table *t)
@@ -186,7 +192,7 @@ bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS]
 	column.name = mem_text(row[ROW_COLUMN]);
 	column.json_name = json_text(row[ROW_COLUMN]);
 	column.json_len = strlen(column.json_name);
-	choose_data_key(t, &column, foreign);
+	choose_data_key(t, &column, foreign && !c->keeps_ids);
 	t->columns = mem_resize(t->columns, t->n_columns + 1, sizeof(*t->columns));
 	t->columns[t->n_columns++] = column;
 	t->n_key += column.in_key;

@@ -106,6 +106,14 @@ const char *conf_accept_resync(const char *text)
 	return "\"close\" or a JSON object";
 }
 
+/* It goes into the options of a session, where a blank would begin another one. */
+const char *conf_accept_timezone(const char *text)
+{
+	size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-/");
+
+	return text[n] == '\0' && n <= 63 ? NULL : "a time zone's IANA name, such as UTC or Europe/Berlin";
+}
+
 const char *conf_accept_table(const char *text)
 {
 	const char *dot = strchr(text, '.');

@@ -120,7 +120,8 @@ bool conf_option_restarts(const struct conf_option *o);
 bool conf_check(const struct conf_reader *r, struct conf_draft *d);
 
 conf_accept_fn conf_accept_url, conf_accept_slot, conf_accept_address, conf_accept_origin, conf_accept_proxy,
-	conf_accept_path, conf_accept_message, conf_accept_resync, conf_accept_table, conf_accept_redis;
+	conf_accept_path, conf_accept_message, conf_accept_resync, conf_accept_table, conf_accept_redis,
+	conf_accept_timezone;
 
 /* Prose that stands before the table of that option in the document; NULL: none. */
 const char *conf_guide(const char *option);

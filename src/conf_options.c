@@ -111,6 +111,15 @@ const struct conf_option conf_options[] = {
 { "jwt.leeway", CONF_SECONDS, CONF_RELOAD, OF_CONF(jwt.leeway), RANGE(0, 300 * SECOND), .initial = "0",
   .doc = "`LEEWAY`: by how much clocks may differ." },
 
+{ "data", CONF_GROUP, .doc = "How a row's values are shown: the settings of Django that have a say in it." },
+{ "data.timezone", CONF_TEXT, 0, OF_CONF(database.timezone), .initial = "UTC", .accept = conf_accept_timezone,
+  .doc = "`TIME_ZONE`, where `USE_TZ` is on: the zone, by its IANA name, in which values of `timestamp with time zone` are "
+	 "shown, the time of the commit too. It is set in the database's sessions, so PostgreSQL converts them, and an "
+	 "action's or a query's texts are in it as well." },
+{ "data.relations", CONF_BOOL, 0, OF_CONF(data.relations), .initial = "true",
+  .doc = "A foreign key column `unit_id` is shown as `unit`, as a `ModelSerializer` names it. With `false` every column "
+	 "keeps its name." },
+
 { "streams", CONF_SECTIONS, CONF_REQUIRED | CONF_RELOAD, OF_CONF(streams), ARRAY_OF(struct conf_stream),
   .doc = "Who may listen. Each section is a WebSocket path." },
 { "streams.*.path", CONF_LINED, CONF_REQUIRED, OF_STREAM(path), .accept = conf_accept_path,

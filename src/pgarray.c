@@ -138,9 +138,9 @@ bool pgvalue_array(struct slice text, uint32_t element, struct buf *out)
 
 /*
  * As Python's str() of a Decimal: PostgreSQL never prints an exponent, Python does where six zeros or more follow the
- * point.
+ * point. False: it is the same, and nothing is written.
  */
-static void add_decimal(struct slice text, struct buf *out)
+static bool add_decimal(struct slice text, struct buf *out)
 {
 	size_t sign = text.len && *text.at == '-', zeros = 0;
 	struct slice places = { text.at + sign + 2, 0 };
@@ -151,8 +151,7 @@ static void add_decimal(struct slice text, struct buf *out)
 	while (zeros + 1 < places.len && places.at[zeros] == '0')
 		zeros++;
 	if (zeros < 6) {
-		buf_add_slice(out, text);
-		return;
+		return false;
 	}
 	buf_add(out, text.at, sign);
 	buf_add_char(out, places.at[zeros]);
@@ -162,25 +161,14 @@ static void add_decimal(struct slice text, struct buf *out)
 	}
 	buf_add_text(out, "E-");
 	buf_add_u64(out, zeros + 1);
-}
-
-/* As Python's isoformat(), which unlike DRF has no Z. False: the text is not of that form, and nothing is written. */
-static bool add_moment(struct slice text, bool with_zone, struct buf *out)
-{
-	if (!pgvalue_timestamp(text, with_zone, out))
-		return false;
-	if (out->data[out->len - 1] == 'Z') {
-		out->len--;
-		buf_add_text(out, "+00:00");
-	}
 	return true;
 }
 
 /* One bound of a range, up to `ends`, as a string; none is null. */
 static bool add_bound(struct scanner *s, const char *ends, struct buf *out)
 {
-	bool is_moment = s->part == PG_TIMESTAMP || s->part == PG_TIMESTAMPTZ;
 	struct slice text;
+	bool added = false;
 
 	if (peek(s) == '"') {
 		if (!take_quoted(s, &text))
@@ -190,9 +178,14 @@ static bool add_bound(struct scanner *s, const char *ends, struct buf *out)
 		return true;
 	}
 	buf_add_char(out, '"');
-	if (s->part == PG_NUMERIC)
-		add_decimal(text, out);
-	else if (!is_moment || !add_moment(text, s->part == PG_TIMESTAMPTZ, out))
+	/* Django reads them in UTC, whatever zone it prints other times in. */
+	if (s->part == PG_TIMESTAMPTZ)
+		added = pgvalue_utc(text, out);
+	else if (s->part == PG_TIMESTAMP)
+		added = pgvalue_timestamp(text, false, out);
+	else if (s->part == PG_NUMERIC)
+		added = add_decimal(text, out);
+	if (!added)
 		buf_add_json(out, text);
 	buf_add_char(out, '"');
 	return true;

@@ -3,7 +3,8 @@
 #include "pgvalue.h"
 
 #define DAY_US INT64_C(86400000000)
-#define HOURS_MAX INT64_C(2562047788) /* so many hours are just below 2^63 µs */
+#define YEAR_1 INT64_C(-62135596800000000) /* µs since 1970: where Python's calendar begins */
+#define HOURS_MAX INT64_C(2562047788)      /* so many hours are just below 2^63 µs */
 
 static bool is_digit(char c)
 {
@@ -183,6 +184,20 @@ static void add_padded(struct buf *out, int64_t n, size_t digits)
 	buf_add(out, text, digits);
 }
 
+/* "04:05:06.789000", as Python prints it. */
+static void add_clock(int64_t us, struct buf *out)
+{
+	add_padded(out, us / 3600000000, 2);
+	buf_add_char(out, ':');
+	add_padded(out, us / 60000000 % 60, 2);
+	buf_add_char(out, ':');
+	add_padded(out, us / 1000000 % 60, 2);
+	if (us % 1000000) {
+		buf_add_char(out, '.');
+		add_padded(out, us % 1000000, 6);
+	}
+}
+
 /*
  * Django's duration_string, "[-]D HH:MM:SS[.ffffff]": as in a timedelta the days alone carry a sign and the rest
  * counts up from them. Years and months have no length, and are not mapped.
@@ -205,21 +220,21 @@ bool pgvalue_duration(struct slice text, struct buf *out)
 		buf_add_u64(out, (uint64_t)(days < 0 ? -days : days));
 		buf_add_char(out, ' ');
 	}
-	add_padded(out, us / 3600000000, 2);
-	buf_add_char(out, ':');
-	add_padded(out, us / 60000000 % 60, 2);
-	buf_add_char(out, ':');
-	add_padded(out, us / 1000000 % 60, 2);
-	if (us % 1000000) {
-		buf_add_char(out, '.');
-		add_padded(out, us % 1000000, 6);
-	}
+	add_clock(us, out);
 	return true;
 }
 
 static int64_t two_digits(const char *at)
 {
 	return (at[0] - '0') * 10 + (at[1] - '0');
+}
+
+/* "+05:30" */
+static int64_t zone_minutes(struct slice zone)
+{
+	int64_t minutes = two_digits(zone.at + 1) * 60 + (zone.len > 3 ? two_digits(zone.at + 4) : 0);
+
+	return *zone.at == '-' ? -minutes : minutes;
 }
 
 /* Days since 1970 in the Gregorian calendar; years begin in March here, so that the leap day is their last. */
@@ -240,15 +255,53 @@ bool pgvalue_unix_us(struct slice text, int64_t *us)
 	fraction = zone = behind(text, 19);
 	fraction.len = fraction_length(fraction);
 	zone = behind(zone, fraction.len);
-	if (!slice_equal(zone, SLICE("+00")))
+	if (!is_zone(zone))
 		return false;
 	for (size_t i = 1; i < 7 && fraction.len; i++)
 		parts = parts * 10 + (i < fraction.len ? fraction.at[i] - '0' : 0);
 	days = days_since_1970(two_digits(text.at) * 100 + two_digits(text.at + 2), two_digits(text.at + 5),
 			       two_digits(text.at + 8));
-	*us = (((days * 24 + two_digits(text.at + 11)) * 60 + two_digits(text.at + 14)) * 60 +
+	*us = (((days * 24 + two_digits(text.at + 11)) * 60 + two_digits(text.at + 14) - zone_minutes(zone)) * 60 +
 	       two_digits(text.at + 17)) *
 		      1000000 +
 	      parts;
+	return true;
+}
+
+/* The inverse of days_since_1970, for years from 0 on. */
+static void civil_date(int64_t days, int64_t *year, int64_t *month, int64_t *day)
+{
+	int64_t era, of_era, of_year, m;
+
+	days += 719468; /* since 1 March of the year 0; 400 years have 146097 days */
+	era = days / 146097;
+	days %= 146097;
+	of_era = (days - days / 1460 + days / 36524 - days / 146096) / 365;
+	of_year = days - (365 * of_era + of_era / 4 - of_era / 100);
+	m = (5 * of_year + 2) / 153;
+	*day = of_year - (153 * m + 2) / 5 + 1;
+	*month = m < 10 ? m + 3 : m - 9;
+	*year = era * 400 + of_era + (*month <= 2);
+}
+
+bool pgvalue_utc(struct slice text, struct buf *out)
+{
+	int64_t us, days, year, month, day;
+
+	if (!pgvalue_unix_us(text, &us) || us < YEAR_1)
+		return false;
+	days = us / DAY_US - (us % DAY_US < 0);
+	us -= days * DAY_US;
+	civil_date(days, &year, &month, &day);
+	if (year > 9999)
+		return false;
+	add_padded(out, year, 4);
+	buf_add_char(out, '-');
+	add_padded(out, month, 2);
+	buf_add_char(out, '-');
+	add_padded(out, day, 2);
+	buf_add_char(out, 'T');
+	add_clock(us, out);
+	buf_add_text(out, "+00:00");
 	return true;
 }

@@ -49,8 +49,10 @@ void pgvalue_string(struct pgtext value, struct buf *out);
 bool pgvalue_timestamp(struct slice text, bool with_zone, struct buf *out);
 bool pgvalue_time(struct slice text, struct buf *out);
 bool pgvalue_duration(struct slice text, struct buf *out);
-/* "2025-11-14 12:34:56.123456+00" in µs since 1970; UTC only. */
+/* "2025-11-14 12:34:56.123456+00" in µs since 1970. */
 bool pgvalue_unix_us(struct slice text, int64_t *us);
+/* As Python's isoformat() of the same moment in UTC: "2025-11-14T12:34:56.123456+00:00". */
+bool pgvalue_utc(struct slice text, struct buf *out);
 bool pgvalue_array(struct slice text, uint32_t element, struct buf *out);
 bool pgvalue_range(struct slice text, uint32_t bound_type, struct buf *out);
 

@@ -124,6 +124,8 @@ uint32_t rules_digest(const struct rules *r)
 	mix_number(&digest, r->conf->limits.bulk);
 	mix_number(&digest, r->conf->limits.transaction_bytes);
 	mix_number(&digest, r->conf->limits.row_bytes);
+	mix_text(&digest, r->conf->database.timezone);
+	mix_number(&digest, r->conf->data.relations);
 	return digest;
 }
 

@@ -7,10 +7,12 @@
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
-struct catalog *tap_catalog_from(const struct sqlrows *rows, struct fail *why)
+struct catalog *tap_catalog_from(const struct sqlrows *rows, bool relations, struct fail *why)
 {
 	struct catalog *c = catalog_new();
 
+	if (!relations)
+		catalog_keep_ids(c);
 	for (size_t r = 0; r < rows->n_rows; r++) {
 		if (!catalog_add(c, (const char *const *)&rows->values[r * rows->n_columns], why)) {
 			catalog_free(c);
@@ -99,7 +101,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct tap *t = ctx;
 	struct fail bad = { 0 };
-	struct catalog *catalog = rows ? tap_catalog_from(rows, &bad) : NULL;
+	struct catalog *catalog = rows ? tap_catalog_from(rows, t->conf->data.relations, &bad) : NULL;
 
 	sqlrows_free(rows);
 	if (t->catalog_for != t->edition) { /* another list of tables, perhaps */

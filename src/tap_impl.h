@@ -172,8 +172,8 @@ void tap_guard_fini(struct tap *t);
 /* Reads the catalog, binds a new set of rules to it, gives it to the intake and starts the source. */
 void tap_read_catalog(struct tap *t);
 void tap_free_retired(struct tap *t);
-/* NULL: an error in the rows. */
-struct catalog *tap_catalog_from(const struct sqlrows *rows, struct fail *why);
+/* NULL: an error in the rows. `relations` as in data.relations. */
+struct catalog *tap_catalog_from(const struct sqlrows *rows, bool relations, struct fail *why);
 /* Takes over `rules` and `catalog`, made from the edition in force. The rules before them are kept as long as a transaction may point into them. */
 void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 void tap_catalog_init(struct tap *t);

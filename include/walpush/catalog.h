@@ -47,6 +47,8 @@ extern const char catalog_query[];
 #define CATALOG_QUERY_COLUMNS 9
 
 struct catalog *catalog_new(void);
+/* Foreign key columns added from now on keep their names in `data`. */
+void catalog_keep_ids(struct catalog *c);
 void catalog_free(struct catalog *c);
 /* Booleans read t/f or true/false. The declared OID and `virtual` may be NULL: the type itself, false. */
 bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS], struct fail *why);

@@ -32,6 +32,7 @@ struct conf_database {
 	char *url_file; /* read at each connect; one of the two is set */
 	char *slot;
 	char *plugin;
+	char *timezone;            /* of every session */
 	int64_t connect_timeout;   /* ms */
 	int64_t statement_timeout; /* ms */
 	int64_t status_interval;   /* ms */
@@ -96,6 +97,10 @@ struct conf_limits {
 	int64_t row_bytes;
 	int64_t group_bytes;
 	int64_t log_bytes;
+};
+
+struct conf_data {
+	bool relations; /* a foreign key column loses its _id */
 };
 
 struct conf_log {
@@ -176,6 +181,7 @@ struct conf {
 	struct conf_jwt jwt;
 	struct conf_replay replay;
 	struct conf_limits limits;
+	struct conf_data data;
 	struct conf_log log;
 	char *audit_file; /* NULL: off */
 	struct conf_relay relay;
