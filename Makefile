@@ -20,8 +20,14 @@ BENCH        ?=
 VERSION := 0.1.0
 B       := build/$(VARIANT)
 
-LIBS := libpq libevent libevent_pthreads libwebsockets libuv libssl libcrypto jansson libjwt libconfig
+LIBS := libpq libevent libevent_pthreads libwebsockets libuv libssl libcrypto jansson libjwt libconfig hiredis
 HAVE_LIBS := $(shell pkg-config --exists $(LIBS) && echo yes)
+# TLS to Redis, where hiredis has it.
+REDIS_TLS := $(shell pkg-config --exists hiredis_ssl && echo yes)
+ifdef REDIS_TLS
+LIBS     += hiredis_ssl
+CPPFLAGS += -DWALPUSH_REDIS_TLS
+endif
 
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
             -Wformat=2 -Wundef -Wvla

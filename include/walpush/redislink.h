@@ -1,0 +1,40 @@
+/*
+ * redislink: commands over one Redis connection that mends itself.
+ *
+ * Tap thread. Commands are answered in the order in which they were asked. A connection that is lost is made again (capped full-jitter
+ * backoff, 100 ms to 5 s), but what was not answered is not asked again: whether Redis has seen it nobody knows, so the asker is
+ * told, and looks. A connection on which an answer is overdue is taken for dead.
+ *
+ * Bounds: the asker's. The server's address is resolved by the C library, which is the one thing that may block.
+ */
+#ifndef WALPUSH_REDISLINK_H
+#define WALPUSH_REDISLINK_H
+
+#include <event2/event.h>
+#include <hiredis/hiredis.h>
+
+#include "walpush/fail.h"
+#include "walpush/slice.h"
+
+struct redislink;
+
+/* Once a command, from the loop. NULL: the connection was lost. An error of Redis is a reply of type REDIS_REPLY_ERROR. */
+typedef void redislink_done(void *ctx, const redisReply *reply);
+/* The connection is up (authenticated, database chosen), or went down, after all that was asked on it has been answered with NULL. */
+typedef void redislink_state(void *ctx, bool up);
+
+/* Can this URL be used by this build? "redis://user:password@host:6379/0", or rediss:// where hiredis has TLS. `why` never shows the URL. */
+bool redislink_check_url(const char *url, struct fail *why);
+
+/* url must have passed redislink_check_url. patience: µs that an answer may take. Connects at once. */
+struct redislink *redislink_new(struct event_base *loop, const char *name, const char *url, int64_t patience,
+				redislink_state *state, void *ctx);
+/* What was asked is answered with NULL, before it returns. */
+void redislink_free(struct redislink *l);
+bool redislink_is_up(const struct redislink *l);
+/* Only while it is up. The arguments are copied. */
+void redislink_ask(struct redislink *l, size_t n, const struct slice *arguments, redislink_done *done, void *ctx);
+/* Connect anew: what Redis says makes no sense. */
+void redislink_drop(struct redislink *l, const char *why);
+
+#endif

@@ -1,0 +1,453 @@
+#include "walpush/redislink.h"
+
+#include <assert.h>
+#include <event2/http.h>
+#include <hiredis/async.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <utlist.h>
+
+#include <hiredis/adapters/libevent.h>
+#ifdef WALPUSH_REDIS_TLS
+#include <hiredis/hiredis_ssl.h>
+#endif
+
+#include "walpush/backoff.h"
+#include "walpush/clock.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+
+#define PORT_DEFAULT 6379
+#define WATCH_TICK 250000 /* µs: how finely an overdue answer is noticed */
+#define ARGUMENTS_FIXED 32
+
+struct endpoint {
+	char *host;
+	int port;
+	char *user, *password; /* NULL: none */
+	char *database;        /* digits; NULL: 0 */
+	bool tls;
+};
+
+struct question {
+	struct question *prev, *next;
+	struct redislink *link;
+	redislink_done *done; /* NULL: dropped */
+	void *ctx;
+	int64_t asked; /* µs */
+};
+
+enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_GREETING, LINK_UP };
+
+static const char *const state_names[] = { "waiting", "connecting", "greeting", "up" };
+
+/* Answers come in order, so the first question is the oldest. */
+struct redislink {
+	struct event_base *loop;
+	const char *name;
+	struct endpoint server;
+	int64_t patience;
+	redislink_state *state_fn;
+	void *ctx;
+	enum link_state state;
+	redisAsyncContext *redis;
+	struct question *questions;
+	unsigned greetings; /* AUTH and SELECT without an answer */
+	int64_t since;      /* µs: when the state began */
+	struct event *retry, *watch;
+	struct backoff backoff;
+	bool said;
+#ifdef WALPUSH_REDIS_TLS
+	redisSSLContext *tls;
+#endif
+};
+
+/* --- the server -------------------------------------------------------------------------------------------------- */
+
+static void endpoint_fini(struct endpoint *a)
+{
+	free(a->host);
+	free(a->user);
+	if (a->password)
+		explicit_bzero(a->password, strlen(a->password));
+	free(a->password);
+	free(a->database);
+	*a = (struct endpoint){ 0 };
+}
+
+static char *percent_decoded(struct slice s)
+{
+	char *raw = mem_text_of(s), *decoded = evhttp_uridecode(raw, 0, NULL);
+
+	explicit_bzero(raw, s.len);
+	free(raw);
+	if (!decoded)
+		abort();
+	return decoded;
+}
+
+static void take_userinfo(struct endpoint *a, const char *info)
+{
+	const char *colon = strchr(info, ':');
+
+	if (!colon) {
+		if (*info)
+			a->password = percent_decoded(slice_of(info));
+		return;
+	}
+	if (colon > info)
+		a->user = percent_decoded((struct slice){ info, (size_t)(colon - info) });
+	a->password = percent_decoded(slice_of(colon + 1));
+}
+
+static bool take_uri(struct endpoint *a, const struct evhttp_uri *uri, struct fail *why)
+{
+	const char *host = evhttp_uri_get_host(uri), *path = evhttp_uri_get_path(uri), *scheme;
+	size_t digits;
+
+	scheme = evhttp_uri_get_scheme(uri);
+	a->tls = scheme && strcmp(scheme, "rediss") == 0;
+	if (!host || !*host)
+		return fail_set(why, "relay.url names no host");
+	a->host = mem_text(host);
+	a->port = evhttp_uri_get_port(uri) > 0 ? evhttp_uri_get_port(uri) : PORT_DEFAULT;
+	if (evhttp_uri_get_userinfo(uri))
+		take_userinfo(a, evhttp_uri_get_userinfo(uri));
+	if (!path || !*path || strcmp(path, "/") == 0)
+		return true;
+	digits = strspn(path + 1, "0123456789");
+	if (digits == 0 || digits > 5 || path[1 + digits])
+		return fail_set(why, "relay.url: the database is a number, as in redis://host:6379/0");
+	a->database = mem_text(path + 1);
+	return true;
+}
+
+static bool endpoint_parse(const char *url, struct endpoint *a, struct fail *why)
+{
+	struct evhttp_uri *uri = evhttp_uri_parse(url);
+	bool ok;
+
+	*a = (struct endpoint){ 0 };
+	if (!uri)
+		return fail_set(why, "relay.url is no URL; write special characters of the password as %%XX");
+	ok = take_uri(a, uri, why);
+	evhttp_uri_free(uri);
+#ifndef WALPUSH_REDIS_TLS
+	if (ok && a->tls)
+		ok = fail_set(why,
+			      "relay.url: rediss:// needs hiredis 1.0 or later, and this build has %d.%d "
+			      "(Debian 13 has it, Debian 12 has not)",
+			      HIREDIS_MAJOR, HIREDIS_MINOR);
+#endif
+	if (!ok)
+		endpoint_fini(a);
+	return ok;
+}
+
+bool redislink_check_url(const char *url, struct fail *why)
+{
+	struct endpoint a;
+
+	if (!endpoint_parse(url, &a, why))
+		return false;
+	endpoint_fini(&a);
+	return true;
+}
+
+/* --- states ------------------------------------------------------------------------------------------------------ */
+
+static void link_to(struct redislink *l, enum link_state next)
+{
+	log_debug("redis", log_s("link", l->name), log_s("from", state_names[l->state]),
+		  log_s("to", state_names[next]));
+	l->state = next;
+	l->since = clock_us();
+}
+
+/* The same trouble is a warning once, until the connection was up again. */
+static void say_trouble(struct redislink *l, const char *error, int64_t wait_us)
+{
+	log_write(l->said ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "no connection to Redis, trying again",
+		  LOG_FIELDS(log_s("link", l->name), log_s("error", error), log_ms("wait_ms", wait_us)));
+	l->said = true;
+}
+
+static void question_end(struct question *q, const redisReply *reply)
+{
+	DL_DELETE(q->link->questions, q);
+	if (q->done)
+		q->done(q->ctx, reply);
+	free(q);
+}
+
+/* `l->redis` is gone, or about to be. */
+static void link_lost(struct redislink *l, const char *error)
+{
+	bool was_up = l->state == LINK_UP;
+	int64_t us = backoff_next(&l->backoff);
+	struct timeval wait = clock_timeval(us);
+
+	say_trouble(l, error && *error ? error : "the connection was closed", us);
+	l->redis = NULL;
+	link_to(l, LINK_WAITING);
+	event_add(l->retry, &wait);
+	while (l->questions)
+		question_end(l->questions, NULL);
+	if (was_up)
+		l->state_fn(l->ctx, false);
+}
+
+/* The library calls back for all that it still knows while it frees; those answers are ours to give, so it is told nothing of us. */
+static void hang_up(struct redislink *l)
+{
+	redisAsyncContext *redis = l->redis;
+
+	if (!redis)
+		return;
+	l->redis = NULL;
+	redis->data = NULL;
+	redisAsyncFree(redis);
+}
+
+void redislink_drop(struct redislink *l, const char *why)
+{
+	if (!l->redis)
+		return;
+	hang_up(l);
+	link_lost(l, why);
+}
+
+/* --- commands ---------------------------------------------------------------------------------------------------- */
+
+static void on_reply(redisAsyncContext *redis, void *reply, void *arg)
+{
+	struct redislink *l = redis->data;
+
+	/* While the library frees a context, its questions are answered by link_lost. */
+	if (l && reply)
+		question_end(arg, reply);
+}
+
+static void send_command(struct redislink *l, size_t n, const struct slice *arguments, redislink_done *done, void *ctx)
+{
+	struct question *q = mem_new(sizeof(*q));
+	const char *fixed_at[ARGUMENTS_FIXED], **at = fixed_at;
+	size_t fixed_len[ARGUMENTS_FIXED], *len = fixed_len;
+
+	if (n > ARGUMENTS_FIXED) {
+		at = mem_new_array(n, sizeof(*at));
+		len = mem_new_array(n, sizeof(*len));
+	}
+	for (size_t i = 0; i < n; i++) {
+		at[i] = arguments[i].at;
+		len[i] = arguments[i].len;
+	}
+	q->link = l;
+	q->done = done;
+	q->ctx = ctx;
+	q->asked = clock_us();
+	DL_APPEND(l->questions, q);
+	if (redisAsyncCommandArgv(l->redis, on_reply, q, (int)n, at, len) != REDIS_OK)
+		/* It is being closed: the disconnect callback answers. */
+		log_debug("a command came too late", log_s("link", l->name));
+	if (at != fixed_at) {
+		free(at);
+		free(len);
+	}
+}
+
+void redislink_ask(struct redislink *l, size_t n, const struct slice *arguments, redislink_done *done, void *ctx)
+{
+	assert(l->state == LINK_UP);
+	send_command(l, n, arguments, done, ctx);
+}
+
+/* --- greeting ---------------------------------------------------------------------------------------------------- */
+
+static void is_up(struct redislink *l)
+{
+	link_to(l, LINK_UP);
+	backoff_reset(&l->backoff);
+	if (l->said)
+		log_info("connected to Redis again", log_s("link", l->name));
+	l->said = false;
+	l->state_fn(l->ctx, true);
+}
+
+static void on_greeting(void *ctx, const redisReply *reply)
+{
+	struct redislink *l = ctx;
+
+	if (!reply)
+		return;
+	if (reply->type == REDIS_REPLY_ERROR) {
+		redislink_drop(l, reply->str);
+		return;
+	}
+	if (--l->greetings == 0)
+		is_up(l);
+}
+
+static void greet(struct redislink *l)
+{
+	const struct endpoint *a = &l->server;
+	struct slice auth[3] = { SLICE("AUTH") }, choose[2] = { SLICE("SELECT") }, ping[1] = { SLICE("PING") };
+	size_t n = 1;
+
+	link_to(l, LINK_GREETING);
+	l->greetings = 1;
+	if (a->password) {
+		if (a->user)
+			auth[n++] = slice_of(a->user);
+		auth[n++] = slice_of(a->password);
+		l->greetings++;
+		send_command(l, n, auth, on_greeting, l);
+	}
+	if (a->database) {
+		choose[1] = slice_of(a->database);
+		l->greetings++;
+		send_command(l, 2, choose, on_greeting, l);
+	}
+	/* A server that is still loading its data says so here. */
+	send_command(l, 1, ping, on_greeting, l);
+}
+
+/* --- the connection ---------------------------------------------------------------------------------------------- */
+
+static void on_connected(const redisAsyncContext *redis, int status)
+{
+	struct redislink *l = redis->data;
+
+	if (!l)
+		return;
+	if (status != REDIS_OK) { /* the library frees the context */
+		link_lost(l, redis->errstr);
+		return;
+	}
+	greet(l);
+}
+
+static void on_disconnected(const redisAsyncContext *redis, int status)
+{
+	struct redislink *l = redis->data;
+
+	(void)status;
+	if (l)
+		link_lost(l, redis->errstr);
+}
+
+/* A peer that vanished is noticed by the overdue answer; this is for the kernel's share of it. */
+static void set_socket(int fd, int64_t patience)
+{
+	unsigned ms = (unsigned)(patience / 1000);
+	int one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
+static bool start_tls(struct redislink *l)
+{
+#ifdef WALPUSH_REDIS_TLS
+	if (l->server.tls) {
+		if (!l->tls)
+			l->tls = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, l->server.host, NULL);
+		return l->tls && redisInitiateSSLWithContext(&l->redis->c, l->tls) == REDIS_OK;
+	}
+#endif
+	(void)l;
+	return true;
+}
+
+static void link_dial(struct redislink *l)
+{
+	link_to(l, LINK_CONNECTING);
+	l->redis = redisAsyncConnect(l->server.host, l->server.port);
+	if (!l->redis)
+		abort();
+	l->redis->data = l;
+	if (l->redis->err || !start_tls(l)) {
+		char error[128];
+
+		mem_copy_text(error, sizeof(error), l->redis->err ? l->redis->errstr : "TLS cannot be started");
+		hang_up(l);
+		link_lost(l, error);
+		return;
+	}
+	set_socket(l->redis->c.fd, l->patience);
+	redisLibeventAttach(l->redis, l->loop);
+	redisAsyncSetConnectCallback(l->redis, on_connected);
+	redisAsyncSetDisconnectCallback(l->redis, on_disconnected);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	link_dial(arg);
+}
+
+static void on_watch(evutil_socket_t fd, short what, void *arg)
+{
+	struct redislink *l = arg;
+	int64_t now = clock_us(), since = l->since;
+
+	(void)fd;
+	(void)what;
+	if (l->state == LINK_WAITING || (l->state == LINK_UP && !l->questions))
+		return;
+	if (l->questions && l->questions->asked > since)
+		since = l->questions->asked;
+	if (now - since > l->patience)
+		redislink_drop(l, "no answer in time");
+}
+
+/* --- life -------------------------------------------------------------------------------------------------------- */
+
+bool redislink_is_up(const struct redislink *l)
+{
+	return l->state == LINK_UP;
+}
+
+struct redislink *redislink_new(struct event_base *loop, const char *name, const char *url, int64_t patience,
+				redislink_state *state, void *ctx)
+{
+	struct redislink *l = mem_new(sizeof(*l));
+	struct fail why;
+
+	l->loop = loop;
+	l->name = name;
+	l->patience = patience;
+	l->state_fn = state;
+	l->ctx = ctx;
+	l->backoff = (struct backoff){ .base = 100000, .cap = 5000000 };
+	if (!endpoint_parse(url, &l->server, &why))
+		abort(); /* redislink_check_url was not called */
+	l->retry = event_new(loop, -1, 0, on_retry, l);
+	l->watch = event_new(loop, -1, EV_PERSIST, on_watch, l);
+	if (!l->retry || !l->watch)
+		abort();
+	event_add(l->watch, &(struct timeval){ 0, WATCH_TICK });
+	event_active(l->retry, EV_TIMEOUT, 0); /* from the loop, so that nothing calls back before this returns */
+	return l;
+}
+
+void redislink_free(struct redislink *l)
+{
+	if (!l)
+		return;
+	hang_up(l);
+	while (l->questions)
+		question_end(l->questions, NULL);
+	event_free(l->retry);
+	event_free(l->watch);
+#ifdef WALPUSH_REDIS_TLS
+	redisFreeSSLContext(l->tls);
+#endif
+	endpoint_fini(&l->server);
+	free(l);
+}
