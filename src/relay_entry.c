@@ -1,0 +1,203 @@
+#include "walpush/relay_entry.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+size_t relay_id_format(char out[RELAY_ID_MAX], struct event_id id)
+{
+	return (size_t)snprintf(out, RELAY_ID_MAX, "%" PRIu64 "-%" PRIu32, id.lsn, id.index);
+}
+
+/* Decimal digits without sign or superfluous zero, at most `max`. */
+static bool number_parse(struct slice text, uint64_t max, uint64_t *out)
+{
+	*out = 0;
+	if (text.len == 0 || (text.len > 1 && text.at[0] == '0'))
+		return false;
+	for (size_t i = 0; i < text.len; i++) {
+		uint64_t digit = (uint64_t)(text.at[i] - '0');
+
+		if (text.at[i] < '0' || text.at[i] > '9' || *out > (max - digit) / 10)
+			return false;
+		*out = *out * 10 + digit;
+	}
+	return true;
+}
+
+bool relay_id_parse(struct slice text, struct event_id *out)
+{
+	const char *hyphen = memchr(text.at, '-', text.len);
+	uint64_t lsn, index;
+	size_t n;
+
+	if (!hyphen)
+		return false;
+	n = (size_t)(hyphen - text.at);
+	if (!number_parse((struct slice){ text.at, n }, UINT64_MAX, &lsn) ||
+	    !number_parse((struct slice){ hyphen + 1, text.len - n - 1 }, UINT32_MAX, &index))
+		return false;
+	*out = (struct event_id){ lsn, (uint32_t)index };
+	return true;
+}
+
+/* --- encoding ---------------------------------------------------------------------------------------------------- */
+
+struct encoder {
+	struct slice *out;
+	size_t n;
+};
+
+static void add_field(struct encoder *e, const char *name, struct slice value)
+{
+	e->out[e->n++] = slice_of(name);
+	e->out[e->n++] = value;
+}
+
+/* Reserved before, so that the bytes do not move. */
+static void add_number(struct encoder *e, const char *name, uint64_t n, struct buf *scratch)
+{
+	size_t at = scratch->len;
+
+	buf_add_u64(scratch, n);
+	add_field(e, name, (struct slice){ scratch->data + at, scratch->len - at });
+}
+
+size_t relay_entry_encode(const struct relay_entry *entry, struct slice out[RELAY_FIELDS_MAX], struct buf *scratch)
+{
+	struct encoder e = { .out = out };
+
+	buf_clear(scratch);
+	buf_reserve(scratch, 3 * RELAY_ID_MAX);
+	if (entry->end)
+		add_number(&e, "e", entry->end, scratch);
+	if (entry->when)
+		add_number(&e, "w", entry->when, scratch);
+	switch (entry->kind) {
+	case RELAY_POSITION:
+		break;
+	case RELAY_MEMBERS:
+		add_field(&e, "u", entry->users);
+		break;
+	case RELAY_MESSAGE:
+		add_field(&e, "g", entry->groups);
+		if (entry->close)
+			add_number(&e, "c", entry->close, scratch);
+		if (entry->bulk)
+			add_field(&e, "k", SLICE("1"));
+		add_field(&e, "m", entry->payload);
+		break;
+	case RELAY_MARK:
+		add_field(&e, "s", entry->section);
+		add_field(&e, "r", entry->reason);
+		if (entry->lookup_only)
+			add_field(&e, "l", SLICE("1"));
+		break;
+	case RELAY_BEGIN:
+		add_field(&e, "b", SLICE("1"));
+		break;
+	}
+	return e.n;
+}
+
+/* --- decoding ---------------------------------------------------------------------------------------------------- */
+
+enum { HAS_BEFORE = 1, HAS_END = 2, HAS_GROUPS = 4, HAS_REASON = 8 };
+
+static bool take_field(struct relay_entry *e, char name, struct slice value, unsigned *has)
+{
+	uint64_t number = 0;
+
+	switch (name) {
+	case 'p':
+		*has |= HAS_BEFORE;
+		return relay_id_parse(value, &e->before);
+	case 'e':
+		*has |= HAS_END;
+		return number_parse(value, UINT64_MAX, &e->end);
+	case 'u':
+		e->kind = RELAY_MEMBERS;
+		e->users = value;
+		return true;
+	case 'm':
+		e->kind = RELAY_MESSAGE;
+		e->payload = value;
+		return true;
+	case 'g':
+		*has |= HAS_GROUPS;
+		e->groups = value;
+		return true;
+	case 'c':
+		if (!number_parse(value, UINT16_MAX, &number))
+			return false;
+		e->close = (uint16_t)number;
+		return true;
+	case 'k':
+		e->bulk = true;
+		return true;
+	case 'w':
+		return number_parse(value, INT64_MAX, &e->when);
+	case 'l':
+		e->lookup_only = true;
+		return true;
+	case 's':
+		e->kind = RELAY_MARK;
+		e->section = value;
+		return true;
+	case 'r':
+		*has |= HAS_REASON;
+		e->reason = value;
+		return true;
+	case 'b':
+		e->kind = RELAY_BEGIN;
+		return true;
+	default:
+		return true;
+	}
+}
+
+/* Texts, each ended by a zero. */
+static bool count_texts(struct slice s, size_t *n)
+{
+	*n = 0;
+	for (size_t i = 0; i < s.len; i++)
+		*n += s.at[i] == '\0';
+	return s.len == 0 || s.at[s.len - 1] == '\0';
+}
+
+static bool is_complete(struct relay_entry *e, unsigned has)
+{
+	size_t n;
+
+	if (!(has & HAS_BEFORE) || event_id_compare(e->before, e->id) >= 0 || (has & HAS_END && e->end <= e->id.lsn))
+		return false;
+	switch (e->kind) {
+	case RELAY_POSITION:
+	case RELAY_BEGIN:
+		return has & HAS_END;
+	case RELAY_MEMBERS:
+		return count_texts(e->users, &n);
+	case RELAY_MESSAGE:
+		return has & HAS_GROUPS && count_texts(e->groups, &e->n_groups) && e->n_groups > 0;
+	case RELAY_MARK:
+		return has & HAS_REASON;
+	default:
+		return false;
+	}
+}
+
+bool relay_entry_decode(struct slice id, const struct slice *fields, size_t n, struct relay_entry *out,
+			struct fail *why)
+{
+	unsigned has = 0;
+
+	*out = (struct relay_entry){ .kind = RELAY_POSITION };
+	if (!relay_id_parse(id, &out->id))
+		return fail_set(why, "an entry of the Redis stream has an id that is no event's");
+	for (size_t i = 0; i + 1 < n; i += 2)
+		if (fields[i].len == 1 && !take_field(out, fields[i].at[0], fields[i + 1], &has))
+			return fail_set(why, "entry %.*s of the Redis stream has a bad field \"%c\"", (int)id.len,
+					id.at, fields[i].at[0]);
+	if (n % 2 || !is_complete(out, has))
+		return fail_set(why, "entry %.*s of the Redis stream is none of walpush's", (int)id.len, id.at);
+	return true;
+}
