@@ -14,6 +14,14 @@ const char *resync_name(enum resync_reason reason)
 	return names[reason];
 }
 
+bool resync_is_reason(const char *name)
+{
+	for (size_t i = 0; i < N_NAMES; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
 enum resync_reason resync_reason(const char *name)
 {
 	for (size_t i = 0; i < N_NAMES; i++)

@@ -124,18 +124,28 @@ static void on_sighup(evutil_socket_t fd, short what, void *arg)
 	tap_reload(t);
 }
 
+/* µs: since when another process has what our connections want, as far as we know; 0: not. */
+static int64_t served_elsewhere_since(const struct tap *t)
+{
+	if (t->relay)
+		return relay_leaderless_since(t->relay);
+	return source_is_held_by_other(t->source) ? source_down_since(t->source) : 0;
+}
+
 /* --- once a second -------------------------------------------------------------------------------------------------- */
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct tap *t = arg;
-	int64_t now = clock_us(), down = source_down_since(t->source);
+	int64_t now = clock_us(), down = served_elsewhere_since(t);
 
 	(void)fd;
 	(void)what;
 	topiclog_tidy(t->log, now);
 	tap_free_retired(t);
-	if (!t->stopping && down && now - down > HELD_LIMIT && source_is_held_by_other(t->source))
+	if (t->relay)
+		relay_trim(t->relay, window_confirm(&t->window, now));
+	if (!t->stopping && down && now - down > HELD_LIMIT)
 		close_all(t, 1012, false);
 }
 
@@ -261,6 +271,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->admissions_sql = sqlpipe_new(t->loop, "admissions", &conf->database, on_admissions_state, t);
 	t->intake = intake_new(t->loop, &conf->limits, t->sql, t->counts, &tap_intake_calls, t);
 	t->source = source_new(t->loop, &conf->database, &tap_source_calls, t);
+	tap_relay_start(t);
 	tap_read_catalog(t);
 	return true;
 }
@@ -322,6 +333,7 @@ void tap_free(struct tap *t)
 	tap_accept_fini(t);
 	admin_free(t->admin);
 	source_free(t->source);
+	relay_free(t->relay);
 	intake_free(t->intake);
 	sqlpipe_free(t->sql);
 	sqlpipe_free(t->admissions_sql);

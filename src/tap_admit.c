@@ -191,16 +191,11 @@ static void ask(struct admission *a)
 	free(values);
 }
 
-static bool can_ask(const struct tap *t)
-{
-	return t->is_live && source_is_streaming(t->source);
-}
-
 void tap_admit_waiting(struct tap *t)
 {
 	struct admission *a, *next;
 
-	if (!can_ask(t))
+	if (!tap_is_fed(t))
 		return;
 	DL_FOREACH_SAFE(t->admissions, a, next)
 		if (!a->query && !a->rows)
@@ -231,7 +226,7 @@ void tap_admit(struct tap *t, struct mail *mail)
 	DL_APPEND(t->admissions, a);
 	if (!event_pending(t->admit_limit, EV_TIMEOUT, NULL))
 		event_add(t->admit_limit, &(struct timeval){ 0, LIMIT_TICK });
-	if (can_ask(t))
+	if (tap_is_fed(t))
 		ask(a);
 }
 
@@ -247,7 +242,7 @@ static void on_limit(evutil_socket_t fd, short what, void *arg)
 
 		if (a->query)
 			sqlpipe_forget(t->admissions_sql, a->query);
-		if (can_ask(t))
+		if (tap_is_fed(t))
 			refuse(a, 1013, "timeout", "the database does not answer");
 		else
 			refuse(a, 1013, "offline", "not streaming");

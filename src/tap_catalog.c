@@ -94,7 +94,7 @@ static void take_catalog(struct tap *t, struct catalog *catalog)
 		return;
 	}
 	tap_use_rules(t, rules, catalog);
-	source_go(t->source);
+	tap_stream_go(t);
 }
 
 static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)

@@ -9,6 +9,7 @@
 #include "walpush/edition.h"
 #include "walpush/hub.h"
 #include "walpush/intake.h"
+#include "walpush/relay.h"
 #include "walpush/source.h"
 #include "walpush/sqlpipe.h"
 #include "walpush/tap.h"
@@ -27,6 +28,8 @@ struct tap {
 	struct source *source;
 	struct sqlpipe *sql; /* snapshots and lookups */
 	struct intake *intake;
+	struct relay *relay;         /* NULL: none; the intake's transactions are fed into the logs as they are */
+	char relay_epoch[EPOCH_MAX]; /* of the stream in Redis that is read */
 	struct window window;
 	struct topiclog *log;
 	struct event *flush; /* tells the hubs, once for all that one turn of the loop published */
@@ -102,6 +105,20 @@ void tap_stream_init(struct tap *t);
 void tap_stream_fini(struct tap *t);
 /* In 2 s the stream is closed, if it then cannot go on. */
 void tap_limit_stream(struct tap *t);
+/* Everything of commits below `upto` is in the logs. */
+void tap_stream_reached(struct tap *t, lsn_t upto);
+/* A transaction with messages, committed at `committed` (µs since 1970; 0: unknown), goes into the logs. */
+void tap_count_transaction(struct tap *t, int64_t committed);
+/* Connects to the slot, as soon as there are rules and, with a relay, Redis. */
+void tap_stream_go(struct tap *t);
+/* Reads from the source or not, as intake and relay have room. */
+void tap_pause_source(struct tap *t);
+/* The logs are being filled, from the slot or from Redis. */
+bool tap_is_fed(const struct tap *t);
+
+/* --- tap_relay.c --- */
+void tap_relay_start(struct tap *t);
+void tap_relay_publish(struct tap *t, const struct txn *txn, lsn_t next_lsn);
 
 /* --- tap_feed.c: into the topic logs. What is borrowed is so for the call. --- */
 struct feed_message {

@@ -16,6 +16,7 @@
 #include "tap_impl.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/redislink.h"
 
 struct probe { /* a query that the server is to look at */
 	struct probe *next;
@@ -39,11 +40,12 @@ struct reload {
 bool tap_supports(const struct conf *conf, struct fail *why)
 {
 	const char *missing = conf->listen.compression ? "listen.compression"
-			      : conf->relay.url        ? "relay.url"
 			      : conf->audit_file       ? "audit.file"
 						       : NULL;
 
-	return !missing || fail_at_line(why, 1, "%s is not supported yet; remove it", missing);
+	if (missing)
+		return fail_at_line(why, 1, "%s is not supported yet; remove it", missing);
+	return !conf->relay.url || redislink_check_url(conf->relay.url, why);
 }
 
 /* Frees what was not taken over. */
@@ -92,7 +94,7 @@ static void take_rules(struct tap *t, struct reload *r)
 	r->rules = NULL;
 	r->catalog = NULL;
 	if (first)
-		source_go(t->source);
+		tap_stream_go(t);
 }
 
 static void tell_hubs(struct tap *t)

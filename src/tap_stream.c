@@ -16,7 +16,7 @@
 
 /* --- publishing ------------------------------------------------------------------------------------------------- */
 
-static void is_handled(struct tap *t, lsn_t upto)
+void tap_stream_reached(struct tap *t, lsn_t upto)
 {
 	window_handled(&t->window, upto, clock_us());
 	tap_feed_position(t, upto);
@@ -50,12 +50,10 @@ static void feed_mark(struct tap *t, const struct txn *txn, size_t i, int64_t no
 }
 
 /* What was written before the start says nothing of how long it takes. */
-static void count_transaction(struct tap *t, const struct txn *txn)
+void tap_count_transaction(struct tap *t, int64_t committed)
 {
-	int64_t committed = t->is_live ? txn_commit_us(txn) : 0;
-
 	metrics_add(t->counts, METRICS_TRANSACTIONS, 1);
-	if (!committed)
+	if (!committed || !t->is_live)
 		return;
 	metrics_observe(t->counts, METRICS_COMMIT_TO_PUBLISHED, clock_wall_us() - committed, 1);
 	if (!t->committed || committed < t->committed)
@@ -69,6 +67,10 @@ static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 	size_t n_messages = txn_n_messages(txn), n_marks = txn_n_marks(txn), mark = 0;
 	int64_t now = clock_us();
 
+	if (t->relay) {
+		tap_relay_publish(t, txn, next_lsn);
+		return;
+	}
 	for (size_t i = 0; i < txn_n_members(txn); i++)
 		tap_feed_membership(t, txn_lsn(txn), txn_member(txn, i));
 	for (size_t i = 0; i < n_messages; i++) {
@@ -80,17 +82,43 @@ static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 		feed_mark(t, txn, mark++, now);
 	if (n_messages || n_marks) {
 		window_event(&t->window, now);
-		count_transaction(t, txn);
+		tap_count_transaction(t, txn_commit_us(txn));
 	}
-	is_handled(t, next_lsn);
+	tap_stream_reached(t, next_lsn);
 }
 
 static void handled(void *ctx, lsn_t next_lsn)
 {
-	is_handled(ctx, next_lsn);
+	struct tap *t = ctx;
+
+	if (t->relay)
+		relay_position(t->relay, next_lsn, t->server_stops);
+	else
+		tap_stream_reached(t, next_lsn);
 }
 
 /* --- the intake's other wishes ----------------------------------------------------------------------------------- */
+
+/* What may never be emptied: then the stream is given up, because a server that wants to stop would wait for us without end. */
+static bool is_stuck(const struct tap *t)
+{
+	return (intake_is_full(t->intake) && !sqlpipe_is_up(t->sql)) ||
+	       (t->relay && relay_is_full(t->relay) && !relay_is_up(t->relay));
+}
+
+/* A replica that cannot reach Redis leaves the slot to one that can. */
+void tap_stream_go(struct tap *t)
+{
+	if (t->rules && (!t->relay || relay_is_up(t->relay)))
+		source_go(t->source);
+}
+
+void tap_pause_source(struct tap *t)
+{
+	source_pause(t->source, intake_is_full(t->intake) || (t->relay && relay_is_full(t->relay)));
+	if (is_stuck(t))
+		tap_limit_stream(t);
+}
 
 static void pause_source(void *ctx, bool paused)
 {
@@ -98,9 +126,7 @@ static void pause_source(void *ctx, bool paused)
 
 	log_debug(paused ? "intake full, reading stops" : "intake drained, reading goes on",
 		  log_n("bytes", intake_bytes(t->intake)));
-	source_pause(t->source, paused);
-	if (paused && !sqlpipe_is_up(t->sql))
-		tap_limit_stream(t);
+	tap_pause_source(t);
 }
 
 static void stale_catalog(void *ctx)
@@ -141,13 +167,18 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	char epoch[EPOCH_MAX];
 
 	make_epoch(t, s, epoch);
+	t->live = s->server_end;
+	t->server_stops = false;
+	t->demanded_at = 0;
+	if (t->relay) {
+		memcpy(t->relay_epoch, epoch, sizeof(epoch));
+		relay_open(t->relay, epoch);
+		return relay_start(t->relay, s->confirmed);
+	}
 	if (strcmp(epoch, t->epoch) != 0)
 		begin_anew(t, s, epoch, "epoch");
 	else if (s->confirmed > t->window.handled || t->window.handled > s->server_end)
 		begin_anew(t, s, epoch, "gap");
-	t->live = s->server_end;
-	t->server_stops = false;
-	t->demanded_at = 0;
 	return t->window.handled;
 }
 
@@ -159,7 +190,10 @@ static void streaming(void *ctx)
 	sqlpipe_hurry(t->sql);
 	sqlpipe_hurry(t->admissions_sql);
 	tap_guard_now(t);
-	is_handled(t, t->window.handled);
+	if (t->relay)
+		relay_lead(t->relay, true);
+	else
+		tap_stream_reached(t, t->window.handled);
 	tap_admit_waiting(t);
 }
 
@@ -167,7 +201,7 @@ static void record(void *ctx, char *bytes, struct slice text)
 {
 	struct tap *t = ctx;
 
-	intake_record(t->intake, bytes, text, t->window.handled);
+	intake_record(t->intake, bytes, text, t->relay ? relay_end(t->relay) : t->window.handled);
 }
 
 void tap_limit_stream(struct tap *t)
@@ -187,6 +221,15 @@ static void server_stops(struct tap *t)
 	tap_limit_stream(t);
 }
 
+/* Another replica may reach Redis. This one streams again when it does too. */
+static void give_slot_up(struct tap *t)
+{
+	log_warn("Redis is away and no more can be kept: the slot is left to a replica that reaches it");
+	source_stop(t->source);
+	relay_lead(t->relay, false);
+	intake_clear(t->intake);
+}
+
 /* Still something unpublished: it comes again, because the connection ends without confirming it. */
 static void on_stop_limit(evutil_socket_t fd, short what, void *arg)
 {
@@ -198,7 +241,9 @@ static void on_stop_limit(evutil_socket_t fd, short what, void *arg)
 		return;
 	if (t->server_stops)
 		source_restart(t->source, "the server is stopping");
-	else if (intake_is_full(t->intake) && !sqlpipe_is_up(t->sql))
+	else if (t->relay && !relay_is_up(t->relay))
+		give_slot_up(t);
+	else if (is_stuck(t))
 		source_restart(t->source, "nothing can be looked up, and no more can be kept");
 }
 
@@ -222,6 +267,8 @@ static void lost(void *ctx, const struct fail *why)
 	(void)why;
 	event_del(t->stop_limit);
 	intake_clear(t->intake);
+	if (t->relay)
+		relay_lead(t->relay, false);
 }
 
 static const char *add_tables(void *ctx)
@@ -234,8 +281,16 @@ static const char *add_tables(void *ctx)
 static lsn_t confirm(void *ctx)
 {
 	struct tap *t = ctx;
+	lsn_t lsn = t->server_stops ? t->window.handled : window_confirm(&t->window, clock_us());
 
-	return t->server_stops ? t->window.handled : window_confirm(&t->window, clock_us());
+	return t->relay && relay_safe(t->relay) < lsn ? relay_safe(t->relay) : lsn;
+}
+
+bool tap_is_fed(const struct tap *t)
+{
+	if (t->relay)
+		return t->is_live && relay_is_current(t->relay) && !relay_leaderless_since(t->relay);
+	return t->is_live && source_is_streaming(t->source);
 }
 
 const struct source_calls tap_source_calls = { start, streaming, record, keepalive, lost, add_tables, confirm };

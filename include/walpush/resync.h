@@ -2,6 +2,7 @@
 #ifndef WALPUSH_RESYNC_H
 #define WALPUSH_RESYNC_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum resync_reason {
@@ -17,6 +18,7 @@ enum resync_reason {
 
 /* "history", "epoch", …: as it stands in messages. */
 const char *resync_name(enum resync_reason reason);
+bool resync_is_reason(const char *name);
 /* Aborts where no reason has that name. */
 enum resync_reason resync_reason(const char *name);
 

@@ -1,0 +1,93 @@
+/* relay_impl: what relay.c, relay_write.c and relay_read.c share. All of it belongs to the tap thread. */
+#ifndef WALPUSH_RELAY_IMPL_H
+#define WALPUSH_RELAY_IMPL_H
+
+#include "walpush/redislink.h"
+#include "walpush/relay.h"
+
+struct queued { /* an entry on its way to Redis */
+	struct queued *next;
+	struct event_id id;
+	lsn_t end;
+	size_t size; /* what it takes of RELAY_BYTES */
+	size_t n_fields;
+	uint32_t lengths[RELAY_FIELDS_MAX];
+	char bytes[]; /* the fields, one behind the other */
+};
+
+/*
+ * The side of the holder of the slot.
+ *
+ *   unknown ──link up: ask──▶ tail known ──leads──▶ settled ──append accepted──▶ the tail moves
+ *      ▲                          │                    │
+ *      └─────── link lost, append refused ─────────────┘
+ *
+ * The queue is contiguous: it begins behind the tail, or at `from` before it was settled. [first, sent) is with Redis. An answer of an
+ * earlier `generation` says nothing of the queue any more.
+ */
+struct relay_writer {
+	struct redislink *link;
+	bool leads, tail_known, tail_asked, settled;
+	bool tail_resting; /* Redis said an error: not asked again before the next second */
+	uint64_t generation;
+	struct event_id tail; /* the last entry of the stream */
+	lsn_t tail_end;       /* the last `end` in it */
+	lsn_t safe;
+	lsn_t from; /* where decoding began */
+	struct queued *first, **last, *sent;
+	size_t bytes, n_queued;
+	unsigned n_in_flight;
+	struct event_id sent_last;   /* id of the newest with Redis; the tail when none is */
+	struct event_id queued_last; /* id of the newest in the queue, or of the tail */
+	lsn_t queued_end;            /* the last `end` in the queue, or in the stream */
+	lsn_t end;                   /* of what was added, be it in the queue or known to be in the stream */
+	lsn_t position;              /* waits to become an entry; 0: none */
+	bool paused, waiting;        /* waiting: a WAIT is out, and stands for waited_end */
+	lsn_t waited_end;
+	struct event *gather, *flush;
+	lsn_t trim;
+};
+
+struct relay_reader {
+	struct redislink *link;
+	bool has_goal, is_current, is_synced, asked;
+	struct event_id goal; /* the last entry when the stream was opened */
+	struct event_id at;   /* the last entry read */
+	lsn_t position;       /* the last `end` read */
+	uint64_t generation;  /* of the stream: answers to questions about another are ignored */
+};
+
+struct relay {
+	struct event_base *loop;
+	const struct conf_relay *conf;
+	const struct relay_calls *calls;
+	void *ctx;
+	char *slot;
+	char *key, *leader_key; /* NULL until relay_open */
+	char *name;             /* of this process, for the leader's key */
+	struct relay_writer w;
+	struct relay_reader r;
+	struct event *second;
+	int64_t led_at; /* µs: when a leader was last seen; the time since which to look for one at first */
+	bool is_led;
+	uint64_t appended, read, refused, failovers;
+	char *leader; /* its name, as last seen */
+};
+
+/* The answer of the tail script: {last id, last end or ""}. False: it is none. */
+bool relay_take_tail(const redisReply *reply, struct event_id *tail, lsn_t *end);
+void relay_ask_tail(struct redislink *link, const char *key, redislink_done *done, void *ctx);
+struct slice relay_append_script(void);
+
+void relay_writer_init(struct relay *r);
+void relay_writer_fini(struct relay *r);
+void relay_writer_second(struct relay *r);
+/* Another stream: what is queued belongs to the old one. */
+void relay_writer_reopen(struct relay *r);
+
+void relay_reader_init(struct relay *r);
+void relay_reader_fini(struct relay *r);
+void relay_reader_reopen(struct relay *r);
+void relay_reader_second(struct relay *r);
+
+#endif

@@ -1,0 +1,211 @@
+/*
+ * tap_relay: with `relay`, the tap's two halves meet in a Redis stream: what this replica decodes goes there, and what any replica's
+ * logs are fed with comes from there.
+ *
+ *   intake ─▶ tap_relay_publish ─▶ relay ═══ Redis ═══▶ on_entry ─▶ tap_feed ─▶ topic logs
+ *
+ * The slot is confirmed behind what was read back.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tap_impl.h"
+#include "walpush/clock.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+#include "walpush/render.h"
+#include "walpush/resync.h"
+
+/* --- into the stream --------------------------------------------------------------------------------------------- */
+
+struct sequence { /* the entries of a transaction; the last one waits, because it says that it is the last */
+	struct tap *tap;
+	struct relay_entry waiting;
+	bool has_waiting;
+};
+
+static void next_entry(struct sequence *s, const struct relay_entry *e)
+{
+	if (s->has_waiting)
+		relay_add(s->tap->relay, &s->waiting);
+	s->waiting = *e;
+	s->has_waiting = true;
+}
+
+static void next_members(struct sequence *s, const struct txn *txn, struct buf *users)
+{
+	struct relay_entry e = { .kind = RELAY_MEMBERS, .id = { txn_lsn(txn), 0 } };
+
+	if (txn_n_members(txn) == 0)
+		return;
+	for (size_t i = 0; i < txn_n_members(txn); i++)
+		if (txn_member(txn, i)) /* NULL, everybody, is the only one */
+			buf_add(users, txn_member(txn, i), strlen(txn_member(txn, i)) + 1);
+	e.users = buf_slice(users);
+	next_entry(s, &e);
+}
+
+static void next_message(struct sequence *s, const struct txn *txn, size_t i)
+{
+	struct txn_message m = txn_message(txn, i);
+	struct relay_entry e = { .kind = RELAY_MESSAGE, .id = m.id, .payload = m.payload, .n_groups = m.n_groups };
+
+	e.close = (uint16_t)m.close;
+	e.bulk = m.is_bulk;
+	metrics_event(s->tap->metrics, m.section->conf->name, m.action);
+	e.groups.at = m.groups;
+	for (size_t g = 0; g < m.n_groups; g++)
+		e.groups.len += strlen(m.groups + e.groups.len) + 1;
+	next_entry(s, &e);
+}
+
+static void next_mark(struct sequence *s, const struct txn *txn, size_t i)
+{
+	struct txn_marked m = txn_marked(txn, i);
+	struct relay_entry e = { .kind = RELAY_MARK, .id = m.id };
+
+	e.section = slice_of(m.section->conf->name);
+	e.reason = slice_of(m.reason);
+	e.lookup_only = m.lookup_only;
+	next_entry(s, &e);
+}
+
+void tap_relay_publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
+{
+	struct sequence s = { .tap = t };
+	size_t n_marks = txn_n_marks(txn), mark = 0;
+	struct buf users = { 0 };
+
+	next_members(&s, txn, &users);
+	for (size_t i = 0; i < txn_n_messages(txn); i++) {
+		while (mark < n_marks && event_id_compare(txn_marked(txn, mark).id, txn_message(txn, i).id) < 0)
+			next_mark(&s, txn, mark++);
+		next_message(&s, txn, i);
+	}
+	while (mark < n_marks)
+		next_mark(&s, txn, mark++);
+	s.waiting.end = next_lsn;
+	s.waiting.when = txn_n_messages(txn) || n_marks ? (uint64_t)txn_commit_us(txn) : 0;
+	relay_add(t->relay, &s.waiting);
+	buf_fini(&users);
+}
+
+/* --- out of the stream ------------------------------------------------------------------------------------------- */
+
+static void on_begin(void *ctx, lsn_t floor)
+{
+	struct tap *t = ctx;
+
+	window_reset(&t->window, floor, clock_us());
+	tap_feed_anew(t, t->relay_epoch, floor, strcmp(t->relay_epoch, t->epoch) == 0 ? "gap" : "epoch");
+	tap_stream_reached(t, floor);
+}
+
+static void feed_members(struct tap *t, const struct relay_entry *e)
+{
+	if (e->users.len == 0)
+		tap_feed_membership(t, e->id.lsn, NULL);
+	for (size_t at = 0; at < e->users.len; at += strlen(e->users.at + at) + 1)
+		tap_feed_membership(t, e->id.lsn, e->users.at + at);
+}
+
+static void feed_message(struct tap *t, const struct relay_entry *e)
+{
+	char header[FRAME_HEADER_MAX];
+	struct feed_message m = { .id = e->id, .payload = e->payload, .groups = e->groups.at, .n_groups = e->n_groups };
+
+	m.header = (struct slice){ header, frame_header(header, e->payload.len) };
+	m.tag.close = e->close;
+	if (e->bulk) {
+		m.tag.kind = ENTRY_REFETCH;
+		m.tag.reason = RESYNC_BULK;
+	}
+	tap_feed_message(t, &m, clock_us());
+	window_event(&t->window, clock_us());
+}
+
+/* False: such a section or reason this configuration has not. Equal rules are part of the epoch, and so of the stream's key. */
+static bool feed_mark(struct tap *t, const struct relay_entry *e)
+{
+	char *section = mem_text_of(e->section), *reason = mem_text_of(e->reason);
+	struct feed_mark m = { .id = e->id, .section = section, .reason = reason, .lookup_only = e->lookup_only };
+
+	bool known = rules_section(t->plain, section) && resync_is_reason(reason);
+
+	if (known) {
+		tap_feed_mark(t, &m, clock_us());
+		window_event(&t->window, clock_us());
+	}
+	free(section);
+	free(reason);
+	return known;
+}
+
+static bool on_entry(void *ctx, const struct relay_entry *e)
+{
+	struct tap *t = ctx;
+
+	switch (e->kind) {
+	case RELAY_MEMBERS:
+		feed_members(t, e);
+		break;
+	case RELAY_MESSAGE:
+		feed_message(t, e);
+		break;
+	case RELAY_MARK:
+		if (!feed_mark(t, e))
+			return false;
+		break;
+	case RELAY_POSITION:
+		break;
+	case RELAY_BEGIN:
+	default:
+		abort(); /* told by on_begin */
+	}
+	if (!e->end)
+		return true;
+	if (e->when)
+		tap_count_transaction(t, (int64_t)e->when);
+	tap_stream_reached(t, e->end);
+	if (t->server_stops) /* it waits for this */
+		source_send_status(t->source);
+	return true;
+}
+
+/* --- the relay's other wishes ------------------------------------------------------------------------------------ */
+
+static void on_refill(void *ctx)
+{
+	struct tap *t = ctx;
+
+	source_restart(t->source, "the end of the Redis stream is lost");
+}
+
+static void on_pause(void *ctx, bool paused)
+{
+	struct tap *t = ctx;
+
+	log_debug(paused ? "the relay's queue is full, reading stops"
+			 : "the relay's queue is half empty, reading goes on",
+		  log_lsn("end", relay_end(t->relay)));
+	tap_pause_source(t);
+}
+
+static void on_changed(void *ctx)
+{
+	struct tap *t = ctx;
+
+	if (!t->source || t->stopping)
+		return;
+	tap_stream_go(t);
+	tap_pause_source(t);
+	tap_admit_waiting(t);
+}
+
+static const struct relay_calls calls = { on_begin, on_entry, on_refill, on_pause, on_changed };
+
+void tap_relay_start(struct tap *t)
+{
+	if (t->conf->relay.url)
+		t->relay = relay_new(t->loop, &t->conf->relay, t->conf->database.slot, &calls, t);
+}

@@ -1,0 +1,272 @@
+"""Several replicas on one slot: whoever holds it feeds the others through a Redis stream."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from harness.app import ASHA, MEENA, RAVI, ROOT_USER, SAM
+from harness.client import SLOWDOWN, Listener
+from harness.config import Raw
+from harness.load import LONG, UNIT_1, Follower, Load
+from harness.redis import Redis
+
+MIB = 1 << 20
+USERS = (ASHA, RAVI, MEENA, ROOT_USER, SAM)
+
+
+@pytest.fixture(scope="module")
+def lasting():
+    """A Redis that keeps what it has acknowledged."""
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(lasting):
+    lasting.client().flushall()
+    return lasting
+
+
+@pytest.fixture
+def forgetful():
+    with Redis(persistent=False) as server:
+        yield server
+
+
+class Replicas:
+    """Processes on one slot and one Redis; clients are spread over them, and move to the next when theirs ends."""
+
+    def __init__(self, make_walpush, app, config, redis, n=3, **relay):
+        relay = "".join(f" {name} = {value}" for name, value in relay.items())
+        config.set("relay", Raw(f'{{ url = "{redis.url}"{relay} }}'))
+        config.set("limits.group-bytes", 256 * MIB).set("limits.log-bytes", 256 * MIB).set("limits.drain", 1)
+        self.app, self.redis = app, redis
+        self._make = lambda: make_walpush(app, config)
+        self.all = [self._make().start()]
+        self.all += [self._make().start(streaming=False) for _ in range(n - 1)]
+        self._turn = 0
+
+    def running(self):
+        return [replica for replica in self.all if replica.process.poll() is None]
+
+    def leader(self):
+        """Whoever streams from the slot; a moment may pass until somebody does."""
+        self.app.wait_until(
+            "SELECT active FROM pg_replication_slots WHERE slot_name = %s", self.app.slot, timeout=LONG
+        )
+        return next(r for r in self.running() if json.loads(r.admin("/status").body)["relay"]["role"].startswith("feeds"))
+
+    def replace(self, replica, end):
+        end(replica)
+        self.all[self.all.index(replica)] = self._make().start(streaming=False)
+
+    def address(self):
+        """Of one after the other, as a load balancer would."""
+        running = self.running()
+        self._turn += 1
+        replica = running[self._turn % len(running)]
+        return replica.port, replica.token
+
+    def followers(self, each=2):
+        return [Follower(self.address, user) for user in USERS for _ in range(each)]
+
+
+@pytest.fixture
+def replicas(make_walpush, app, config, redis_server):
+    return Replicas(make_walpush, app, config, redis_server)
+
+
+def test_each_replica_tells_its_clients_in_order(app, replicas):
+    clients = [replica.subscribe(UNIT_1, ASHA) for replica in replicas.all]
+    for i in range(20):
+        app.touch(app.request, f"number {i}")
+    heard = [[client.recv() for _ in range(20)] for client in clients]
+    assert heard[0] == heard[1] == heard[2]
+    assert [m["data"]["purpose"].split()[-1] for m in heard[0]] == [str(i) for i in range(20)]
+
+
+def test_the_leader_is_killed_under_load(app, replicas):
+    """Whoever was on another replica notices nothing; the others resume there."""
+    followers = replicas.followers()
+    with Load(app) as load:
+        for _ in range(3):
+            load.wait_for(100)
+            replicas.replace(replicas.leader(), lambda replica: replica.kill())
+        load.wait_for(100)
+    for follower in followers:
+        follower.check(load.committed)
+
+
+def test_another_streams_soon_after_a_kill(app, replicas):
+    """The connection of a killed process breaks cleanly: no timeout of PostgreSQL is waited for."""
+    leader = replicas.leader()
+    other = next(replica for replica in replicas.all if replica is not leader)
+    client = other.subscribe(UNIT_1, ASHA)
+    start = time.monotonic()
+    leader.kill()
+    app.touch(app.request, "afterwards")
+    assert client.recv(timeout=LONG)["data"]["purpose"].endswith("afterwards")
+    took = time.monotonic() - start
+    print(f"another replica streamed {took:.2f} s after the kill")
+    assert took < 5 * SLOWDOWN
+
+
+def test_rolling_restart_under_load(app, replicas):
+    followers = replicas.followers()
+    with Load(app) as load:
+        for replica in list(replicas.all):
+            load.wait_for(50)
+            replicas.replace(replica, lambda r: r.stop())
+        load.wait_for(100)
+    for follower in followers:
+        follower.check(load.committed, resumed=1)
+
+
+def test_a_new_replica_knows_the_window(app, replicas, make_walpush):
+    with replicas.all[0].subscribe(UNIT_1, ASHA) as client:
+        for i in range(10):
+            app.touch(app.request, f"number {i}")
+        messages = [client.recv() for _ in range(10)]
+        epoch = client.hello["epoch"]
+    late = replicas._make().start(streaming=False)
+    with late.connect(f"{UNIT_1}?since={messages[3]['id']}&epoch={epoch}", ASHA) as client:
+        assert client.established()["resumed"]
+        assert [client.recv() for _ in range(6)] == messages[4:]
+
+
+@pytest.mark.parametrize("how", ["restart", "lose_everything"])
+def test_redis_restarts_under_load(app, replicas, how):
+    """Nobody is disconnected and nothing is lost: what Redis forgot is filled again from the slot's window."""
+    followers = replicas.followers()
+    with Load(app) as load:
+        for _ in range(2):
+            load.wait_for(100)
+            getattr(replicas.redis, how)()
+        load.wait_for(100)
+    for follower in followers:
+        follower.check(load.committed)
+        assert len(follower.hellos) == 1
+
+
+def test_redis_is_away_for_a_while(app, replicas):
+    followers = replicas.followers(each=1)
+    with Load(app) as load:
+        load.wait_for(50)
+        replicas.redis.kill()
+        load.wait_for(200)
+        assert replicas.all[0].admin("/readyz").status == 503
+        replicas.redis.start()
+        load.wait_for(50)
+    for follower in followers:
+        follower.check(load.committed)
+        assert len(follower.hellos) == 1
+
+
+def test_postgresql_stops_while_redis_is_away(app, replicas, cluster):
+    with Load(app) as load:
+        load.wait_for(50)
+        replicas.redis.kill()
+        load.wait_for(50)
+        start = time.monotonic()
+        cluster.stop("fast")
+        took = time.monotonic() - start
+        cluster.start()
+        replicas.redis.start()
+        load.wait_for(50)
+    print(f"pg_ctl stop took {took:.2f} s")
+    assert took < 5 * SLOWDOWN
+
+
+def test_what_no_window_reaches_is_refetched_once(app, make_walpush, config, forgetful):
+    """Redis forgot what the slot had been confirmed behind: whoever had not read it is told to refetch, and nobody else."""
+    config.set("replay.seconds", 0)
+    replicas = Replicas(make_walpush, app, config, forgetful)
+    leader = replicas.leader()
+    late = next(replica for replica in replicas.all if replica is not leader)
+    listeners = [Listener(replica.subscribe(UNIT_1, ASHA)) for replica in replicas.all]
+    app.touch(app.request, "heard by all")
+    for listener in listeners:
+        listener.wait_until(lambda m: len(m) >= 1)
+    late.send_signal(signal.SIGSTOP)
+    app.touch(app.request, "missed by one")
+    handled = app.value("SELECT pg_current_wal_lsn()")
+    app.wait_until(
+        "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", handled, app.slot, timeout=LONG
+    )
+    forgetful.lose_everything()
+    late.send_signal(signal.SIGCONT)
+    app.touch(app.request, "afterwards")
+    for replica, listener in zip(replicas.all, listeners):
+        messages = listener.wait_until(lambda m: len(m) >= 3)
+        assert [m["type"] for m in messages] == [
+            "request.updated",
+            "resync" if replica is late else "request.updated",
+            "request.updated",
+        ]
+        assert messages[1].get("reason") == ("gap" if replica is late else None)
+        assert messages[2]["data"]["purpose"].endswith("afterwards")
+
+
+def test_one_that_lost_the_slot_cannot_interleave(app, replicas):
+    """Stopped while it has entries to append, replaced, and woken: what it still sends is refused or the same."""
+    followers = replicas.followers()
+    with Load(app) as load:
+        for _ in range(3):
+            load.wait_for(100)
+            leader = replicas.leader()
+            leader.send_signal(signal.SIGSTOP)
+            app.sql(
+                "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", app.slot
+            )
+            app.wait_until(
+                "SELECT active FROM pg_replication_slots WHERE slot_name = %s", app.slot, timeout=LONG
+            )
+            load.wait_for(50)
+            leader.send_signal(signal.SIGCONT)
+        load.wait_for(100)
+    for follower in followers:
+        follower.check(load.committed)
+
+
+def test_the_slot_waits_for_the_replicas_of_redis(app, make_walpush, config, redis_server):
+    with Redis(replica_of=redis_server) as second:
+        replicas = Replicas(make_walpush, app, config.set("replay.seconds", 0), redis_server, n=1, wait=1)
+        app.touch(app.request, "one")
+        lsn = app.value("SELECT pg_current_wal_lsn()")
+        app.wait_until(
+            "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", lsn, app.slot, timeout=LONG
+        )
+        second.kill()
+        with replicas.all[0].subscribe(UNIT_1, ASHA) as client:
+            app.touch(app.request, "two")
+            client.recv()
+            before = app.value("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s", app.slot)
+            second.start()
+            app.wait_until(
+                "SELECT confirmed_flush_lsn > %s FROM pg_replication_slots WHERE slot_name = %s",
+                before,
+                app.slot,
+                timeout=LONG,
+            )
+
+
+def test_a_password(app, make_walpush, config):
+    with Redis(password="p@ss/word %") as server:
+        server.password = "p%40ss%2Fword%20%25"
+        url = server.url
+        config.set("relay", Raw(f'{{ url = "{url}" }}'))
+        walpush = make_walpush(app, config).start()
+        walpush.secrets += ["p@ss/word", "p%40ss"]
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            app.touch(app.request, "one")
+            client.recv()
+
+
+def test_a_wrong_password_is_said(app, make_walpush, config):
+    with Redis(password="secret") as server:
+        config.set("relay", Raw(f'{{ url = "redis://:other@127.0.0.1:{server.port}/0" }}'))
+        walpush = make_walpush(app, config).start(streaming=False)
+        walpush.secrets.append("other")
+        assert "WRONGPASS" in walpush.wait_for_log("no connection to Redis")
