@@ -147,6 +147,7 @@ static void ask_again(struct intake *in)
 {
 	struct record *first = NULL;
 
+	questions_forget(in->questions);
 	for (struct record *r = in->head; r && r != in->ask_next; r = r->next) {
 		if (!r->asked || r->transaction->visible)
 			continue;
