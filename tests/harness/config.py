@@ -3,6 +3,7 @@
 Understands as much of libconfig's syntax as is needed to find a setting: comments, strings, groups, lists, arrays.
 """
 
+import json
 import re
 
 _SPACE = re.compile(r"(?:\s|#[^\n]*|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
@@ -110,3 +111,13 @@ def _literal(value):
     if isinstance(value, (list, tuple)):
         return "[ " + ", ".join(_literal(item) for item in value) + " ]"
     return str(value)
+
+
+def section(**settings):
+    """A group of settings, such as an entry of `tables`; an underscore in a name stands for a hyphen."""
+    return Raw("{ " + " ".join(f"{name.replace('_', '-')} = {_literal(value)}" for name, value in settings.items()) + " }")
+
+
+def template(value):
+    """A JSON value as the text of a template."""
+    return json.dumps(value, ensure_ascii=False)

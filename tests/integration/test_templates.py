@@ -1,27 +1,9 @@
 """Messages that the configuration words: templates, for frontends with a protocol of their own."""
 
-import json
-
 from harness.app import ASHA, BOB, RAVI
-from harness.config import Raw
+from harness.config import Raw, section, template
 
 UNIT_1, UNIT_2 = "/ws/requests/1/", "/ws/requests/2/"
-
-
-def template(value):
-    """A JSON value as the text of a template."""
-    return json.dumps(value)
-
-
-def section(**settings):
-    """A section of `tables`."""
-
-    def literal(value):
-        if isinstance(value, (list, tuple)):
-            return "[ " + ", ".join(literal(item) for item in value) + " ]"
-        return value if isinstance(value, Raw) else json.dumps(value)
-
-    return Raw("{ " + " ".join(f"{name.replace('_', '-')} = {literal(value)}" for name, value in settings.items()) + " }")
 
 
 def test_a_template_makes_the_message(app, config, make_walpush):
