@@ -9,8 +9,8 @@ set -eu
 build="gcc libc6-dev make pkgconf uthash-dev libpq-dev libevent-dev libwebsockets-dev libwebsockets-evlib-uv libuv1-dev
        libssl-dev libjansson-dev libjwt-dev libconfig-dev libhiredis-dev"
 try="python3 python3-psycopg2 postgresql wal2json"
-test="$try python3-venv python3-pytest python3-websockets python3-jwt python3-cryptography libcmocka-dev openssl
-      redis-tools python3-redis
+test="$try ca-certificates python3-venv python3-pytest python3-websockets python3-jwt python3-cryptography python3-redis
+      libcmocka-dev openssl redis-tools
       clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium nodejs npm"
 
 # wal2json's and libclang-rt's packages have a version in their names, which the distribution chooses.

@@ -54,13 +54,14 @@ static void add_fraction(struct buf *out, struct slice fraction)
 		}
 }
 
-/* "+00", "+05:30"; seconds of a zone occur in ancient times only and are not mapped. */
+/* "+00", "+05:30", and "+05:53:28" from the times when towns set their clocks by the sun. */
 static bool is_zone(struct slice zone)
 {
 	if (zone.len == 0 || (zone.at[0] != '+' && zone.at[0] != '-'))
 		return false;
 	zone = behind(zone, 1);
-	return (zone.len == 2 && looks_like(zone, "00")) || (zone.len == 5 && looks_like(zone, "00:00"));
+	return (zone.len == 2 && looks_like(zone, "00")) || (zone.len == 5 && looks_like(zone, "00:00")) ||
+	       (zone.len == 8 && looks_like(zone, "00:00:00"));
 }
 
 static void add_zone(struct buf *out, struct slice zone)
@@ -229,12 +230,12 @@ static int64_t two_digits(const char *at)
 	return (at[0] - '0') * 10 + (at[1] - '0');
 }
 
-/* "+05:30" */
-static int64_t zone_minutes(struct slice zone)
+static int64_t zone_seconds(struct slice zone)
 {
 	int64_t minutes = two_digits(zone.at + 1) * 60 + (zone.len > 3 ? two_digits(zone.at + 4) : 0);
+	int64_t seconds = minutes * 60 + (zone.len > 6 ? two_digits(zone.at + 7) : 0);
 
-	return *zone.at == '-' ? -minutes : minutes;
+	return *zone.at == '-' ? -seconds : seconds;
 }
 
 /* Days since 1970 in the Gregorian calendar; years begin in March here, so that the leap day is their last. */
@@ -261,8 +262,8 @@ bool pgvalue_unix_us(struct slice text, int64_t *us)
 		parts = parts * 10 + (i < fraction.len ? fraction.at[i] - '0' : 0);
 	days = days_since_1970(two_digits(text.at) * 100 + two_digits(text.at + 2), two_digits(text.at + 5),
 			       two_digits(text.at + 8));
-	*us = (((days * 24 + two_digits(text.at + 11)) * 60 + two_digits(text.at + 14) - zone_minutes(zone)) * 60 +
-	       two_digits(text.at + 17)) *
+	*us = (((days * 24 + two_digits(text.at + 11)) * 60 + two_digits(text.at + 14)) * 60 +
+	       two_digits(text.at + 17) - zone_seconds(zone)) *
 		      1000000 +
 	      parts;
 	return true;

@@ -1,14 +1,15 @@
 """The pushed `data` is what ModelSerializer prints: for every field type, thousands of rows, on insert and on update."""
 
+import datetime
 import random
 import uuid
 
 import pytest
 from database import Database
 from django.db import transaction
+from django.utils import timezone
 from fieldtypes.generate import Generator, as_json
 from fieldtypes.models import Everything, Partner, Ticket
-from harness.client import Client
 from harness.config import Raw
 from harness.walpush import Walpush, shipped_config
 from rest_framework.renderers import JSONRenderer
@@ -33,7 +34,7 @@ def app(cluster):
 
 
 @pytest.fixture
-def walpush(app, tmp_path):
+def config():
     config = shipped_config()
     config.set(
         "streams.everything",
@@ -46,6 +47,11 @@ def walpush(app, tmp_path):
     config.set(
         "tables.fieldtypes_everything", Raw('{ type = "everything"  key = "everything_id"  groups = [ "everything" ] }')
     )
+    return config
+
+
+@pytest.fixture
+def walpush(app, config, tmp_path):
     with Walpush(config, tmp_path, app) as process:
         yield process
 
@@ -76,11 +82,28 @@ def assert_pushed(client, rows, kind):
         assert not wrong, f"row {row.pk}: pushed and printed differ: {wrong}"
 
 
-def test_every_field_of_thousands_of_rows(client: Client, seed):
-    generator = Generator(random.Random(seed))
+def test_every_field_of_thousands_of_rows(client, seed):
+    push_random_rows(client, Generator(random.Random(seed)), ROWS)
+
+
+@pytest.mark.parametrize("zone", ["Asia/Kolkata", "America/New_York", "Pacific/Apia"])
+class TestAnotherZone:
+    """A project with a TIME_ZONE of its own, which the configuration repeats."""
+
+    @pytest.fixture
+    def config(self, config, zone):
+        return config.set("data.timezone", zone)
+
+    def test_every_field(self, client, zone, seed):
+        with timezone.override(zone):
+            push_random_rows(client, Generator(random.Random(seed), margin=datetime.timedelta(days=2)), BATCH)
+
+
+def push_random_rows(client, generator, count):
+    """Inserts so many, updates all of them, and compares."""
     partners = Partner.objects.bulk_create(Partner(code=f"partner-{number}") for number in range(5))
     parent = None
-    for _ in range(ROWS // BATCH):
+    for _ in range(count // BATCH):
         tickets = Ticket.objects.bulk_create(Ticket(id=generator.uuid()) for _ in range(BATCH))
         rows = [Everything(**generator.row(partners, ticket=ticket.id, parent=parent)) for ticket in tickets]
         Everything.objects.bulk_create(rows)

@@ -21,8 +21,11 @@ TOUCHY = '"\\/\b\f\n\r\t\x01\x1f\x7f\x80\u00e9\u2028\u2029\ufeff\ufffd\uffff{}[]
 
 
 class Generator:
-    def __init__(self, random):
+    """`margin` keeps times away from the first and the last that Python knows: another zone may have no such time."""
+
+    def __init__(self, random, margin=datetime.timedelta(0)):
         self.random = random
+        self.first, self.last = datetime.datetime.min + margin, datetime.datetime.max - margin
 
     def row(self, partners, ticket=None, parent=None):
         """Values for all of the model's own fields."""
@@ -152,11 +155,11 @@ class Generator:
         return self.random.choice([0, 1, 120000, 999999, self.random.randint(0, 999999)])
 
     def moment(self):
-        first, last = datetime.datetime.min, datetime.datetime.max
-        moment = first + datetime.timedelta(seconds=self.random.randint(0, int((last - first).total_seconds())))
+        seconds = self.random.randint(0, int((self.last - self.first).total_seconds()))
+        moment = self.first + datetime.timedelta(seconds=seconds)
         if self.flag():
             moment = datetime.datetime(2025, 11, 14) + datetime.timedelta(seconds=self.random.randint(0, 10**7))
-        moment = self.random.choice([first, last, moment, moment, moment])
+        moment = self.random.choice([self.first, self.last, moment, moment, moment])
         return moment.replace(microsecond=self.microsecond(), tzinfo=UTC)
 
     def day(self):
