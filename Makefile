@@ -78,7 +78,7 @@ export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(C
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps deps-test run test unit integration django sanitize fuzz lint format bench install uninstall \
-        clean check-libs client run-client run-unit run-integration run-django run-fuzz FORCE
+        clean check-libs run-unit run-integration run-django run-fuzz FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -169,10 +169,6 @@ integration:
 django:
 	+@$(BUILD) VARIANT=$(TESTED) run-django
 
-## make client        the browser package, against a fake and against the program
-client:
-	+@$(BUILD) VARIANT=$(TESTED) run-client
-
 ## make sanitize      both under AddressSanitizer with UBSan, and under ThreadSanitizer
 sanitize:
 	+@$(STEP) VARIANT=asan unit
@@ -203,19 +199,11 @@ run-django: all
 	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush $(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) \
 		build/venv/bin/python -m pytest -p no:cacheprovider -q tests/django $(PYTEST_ARGS)
 
-# What npm installs for a package is made again when its lock file says something else.
-%/node_modules/.package-lock.json: %/package-lock.json
-	@cd $* && npm ci --no-audit --no-fund --loglevel=error
-	@touch $@
-
-run-client: all client/node_modules/.package-lock.json
-	@cd client && npm run --silent check
-	@cd client && WALPUSH_BINARY=$(CURDIR)/$(B)/walpush PYTHON=$(PYTHON) npm test --silent
-
 run-fuzz: $(FUZZ)
 	@$(FIXED_LAYOUT) tests/fuzz/run.sh $(FUZZ_SECONDS) $^
 
 include tests/chaos/chaos.mk
+include client/client.mk
 
 ## make lint          formatting, clang-tidy, cppcheck, shellcheck
 lint:

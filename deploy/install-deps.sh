@@ -3,15 +3,17 @@
 #
 #   deploy/install-deps.sh build        to compile walpush
 #   deploy/install-deps.sh build try    and to try it with a throwaway PostgreSQL: `make deps`
+#   deploy/install-deps.sh build try demo    for `make demo`
 #   deploy/install-deps.sh test         to test, lint and fuzz it: `make deps-test`
 set -eu
 
 build="gcc libc6-dev make pkgconf uthash-dev libpq-dev libevent-dev libwebsockets-dev libwebsockets-evlib-uv libuv1-dev
        libssl-dev libjansson-dev libjwt-dev libconfig-dev libhiredis-dev"
 try="python3 python3-psycopg2 postgresql wal2json"
-test="$try ca-certificates python3-venv python3-pytest python3-websockets python3-jwt python3-cryptography python3-redis
+demo="ca-certificates python3-venv nodejs npm"
+test="$try $demo python3-pytest python3-websockets python3-jwt python3-cryptography python3-redis
       libcmocka-dev openssl redis-tools
-      clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium nodejs npm"
+      clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium"
 
 # wal2json's and libclang-rt's packages have a version in their names, which the distribution chooses.
 # A Node.js from elsewhere is as good, and brings its own npm.
@@ -41,8 +43,9 @@ for set in "$@"; do
     case $set in
     build) names=$build ;;
     try) names=$try ;;
+    demo) names=$demo ;;
     test) names=$test ;;
-    *) echo "usage: $0 [build] [try] [test]" >&2 && exit 2 ;;
+    *) echo "usage: $0 [build] [try] [demo] [test]" >&2 && exit 2 ;;
     esac
     command -v dpkg-query >/dev/null || {
         echo "walpush: this is not Debian; install the like of: $names" >&2
