@@ -80,8 +80,8 @@ SELECT slot_name,
            WHEN 'held' THEN 'walpush keeps up, but a long transaction keeps old WAL alive.'
            ELSE 'walpush reads the slot and keeps up.' END AS meaning,
        CASE finding
-           WHEN 'missing' THEN 'Run sql/setup.sql; check database.slot in sidecar.conf.'
-           WHEN 'lost' THEN 'SELECT pg_drop_replication_slot(''' || slot_name || '''); then run sql/setup.sql.'
+           WHEN 'missing' THEN 'Run what walpush sql prints; check database.slot in sidecar.conf.'
+           WHEN 'lost' THEN 'SELECT pg_drop_replication_slot(''' || slot_name || '''); then run what walpush sql prints.'
                ' Browsers are told to refetch.'
            WHEN 'unreserved' THEN 'Get walpush running at once, or raise max_slot_wal_keep_size.'
            WHEN 'unread' THEN 'Start walpush, or see its log. If it is gone for good, run sql/teardown.sql.'

@@ -1,11 +1,10 @@
--- walpush: what the DBA does once for each database, for the shipped sidecar.conf. PostgreSQL 13 to 18.
+-- walpush: what the DBA does once for this configuration. PostgreSQL 13 to 18. Printed by `walpush sql`.
 --
---     psql -d app -f sql/setup.sql
---     psql -d app -v slot=walpush -v role=walpush -v schema=public -f sql/setup.sql
+--     walpush sql -c sidecar.conf | psql -d app
+--     psql -d app -v slot=walpush -v role=walpush -f setup.sql
 --
 -- Run it as a superuser, or as the owner of the tables with CREATEROLE and REPLICATION. It may be run again: it adds
--- what is missing and says what it did. Another configuration needs other tables: set the variables below, or let
--- `walpush sql -c sidecar.conf` print the statements. sql/teardown.sql takes everything back.
+-- what is missing, and takes from the role what no query needs any more. sql/teardown.sql takes everything back.
 --
 -- The role's password comes from the environment's WALPUSH_PASSWORD or from -v password=… (which others on the machine
 -- can read in the list of processes). Without either the role keeps the one it has; psql's \password sets one as well.
@@ -16,16 +15,8 @@
 \pset format unaligned
 \pset pager off
 
-\if :{?slot} \else \set slot walpush \endif
-\if :{?role} \else \set role walpush \endif
-\if :{?schema} \else \set schema public \endif
--- Tables whose changes are pushed; tables whose changes alter permission; tables that queries only read.
-\if :{?tables} \else \set tables 'requests crates storages sendbacks' \endif
-\if :{?members} \else \set members 'user_units users roles' \endif
-\if :{?reads} \else \set reads 'units' \endif
--- The table with the passwords, and the columns of it that sidecar.conf's queries name.
-\if :{?users} \else \set users users \endif
-\if :{?user_columns} \else \set user_columns 'id username role_id status is_active is_superuser' \endif
+\if :{?slot} \else \set slot 'walpush' \endif
+\if :{?role} \else \set role 'walpush' \endif
 -- PostgreSQL 17 and later, on: the slot is copied to standbys whose sync_replication_slots is on, and outlives
 -- failover. Off, because with it walpush hears of a commit only after the standbys in synchronized_standby_slots have it.
 \if :{?failover} \else \set failover off \endif
@@ -34,6 +25,9 @@
     \set has_password `[ -n "$WALPUSH_PASSWORD" ] && echo on || echo off`
     \set password `printf %s "$WALPUSH_PASSWORD"`
 \endif
+
+-- Where walpush's sessions look for names without a schema.
+SET search_path = public;
 
 -- ---- What must be there already. Each row found here is an error with its mend. ------------------------------------
 
@@ -47,17 +41,24 @@ FROM (
            'walpush sends UTF-8 to browsers and reads databases in UTF8 only.'
     WHERE current_setting('server_encoding') <> 'UTF8'
     UNION ALL
-    SELECT 3, format('there is no table %I.%I', :'schema', name),
-           'Run the application''s migrations first, or name the tables:'
-           ' -v schema=… -v tables=''…'' -v members=''…'' -v reads=''…'''
-    FROM regexp_split_to_table(:'tables' || ' ' || :'members' || ' ' || :'reads', '[\s,]+') AS name
-    WHERE name <> '' AND to_regclass(format('%I.%I', :'schema', name)) IS NULL
+    SELECT 3, format('there is no table %I.%I', schema, name),
+           'Run the application''s migrations first, or correct sidecar.conf.'
+    FROM (VALUES
+        ('public', 'requests', ARRAY['unit_id', 'crate_id', 'status', 'allocation_date']::text[], true),
+        ('public', 'crates', ARRAY['unit_id', 'storage_id']::text[], true),
+        ('public', 'storages', ARRAY['unit_id']::text[], true),
+        ('public', 'sendbacks', ARRAY['request_id']::text[], true),
+        ('public', 'user_units', ARRAY['user_id']::text[], false),
+        ('public', 'users', ARRAY['id', 'is_active', 'is_superuser', 'status', 'role_id']::text[], false),
+        ('public', 'roles', ARRAY[]::text[], false)
+    ) AS w (schema, name, columns, sent)
+    WHERE to_regclass(format('%I.%I', schema, name)) IS NULL
     UNION ALL
     SELECT 4, format('slot %s exists, but %s', slot_name,
                      CASE WHEN slot_type <> 'logical' THEN 'it is a physical one'
                           WHEN plugin <> 'wal2json' THEN 'for plugin ' || plugin
                           ELSE 'in database ' || database END),
-           'Choose another name (-v slot=…, and slot in sidecar.conf), or drop it: SELECT pg_drop_replication_slot(…)'
+           'Choose another name: -v slot=…, and slot in sidecar.conf.'
     FROM pg_replication_slots
     WHERE slot_name = :'slot'
       AND (slot_type, plugin, database) IS DISTINCT FROM ('logical', 'wal2json', current_database())
@@ -65,14 +66,14 @@ FROM (
     SELECT 5, 'all ' || current_setting('max_replication_slots') || ' replication slots are in use',
            'Drop one that nobody reads, or raise max_replication_slots and restart PostgreSQL.'
     WHERE (SELECT count(*) FROM pg_replication_slots) >= current_setting('max_replication_slots')::int
-      AND :'slot' NOT IN ('', (SELECT coalesce(max(slot_name), '') FROM pg_replication_slots WHERE slot_name = :'slot'))
+      AND :'slot' <> '' AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = :'slot')
 ) AS found (rank, problem, mend)
 ORDER BY rank
 LIMIT 1
 \gexec
 
 SELECT current_setting('is_superuser') AS superuser,
-       to_regrole('rds_superuser') IS NOT NULL AS on_rds,
+       to_regrole('rds_replication') IS NOT NULL AS on_rds,
        current_setting('server_version_num')::int >= 170000 AS knows_failover,
        NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') AS role_missing,
        :'slot' <> '' AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = :'slot') AS slot_missing
@@ -81,16 +82,17 @@ SELECT current_setting('is_superuser') AS superuser,
 -- ---- The role ----------------------------------------------------------------------------------------------------
 
 \if :role_missing
-    CREATE ROLE :"role" LOGIN;
+    CREATE ROLE :"role";
     \echo role :role created
 \endif
 
 -- REPLICATION opens the slot. Through it everything in this server's WAL can be read, whatever is granted below: guard
 -- this role's password like a superuser's. Amazon RDS reserves the attribute and has a role to be granted instead.
 \if :on_rds
+    ALTER ROLE :"role" LOGIN;
     GRANT rds_replication TO :"role";
 \else
-    ALTER ROLE :"role" REPLICATION;
+    ALTER ROLE :"role" LOGIN REPLICATION;
 \endif
 
 \if :has_password
@@ -119,50 +121,126 @@ ALTER ROLE :"role" SET lock_timeout = '2s';
 -- An open transaction would keep vacuum from cleaning up.
 ALTER ROLE :"role" SET idle_in_transaction_session_timeout = '30s';
 
--- The queries of sidecar.conf name tables without a schema.
-SELECT format('ALTER ROLE %I IN DATABASE %I SET search_path = %I', :'role', current_database(), :'schema')
-WHERE :'schema' <> 'public'
-\gexec
-
 -- ---- What it may read --------------------------------------------------------------------------------------------
 
 -- PUBLIC has CONNECT unless a careful DBA took it away.
 SELECT format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), :'role')
 \gexec
-GRANT USAGE ON SCHEMA :"schema" TO :"role";
+GRANT USAGE ON SCHEMA public TO :"role";
 
--- The rows of listed tables come through the slot. SELECT on them is for the queries: admit, lookups, names of actors.
-SELECT format('GRANT SELECT ON TABLE %I.%I TO %I', :'schema', name, :'role')
-FROM regexp_split_to_table(:'tables' || ' ' || :'members' || ' ' || :'reads', '[\s,]+') AS name
-WHERE name NOT IN ('', :'users')
-\gexec
-
--- Of the users only what the queries read; the password is not among it. Columns granted earlier go first, and
--- in one transaction, so that a walpush that runs meanwhile misses nothing.
+-- The rows of listed tables come through the slot; SELECT is for the queries, and only for the columns that they read.
+-- The server says which: a view is made of each query, and what it depends on is granted. What an earlier
+-- configuration needed is taken away first, in the same transaction, so that a walpush that runs misses nothing.
 BEGIN;
-SELECT format('REVOKE ALL ON TABLE %I.%I FROM %I', :'schema', :'users', :'role')
+SELECT format('REVOKE ALL ON TABLE %s FROM %I', c.oid::regclass, :'role')
+FROM pg_class c
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relowner <> to_regrole(quote_ident(:'role'))
+  AND EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = to_regrole(quote_ident(:'role'))
+              UNION ALL
+              SELECT FROM pg_attribute a, aclexplode(a.attacl)
+              WHERE a.attrelid = c.oid AND grantee = to_regrole(quote_ident(:'role')))
 \gexec
-SELECT format('GRANT SELECT (%s) ON TABLE %I.%I TO %I',
-              (SELECT string_agg(quote_ident(name), ', ') FROM regexp_split_to_table(:'user_columns', '[\s,]+') AS name
-               WHERE name <> ''),
-              :'schema', :'users', :'role')
-\gexec
+-- admit of requests
+CREATE TEMP VIEW walpush_reads_1 AS SELECT 1 AS one FROM (
+    SELECT 1 FROM users u LEFT JOIN roles r ON r.id = u.role_id WHERE u.id = NULL AND u.is_active AND u.status = 'Active'   AND (u.is_superuser OR r.role_name = 'System Admin'        OR EXISTS (SELECT 1 FROM user_units m                    WHERE m.user_id = u.id AND m.unit_id = NULL))
+) AS q;
+-- admit of crates
+CREATE TEMP VIEW walpush_reads_2 AS SELECT 1 AS one FROM (
+    SELECT 1 FROM users u LEFT JOIN roles r ON r.id = u.role_id WHERE u.id = NULL AND u.is_active AND u.status = 'Active'   AND (u.is_superuser OR r.role_name = 'System Admin'        OR EXISTS (SELECT 1 FROM user_units m                    WHERE m.user_id = u.id AND m.unit_id = NULL))
+) AS q;
+-- admit of storage
+CREATE TEMP VIEW walpush_reads_3 AS SELECT 1 AS one FROM (
+    SELECT 1 FROM users u LEFT JOIN roles r ON r.id = u.role_id WHERE u.id = NULL AND u.is_active AND u.status = 'Active'   AND (u.is_superuser OR r.role_name = 'System Admin'        OR r.role_name = 'Store Head'           AND EXISTS (SELECT 1 FROM user_units m                        WHERE m.user_id = u.id AND m.unit_id = NULL))
+) AS q;
+-- admit of notifications
+CREATE TEMP VIEW walpush_reads_4 AS SELECT 1 AS one FROM (
+    SELECT 1 FROM users u WHERE u.id = NULL AND u.id = NULL AND u.is_active AND u.status = 'Active'
+) AS q;
+-- lookup of requests
+CREATE TEMP VIEW walpush_reads_5 AS SELECT 1 AS one FROM (
+    SELECT n.id AS unit_id FROM crates c JOIN units n ON n.unit_code = 'Central' WHERE c.id = NULL AND c.to_central
+) AS q;
+-- lookup of sendbacks
+CREATE TEMP VIEW walpush_reads_6 AS SELECT 1 AS one FROM (
+    SELECT q.withdrawn_by_id AS user_id FROM requests q WHERE q.id = NULL UNION SELECT u.id FROM requests q  JOIN user_units m ON m.unit_id = q.unit_id  JOIN users u ON u.id = m.user_id AND u.is_active AND u.status = 'Active'  JOIN roles r ON r.id = u.role_id AND r.role_name = 'Section Head' WHERE q.id = NULL
+) AS q;
+-- query of actor
+CREATE TEMP VIEW walpush_reads_7 AS SELECT 1 AS one FROM (
+    SELECT username FROM users WHERE id = NULL
+) AS q;
+SELECT coalesce(string_agg(statement, E'\n' ORDER BY statement), '') AS grants FROM (
+WITH read AS (
+    SELECT d.refobjid AS oid, array_agg(DISTINCT d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,
+           bool_or(r.ev_action::text ~ ':varattno 0 ') AS whole
+    FROM pg_depend d
+    JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    JOIN pg_class v ON v.oid = r.ev_class AND v.relnamespace = pg_my_temp_schema()
+                   AND starts_with(v.relname::text, 'walpush_reads_')
+    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> v.oid
+    GROUP BY d.refobjid
+), wanted AS (
+    SELECT c.oid, c.relnamespace, read.whole, a.attname, a.attnum
+    FROM read
+    JOIN pg_class c ON c.oid = read.oid AND c.relnamespace <> 'pg_catalog'::regnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+     AND a.attnum = ANY (coalesce(read.columns, ARRAY[1]))
+)
+SELECT CASE WHEN bool_or(whole) THEN format('GRANT SELECT ON TABLE %s TO %I;', oid::regclass, granted)
+            ELSE format('GRANT SELECT (%s) ON TABLE %s TO %I;',
+                        string_agg(quote_ident(attname), ', ' ORDER BY attnum), oid::regclass, granted) END
+FROM wanted CROSS JOIN (SELECT :'role'::text AS granted) AS role
+GROUP BY oid, granted
+HAVING CASE WHEN bool_or(whole) THEN NOT has_table_privilege(granted, oid, 'SELECT')
+            ELSE bool_or(NOT has_column_privilege(granted, oid, attnum, 'SELECT')) END
+UNION ALL
+SELECT DISTINCT format('GRANT USAGE ON SCHEMA %s TO %I;', relnamespace::regnamespace, granted)
+FROM wanted CROSS JOIN (SELECT :'role'::text AS granted) AS role
+WHERE NOT has_schema_privilege(granted, relnamespace, 'USAGE')
+ORDER BY 1
+) AS lacking (statement)
+\gset
+:grants
+\echo :grants
+DROP VIEW walpush_reads_1, walpush_reads_2, walpush_reads_3, walpush_reads_4, walpush_reads_5, walpush_reads_6, walpush_reads_7;
 COMMIT;
 
 -- ---- Old rows ----------------------------------------------------------------------------------------------------
 
--- With REPLICA IDENTITY FULL the log holds the whole old row of an UPDATE or DELETE. Needed to know which unit a row
--- left, whose membership ended, whether a column changed, and the value of a large text that did not. It costs WAL:
--- about the size of the old row for each of these. Set before the slot exists, so that the slot never sees a change
--- without it; on partitions as well, because their changes carry the partition's name. The lock is exclusive and
--- brief: with lock_timeout a busy table makes this fail instead of stopping the application. Then run it again.
+-- With REPLICA IDENTITY FULL the log holds the whole old row of an UPDATE or DELETE. Needed where the rules ask for a
+-- former value that the primary key does not hold: which unit a row left, whose membership ended, whether a column
+-- changed; and for large values, which an update that leaves them alone does not send. It costs WAL: about the size of
+-- the old row for each of these. Set before the slot exists, so that the slot never sees a change without it. The lock
+-- is exclusive and brief: with lock_timeout a busy table makes this fail instead of stopping the application. Then run
+-- it again.
 SET lock_timeout = '5s';
-SELECT format('ALTER TABLE %s REPLICA IDENTITY FULL', c.oid::regclass)
-FROM regexp_split_to_table(:'tables' || ' ' || :'members', '[\s,]+') AS name
-CROSS JOIN LATERAL (SELECT to_regclass(format('%I.%I', :'schema', name))::oid AS root) AS t
-CROSS JOIN LATERAL (SELECT t.root AS oid UNION SELECT relid::oid FROM pg_partition_tree(t.root)) AS part
-JOIN pg_class c ON c.oid = part.oid
-WHERE name <> '' AND c.relreplident <> 'f'
+SELECT format('ALTER TABLE %s REPLICA IDENTITY FULL', quoted) FROM (
+SELECT quoted, lacks, large FROM (
+    SELECT c.oid::regclass::text AS quoted,
+           CASE WHEN i.indrelid IS NULL THEN ''
+                ELSE string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+                     FILTER (WHERE a.attname = ANY (w.columns)) END AS lacks,
+           string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
+           FILTER (WHERE w.sent AND a.attlen = -1 AND a.attstorage <> 'p') AS large
+    FROM (VALUES
+        ('public', 'requests', ARRAY['unit_id', 'crate_id', 'status', 'allocation_date']::text[], true),
+        ('public', 'crates', ARRAY['unit_id', 'storage_id']::text[], true),
+        ('public', 'storages', ARRAY['unit_id']::text[], true),
+        ('public', 'sendbacks', ARRAY['request_id']::text[], true),
+        ('public', 'user_units', ARRAY['user_id']::text[], false),
+        ('public', 'users', ARRAY['id', 'is_active', 'is_superuser', 'status', 'role_id']::text[], false),
+        ('public', 'roles', ARRAY[]::text[], false)
+    ) AS w (schema, name, columns, sent)
+    JOIN pg_namespace n ON n.nspname = w.schema
+    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind IN ('r', 'p')
+    LEFT JOIN pg_index i ON i.indrelid = c.oid
+     AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)
+    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     AND a.attnum <> ALL (coalesce(i.indkey::int2[], '{}'))
+    WHERE c.relreplident <> 'f'
+    GROUP BY c.oid, i.indrelid
+) AS found
+WHERE lacks IS NOT NULL OR large IS NOT NULL
+) AS lacking
 \gexec
 RESET lock_timeout;
 
@@ -171,14 +249,17 @@ RESET lock_timeout;
 -- Newer minor versions load only the output plugins of this list. What stands there stays; wal2json is added. The list
 -- is written name by name: as one string it would become the name of a single library.
 SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'
-               AND 'wal2json' <> ALL (regexp_split_to_array(setting, '[\s,"]+'))) AS plugin_refused
+               AND NOT EXISTS (SELECT FROM regexp_matches(setting, '"[^"]*"|[^\s,"]+', 'g') AS element
+                               WHERE btrim(element[1], '"') = 'wal2json')) AS plugin_refused
 \gset
 \if :plugin_refused
     \echo output_plugin_libraries: adding wal2json (only a superuser may)
-    SELECT format('ALTER SYSTEM SET output_plugin_libraries = %s', string_agg(quote_literal(library), ', '))
+    SELECT format('ALTER SYSTEM SET output_plugin_libraries = %s', string_agg(quote_literal(library), ', ' ORDER BY at))
     FROM pg_settings
-    CROSS JOIN LATERAL regexp_split_to_table(setting || ',wal2json', '[\s,"]+') AS library
-    WHERE name = 'output_plugin_libraries' AND library <> ''
+    CROSS JOIN LATERAL (SELECT library, min(at) AS at
+                        FROM regexp_split_to_table(setting || ',wal2json', '[\s,"]+') WITH ORDINALITY AS l (library, at)
+                        WHERE library <> '' GROUP BY library) AS listed
+    WHERE name = 'output_plugin_libraries'
     \gexec
     SELECT pg_reload_conf() AS reloaded \gset
     -- The server takes it over when it gets round to it, and a session between two statements: look up to 100 times.
@@ -205,7 +286,7 @@ SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'
 -- A slot that nobody reads keeps WAL until the disk is full. Better is to lose the slot: browsers then get one
 -- `resync`. The limit is the server's, for all slots, so it is named here and not set.
 SELECT 'note: max_slot_wal_keep_size is -1. Bound what a slot can keep:'
-       ' ALTER SYSTEM SET max_slot_wal_keep_size = ''8GB''; SELECT pg_reload_conf();'
+       ' ALTER SYSTEM SET max_slot_wal_keep_size = ''10GB''; SELECT pg_reload_conf();'
 WHERE current_setting('max_slot_wal_keep_size') = '-1' AND :'slot' <> '';
 
 \echo done: DATABASE_URL for walpush is the URL of this database, directly and not through a pooler, with role :role

@@ -2,7 +2,8 @@
 --
 --     psql -d app -v slot=walpush -v role=walpush -v schema=public -f sql/teardown.sql
 --
--- The variables are those of setup.sql. Give the same values.
+-- The variables are those of setup.sql: give the same values. tables and members name the tables of another
+-- configuration, whose replica identity becomes the default again.
 
 \set ON_ERROR_STOP on
 \set QUIET on

@@ -41,7 +41,7 @@ const struct conf_option conf_options[] = {
   .doc = "A file that holds the connection string. It is read at each connect, so a rotated password needs no "
 	 "restart." },
 { "database.slot", CONF_TEXT, CONF_REQUIRED, OF_CONF(database.slot), .accept = conf_accept_slot,
-  .doc = "The logical replication slot, which the DBA creates with `sql/setup.sql`." },
+  .doc = "The logical replication slot, which the DBA creates with what `walpush sql` prints." },
 { "database.plugin", CONF_TEXT, 0, OF_CONF(database.plugin), .initial = "wal2json", .choices = "wal2json",
   .doc = "The slot's output plugin." },
 { "database.connect-timeout", CONF_SECONDS, 0, OF_CONF(database.connect_timeout), RANGE(SECOND, 300 * SECOND),

@@ -9,8 +9,11 @@ static const struct command {
 	const char *usage;
 } commands[] = {
 	{ "run", cmd_run, "run    -c sidecar.conf                 serve (the default)" },
+	{ "check", cmd_check, "check  -c sidecar.conf [--json]        what is wrong, and its mend" },
+	{ "sql", cmd_sql, "sql    -c sidecar.conf                 print the DBA's script" },
 	{ "listen", cmd_listen, "listen -c sidecar.conf --user 7 PATH   subscribe, print what arrives" },
 	{ "token", cmd_token, "token  -c sidecar.conf --user 7        mint a token, to try things out" },
+	{ "health", cmd_health, "health -c sidecar.conf                 ask the admin port: for probes" },
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(*commands))

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -62,6 +63,23 @@ static bool user_options(const char *url, struct buf *out, struct fail *why)
 			buf_addf(out, "%s ", p->val);
 	PQconninfoFree(parts);
 	return true;
+}
+
+bool pgdial_identity(const struct conf_database *conf, char **user, char **database, struct fail *why)
+{
+	char *url = conf->url_file ? read_url_file(conf->url_file, why) : mem_text(conf->url);
+	PQconninfoOption *parts = url ? PQconninfoParse(url, NULL) : NULL;
+
+	*user = *database = NULL;
+	for (const PQconninfoOption *p = parts; p && p->keyword; p++) {
+		if (p->val && strcmp(p->keyword, "user") == 0)
+			*user = mem_text(p->val);
+		else if (p->val && strcmp(p->keyword, "dbname") == 0)
+			*database = mem_text(p->val);
+	}
+	PQconninfoFree(parts);
+	free(url);
+	return url != NULL;
 }
 
 static PGconn *connect_start(const struct conf_database *conf, enum pgdial_kind kind, struct fail *why)
@@ -240,6 +258,59 @@ void pgdial_cancel(struct pgdial *d)
 {
 	if (d)
 		dial_free(d);
+}
+
+/* --- for commands, which may wait ------------------------------------------------------------------------------ */
+
+/* libpq's message of a failed attempt, with the SQLSTATE that its verbose form holds: "FATAL:  28P01: password …". */
+static void attempt_fail(const PGconn *conn, struct fail *why)
+{
+	const char *text = PQerrorMessage(conn);
+	const char *state = strstr(text, ":  ");
+
+	if (state && strspn(state + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && strncmp(state + 8, ": ", 2) == 0)
+		text = state + 10;
+	else
+		state = NULL;
+	fail_set(why, "%.*s", (int)strcspn(text, "\n"), text);
+	if (state)
+		mem_copy_text(why->sqlstate, sizeof(why->sqlstate), state + 3);
+}
+
+/* Waits until the socket can do what libpq wants. */
+static bool wait_for_socket(const PGconn *conn, short events, int64_t deadline)
+{
+	struct pollfd fd = { .fd = PQsocket(conn), .events = events };
+	int64_t left = (deadline - clock_us()) / 1000;
+
+	return left > 0 && (poll(&fd, 1, (int)left) > 0 || errno == EINTR);
+}
+
+PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, struct fail *why)
+{
+	int64_t deadline = clock_us() + conf->connect_timeout * 1000;
+	PGconn *conn = connect_start(conf, kind, why);
+	PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+
+	if (!conn)
+		return NULL;
+	PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
+	while (PQstatus(conn) != CONNECTION_BAD && next != PGRES_POLLING_OK && next != PGRES_POLLING_FAILED) {
+		if (!wait_for_socket(conn, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline)) {
+			fail_set(why, "no answer within %lld s", (long long)conf->connect_timeout / 1000);
+			PQfinish(conn);
+			return NULL;
+		}
+		next = PQconnectPoll(conn);
+	}
+	if (PQstatus(conn) == CONNECTION_OK) {
+		PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
+		PQsetNoticeReceiver(conn, ignore_notice, NULL);
+		return conn;
+	}
+	attempt_fail(conn, why);
+	PQfinish(conn);
+	return NULL;
 }
 
 void pgdial_result_fail(const PGresult *result, struct fail *why)

@@ -190,8 +190,9 @@ static bool bind_membership(const struct binder *b, struct rules_membership *m)
 	return true;
 }
 
-static bool bind_table(const struct rules *r, struct rules_table *t, const struct catalog *catalog, struct fail *why)
+bool rules_bind_table(struct rules *r, size_t at, const struct catalog *catalog, struct fail *why)
 {
+	struct rules_table *t = &r->tables[at];
 	struct binder b = { .rules = r, .why = why };
 	struct buf name = { 0 };
 	bool ok = true;
@@ -218,7 +219,7 @@ static bool bind_table(const struct rules *r, struct rules_table *t, const struc
 bool rules_bind(struct rules *r, const struct catalog *catalog, struct fail *why)
 {
 	for (size_t i = 0; i < r->n_tables; i++)
-		if (!bind_table(r, &r->tables[i], catalog, why))
+		if (!rules_bind_table(r, i, catalog, why))
 			return false;
 	return true;
 }

@@ -86,11 +86,11 @@ struct mend {
 /* Source: PostgreSQL's slot.c, walsender.c, and measurements; see docs/architecture.md. The first that fits. */
 static const struct mend mends[] = {
 	{ "55006", "another process holds the slot; waiting for it, as a standby", false },
-	{ "42704", "the slot does not exist: create it with sql/setup.sql", true },
-	{ "55000",
-	  "the slot cannot be used: see pg_replication_slots; sql/teardown.sql and sql/setup.sql make a new one",
+	{ "42704", "the slot does not exist: walpush sql prints what creates it", true },
+	{ "55000", "the slot cannot be used: see pg_replication_slots; drop it, and walpush sql makes a new one",
 	  true },
-	{ "42501", "the role lacks a privilege, or output_plugin_libraries does not list wal2json: run sql/setup.sql",
+	{ "42501",
+	  "the role lacks a privilege, or output_plugin_libraries does not list wal2json: run what walpush sql prints",
 	  true },
 	{ "28",
 	  "the server does not let this role in: check user, password and pg_hba.conf (database name, not "
@@ -332,14 +332,16 @@ static bool slot_is_good(struct source *s, const PGresult *result, struct fail *
 	}
 	if (strcmp(PQgetvalue(result, 0, 1), "logical") != 0 || strcmp(PQgetvalue(result, 0, 0), s->conf->plugin) != 0)
 		fail_set(why,
-			 "slot \"%s\" is %s with plugin \"%s\", not logical with %s: drop it and run sql/setup.sql",
+			 "slot \"%s\" is %s with plugin \"%s\", not logical with %s: drop it and run what walpush sql "
+			 "prints",
 			 name, PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 0), s->conf->plugin);
 	else if (strcmp(PQgetvalue(result, 0, 2), "t") != 0)
 		fail_set(why, "slot \"%s\" belongs to another database: connect to that one, or create a slot here",
 			 name);
 	else if (strcmp(PQgetvalue(result, 0, 4), "lost") == 0)
 		fail_set(why,
-			 "slot \"%s\" is lost: PostgreSQL removed WAL it needed. Drop it, run sql/setup.sql, and raise "
+			 "slot \"%s\" is lost: PostgreSQL removed WAL it needed. Drop it, run what walpush sql prints, "
+			 "and raise "
 			 "max_slot_wal_keep_size",
 			 name);
 	else if (strcmp(PQgetvalue(result, 0, 5), "UTF8") != 0)

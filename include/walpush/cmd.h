@@ -11,6 +11,12 @@ enum { CMD_FINE = 0, CMD_FAILED = 1, CMD_USAGE = 2 };
 
 /* run -c sidecar.conf: serve */
 int cmd_run(int argc, char **argv);
+/* check -c sidecar.conf [--json]: say what is wrong, and what mends it */
+int cmd_check(int argc, char **argv);
+/* sql -c sidecar.conf: print what a DBA runs for this configuration */
+int cmd_sql(int argc, char **argv);
+/* health -c sidecar.conf: ask the admin port whether the server runs well */
+int cmd_health(int argc, char **argv);
 /* listen -c sidecar.conf --user 7 PATH: subscribe and print what arrives */
 int cmd_listen(int argc, char **argv);
 /* token -c sidecar.conf --user 7 [--lifetime SECONDS]: print a token */

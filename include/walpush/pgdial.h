@@ -28,6 +28,14 @@ struct pgdial *pgdial_start(struct event_base *loop, const struct conf_database 
 /* Gives up; `done` is not called. NULL is allowed. */
 void pgdial_cancel(struct pgdial *d);
 
+/* The same, waiting for the end of the attempt: for commands, never on a loop's thread. The connection is blocking and the
+ * caller's; NULL: `why` has the server's SQLSTATE where it gave one. */
+PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, struct fail *why);
+
+/* Who connects where, as far as the connection string says: names of the caller's, NULL where it does not. False: the file
+ * with the string cannot be read. */
+bool pgdial_identity(const struct conf_database *conf, char **user, char **database, struct fail *why);
+
 /* What a failed result says, in words that hold no data of rows or parameters: SQLSTATE and, for classes that speak of names
  * only (42, 55, 57, 53, 0A, 3D, 28, 22023), the server's text. */
 void pgdial_result_fail(const PGresult *result, struct fail *why);

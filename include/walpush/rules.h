@@ -104,6 +104,8 @@ void rules_free(struct rules *r);
  * catalog. A listed table that does not exist is an error; after an error the rules are good for nothing but
  * another try, or rules_free. */
 bool rules_bind(struct rules *r, const struct catalog *catalog, struct fail *why);
+/* One table of them: for `walpush check`, which says what is wrong with each. */
+bool rules_bind_table(struct rules *r, size_t at, const struct catalog *catalog, struct fail *why);
 
 size_t rules_n_tables(const struct rules *r);
 const struct rules_table *rules_table(const struct rules *r, size_t i);
@@ -120,6 +122,10 @@ int rules_stream_index(const struct rules *r, uint64_t identity);
 int rules_match_path(const struct rules *r, struct slice path, struct path_values *out);
 /* NULL when the configuration has no actor query. Its parameters all are {id}. */
 const struct rules_query *rules_actor(const struct rules *r);
+/* The columns of which the rules need the value before a change, each once; bound or not. Without them groups left and
+ * deleted rows cannot be told to the right people, and an action that waits for a change never matches. The array is the
+ * caller's, the names are borrowed. */
+size_t rules_old_columns(const struct rules_table *t, const char ***out);
 /* wal2json's add-tables: "public.requests,public.crates", escaped as it wants. */
 void rules_add_tables(const struct rules *r, struct buf *out);
 /* The parameter of catalog_query: a literal of text[] with each listed table as "schema.table". */

@@ -28,8 +28,9 @@ class EverythingSerializer(ModelSerializer):
 
 @pytest.fixture
 def app(cluster):
-    tables = "requests crates storages sendbacks fieldtypes_everything"
-    with Database(cluster, tables=tables).used_by_django() as app:
+    with Database(cluster).used_by_django() as app:
+        # As `walpush sql` has it for the configuration below.
+        app.sql("ALTER TABLE fieldtypes_everything REPLICA IDENTITY FULL")
         yield app
 
 

@@ -149,6 +149,15 @@ class Cluster:
             conf.write("\n" + text)
         self._write(self.data / "pg_hba.conf", _HBA)
 
+    @property
+    def hba(self):
+        """The text of pg_hba.conf; what is set counts after reload()."""
+        return (self.data / "pg_hba.conf").read_text(encoding="utf-8")
+
+    @hba.setter
+    def hba(self, text):
+        self._write(self.data / "pg_hba.conf", text)
+
     def _write(self, file, text):
         file.write_text(text, encoding="utf-8")
         file.chmod(0o600)
@@ -219,6 +228,10 @@ class Cluster:
         """Has the server read its configuration again; it does so when it gets round to it."""
         self.process.send_signal(signal.SIGHUP)
 
+    def be_standby(self):
+        """What it is from the next start on, until it is promoted."""
+        self._write(self.data / "standby.signal", "")
+
     def kill(self):
         """Ends the server and all its processes as a crash would, and returns when none is left."""
         children = _children(self.process.pid)
@@ -288,10 +301,11 @@ class Cluster:
             raise ClusterError(f"{script} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    def setup(self, dbname, slot="walpush", role=ROLE, **variables):
-        """What the DBA does: sql/setup.sql. The role's password is made up and remembered for url()."""
+    def setup(self, dbname, slot="walpush", role=ROLE, script=SETUP):
+        """What the DBA does: sql/setup.sql, or what `walpush sql` prints for another configuration. The role's password is
+        made up and remembered for url()."""
         password = self.passwords.setdefault(role, secrets.token_hex(16))
-        return self.psql(SETUP, {"role": role, "slot": slot, "password": password, **variables}, dbname)
+        return self.psql(script, {"role": role, "slot": slot, "password": password}, dbname)
 
     def add_role(self, name, options="LOGIN"):
         """Creates a role with a made-up password. `options` is SQL, from the test."""

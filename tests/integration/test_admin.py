@@ -1,9 +1,13 @@
 """The operators' port: healthy while the loops turn, ready while the stream is live, and a word on why not."""
 
 import json
+import signal
+import socket
+import threading
 
 from harness.app import ASHA
 from harness.client import http
+from harness.walpush import run_to_end
 
 UNIT_1 = "/ws/requests/1/"
 
@@ -52,3 +56,62 @@ def test_without_a_database_it_is_healthy_but_not_ready(cluster, app, walpush):
 def test_what_is_not_there(walpush):
     assert walpush.admin("/nowhere").status == 404
     assert http(walpush.admin_port, "/healthz", method="POST").status in (405, 501)
+
+
+# --- walpush health -------------------------------------------------------------------------------------------------
+
+
+def health(walpush, **env):
+    return run_to_end("health", "-c", walpush.file, env={**walpush.env, **env})
+
+
+def test_health_of_one_that_is_well(walpush):
+    done = health(walpush)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_health_of_one_that_listens_everywhere(walpush):
+    # The probe's own address: that of every interface is none to connect to.
+    assert health(walpush, WALPUSH_ADMIN_ADDRESS="0.0.0.0").returncode == 0
+
+
+def test_health_of_one_that_hangs(walpush):
+    walpush.send_signal(signal.SIGSTOP)
+    try:
+        done = health(walpush)
+    finally:
+        walpush.send_signal(signal.SIGCONT)
+    assert done.returncode == 1
+    assert "no answer in time" in done.stderr
+
+
+def test_health_of_one_that_has_ended(walpush):
+    walpush.stop()
+    done = health(walpush)
+    assert done.returncode == 1
+    assert "nobody answers on the admin port" in done.stderr
+
+
+def test_health_of_something_else(walpush):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        answers = [b"HTTP/1.1 503 Service Unavailable\r\n\r\nthe stream hangs\n", b"220 mail.example.org ESMTP\r\n"]
+
+        def serve():
+            for answer in answers:
+                with other.accept()[0] as connection:
+                    connection.recv(1024)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        for word in ("the stream hangs", "no HTTP"):
+            done = health(walpush, WALPUSH_ADMIN_PORT=str(other.getsockname()[1]))
+            assert done.returncode == 1
+            assert word in done.stderr
+        thread.join()
+
+
+def test_health_without_a_port(walpush):
+    done = health(walpush, WALPUSH_ADMIN_PORT="0")
+    assert done.returncode == 1
+    assert "admin.port is 0" in done.stderr

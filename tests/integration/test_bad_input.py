@@ -264,7 +264,7 @@ def test_a_missing_slot_is_said_and_waited_for(app, config, make_walpush):
     app.drop_slot()
     walpush = make_walpush(app, config).start(streaming=False)
     line = walpush.wait_for_log("42704")
-    assert app.slot in line and "setup.sql" in line
+    assert app.slot in line and "walpush sql" in line
     with walpush.connect(UNIT_1, ASHA) as client:
         assert client.close_code() == 1013
     app.create_slot()
@@ -281,7 +281,7 @@ def test_a_slot_of_another_plugin(app, config, make_walpush):
     app.create_slot(plugin="test_decoding")
     walpush = make_walpush(app, config).start(streaming=False)
     line = walpush.wait_for_log("test_decoding")
-    assert "wal2json" in line and "setup.sql" in line
+    assert "wal2json" in line and "walpush sql" in line
     app.drop_slot()
     app.create_slot()
     walpush.wait_for_log('msg="?streaming', timeout=SLOWLY)

@@ -12,7 +12,7 @@ from harness.app import ASHA, BOB
 from harness.client import PATIENCE, Client
 from harness.walpush import BINARY, SIGNING_KEY, run_to_end
 
-COMMANDS = ("run", "listen", "token")
+COMMANDS = ("run", "check", "sql", "listen", "token", "health")
 
 
 def environment(**more):
@@ -39,6 +39,8 @@ def test_version():
     [
         ("fly",), ("--fly",), ("run", "--fly"), ("run", "-c"), ("token", "--user"), ("token",), ("listen",),
         ("run", "-c", "a.conf", "surplus"),
+        ("check", "--fly"), ("check", "-c"), ("check", "surplus"), ("sql", "--fly"), ("sql", "surplus"), ("health", "surplus"),
+        ("health", "-c"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_2_and_a_complaint_on_stderr(args):

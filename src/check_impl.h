@@ -1,0 +1,99 @@
+/*
+ * check_impl: what the files of `walpush check` share. Nobody else includes it.
+ *
+ * A check is a row of the table in check.c: a name, what must be well before it makes sense, and either SQL whose rows are
+ * findings, or a function. Single-threaded and synchronous: a command may wait. Nothing is changed in the database: what
+ * must be tried by doing it (a temporary slot, a temporary view) is undone at once.
+ *
+ *   check.c          the table, its order and the findings
+ *   check_rows.c     the checks that are one SQL query
+ *   check_local.c    what needs no database: keys, certificate, file limit
+ *   check_connect.c  the connections, and what a refused one means
+ *   check_plugin.c   is wal2json there
+ *   check_tables.c   tables, columns, replica identity
+ *   check_queries.c  the queries of the configuration, their grants and plans
+ *   check_plan.c     what EXPLAIN says
+ */
+#ifndef WALPUSH_CHECK_IMPL_H
+#define WALPUSH_CHECK_IMPL_H
+
+#include <libpq-fe.h>
+
+#include "walpush/catalog.h"
+#include "walpush/conf.h"
+#include "walpush/rules.h"
+
+enum check_state { CHECK_OK, CHECK_WARNING, CHECK_FAILURE, CHECK_SKIPPED };
+
+/* What a mend is, so that a person or a script knows where it goes. */
+enum check_mend {
+	CHECK_NONE,
+	CHECK_SQL,     /* statements, as superuser, in this database */
+	CHECK_RESTART, /* statements, then a restart of PostgreSQL */
+	CHECK_HBA,     /* the first line of pg_hba.conf, then a reload */
+	CHECK_CONF,    /* a setting of sidecar.conf: database.slot = "x" */
+	CHECK_SHELL,   /* a command */
+	CHECK_WORDS    /* a decision that a person must take */
+};
+
+struct check_finding {
+	const char *check; /* the row's name */
+	enum check_state state;
+	char *text; /* one line */
+	enum check_mend kind;
+	char *mend; /* one line; NULL with CHECK_NONE */
+};
+
+struct check {
+	const struct conf *conf;
+	struct rules *rules;
+	struct catalog *catalog; /* NULL until read */
+	PGconn *sql;             /* NULL: no connection */
+	char *role, *database;   /* quoted for SQL where they need it; known once connected */
+	const char *running;     /* the row at work */
+	struct check_finding *findings;
+	size_t n_findings;
+};
+
+void check_add(struct check *c, enum check_state state, enum check_mend kind, const char *mend, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+#define check_ok(c, ...) check_add((c), CHECK_OK, CHECK_NONE, NULL, __VA_ARGS__)
+
+struct check_row {
+	const char *name;
+	const char *needs[4]; /* rows that must not have failed or been skipped */
+	void (*run)(struct check *c);
+	/* Instead of a function: rows of state, text, kind of mend, mend, as words. None: `fine` is said. Parameters, all of
+	 * them text: $1 slot, $2 plugin, $3 replay.bytes, $4 the array of tables. */
+	const char *sql;
+	const char *fine;
+};
+
+extern const struct check_row check_rows[];
+extern const size_t check_n_rows;
+
+/* A query on c->sql with the parameters of the rows; NULL after saying what failed. */
+PGresult *check_ask(struct check *c, const char *sql, size_t n_values, const char *const *values);
+/* The rows of a check_row's query. */
+void check_sql(struct check *c, const struct check_row *row);
+
+extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level[], check_sql_slots[],
+	check_sql_walsenders[], check_sql_plugin_allowed[], check_sql_slot[], check_sql_slot_kind[],
+	check_sql_slot_database[], check_sql_slot_state[], check_sql_slot_reader[], check_sql_keep_size[],
+	check_sql_replication_role[], check_sql_superuser[], check_sql_connection_limit[], check_sql_password_expiry[],
+	check_sql_schemas[], check_sql_persistence[];
+
+void check_configuration(struct check *c);
+void check_key(struct check *c);
+void check_certificate(struct check *c);
+void check_file_limit(struct check *c);
+void check_connection(struct check *c);
+void check_version(struct check *c);
+void check_replication(struct check *c);
+void check_plugin(struct check *c);
+void check_tables(struct check *c);
+void check_partitions(struct check *c);
+void check_identity(struct check *c);
+void check_queries(struct check *c);
+
+#endif

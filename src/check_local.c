@@ -1,0 +1,132 @@
+/* What needs no database: the keys of tokens, the certificate, the limit of open files. */
+#include "check_impl.h"
+
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "walpush/buf.h"
+#include "walpush/tls.h"
+#include "walpush/token.h"
+#include "walpush/token_pem.h"
+
+/* Files beside the clients' sockets: three database connections, the admin port, logs, the libraries' own. */
+#define FILES_RESERVED 64
+#define SOON_S (14 * 86400)
+
+/* A file that cannot be loaded does not come so far. */
+void check_configuration(struct check *c)
+{
+	check_ok(c, "%s: %zu streams, %zu sections of tables", c->conf->file, c->conf->n_streams, c->conf->n_tables);
+}
+
+/* --- keys ----------------------------------------------------------------------------------------------------- */
+
+/* The algorithm that goes with the first key, where it is a PEM of another kind than the configured one wants. */
+static const char *fitting_algorithm(const struct conf_jwt *jwt)
+{
+	static const char *const names[] = { "RS256", "ES256", "ES384", "ES512" };
+	struct token_pem pem;
+	struct fail why;
+
+	if (jwt->n_keys == 0 || !token_pem_is(jwt->keys[0].key) || !token_pem_read(jwt->keys[0].key, &pem, &why))
+		return NULL;
+	return names[pem.kind];
+}
+
+/* RFC 7518, 3.2: a secret is at least as long as the hash. */
+static void check_secret_length(struct check *c)
+{
+	const struct conf_jwt *jwt = &c->conf->jwt;
+	size_t wanted = (size_t)atoi(jwt->algorithm + 2) / 8;
+
+	for (size_t i = 0; i < jwt->n_keys; i++)
+		if (strncmp(jwt->algorithm, "HS", 2) == 0 && strlen(jwt->keys[i].key) < wanted)
+			check_add(c, CHECK_WARNING, CHECK_WORDS,
+				  "give Django and walpush a new one: openssl rand -hex 32",
+				  "a key of %zu bytes can be guessed; %s wants at least %zu", strlen(jwt->keys[i].key),
+				  jwt->algorithm, wanted);
+}
+
+void check_key(struct check *c)
+{
+	const struct conf_jwt *jwt = &c->conf->jwt;
+	struct fail why = { 0 };
+	struct token_keys *keys = token_keys_new(jwt, &why);
+	const char *fitting = keys ? NULL : fitting_algorithm(jwt);
+	struct buf mend = { 0 };
+	size_t before = c->n_findings;
+
+	if (keys) {
+		check_secret_length(c);
+		if (c->n_findings == before)
+			check_ok(c, "%s, %zu key%s", jwt->algorithm, jwt->n_keys, jwt->n_keys == 1 ? "" : "s");
+	} else if (fitting && strcmp(fitting, jwt->algorithm) != 0) {
+		buf_addf(&mend, "jwt.algorithm = \"%s\"", fitting);
+		check_add(c, CHECK_FAILURE, CHECK_CONF, mend.data, "line %u: %s", why.line, why.text);
+	} else {
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "set the application's key in jwt", "line %u: %s", why.line,
+			  why.text);
+	}
+	token_keys_free(keys);
+	buf_fini(&mend);
+}
+
+/* --- the certificate ------------------------------------------------------------------------------------------ */
+
+static void check_dates(struct check *c, int64_t expires)
+{
+	const char *file = c->conf->listen.certificate;
+	int64_t now = time(NULL);
+
+	if (expires <= now)
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "renew it", "%s has expired: browsers refuse it", file);
+	else if (expires <= now + SOON_S)
+		check_add(c, CHECK_WARNING, CHECK_WORDS, "renew it", "%s expires within 14 days", file);
+	else
+		check_ok(c, "%s fits its key", file);
+}
+
+void check_certificate(struct check *c)
+{
+	const struct conf_listen *listen = &c->conf->listen;
+	struct fail why = { 0 };
+	struct tls_identity *id;
+
+	if (!listen->certificate) {
+		check_ok(c, "none: a proxy in front does TLS");
+		return;
+	}
+	id = tls_read(listen->certificate, listen->certificate_key, &why);
+	if (id)
+		check_dates(c, tls_expires(id));
+	else
+		check_add(c, CHECK_FAILURE, CHECK_WORDS,
+			  "let listen.certificate and listen.certificate-key name a PEM chain, leaf first, and its key",
+			  "%s", why.text);
+	tls_unref(id);
+}
+
+/* --- files ---------------------------------------------------------------------------------------------------- */
+
+void check_file_limit(struct check *c)
+{
+	int64_t wanted = c->conf->limits.connections;
+	struct rlimit limit;
+	struct buf mend = { 0 };
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY) {
+		check_ok(c, "no limit");
+		return;
+	}
+	if (wanted + FILES_RESERVED <= (int64_t)limit.rlim_max) {
+		check_ok(c, "%llu open files: enough for %lld connections", (unsigned long long)limit.rlim_max,
+			 wanted ? (long long)wanted : (long long)limit.rlim_max - FILES_RESERVED);
+		return;
+	}
+	buf_addf(&mend, "limits.connections = %lld", (long long)limit.rlim_max - FILES_RESERVED);
+	check_add(c, CHECK_FAILURE, CHECK_CONF, mend.data,
+		  "the process may open %llu files, too few for limits.connections = %lld (systemd: LimitNOFILE=)",
+		  (unsigned long long)limit.rlim_max, (long long)wanted);
+	buf_fini(&mend);
+}

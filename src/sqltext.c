@@ -1,0 +1,172 @@
+#include "walpush/sqltext.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+
+void sqltext_literal(struct buf *out, const char *text)
+{
+	buf_add_char(out, '\'');
+	for (; *text; text++) {
+		if (*text == '\'')
+			buf_add_char(out, '\'');
+		buf_add_char(out, *text);
+	}
+	buf_add_char(out, '\'');
+}
+
+/* Words that are no names without quotes are not looked for: quotes are always right, and a plain name is only easier to
+ * read. The few that a table or role is likely to be called are here. */
+static bool is_plain(const char *name)
+{
+	static const char *const reserved[] = { "user", "order", "group", "table", "end", "all", "default", "select" };
+
+	if (!islower((unsigned char)*name) && *name != '_')
+		return false;
+	for (const char *c = name; *c; c++)
+		if (!islower((unsigned char)*c) && !isdigit((unsigned char)*c) && *c != '_')
+			return false;
+	for (size_t i = 0; i < sizeof(reserved) / sizeof(*reserved); i++)
+		if (strcmp(name, reserved[i]) == 0)
+			return false;
+	return true;
+}
+
+void sqltext_ident(struct buf *out, const char *name)
+{
+	if (is_plain(name)) {
+		buf_add_text(out, name);
+		return;
+	}
+	buf_add_char(out, '"');
+	for (; *name; name++) {
+		if (*name == '"')
+			buf_add_char(out, '"');
+		buf_add_char(out, *name);
+	}
+	buf_add_char(out, '"');
+}
+
+/* A query may end with a semicolon, which cannot stand between parentheses. */
+static size_t trimmed(const char *text)
+{
+	size_t n = strlen(text);
+
+	while (n && (isspace((unsigned char)text[n - 1]) || text[n - 1] == ';'))
+		n--;
+	return n;
+}
+
+void sqltext_view(struct buf *out, unsigned n, const struct rules_query *q)
+{
+	const struct tmpl *t = &q->source;
+
+	/* Inside FROM, because a view's columns must have different names; the line break ends a comment of the query. */
+	buf_addf(out, "CREATE TEMP VIEW " SQLTEXT_VIEW "%u AS SELECT 1 AS one FROM (\n    ", n);
+	for (size_t i = 0; i < t->n_parts; i++) {
+		const char *text = t->parts[i].is_ref ? "NULL" : t->parts[i].text;
+
+		buf_add(out, text, i + 1 == t->n_parts ? trimmed(text) : strlen(text));
+	}
+	buf_add_text(out, "\n) AS q");
+}
+
+/* A view depends on the columns that it names; on a table without columns where it names none (count(*): any column will
+ * do), or takes the whole row, which only the stored form of the query tells. */
+static const char grants[] =
+	"WITH read AS (\n"
+	"    SELECT d.refobjid AS oid, array_agg(DISTINCT d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,\n"
+	"           bool_or(r.ev_action::text ~ ':varattno 0 ') AS whole\n"
+	"    FROM pg_depend d\n"
+	"    JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid\n"
+	"    JOIN pg_class v ON v.oid = r.ev_class AND v.relnamespace = pg_my_temp_schema()\n"
+	"                   AND starts_with(v.relname::text, '" SQLTEXT_VIEW "')\n"
+	"    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> v.oid\n"
+	"    GROUP BY d.refobjid\n"
+	"), wanted AS (\n"
+	"    SELECT c.oid, c.relnamespace, read.whole, a.attname, a.attnum\n"
+	"    FROM read\n"
+	"    JOIN pg_class c ON c.oid = read.oid AND c.relnamespace <> 'pg_catalog'::regnamespace\n"
+	"    JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped\n"
+	"     AND a.attnum = ANY (coalesce(read.columns, ARRAY[1]))\n"
+	")\n"
+	"SELECT CASE WHEN bool_or(whole) THEN format('GRANT SELECT ON TABLE %s TO %I;', oid::regclass, granted)\n"
+	"            ELSE format('GRANT SELECT (%s) ON TABLE %s TO %I;',\n"
+	"                        string_agg(quote_ident(attname), ', ' ORDER BY attnum), oid::regclass, granted) END\n"
+	"FROM wanted CROSS JOIN (SELECT @ROLE@::text AS granted) AS role\n"
+	"GROUP BY oid, granted\n"
+	"HAVING CASE WHEN bool_or(whole) THEN NOT has_table_privilege(granted, oid, 'SELECT')\n"
+	"            ELSE bool_or(NOT has_column_privilege(granted, oid, attnum, 'SELECT')) END\n"
+	"UNION ALL\n"
+	"SELECT DISTINCT format('GRANT USAGE ON SCHEMA %s TO %I;', relnamespace::regnamespace, granted)\n"
+	"FROM wanted CROSS JOIN (SELECT @ROLE@::text AS granted) AS role\n"
+	"WHERE NOT has_schema_privilege(granted, relnamespace, 'USAGE')\n"
+	"ORDER BY 1";
+
+void sqltext_grants(struct buf *out, const char *role)
+{
+	static const char mark[] = "@ROLE@";
+	const char *from = grants;
+
+	for (const char *at; (at = strstr(from, mark)); from = at + strlen(mark)) {
+		buf_add(out, from, (size_t)(at - from));
+		buf_add_text(out, role);
+	}
+	buf_add_text(out, from);
+}
+
+/* A standard message has the row in `data`, unless a query gives it. */
+static bool sends_columns(const struct rules_table *t)
+{
+	for (size_t i = 0; i < t->n_sections; i++)
+		if (!t->sections[i]->data.sql && t->sections[i]->message.n == 0)
+			return true;
+	return false;
+}
+
+void sqltext_wanted(struct buf *out, const struct rules *r)
+{
+	for (size_t i = 0; i < rules_n_tables(r); i++) {
+		const struct rules_table *t = rules_table(r, i);
+		const char **columns;
+		size_t n = rules_old_columns(t, &columns);
+
+		buf_add_text(out, i ? ",\n        (" : "(");
+		sqltext_literal(out, t->schema);
+		buf_add_text(out, ", ");
+		sqltext_literal(out, t->name);
+		buf_add_text(out, ", ARRAY[");
+		for (size_t k = 0; k < n; k++) {
+			buf_add_text(out, k ? ", " : "");
+			sqltext_literal(out, columns[k]);
+		}
+		buf_addf(out, "]::text[], %s)", sends_columns(t) ? "true" : "false");
+		free((void *)columns);
+	}
+}
+
+void sqltext_identity(struct buf *out, const struct rules *r)
+{
+	buf_add_text(out, "SELECT quoted, lacks, large FROM (\n"
+			  "    SELECT c.oid::regclass::text AS quoted,\n"
+			  "           CASE WHEN i.indrelid IS NULL THEN ''\n"
+			  "                ELSE string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)\n"
+			  "                     FILTER (WHERE a.attname = ANY (w.columns)) END AS lacks,\n"
+			  "           string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)\n"
+			  "           FILTER (WHERE w.sent AND a.attlen = -1 AND a.attstorage <> 'p') AS large\n"
+			  "    FROM (VALUES\n        ");
+	sqltext_wanted(out, r);
+	buf_add_text(
+		out,
+		"\n"
+		"    ) AS w (schema, name, columns, sent)\n"
+		"    JOIN pg_namespace n ON n.nspname = w.schema\n"
+		"    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind IN ('r', 'p')\n"
+		"    LEFT JOIN pg_index i ON i.indrelid = c.oid\n"
+		"     AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)\n"
+		"    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped\n"
+		"     AND a.attnum <> ALL (coalesce(i.indkey::int2[], '{}'))\n"
+		"    WHERE c.relreplident <> 'f'\n"
+		"    GROUP BY c.oid, i.indrelid\n"
+		") AS found\n"
+		"WHERE lacks IS NOT NULL OR large IS NOT NULL");
+}

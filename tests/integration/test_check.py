@@ -1,0 +1,760 @@
+"""`walpush check`: each failure is made in a real server, found, said in one line, and gone once its mend is applied.
+
+A case breaks something. The test then runs the check, applies the mend that it prints, to the letter, and runs it again. Where
+the mend is words ("correct the database's name"), the case says what a person would do.
+"""
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import subprocess
+
+import psycopg2.extras
+import pytest
+
+from harness.cluster import Cluster, free_port
+from harness.proxy import error_response, proxy
+from harness.walpush import BINARY, SIGNING_KEY, run_to_end, shipped_config
+
+BAD = ("failure", "warning")
+WRITE_20_MB = "SELECT pg_logical_emit_message(true, 'x', repeat('x', 1 << 20)) FROM generate_series(1, 20)"
+
+cases = []
+
+
+def case(check, state="failure", kind="sql"):
+    """Registers a way to break things. The function may yield; what comes behind is what a person does for a mend in words."""
+
+    def register(function):
+        cases.append(pytest.param(function, check, state, kind, id=function.__name__.replace("_", "-")))
+        return function
+
+    return register
+
+
+@pytest.fixture(scope="module")
+def server():
+    with Cluster(fsync=False) as cluster:
+        cluster.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '10GB'")
+        cluster.sql("SELECT pg_reload_conf()")
+        yield cluster
+
+
+class World:
+    """One database with the schema, set up as the DBA does it, and a configuration for it."""
+
+    def __init__(self, server, directory):
+        self.server = server
+        self.name = "app"
+        self.directory = directory
+        self.config = shipped_config()
+        self.resources = contextlib.ExitStack()
+        self.hba = server.hba
+        self.restarts = False
+        server.create_database(self.name)
+        server.setup(self.name)
+        self.env = {
+            "DATABASE_URL": server.url(self.name),
+            "JWT_SIGNING_KEY": SIGNING_KEY,
+            "WALPUSH_PASSWORD": server.passwords["walpush"],
+        }
+
+    def sql(self, text):
+        return self.server.sql(text, dbname=self.name)
+
+    def psql(self, text):
+        """As a DBA with psql; several statements, each on its own."""
+        script = self.directory / "mend.sql"
+        script.write_text(text)
+        script.chmod(0o644)
+        return self.server.psql(script, dbname=self.name)
+
+    def shell(self, command):
+        """As a DBA in a terminal, with walpush in the path."""
+        env = dict(os.environ, PGHOST=str(self.server.directory), PGPORT=str(self.server.port), PGUSER="postgres")
+        env.update(self.env, PGPASSWORD=self.server.passwords["postgres"])
+        env["PATH"] = f"{BINARY.parent}:{self.server.bin}:{env['PATH']}"
+        subprocess.run(["bash", "-ec", command], env=env, cwd=self.directory, check=True, stdout=subprocess.DEVNULL)
+
+    def restart(self):
+        self.resources.close()
+        self.restarts = True
+        self.server.restart()
+
+    def set_system(self, **settings):
+        for name, value in settings.items():
+            self.server.sql(f"ALTER SYSTEM SET {name} = '{value}'")
+
+    def reload(self):
+        self.server.sql("SELECT pg_reload_conf()")
+
+    def replication(self, user="walpush"):
+        """A connection of another program's that has a walsender."""
+        connection = self.server.connect(
+            self.name, user, connection_factory=psycopg2.extras.LogicalReplicationConnection, autocommit=False
+        )
+        self.resources.callback(connection.close)
+        return connection
+
+    def file(self, name, text):
+        path = self.directory / name
+        path.write_text(text)
+        return path
+
+    def openssl(self, *args):
+        subprocess.run(["openssl", *args], cwd=self.directory, check=True, capture_output=True)
+
+    def certificate(self, name):
+        self.openssl(
+            *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"),
+            *("-days", "90", "-keyout", f"{name}.key", "-out", f"{name}.crt"),
+        )
+
+    def check(self, *args):
+        file = self.config.write(self.directory / "sidecar.conf")
+        return run_to_end("check", "-c", file, *args, env=self.env)
+
+    def findings(self, status):
+        done = self.check("--json")
+        assert done.stderr == ""
+        report = json.loads(done.stdout)
+        assert done.returncode == (status if status is not None else int(report["failures"] > 0)), done.stdout
+        return report["findings"]
+
+    def apply(self, mend):
+        """The mend, literally."""
+        kind, text = mend["kind"], mend["text"]
+        if kind in ("sql", "restart"):
+            self.psql(text)
+            if kind == "restart":
+                self.restart()
+        elif kind == "hba":
+            self.server.hba = text + "\n" + self.server.hba
+            self.reload()
+        elif kind == "conf":
+            setting, _, value = text.partition(" = ")
+            self.config.set(setting, json.loads(value))
+        else:
+            assert kind == "shell", mend
+            self.shell(text.replace("…", self.server.passwords["walpush"]))
+
+    def close(self):
+        self.resources.close()
+        server = self.server
+        server.sql("ALTER SYSTEM RESET ALL")
+        self.set_system(max_slot_wal_keep_size="10GB")
+        server.hba = self.hba
+        if self.restarts:
+            server.restart()
+        else:
+            self.reload()
+        for slot, pid in server.sql("SELECT slot_name, active_pid FROM pg_replication_slots"):
+            if pid:
+                server.sql("SELECT pg_terminate_backend(%s, 10000)", [pid])
+            server.sql("SELECT pg_drop_replication_slot(%s)", [slot])
+        for (database,) in server.sql("SELECT datname FROM pg_database WHERE datname ~ '^app'"):
+            server.drop(database)
+        server.sql("DROP ROLE IF EXISTS rds_replication, walpush2")
+        server.sql("ALTER ROLE walpush NOSUPERUSER CONNECTION LIMIT -1 VALID UNTIL 'infinity'")
+
+
+@pytest.fixture
+def world(server, tmp_path):
+    tmp_path.chmod(0o755)
+    world = World(server, tmp_path)
+    yield world
+    world.close()
+
+
+# --- what needs no database --------------------------------------------------------------------------------------
+
+
+@case("key", kind="conf")
+def a_key_of_another_kind(world):
+    world.certificate("a")
+    world.openssl("pkey", "-in", "a.key", "-pubout", "-out", "a.pub")
+    world.config.remove("jwt.key").set("jwt.key-file", "a.pub").set("jwt.algorithm", "RS256")
+
+
+@case("key", kind="words")
+def a_key_that_is_no_key(world):
+    world.file("broken.pem", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n")
+    world.config.remove("jwt.key").set("jwt.key-file", "broken.pem").set("jwt.algorithm", "ES256")
+    yield
+    world.certificate("a")
+    world.openssl("pkey", "-in", "a.key", "-pubout", "-out", "broken.pem")
+
+
+@case("key", state="warning", kind="words")
+def a_secret_that_is_too_short(world):
+    world.env["JWT_SIGNING_KEY"] = "short"
+    yield
+    world.env["JWT_SIGNING_KEY"] = secrets.token_hex(32)
+
+
+@case("certificate", kind="words")
+def a_certificate_that_is_not_there(world):
+    world.config.set("listen.certificate", "a.crt").set("listen.certificate-key", "a.key")
+    yield
+    world.certificate("a")
+
+
+@case("certificate", kind="words")
+def a_certificate_with_the_key_of_another(world):
+    world.certificate("a")
+    world.certificate("b")
+    world.config.set("listen.certificate", "a.crt").set("listen.certificate-key", "b.key")
+    yield
+    world.config.set("listen.certificate-key", "a.key")
+
+
+@case("certificate", state="warning", kind="words")
+def a_certificate_that_expires_soon(world):
+    world.certificate("a")
+    world.openssl("req", "-x509", "-key", "a.key", "-subj", "/CN=x", "-days", "3", "-out", "a.crt")
+    world.config.set("listen.certificate", "a.crt").set("listen.certificate-key", "a.key")
+    yield
+    world.certificate("a")
+
+
+@case("certificate", kind="words")
+def a_certificate_that_has_expired(world):
+    world.certificate("a")
+    world.openssl("req", "-new", "-key", "a.key", "-subj", "/CN=x", "-out", "a.csr")
+    world.openssl("x509", "-req", "-in", "a.csr", "-signkey", "a.key", "-days", "-1", "-out", "a.crt")
+    world.config.set("listen.certificate", "a.crt").set("listen.certificate-key", "a.key")
+    yield
+    world.certificate("a")
+
+
+@case("file-limit", kind="conf")
+def more_connections_than_files(world):
+    world.config.set("limits.connections", 1_000_000)
+
+
+# --- connecting --------------------------------------------------------------------------------------------------
+
+
+@case("connection", kind="words")
+def nobody_listens(world):
+    good = world.env["DATABASE_URL"]
+    world.env["DATABASE_URL"] = good.replace(f":{world.server.port}/", f":{free_port()}/")
+    yield
+    world.env["DATABASE_URL"] = good
+
+
+@case("connection", kind="words")
+def another_name_of_the_database(world):
+    good = world.env["DATABASE_URL"]
+    world.env["DATABASE_URL"] = good + "_of_yesterday"
+    yield
+    world.env["DATABASE_URL"] = good
+
+
+@case("connection", kind="words")
+def a_url_file_that_is_not_there(world):
+    world.config.remove("database.url").set("database.url-file", "url")
+    yield
+    world.file("url", world.env["DATABASE_URL"] + "\n")
+
+
+@case("connection", kind="shell")
+def a_role_that_does_not_exist(world):
+    world.env["DATABASE_URL"] = world.env["DATABASE_URL"].replace("://walpush:", "://walpush2:")
+
+
+@case("connection", kind="shell")
+def another_password(world):
+    world.sql("ALTER ROLE walpush PASSWORD 'another'")
+
+
+@case("connection", kind="shell")
+def a_role_that_may_not_log_in(world):
+    world.sql("ALTER ROLE walpush NOLOGIN")
+
+
+@case("connection", kind="hba")
+def no_line_in_pg_hba(world):
+    world.server.hba = "host all postgres 127.0.0.1/32 scram-sha-256\nlocal all all scram-sha-256\n"
+    world.reload()
+
+
+@case("connection")
+def no_right_to_connect(world):
+    world.sql("REVOKE CONNECT ON DATABASE app FROM PUBLIC, walpush")
+
+
+@case("connection")
+def a_database_that_is_full(world):
+    world.sql("ALTER DATABASE app CONNECTION LIMIT 0")
+
+
+@case("connection")
+def a_role_without_a_connection(world):
+    world.sql("ALTER ROLE walpush CONNECTION LIMIT 0")
+
+
+@case("role-connections")
+def a_role_with_too_few_connections(world):
+    world.sql("ALTER ROLE walpush CONNECTION LIMIT 2")
+
+
+@case("role-password", state="warning")
+def a_password_that_expires(world):
+    world.sql("ALTER ROLE walpush VALID UNTIL 'tomorrow'")
+
+
+@case("role")
+def a_role_that_may_not_replicate(world):
+    world.sql("ALTER ROLE walpush NOREPLICATION")
+
+
+@case("role")
+def a_role_that_may_not_replicate_on_rds(world):
+    world.sql("CREATE ROLE rds_replication")
+    world.sql("ALTER ROLE walpush NOREPLICATION")
+
+
+@case("role-superuser", state="warning")
+def a_superuser(world):
+    world.sql("ALTER ROLE walpush SUPERUSER")
+
+
+@case("replication", kind="words")
+def a_pooler_in_between(world):
+    def refuse(first):
+        return error_response("08P01", "unsupported startup parameter: replication") if b"replication\0" in first else None
+
+    good = world.env["DATABASE_URL"]
+    port = world.resources.enter_context(proxy(world.server.port, request=refuse))
+    world.env["DATABASE_URL"] = good.replace(f":{world.server.port}/", f":{port}/")
+    yield
+    world.env["DATABASE_URL"] = good
+
+
+# --- the server --------------------------------------------------------------------------------------------------
+
+
+@case("version", kind="words")
+def an_old_server(world):
+    def age(data):
+        return re.sub(rb"server_version\0\d\d", b"server_version\x0012", data)
+
+    good = world.env["DATABASE_URL"]
+    port = world.resources.enter_context(proxy(world.server.port, answer=age))
+    world.env["DATABASE_URL"] = good.replace(f":{world.server.port}/", f":{port}/")
+    yield
+    world.env["DATABASE_URL"] = good
+
+
+@case("encoding", kind="shell")
+def another_encoding(world):
+    world.server.drop("app")
+    world.sql = world.server.sql
+    world.server.sql("CREATE DATABASE app TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+    yield
+    world.env["DATABASE_URL"] += "_utf8"
+
+
+@case("wal-level", kind="restart")
+def a_wal_level_that_is_too_low(world):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    world.set_system(wal_level="replica")
+    world.restart()
+
+
+@case("slots", kind="restart")
+def no_slot_is_free(world):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    world.set_system(max_replication_slots=1)
+    world.restart()
+    world.sql("SELECT pg_create_physical_replication_slot('standby')")
+
+
+@case("walsenders", kind="restart")
+def no_walsender_is_free(world):
+    world.set_system(max_wal_senders=1)
+    world.restart()
+    world.replication()
+
+
+@case("plugin-allowed")
+def a_plugin_that_the_server_does_not_allow(world):
+    if not world.sql("SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'"):
+        pytest.skip("this version of PostgreSQL does not restrict output plugins")
+    world.sql("ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding")
+    world.reload()
+
+
+@case("plugin-allowed")
+def a_list_of_plugins_that_is_one_name(world):
+    if not world.sql("SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'"):
+        pytest.skip("this version of PostgreSQL does not restrict output plugins")
+    world.sql("ALTER SYSTEM SET output_plugin_libraries = 'pgoutput, test_decoding, wal2json'")
+    world.reload()
+
+
+@case("plugin", kind="shell")
+def a_server_without_the_plugin(world):
+    world.set_system(dynamic_library_path="/nowhere")
+    world.reload()
+    yield  # the package is installed here; the server is told where
+    world.sql("ALTER SYSTEM RESET dynamic_library_path")
+    world.reload()
+
+
+@case("plugin", kind="shell")
+def a_server_without_the_plugin_and_without_a_slot(world):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    world.set_system(dynamic_library_path="/nowhere")
+    world.reload()
+    yield
+    world.sql("ALTER SYSTEM RESET dynamic_library_path")
+    world.reload()
+
+
+@case("wal-bound", state="warning")
+def no_bound_to_what_a_slot_keeps(world):
+    world.set_system(max_slot_wal_keep_size="-1")
+    world.reload()
+
+
+@case("wal-bound", state="warning")
+def a_bound_below_the_replay_window(world):
+    world.set_system(max_slot_wal_keep_size="65MB")
+    world.reload()
+
+
+@case("primary", kind="words")
+def a_standby(world):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    world.server.stop()
+    world.server.be_standby()
+    world.restart()
+    if world.server.sql("SELECT current_setting('server_version_num')::int >= 160000")[0][0]:
+        pytest.skip("this version of PostgreSQL decodes on a standby too")
+    yield  # the primary is this one, promoted
+    world.server.sql("SELECT pg_promote()")
+
+
+# --- the slot ----------------------------------------------------------------------------------------------------
+
+
+@case("slot")
+def no_slot(world):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+
+
+@case("slot-kind", kind="conf")
+def a_physical_slot(world):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    world.sql("SELECT pg_create_physical_replication_slot('walpush')")
+
+
+@case("slot-kind", kind="conf")
+def a_slot_of_another_plugin(world):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    world.sql("SELECT pg_create_logical_replication_slot('walpush', 'test_decoding')")
+
+
+@case("slot-database", kind="conf")
+def a_slot_of_another_database(world):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    world.server.sql("SELECT pg_create_logical_replication_slot('walpush', 'wal2json')")
+
+
+@case("slot-state", state="warning")
+def a_slot_that_is_about_to_be_lost(world):
+    world.set_system(max_slot_wal_keep_size="1MB")
+    world.reload()
+    for _ in range(3):
+        world.sql(WRITE_20_MB)
+
+
+@case("slot-state")
+def a_lost_slot(world):
+    world.set_system(max_slot_wal_keep_size="1MB")
+    world.reload()
+    for _ in range(3):
+        world.sql(WRITE_20_MB)
+    world.sql("CHECKPOINT")
+
+
+@case("slot-reader")
+def a_slot_that_another_program_reads(world):
+    world.replication("postgres").cursor().start_replication(slot_name="walpush", options={"format-version": "2"})
+
+
+# --- tables ------------------------------------------------------------------------------------------------------
+
+
+@case("schema")
+def a_schema_that_the_role_may_not_look_into(world):
+    world.sql("REVOKE USAGE ON SCHEMA public FROM PUBLIC, walpush")
+
+
+@case("table", kind="words")
+def a_table_that_is_missing(world):
+    world.sql("ALTER TABLE storages RENAME TO places")
+    yield
+    world.sql("ALTER TABLE places RENAME TO storages")
+
+
+@case("table", kind="conf")
+def a_table_of_another_schema(world):
+    world.sql("CREATE SCHEMA archive")
+    world.sql("GRANT USAGE ON SCHEMA archive TO walpush")
+    world.sql("ALTER TABLE storages SET SCHEMA archive")
+
+
+@case("table", kind="words")
+def a_column_that_is_missing(world):
+    world.sql("ALTER TABLE storages RENAME unit_id TO plant_id")
+    yield
+    world.sql("ALTER TABLE storages RENAME plant_id TO unit_id")
+
+
+@case("table", kind="words")
+def a_view_instead_of_a_table(world):
+    world.sql("ALTER TABLE storages RENAME TO places")
+    world.sql("CREATE VIEW storages AS SELECT * FROM places")
+    yield
+    world.config.set("tables.storages.from", "places")
+
+
+@case("table-logged")
+def an_unlogged_table(world):
+    world.sql("CREATE UNLOGGED TABLE events (id int PRIMARY KEY, unit_id int)")
+    world.sql("ALTER TABLE events REPLICA IDENTITY FULL")
+    world.config.set("tables.storages.from", "events")
+
+
+@case("table-partitions", kind="conf")
+def a_partitioned_table(world):
+    world.sql("CREATE TABLE events (id int, unit_id int) PARTITION BY LIST (unit_id)")
+    world.sql("CREATE TABLE events_1 PARTITION OF events DEFAULT")
+    world.sql("ALTER TABLE events_1 REPLICA IDENTITY FULL")
+    world.config.set("tables.storages.from", "events")
+
+
+@case("table-partitions", state="warning", kind="words")
+def a_partitioned_table_beside_its_partitions(world):
+    section = '{ type = "storage"  key = "storage_id"  groups = [ "storage_unit_{unit_id}" ] }'
+    world.sql("CREATE TABLE events (id int, unit_id int) PARTITION BY LIST (unit_id)")
+    world.sql("CREATE TABLE events_1 PARTITION OF events DEFAULT")
+    world.sql("ALTER TABLE events REPLICA IDENTITY FULL")
+    world.sql("ALTER TABLE events_1 REPLICA IDENTITY FULL")
+    world.config.set("tables.storages.from", "events_1")
+    world.config.replace("tables = {", f"tables = {{ events = {section}")
+    yield
+    world.config.remove("tables.events")
+
+
+@case("table-partitions", kind="words")
+def a_table_with_several_partitions(world):
+    world.sql("CREATE TABLE events (id int, unit_id int) PARTITION BY LIST (unit_id)")
+    world.sql("CREATE TABLE events_1 PARTITION OF events FOR VALUES IN (1)")
+    world.sql("CREATE TABLE events_2 PARTITION OF events DEFAULT")
+    world.config.set("tables.storages.from", "events")
+    yield
+    world.config.set("tables.storages.from", "events_1")
+    section = '{ type = "storage"  key = "storage_id"  groups = [ "storage_unit_{unit_id}" ] }'
+    world.config.replace("tables = {", f"tables = {{ events_2 = {section}")
+
+
+@case("replica-identity")
+def an_old_row_without_its_unit(world):
+    world.sql("ALTER TABLE requests REPLICA IDENTITY DEFAULT")
+
+
+@case("replica-identity")
+def no_old_row_at_all(world):
+    world.sql("ALTER TABLE roles REPLICA IDENTITY NOTHING")
+
+
+@case("replica-identity")
+def an_index_that_lacks_a_column(world):
+    world.sql("ALTER TABLE user_units ALTER user_id SET NOT NULL, ALTER unit_id SET NOT NULL")
+    world.sql("CREATE UNIQUE INDEX odd ON users (username)")
+    world.sql("ALTER TABLE users ALTER username SET NOT NULL")
+    world.sql("ALTER TABLE users REPLICA IDENTITY USING INDEX odd")
+
+
+@case("replica-identity", state="warning")
+def a_large_value_that_an_update_leaves_alone(world):
+    world.config.set("tables.sendbacks.groups", ["sendbacks"])
+    world.config.remove("tables.sendbacks.lookup")
+    world.sql("ALTER TABLE sendbacks REPLICA IDENTITY DEFAULT")
+
+
+# --- queries -----------------------------------------------------------------------------------------------------
+
+
+@case("query")
+def a_column_that_is_not_granted(world):
+    world.sql("REVOKE SELECT (role_name) ON roles FROM walpush")
+
+
+@case("query")
+def a_table_that_is_not_granted(world):
+    world.config.set("actor.query", 'SELECT count(*) FROM storages WHERE "location" IS NULL OR id = {id}')
+    world.sql('ALTER TABLE storages ADD "location" text')
+
+
+@case("query")
+def a_whole_row_that_is_not_granted(world):
+    world.config.set("actor.query", "SELECT row_to_json(s) FROM storages s WHERE s.id = {id};")
+
+
+@case("query", kind="shell")
+def a_schema_of_a_query_that_is_not_granted(world):
+    world.sql("CREATE SCHEMA archive")
+    world.sql("CREATE TABLE archive.people (id int PRIMARY KEY, name text)")
+    world.config.set("actor.query", "SELECT name FROM archive.people WHERE id = {id}")
+
+
+@case("query", kind="words")
+def a_query_of_a_table_that_is_missing(world):
+    world.config.set("actor.query", "SELECT name FROM people WHERE id = {id}")
+    yield
+    world.sql("CREATE TABLE people (id int PRIMARY KEY, name text)")
+    world.sql("GRANT SELECT ON people TO walpush")
+
+
+@case("query", kind="words")
+def a_parameter_without_a_type(world):
+    world.config.set("streams.storage.admit", "SELECT 1 WHERE {path.unit_id} IS NOT NULL")
+    yield
+    world.config.set("streams.storage.admit", "SELECT 1 WHERE {path.unit_id}::int IS NOT NULL")
+
+
+@case("query", kind="words")
+def a_query_that_writes(world):
+    world.config.set("actor.query", "UPDATE users SET last_login = now() WHERE id = {id} RETURNING username")
+    world.sql("GRANT SELECT, UPDATE ON users TO walpush")
+    yield
+    world.config.set("actor.query", "SELECT username FROM users WHERE id = {id}")
+
+
+@case("query", kind="words")
+def a_lookup_without_the_column_of_a_group(world):
+    world.config.set("tables.sendbacks.lookup", "SELECT withdrawn_by_id FROM requests WHERE id = {request_id}")
+    yield
+    world.config.set("tables.sendbacks.lookup", "SELECT withdrawn_by_id AS user_id FROM requests WHERE id = {request_id}")
+
+
+@case("query", kind="words")
+def an_actor_without_the_column_of_a_message(world):
+    world.config.set("tables.storages.message", '{"type": "storage", "who": "{actor.full_name}", "id": "{id}"}')
+    yield
+    world.config.set("actor.query", "SELECT username, username AS full_name FROM users WHERE id = {id}")
+
+
+@case("query", kind="words")
+def a_data_query_with_two_columns(world):
+    world.config.set("tables.storages.data-query", "SELECT {id}::int, 2")
+    yield
+    world.config.set("tables.storages.data-query", "SELECT {id}::int")
+
+
+@case("query", state="warning")
+def a_large_table_that_is_read_whole(world):
+    world.sql("CREATE TABLE people (id int, name text)")
+    world.sql("INSERT INTO people SELECT i, 'name ' || i FROM generate_series(1, 20000) AS i")
+    world.sql("ANALYZE people")
+    world.sql("GRANT SELECT ON people TO walpush")
+    world.config.set("actor.query", "SELECT name FROM people WHERE id = {id}")
+
+
+# --- the test of all of them -------------------------------------------------------------------------------------
+
+
+def of(findings, check):
+    return [finding for finding in findings if finding["check"] == check and finding["state"] in BAD]
+
+
+@pytest.mark.parametrize("breaks, check, state, kind", cases)
+def test_a_failure_is_found_and_its_mend_mends(world, breaks, check, state, kind):
+    steps = breaks(world)
+    if steps is not None:
+        next(steps)
+    found = of(world.findings(1 if state == "failure" else 0), check)
+    assert {(finding["state"], finding["mend"]["kind"]) for finding in found} == {(state, kind)}, found
+    lines = [line for line in world.check().stdout.splitlines() if line.startswith(f"{state:<8} {check:<16} ")]
+    assert len(lines) == len(found)
+    for line, finding in zip(lines, found):
+        assert finding["text"] in line and line.endswith(finding["mend"]["text"])
+    if steps is not None:
+        assert kind in ("words", "shell")
+        next(steps, None)
+    if kind != "words" and not finding["mend"]["text"].startswith("apt-get"):
+        for mend in {finding["mend"]["text"]: finding["mend"] for finding in found}.values():
+            world.apply(mend)
+    assert of(world.findings(None), check) == []
+
+
+def test_enough_of_them():
+    assert len([case for case in cases if case.values[2] == "failure"]) >= 25
+
+
+def test_all_is_well(world):
+    done = world.check()
+    assert done.returncode == 0, done.stdout
+    lines = done.stdout.splitlines()
+    assert [line for line in lines[:-1] if not line.startswith("ok ")] == []
+    assert lines[-1] == "0 failures, 0 warnings"
+    assert all(secret not in done.stdout for secret in (SIGNING_KEY, world.server.passwords["walpush"]))
+
+
+def test_the_check_leaves_nothing_behind(world):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    world.sql("REVOKE SELECT (role_name) ON roles FROM walpush")
+    world.check()
+    assert world.sql("SELECT slot_name FROM pg_replication_slots") == []
+    assert world.sql("SELECT relname FROM pg_class WHERE relname ~ '^walpush'") == []
+
+
+def test_a_walpush_that_runs_may_hold_the_slot(world, make_walpush):
+    class Application:
+        slot = "walpush"
+        url = world.env["DATABASE_URL"]
+
+    with make_walpush(Application, world.config):
+        findings = world.findings(0)
+        assert of(findings, "slot-reader") == []
+        assert any(f["check"] == "slot-reader" and "a walpush streams from it" in f["text"] for f in findings)
+        assert any(f["check"] == "plugin" and f["text"] == "at work" for f in findings)
+
+
+def test_the_json_says_all(world):
+    report = json.loads(world.check("--json").stdout)
+    assert set(report) == {"file", "failures", "warnings", "findings"}
+    for finding in report["findings"]:
+        assert set(finding) == {"check", "state", "text", "mend"}
+        assert finding["state"] in ("ok", "warning", "failure", "skipped")
+        assert (finding["mend"] is None) == (finding["state"] in ("ok", "skipped"))
+        if finding["mend"]:
+            assert set(finding["mend"]) == {"kind", "text"}
+            assert finding["mend"]["kind"] in ("sql", "restart", "hba", "conf", "shell", "words")
+
+
+def test_what_depends_on_a_failure_is_skipped(world):
+    world.env["DATABASE_URL"] = world.env["DATABASE_URL"].replace(f":{world.server.port}/", f":{free_port()}/")
+    findings = world.findings(1)
+    assert [f["check"] for f in findings if f["state"] == "failure"] == ["connection"]
+    assert all(f["state"] == "skipped" for f in findings if f["check"] in ("version", "slot", "table", "query", "plugin"))
+
+
+@pytest.mark.parametrize("args", [(), ("--json",)])
+def test_a_file_that_cannot_be_read_is_2(world, args):
+    del world.env["JWT_SIGNING_KEY"]
+    done = world.check(*args)
+    assert done.returncode == 2
+    if args:
+        (finding,) = json.loads(done.stdout)["findings"]
+        assert (finding["check"], finding["state"]) == ("configuration", "failure")
+        assert re.search(r"sidecar\.conf:\d+: .*JWT_SIGNING_KEY", finding["text"])
+    else:
+        assert re.match(r"failure  configuration    \S*sidecar\.conf:\d+: .*JWT_SIGNING_KEY", done.stdout)
