@@ -248,6 +248,17 @@ static const char actor[] =
 "actor = { query = \"SELECT username FROM users WHERE id = {id}\" }\n"
 "```\n";
 
+static const char audit[] =
+"```json\n"
+"{\"time\":\"2025-11-14T12:34:56.123Z\",\"audit\":\"change\",\"id\":\"0/16B3748-2\",\"table\":\"requests\",\"action\":\"approved\",\"key\":123,\"groups\":[\"requests_unit_{5}\"],\"receivers\":3}\n"
+"{\"time\":\"2025-11-14T12:34:57.001Z\",\"audit\":\"admitted\",\"user\":\"7\",\"peer\":\"10.0.0.1\",\"stream\":\"requests\",\"groups\":[\"requests_unit_{5}\"],\"resumed\":false}\n"
+"{\"time\":\"2025-11-14T12:34:58.412Z\",\"audit\":\"refused\",\"user\":\"9\",\"peer\":\"10.0.0.2\",\"stream\":\"requests\",\"code\":4403,\"reason\":\"forbidden\"}\n"
+"```\n"
+"\n"
+"Further: `expired` (the token), `revoked` (the permission), `lost` (so many lines could not be written). `user` and\n"
+"`stream` are null as long as they are not known. `reason` is that of `walpush_refusals_total` in [metrics.md](metrics.md).\n"
+"`receivers` are the subscriptions of the groups at that moment: a connection that hears two of them counts twice.\n";
+
 static const char membership[] =
 "List every table that the `admit` queries read and that can take a permission away:\n"
 "\n"
@@ -266,7 +277,7 @@ const char *conf_guide(const char *option)
 	static const struct {
 		const char *option, *text;
 	} guides[] = { { "", introduction }, { "jwt", jwt },     { "streams", streams },
-		       { "tables", tables }, { "actor", actor }, { "membership", membership } };
+		       { "tables", tables }, { "actor", actor }, { "membership", membership }, { "audit", audit } };
 
 	for (size_t i = 0; i < sizeof(guides) / sizeof(guides[0]); i++)
 		if (strcmp(guides[i].option, option) == 0)

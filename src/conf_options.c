@@ -251,9 +251,12 @@ const struct conf_option conf_options[] = {
 { "log.format", CONF_TEXT, CONF_RELOAD, OF_CONF(log.format), .initial = "logfmt", .choices = "logfmt, json",
   .doc = "How a line looks." },
 
-{ "audit", CONF_GROUP, .doc = "A record of who was admitted, refused and closed." },
-{ "audit.file", CONF_PATH, CONF_LATER, OF_CONF(audit_file),
-  .doc = "Where it is appended, one JSON object a line; off when not set." },
+{ "audit", CONF_GROUP,
+  .doc = "A record of each change that was pushed, by key and number of receivers, and of who was admitted, refused, expired or "
+	 "revoked. Never a row's data." },
+{ "audit.file", CONF_PATH, CONF_RELOAD, OF_CONF(audit_file),
+  .doc = "Where it is appended, one JSON object a line; `-` is standard error; off when not set. SIGHUP opens it anew. Lines are "
+	 "written in the background; more than 4 MiB of them waiting are lost, and counted." },
 
 { "relay", CONF_GROUP,
   .doc = "A Redis stream that carries events from the replica that holds the slot to the others." },

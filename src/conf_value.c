@@ -282,7 +282,7 @@ static char *beside_configuration(const struct conf_reader *r, char *path)
 	const char *slash = strrchr(r->file, '/');
 	struct buf out = { 0 };
 
-	if (*path == '/' || !slash)
+	if (*path == '/' || strcmp(path, "-") == 0 || !slash)
 		return path;
 	buf_add(&out, r->file, (size_t)(slash - r->file) + 1);
 	buf_add_text(&out, path);

@@ -75,9 +75,24 @@ static void no_longer_open(const struct conn *c)
 		metrics_add_at(c->hub->counts, METRICS_CONNECTIONS, c->label, -1);
 }
 
+static struct audit_client client_of(const struct conn *c)
+{
+	const struct rules_stream *s = c->stream < 0 ? NULL : rules_stream(c->edition->rules, (size_t)c->stream);
+
+	return (struct audit_client){ c->ticket ? c->ticket->user : NULL, &c->peer, s ? s->conf->name : NULL };
+}
+
+static void tell_audit(const struct conn *c, const char *what, unsigned code, const char *reason)
+{
+	struct audit_client client = client_of(c);
+
+	audit_ended(c->hub->shared->audit, what, &client, code, reason);
+}
+
 static void refuse(struct conn *c, unsigned code, const char *reason)
 {
 	metrics_count(c->hub->counts, METRICS_REFUSALS, reason);
+	tell_audit(c, "refused", code, reason);
 	conn_close(c, code);
 }
 
@@ -258,6 +273,7 @@ static void renew(struct conn *c, const char *text)
 		log_info("renewed token refused", WHO(c),
 			 log_s("reason", why.text[0] ? why.text : "it belongs to another user"));
 		token_fini(&token);
+		tell_audit(c, "refused", 4401, "token");
 		conn_close(c, 4401);
 		return;
 	}
@@ -381,6 +397,8 @@ static int refuse_upgrade(struct hub *h, struct lws *wsi, unsigned status, const
 	log_debug("upgrade refused", log_n("hub", h->index), log_peer(&visitor_of(wsi)->address),
 		  log_n("status", status), log_s("reason", why));
 	metrics_count(h->counts, METRICS_REFUSALS, why);
+	audit_ended(h->shared->audit, "refused", &(struct audit_client){ .peer = &visitor_of(wsi)->address }, status,
+		    why);
 	handshake_refuse(wsi, status);
 	return -1;
 }
@@ -479,6 +497,7 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 		log_info("a reader is stalled", WHO(c), log_n("code", 4408));
 		conn_close(c, 4408);
 	} else if (c->expires && wall_s >= c->expires) {
+		tell_audit(c, "expired", 4401, NULL);
 		conn_close(c, 4401);
 	} else {
 		ping(c, now);

@@ -189,6 +189,36 @@ uint64_t metrics_total(const struct metrics *m, enum metrics_family family)
 	return sum;
 }
 
+void metrics_histogram(const struct metrics *m, enum metrics_family family, struct metrics_histogram *out)
+{
+	*out = (struct metrics_histogram){ .sum_us = (int64_t)cell_sum(m, family, CELL_SUM) };
+	for (unsigned v = 0; v <= METRICS_BOUNDS; v++)
+		out->count += out->buckets[v] = cell_sum(m, family, v);
+}
+
+struct metrics_histogram metrics_histogram_since(const struct metrics_histogram *now,
+						 const struct metrics_histogram *before)
+{
+	struct metrics_histogram gained = { .count = now->count - before->count,
+					    .sum_us = now->sum_us - before->sum_us };
+
+	for (unsigned v = 0; v <= METRICS_BOUNDS; v++)
+		gained.buckets[v] = now->buckets[v] - before->buckets[v];
+	return gained;
+}
+
+double metrics_histogram_quantile(const struct metrics_histogram *h, double part)
+{
+	uint64_t n = 0;
+
+	for (unsigned v = 0; v < METRICS_BOUNDS; v++) {
+		n += h->buckets[v];
+		if ((double)n >= part * (double)h->count)
+			return (double)metrics_bounds[v];
+	}
+	return (double)metrics_bounds[METRICS_BOUNDS - 1];
+}
+
 /* --- printing ------------------------------------------------------------------------------------------------------ */
 
 static void add_label(struct buf *out, const char *name, const char *value)

@@ -25,7 +25,6 @@ struct metrics_row {
 extern const struct metrics_row metrics_rows[METRICS_FAMILIES];
 
 /* Upper bounds of the buckets, in µs; the last bucket has none. */
-#define METRICS_BOUNDS 16
 extern const int64_t metrics_bounds[METRICS_BOUNDS];
 
 #endif

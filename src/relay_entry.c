@@ -84,6 +84,8 @@ size_t relay_entry_encode(const struct relay_entry *entry, struct slice out[RELA
 			add_number(&e, "c", entry->close, scratch);
 		if (entry->bulk)
 			add_field(&e, "k", SLICE("1"));
+		if (entry->about.len)
+			add_field(&e, "a", entry->about);
 		add_field(&e, "m", entry->payload);
 		break;
 	case RELAY_MARK:
@@ -121,6 +123,9 @@ static bool take_field(struct relay_entry *e, char name, struct slice value, uns
 	case 'm':
 		e->kind = RELAY_MESSAGE;
 		e->payload = value;
+		return true;
+	case 'a':
+		e->about = value;
 		return true;
 	case 'g':
 		*has |= HAS_GROUPS;
@@ -177,7 +182,10 @@ static bool is_complete(struct relay_entry *e, unsigned has)
 	case RELAY_MEMBERS:
 		return count_texts(e->users, &n);
 	case RELAY_MESSAGE:
-		return has & HAS_GROUPS && count_texts(e->groups, &e->n_groups) && e->n_groups > 0;
+		if (e->about.len == 0)
+			e->about = SLICE("\0\0\0");
+		return has & HAS_GROUPS && count_texts(e->groups, &e->n_groups) && e->n_groups > 0 &&
+		       count_texts(e->about, &n) && n == 3;
 	case RELAY_MARK:
 		return has & HAS_REASON;
 	default:

@@ -251,6 +251,19 @@ void render_message(const struct route_plan *plan, const struct route_message *m
 		standard_message(plan, message, in, out);
 }
 
+void render_key(const struct route_plan *plan, const struct route_message *message, struct buf *out)
+{
+	struct message m = {
+		.section = plan->section,
+		.row = plan->row,
+		.table = plan->row->table,
+		.key_only = message->key_only,
+		.out = out,
+	};
+
+	add_key_value(&m);
+}
+
 void render_bulk(const struct rules_section *s, uint64_t count, struct event_id id, struct buf *out)
 {
 	ADD(out, "{\"type\":\"");

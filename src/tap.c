@@ -120,6 +120,7 @@ static void on_sighup(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (t->stopping)
 		return;
+	tap_reopen_audit(t);
 	tap_reload_certificate(t);
 	tap_reload(t);
 }
@@ -143,6 +144,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	topiclog_tidy(t->log, now);
 	tap_free_retired(t);
+	tap_sample(t);
 	if (t->relay)
 		relay_trim(t->relay, window_confirm(&t->window, now));
 	if (!t->stopping && down && now - down > HELD_LIMIT)
@@ -251,7 +253,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 {
 	const struct conf *conf = t->conf;
 
-	if (!tap_supports(conf, why))
+	if (!tap_supports(conf, why) || !audit_open(t->shared.audit, conf->audit_file, why))
 		return false;
 	tap_feed_init(t);
 	tap_stream_init(t);
@@ -284,6 +286,9 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->conf = conf;
 	t->loop = make_loop();
 	mailbox_init(&t->inbox);
+	t->started = clock_wall_us() / 1000000;
+	t->trail = trail_new();
+	t->shared.audit = audit_new();
 	t->metrics = t->shared.metrics = metrics_new(hubs_wanted(conf));
 	t->counts = metrics_of_tap(t->metrics);
 	t->shared.to_tap = &t->inbox;
@@ -346,6 +351,8 @@ void tap_free(struct tap *t)
 	edition_unref(t->edition);
 	gate_free(t->gate);
 	tls_unref(t->shared.identity);
+	audit_free(t->shared.audit);
+	trail_free(t->trail);
 	metrics_free(t->metrics);
 	free_events(t);
 	close(t->shared.wake_tap);

@@ -26,6 +26,7 @@ static void turn_away(struct tap *t, int fd, const struct address *peer)
 {
 	log_debug("socket refused", log_peer(peer));
 	metrics_count(t->counts, METRICS_REFUSALS, "socket");
+	audit_ended(t->shared.audit, "refused", &(struct audit_client){ .peer = peer }, 0, "socket");
 	close(fd);
 }
 

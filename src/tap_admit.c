@@ -45,14 +45,23 @@ static void count(const struct admission *a, const char *result)
 	metrics_observe(a->tap->counts, METRICS_ADMISSION_SECONDS, clock_us() - a->came, 1);
 }
 
+static struct audit_client client_of(const struct admission *a)
+{
+	const struct rules_stream *s = ticket_stream(a->ticket, a->tap->plain);
+
+	return (struct audit_client){ a->ticket->user, &a->ticket->peer, s ? s->conf->name : NULL };
+}
+
 /* `why`: as the metric's row spells it. */
 static void refuse(struct admission *a, unsigned code, const char *why, const char *reason)
 {
+	struct audit_client client = client_of(a);
 	struct mail mail = { .kind = MAIL_REFUSED, .connection = a->connection, .code = code };
 
 	log_info("not admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_peer(&a->ticket->peer),
 		 log_s("user", a->ticket->user), log_n("code", code), log_s("reason", reason));
 	count(a, "refused");
+	audit_ended(a->tap->shared.audit, "refused", &client, code, why);
 	metrics_count(a->tap->counts, METRICS_REFUSALS, why);
 	hub_post(a->tap->hubs[a->hub], &mail);
 	admission_free(a);
@@ -101,6 +110,7 @@ static void admit(struct admission *a, const struct sqlrows *rows)
 	const struct rules_stream *stream = ticket_stream(a->ticket, t->plain);
 	struct mail mail = { .kind = MAIL_ADMITTED, .connection = a->connection };
 	struct route_groups groups = { 0 };
+	struct audit_client client = client_of(a);
 	const char *name;
 
 	if (!stream) {
@@ -120,6 +130,7 @@ static void admit(struct admission *a, const struct sqlrows *rows)
 		log_error("a group names a column that the admit query does not return; the group is left out",
 			  log_s("column", groups.missing), log_s("query", stream->admit.name),
 			  log_s("mend", "add the column to the query's SELECT list"));
+	audit_admitted(t->shared.audit, &client, groups.names.data, groups.n, mail.resumed);
 	route_groups_fini(&groups);
 	mail.admitted = a->asked_at;
 	mail.published = topiclog_published(t->log);
@@ -135,7 +146,6 @@ static void admit(struct admission *a, const struct sqlrows *rows)
 
 static void cannot_ask(struct admission *a, const struct rules_query *q, const struct fail *why)
 {
-
 	/* A value that does not fit its type names nothing that exists: no. */
 	if (strncmp(why->sqlstate, "22", 2) == 0) {
 		refuse(a, 4403, "value", "a value does not fit the query");

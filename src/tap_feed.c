@@ -63,9 +63,28 @@ void tap_feed_membership(struct tap *t, lsn_t commit, const char *user)
 	log_debug("permission changes", log_s("user", user ? user : "everybody"), log_lsn("commit", commit));
 }
 
+static void note(struct tap *t, const struct feed_message *m, uint64_t receivers)
+{
+	const char *section = m->about.at, *action = section + strlen(section) + 1;
+	struct audit_change change = {
+		.id = m->id,
+		.table = section,
+		.action = action,
+		.key = slice_of(action + strlen(action) + 1),
+		.groups = m->groups,
+		.n_groups = m->n_groups,
+		.receivers = receivers,
+	};
+
+	metrics_event(t->metrics, section, action);
+	trail_event(t->trail, clock_wall_us(), &change);
+	audit_change(t->shared.audit, &change);
+}
+
 void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now)
 {
 	const char *group = m->groups;
+	uint64_t receivers = 0;
 
 	for (size_t i = 0; i < m->n_groups; i++) {
 		struct slice name = slice_of(group);
@@ -76,8 +95,10 @@ void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now)
 		else
 			topic_append(t->log, topic, m->id, m->header, m->payload, now);
 		is_news(t, topic);
+		receivers += topic_listeners(topic);
 		group += name.len + 1;
 	}
+	note(t, m, receivers);
 }
 
 struct marking {

@@ -13,6 +13,7 @@
 #include "walpush/source.h"
 #include "walpush/sqlpipe.h"
 #include "walpush/tap.h"
+#include "walpush/trail.h"
 #include "walpush/window.h"
 
 #define EPOCH_MAX 48
@@ -76,6 +77,8 @@ struct tap {
 	struct hub **hubs;
 	struct metrics *metrics;
 	struct metrics_counts *counts; /* the tap's own */
+	struct trail *trail;
+	int64_t started; /* s since 1970 */
 	unsigned n_hubs, next_hub;
 
 	struct slot_facts {            /* as the server told last; tap_guard.c */
@@ -128,6 +131,7 @@ struct feed_message {
 	const char *groups; /* n_groups names, each terminated by a zero */
 	size_t n_groups;
 	struct entry_tag tag;
+	struct slice about; /* as txn_message has it; for metrics, audit log and status page */
 };
 
 struct feed_mark { /* every group that a template of this section could name must refetch */
@@ -170,11 +174,14 @@ const char *tap_trouble(struct tap *t);
 
 /* --- tap_metrics.c --- */
 void tap_metrics(void *ctx, struct buf *out);
+/* Once a second, for the trail. */
+void tap_sample(struct tap *t);
 
 /* --- tap_reload.c --- */
 /* False: it asks for what is not there yet. */
 bool tap_supports(const struct conf *conf, struct fail *why);
 void tap_reload(struct tap *t);
+void tap_reopen_audit(struct tap *t);
 void tap_reload_fini(struct tap *t);
 
 /* --- tap_guard.c --- */

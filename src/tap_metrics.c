@@ -109,6 +109,11 @@ static void look_at_process(struct tap *t)
 	look_at_start(t);
 }
 
+void tap_sample(struct tap *t)
+{
+	trail_tick(t->trail, t->metrics, behind(source_server_end(t->source), topiclog_published(t->log)));
+}
+
 void tap_metrics(void *ctx, struct buf *out)
 {
 	struct tap *t = ctx;
@@ -116,5 +121,6 @@ void tap_metrics(void *ctx, struct buf *out)
 	look_at_stream(t);
 	look_at_slot(t);
 	look_at_process(t);
+	metrics_set(t->counts, METRICS_AUDIT_LOST, (int64_t)audit_lost(t->shared.audit));
 	metrics_render(t->metrics, out);
 }

@@ -52,7 +52,7 @@ static void next_message(struct sequence *s, const struct txn *txn, size_t i)
 
 	e.close = (uint16_t)m.close;
 	e.bulk = m.is_bulk;
-	metrics_event(s->tap->metrics, m.section->conf->name, m.action);
+	e.about = m.about;
 	e.groups.at = m.groups;
 	for (size_t g = 0; g < m.n_groups; g++)
 		e.groups.len += strlen(m.groups + e.groups.len) + 1;
@@ -112,7 +112,9 @@ static void feed_members(struct tap *t, const struct relay_entry *e)
 static void feed_message(struct tap *t, const struct relay_entry *e)
 {
 	char header[FRAME_HEADER_MAX];
-	struct feed_message m = { .id = e->id, .payload = e->payload, .groups = e->groups.at, .n_groups = e->n_groups };
+	struct feed_message m = {
+		.id = e->id, .payload = e->payload, .groups = e->groups.at, .n_groups = e->n_groups, .about = e->about
+	};
 
 	m.header = (struct slice){ header, frame_header(header, e->payload.len) };
 	m.tag.close = e->close;

@@ -39,9 +39,7 @@ struct reload {
 /* What would be missed in silence is refused instead. */
 bool tap_supports(const struct conf *conf, struct fail *why)
 {
-	const char *missing = conf->listen.compression ? "listen.compression"
-			      : conf->audit_file       ? "audit.file"
-						       : NULL;
+	const char *missing = conf->listen.compression ? "listen.compression" : NULL;
 
 	if (missing)
 		return fail_at_line(why, 1, "%s is not supported yet; remove it", missing);
@@ -119,11 +117,21 @@ static void take_over(struct reload *r)
 	t->conf = r->edition->shared.conf;
 	r->edition = before; /* is let go with the rest */
 	log_setup(t->conf->log.level, t->conf->log.format);
+	tap_reopen_audit(t);
 	take_rules(t, r);
 	tell_hubs(t);
 	metrics_count(t->counts, METRICS_RELOADS, "taken");
 	log_info("the configuration is taken over", log_s("file", t->conf->file));
 	reload_end(r);
+}
+
+/* Also for who rotates the file. */
+void tap_reopen_audit(struct tap *t)
+{
+	struct fail why = { 0 };
+
+	if (!audit_open(t->shared.audit, t->conf->audit_file, &why))
+		log_error("the audit log stays where it is", log_s("error", why.text));
 }
 
 /* --- the server looks at it --------------------------------------------------------------------------------------- */
@@ -225,7 +233,7 @@ static struct edition *read_edition(struct tap *t, struct buf *kept, struct fail
 {
 	struct conf *conf = conf_load(t->conf->file, why);
 
-	if (conf && !tap_supports(conf, why)) {
+	if (conf && !(tap_supports(conf, why) && audit_check(conf->audit_file, why))) {
 		conf_free(conf);
 		conf = NULL;
 	}

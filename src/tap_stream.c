@@ -30,14 +30,13 @@ void tap_stream_reached(struct tap *t, lsn_t upto)
 static void feed_message(struct tap *t, const struct txn *txn, size_t i, int64_t now)
 {
 	struct txn_message m = txn_message(txn, i);
-	struct feed_message fed = { m.id, m.header, m.payload, m.groups, m.n_groups, { 0 } };
+	struct feed_message fed = { m.id, m.header, m.payload, m.groups, m.n_groups, { 0 }, m.about };
 
 	fed.tag.close = (uint16_t)m.close;
 	if (m.is_bulk) {
 		fed.tag.kind = ENTRY_REFETCH;
 		fed.tag.reason = RESYNC_BULK;
 	}
-	metrics_event(t->metrics, m.section->conf->name, m.action);
 	tap_feed_message(t, &fed, now);
 }
 

@@ -241,6 +241,11 @@ void topic_unsubscribe(struct topic *t, unsigned hub)
 	t->n_heard--;
 }
 
+unsigned topic_listeners(const struct topic *t)
+{
+	return t->n_heard;
+}
+
 bool topic_heard_by(const struct topic *t, unsigned hub)
 {
 	return t->heard[hub] > 0;

@@ -31,8 +31,8 @@ struct item { /* offsets, because the buffers move while they grow */
 	struct event_id id;
 	const struct rules_section *section;
 	size_t payload, payload_len;
+	size_t about, about_len; /* behind the payload */
 	size_t groups, n_groups;
-	const char *action;
 	bool is_bulk;
 	unsigned close;
 	char header[FRAME_HEADER_MAX];
@@ -328,6 +328,20 @@ static void item_rendered(struct txn *t, struct item *item)
 	item->header_len = (uint8_t)frame_header(item->header, item->payload_len);
 }
 
+/* The key goes between the two. */
+static void about_begin(struct txn *t, struct item *item, const char *action)
+{
+	item->about = t->payloads.len;
+	buf_add(&t->payloads, item->section->conf->name, strlen(item->section->conf->name) + 1);
+	buf_add(&t->payloads, action, strlen(action) + 1);
+}
+
+static void about_end(struct txn *t, struct item *item)
+{
+	buf_add_char(&t->payloads, '\0');
+	item->about_len = t->payloads.len - item->about;
+}
+
 static uint32_t fitting_row(const struct txn *t, size_t i)
 {
 	uint32_t row = 0;
@@ -363,10 +377,12 @@ static void add_message(struct txn *t, const struct route_plan *plan, const stru
 		for (end = i; end < fit && fitting_row(t, end) == in->lookup_row; end++)
 			name += strlen(name) + 1;
 		item = item_new(t, plan->section, (struct slice){ first, (size_t)(name - first) }, end - i, in->id);
-		item->action = message->action;
 		item->close = close;
 		render_message(plan, message, in, &t->payloads);
 		item_rendered(t, item);
+		about_begin(t, item, message->action);
+		render_key(plan, message, &t->payloads);
+		about_end(t, item);
 	}
 }
 
@@ -416,11 +432,12 @@ void txn_finish(struct txn *t)
 		if (c->left_out == 0)
 			continue;
 		item = item_new(t, c->section, (struct slice){ group, strlen(group) + 1 }, 1, next_id(t));
-		item->action = "bulk";
 		item->is_bulk = true;
 		item->close = c->close;
 		render_bulk(c->section, c->left_out, item->id, &t->payloads);
 		item_rendered(t, item);
+		about_begin(t, item, "bulk");
+		about_end(t, item);
 	}
 	for (size_t i = 0; i < t->n_late; i++) {
 		struct txn_marked late = t->late[i];
@@ -453,7 +470,7 @@ struct txn_message txn_message(const struct txn *t, size_t i)
 		.groups = t->groups.data + item->groups,
 		.n_groups = item->n_groups,
 		.section = item->section,
-		.action = item->action,
+		.about = { t->payloads.data + item->about, item->about_len },
 		.is_bulk = item->is_bulk,
 		.close = item->close,
 	};

@@ -98,6 +98,7 @@ void visitor_sweep(struct hub *h, int64_t now)
 	while ((v = h->visitors) && v->deadline < now) {
 		log_debug("a handshake takes too long", log_n("hub", h->index), log_peer(&v->address));
 		metrics_count(h->counts, METRICS_REFUSALS, "slow");
+		audit_ended(h->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, 0, "slow");
 		visitor_arrived(v);
 		lws_set_timeout(v->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 	}

@@ -11,6 +11,7 @@
 #ifndef WALPUSH_HUB_H
 #define WALPUSH_HUB_H
 
+#include "walpush/audit.h"
 #include "walpush/gate.h"
 #include "walpush/mailbox.h"
 #include "walpush/metrics.h"
@@ -27,6 +28,7 @@ struct hub_shared { /* part of an edition (edition.h): immutable but for mailbox
 	const struct topiclog *log;
 	struct metrics *metrics;
 	const unsigned *stream_labels; /* of each stream, for METRICS_CONNECTIONS */
+	struct audit *audit;
 	struct gate *gate;             /* minds its own lock */
 	struct tls_identity *identity; /* at the start; NULL: no TLS */
 	struct mailbox *to_tap;

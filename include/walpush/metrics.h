@@ -19,7 +19,8 @@
 
 #include "walpush/buf.h"
 
-#define METRICS_WIDTH 32 /* values of a label, or buckets of a histogram with sum and count */
+#define METRICS_BOUNDS 16 /* of a histogram; one more bucket has none */
+#define METRICS_WIDTH 32  /* values of a label, or buckets of a histogram with sum and count */
 #define METRICS_STREAMS (METRICS_WIDTH - 1)
 #define METRICS_EVENTS 256
 
@@ -118,6 +119,16 @@ void metrics_event(struct metrics *m, const char *table, const char *action);
 void metrics_gauge(struct metrics *m, enum metrics_family family, unsigned value, double now);
 /* Sum over all threads and values of the label; for a histogram how many were observed. */
 uint64_t metrics_total(const struct metrics *m, enum metrics_family family);
+struct metrics_histogram { /* of all threads */
+	uint64_t buckets[METRICS_BOUNDS + 1];
+	uint64_t count;
+	int64_t sum_us;
+};
+void metrics_histogram(const struct metrics *m, enum metrics_family family, struct metrics_histogram *out);
+struct metrics_histogram metrics_histogram_since(const struct metrics_histogram *now,
+						 const struct metrics_histogram *before);
+/* The upper bound, in µs, of the bucket that holds this part of all; the last bound for what is beyond. */
+double metrics_histogram_quantile(const struct metrics_histogram *h, double part);
 /* The text format 0.0.4. */
 void metrics_render(const struct metrics *m, struct buf *out);
 /* docs/metrics.md. */

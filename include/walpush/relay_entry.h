@@ -8,7 +8,8 @@
  *   w  when the transaction was committed, in µs since 1970
  *   u  users whose memberships the commit changed, each ended by a zero; none: everybody       index 0, before all of the commit
  *   m  the message as a client gets it, g its groups, each ended by a zero; c the code with      its own index
- *      which it closes, k that it is a bulk message
+ *      which it closes, k that it is a bulk message; a section, action and key of its row, each
+ *      ended by a zero
  *   s  the section of `tables` whose groups must refetch, r the reason, l only those of lookups  its own index
  *   b  a history begins at `e`: what stands before it cannot be continued                        index 2^32 - 2, of e - 1 or later
  *   (none of u m s b)  nothing but a position                                                    index 2^32 - 1, of e - 1
@@ -35,6 +36,7 @@ struct relay_entry { /* slices are borrowed */
 	uint64_t when;      /* with `end`; 0: not known */
 	struct slice users; /* RELAY_MEMBERS; empty: everybody */
 	struct slice payload, groups;
+	struct slice about; /* decoded: always three texts */
 	size_t n_groups;
 	uint16_t close; /* its receivers' connections are closed with this code; 0: no */
 	bool bulk;
@@ -48,7 +50,7 @@ struct relay_entry { /* slices are borrowed */
 size_t relay_id_format(char out[RELAY_ID_MAX], struct event_id id);
 bool relay_id_parse(struct slice text, struct event_id *out);
 
-#define RELAY_FIELDS_MAX 12 /* names and values */
+#define RELAY_FIELDS_MAX 14 /* names and values */
 
 /* The fields but for `p` as arguments of XADD; numbers are printed into `scratch`, which must live as long as they do. Returns how
  * many. */

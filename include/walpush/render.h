@@ -25,6 +25,8 @@ struct render_input {                 /* what a message says beside its row */
 /* The standard message, or what the section's template makes of it. */
 void render_message(const struct route_plan *plan, const struct route_message *message, const struct render_input *in,
 		    struct buf *out);
+/* The primary key's value as a message tells it: an array where it has several columns, null without one. */
+void render_key(const struct route_plan *plan, const struct route_message *message, struct buf *out);
 /* A column that the section's template names and the answers lack; NULL: all are there. */
 const char *render_missing(const struct rules_section *s, const struct render_input *in);
 

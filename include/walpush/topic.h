@@ -99,6 +99,8 @@ bool topic_place(struct topiclog *log, struct topic *t, struct event_id after, s
 /* Subscriptions of a hub, so that only hubs that hear a topic are told of it. */
 void topic_subscribe(struct topic *t, unsigned hub);
 void topic_unsubscribe(struct topic *t, unsigned hub);
+/* Connections that hear it, on all hubs. */
+unsigned topic_listeners(const struct topic *t);
 bool topic_heard_by(const struct topic *t, unsigned hub);
 bool topic_mark_dirty(struct topic *t, uint64_t round); /* true the first time in a round */
 

@@ -59,9 +59,11 @@ struct txn_message { /* borrowed from the txn until the next txn_begin */
 	const char *groups; /* n_groups names, each terminated by a zero */
 	size_t n_groups;
 	const struct rules_section *section;
-	const char *action; /* JSON-escaped; the rules' */
-	bool is_bulk;       /* it stands for others: its receivers must refetch */
-	unsigned close;     /* its receivers' connections are closed behind it with this code; 0: no */
+	struct slice
+		about; /* the section's name, the action (JSON-escaped), the key (JSON; nothing for a bulk message), each ended
+			     * by a zero */
+	bool is_bulk;   /* it stands for others: its receivers must refetch */
+	unsigned close; /* its receivers' connections are closed behind it with this code; 0: no */
 };
 
 struct txn_marked {

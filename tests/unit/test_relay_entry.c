@@ -38,6 +38,7 @@ static void round_trip(const struct relay_entry *e)
 	assert_true(again.lookup_only == e->lookup_only);
 	assert_true(same(again.users, e->users) && same(again.payload, e->payload) && same(again.groups, e->groups));
 	assert_true(same(again.section, e->section) && same(again.reason, e->reason));
+	assert_true(e->kind != RELAY_MESSAGE || same(again.about, e->about));
 	assert_int_equal(again.n_groups, e->n_groups);
 	buf_fini(&scratch);
 }
@@ -57,12 +58,14 @@ static void test_every_kind_survives(void **state)
 		  .groups = { "a_{1}\0b", 8 },
 		  .n_groups = 2,
 		  .close = UINT16_MAX,
+		  .about = { "requests\0approved\000123", 22 },
 		  .bulk = true },
 		{ .kind = RELAY_MESSAGE,
 		  .id = { 100, 2 },
 		  .before = { 100, 1 },
 		  .payload = { "", 0 },
 		  .groups = { "a", 2 },
+		  .about = { "s\0bulk\0", 8 },
 		  .n_groups = 1 },
 		{ .kind = RELAY_MARK, .id = { 100, 3 }, .section = { "requests", 8 }, .reason = { "truncate", 8 } },
 		{ .kind = RELAY_MARK,
@@ -112,6 +115,7 @@ static void test_what_is_no_entry(void **state)
 		{ "5-1", { "p", "4-0", "m", "{}", "g", "" } },
 		{ "5-1", { "p", "4-0", "m", "{}", "g", "a" } }, /* a name without its end */
 		{ "5-1", { "p", "4-0", "u", "7" } },
+		{ "5-1", { "p", "4-0", "m", "{}", "a", "requests" } }, /* what it is about, cut off */
 		{ "5-1", { "p", "4-0", "s", "requests" } }, /* a mark without a reason */
 		{ "5-1", { "p", "4-0", "c", "65536", "e", "9" } },
 	};

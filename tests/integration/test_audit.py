@@ -1,0 +1,152 @@
+"""The audit log: each pushed change by its key, and who was let in, turned away, or ran out of time. Never row data."""
+
+import datetime
+import json
+import signal
+import time
+
+import pytest
+
+from harness.app import ASHA, BOB, RAVI
+from harness.client import PATIENCE, Client, Refused
+from harness.metrics import wait_for_metric
+from harness.walpush import ROW_MARK, fields_of
+
+UNIT_1 = "/ws/requests/1/"
+
+
+@pytest.fixture
+def audit(config, tmp_path):
+    """The file, named relative to the configuration."""
+    config.set("audit.file", "../audit.jsonl")
+    return tmp_path / "audit.jsonl"
+
+
+@pytest.fixture
+def walpush(audit, app, config, make_walpush):
+    return make_walpush(app, config).start()
+
+
+def lines_of(path, n):
+    """Its lines, once there are so many: they are written in the background."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        lines = path.read_text().splitlines() if path.exists() else []
+        if len(lines) >= n:
+            return [json.loads(line) for line in lines]
+        assert time.monotonic() < deadline, f"{len(lines)} lines instead of {n}: {lines}"
+        time.sleep(0.02)
+
+
+def test_who_was_admitted_and_what_they_heard(app, walpush, audit):
+    with walpush.subscribe(UNIT_1, ASHA) as asha, walpush.subscribe(UNIT_1, RAVI) as ravi:
+        app.sql("UPDATE requests SET status = 'Approved', purpose = %s WHERE id = %s", ROW_MARK, app.request)
+        message = asha.recv()
+        ravi.recv()
+        app.sql("UPDATE crates SET barcode = %s WHERE id = %s", ROW_MARK, app.crate)  # heard by nobody
+        lines = lines_of(audit, 4)
+    when = datetime.datetime.fromisoformat(lines[0].pop("time").replace("Z", "+00:00"))
+    assert abs(when.timestamp() - time.time()) < 600
+    assert lines[0] == {
+        "audit": "admitted",
+        "user": str(ASHA),
+        "peer": "127.0.0.1",
+        "stream": "requests",
+        "groups": ["requests_unit_{1}"],
+        "resumed": False,
+    }
+    assert lines[1]["user"] == str(RAVI)
+    for line in lines[2:]:
+        del line["time"]
+    assert lines[2] == {
+        "audit": "change",
+        "id": message["id"],
+        "table": "requests",
+        "action": "approved",
+        "key": app.request,
+        "groups": ["requests_unit_{1}"],
+        "receivers": 2,
+    }
+    assert (lines[3]["table"], lines[3]["key"], lines[3]["receivers"]) == ("crates", app.crate, 0)
+    walpush.stop()
+    assert ROW_MARK not in audit.read_text()
+
+
+def test_who_was_not(app, walpush, audit):
+    nobody = {"user": None, "peer": "127.0.0.1", "stream": None}
+    with pytest.raises(Refused):
+        Client(walpush.port, "/ws/nowhere/")
+    with pytest.raises(Refused):
+        Client(walpush.port, UNIT_1, headers={"Origin": "https://evil.example"})
+    assert Client(walpush.port, UNIT_1, token="not-a-token").close_code() == 4401
+    assert walpush.connect(UNIT_1, BOB).close_code() == 4403
+    with Client(walpush.port, UNIT_1, token=walpush.token(ASHA, exp=int(time.time()) + 2)) as client:
+        client.established()
+        assert client.close_code() == 4401
+    lines = lines_of(audit, 6)
+    for line in lines:
+        del line["time"]
+    assert lines[0] == {"audit": "refused", **nobody, "code": 404, "reason": "path"}
+    assert lines[1] == {"audit": "refused", **nobody, "code": 403, "reason": "origin"}
+    assert lines[2] == {"audit": "refused", **nobody, "stream": "requests", "code": 4401, "reason": "token"}
+    assert lines[3] == {
+        "audit": "refused", "user": str(BOB), "peer": "127.0.0.1", "stream": "requests", "code": 4403, "reason": "forbidden",
+    }  # fmt: skip
+    assert lines[4]["audit"] == "admitted"
+    assert lines[5] == {"audit": "expired", "user": str(ASHA), "peer": "127.0.0.1", "stream": "requests", "code": 4401}
+
+
+def test_rotated_on_sighup(app, walpush, audit):
+    """What was buffered goes to the old file, what comes afterwards to the new one, and no line is lost."""
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        app.touch(app.request)
+        client.recv()
+        lines_of(audit, 2)
+        old = audit.rename(audit.with_suffix(".1"))
+        mark = walpush.mark()
+        walpush.send_signal(signal.SIGHUP)
+        walpush.wait_for_log("the configuration is taken over", since=mark)
+        app.touch(app.request)
+        second = client.recv()
+        assert [line.get("id") for line in lines_of(audit, 1)] == [second["id"]]
+    assert len(lines_of(old, 2)) == 2
+    walpush.stop()
+
+
+def test_a_full_disk_is_said_and_stops_nothing(app, walpush, audit, config):
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        lines_of(audit, 1)
+        mark = walpush.mark()
+        config.set("audit.file", "/dev/full").write(walpush.file)
+        walpush.send_signal(signal.SIGHUP)
+        walpush.wait_for_log("the configuration is taken over", since=mark)
+        for _ in range(3):
+            app.touch(app.request)
+            client.recv()
+        assert "No space left" in fields_of(walpush.wait_for_log("audit log cannot be written", since=mark))["error"]
+        wait_for_metric(walpush, 3, "walpush_audit_lost_lines_total")
+        mark = walpush.mark()
+        config.set("audit.file", "../audit.jsonl").write(walpush.file)
+        walpush.send_signal(signal.SIGHUP)
+        walpush.wait_for_log("the configuration is taken over", since=mark)
+        app.touch(app.request)
+        last = client.recv()
+        lost, change = lines_of(audit, 3)[1:]
+    assert (lost["audit"], lost["lines"]) == ("lost", 3)
+    assert change["id"] == last["id"]
+
+
+def test_a_file_that_cannot_be_opened_is_refused(app, walpush, config, make_walpush):
+    mark = walpush.mark()
+    config.set("audit.file", "/no/such/directory/audit.jsonl").write(walpush.file)
+    walpush.send_signal(signal.SIGHUP)
+    assert "/no/such/directory" in walpush.wait_for_log("the configuration is refused", since=mark)
+    assert make_walpush(app, config).spawn().wait() == 1
+
+
+def test_on_standard_error(app, config, make_walpush):
+    config.set("audit.file", "-")
+    walpush = make_walpush(app, config).start()
+    with walpush.subscribe(UNIT_1, ASHA):
+        assert json.loads(walpush.wait_for_log('"audit":"admitted"'))["user"] == str(ASHA)
+    walpush.stop()
