@@ -86,6 +86,8 @@ size_t relay_entry_encode(const struct relay_entry *entry, struct slice out[RELA
 			add_field(&e, "k", SLICE("1"));
 		if (entry->about.len)
 			add_field(&e, "a", entry->about);
+		if (entry->wordings.len)
+			add_field(&e, "v", entry->wordings);
 		add_field(&e, "m", entry->payload);
 		break;
 	case RELAY_MARK:
@@ -139,6 +141,9 @@ static bool take_field(struct relay_entry *e, char name, struct slice value, uns
 	case 'k':
 		e->bulk = true;
 		return true;
+	case 'v':
+		e->wordings = value;
+		return true;
 	case 'w':
 		return number_parse(value, INT64_MAX, &e->when);
 	case 'l':
@@ -169,6 +174,42 @@ static bool count_texts(struct slice s, size_t *n)
 	return s.len == 0 || s.at[s.len - 1] == '\0';
 }
 
+static bool take_number(struct slice *from, char end, size_t *out)
+{
+	const char *at = memchr(from->at, end, from->len);
+	size_t n = at ? (size_t)(at - from->at) : 0;
+	uint64_t number = 0;
+
+	if (!at || !number_parse((struct slice){ from->at, n }, UINT32_MAX, &number))
+		return false;
+	*out = (size_t)number;
+	from->at += n + 1;
+	from->len -= n + 1;
+	return true;
+}
+
+bool relay_wording(struct slice *wordings, size_t *n_groups, size_t *len)
+{
+	return take_number(wordings, ',', n_groups) && take_number(wordings, ';', len);
+}
+
+/* Together they take all groups and all bytes. */
+static bool check_wordings(const struct relay_entry *e)
+{
+	struct slice left = e->wordings;
+	size_t n_groups = 0, len = 0, groups, bytes;
+
+	if (left.len == 0)
+		return true;
+	while (left.len) {
+		if (!relay_wording(&left, &groups, &bytes))
+			return false;
+		n_groups += groups;
+		len += bytes;
+	}
+	return n_groups == e->n_groups && len == e->payload.len;
+}
+
 static bool is_complete(struct relay_entry *e, unsigned has)
 {
 	size_t n;
@@ -185,7 +226,7 @@ static bool is_complete(struct relay_entry *e, unsigned has)
 		if (e->about.len == 0)
 			e->about = SLICE("\0\0\0");
 		return has & HAS_GROUPS && count_texts(e->groups, &e->n_groups) && e->n_groups > 0 &&
-		       count_texts(e->about, &n) && n == 3;
+		       count_texts(e->about, &n) && n == 3 && check_wordings(e);
 	case RELAY_MARK:
 		return has & HAS_REASON;
 	default:

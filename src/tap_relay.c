@@ -6,6 +6,7 @@
  *
  * The slot is confirmed behind what was read back.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,8 @@ struct sequence { /* the entries of a transaction; the last one waits, because i
 	struct tap *tap;
 	struct relay_entry waiting;
 	bool has_waiting;
+	struct buf wordings[2]; /* of the one that waits, and of the next */
+	unsigned turn;
 };
 
 static void next_entry(struct sequence *s, const struct relay_entry *e)
@@ -45,18 +48,41 @@ static void next_members(struct sequence *s, const struct txn *txn, struct buf *
 	next_entry(s, &e);
 }
 
-static void next_message(struct sequence *s, const struct txn *txn, size_t i)
+static void add_wording(struct sequence *s, struct relay_entry *e, const struct txn_message *m)
+{
+	if (e->n_groups == 0) {
+		e->payload.at = m->payload.at;
+		e->groups.at = m->groups;
+	}
+	/* The transaction has its messages one behind the other. */
+	assert(m->payload.at == e->payload.at + e->payload.len && m->groups == e->groups.at + e->groups.len);
+	e->payload.len += m->payload.len;
+	for (size_t g = 0; g < m->n_groups; g++)
+		e->groups.len += strlen(e->groups.at + e->groups.len) + 1;
+	e->n_groups += m->n_groups;
+	buf_addf(&s->wordings[s->turn], "%zu,%zu;", m->n_groups, m->payload.len);
+}
+
+/* All of one id are one entry, whose id must grow. Returns how many messages that were. */
+static size_t next_message(struct sequence *s, const struct txn *txn, size_t i)
 {
 	struct txn_message m = txn_message(txn, i);
-	struct relay_entry e = { .kind = RELAY_MESSAGE, .id = m.id, .payload = m.payload, .n_groups = m.n_groups };
+	struct relay_entry e = { .kind = RELAY_MESSAGE, .id = m.id, .close = (uint16_t)m.close, .bulk = m.is_bulk };
+	size_t n = 0;
 
-	e.close = (uint16_t)m.close;
-	e.bulk = m.is_bulk;
 	e.about = m.about;
-	e.groups.at = m.groups;
-	for (size_t g = 0; g < m.n_groups; g++)
-		e.groups.len += strlen(m.groups + e.groups.len) + 1;
+	s->turn = !s->turn;
+	buf_clear(&s->wordings[s->turn]);
+	do {
+		add_wording(s, &e, &m);
+		n++;
+		if (i + n < txn_n_messages(txn))
+			m = txn_message(txn, i + n);
+	} while (i + n < txn_n_messages(txn) && event_id_compare(m.id, e.id) == 0);
+	if (n > 1)
+		e.wordings = buf_slice(&s->wordings[s->turn]);
 	next_entry(s, &e);
+	return n;
 }
 
 static void next_mark(struct sequence *s, const struct txn *txn, size_t i)
@@ -77,10 +103,10 @@ void tap_relay_publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 	struct buf users = { 0 };
 
 	next_members(&s, txn, &users);
-	for (size_t i = 0; i < txn_n_messages(txn); i++) {
+	for (size_t i = 0; i < txn_n_messages(txn);) {
 		while (mark < n_marks && event_id_compare(txn_marked(txn, mark).id, txn_message(txn, i).id) < 0)
 			next_mark(&s, txn, mark++);
-		next_message(&s, txn, i);
+		i += next_message(&s, txn, i);
 	}
 	while (mark < n_marks)
 		next_mark(&s, txn, mark++);
@@ -88,6 +114,8 @@ void tap_relay_publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 	s.waiting.when = txn_n_messages(txn) || n_marks ? (uint64_t)txn_commit_us(txn) : 0;
 	relay_add(t->relay, &s.waiting);
 	buf_fini(&users);
+	buf_fini(&s.wordings[0]);
+	buf_fini(&s.wordings[1]);
 }
 
 /* --- out of the stream ------------------------------------------------------------------------------------------- */
@@ -109,20 +137,34 @@ static void feed_members(struct tap *t, const struct relay_entry *e)
 		tap_feed_membership(t, e->id.lsn, e->users.at + at);
 }
 
-static void feed_message(struct tap *t, const struct relay_entry *e)
+/* To its groups, and on to where the next wording and its groups begin. */
+static void feed_wording(struct tap *t, struct feed_message *m)
 {
 	char header[FRAME_HEADER_MAX];
+
+	m->header = (struct slice){ header, frame_header(header, m->payload.len) };
+	tap_feed_message(t, m, clock_us());
+	m->payload = (struct slice){ m->payload.at + m->payload.len, 0 };
+	for (; m->n_groups; m->n_groups--)
+		m->groups += strlen(m->groups) + 1;
+}
+
+static void feed_message(struct tap *t, const struct relay_entry *e)
+{
 	struct feed_message m = {
 		.id = e->id, .payload = e->payload, .groups = e->groups.at, .n_groups = e->n_groups, .about = e->about
 	};
+	struct slice wordings = e->wordings;
 
-	m.header = (struct slice){ header, frame_header(header, e->payload.len) };
 	m.tag.close = e->close;
 	if (e->bulk) {
 		m.tag.kind = ENTRY_REFETCH;
 		m.tag.reason = RESYNC_BULK;
 	}
-	tap_feed_message(t, &m, clock_us());
+	if (wordings.len == 0)
+		feed_wording(t, &m);
+	while (relay_wording(&wordings, &m.n_groups, &m.payload.len)) /* they were checked to fit */
+		feed_wording(t, &m);
 	window_event(&t->window, clock_us());
 }
 

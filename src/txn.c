@@ -31,7 +31,7 @@ struct item { /* offsets, because the buffers move while they grow */
 	struct event_id id;
 	const struct rules_section *section;
 	size_t payload, payload_len;
-	size_t about, about_len; /* behind the payload */
+	size_t about, about_len; /* before the payload, or that of the first wording */
 	size_t groups, n_groups;
 	bool is_bulk;
 	unsigned close;
@@ -328,18 +328,14 @@ static void item_rendered(struct txn *t, struct item *item)
 	item->header_len = (uint8_t)frame_header(item->header, item->payload_len);
 }
 
-/* The key goes between the two. */
-static void about_begin(struct txn *t, struct item *item, const char *action)
+/* The key and its zero go behind it. Returns where it begins. */
+static size_t add_about(struct txn *t, const struct rules_section *section, const char *action)
 {
-	item->about = t->payloads.len;
-	buf_add(&t->payloads, item->section->conf->name, strlen(item->section->conf->name) + 1);
-	buf_add(&t->payloads, action, strlen(action) + 1);
-}
+	size_t start = t->payloads.len;
 
-static void about_end(struct txn *t, struct item *item)
-{
-	buf_add_char(&t->payloads, '\0');
-	item->about_len = t->payloads.len - item->about;
+	buf_add(&t->payloads, section->conf->name, strlen(section->conf->name) + 1);
+	buf_add(&t->payloads, action, strlen(action) + 1);
+	return start;
 }
 
 static uint32_t fitting_row(const struct txn *t, size_t i)
@@ -366,9 +362,16 @@ static void add_message(struct txn *t, const struct route_plan *plan, const stru
 	unsigned close = close_code(plan, message);
 	size_t fit = groups_that_fit(t, plan->section, &message->groups, close);
 	const char *name = t->fitting.data;
+	size_t about, about_len;
 
+	if (fit == 0)
+		return;
 	in->commit_time = buf_slice(&t->commit_time);
 	in->row_bytes = t->limits.row_bytes;
+	about = add_about(t, plan->section, message->action);
+	render_key(plan, message, &t->payloads);
+	buf_add_char(&t->payloads, '\0');
+	about_len = t->payloads.len - about;
 	for (size_t i = 0, end; i < fit; i = end) {
 		const char *first = name;
 		struct item *item;
@@ -378,11 +381,10 @@ static void add_message(struct txn *t, const struct route_plan *plan, const stru
 			name += strlen(name) + 1;
 		item = item_new(t, plan->section, (struct slice){ first, (size_t)(name - first) }, end - i, in->id);
 		item->close = close;
+		item->about = about;
+		item->about_len = about_len;
 		render_message(plan, message, in, &t->payloads);
 		item_rendered(t, item);
-		about_begin(t, item, message->action);
-		render_key(plan, message, &t->payloads);
-		about_end(t, item);
 	}
 }
 
@@ -428,16 +430,19 @@ void txn_finish(struct txn *t)
 	HASH_ITER(hh, t->counters, c, next) {
 		const char *group = counter_group(c);
 		struct item *item;
+		size_t about;
 
 		if (c->left_out == 0)
 			continue;
+		about = add_about(t, c->section, "bulk");
+		buf_add_char(&t->payloads, '\0');
 		item = item_new(t, c->section, (struct slice){ group, strlen(group) + 1 }, 1, next_id(t));
 		item->is_bulk = true;
 		item->close = c->close;
+		item->about = about;
+		item->about_len = item->payload - about;
 		render_bulk(c->section, c->left_out, item->id, &t->payloads);
 		item_rendered(t, item);
-		about_begin(t, item, "bulk");
-		about_end(t, item);
 	}
 	for (size_t i = 0; i < t->n_late; i++) {
 		struct txn_marked late = t->late[i];

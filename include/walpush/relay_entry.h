@@ -9,7 +9,8 @@
  *   u  users whose memberships the commit changed, each ended by a zero; none: everybody       index 0, before all of the commit
  *   m  the message as a client gets it, g its groups, each ended by a zero; c the code with      its own index
  *      which it closes, k that it is a bulk message; a section, action and key of its row, each
- *      ended by a zero
+ *      ended by a zero; v, of one that differs from group to group, how many groups and bytes
+ *      each wording takes: "2,130;1,128;"
  *   s  the section of `tables` whose groups must refetch, r the reason, l only those of lookups  its own index
  *   b  a history begins at `e`: what stands before it cannot be continued                        index 2^32 - 2, of e - 1 or later
  *   (none of u m s b)  nothing but a position                                                    index 2^32 - 1, of e - 1
@@ -38,7 +39,8 @@ struct relay_entry { /* slices are borrowed */
 	struct slice payload, groups;
 	struct slice about; /* decoded: always three texts */
 	size_t n_groups;
-	uint16_t close; /* its receivers' connections are closed with this code; 0: no */
+	struct slice wordings; /* as `v` has them; empty: one for all groups */
+	uint16_t close;        /* its receivers' connections are closed with this code; 0: no */
 	bool bulk;
 	struct slice section, reason;
 	bool lookup_only;
@@ -50,7 +52,10 @@ struct relay_entry { /* slices are borrowed */
 size_t relay_id_format(char out[RELAY_ID_MAX], struct event_id id);
 bool relay_id_parse(struct slice text, struct event_id *out);
 
-#define RELAY_FIELDS_MAX 14 /* names and values */
+/* Takes the first of the wordings. False: there is none, or it is malformed. */
+bool relay_wording(struct slice *wordings, size_t *n_groups, size_t *len);
+
+#define RELAY_FIELDS_MAX 16 /* names and values */
 
 /* The fields but for `p` as arguments of XADD; numbers are printed into `scratch`, which must live as long as they do. Returns how
  * many. */

@@ -8,7 +8,7 @@ import pytest
 
 from harness.app import ASHA, MEENA, RAVI, ROOT_USER, SAM
 from harness.client import SLOWDOWN, Listener
-from harness.config import Raw
+from harness.config import Raw, section, template
 from harness.load import LONG, UNIT_1, Follower, Load
 from harness.redis import Redis
 
@@ -85,6 +85,24 @@ def test_each_replica_tells_its_clients_in_order(app, replicas):
     heard = [[client.recv() for _ in range(20)] for client in clients]
     assert heard[0] == heard[1] == heard[2]
     assert [m["data"]["purpose"].split()[-1] for m in heard[0]] == [str(i) for i in range(20)]
+
+
+def test_a_message_worded_for_each_receiver(app, config, make_walpush, redis_server):
+    """One number and two wordings, on every replica."""
+    config.set(
+        "tables.sendbacks",
+        section(
+            lookup="SELECT id AS user_id, username FROM users WHERE id IN (2, 3) ORDER BY id",
+            groups=["notifications_user_{lookup.user_id}"],
+            message=template({"to": "{lookup.username}", "type": "{op}", "id": "{event_id}"}),
+        ),
+    )
+    replicas = Replicas(make_walpush, app, config, redis_server, n=2)
+    clients = [(r.subscribe(f"/ws/notifications/{user}/", user), name) for r in replicas.all for user, name in ((ASHA, "asha"), (RAVI, "ravi"))]
+    app.insert_sendback(app.request)
+    heard = [(client.recv(), name) for client, name in clients]
+    assert all(message["to"] == name for message, name in heard)
+    assert len({message["id"] for message, _ in heard}) == 1
 
 
 def test_the_leader_is_killed_under_load(app, replicas):

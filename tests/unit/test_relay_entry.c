@@ -40,6 +40,7 @@ static void round_trip(const struct relay_entry *e)
 	assert_true(same(again.section, e->section) && same(again.reason, e->reason));
 	assert_true(e->kind != RELAY_MESSAGE || same(again.about, e->about));
 	assert_int_equal(again.n_groups, e->n_groups);
+	assert_true(same(again.wordings, e->wordings));
 	buf_fini(&scratch);
 }
 
@@ -67,6 +68,13 @@ static void test_every_kind_survives(void **state)
 		  .groups = { "a", 2 },
 		  .about = { "s\0bulk\0", 8 },
 		  .n_groups = 1 },
+		{ .kind = RELAY_MESSAGE,
+		  .id = { 100, 2 },
+		  .payload = { "{}[1]", 5 },
+		  .groups = { "a\0b\0c", 6 },
+		  .n_groups = 3,
+		  .about = { "s\0bulk\0", 8 },
+		  .wordings = { "2,2;1,3;", 8 } },
 		{ .kind = RELAY_MARK, .id = { 100, 3 }, .section = { "requests", 8 }, .reason = { "truncate", 8 } },
 		{ .kind = RELAY_MARK,
 		  .id = { 100, 4 },
@@ -116,7 +124,7 @@ static void test_what_is_no_entry(void **state)
 		{ "5-1", { "p", "4-0", "m", "{}", "g", "a" } }, /* a name without its end */
 		{ "5-1", { "p", "4-0", "u", "7" } },
 		{ "5-1", { "p", "4-0", "m", "{}", "a", "requests" } }, /* what it is about, cut off */
-		{ "5-1", { "p", "4-0", "s", "requests" } }, /* a mark without a reason */
+		{ "5-1", { "p", "4-0", "s", "requests" } },            /* a mark without a reason */
 		{ "5-1", { "p", "4-0", "c", "65536", "e", "9" } },
 	};
 
@@ -135,6 +143,25 @@ static void test_what_is_no_entry(void **state)
 	}
 }
 
+/* They must take all groups and all bytes. */
+static void test_wordings_that_do_not_fit(void **state)
+{
+	static const char *const cases[] = { "1,2;", "1,2;1,1;", "2,5", "2,5;x", "1,4;2,1;", "2,2;;", ",5;", "2,-5;" };
+
+	(void)state;
+	for (size_t i = 0; i <= sizeof(cases) / sizeof(*cases); i++) {
+		bool fits = i == sizeof(cases) / sizeof(*cases);
+		struct slice fields[] = { SLICE("p"), SLICE("4-0"),
+					  SLICE("m"), SLICE("{}[1]"),
+					  SLICE("g"), SLICE("a\0b\0"),
+					  SLICE("v"), fits ? SLICE("1,2;1,3;") : text(cases[i]) };
+		struct relay_entry e;
+		struct fail why;
+
+		assert_int_equal(relay_entry_decode(text("5-1"), fields, 8, &e, &why), fits);
+	}
+}
+
 static void test_fields_of_a_later_version(void **state)
 {
 	struct slice fields[] = { SLICE("p"), SLICE("4-0"), SLICE("zz"), SLICE("?"),
@@ -150,9 +177,8 @@ static void test_fields_of_a_later_version(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_kind_survives),
-		cmocka_unit_test(test_what_is_no_id),
-		cmocka_unit_test(test_what_is_no_entry),
+		cmocka_unit_test(test_every_kind_survives),       cmocka_unit_test(test_what_is_no_id),
+		cmocka_unit_test(test_what_is_no_entry),          cmocka_unit_test(test_wordings_that_do_not_fit),
 		cmocka_unit_test(test_fields_of_a_later_version),
 	};
 
