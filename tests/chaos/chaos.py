@@ -24,6 +24,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 from checker import Gone, Hello, Id, Resync, Seen, Truth, Violation, check  # noqa: E402
 from clients import Subscriber  # noqa: E402
 from faults import Faults  # noqa: E402
+from fleet import Fleet  # noqa: E402
 from sidecar import LIMITS, LONG, Sidecar  # noqa: E402
 from world import World  # noqa: E402
 from writers import Writer  # noqa: E402
@@ -39,12 +40,12 @@ KINDS = ("lost", "duplicated", "out of order", "leaked", "uncommitted", "miscoun
 
 
 class Run:
-    def __init__(self, app, seed, directory, say, faults=True):
+    def __init__(self, app, seed, directory, say, faults=True, replicas=1):
         self.seed, self.directory, self.say = seed, directory, say
         self.violations = []
         self.end = None
         self.world = World(app.set_up())
-        self.sidecar = Sidecar(app, directory)
+        self.sidecar = Sidecar(app, directory) if replicas == 1 else Fleet(app, directory, replicas, seed)
         self.clients = [
             Subscriber(f"client-{i:02}", place, self.sidecar, seed) for i, place in enumerate(self.world.audience())
         ]
@@ -166,13 +167,13 @@ def _listed(counter):
     return ", ".join(f"{n} {name}" for name, n in sorted(counter.items(), key=str))
 
 
-def run(seconds, seed, say=print, faults=True, keep=False):
+def run(seconds, seed, say=print, faults=True, keep=False, replicas=1):
     """One run on a server of its own, which a run without violations leaves no trace of, unless told to."""
     directory = ROOT / "build" / "chaos" / f"seed-{seed}"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     with Cluster({"max_connections": 200}) as cluster, fresh_app(cluster) as app:
-        it = Run(app, seed, directory, say, faults)
+        it = Run(app, seed, directory, say, faults, replicas)
         it.go(seconds)
         it.report()
         if it.violations or keep:
@@ -188,6 +189,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--no-faults", dest="faults", action="store_false", help="clients misbehave, nothing else")
+    parser.add_argument("--replicas", type=int, default=1, help="more than one: on one slot, over a Redis")
     parser.add_argument("--keep", action="store_true", help="keep the logs in any case")
     options = parser.parse_args()
     print(f"chaos for {options.seconds:.0f} s, seed {options.seed}", flush=True)
@@ -195,7 +197,8 @@ def main():
     def say(text):
         print(text, flush=True)
 
-    return 1 if run(options.seconds, options.seed, say, options.faults, options.keep).violations else 0
+    it = run(options.seconds, options.seed, say, options.faults, options.keep, options.replicas)
+    return 1 if it.violations else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import collections
 import random
-import signal
 import subprocess
 import threading
 import time
@@ -43,6 +42,13 @@ class Faults(threading.Thread):
             self.slot_advanced: 1,
             self.slot_made_anew: 1,
         }
+        if sidecar.redis:
+            self._menu |= {
+                self.redis_restarted: 3,
+                self.redis_forgot: 2,
+                self.redis_away: 2,
+                self.redis_frozen: 2,
+            }
 
     def run(self):
         order = list(self._menu)
@@ -55,8 +61,8 @@ class Faults(threading.Thread):
             except Exception as error:
                 self.complain(f"fault {self.now}: {type(error).__name__}: {error}")
                 return
-            if self.sidecar.died():
-                self.complain(f"walpush ended by itself during {self.now}:\n{self.sidecar.process.log()[-4000:]}")
+            if log := self.sidecar.died():
+                self.complain(f"walpush ended by itself during {self.now}:\n{log[-4000:]}")
                 return
             self.counts[self.now.replace("_", " ")] += 1
             self.now = ""
@@ -81,10 +87,9 @@ class Faults(threading.Thread):
         self.sidecar.replace()
 
     def sidecar_paused(self):
-        process = self.sidecar.process
-        process.send_signal(signal.SIGSTOP)
+        thaw = self.sidecar.freeze()
         self._moment(3)
-        process.send_signal(signal.SIGCONT)
+        thaw()
 
     # --- its connections ---------------------------------------------------------------------------------------
 
@@ -142,17 +147,35 @@ class Faults(threading.Thread):
             self.complain(f"PostgreSQL took {took:.1f} s for a stop -m {mode}")
         self._moment(1)
 
+    # --- Redis -------------------------------------------------------------------------------------------------
+
+    def redis_restarted(self):
+        self.sidecar.redis.restart()
+
+    def redis_forgot(self):
+        """Restarted without what it held, as one that does not persist."""
+        self.sidecar.redis.lose_everything()
+
+    def redis_away(self):
+        self.sidecar.redis.kill()
+        self._moment(5)
+        self.sidecar.redis.start()
+
+    def redis_frozen(self):
+        thaw = self.sidecar.redis_frozen()
+        self._moment(3)
+        thaw()
+
     # --- the slot ----------------------------------------------------------------------------------------------
 
     def _without_reader(self, work):
         """Does something to the slot while the sidecar cannot have it, being stopped."""
-        process = self.sidecar.process
-        process.send_signal(signal.SIGSTOP)
+        thaw = self.sidecar.freeze(everyone=True)
         try:
             self._free_slot()
             return work()
         finally:
-            process.send_signal(signal.SIGCONT)
+            thaw()
 
     def _free_slot(self):
         """A walsender that is only just starting is not yet there to be ended, and has the slot a moment later."""

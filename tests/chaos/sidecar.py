@@ -1,5 +1,6 @@
 """The sidecar under chaos: one process after the other, with one log each."""
 
+import signal
 import threading
 
 from harness.client import PATIENCE
@@ -34,8 +35,10 @@ def config():
 class Sidecar:
     """Clients ask it for the port of the moment."""
 
-    def __init__(self, app, directory):
+    def __init__(self, app, directory, configuration=None):
         self.app, self.directory = app, directory
+        self.config = configuration or config()
+        self.redis = None
         self.generation = 0
         self.process = None
         self.port = free_port()  # nobody listens yet
@@ -48,7 +51,7 @@ class Sidecar:
         self.generation += 1
         directory = self.directory / f"walpush-{self.generation:03}"
         directory.mkdir(parents=True)
-        process = Walpush(config(), directory, self.app)
+        process = Walpush(self.config, directory, self.app)
         process.start(streaming=streaming)
         self.process, self.port = process, process.port
         self._expected.clear()
@@ -67,15 +70,23 @@ class Sidecar:
         """As a rolling update: the next one is there before the last one has ended."""
         old = self.process
         self._expected.set()
-        old.send_signal(15)
+        old.send_signal(signal.SIGTERM)
         self.start()
         assert old.wait() == 0, old.log()
         old.check_log()
         self._keep_log(old)
 
+    def freeze(self, everyone=False):
+        """Returns what ends it."""
+        process = self.process
+        process.send_signal(signal.SIGSTOP)
+        return lambda: process.send_signal(signal.SIGCONT)
+
     def died(self):
-        """The process has ended and nobody had asked for it."""
-        return not self._expected.is_set() and self.process.process.poll() is not None
+        """The log of a process that has ended and nobody had asked for it."""
+        if self._expected.is_set() or self.process.process.poll() is None:
+            return None
+        return self.process.log()
 
     def wait_for_streaming(self):
         self.app.wait_until(
