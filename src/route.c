@@ -232,6 +232,21 @@ static void leave_groups(const struct route_plan *plan, struct route_result *out
 	}
 }
 
+static bool could_be_looked_up(const void *ctx, struct slice name)
+{
+	const struct rules_section *s = ctx;
+
+	for (size_t i = 0; i < s->n_groups; i++)
+		if (s->group_uses_lookup[i] && route_template_matches(&s->groups[i], name))
+			return true;
+	return false;
+}
+
+void route_without_lookup(const struct route_plan *plan, struct route_result *r)
+{
+	route_groups_drop(&r->left.groups, could_be_looked_up, plan->section);
+}
+
 static const char *action_name(const struct route_plan *plan)
 {
 	static const char *const names[] = { "created", "updated", "deleted" };

@@ -180,3 +180,20 @@ void route_stream_groups(const struct rules_stream *s, const struct path_values 
 			route_groups_expand(out, &s->groups[i], admission_value, &a, NULL, 0);
 	}
 }
+
+void route_groups_drop(struct route_groups *g, bool (*drop)(const void *ctx, struct slice name), const void *ctx)
+{
+	struct route_groups kept = { 0 };
+	const char *name = g->names.data;
+
+	for (size_t i = 0; i < g->n; i++, name += strlen(name) + 1) {
+		size_t from = kept.names.len;
+
+		if (drop(ctx, slice_of(name)))
+			continue;
+		buf_add(&kept.names, name, strlen(name) + 1);
+		note_added(&kept, from);
+	}
+	route_groups_fini(g);
+	*g = kept;
+}

@@ -9,6 +9,8 @@ void route_groups_clear(struct route_groups *g);
  * (NULL: no such). `row` is noted where rows are tracked. */
 void route_groups_expand(struct route_groups *g, const struct tmpl *t, tmpl_value_fn *value, void *ctx,
 			 const struct route_groups *unless, uint32_t row);
+/* Takes out the names of which this is true. */
+void route_groups_drop(struct route_groups *g, bool (*drop)(const void *ctx, struct slice name), const void *ctx);
 /* The value of a placeholder in a row of SQL; false for NULL, and for a column that is not there, which g->missing
  * notes. */
 bool route_groups_sql_value(struct route_groups *g, const struct sqlrows *rows, size_t row, const char *name,

@@ -412,6 +412,8 @@ const char *txn_row(struct txn *t, const struct route_plan *plan, const struct t
 		return NULL;
 	if (answers->lookup)
 		route_messages(plan, answers->lookup, &t->result);
+	else if (unanswered)
+		route_without_lookup(plan, &t->result);
 	if (t->result.left.groups.n)
 		add_message(t, plan, &t->result.left, &left);
 	if (!answers->data_left_out)

@@ -77,6 +77,8 @@ struct route_result {
 /* `lookup` NULL where the plan wanted none. The result's buffers are reused from call to call; zeroed before the
  * first. */
 void route_messages(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *out);
+/* The lookup has no answer: a group that it could have named may not have been left at all, and is told to refetch anyway. */
+void route_without_lookup(const struct route_plan *plan, struct route_result *r);
 void route_result_fini(struct route_result *r);
 
 struct route_members { /* whose permission a row changes; borrowed from the row */
