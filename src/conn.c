@@ -352,6 +352,7 @@ static void conn_born(struct conn *c, struct lws *wsi)
 
 	c->wsi = wsi;
 	c->hub = h;
+	c->direct = lws_is_ssl(wsi) ? -1 : lws_get_socket_fd(wsi);
 	c->edition = edition_ref(h->edition);
 	c->peer = visitor_of(wsi)->address;
 	c->born = c->heard = clock_us();

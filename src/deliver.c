@@ -5,6 +5,7 @@
  * other, written from the log's memory without a copy. With several, runs are merged by event id, and an id that stands in two of
  * them is written once.
  */
+#include <sys/socket.h>
 #include <utlist.h>
 
 #include "hub_impl.h"
@@ -78,12 +79,27 @@ void conn_behind(struct conn *c, bool behind)
 	}
 }
 
+/* What the socket takes at once. The library would call the same send, by a longer way: a twentieth of what a delivery costs. Errors are
+ * left for it to find. */
+static size_t send_direct(struct conn *c, const char *bytes, size_t len)
+{
+	ssize_t n = c->direct < 0 || lws_partial_buffered(c->wsi)
+			    ? 0
+			    : send(c->direct, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	return n > 0 ? (size_t)n : 0;
+}
+
 /* Bytes that are frames already. The library keeps what the socket does not take; until that is gone nothing more is written. */
 int deliver_raw(struct conn *c, const char *bytes, size_t len)
 {
-	if (lws_write(c->wsi, (unsigned char *)bytes, len, LWS_WRITE_RAW) < 0)
-		return -1;
+	size_t sent = send_direct(c, bytes, len);
+
 	metrics_add(c->hub->counts, METRICS_SENT_BYTES, (int64_t)len);
+	if (sent == len)
+		return 0;
+	if (lws_write(c->wsi, (unsigned char *)bytes + sent, len - sent, LWS_WRITE_RAW) < 0)
+		return -1;
 	if (lws_partial_buffered(c->wsi))
 		conn_behind(c, true);
 	return 0;
@@ -236,10 +252,15 @@ void deliver_dirty(struct hub *h)
 	while ((ch = h->dirty)) {
 		h->dirty = ch->next_dirty;
 		ch->dirty = false;
-		DL_FOREACH_SAFE(ch->subs, s, next)
+		DL_FOREACH_SAFE(ch->subs, s, next) {
+			if (next) { /* each send has the kernel empty the cache */
+				__builtin_prefetch(next->conn);
+				__builtin_prefetch(next->next);
+			}
 			if (deliver(s->conn) < 0)
 				/* Not freed here: the library ends it from its own loop. */
 				conn_kill(s->conn);
+		}
 	}
 }
 

@@ -57,15 +57,21 @@ struct visitor { /* a socket; until it is a WebSocket, it is in the hub's list *
 };
 
 struct conn { /* lives in the library's memory of the connection, zeroed by it */
+	/* What every delivery looks at, side by side in the cache. */
 	struct lws *wsi;
 	struct hub *hub;
+	struct sub *subs;
+	size_t n_subs;
+	struct buf reply; /* frames of our own that wait for the socket; bounded, see REPLY_BYTES */
+	enum conn_state state;
+	int direct;      /* the socket, where frames may go past the library; -1: they may not, for TLS */
+	bool is_behind;  /* in that list; a writable callback is on its way */
+	bool resync_due; /* with this reason */
+
 	uint64_t id;                            /* slot and generation; what mails name */
 	struct conn *prev, *next;               /* all of the hub */
 	struct conn *prev_behind, *next_behind; /* those that wait for their socket */
 	struct address peer;
-	enum conn_state state;
-	bool is_behind;  /* in that list; a writable callback is on its way */
-	bool resync_due; /* with this reason */
 	bool pinged;
 	bool said_goodbye; /* our close frame is out */
 	uint8_t label;     /* of its stream, among the metrics */
@@ -86,10 +92,7 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	int64_t close_at;     /* µs: a spread close; 0: none */
 	int64_t behind_since; /* µs: when the socket last took everything; while is_behind */
 	const char *resync_reason;
-	struct sub *subs;
-	size_t n_subs;
 	struct buf rx;            /* of a message that comes in pieces */
-	struct buf reply;         /* frames of our own that wait for the socket; bounded, see REPLY_BYTES */
 	struct path_values *path; /* from the handshake until the token was verified */
 };
 
