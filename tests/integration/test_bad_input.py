@@ -81,7 +81,7 @@ def test_values_out_of_range(config, tmp_path, setting, value):
 @pytest.mark.parametrize(
     "setting, value",
     [
-        ("listen.compression", True), ("audit.file", "audit.log"),
+        ("listen.compression", True),
     ],
 )  # fmt: skip
 def test_what_is_not_supported_yet_is_refused(config, tmp_path, setting, value):
