@@ -364,6 +364,23 @@ def test_bulk_where_a_lookup_names_groups(app, walpush):
         client.recv_until(lambda m: m.get("data") and m["data"]["purpose"].endswith("afterwards"))
 
 
+def test_bulk_spares_the_groups_that_need_no_lookup(app, config, make_walpush):
+    """They get one message for the rest; only those that a lookup would have named refetch."""
+    config.set("tables.requests.groups", ["requests_unit_{unit_id}", "central_{lookup.unit_id}"])
+    config.set("streams.crates.groups", ["central_{path.unit_id}"])
+    config.set("limits.bulk", 5)
+    insert_bulk(app, 8)
+    with make_walpush(app, config) as walpush:
+        app.settle(walpush)
+        with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe("/ws/crates/3/", SAM) as central:
+            app.sql("UPDATE requests SET full_withdrawal = false WHERE status = 'Bulk'")
+            messages = client.recv_n(6)
+            assert {m["type"] for m in messages[:5]} == {"request.updated"}
+            assert (messages[5]["type"], messages[5]["count"]) == ("request.bulk", 3)
+            assert (central.recv()["type"]) == "resync"
+            assert_next_is_marker(app, client, app.request)
+
+
 def test_a_row_beyond_row_bytes_comes_without_its_data(app, config, make_walpush):
     config.set("limits.row-bytes", 4096)
     with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:

@@ -135,6 +135,35 @@ static void refuses_what_a_table_cannot_mean(void **state)
 	expect_refusal(NULL, TABLE(GROUPS) " actor = { query = \"SELECT 1\" }", 5, "by {id}");
 }
 
+#define WORDED(body) "tables = { requests = { groups = [ \"g_{unit_id}\" ] " body " } }"
+#define MESSAGE(json) "message = \"" json "\" "
+
+static void refuses_what_a_message_cannot_say(void **state)
+{
+	(void)state;
+	expect_refusal(NULL, WORDED(MESSAGE("{\\\"a\\\":\\\"{x}\\\"}")), 5,
+		       "{x} in message of requests: public.requests has no column x; it has id");
+	expect_refusal(NULL, WORDED(MESSAGE("{\\\"a\\\":\\\"{old.x} {id}\\\"}")), 5, "{old.x} in message of requests");
+	expect_refusal(NULL, WORDED(MESSAGE("{\\\"a\\\":\\\"{lookup.x}\\\"}")), 5,
+		       "message of requests uses {lookup.…}, but it has no lookup");
+	expect_refusal(NULL, WORDED(MESSAGE("{\\\"a\\\":\\\"{actor.x}\\\"}")), 5,
+		       "message of requests uses {actor.…}, but there is no actor query");
+	expect_refusal(NULL, WORDED(MESSAGE("{\\\"a\\\":\\\"{path.x}\\\"}")), 5,
+		       "message of requests: the string \"{path.x}\": {path.x} cannot stand here; what can: {op}");
+	expect_refusal(NULL, WORDED(MESSAGE("{\\\"a\\\":\\\"{id}\\\"}") "fields = [ \"status\" ]"), 5,
+		       "fields, columns and exclude mean nothing");
+	expect_refusal(NULL, WORDED(MESSAGE("{\\\"a\\\":\\\"{id}\\\"}") "data-query = \"SELECT {id}\""), 5,
+		       "data-query, fields, columns and exclude mean nothing");
+	expect_refusal(NULL, TABLE(GROUPS "data-query = \"SELECT {x}\""), 5, "{x} in data-query of requests");
+	expect_refusal(NULL, TABLE(GROUPS "data-query = \"SELECT {lookup.x}\""), 5,
+		       "data-query of requests, character 8: {lookup.x} cannot stand here");
+	expect_refusal(STREAM("SELECT 1", "g") " hello = \"{\\\"a\\\":\\\"{path.y}\\\"}\"", NULL, 4,
+		       "hello of s: {path.y} is not in its path /a/<x>/");
+	expect_refusal(
+		STREAM("SELECT 1", "g") " resync = \"{\\\"a\\\":\\\"{admit.y}\\\"}\"", NULL, 4,
+		"resync of s: the string \"{admit.y}\": {admit.y} cannot stand here; what can: {stream}, {epoch}");
+}
+
 static void refuses_two_paths_of_one_shape(void **state)
 {
 	static const char text[] =
@@ -286,6 +315,7 @@ int main(void)
 		cmocka_unit_test(refuses_what_no_stream_can_answer),
 		cmocka_unit_test(refuses_columns_that_are_not_there),
 		cmocka_unit_test(refuses_what_a_table_cannot_mean),
+		cmocka_unit_test(refuses_what_a_message_cannot_say),
 		cmocka_unit_test(refuses_two_paths_of_one_shape),
 		cmocka_unit_test(lists_each_table_once),
 		cmocka_unit_test(the_digest_tells_rules_apart),

@@ -15,7 +15,9 @@ static const char conf[] = MAPPING_BASE
 	"streams = { s = { path = \"/ws/<int:unit_id>/<str:user_id>/\"\n"
 	"  admit = \"SELECT {token.user_id}, {path.unit_id}, {token.role}, {path.unit_id} > {token.level}\"\n"
 	"  groups = [ \"unit_{path.unit_id}\", \"user_{path.user_id}\", \"role_{token.role}\", "
-	"\"of_{admit.x}_{token.level}\" ] } }\n"
+	"\"of_{admit.x}_{token.level}\" ]\n"
+	"  hello = \"{ \\\"name\\\": \\\"{token.name} {token.role}\\\" }\" resync = \"{ \\\"at\\\": "
+	"\\\"{token.site}\\\" }\" } }\n"
 	"tables = { roles = { type = \"r\" key = \"k\" groups = [ \"g\" ] } }\n";
 
 static struct mapping m;
@@ -55,12 +57,15 @@ static struct ticket *ticket_of(const char *path_text, const char *claims)
 
 static void it_holds_what_the_stream_asks_for(void **state)
 {
-	struct ticket *t = ticket_of("/ws/005/asha/", "{\"user_id\":7,\"role\":\"Store Head\",\"level\":true}");
+	struct ticket *t = ticket_of("/ws/005/asha/", "{\"user_id\":7,\"role\":\"Store Head\",\"level\":true,"
+						      "\"name\":\"Asha\",\"other\":1}");
 
 	(void)state;
 	assert_ptr_equal(ticket_stream(t, m.rules), stream);
 	assert_string_equal(t->user, "7");
-	assert_int_equal(t->n_values, 5);
+	assert_int_equal(t->n_values, 7);
+	assert_string_equal(ticket_value(t, TMPL_TOKEN, "name"), "Asha");
+	assert_null(ticket_value(t, TMPL_TOKEN, "site"));
 	assert_string_equal(ticket_value(t, TMPL_PATH, "unit_id"), "5");
 	assert_string_equal(ticket_value(t, TMPL_PATH, "user_id"), "asha");
 	assert_string_equal(ticket_value(t, TMPL_TOKEN, "user_id"), "7");
