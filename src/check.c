@@ -63,6 +63,7 @@ const struct check_row check_rows[] = {
 	{ .name = "table-partitions", .needs = { "connection" }, .run = check_partitions },
 	{ .name = "replica-identity", .needs = { "connection" }, .run = check_identity },
 	{ .name = "query", .needs = { "schema" }, .run = check_queries },
+	{ .name = "relay", .run = check_relay },
 };
 
 const size_t check_n_rows = sizeof(check_rows) / sizeof(*check_rows);

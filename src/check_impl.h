@@ -13,6 +13,7 @@
  *   check_tables.c   tables, columns, replica identity
  *   check_queries.c  the queries of the configuration, their grants and plans
  *   check_plan.c     what EXPLAIN says
+ *   check_relay.c    Redis
  */
 #ifndef WALPUSH_CHECK_IMPL_H
 #define WALPUSH_CHECK_IMPL_H
@@ -95,5 +96,6 @@ void check_tables(struct check *c);
 void check_partitions(struct check *c);
 void check_identity(struct check *c);
 void check_queries(struct check *c);
+void check_relay(struct check *c);
 
 #endif

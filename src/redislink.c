@@ -1,7 +1,6 @@
 #include "walpush/redislink.h"
 
 #include <assert.h>
-#include <event2/http.h>
 #include <hiredis/async.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -19,18 +18,10 @@
 #include "walpush/clock.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/redisurl.h"
 
-#define PORT_DEFAULT 6379
 #define WATCH_TICK 250000 /* µs: how finely an overdue answer is noticed */
 #define ARGUMENTS_FIXED 32
-
-struct endpoint {
-	char *host;
-	int port;
-	char *user, *password; /* NULL: none */
-	char *database;        /* digits; NULL: 0 */
-	bool tls;
-};
 
 struct question {
 	struct question *prev, *next;
@@ -48,7 +39,7 @@ static const char *const state_names[] = { "waiting", "connecting", "greeting", 
 struct redislink {
 	struct event_base *loop;
 	const char *name;
-	struct endpoint server;
+	struct redisurl server;
 	int64_t patience;
 	redislink_state *state_fn;
 	void *ctx;
@@ -64,98 +55,6 @@ struct redislink {
 	redisSSLContext *tls;
 #endif
 };
-
-/* --- the server -------------------------------------------------------------------------------------------------- */
-
-static void endpoint_fini(struct endpoint *a)
-{
-	free(a->host);
-	free(a->user);
-	if (a->password)
-		explicit_bzero(a->password, strlen(a->password));
-	free(a->password);
-	free(a->database);
-	*a = (struct endpoint){ 0 };
-}
-
-static char *percent_decoded(struct slice s)
-{
-	char *raw = mem_text_of(s), *decoded = evhttp_uridecode(raw, 0, NULL);
-
-	explicit_bzero(raw, s.len);
-	free(raw);
-	if (!decoded)
-		abort();
-	return decoded;
-}
-
-static void take_userinfo(struct endpoint *a, const char *info)
-{
-	const char *colon = strchr(info, ':');
-
-	if (!colon) {
-		if (*info)
-			a->password = percent_decoded(slice_of(info));
-		return;
-	}
-	if (colon > info)
-		a->user = percent_decoded((struct slice){ info, (size_t)(colon - info) });
-	a->password = percent_decoded(slice_of(colon + 1));
-}
-
-static bool take_uri(struct endpoint *a, const struct evhttp_uri *uri, struct fail *why)
-{
-	const char *host = evhttp_uri_get_host(uri), *path = evhttp_uri_get_path(uri), *scheme;
-	size_t digits;
-
-	scheme = evhttp_uri_get_scheme(uri);
-	a->tls = scheme && strcmp(scheme, "rediss") == 0;
-	if (!host || !*host)
-		return fail_set(why, "relay.url names no host");
-	a->host = mem_text(host);
-	a->port = evhttp_uri_get_port(uri) > 0 ? evhttp_uri_get_port(uri) : PORT_DEFAULT;
-	if (evhttp_uri_get_userinfo(uri))
-		take_userinfo(a, evhttp_uri_get_userinfo(uri));
-	if (!path || !*path || strcmp(path, "/") == 0)
-		return true;
-	digits = strspn(path + 1, "0123456789");
-	if (digits == 0 || digits > 5 || path[1 + digits])
-		return fail_set(why, "relay.url: the database is a number, as in redis://host:6379/0");
-	a->database = mem_text(path + 1);
-	return true;
-}
-
-static bool endpoint_parse(const char *url, struct endpoint *a, struct fail *why)
-{
-	struct evhttp_uri *uri = evhttp_uri_parse(url);
-	bool ok;
-
-	*a = (struct endpoint){ 0 };
-	if (!uri)
-		return fail_set(why, "relay.url is no URL; write special characters of the password as %%XX");
-	ok = take_uri(a, uri, why);
-	evhttp_uri_free(uri);
-#ifndef WALPUSH_REDIS_TLS
-	if (ok && a->tls)
-		ok = fail_set(why,
-			      "relay.url: rediss:// needs hiredis 1.0 or later, and this build has %d.%d "
-			      "(Debian 13 has it, Debian 12 has not)",
-			      HIREDIS_MAJOR, HIREDIS_MINOR);
-#endif
-	if (!ok)
-		endpoint_fini(a);
-	return ok;
-}
-
-bool redislink_check_url(const char *url, struct fail *why)
-{
-	struct endpoint a;
-
-	if (!endpoint_parse(url, &a, why))
-		return false;
-	endpoint_fini(&a);
-	return true;
-}
 
 /* --- states ------------------------------------------------------------------------------------------------------ */
 
@@ -293,7 +192,7 @@ static void on_greeting(void *ctx, const redisReply *reply)
 
 static void greet(struct redislink *l)
 {
-	const struct endpoint *a = &l->server;
+	const struct redisurl *a = &l->server;
 	struct slice auth[3] = { SLICE("AUTH") }, choose[2] = { SLICE("SELECT") }, ping[1] = { SLICE("PING") };
 	size_t n = 1;
 
@@ -425,8 +324,8 @@ struct redislink *redislink_new(struct event_base *loop, const char *name, const
 	l->state_fn = state;
 	l->ctx = ctx;
 	l->backoff = (struct backoff){ .base = 100000, .cap = 5000000 };
-	if (!endpoint_parse(url, &l->server, &why))
-		abort(); /* redislink_check_url was not called */
+	if (!redisurl_parse(url, &l->server, &why))
+		abort(); /* redisurl_check was not called */
 	l->retry = event_new(loop, -1, 0, on_retry, l);
 	l->watch = event_new(loop, -1, EV_PERSIST, on_watch, l);
 	if (!l->retry || !l->watch)
@@ -448,6 +347,6 @@ void redislink_free(struct redislink *l)
 #ifdef WALPUSH_REDIS_TLS
 	redisFreeSSLContext(l->tls);
 #endif
-	endpoint_fini(&l->server);
+	redisurl_fini(&l->server);
 	free(l);
 }

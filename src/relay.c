@@ -88,6 +88,7 @@ void relay_open(struct relay *r, const char *epoch)
 	r->leader_key = buf_steal(&key);
 	r->led_at = clock_us();
 	r->is_led = false;
+	r->length = -1;
 	log_info("relay", log_s("stream", r->key));
 	relay_writer_reopen(r);
 	relay_reader_reopen(r);
@@ -118,7 +119,8 @@ void relay_numbers(const struct relay *r, struct relay_numbers *out)
 		.read = r->read,
 		.refused = r->refused,
 		.failovers = r->failovers,
-		.tail = r->w.tail,
+		.append_lag = r->w.first ? clock_us() - r->w.first->came : 0,
+		.stream_entries = r->length,
 		.position = r->r.position,
 	};
 }

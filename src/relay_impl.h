@@ -9,7 +9,8 @@ struct queued { /* an entry on its way to Redis */
 	struct queued *next;
 	struct event_id id;
 	lsn_t end;
-	size_t size; /* what it takes of RELAY_BYTES */
+	size_t size;  /* what it takes of RELAY_BYTES */
+	int64_t came; /* µs */
 	size_t n_fields;
 	uint32_t lengths[RELAY_FIELDS_MAX];
 	char bytes[]; /* the fields, one behind the other */
@@ -71,6 +72,7 @@ struct relay {
 	int64_t led_at; /* µs: when a leader was last seen; the time since which to look for one at first */
 	bool is_led;
 	uint64_t appended, read, refused, failovers;
+	int64_t length; /* of the stream; -1: not known */
 	char *leader; /* its name, as last seen */
 };
 

@@ -226,14 +226,24 @@ static void on_leader(void *ctx, const redisReply *reply)
 	r->calls->changed(r->ctx);
 }
 
+static void on_length(void *ctx, const redisReply *reply)
+{
+	struct relay *r = asked_end(ctx);
+
+	if (r)
+		r->length = reply && reply->type == REDIS_REPLY_INTEGER ? reply->integer : -1;
+}
+
 void relay_reader_second(struct relay *r)
 {
 	struct slice arguments[] = { SLICE("GET"), slice_of(r->leader_key) };
+	struct slice length[] = { SLICE("XLEN"), slice_of(r->key) };
 
 	if (!redislink_is_up(r->r.link))
 		return;
 	go_on(r);
 	redislink_ask(r->r.link, 2, arguments, on_leader, asked_new(r));
+	redislink_ask(r->r.link, 2, length, on_length, asked_new(r));
 }
 
 /* --- life -------------------------------------------------------------------------------------------------------- */

@@ -65,7 +65,9 @@ static struct queued *queued_new(const struct relay_entry *e)
 	for (size_t i = 0; i < n; i++)
 		size += fields[i].len;
 	q = mem_resize(NULL, 1, sizeof(*q) + size);
-	*q = (struct queued){ .id = e->id, .end = e->end, .size = sizeof(*q) + size, .n_fields = n };
+	*q = (struct queued){
+		.id = e->id, .end = e->end, .size = sizeof(*q) + size, .came = clock_us(), .n_fields = n
+	};
 	for (size_t i = 0; i < n; i++) {
 		q->lengths[i] = (uint32_t)fields[i].len;
 		memcpy(q->bytes + at, fields[i].at, fields[i].len);

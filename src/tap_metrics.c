@@ -44,6 +44,25 @@ static void look_at_slot(struct tap *t)
 			      slot->at ? strcmp(slot->wal_status, statuses[i]) == 0 : NAN);
 }
 
+static void look_at_relay(struct tap *t)
+{
+	struct relay_numbers n = { 0 };
+	bool is = t->relay != NULL;
+
+	if (is)
+		relay_numbers(t->relay, &n);
+	metrics_gauge(t->metrics, METRICS_RELAY_UP, 0, is ? relay_is_up(t->relay) : NAN);
+	metrics_gauge(t->metrics, METRICS_RELAY_LEADS, 0, is ? n.leads : NAN);
+	metrics_gauge(t->metrics, METRICS_RELAY_LEADERSHIPS, 0, is ? (double)n.failovers : NAN);
+	metrics_gauge(t->metrics, METRICS_RELAY_STREAM_ENTRIES, 0,
+		      is && n.stream_entries >= 0 ? (double)n.stream_entries : NAN);
+	metrics_gauge(t->metrics, METRICS_RELAY_QUEUED_BYTES, 0, is ? (double)n.queued_bytes : NAN);
+	metrics_gauge(t->metrics, METRICS_RELAY_APPEND_LAG, 0, is ? (double)n.append_lag / 1e6 : NAN);
+	metrics_gauge(t->metrics, METRICS_RELAY_APPENDED, 0, is ? (double)n.appended : NAN);
+	metrics_gauge(t->metrics, METRICS_RELAY_READ, 0, is ? (double)n.read : NAN);
+	metrics_gauge(t->metrics, METRICS_RELAY_REFUSED, 0, is ? (double)n.refused : NAN);
+}
+
 /* Fields of /proc/self/stat behind the command's name; NAN where there is no such file. */
 static void look_at_start(struct tap *t)
 {
@@ -120,6 +139,7 @@ void tap_metrics(void *ctx, struct buf *out)
 
 	look_at_stream(t);
 	look_at_slot(t);
+	look_at_relay(t);
 	look_at_process(t);
 	metrics_set(t->counts, METRICS_AUDIT_LOST, (int64_t)audit_lost(t->shared.audit));
 	metrics_render(t->metrics, out);

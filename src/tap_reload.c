@@ -16,7 +16,7 @@
 #include "tap_impl.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
-#include "walpush/redislink.h"
+#include "walpush/redisurl.h"
 
 struct probe { /* a query that the server is to look at */
 	struct probe *next;
@@ -43,7 +43,7 @@ bool tap_supports(const struct conf *conf, struct fail *why)
 
 	if (missing)
 		return fail_at_line(why, 1, "%s is not supported yet; remove it", missing);
-	return !conf->relay.url || redislink_check_url(conf->relay.url, why);
+	return !conf->relay.url || redisurl_check(conf->relay.url, why);
 }
 
 /* Frees what was not taken over. */

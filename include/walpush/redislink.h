@@ -23,10 +23,7 @@ typedef void redislink_done(void *ctx, const redisReply *reply);
 /* The connection is up (authenticated, database chosen), or went down, after all that was asked on it has been answered with NULL. */
 typedef void redislink_state(void *ctx, bool up);
 
-/* Can this URL be used by this build? "redis://user:password@host:6379/0", or rediss:// where hiredis has TLS. `why` never shows the URL. */
-bool redislink_check_url(const char *url, struct fail *why);
-
-/* url must have passed redislink_check_url. patience: µs that an answer may take. Connects at once. */
+/* url must have passed redisurl_check. patience: µs that an answer may take. Connects at once. */
 struct redislink *redislink_new(struct event_base *loop, const char *name, const char *url, int64_t patience,
 				redislink_state *state, void *ctx);
 /* What was asked is answered with NULL, before it returns. */

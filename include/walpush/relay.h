@@ -76,7 +76,8 @@ struct relay_numbers { /* for status and metrics */
 	bool leads;
 	size_t queued_bytes, queued_entries;
 	uint64_t appended, read, refused, failovers;
-	struct event_id tail; /* last known to be in the stream */
+	int64_t append_lag;     /* µs: age of the oldest in the queue */
+	int64_t stream_entries; /* -1: not known */
 	lsn_t position;       /* read up to */
 };
 

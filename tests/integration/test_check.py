@@ -15,7 +15,9 @@ import psycopg2.extras
 import pytest
 
 from harness.cluster import Cluster, free_port
+from harness.config import Raw
 from harness.proxy import error_response, proxy
+from harness.redis import Redis
 from harness.walpush import BINARY, SIGNING_KEY, run_to_end, shipped_config
 
 BAD = ("failure", "warning")
@@ -666,6 +668,60 @@ def a_large_table_that_is_read_whole(world):
     world.sql("ANALYZE people")
     world.sql("GRANT SELECT ON people TO walpush")
     world.config.set("actor.query", "SELECT name FROM people WHERE id = {id}")
+
+
+# --- Redis -----------------------------------------------------------------------------------------------------
+
+
+def relay(world, url=None, **how):
+    server = world.resources.enter_context(Redis(**how))
+    world.config.set("relay", Raw(f'{{ url = "{url or server.url}" }}'))
+    return server
+
+
+@case("relay", kind="words")
+def a_redis_that_is_not_there(world):
+    server = relay(world)
+    server.kill()
+    yield
+    server.start()
+
+
+@case("relay", kind="words")
+def a_redis_that_does_not_let_us_in(world):
+    server = relay(world, password="secret")
+    world.config.set("relay.url", f"redis://127.0.0.1:{server.port}")
+    yield
+    world.config.set("relay.url", server.url)
+
+
+@case("relay", kind="words")
+def a_redis_whose_user_may_do_too_little(world):
+    server = relay(world)
+    server.client().execute_command("ACL", "SETUSER", "walpush", "on", ">secret", "~walpush:*", "+@all", "-xtrim")
+    world.config.set("relay.url", f"redis://walpush:secret@127.0.0.1:{server.port}/0")
+    yield
+    server.client().execute_command("ACL", "SETUSER", "walpush", "+xtrim")
+
+
+@case("relay", kind="words")
+def a_redis_that_is_a_replica(world):
+    master = relay(world)
+    relay(world, replica_of=master)
+    yield
+    world.config.set("relay.url", master.url)
+
+
+@case("relay", state="warning", kind="shell")
+def a_redis_that_throws_away(world):
+    client = relay(world).client()
+    client.config_set("maxmemory", "100mb")
+    client.config_set("maxmemory-policy", "allkeys-lru")
+
+
+@case("relay", state="warning", kind="shell")
+def a_redis_that_forgets(world):
+    relay(world, persistent=False)
 
 
 # --- the test of all of them -------------------------------------------------------------------------------------

@@ -1,0 +1,100 @@
+#include "walpush/redisurl.h"
+
+#include <event2/http.h>
+#include <hiredis/hiredis.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "walpush/mem.h"
+
+#define PORT_DEFAULT 6379
+
+void redisurl_fini(struct redisurl *a)
+{
+	free(a->host);
+	free(a->user);
+	if (a->password)
+		explicit_bzero(a->password, strlen(a->password));
+	free(a->password);
+	free(a->database);
+	*a = (struct redisurl){ 0 };
+}
+
+static char *percent_decoded(struct slice s)
+{
+	char *raw = mem_text_of(s), *decoded = evhttp_uridecode(raw, 0, NULL);
+
+	explicit_bzero(raw, s.len);
+	free(raw);
+	if (!decoded)
+		abort();
+	return decoded;
+}
+
+static void take_userinfo(struct redisurl *a, const char *info)
+{
+	const char *colon = strchr(info, ':');
+
+	if (!colon) {
+		if (*info)
+			a->password = percent_decoded(slice_of(info));
+		return;
+	}
+	if (colon > info)
+		a->user = percent_decoded((struct slice){ info, (size_t)(colon - info) });
+	a->password = percent_decoded(slice_of(colon + 1));
+}
+
+static bool take_uri(struct redisurl *a, const struct evhttp_uri *uri, struct fail *why)
+{
+	const char *host = evhttp_uri_get_host(uri), *path = evhttp_uri_get_path(uri), *scheme;
+	size_t digits;
+
+	scheme = evhttp_uri_get_scheme(uri);
+	a->tls = scheme && strcmp(scheme, "rediss") == 0;
+	if (!host || !*host)
+		return fail_set(why, "relay.url names no host");
+	a->host = mem_text(host);
+	a->port = evhttp_uri_get_port(uri) > 0 ? evhttp_uri_get_port(uri) : PORT_DEFAULT;
+	if (evhttp_uri_get_userinfo(uri))
+		take_userinfo(a, evhttp_uri_get_userinfo(uri));
+	if (!path || !*path || strcmp(path, "/") == 0)
+		return true;
+	digits = strspn(path + 1, "0123456789");
+	if (digits == 0 || digits > 5 || path[1 + digits])
+		return fail_set(why, "relay.url: the database is a number, as in redis://host:6379/0");
+	a->database = mem_text(path + 1);
+	return true;
+}
+
+bool redisurl_parse(const char *url, struct redisurl *a, struct fail *why)
+{
+	struct evhttp_uri *uri = evhttp_uri_parse(url);
+	bool ok;
+
+	*a = (struct redisurl){ 0 };
+	if (!uri)
+		return fail_set(why, "relay.url is no URL; write special characters of the password as %%XX");
+	ok = take_uri(a, uri, why);
+	evhttp_uri_free(uri);
+#ifndef WALPUSH_REDIS_TLS
+	if (ok && a->tls)
+		ok = fail_set(why,
+			      "relay.url: rediss:// needs hiredis 1.0 or later, and this build has %d.%d "
+			      "(Debian 13 has it, Debian 12 has not)",
+			      HIREDIS_MAJOR, HIREDIS_MINOR);
+#endif
+	if (!ok)
+		redisurl_fini(a);
+	return ok;
+}
+
+bool redisurl_check(const char *url, struct fail *why)
+{
+	struct redisurl a;
+
+	if (!redisurl_parse(url, &a, why))
+		return false;
+	redisurl_fini(&a);
+	return true;
+}
