@@ -109,7 +109,7 @@ const struct conf_option conf_options[] = {
 { "jwt.issuer", CONF_TEXT, CONF_RELOAD, OF_CONF(jwt.issuer), .doc = "`ISSUER`; not checked when not set." },
 { "jwt.audience", CONF_TEXT, CONF_RELOAD, OF_CONF(jwt.audience), .doc = "`AUDIENCE`; not checked when not set." },
 { "jwt.leeway", CONF_SECONDS, CONF_RELOAD, OF_CONF(jwt.leeway), RANGE(0, 300 * SECOND), .initial = "0",
-  .doc = "`LEEWAY`: by how much clocks may differ." },
+  .doc = "`LEEWAY`: by how much clocks may differ. `iat` may be a minute ahead in any case." },
 
 { "data", CONF_GROUP, .doc = "How a row's values are shown: the settings of Django that have a say in it." },
 { "data.timezone", CONF_TEXT, 0, OF_CONF(database.timezone), .initial = "UTC", .accept = conf_accept_timezone,

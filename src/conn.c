@@ -309,15 +309,22 @@ static void take_ping(struct conn *c, const struct clientmsg *ping)
 	buf_fini(&pong);
 }
 
+/* Counts a message, or what comes in place of one. */
+static bool is_one_too_many(struct conn *c)
+{
+	if (++c->said <= c->hub->shared->conf->limits.messages_per_second)
+		return false;
+	conn_close(c, 1008);
+	return true;
+}
+
 static void take_message(struct conn *c, struct slice text)
 {
 	struct clientmsg message;
 
 	metrics_add(c->hub->counts, METRICS_CLIENT_MESSAGES, 1);
-	if (++c->strangers > c->hub->shared->conf->limits.messages_per_second) {
-		conn_close(c, 1008);
+	if (is_one_too_many(c))
 		return;
-	}
 	clientmsg_parse(text, &message);
 	if (message.kind == CLIENTMSG_AUTH)
 		take_auth(c, message.token);
@@ -326,22 +333,48 @@ static void take_message(struct conn *c, struct slice text)
 	clientmsg_fini(&message);
 }
 
+/* A frame says how long it is before it is there. Its length may be any below 2^63. */
+static bool is_too_long(const struct conn *c, size_t len)
+{
+	size_t most = (size_t)c->hub->shared->conf->limits.message_bytes,
+	       announced = lws_remaining_packet_payload(c->wsi);
+
+	return announced > most || c->rx.len + len + announced > most;
+}
+
+static bool is_at_end(const struct conn *c)
+{
+	return lws_is_final_fragment(c->wsi) && !lws_remaining_packet_payload(c->wsi);
+}
+
 static void take_bytes(struct conn *c, const char *bytes, size_t len)
 {
 	if (c->state == CONN_CLOSING)
 		return;
 	c->heard = clock_us();
-	if (c->rx.len + len > (size_t)c->hub->shared->conf->limits.message_bytes) {
+	if (is_too_long(c, len)) {
 		conn_close(c, 1009);
 		return;
 	}
+	/* Empty pieces of a message have no length by which it could become too long. */
+	if (len == 0 && !is_at_end(c) && is_one_too_many(c))
+		return;
 	buf_add(&c->rx, bytes, len);
-	if (!lws_is_final_fragment(c->wsi) || lws_remaining_packet_payload(c->wsi))
+	if (!is_at_end(c))
 		return;
 	take_message(c, buf_slice(&c->rx));
 	if (c->rx.data)
 		explicit_bzero(c->rx.data, c->rx.len);
 	buf_fini(&c->rx);
+}
+
+/* One that was not asked for is allowed, as a sign of life. Pings the library answers by itself: one for what one read brings. */
+static void take_pong(struct conn *c)
+{
+	c->heard = clock_us();
+	if (!c->pinged && c->state != CONN_CLOSING && is_one_too_many(c))
+		return;
+	c->pinged = false;
 }
 
 /* --- the library's callbacks -------------------------------------------------------------------------------------- */
@@ -385,10 +418,11 @@ static int conn_writable(struct conn *c)
 	return 0;
 }
 
-/* Its answer to our close frame ends the connection; its own is answered by the library, unless it is none: a code has two bytes. */
-static int peer_closes(struct conn *c, size_t len)
+/* Its answer to our close frame ends the connection; its own is answered by the library, unless it is none: a code has two bytes, and
+ * is below 5000. */
+static int peer_closes(struct conn *c, const unsigned char *payload, size_t len)
 {
-	if (len == 1)
+	if (len == 1 || (len > 1 && (payload[0] << 8 | payload[1]) >= 5000))
 		conn_close(c, 1002);
 	return c->said_goodbye ? -1 : 0;
 }
@@ -400,15 +434,16 @@ static int refuse_upgrade(struct hub *h, struct lws *wsi, unsigned status, const
 	metrics_count(h->counts, METRICS_REFUSALS, why);
 	audit_ended(h->shared->audit, "refused", &(struct audit_client){ .peer = &visitor_of(wsi)->address }, status,
 		    why);
-	handshake_refuse(wsi, status);
+	if (status)
+		handshake_refuse(wsi, status);
 	return -1;
 }
 
-static int confirm_upgrade(struct lws *wsi, const char *upgrade)
+static int confirm_upgrade(struct lws *wsi)
 {
 	struct hub *h = lws_context_user(lws_get_context(wsi));
 	unsigned status = 0;
-	const char *why = handshake_check(h->shared, wsi, upgrade, &status);
+	const char *why = handshake_check(h->shared, wsi, &status);
 
 	return why ? refuse_upgrade(h, wsi, status, why) : 0;
 }
@@ -427,8 +462,11 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	struct conn *c = user;
 
 	switch (reason) {
+	case LWS_CALLBACK_RAW_ADOPT: /* after CONNECT, which the library takes for the begin of another protocol */
+	case LWS_CALLBACK_RAW_RX:
+		return -1;
 	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-		return confirm_upgrade(wsi, in);
+		return confirm_upgrade(wsi);
 	case LWS_CALLBACK_HTTP:
 		return plain_http(wsi);
 	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
@@ -441,13 +479,12 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		take_bytes(c, in, len);
 		return 0;
 	case LWS_CALLBACK_RECEIVE_PONG:
-		c->pinged = false;
-		c->heard = clock_us();
+		take_pong(c);
 		return 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return conn_writable(c);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-		return peer_closes(c, len);
+		return peer_closes(c, in, len);
 	case LWS_CALLBACK_CLOSED:
 	case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
 	case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
@@ -486,7 +523,7 @@ static bool is_too_old(const struct conn *c, int64_t now)
 
 void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 {
-	c->strangers = 0;
+	c->said = 0;
 	if (c->state == CONN_CLOSING) {
 		if (now > c->deadline)
 			conn_kill(c);

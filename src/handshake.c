@@ -5,6 +5,7 @@
 #include "hub_impl.h"
 #include "walpush/mem.h"
 #include "walpush/origin.h"
+#include "walpush/request.h"
 
 #define ORIGIN_MAX 512
 
@@ -33,24 +34,54 @@ static bool origin_is_fine(const struct hub_shared *shared, struct lws *wsi)
 	if (len == 0)
 		return origin_admits(&shared->conf->listen.origins, NULL);
 	if (lws_hdr_copy(wsi, origin, sizeof(origin), WSI_TOKEN_ORIGIN) < 0)
-		return false;
+		return false; /* two of them come as "one,other", which is no origin */
 	return origin_admits(&shared->conf->listen.origins, origin);
+}
+
+/* A header's value; false where it is not there, stands twice, or is longer than `out`. Two of a kind are for two readers to disagree. */
+static bool only(struct lws *wsi, enum lws_token_indexes header, char *out, int cap, struct slice *value)
+{
+	int len = lws_hdr_fragment_length(wsi, header, 1) ? -1 : lws_hdr_copy(wsi, out, cap, header);
+
+	*value = (struct slice){ out, len > 0 ? (size_t)len : 0 };
+	return len > 0;
+}
+
+static bool key_is_fine(struct lws *wsi)
+{
+	char text[64];
+	struct slice key;
+
+	return only(wsi, WSI_TOKEN_KEY, text, sizeof(text), &key) && request_key_is_sound(key);
+}
+
+static bool host_is_fine(struct lws *wsi)
+{
+	return lws_hdr_total_length(wsi, WSI_TOKEN_HOST) > 0 && !lws_hdr_fragment_length(wsi, WSI_TOKEN_HOST, 1);
+}
+
+static bool connection_is_fine(struct lws *wsi)
+{
+	char text[256];
+	int len = lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_CONNECTION);
+
+	return len > 0 && request_list_has((struct slice){ text, (size_t)len }, SLICE("upgrade"), true);
 }
 
 /* Clients that offer subprotocols fail when none is echoed, and the library hangs up without a word on those it does not know. */
 static bool subprotocol_is_fine(struct lws *wsi)
 {
-	char offered[256];
-	int len = lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL);
+	char text[128];
+	int len = lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_PROTOCOL);
 
-	if (len == 0)
-		return true;
-	if (lws_hdr_copy(wsi, offered, sizeof(offered), WSI_TOKEN_PROTOCOL) < 0)
-		return false;
-	for (char *save, *one = strtok_r(offered, ", ", &save); one; one = strtok_r(NULL, ", ", &save))
-		if (strcmp(one, hub_protocols[0].name) == 0)
-			return true;
-	return false;
+	return len == 0 || (len > 0 && request_list_has((struct slice){ text, (size_t)len },
+							slice_of(hub_protocols[0].name), false));
+}
+
+static bool has_body(struct lws *wsi)
+{
+	return lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0 ||
+	       lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
 }
 
 static const char *refused(unsigned *status, unsigned with, const char *why)
@@ -59,12 +90,16 @@ static const char *refused(unsigned *status, unsigned with, const char *why)
 	return why;
 }
 
-const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, const char *upgrade, unsigned *status)
+const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, unsigned *status)
 {
-	char version[8] = "";
+	char text[16];
+	struct slice value;
 	const char *why;
 
-	if (strcasecmp(upgrade, "websocket") != 0)
+	if (lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) == 0)
+		return refused(status, 0,
+			       "malformed"); /* one that the library answered itself, with 403; its headers are gone */
+	if (!only(wsi, WSI_TOKEN_UPGRADE, text, sizeof(text), &value) || strcasecmp(text, "websocket") != 0)
 		return refused(status, 400, "malformed"); /* h2c and whatever else: never */
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0 || !visitor_forwarded(visitor_of(wsi)))
 		return refused(status, 400, "malformed");
@@ -72,11 +107,10 @@ const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, co
 		return refused(status, 404, "path");
 	if (!origin_is_fine(shared, wsi))
 		return refused(status, 403, "origin");
-	if (lws_hdr_copy(wsi, version, sizeof(version), WSI_TOKEN_VERSION) < 0 || strcmp(version, "13") != 0)
+	if (!only(wsi, WSI_TOKEN_VERSION, text, sizeof(text), &value) || strcmp(text, "13") != 0)
 		return refused(status, 426, "upgrade");
-	if (lws_hdr_total_length(wsi, WSI_TOKEN_KEY) == 0 || lws_hdr_total_length(wsi, WSI_TOKEN_HOST) == 0)
-		return refused(status, 400, "malformed");
-	if (!subprotocol_is_fine(wsi))
+	if (!host_is_fine(wsi) || !connection_is_fine(wsi) || !key_is_fine(wsi) || !subprotocol_is_fine(wsi) ||
+	    has_body(wsi))
 		return refused(status, 400, "malformed");
 	/* The last, so that what is no client of ours takes nobody's place. */
 	why = visitor_enter(visitor_of(wsi));
@@ -112,66 +146,63 @@ void handshake_refuse(struct lws *wsi, unsigned status)
 	lws_write(wsi, response + LWS_PRE, (size_t)n, LWS_WRITE_HTTP_HEADERS);
 }
 
-static char *copy_header(struct lws *wsi, enum lws_token_indexes header)
+static void wipe(char *text)
 {
-	int len = lws_hdr_total_length(wsi, header);
-	char *text;
-
-	if (len <= 0)
-		return NULL;
-	text = mem_new((size_t)len + 1);
-	if (lws_hdr_copy(wsi, text, len + 1, header) < 0) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
 }
 
-/* The value of "name=" in the query; the library splits it at '&' and undoes the percent signs. */
+/* The value of this name in the query; the library splits it at '&' and undoes the percent signs. */
 static char *copy_argument(struct lws *wsi, const char *name)
 {
-	size_t name_len = strlen(name);
 	char *found = NULL;
 
 	for (int i = 0; !found; i++) {
 		int len = lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i);
+		struct slice value;
 		char *text;
 
 		if (len <= 0)
 			return NULL;
 		text = mem_new((size_t)len + 1);
 		if (lws_hdr_copy_fragment(wsi, text, len + 1, WSI_TOKEN_HTTP_URI_ARGS, i) >= 0 &&
-		    strncmp(text, name, name_len) == 0)
-			found = mem_text(text + name_len);
-		memset(text, 0, (size_t)len);
-		free(text);
+		    request_argument(slice_of(text), slice_of(name), &value))
+			found = mem_text_of(value);
+		wipe(text);
 	}
 	return found;
 }
 
-static char *bearer(struct lws *wsi)
+static char *copy_bearer(struct lws *wsi)
 {
-	static const char scheme[] = "Bearer ";
-	char *header = copy_header(wsi, WSI_TOKEN_HTTP_AUTHORIZATION), *token = NULL;
+	int len = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_AUTHORIZATION);
+	char *header, *token = NULL;
+	struct slice found;
 
-	if (header && strncasecmp(header, scheme, sizeof(scheme) - 1) == 0)
-		token = mem_text(header + sizeof(scheme) - 1);
-	free(header);
+	if (len <= 0)
+		return NULL;
+	header = mem_new((size_t)len + 1);
+	if (lws_hdr_copy(wsi, header, len + 1, WSI_TOKEN_HTTP_AUTHORIZATION) > 0) {
+		found = request_bearer(slice_of(header));
+		token = found.len ? mem_text_of(found) : NULL;
+	}
+	wipe(header);
 	return token;
 }
 
 void handshake_read(const struct hub_shared *shared, struct conn *c)
 {
-	char *since = copy_argument(c->wsi, "since=");
+	char *since = copy_argument(c->wsi, "since");
 
 	c->path = mem_new(sizeof(*c->path));
 	c->stream = match(shared, c->wsi, c->path);
-	c->token = copy_argument(c->wsi, "token=");
+	c->token = copy_argument(c->wsi, "token");
 	if (!c->token)
-		c->token = bearer(c->wsi);
+		c->token = copy_bearer(c->wsi);
 	/* What is no id, or lacks its epoch, names nothing that could be continued, but says that something is to be. */
 	c->has_since = since != NULL;
 	if (since && event_id_parse(slice_of(since), &c->since))
-		c->epoch = copy_argument(c->wsi, "epoch=");
+		c->epoch = copy_argument(c->wsi, "epoch");
 	free(since);
 }

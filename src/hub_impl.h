@@ -76,7 +76,7 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	bool said_goodbye; /* our close frame is out */
 	uint8_t label;     /* of its stream, among the metrics */
 	uint16_t close_code;
-	unsigned strangers;      /* messages that mean nothing to us, in this second */
+	unsigned said;           /* messages of the client, in this second */
 	struct edition *edition; /* a reference: under which `stream` is counted */
 	int stream;
 	lsn_t admitted; /* the position when its admission was asked: no message of before closes it */
@@ -192,8 +192,8 @@ void sub_join(struct sub *s, struct conn *c, struct channel *ch, struct cursor c
 void sub_leave(struct sub *s);
 
 /* --- handshake.c --- */
-/* NULL: go on. Else why not, as METRICS_REFUSALS has it; and the HTTP status that says so. */
-const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, const char *upgrade, unsigned *status);
+/* NULL: go on. Else why not, as METRICS_REFUSALS has it; and the HTTP status that says so, or 0: it is too late for one. */
+const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, unsigned *status);
 /* Sends a bare response; the connection ends behind it. */
 void handshake_refuse(struct lws *wsi, unsigned status);
 /* Takes path, token, since and epoch from the headers. */

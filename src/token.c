@@ -8,11 +8,15 @@
 #include "walpush/token_keys.h"
 
 #define USER_LENGTH_MAX 255
+/* s: `iat` guards nothing, it only must be a time that was. The issuer's clock may be a little ahead even where no leeway is configured:
+ * a token is often used in the very second in which it was issued. */
+#define IAT_GRACE 60
 
 /*
  * libjwt takes a token's own word for the algorithm, reads base64 leniently, stops at a zero byte, ignores what follows a third
  * dot, keeps copies on the stack, and differs between versions in all of it. So a token's form and header are judged
- * here first, strictly; libjwt gets what is left, to check the signature; and the claims are those that libjwt decoded.
+ * here first, strictly; libjwt gets what is left, to check the signature; and then the claims are read, as strictly, from the bytes that
+ * were signed.
  */
 struct parts {
 	struct slice header;
@@ -102,36 +106,38 @@ static bool check_header(const struct token_keys *k, const json_t *header, struc
 	return true;
 }
 
-static json_t *read_header(const struct token_keys *k, struct slice part, struct fail *why)
+/* NULL: no JSON, or a name stands twice, which two readers could understand differently. */
+static json_t *read_part(struct slice part)
 {
 	struct buf text = { 0 };
-	json_t *header;
+	json_t *json;
 
 	add_decoded(part, &text);
-	header = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
+	json = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
 	buf_fini(&text);
+	return json;
+}
+
+static json_t *read_header(const struct token_keys *k, struct slice part, struct fail *why)
+{
+	json_t *header = read_part(part);
+
 	if (check_header(k, header, why))
 		return header;
 	json_decref(header);
 	return NULL;
 }
 
-/* NULL: this key did not sign it. What libjwt allocates comes from malloc, in both versions. */
-static json_t *verify_with(const struct token_keys *k, const struct token_key *key, const char *token)
+static bool did_sign(const struct token_keys *k, const struct token_key *key, const char *token)
 {
-	json_t *claims = NULL;
-	char *text = NULL;
 	jwt_t *jwt = NULL;
+	bool ok;
 
 	if (jwt_decode(&jwt, token, (const unsigned char *)key->text, key->len) != 0)
-		return NULL;
-	if (jwt_get_alg(jwt) == k->algorithm)
-		text = jwt_get_grants_json(jwt, NULL);
-	if (text)
-		claims = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
-	free(text);
+		return false;
+	ok = jwt_get_alg(jwt) == k->algorithm;
 	jwt_free(jwt);
-	return claims;
+	return ok;
 }
 
 /* A kid only chooses among the configured keys; one that names none of them is as good as none. */
@@ -143,17 +149,16 @@ static const struct token_key *find_key(const struct token_keys *k, const char *
 	return NULL;
 }
 
-static json_t *verify_signature(const struct token_keys *k, const char *kid, const char *token)
+static bool is_signed(const struct token_keys *k, const char *kid, const char *token)
 {
 	const struct token_key *named = find_key(k, kid);
-	json_t *claims = NULL;
 
 	if (named)
-		return verify_with(k, named, token);
-	for (size_t i = 0; !claims && i < k->n; i++)
-		if (k->at[i].verifies)
-			claims = verify_with(k, &k->at[i], token);
-	return claims;
+		return did_sign(k, named, token);
+	for (size_t i = 0; i < k->n; i++)
+		if (k->at[i].verifies && did_sign(k, &k->at[i], token))
+			return true;
+	return false;
 }
 
 static bool read_time(const json_t *claim, int64_t *out)
@@ -181,7 +186,7 @@ static bool check_times(const struct token_keys *k, const json_t *claims, int64_
 		return fail_set(why, "expired");
 	if (!has_come(claims, "nbf", now, k->leeway))
 		return fail_set(why, "nbf");
-	return has_come(claims, "iat", now, k->leeway) || fail_set(why, "iat");
+	return has_come(claims, "iat", now, k->leeway > IAT_GRACE ? k->leeway : IAT_GRACE) || fail_set(why, "iat");
 }
 
 static bool is_text(const json_t *value, const char *text)
@@ -263,8 +268,9 @@ static char *read_user(const struct token_keys *k, const json_t *claims, struct 
 static json_t *read_claims(const struct token_keys *k, struct slice text, struct fail *why)
 {
 	struct parts parts = { 0 };
-	json_t *header, *claims;
+	json_t *header, *claims = NULL;
 	char *token;
+	bool ok;
 
 	if (!split(text, &parts, why))
 		return NULL;
@@ -272,11 +278,13 @@ static json_t *read_claims(const struct token_keys *k, struct slice text, struct
 	if (!header)
 		return NULL;
 	token = mem_text_of(text);
-	claims = verify_signature(k, json_string_value(json_object_get(header, "kid")), token);
+	ok = is_signed(k, json_string_value(json_object_get(header, "kid")), token);
 	free(token);
 	json_decref(header);
+	if (ok)
+		claims = read_part(parts.payload);
 	if (!claims)
-		fail_set(why, "signature");
+		fail_set(why, ok ? "form" : "signature");
 	return claims;
 }
 

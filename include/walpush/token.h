@@ -2,7 +2,7 @@
  * token: JSON Web Tokens of Django SimpleJWT, verified with libjwt.
  *
  * Only the configured algorithm is accepted. Checked: signature, `exp` (an integer, required), `nbf`, `iat` not in the
- * future (leeway), `iss` and `aud` where configured, `token_type`, the user claim (int or string: 7 and "7" are the same user).
+ * future (leeway, at least a minute), `iss` and `aud` where configured, `token_type`, the user claim (int or string: 7 and "7" are the same user).
  * Keys are immutable and may be shared by threads. No function here logs, and no error text holds any part of a token.
  */
 #ifndef WALPUSH_TOKEN_H

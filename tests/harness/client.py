@@ -202,6 +202,13 @@ class Client:
         assert self.answer.headers.get("sec-websocket-accept") == accept_for(key)
         self.pings = 0
 
+    @classmethod
+    def over(cls, wire, answer):
+        """On a wire whose upgrade, however it was asked for, was answered with 101."""
+        client = cls.__new__(cls)
+        client.wire, client.answer, client.pings = wire, answer, 0
+        return client
+
     def __enter__(self):
         return self
 
