@@ -1,45 +1,17 @@
 """Many subscribers at once, through the C client that also serves for benchmarks."""
 
-import json
 import os
 import random
-import subprocess
 
 import pytest
 
 from harness.app import ASHA
-from harness.client import PATIENCE, SLOWDOWN
+from harness.client import SLOWDOWN
 from harness.walpush import ROW_MARK
+from harness.wsload import Wsload
 
 CONNECTIONS = int(os.environ.get("FANOUT_CONNECTIONS", "1000" if SLOWDOWN < 3 else "100"))
 CHANGES = int(os.environ.get("FANOUT_CHANGES", "2000" if SLOWDOWN < 3 else "300"))
-
-
-class Load:
-    """A running wsload, all of whose connections are established."""
-
-    def __init__(self, program, walpush, path, user, **options):
-        command = [str(program), "--port", str(walpush.port), "--path", path, "--token", walpush.token(user)]
-        for name, value in {"timeout": int(PATIENCE), **options}.items():
-            command += [f"--{name}", str(value)]
-        self.wanted = int(options["connections"])
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def __enter__(self):
-        line = self.process.stdout.readline()
-        assert line == f"connected {self.wanted}\n", line + self.process.stderr.read()
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-    def result(self):
-        """Waits for the end: its figures, after everything was as expected."""
-        out, err = self.process.communicate(timeout=10 * PATIENCE)
-        assert self.process.returncode == 0, out + err
-        return json.loads(out.splitlines()[-1])
 
 
 @pytest.fixture
@@ -71,7 +43,7 @@ def test_everybody_gets_everything_once_and_in_order(app, two_hubs, make_walpush
     with make_walpush(app, two_hubs) as walpush:
         app.settle(walpush)
         witness = walpush.subscribe("/ws/requests/1/", ASHA)
-        with Load(wsload, walpush, "/ws/requests/1/", ASHA, **options) as load:
+        with Wsload(wsload, walpush, "/ws/requests/1/", ASHA, **options) as load:
             order = write_changes(app, keys, CHANGES, random.Random(7))
             figures = load.result()
         messages = witness.recv_n(CHANGES)
@@ -90,7 +62,7 @@ def test_readers_that_do_not_read_do_not_hold_up_the_others(app, two_hubs, make_
     keys = [app.insert_request(1) for _ in range(20)]
     with make_walpush(app, two_hubs.set("limits.stall", 600).set("limits.group-bytes", 64 << 20)) as walpush:
         app.settle(walpush)
-        with Load(wsload, walpush, "/ws/requests/1/", ASHA, **options) as load:
+        with Wsload(wsload, walpush, "/ws/requests/1/", ASHA, **options) as load:
             write_changes(app, keys, CHANGES, random.Random(8))
             figures = load.result()
     assert figures["min"] == figures["max"] == CHANGES

@@ -1,5 +1,6 @@
 """Several replicas on one slot: whoever holds it feeds the others through a Redis stream."""
 
+import contextlib
 import json
 import signal
 import time
@@ -11,6 +12,7 @@ from harness.client import SLOWDOWN, Listener
 from harness.config import Raw, section, template
 from harness.load import LONG, UNIT_1, Follower, Load
 from harness.redis import Redis
+from harness.wsload import Wsload
 
 MIB = 1 << 20
 USERS = (ASHA, RAVI, MEENA, ROOT_USER, SAM)
@@ -103,6 +105,45 @@ def test_a_message_worded_for_each_receiver(app, config, make_walpush, redis_ser
     heard = [(client.recv(), name) for client, name in clients]
     assert all(message["to"] == name for message, name in heard)
     assert len({message["id"] for message, _ in heard}) == 1
+
+
+def test_many_clients_on_every_replica(app, make_walpush, config, redis_server, wsload, capsys):
+    connections, changes = (300, 1000) if SLOWDOWN < 3 else (30, 200)
+    config.set("limits.per-user", 0).set("limits.handshakes-per-second", 0)
+    replicas = Replicas(make_walpush, app, config, redis_server)
+    options = {"connections": connections, "expect": changes, "sources": 2}
+    with contextlib.ExitStack() as stack:
+        loads = [stack.enter_context(Wsload(wsload, one, UNIT_1, ASHA, **options)) for one in replicas.all]
+        witnesses = [stack.enter_context(one.subscribe(UNIT_1, ASHA)) for one in replicas.all]
+        for i in range(changes):
+            app.touch(app.request, f"number {i}")
+        heard = [witness.recv_n(changes) for witness in witnesses]
+        figures = [load.result() for load in loads]
+    assert heard[0] == heard[1] == heard[2]
+    assert [m["data"]["purpose"].split()[-1] for m in heard[0]] == [str(i) for i in range(changes)]
+    assert all(f["min"] == f["max"] == changes for f in figures)
+    with capsys.disabled():
+        print(f"\n{sum(f['deliveries'] for f in figures)} deliveries to {3 * connections} clients of 3 replicas")
+
+
+def test_metrics_tell_who_does_what(app, replicas):
+    listeners = [Listener(replica.subscribe(UNIT_1, ASHA)) for replica in replicas.all]
+    for i in range(20):
+        app.touch(app.request, f"number {i}")
+    for listener in listeners:
+        listener.wait_until(lambda m: len(m) >= 20)
+    numbers = [metrics(replica) for replica in replicas.all]
+    assert [n["walpush_relay_leads"] for n in numbers].count(1) == 1
+    assert all(n["walpush_relay_up"] == 1 for n in numbers)
+    assert all(n["walpush_relay_read_total"] >= 20 for n in numbers)
+    assert sum(n["walpush_relay_appended_total"] >= 20 for n in numbers) == 1
+    assert sum(n["walpush_relay_leaderships_total"] for n in numbers) == 1
+    assert all(n["walpush_relay_refused_total"] == 0 for n in numbers)
+
+
+def metrics(replica):
+    lines = replica.admin("/metrics").body.decode().splitlines()
+    return {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith("walpush_relay_")}
 
 
 def test_the_leader_is_killed_under_load(app, replicas):
