@@ -121,6 +121,9 @@ $(B)/flags: FORCE | check-libs
 	@mkdir -p $(@D)
 	@echo '$(COMPILER)' | cmp -s - $@ || echo '$(COMPILER)' >$@
 
+# The page is part of it.
+$(B)/admin.o: src/status.html
+
 $(B)/%.o: src/%.c $(B)/flags
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<

@@ -1,16 +1,27 @@
 #include "walpush/admin.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
 #define HEADER_BYTES 8192
 #define TIMEOUT_S 10
+
+/* src/status.html, and a zero. */
+extern const char admin_page[];
+__asm__(".pushsection .rodata\n"
+	".global admin_page\n"
+	"admin_page:\n"
+	".incbin \"src/status.html\"\n"
+	".byte 0\n"
+	".popsection\n");
 
 struct admin {
 	struct evhttp *http;
@@ -56,7 +67,8 @@ static void on_ready(struct evhttp_request *request, void *arg)
 static void on_status(struct evhttp_request *request, void *arg)
 {
 	struct admin *a = arg;
-	json_t *status = a->calls->status(a->ctx);
+	const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+	json_t *status = a->calls->status(a->ctx, query && strcmp(query, "history") == 0);
 	char *text = json_dumps(status, JSON_INDENT(2));
 
 	if (!text)
@@ -76,10 +88,54 @@ static void on_metrics(struct evhttp_request *request, void *arg)
 	buf_fini(&text);
 }
 
+/* Scripts and styles of this answer alone: nothing that a name or a key could smuggle in would run. */
+static bool add_page(struct evbuffer *body, const char *nonce)
+{
+	static const char mark[] = "{{nonce}}";
+	const char *at = admin_page, *next;
+
+	for (; (next = strstr(at, mark)); at = next + sizeof(mark) - 1) {
+		evbuffer_add(body, at, (size_t)(next - at));
+		evbuffer_add(body, nonce, strlen(nonce));
+	}
+	return evbuffer_add(body, at, strlen(at)) == 0;
+}
+
+static void on_page(struct evhttp_request *request)
+{
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+	struct evbuffer *body = evbuffer_new();
+	uint64_t random[2];
+	char nonce[33], policy[256];
+
+	if (!body || getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		abort();
+	snprintf(nonce, sizeof(nonce), "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+	snprintf(policy, sizeof(policy),
+		 "default-src 'none'; script-src 'nonce-%s'; style-src 'nonce-%s'; connect-src 'self'; img-src data:; "
+		 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+		 nonce, nonce);
+	if (!add_page(body, nonce))
+		abort();
+	evhttp_add_header(headers, "Content-Type", "text/html; charset=utf-8");
+	evhttp_add_header(headers, "Content-Security-Policy", policy);
+	evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+	evhttp_add_header(headers, "Referrer-Policy", "no-referrer");
+	evhttp_add_header(headers, "Cache-Control", "no-store");
+	evhttp_send_reply(request, 200, NULL, body);
+	evbuffer_free(body);
+}
+
 static void on_other(struct evhttp_request *request, void *arg)
 {
+	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
+
 	(void)arg;
-	answer(request, 404, "text/plain; charset=utf-8", "there are /healthz, /readyz, /status and /metrics\n");
+	if (path && strcmp(path, "/") == 0)
+		on_page(request);
+	else
+		answer(request, 404, "text/plain; charset=utf-8",
+		       "there are /, /healthz, /readyz, /status and /metrics\n");
 }
 
 struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, const struct admin_calls *calls,

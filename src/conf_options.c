@@ -82,11 +82,14 @@ const struct conf_option conf_options[] = {
   .doc = "Offer permessage-deflate. It costs memory for each connection, and frames are no longer shared." },
 
 { "admin", CONF_GROUP,
-  .doc = "Where `/healthz`, `/readyz`, `/metrics` and `/status` are served. Keep it away from the public." },
+  .doc = "Where `/healthz`, `/readyz`, `/metrics`, `/status` and, for a person, `/` are served. Keep it away from the public." },
 { "admin.address", CONF_TEXT, 0, OF_CONF(admin.address), .initial = "127.0.0.1", .accept = conf_accept_address,
   .doc = "IP address to listen on." },
 { "admin.port", CONF_INT, 0, OF_CONF(admin.port), RANGE(0, 65535), .initial = "8002",
   .doc = "TCP port; 0 takes a free one and prints it." },
+
+{ "admin.ready-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(admin.ready_bytes), RANGE(0, 1024 * GIB), .initial = "64 MiB",
+  .doc = "`/readyz` says 503 when what is published is further behind the server's end of WAL; 0 is no limit." },
 
 { "jwt", CONF_GROUP, CONF_REQUIRED,
   .doc = "How tokens are checked: the `SIMPLE_JWT` settings of Django. At least one of `key`, `key-file` and "

@@ -8,6 +8,7 @@
 #include "walpush/clock.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/repeat.h"
 #include "walpush/questions.h"
 #include "walpush/snapshot.h"
 #include "walpush/source.h"
@@ -72,6 +73,7 @@ struct intake {
 	uint64_t snapshot_covers; /* transactions up to this number were received before it was asked */
 	unsigned fruitless;
 	struct event *again;
+	struct repeat trouble;
 
 	struct decoder *decoder;
 	struct row row;
@@ -182,6 +184,15 @@ static void saw(struct intake *in, const struct snapshot *snapshot)
 		ask_again(in);
 }
 
+static void say_blind(struct intake *in, const struct fail *why)
+{
+	unsigned times;
+	enum log_level level = repeat_level(&in->trouble, LOG_LEVEL_ERROR, why->text, clock_us(), &times);
+
+	log_write(level, "cannot tell which transactions are visible; asking again",
+		  LOG_FIELDS(log_s("error", why->text), log_s("sqlstate", why->sqlstate), log_n("times", times)));
+}
+
 static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct intake *in = ctx;
@@ -190,8 +201,7 @@ static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
 
 	in->snapshot = NULL;
 	if (!rows || rows->n_rows != 1 || !snapshot_parse(slice_of(sqlrows_get(rows, 0, 0)), &snapshot, &bad)) {
-		log_error("cannot tell which transactions are visible; asking again",
-			  log_s("error", why ? why->text : bad.text), log_s("sqlstate", why ? why->sqlstate : ""));
+		say_blind(in, why ? why : &bad);
 		in->fruitless = AT_ONCE + 10; /* the longest wait */
 		ask_again(in);
 	} else {

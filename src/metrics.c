@@ -176,6 +176,11 @@ static uint64_t cell_sum(const struct metrics *m, unsigned family, unsigned valu
 	return sum;
 }
 
+uint64_t metrics_value(const struct metrics *m, enum metrics_family family, unsigned value)
+{
+	return cell_sum(m, family, value);
+}
+
 uint64_t metrics_total(const struct metrics *m, enum metrics_family family)
 {
 	unsigned n = metrics_rows[family].type == METRICS_HISTOGRAM ? METRICS_BOUNDS + 1 : METRICS_WIDTH;

@@ -1,5 +1,6 @@
 #include "walpush/questions.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
@@ -9,6 +10,7 @@
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/render.h"
+#include "walpush/repeat.h"
 
 /* What is kept only because it may be shared; beyond it, it is asked anew. */
 #define SHARED_MOST 8192
@@ -35,7 +37,7 @@ struct questions {
 	struct question *table; /* those that may be shared */
 	unsigned n_open;
 	size_t bytes;
-	char said[128]; /* the query whose data was last complained of: once, not for every row */
+	struct repeat trouble[REPEAT_TABLE];
 	struct buf key; /* scratch */
 };
 
@@ -71,8 +73,16 @@ static void make_key(struct buf *key, const struct rules_query *query, size_t n_
 
 static void complain(struct question *q, const char *what, const struct fail *why)
 {
-	log_error(what, log_s("query", q->key), log_s("sqlstate", why ? why->sqlstate : ""),
-		  log_s("error", why ? why->text : ""), log_s("mend", q->kind->mend));
+	unsigned times;
+	enum log_level level;
+	char same[128];
+
+	snprintf(same, sizeof(same), "%s %s %s", what, why ? why->sqlstate : "", q->key);
+	level = repeat_level(repeat_for(q->all->trouble, same), LOG_LEVEL_ERROR, same, clock_us(), &times);
+	log_write(level, what,
+		  LOG_FIELDS(log_s("query", q->key), log_s("sqlstate", why ? why->sqlstate : ""),
+			     log_s("error", why ? why->text : ""), log_s("mend", q->kind->mend),
+			     log_n("times", times)));
 }
 
 /* Keeps what is JSON. */
@@ -87,10 +97,8 @@ static void take_json(struct question *q, const struct fail *why)
 		qs->bytes += q->bytes;
 		return;
 	}
-	if ((!q->rows || json) && strncmp(qs->said, q->key, sizeof(qs->said) - 1) != 0) {
-		mem_copy_text(qs->said, sizeof(qs->said), q->key);
+	if (!q->rows || json)
 		complain(q, q->rows ? q->kind->no_json : q->kind->failed, why);
-	}
 	sqlrows_free(q->rows);
 	q->rows = NULL;
 }

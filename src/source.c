@@ -10,6 +10,7 @@
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/pgdial.h"
+#include "walpush/repeat.h"
 #include "walpush/walframe.h"
 
 /* Seconds between 1970 and 2000, the epoch of the protocol's clock. */
@@ -55,7 +56,8 @@ struct source {
 	lsn_t received;   /* the server's end as far as frames told */
 	lsn_t sent;       /* highest position confirmed on any connection */
 	int64_t down_since;
-	char last_trouble[256];
+	struct repeat trouble;
+	const char *mend; /* what to do about it; a literal, NULL: not known */
 	bool held_by_other;
 
 	char *system_id;
@@ -112,16 +114,15 @@ static const struct mend *mend_for(const struct fail *why)
 	return NULL;
 }
 
-/* The same trouble is a warning once and silent afterwards, until something else happens. */
 static void say_trouble(struct source *s, const struct fail *why, const struct mend *mend, int64_t wait_us)
 {
-	bool again = strncmp(s->last_trouble, why->text, sizeof(s->last_trouble) - 1) == 0;
-	enum log_level level = again ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN;
+	unsigned times;
+	enum log_level level = repeat_level(&s->trouble, LOG_LEVEL_WARN, why->text, clock_us(), &times);
 
-	mem_copy_text(s->last_trouble, sizeof(s->last_trouble), why->text);
+	s->mend = mend ? mend->what : NULL;
 	log_write(level, "not streaming, trying again",
 		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
-			     log_s("mend", mend ? mend->what : ""), log_ms("wait_ms", wait_us)));
+			     log_s("mend", mend ? mend->what : ""), log_ms("wait_ms", wait_us), log_n("times", times)));
 }
 
 static void hang_up(struct source *s)
@@ -395,7 +396,8 @@ static void streaming(struct source *s)
 	struct timeval interval = clock_timeval(s->conf->status_interval * 1000);
 
 	source_to(s, SOURCE_STREAMING);
-	s->last_trouble[0] = '\0';
+	repeat_end(&s->trouble);
+	s->mend = NULL;
 	s->held_by_other = false;
 	backoff_reset(&s->soon);
 	backoff_reset(&s->slow);
@@ -559,6 +561,12 @@ lsn_t source_received(const struct source *s)
 bool source_is_held_by_other(const struct source *s)
 {
 	return s->held_by_other;
+}
+
+const char *source_trouble(const struct source *s, const char **mend)
+{
+	*mend = s->mend;
+	return s->trouble.text[0] ? s->trouble.text : NULL;
 }
 
 int64_t source_down_since(const struct source *s)

@@ -12,6 +12,7 @@
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/pgdial.h"
+#include "walpush/repeat.h"
 
 #define PG_TYPE_BOOL 16
 #define PREPARED_NAME 64      /* NAMEDATALEN */
@@ -56,7 +57,7 @@ struct sqlpipe {
 	struct event *retry;
 	struct event *silence; /* runs while anything is sent */
 	struct backoff backoff;
-	char last_trouble[256];
+	struct repeat trouble;
 	struct prepared *prepared;
 	unsigned n_prepared; /* names so far */
 
@@ -188,16 +189,18 @@ static void hang_up(struct sqlpipe *p)
 	sent_back_to_waiting(p);
 }
 
-/* The same trouble is a warning once and silent afterwards, until something else happens. */
 static void say_trouble(struct sqlpipe *p, bool was_up, const struct fail *why, int64_t wait_us)
 {
-	bool again = !was_up && strncmp(p->last_trouble, why->text, sizeof(p->last_trouble) - 1) == 0;
+	unsigned times;
+	enum log_level level;
 
-	mem_copy_text(p->last_trouble, sizeof(p->last_trouble), why->text);
-	log_write(again ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN,
+	if (was_up)
+		repeat_end(&p->trouble);
+	level = repeat_level(&p->trouble, LOG_LEVEL_WARN, why->text, clock_us(), &times);
+	log_write(level,
 		  was_up ? "database connection lost, connecting again" : "cannot reach the database, trying again",
 		  LOG_FIELDS(log_s("connection", p->name), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
-			     log_ms("wait_ms", wait_us)));
+			     log_ms("wait_ms", wait_us), log_n("times", times)));
 }
 
 static void pipe_lost(struct sqlpipe *p, const struct fail *why)

@@ -146,14 +146,22 @@ static void admit(struct admission *a, const struct sqlrows *rows)
 
 static void cannot_ask(struct admission *a, const struct rules_query *q, const struct fail *why)
 {
+	enum log_level level;
+	unsigned times;
+	char same[128];
+
 	/* A value that does not fit its type names nothing that exists: no. */
 	if (strncmp(why->sqlstate, "22", 2) == 0) {
 		refuse(a, 4403, "value", "a value does not fit the query");
 		return;
 	}
-	log_error("an admit query fails; nobody is admitted by it", log_s("query", q->name),
-		  log_s("file", a->tap->conf->file), log_n("line", q->line), log_s("sqlstate", why->sqlstate),
-		  log_s("error", why->text), log_s("mend", "correct the query, or grant SELECT on what it reads"));
+	snprintf(same, sizeof(same), "%s %s", why->sqlstate, q->name);
+	level = repeat_level(repeat_for(a->tap->admit_trouble, same), LOG_LEVEL_ERROR, same, clock_us(), &times);
+	log_write(level, "an admit query fails; nobody is admitted by it",
+		  LOG_FIELDS(log_s("query", q->name), log_s("file", a->tap->conf->file), log_n("line", q->line),
+			     log_s("sqlstate", why->sqlstate), log_s("error", why->text),
+			     log_s("mend", "correct the query, or grant SELECT on what it reads"),
+			     log_n("times", times)));
 	refuse(a, 1013, "query", "the admit query failed");
 }
 

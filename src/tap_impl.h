@@ -10,6 +10,7 @@
 #include "walpush/hub.h"
 #include "walpush/intake.h"
 #include "walpush/relay.h"
+#include "walpush/repeat.h"
 #include "walpush/source.h"
 #include "walpush/sqlpipe.h"
 #include "walpush/tap.h"
@@ -65,6 +66,7 @@ struct tap {
 	struct sqlpipe *admissions_sql;
 	struct admission *admissions; /* open ones, oldest first */
 	struct event *admit_limit;
+	struct repeat admit_trouble[REPEAT_TABLE];
 	struct evconnlistener *listener;
 	struct event *listen_again;
 	bool accept_fails; /* and it was said */

@@ -3,7 +3,8 @@
  *
  *   /healthz   200 while every loop turns; never asks the database
  *   /readyz    200 while the stream is live; else 503 and why. For alerts, not for a sidecar's readiness
- *   /status    what is known, as JSON
+ *   /status    what is known, as JSON; with ?history the last minutes too
+ *   /          a page that shows it to a person
  *   /metrics   for Prometheus
  *
  * GET and HEAD only. Bound: evhttp's limits, set to 8 KiB of headers and no body; 10 s a request.
@@ -24,7 +25,7 @@ struct admin_calls {
 	const char *(*unhealthy)(void *ctx);
 	const char *(*unready)(void *ctx);
 	/* A new object, the callee's. */
-	json_t *(*status)(void *ctx);
+	json_t *(*status)(void *ctx, bool with_history);
 	/* Added to `out`. */
 	void (*metrics)(void *ctx, struct buf *out);
 };

@@ -55,6 +55,7 @@ struct conf_listen {
 struct conf_admin {
 	char *address;
 	int64_t port;
+	int64_t ready_bytes; /* 0: no limit */
 };
 
 struct conf_jwt_key {

@@ -126,6 +126,8 @@ unsigned metrics_stream(struct metrics *m, const char *name);
 void metrics_event(struct metrics *m, const char *table, const char *action);
 /* Until the next call it stands so; NAN: unknown, and left out. `value`: the index in the label's row. */
 void metrics_gauge(struct metrics *m, enum metrics_family family, unsigned value, double now);
+/* Sum over all threads of one value of the label. */
+uint64_t metrics_value(const struct metrics *m, enum metrics_family family, unsigned value);
 /* Sum over all threads and values of the label; for a histogram how many were observed. */
 uint64_t metrics_total(const struct metrics *m, enum metrics_family family);
 struct metrics_histogram { /* of all threads */

@@ -66,6 +66,8 @@ lsn_t source_server_end(const struct source *s);
 lsn_t source_received(const struct source *s);
 /* The last try ended with "slot is active": another process streams. */
 bool source_is_held_by_other(const struct source *s);
+/* Why it does not stream, and what to do about it if that is known; NULL: it streams, or has not tried yet. */
+const char *source_trouble(const struct source *s, const char **mend);
 /* µs on clock_us when streaming ended or the program started; 0 while streaming. */
 int64_t source_down_since(const struct source *s);
 
