@@ -6,7 +6,8 @@
 #include "walpush/mem.h"
 
 /* A domain leads to its base type in as many steps as it has layers; a true array is known by its output function, since
- * int2vector, name and others have an element type too but print differently. attgenerated exists since 12. */
+ * int2vector, name and others have an element type too but print differently. So is hstore, whose OID is another in each database and
+ * which therefore gets CATALOG_HSTORE. attgenerated exists since 12. */
 const char catalog_query[] =
 	"WITH RECURSIVE base (declared, type) AS ("
 	"  SELECT oid, oid FROM pg_catalog.pg_type"
@@ -14,12 +15,14 @@ const char catalog_query[] =
 	"  SELECT b.declared, t.typbasetype FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type"
 	"   WHERE t.typtype = 'd'),"
 	" resolved AS ("
-	"  SELECT b.declared, t.oid AS type,"
+	"  SELECT b.declared, CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_proc p"
+	"         WHERE p.oid = t.typoutput AND p.proname = 'hstore_out') THEN 4294967295 ELSE t.oid::bigint END AS "
+	"type,"
 	"         CASE WHEN t.typoutput = 'pg_catalog.array_out'::pg_catalog.regproc THEN t.typelem ELSE 0 END AS "
 	"element"
 	"    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd')"
 	" SELECT n.nspname::text, c.relname::text, a.attname::text, r.type::text,"
-	"        COALESCE(e.type, r.element)::text,"
+	"        COALESCE(e.type, r.element::bigint)::text,"
 	"        EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p'"
 	"                AND a.attnum = ANY (k.conkey)),"
 	"        EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'"

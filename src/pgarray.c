@@ -1,5 +1,5 @@
-/* Arrays and ranges: PostgreSQL's "{1,NULL,\"a b\"}" and "[1,5)" become what DRF prints. Texts come without JSON's
- * escapes. */
+/* Arrays, ranges and hstore: PostgreSQL's "{1,NULL,\"a b\"}", "[1,5)" and "\"a\"=>\"1\"" become what DRF prints. Texts
+ * come without JSON's escapes. */
 #include "pgvalue.h"
 
 /* PostgreSQL's MAXDIM */
@@ -231,5 +231,60 @@ bool pgvalue_range(struct slice text, uint32_t bound_type, struct buf *out)
 	}
 	buf_fini(&document);
 	buf_fini(&s.unquoted);
+	return ok;
+}
+
+static bool take_word(struct scanner *s, struct slice word)
+{
+	if (s->left.len < word.len || memcmp(s->left.at, word.at, word.len) != 0)
+		return false;
+	skip(s, word.len);
+	return true;
+}
+
+static bool add_quoted(struct scanner *s, struct buf *out)
+{
+	struct slice text;
+
+	if (peek(s) != '"' || !take_quoted(s, &text))
+		return false;
+	buf_add_char(out, '"');
+	buf_add_json(out, text);
+	buf_add_char(out, '"');
+	return true;
+}
+
+static bool add_pairs(struct scanner *s, struct buf *out)
+{
+	while (s->left.len) {
+		if (!add_quoted(s, out) || !take_word(s, SLICE("=>")))
+			return false;
+		buf_add_char(out, ':');
+		if (take_word(s, SLICE("NULL")))
+			buf_add_text(out, "null");
+		else if (!add_quoted(s, out))
+			return false;
+		if (s->left.len == 0)
+			return true;
+		if (!take_word(s, SLICE(", ")) || s->left.len == 0)
+			return false;
+		buf_add_char(out, ',');
+	}
+	return true;
+}
+
+bool pgvalue_hstore(struct slice text, uint32_t unused, struct buf *out)
+{
+	struct scanner s = { .left = text };
+	size_t start = out->len;
+	bool ok;
+
+	(void)unused;
+	buf_add_char(out, '{');
+	ok = add_pairs(&s, out);
+	buf_add_char(out, '}');
+	buf_fini(&s.unquoted);
+	if (!ok)
+		out->len = start;
 	return ok;
 }

@@ -1,5 +1,6 @@
 #include "pgvalue.h"
 
+#include "walpush/catalog.h"
 #include "walpush/jsontext.h"
 #include "walpush/render.h"
 
@@ -172,7 +173,7 @@ static uint32_t bound_type(uint32_t type)
 	}
 }
 
-/* Arrays and ranges have quotes and backslashes of their own, under those of JSON. */
+/* Arrays, ranges and hstore have quotes and backslashes of their own, under those of JSON. */
 static void add_composed(struct pgtext v, bool (*map)(struct slice, uint32_t, struct buf *), uint32_t part,
 			 struct buf *out)
 {
@@ -220,6 +221,9 @@ void pgvalue_scalar(struct pgtext v, uint32_t type, struct buf *out)
 	case PG_JSON:
 	case PG_JSONB:
 		add_json(v, out);
+		break;
+	case CATALOG_HSTORE:
+		add_composed(v, pgvalue_hstore, 0, out);
 		break;
 	default:
 		if (bound_type(type))

@@ -44,7 +44,7 @@ void pgvalue_scalar(struct pgtext value, uint32_t type, struct buf *out);
 /* The text as a JSON string. */
 void pgvalue_string(struct pgtext value, struct buf *out);
 
-/* These write nothing and return false where the text is not of the form that they map. Of the last two the text
+/* These write nothing and return false where the text is not of the form that they map. Of the last three the text
  * is without escapes. */
 bool pgvalue_timestamp(struct slice text, bool with_zone, struct buf *out);
 bool pgvalue_time(struct slice text, struct buf *out);
@@ -55,6 +55,8 @@ bool pgvalue_unix_us(struct slice text, int64_t *us);
 bool pgvalue_utc(struct slice text, struct buf *out);
 bool pgvalue_array(struct slice text, uint32_t element, struct buf *out);
 bool pgvalue_range(struct slice text, uint32_t bound_type, struct buf *out);
+/* An object of strings and nulls; `unused` lets it stand beside the two. */
+bool pgvalue_hstore(struct slice text, uint32_t unused, struct buf *out);
 
 /* Strict RFC 8259, nesting bounded. */
 bool pgvalue_is_json(struct slice text);

@@ -15,6 +15,8 @@
 #include "walpush/buf.h"
 #include "walpush/fail.h"
 
+#define CATALOG_HSTORE UINT32_MAX /* stands for the OID of hstore, which is an extension's */
+
 struct catalog_column {
 	char *name;          /* as PostgreSQL knows it */
 	char *json_name;     /* as wal2json prints it: JSON-escaped; what incoming names are compared with */

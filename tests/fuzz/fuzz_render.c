@@ -10,8 +10,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const uint32_t types[] = { 25,   16,  17,   20,   23,   701,  1700, 1184, 1114, 1082, 1083, 1186,
-				  2950, 114, 3802, 3904, 3906, 3908, 3910, 3912, 3926, 603,  869,  99999 };
+static const uint32_t types[] = { 25,  16,   17,   20,   23,   701,  1700, 1184, 1114, 1082, 1083,  1186,          2950,
+				  114, 3802, 3904, 3906, 3908, 3910, 3912, 3926, 603,  869,  99999, CATALOG_HSTORE };
 
 #define N_TYPES (sizeof(types) / sizeof(types[0]))
 

@@ -38,6 +38,7 @@ TYPES = [
     ("array", "ARRAY[1, NULL, 3]", "elements as their type says"),
     ("", "ARRAY[ARRAY['a', 'b\"c'], ARRAY['NULL', NULL]]", ""),
     ("", "ARRAY[1.50, 2]::numeric[]", ""),
+    ("hstore", "'a=>1, b=>NULL'::hstore", "an object of strings and nulls"),
     ("inet, cidr", "'10.0.0.1'::inet", ""),
     ("", "'10.0.0.0/8'::cidr", ""),
     ("macaddr", "'08:00:2b:01:02:03'::macaddr", ""),
@@ -91,6 +92,7 @@ def document_of(rows):
 
 
 def test_the_documents_table_of_types(app, config, make_walpush):
+    app.sql("CREATE EXTENSION hstore")
     app.sql("CREATE TYPE mood AS ENUM ('happy'); CREATE DOMAIN positive AS integer CHECK (VALUE > 0)")
     app.sql(
         "CREATE TABLE samples AS SELECT 1 AS id, "

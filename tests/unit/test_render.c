@@ -252,6 +252,24 @@ static void arrays_are_arrays(void **state)
 	EXPECT_VALUES(cases);
 }
 
+static void hstore_is_an_object(void **state)
+{
+	static const struct value_case cases[] = {
+		{ CATALOG_HSTORE, 0, "", STR, "{}" },
+		{ CATALOG_HSTORE, 0, "\\\"a\\\"=>\\\"1\\\"", STR, "{\"a\":\"1\"}" },
+		{ CATALOG_HSTORE, 0, "\\\"a\\\"=>NULL, \\\"NULL\\\"=>\\\"NULL\\\"", STR,
+		  "{\"a\":null,\"NULL\":\"NULL\"}" },
+		{ CATALOG_HSTORE, 0, "\\\"a\\\\\\\"b\\\"=>\\\"c\\\\\\\\d, ä\\\"", STR, "{\"a\\\"b\":\"c\\\\d, ä\"}" },
+		{ CATALOG_HSTORE, 0, "\\\"a\\\"", STR, "\"\\\"a\\\"\"" },
+		{ CATALOG_HSTORE, 0, "\\\"a\\\"=>\\\"1\\\", ", STR, "\"\\\"a\\\"=>\\\"1\\\", \"" },
+		{ CATALOG_HSTORE, 0, "a=>1", STR, "\"a=>1\"" },
+		{ 1009, CATALOG_HSTORE, "{\\\"\\\\\\\"a\\\\\\\"=>NULL\\\",NULL}", STR, "[{\"a\":null},null]" },
+	};
+
+	(void)state;
+	EXPECT_VALUES(cases);
+}
+
 static void ranges_are_strings_of_json(void **state)
 {
 	static const struct value_case cases[] = {
@@ -603,6 +621,7 @@ int main(void)
 		cmocka_unit_test(deep_json_is_bounded),
 		cmocka_unit_test(arrays_are_arrays),
 		cmocka_unit_test(ranges_are_strings_of_json),
+		cmocka_unit_test(hstore_is_an_object),
 		cmocka_unit_test_setup_teardown(the_standard_message, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(a_move_tells_its_key_alone, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(a_delete_tells_its_key_alone, open_mapping, close_mapping),
