@@ -3,9 +3,12 @@
 import contextlib
 import io
 import itertools
+import pathlib
+import tempfile
 
 from django.core.management import call_command
 from django.db import connections
+from harness.walpush import SIGNING_KEY, run_to_end, shipped_config
 
 ROLE = "docstore"
 TEMPLATE = "docstore_prepared"
@@ -16,13 +19,28 @@ class Database:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, cluster, **setup):
+    def __init__(self, cluster, *configs):
         self.cluster = cluster
         self.name = f"docstore_{next(self._numbers)}"
         self.slot = f"walpush_{self.name}"
         connections.close_all()
         cluster.sql(f"CREATE DATABASE {self.name} TEMPLATE {TEMPLATE} OWNER {ROLE}")
-        cluster.setup(self.name, slot=self.slot, **setup)
+        for config in configs or [shipped_config()]:
+            self._set_up(config)
+
+    def _set_up(self, config):
+        """What the DBA does for a configuration: runs what `walpush sql` prints for it, and sees that `walpush check` is content."""
+        with tempfile.TemporaryDirectory() as directory:
+            file = config.write(pathlib.Path(directory) / "sidecar.conf")
+            env = {"DATABASE_URL": f"postgresql://walpush@127.0.0.1/{self.name}", "JWT_SIGNING_KEY": SIGNING_KEY}
+            env["WALPUSH_SLOT"] = self.slot
+            printed = run_to_end("sql", "-c", file, env=env)
+            assert printed.returncode == 0, printed.stderr
+            script = file.with_name("setup.sql")
+            script.write_text(printed.stdout, encoding="utf-8")
+            self.cluster.setup(self.name, slot=self.slot, script=script)
+            checked = run_to_end("check", "-c", file, env={**env, "DATABASE_URL": self.url})
+            assert checked.returncode == 0, checked.stdout
 
     @property
     def url(self):

@@ -14,7 +14,7 @@ CONF = pathlib.Path(__file__).with_name("central.conf")
 
 @pytest.fixture(scope="module")
 def app(cluster):
-    with Database(cluster).used_by_django() as app:
+    with Database(cluster, Config(CONF.read_text())).used_by_django() as app:
         UserUnit.objects.create(user=User.objects.get(username="dora"), unit=unit("Central"))
         yield app
 

@@ -25,15 +25,18 @@ def query():
 
 
 @pytest.fixture
-def app(cluster):
-    columns = "id username full_name role_id status is_active is_superuser"  # the query needs one more than is granted
-    with Database(cluster, user_columns=columns).used_by_django() as app:
+def config():
+    return shipped_config().set("tables.requests.data-query", query())
+
+
+@pytest.fixture
+def app(cluster, config):
+    with Database(cluster, config).used_by_django() as app:
         yield app
 
 
 @pytest.fixture
-def client(app, tmp_path):
-    config = shipped_config().set("tables.requests.data-query", query())
+def client(app, config, tmp_path):
     unit, user = Unit.objects.get(unit_code="NORTH"), User.objects.get(username="asha")
     with Walpush(config, tmp_path, app) as walpush, walpush.subscribe(f"/ws/requests/{unit.id}/", user.id) as client:
         yield client

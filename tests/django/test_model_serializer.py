@@ -27,14 +27,6 @@ class EverythingSerializer(ModelSerializer):
 
 
 @pytest.fixture
-def app(cluster):
-    with Database(cluster).used_by_django() as app:
-        # As `walpush sql` has it for the configuration below.
-        app.sql("ALTER TABLE fieldtypes_everything REPLICA IDENTITY FULL")
-        yield app
-
-
-@pytest.fixture
 def config():
     config = shipped_config()
     config.set(
@@ -49,6 +41,12 @@ def config():
         "tables.fieldtypes_everything", Raw('{ type = "everything"  key = "everything_id"  groups = [ "everything" ] }')
     )
     return config
+
+
+@pytest.fixture
+def app(cluster, config):
+    with Database(cluster, config).used_by_django() as app:
+        yield app
 
 
 @pytest.fixture

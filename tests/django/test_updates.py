@@ -83,7 +83,7 @@ def _check_logout(message):
 
 @pytest.fixture(scope="module")
 def app(cluster):
-    with Database(cluster).used_by_django() as app:
+    with Database(cluster, Config(CONF.read_text())).used_by_django() as app:
         yield app
 
 
