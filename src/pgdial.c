@@ -91,7 +91,8 @@ static PGconn *connect_start(const struct conf_database *conf, enum pgdial_kind 
 	if (!url || !user_options(url, &options, why))
 		goto done;
 	buf_addf(&options,
-		 "-c timezone=%s -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex -c search_path=public ",
+		 "-c timezone=%s -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex -c "
+		 "search_path=public,pg_temp ",
 		 conf->timezone);
 	if (kind == PGDIAL_REPLICATION)
 		buf_add_text(&options, "-c wal_sender_timeout=60s");

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import time
 
 import pytest
@@ -114,6 +115,19 @@ def test_sockets_of_one_address_that_never_become_connections(app, config, make_
             assert walpush.metric('walpush_refusals_total{reason="socket"}') == 1
         for wire in silent:
             wire.close()
+
+
+def test_a_limit_that_changes_counts_those_who_are_there(app, config, make_walpush):
+    config.set("limits.per-address", 3)
+    with make_walpush(app, config) as walpush:
+        held = [walpush.subscribe(UNIT_1, ASHA) for _ in range(2)]
+        config.set("limits.per-address", 2).write(walpush.file)
+        walpush.send_signal(signal.SIGHUP)
+        walpush.wait_for_log("configuration is taken over")
+        refused(walpush)
+        for client in held:
+            app.touch(app.request)
+            assert client.recv()["request_id"] == app.request
 
 
 def test_connections_of_one_client_behind_a_proxy(app, config, make_walpush):

@@ -1,0 +1,146 @@
+"""What a query of the configuration can do in the database, whatever the role and the database are set to: read, for a while."""
+
+import contextlib
+import re
+
+import pytest
+
+from harness.app import ASHA, BOB, RAVI
+from harness.client import PATIENCE, Closed
+
+UNIT_1 = "/ws/requests/1/"
+
+
+def admitted(walpush, user):
+    """True, or the code that the connection is closed with."""
+    with walpush.connect(UNIT_1, user) as client:
+        try:
+            return bool(client.established(timeout=PATIENCE))
+        except Closed as closed:
+            return closed.code
+
+
+@contextlib.contextmanager
+def settings(app, **values):
+    """Of the role in this database, as somebody careless or worse would leave them."""
+    for name, value in values.items():
+        app.sql(f'ALTER ROLE walpush IN DATABASE "{app.name}" SET {name} = {value}')
+    try:
+        yield
+    finally:
+        app.sql(f'ALTER ROLE walpush IN DATABASE "{app.name}" RESET ALL')
+
+
+def sessions_say(config, **wanted):
+    """An admit query that admits where the session's settings are these."""
+    config.set(
+        "streams.requests.admit",
+        " ".join(
+            ["SELECT 1 WHERE {token.user_id} <> ''"]
+            + [f"AND current_setting('{name}') = '{value}'" for name, value in wanted.items()]
+        ),
+    )
+    return config
+
+
+def test_the_session_is_what_it_must_be_whatever_the_role_is_set_to(app, config, make_walpush):
+    config.set("database.statement-timeout", 3)
+    sessions_say(
+        config,
+        search_path="public,pg_temp",
+        statement_timeout="3s",
+        transaction_read_only="on",
+        default_transaction_read_only="on",
+        TimeZone="UTC",
+        client_encoding="UTF8",
+    )
+    with settings(
+        app,
+        search_path="evil, public",
+        statement_timeout="0",
+        default_transaction_read_only="off",
+        timezone="'Asia/Kolkata'",
+    ):
+        with make_walpush(app, config) as walpush:
+            assert admitted(walpush, ASHA) is True
+
+
+def test_tables_of_the_same_name_elsewhere_admit_nobody(app, config, make_walpush):
+    """Whoever may make a schema cannot put it before the application's."""
+    app.sql("CREATE SCHEMA evil")
+    app.sql("CREATE TABLE evil.users AS SELECT * FROM public.users")
+    app.sql("UPDATE evil.users SET is_superuser = true, is_active = true, status = 'Active'")
+    app.sql("GRANT USAGE ON SCHEMA evil TO walpush")
+    app.sql("GRANT SELECT ON evil.users TO walpush")
+    with settings(app, search_path="evil, public"), make_walpush(app, config) as walpush:
+        assert admitted(walpush, BOB) == 4403
+        assert admitted(walpush, RAVI) is True
+
+
+def test_a_function_that_writes_is_stopped(app, config, make_walpush):
+    """Even one that runs with its owner's rights, and one that tries to have it otherwise."""
+    app.sql("CREATE TABLE written (what text)")
+    app.sql(
+        "CREATE FUNCTION write_it() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS"
+        " $$ BEGIN INSERT INTO public.written VALUES ('x'); RETURN 1; END $$"
+    )
+    app.sql(
+        "CREATE FUNCTION insist() RETURNS int LANGUAGE plpgsql SECURITY DEFINER AS"
+        " $$ BEGIN PERFORM set_config('transaction_read_only', 'off', true);"
+        " INSERT INTO public.written VALUES ('x'); RETURN 1; END $$"
+    )
+    for function in ("write_it", "insist"):
+        config.set("streams.requests.admit", f"SELECT {function}() WHERE {{token.user_id}} <> ''")
+        with make_walpush(app, config).start(streaming=False) as walpush:
+            walpush.wait_for_log('msg="?streaming')
+            assert admitted(walpush, ASHA) == 1013
+            assert re.search("25006|25001", walpush.wait_for_log("an admit query fails"))
+    assert app.value("SELECT count(*) FROM written") == 0
+
+
+def test_a_query_that_takes_too_long_is_ended_in_the_server_too(app, config, make_walpush):
+    config.set("database.statement-timeout", 1)
+    config.set("streams.requests.admit", "SELECT 1 FROM pg_sleep(600) WHERE {token.user_id} <> ''")
+    with make_walpush(app, config) as walpush:
+        assert admitted(walpush, ASHA) == 1013
+        app.wait_until(
+            "SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE %s AND state = 'active' AND pid <> pg_backend_pid()",
+            "%pg_sleep(600)%",
+        )
+        # And the connection serves the next one.
+        with walpush.subscribe("/ws/crates/1/", ASHA):
+            pass
+
+
+def test_the_role_may_read_what_is_configured_and_nothing_else(app):
+    """As the role itself, with the settings that its sessions would have without walpush's."""
+    connection = app.cluster.connect(app.name, user="walpush", password=app.url.split(":")[2].partition("@")[0])
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM requests")
+        for forbidden in (
+            "CREATE TABLE mine (x int)",
+            "CREATE SCHEMA mine",
+            "CREATE ROLE mine",
+            "CREATE DATABASE mine",
+            "UPDATE users SET is_superuser = true",
+            "INSERT INTO user_units (user_id, unit_id) VALUES (5, 1)",
+            "DELETE FROM requests",
+            "TRUNCATE requests",
+            "SELECT password FROM users",
+            "SELECT * FROM pg_authid",
+            "SELECT pg_read_file('/etc/passwd')",
+            "COPY (SELECT 1) TO PROGRAM 'true'",
+            "ALTER ROLE walpush SUPERUSER",
+        ):
+            cursor.execute("SET default_transaction_read_only = off")
+            with pytest.raises(Exception, match="permission denied|must be|read-only|must have"):
+                cursor.execute(forbidden)
+            connection.rollback()
+
+
+@pytest.mark.parametrize(
+    "user",
+    ["2' OR '1'='1", "2; SELECT 1", "$1", "{path.unit_id}", "2::int", "(SELECT 2)", "\\' OR 1=1 --", "2\u2019 OR 1=1"],
+)
+def test_what_a_token_says_is_never_sql(app, walpush, user):
+    assert admitted(walpush, user) == 4403
