@@ -8,6 +8,9 @@ import time
 from lab import BUILD, PATIENCE, TABLES, UNITS, Bare, Failed, Load, Sidecar, cpu_seconds
 from report import Row, each, paired
 
+from harness.config import Raw
+from harness.redis import Redis
+
 PATH = "/ws/requests/1/"
 ANY_PATH = "/ws/requests/%/"
 LOG_ROOM = {"limits__group_bytes": "32 MiB"}  # what is not asked for here is how soon a slow client reads
@@ -170,6 +173,36 @@ class Latency(Bench):
         yield Row(self.name, self.what, "p99, ms behind that reader's", subject, floor, behind, most=5)
 
 
+class Relay(Bench):
+    name = "relay"
+    what = "commit→client at 100 subscribers, 50 changes/s, through a Redis stream and without"
+    n_rounds = 5
+    subscribers, changes, rate = 100, 250, 50
+
+    def walpush(self, lab, **settings):
+        with lab.walpush(**settings) as sidecar:
+            load = sidecar.subscribe(PATH, self.subscribers, expect=self.changes, latency=True)
+            lab.write(self.changes, self.rate)
+            load.received()
+            return load.result()["latency_us"]
+
+    def round(self, lab):
+        with Redis(persistent=False) as redis:
+            through = self.walpush(lab, relay=Raw(f'{{ url = "{redis.url}" }}'))
+        without = self.walpush(lab)
+        return {
+            "with relay p50 ms": through["p50"] / 1000,
+            "with relay p99 ms": through["p99"] / 1000,
+            "without p50 ms": without["p50"] / 1000,
+            "without p99 ms": without["p99"] / 1000,
+        }
+
+    def rows(self, rounds):
+        subject, floor = each(rounds, "with relay p50 ms"), each(rounds, "without p50 ms")
+        ratio = paired(rounds, "with relay p50 ms", "without p50 ms")
+        yield Row(self.name, self.what, "p50 ÷ the same without", subject, floor, ratio, most=2)
+
+
 class Decode(Bench):
     name = "decode"
     what = "200,000 updates of requests, 100 a transaction, waiting in the slot"
@@ -298,4 +331,4 @@ class Storm(Bench):
         yield Row(self.name, self.what, "seconds until all are back, each resumed, nothing lost or twice", seconds, None, seconds)
 
 
-ALL = [Fanout, Latency, Groups, Backlog, Decode, Connections, Storm]
+ALL = [Fanout, Latency, Relay, Groups, Backlog, Decode, Connections, Storm]
