@@ -72,9 +72,15 @@ static void check_frame(struct reader *r, struct reading *c, const struct patter
 	r->frames++;
 }
 
+static bool is_tagged(const struct pattern *p)
+{
+	return p->number % 16 == 5;
+}
+
 static void check_run(struct reader *r, struct reading *c, const struct run *run, lsn_t published, struct pattern *last)
 {
 	const char *at = run->bytes, *end = run->bytes + run->len;
+	struct entry_tag tag = { 0 };
 	uint32_t n = 0;
 
 	for (; at < end; n++) {
@@ -87,6 +93,11 @@ static void check_run(struct reader *r, struct reading *c, const struct run *run
 		check_frame(r, c, last, published);
 	}
 	must(r, n == run->entries && event_id_compare(last->id, run->last) == 0, "run.last or run.entries is another");
+	if (is_tagged(last))
+		tag = pattern_tag(last);
+	must(r, !is_tagged(last) || n == 1, "a tagged entry is not alone");
+	must(r, run->tag.kind == tag.kind && run->tag.reason == tag.reason && run->tag.close == tag.close,
+	     "the tag is another");
 }
 
 /* Everything up to `published`, in runs of different sizes. */
@@ -226,7 +237,10 @@ static void write_commit(unsigned n)
 			if (left[g] == 0)
 				continue;
 			left[g]--;
-			pattern_append(topics, groups[g], p, n);
+			if (is_tagged(&p))
+				pattern_append_tagged(topics, groups[g], p, n);
+			else
+				pattern_append(topics, groups[g], p, n);
 			h->recent[h->written++ % RECENT] = p.id;
 		}
 	topiclog_publish(topics, lsn + COMMIT_SIZE);
