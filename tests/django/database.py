@@ -76,6 +76,7 @@ def prepare(cluster):
     """What every database is a copy of: migrated and seeded by the application's own commands."""
     cluster.add_role(ROLE)
     cluster.sql(f"CREATE DATABASE {TEMPLATE} OWNER {ROLE} TEMPLATE template0")
+    cluster.sql("CREATE EXTENSION hstore", dbname=TEMPLATE)
     point_django_at(cluster, TEMPLATE)
     call_command("migrate", run_syncdb=True, verbosity=0)
     call_command("seed", crates=4, requests=6, stdout=io.StringIO())

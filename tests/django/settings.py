@@ -9,6 +9,6 @@ os.environ.setdefault("SECRET_KEY", "secret-key-of-the-tests-and-of-nothing-else
 from docstore.settings import *  # noqa: E402, F403
 from docstore.settings import INSTALLED_APPS, REST_FRAMEWORK
 
-INSTALLED_APPS = [*INSTALLED_APPS, "fieldtypes"]
+INSTALLED_APPS = [*INSTALLED_APPS, "django.contrib.postgres", "fieldtypes"]
 # A file's column holds its name; the address that DRF makes of it by default is the web server's.
 REST_FRAMEWORK = {**REST_FRAMEWORK, "UPLOADED_FILES_USE_URL": False}

@@ -78,6 +78,7 @@ class Generator:
             "decimal_range": self.range(NumericRange, self.decimal, 24, 12),
             "moment_range": self.range(DateTimeTZRange, self.moment),
             "day_range": self.or_null(self.range, DateRange, self.day, last=datetime.date(9999, 12, 30)),
+            "labels": {self.text(8): self.or_null(self.text, 8) for _ in range(self.length(4))},
             "partner_id": self.or_null(lambda: one_of(partners).id),
             "partner_by_code_id": self.or_null(lambda: one_of(partners).code),
             "ticket_id": ticket,

@@ -70,6 +70,7 @@ class Everything(models.Model):
     decimal_range = postgres.DecimalRangeField()
     moment_range = postgres.DateTimeRangeField()
     day_range = postgres.DateRangeField(null=True)
+    labels = postgres.HStoreField()
     partner = models.ForeignKey(Partner, models.CASCADE, null=True, related_name="+")
     partner_by_code = models.ForeignKey(Partner, models.CASCADE, to_field="code", null=True, related_name="+")
     ticket = models.OneToOneField(Ticket, models.CASCADE, null=True, related_name="+")
