@@ -77,7 +77,7 @@ export LSAN_OPTIONS  ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppression
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps deps-test run test unit integration django sanitize fuzz lint format bench install uninstall \
+.PHONY: all help deps deps-test run test unit integration django manifests sanitize fuzz lint format bench install uninstall \
         clean check-libs run-unit run-integration run-django run-fuzz FORCE
 .DELETE_ON_ERROR:
 
@@ -158,6 +158,7 @@ run: deps
 ## make test          install what is needed, then all of the following, the fuzz targets for 5 seconds each
 test: deps deps-test
 	@tests/run.py parts "build=$(BUILD) all" "unit=$(STEP) unit" "integration=$(STEP) integration" "django=$(STEP) django" \
+		"manifests=$(STEP) manifests" \
 		"client=$(STEP) client" "sanitize=$(STEP) sanitize" "fuzz=$(STEP) fuzz FUZZ_SECONDS=5" "lint=$(STEP) lint"
 
 ## make unit          the modules, one by one
@@ -171,6 +172,11 @@ integration:
 ## make django        the program beside a real Django application
 django:
 	+@$(BUILD) VARIANT=$(TESTED) run-django
+
+## make manifests     the files of deploy/, against the schemas and tools that read them; and `make install`
+manifests: all
+	@PYTHON=$(PYTHON) tests/deploy/venv.sh
+	@build/venv-deploy/bin/python -m pytest -p no:cacheprovider -q tests/deploy $(PYTEST_ARGS)
 
 ## make sanitize      both under AddressSanitizer with UBSan, and under ThreadSanitizer
 sanitize:
@@ -224,20 +230,29 @@ bench:
 # ---- Installing ----------------------------------------------------------------------------------------------------
 
 BINDIR := $(DESTDIR)$(PREFIX)/bin
-ETCDIR := $(DESTDIR)$(if $(filter /usr,$(PREFIX)),,$(PREFIX))/etc/walpush
+ETC    := $(if $(filter /usr,$(PREFIX)),,$(PREFIX))/etc/walpush
+ETCDIR := $(DESTDIR)$(ETC)
 SHARE  := $(DESTDIR)$(PREFIX)/share/walpush
 DOCDIR := $(DESTDIR)$(PREFIX)/share/doc/walpush
+MANDIR := $(DESTDIR)$(PREFIX)/share/man/man1
+# In what is installed, the places where it is.
+PLACES := -e 's|/usr/local/etc/walpush|$(ETC)|g' -e 's|/usr/local/|$(PREFIX)/|g'
 
 ## make install       into PREFIX (/usr/local), below DESTDIR; `make uninstall` removes the same files
 install: all
-	install -d $(BINDIR) $(ETCDIR) $(SHARE)/sql $(DOCDIR)
+	install -d $(BINDIR) $(ETCDIR) $(SHARE)/sql $(SHARE)/systemd $(SHARE)/prometheus $(SHARE)/grafana $(DOCDIR) $(MANDIR)
 	install -m 755 $(B)/walpush $(BINDIR)/walpush
 	install -m 644 sidecar.conf $(ETCDIR)/sidecar.conf.example
 	install -m 644 $(wildcard sql/*.sql) $(SHARE)/sql
+	sed $(PLACES) deploy/systemd/walpush.service >$(SHARE)/systemd/walpush.service
+	install -m 644 deploy/prometheus/walpush.rules.yaml $(SHARE)/prometheus
+	install -m 644 deploy/grafana/walpush.json $(SHARE)/grafana
 	install -m 644 README.md CHANGELOG.md LICENSE $(wildcard docs/*.md) $(DOCDIR)
+	sed $(PLACES) docs/walpush.1 >$(MANDIR)/walpush.1
+	chmod 644 $(SHARE)/systemd/walpush.service $(MANDIR)/walpush.1
 
 uninstall:
-	rm -f $(BINDIR)/walpush $(ETCDIR)/sidecar.conf.example
+	rm -f $(BINDIR)/walpush $(ETCDIR)/sidecar.conf.example $(MANDIR)/walpush.1
 	rm -rf $(SHARE) $(DOCDIR)
 	-rmdir $(ETCDIR) 2>/dev/null
 

@@ -13,7 +13,7 @@ try="python3 python3-psycopg2 postgresql wal2json"
 demo="ca-certificates python3-venv nodejs npm"
 test="$try $demo python3-pytest python3-websockets python3-jwt python3-cryptography python3-redis
       libcmocka-dev openssl redis-tools
-      clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium"
+      clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium man-db"
 
 # wal2json's and libclang-rt's packages have a version in their names, which the distribution chooses.
 # A Node.js from elsewhere is as good, and brings its own npm.

@@ -102,7 +102,7 @@ class Cluster:
 
     # --- making --------------------------------------------------------------------------------------------------
 
-    def _command(self, program, *args):
+    def command(self, program, *args):
         """The command line that runs a server program as the user who owns the data."""
         command = [str(self.bin / program), *map(str, args)]
         if self._drop_to:
@@ -116,7 +116,7 @@ class Cluster:
         # The C locale exists everywhere, sorts by bytes and keeps the server's messages in English.
         how = ["--username", SUPERUSER, "--pwfile", password, "--encoding=UTF8", "--locale=C", "--no-sync"]
         done = subprocess.run(
-            self._command("initdb", "-D", self.data, *how),
+            self.command("initdb", "-D", self.data, *how),
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -166,7 +166,7 @@ class Cluster:
 
     def knows(self, setting):
         """Whether this version of the server has the setting; the server need not run."""
-        command = self._command("postgres", "--describe-config")
+        command = self.command("postgres", "--describe-config")
         text = subprocess.run(command, cwd=self.directory, capture_output=True, text=True, check=True).stdout
         return any(line.split("\t", 1)[0] == setting for line in text.splitlines())
 
@@ -182,7 +182,7 @@ class Cluster:
         with open(self.log_file, "ab") as log:
             # A session of its own: Ctrl-C in the terminal is for us, and we stop the server when we are done with it.
             self.process = subprocess.Popen(
-                self._command("postgres", "-D", self.data),
+                self.command("postgres", "-D", self.data),
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
