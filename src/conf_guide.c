@@ -172,6 +172,10 @@ static const char tables[] =
 "It is asked behind the commit and answers for the present. Here a note that is deleted together with its order has no\n"
 "receivers any more: those of the order hear that the order is gone.\n"
 "\n"
+"A lookup that fails is logged. Past `limits.bulk` rows of one transaction none is asked any more. Then every group that\n"
+"such a template could spell is told `resync`, and the others get their messages: so let the fixed part of a group's\n"
+"name say whether a lookup names it, where large transactions are common.\n"
+"\n"
 "**When** only some rows count. A row that stops counting is `deleted` for those who knew it, one that starts is\n"
 "`created`:\n"
 "\n"
@@ -282,7 +286,8 @@ const char *conf_guide(const char *option)
 	static const struct {
 		const char *option, *text;
 	} guides[] = { { "", introduction }, { "jwt", jwt },     { "streams", streams },
-		       { "tables", tables }, { "actor", actor }, { "membership", membership }, { "audit", audit } };
+		       { "tables", tables }, { "actor", actor }, { "membership", membership },
+		       { "audit", audit } };
 
 	for (size_t i = 0; i < sizeof(guides) / sizeof(guides[0]); i++)
 		if (strcmp(guides[i].option, option) == 0)

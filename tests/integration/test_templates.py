@@ -1,6 +1,9 @@
 """Messages that the configuration words: templates, for frontends with a protocol of their own."""
 
+import signal
+
 from harness.app import ASHA, BOB, RAVI
+from harness.client import PATIENCE
 from harness.config import Raw, section, template
 
 UNIT_1, UNIT_2 = "/ws/requests/1/", "/ws/requests/2/"
@@ -122,6 +125,39 @@ def test_a_stream_closes_in_place_of_resync(app, config, make_walpush):
             assert client.recv()["type"] == "request.updated", "it has just connected: nothing to refetch, nor to close for"
             app.sql("TRUNCATE requests CASCADE")
             assert client.close_code() == 1012
+
+
+def test_what_is_lost_is_told_in_the_streams_words(app, config, make_walpush):
+    """The history has a hole, and a reader was too slow: neither stands in the logs."""
+    own_words(config, template({"type": "reload", "why": "{reason}", "at": "{event_id}", "of": "{epoch}"}))
+    stream = config.get("streams.words")
+    config.set("streams.closing", Raw(stream.replace("/ws/words/", "/ws/closing/")))
+    config.set("streams.closing.resync", "close")
+    config.set("limits.group-bytes", "64 KiB")
+    config.set("limits.bulk", 1000)
+    with make_walpush(app, config) as walpush:
+        with walpush.connect(WORDS, ASHA) as client, walpush.connect("/ws/closing/1/", ASHA) as closing:
+            assert client.recv()["type"] == closing.recv()["type"] == "welcome"
+            mark = walpush.mark()
+            walpush.send_signal(signal.SIGSTOP)
+            app.sql("SELECT pg_terminate_backend(%s, 10000)", app.reader())
+            app.drop_slot()
+            app.create_slot()
+            walpush.send_signal(signal.SIGCONT)
+            walpush.wait_for_log('msg="?streaming', since=mark, timeout=3 * PATIENCE)
+            message = client.recv()
+            assert (message["type"], message["why"]) == ("reload", "gap")
+            assert closing.close_code() == 1012
+        with walpush.connect(WORDS, ASHA, receive_buffer=4096) as slow, walpush.connect(
+            "/ws/closing/1/", ASHA, receive_buffer=4096
+        ) as closing:
+            assert slow.recv()["type"] == closing.recv()["type"] == "welcome"
+            for number in range(8):  # more than the sockets and the group's log hold
+                app.sql("UPDATE requests SET purpose = %s WHERE id = %s", f"{number}" * 900000, app.request)
+            app.settle(walpush)
+            messages = slow.recv_until(lambda m: m["type"] == "reload")
+            assert messages[-1]["why"] == "history"
+            assert closing.drain_to_close()[1] == 1012
 
 
 # --- the last message ---------------------------------------------------------------------------------------------------
