@@ -77,7 +77,7 @@ export LSAN_OPTIONS  ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppression
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps deps-test run test unit integration django manifests sanitize fuzz lint format bench install uninstall \
+.PHONY: all help deps deps-test run test unit integration django manifests sanitize fuzz lint format bench bench-deps install uninstall \
         clean check-libs run-unit run-integration run-django run-fuzz FORCE
 .DELETE_ON_ERROR:
 
@@ -221,6 +221,11 @@ lint:
 ## make format        put every C file into the shape that lint asks for
 format:
 	@clang-format -i $(wildcard src/*.[ch] include/walpush/*.h tests/*/*.[ch])
+
+## make bench-deps    install what the benchmarks compare with: Redis, and below build/bench Django Channels and Node's ws
+bench-deps:
+	@deploy/install-deps.sh build try bench
+	@PYTHON=$(PYTHON) tests/bench/peers/install.sh build/bench
 
 ## make bench         walpush beside the floors of the machine and its peers; BENCH="fanout latency" runs some of it
 bench:

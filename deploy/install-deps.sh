@@ -4,6 +4,7 @@
 #   deploy/install-deps.sh build        to compile walpush
 #   deploy/install-deps.sh build try    and to try it with a throwaway PostgreSQL: `make deps`
 #   deploy/install-deps.sh build try demo    for `make demo`
+#   deploy/install-deps.sh build try bench   for `make bench` with all that it compares with
 #   deploy/install-deps.sh test         to test, lint and fuzz it: `make deps-test`
 set -eu
 
@@ -11,6 +12,7 @@ build="gcc libc6-dev make pkgconf uthash-dev libpq-dev libevent-dev libwebsocket
        libssl-dev libjansson-dev libjwt-dev libconfig-dev libhiredis-dev"
 try="python3 python3-psycopg2 postgresql wal2json"
 demo="ca-certificates python3-venv nodejs npm"
+bench="$demo python3-jwt python3-redis redis-tools"
 test="$try $demo python3-pytest python3-websockets python3-jwt python3-cryptography python3-redis
       libcmocka-dev openssl redis-tools
       clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium man-db"
@@ -44,8 +46,9 @@ for set in "$@"; do
     build) names=$build ;;
     try) names=$try ;;
     demo) names=$demo ;;
+    bench) names=$bench ;;
     test) names=$test ;;
-    *) echo "usage: $0 [build] [try] [demo] [test]" >&2 && exit 2 ;;
+    *) echo "usage: $0 [build] [try] [demo] [bench] [test]" >&2 && exit 2 ;;
     esac
     command -v dpkg-query >/dev/null || {
         echo "walpush: this is not Debian; install the like of: $names" >&2

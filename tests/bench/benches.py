@@ -1,11 +1,10 @@
 """The benchmarks. Each yields its rounds: the floor and the thing measured, one behind the other, in the same call."""
 
 import datetime
-import os
 import subprocess
 import time
 
-from lab import BUILD, PATIENCE, TABLES, UNITS, Bare, Failed, Load, Sidecar, cpu_seconds
+from lab import BACKLOG_ROWS, PATIENCE, TABLES, UNITS, Bare, Failed, Sidecar
 from report import Row, each, paired
 
 from harness.config import Raw
@@ -80,7 +79,9 @@ class Fanout(Bench):
     def rows(self, rounds):
         subject, floor = each(rounds, "walpush deliveries/CPU s"), each(rounds, "bare deliveries/CPU s")
         ratio = paired(rounds, "walpush deliveries/CPU s", "bare deliveries/CPU s")
-        yield Row(self.name, self.what, "deliveries per CPU second ÷ bare epoll + send", subject, floor, ratio, least=0.85)
+        yield Row(
+            self.name, self.what, "deliveries per CPU second ÷ bare epoll + send", subject, floor, ratio, least=0.85
+        )
 
 
 class Backlog(Bench):
@@ -138,7 +139,13 @@ class Groups(Bench):
         subject, floor = each(rounds, "walpush p99 ms"), each(rounds, "bare reader p99 ms")
         behind = paired(rounds, "walpush p99 ms", "bare reader p99 ms", lambda a, b: a - b)
         yield Row(
-            self.name, self.what, "p99 commit→client, ms behind a bare reader's receipt; no gap", subject, floor, behind, most=10
+            self.name,
+            self.what,
+            "p99 commit→client, ms behind a bare reader's receipt; no gap",
+            subject,
+            floor,
+            behind,
+            most=10,
         )
         cpu = each(rounds, "walpush CPU %")
         yield Row(self.name, self.what, "CPU, % of a core", cpu, None, cpu)
@@ -146,31 +153,61 @@ class Groups(Bench):
 
 class Latency(Bench):
     name = "latency"
-    what = "commit→client at 100 subscribers, 50 changes/s"
-    n_rounds = 5
-    subscribers, changes, rate = 100, 250, 50
+    what = "commit→client at 50 changes/s"
+    n_rounds = 4
+    changes, rate = 200, 50
 
-    def round(self, lab):
+    def walpush(self, lab, subscribers):
         with lab.walpush() as sidecar:
-            load = sidecar.subscribe(PATH, self.subscribers, expect=self.changes, latency=True)
+            load = sidecar.subscribe(PATH, subscribers, expect=self.changes, latency=True)
             lab.write(self.changes, self.rate)
             load.received()
-            figures = load.result()["latency_us"]
-        floor = lab.read(self.changes, self.rate, snapshot=True)["latency_us"]
-        return {
-            "walpush p50 ms": figures["p50"] / 1000,
-            "walpush p99 ms": figures["p99"] / 1000,
-            "bare reader p50 ms": floor["p50"] / 1000,
-            "bare reader p99 ms": floor["p99"] / 1000,
+            return load.result()["latency_us"]
+
+    def round(self, lab):
+        with lab.durable():
+            durable = self.walpush(lab, 100), lab.read(self.changes, self.rate, snapshot=True)["latency_us"]
+        volatile = self.walpush(lab, 100), lab.read(self.changes, self.rate, snapshot=True)["latency_us"]
+        alone = self.walpush(lab, 1)
+        named = {
+            "walpush": durable[0],
+            "bare reader": durable[1],
+            "walpush, fsync off": volatile[0],
+            "bare reader, fsync off": volatile[1],
+            "walpush, fsync off, one subscriber": alone,
         }
+        return {f"{name} {p} ms": us[p] / 1000 for name, us in named.items() for p in ("p50", "p99")}
+
+    def row(self, rounds, what, subject, floor, **target):
+        measure = "p50 ÷ a bare reader's that sees it in a snapshot"
+        ratio = paired(rounds, f"{subject} p50 ms", f"{floor} p50 ms")
+        yield Row(
+            self.name,
+            what,
+            measure,
+            each(rounds, f"{subject} p50 ms"),
+            each(rounds, f"{floor} p50 ms"),
+            ratio,
+            most=target.get("p50"),
+        )
+        behind = paired(rounds, f"{subject} p99 ms", f"{floor} p99 ms", lambda a, b: a - b)
+        measure = "p99, ms behind that reader's"
+        yield Row(
+            self.name,
+            what,
+            measure,
+            each(rounds, f"{subject} p99 ms"),
+            each(rounds, f"{floor} p99 ms"),
+            behind,
+            most=target.get("p99"),
+        )
 
     def rows(self, rounds):
-        subject, floor = each(rounds, "walpush p50 ms"), each(rounds, "bare reader p50 ms")
-        ratio = paired(rounds, "walpush p50 ms", "bare reader p50 ms")
-        yield Row(self.name, self.what, "p50 ÷ a bare reader's that sees it in a snapshot", subject, floor, ratio, most=1.3)
-        subject, floor = each(rounds, "walpush p99 ms"), each(rounds, "bare reader p99 ms")
-        behind = paired(rounds, "walpush p99 ms", "bare reader p99 ms", lambda a, b: a - b)
-        yield Row(self.name, self.what, "p99, ms behind that reader's", subject, floor, behind, most=5)
+        hundred = f"{self.what}, 100 subscribers"
+        yield from self.row(rounds, hundred, "walpush", "bare reader", p50=1.3, p99=5)
+        yield from self.row(rounds, f"{hundred}; fsync off", "walpush, fsync off", "bare reader, fsync off")
+        alone = f"{self.what}, one subscriber; fsync off"
+        yield from self.row(rounds, alone, "walpush, fsync off, one subscriber", "bare reader, fsync off")
 
 
 class Relay(Bench):
@@ -209,14 +246,13 @@ class Decode(Bench):
     updates = 200_000
 
     def write(self, lab):
-        lab.app.sql(
-            f"""CREATE OR REPLACE PROCEDURE bench_backlog() LANGUAGE plpgsql AS $$ BEGIN
+        lab.app.sql(f"""CREATE OR REPLACE PROCEDURE bench_backlog() LANGUAGE plpgsql AS $$ DECLARE first int; BEGIN
                 FOR i IN 0..{self.updates // 100 - 1} LOOP
+                    first := {lab.backlog_rows} + i * 100 % {BACKLOG_ROWS};
                     UPDATE requests SET purpose = 'withdrawn for the audit, round ' || i, updated_at = clock_timestamp()
-                        WHERE id BETWEEN {lab.backlog_rows} + i * 100 % 20000 AND {lab.backlog_rows} + i * 100 % 20000 + 99;
+                        WHERE id BETWEEN first AND first + 99;
                     COMMIT;
-                END LOOP; END $$"""
-        )
+                END LOOP; END $$""")
         lab.app.sql("CALL bench_backlog()")
         return lab.app.value("SELECT pg_current_wal_flush_lsn()::text")
 
@@ -271,7 +307,13 @@ class Decode(Bench):
         for key, say in (("walpush rows/s", "with its lookup"), ("walpush rows/s, no lookup", "without a lookup")):
             ratio = paired(rounds, key, "pg_recvlogical rows/s")
             yield Row(
-                self.name, f"{self.what}; {say}", "rows/s ÷ pg_recvlogical to /dev/null", each(rounds, key), floor, ratio, least=0.8
+                self.name,
+                f"{self.what}; {say}",
+                "rows/s ÷ pg_recvlogical to /dev/null",
+                each(rounds, key),
+                floor,
+                ratio,
+                least=0.8,
             )
 
 
@@ -316,9 +358,7 @@ class Storm(Bench):
 
     def round(self, lab):
         with lab.walpush(**LOG_ROOM) as sidecar:
-            load = sidecar.subscribe(
-                ANY_PATH, MANY, groups=UNITS, storms=2, expect=self.changes // UNITS, inflight=256
-            )
+            load = sidecar.subscribe(ANY_PATH, MANY, groups=UNITS, storms=2, expect=self.changes // UNITS, inflight=256)
             lab.write(self.changes, self.rate, rows=UNITS)
             load.connected()
             load.connected()
@@ -328,7 +368,14 @@ class Storm(Bench):
 
     def rows(self, rounds):
         seconds = each(rounds, "first storm s") + each(rounds, "second storm s")
-        yield Row(self.name, self.what, "seconds until all are back, each resumed, nothing lost or twice", seconds, None, seconds)
+        yield Row(
+            self.name,
+            self.what,
+            "seconds until all are back, each resumed, nothing lost or twice",
+            seconds,
+            None,
+            seconds,
+        )
 
 
 ALL = [Fanout, Latency, Relay, Groups, Backlog, Decode, Connections, Storm]

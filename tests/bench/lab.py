@@ -1,7 +1,7 @@
 """What the benchmarks measure with: a PostgreSQL of their own, walpush, the load client, the floors.
 
-Everything listens on 127.0.0.1 at free ports and lives in one temporary directory. Whatever was started is ended when the
-lab closes, also after an error or a Ctrl-C.
+Everything listens on 127.0.0.1 at free ports and lives in one temporary directory. Whatever was started is ended when
+the lab closes, also after an error or a Ctrl-C.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ CRATES = 2000
 BACKLOG_ROWS = 20_000
 TABLES = "public.requests,public.crates,public.storages,public.sendbacks,public.user_units,public.users,public.roles"
 
-# A server that is not the bottleneck: what is measured comes behind it. Durability costs every subject the same.
+# A server that is not the bottleneck: what is measured comes behind it.
 SERVER = {
     "max_replication_slots": 40,
     "max_wal_senders": 20,
@@ -290,7 +290,8 @@ class Lab:
         )[0][0]
         insert = (
             "INSERT INTO requests (request_type, crate_id, unit_id, withdrawn_by_id, purpose)"
-            " SELECT 'Withdrawal', %s + n %% %s, {}, 2, 'withdrawn for the audit' FROM generate_series(0, %s) n RETURNING id"
+            " SELECT 'Withdrawal', %s + n %% %s, {}, 2, 'withdrawn for the audit' FROM generate_series(0, %s) n"
+            " RETURNING id"
         )
         self.unit_rows = sql(insert.format("1 + n %% 1000"), first, CRATES, UNITS - 1)[0][0]
         self.backlog_rows = sql(insert.format("2"), first, CRATES, BACKLOG_ROWS - 1)[0][0]
@@ -313,6 +314,20 @@ class Lab:
                 " updated_at = clock_timestamp() WHERE id = %s; END LOOP; END $$",
                 (rows, ident),
             )
+
+    @contextlib.contextmanager
+    def durable(self):
+        """PostgreSQL's own default for the time of the block: a commit waits until it is on the disk."""
+        self._set_fsync("on")
+        try:
+            yield
+        finally:
+            self._set_fsync("off")
+
+    def _set_fsync(self, value):
+        self.app.sql(f"ALTER SYSTEM SET fsync = {value}")
+        self.app.sql("SELECT pg_reload_conf()")
+        self.app.wait_until("SELECT current_setting('fsync') = %s", value)
 
     # --- slots ---------------------------------------------------------------------------------------------------
 

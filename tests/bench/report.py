@@ -45,7 +45,7 @@ class Row:
 
     @property
     def margin(self):
-        """How far beyond the target, as a factor; under 1 it is missed. None without a target or where it makes no sense."""
+        """How far beyond the target, as a factor; under 1 it is missed. None without a target."""
         if self.least is not None:
             return self.value / self.least
         if self.most is not None:
@@ -84,9 +84,55 @@ def text_table(rows):
     lines = []
     for row in rows:
         _, what, measure, subject, floor, judged, target, verdict = cells(row)
-        lines.append(f"{row.bench:<12} {what}")
-        lines.append(f"{'':<12} {measure}")
-        lines.append(
-            f"{'':<12} walpush {subject:<34} floor {floor:<34}\n{'':<12} → {judged:<40} target {target:<9} {verdict.upper()}\n"
-        )
+        lines += [f"{row.bench:<12} {what}", f"{'':<12} {measure}"]
+        lines.append(f"{'':<12} walpush {subject:<34} floor {floor}")
+        lines += [f"{'':<12} → {judged:<40} target {target:<9} {verdict.upper()}", ""]
     return "\n".join(lines)
+
+
+# --- docs/benchmarks.md ---------------------------------------------------------------------------------------------
+
+BEGIN, END = "<!-- figures: begin; written by `make bench` -->", "<!-- figures: end -->"
+
+
+def markdown_table(rows):
+    lines = ["| " + " | ".join(HEAD[1:]) + " |", "|---|---|" + "---:|" * 5 + "---|"]
+    for row in rows:
+        shown = list(cells(row))[1:]
+        shown[-1] = f"**{shown[-1]}**" if shown[-1] == "missed" else shown[-1]
+        lines.append("| " + " | ".join(shown) + " |")
+    return "\n".join(lines)
+
+
+def raw_table(name, rounds):
+    keys = list(rounds[0])
+    lines = [
+        f"`make bench BENCH={name}`",
+        "",
+        "| figure | " + " | ".join(f"round {i + 1}" for i in range(len(rounds))) + " |",
+    ]
+    lines.append("|---|" + "---:|" * len(rounds))
+    for key in keys:
+        lines.append(f"| {key} | " + " | ".join(number(figures[key]) for figures in rounds) + " |")
+    return "\n".join(lines)
+
+
+def section(rows, raw, facts):
+    """What stands between the marks."""
+    parts = [BEGIN, "", "\n".join(f"- {name}: {value}" for name, value in facts.items()), ""]
+    parts += ["![How far beyond its target each measure is](benchmarks.svg)", ""]
+    parts += ["Median of the rounds, in brackets the least and the most.", "", markdown_table(rows), ""]
+    parts += ["### Raw figures", ""]
+    for name, rounds in raw.items():
+        parts += [raw_table(name, rounds), ""]
+    return "\n".join([*parts, END])
+
+
+def write_document(path, new):
+    """Replaces what stands between the marks, and nothing else."""
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, found, after = rest.partition(END)
+    if not found:
+        raise ValueError(f"{path} lacks the marks between which the figures stand")
+    path.write_text(before + new + after, encoding="utf-8")
