@@ -176,7 +176,7 @@ static bool count_texts(struct slice s, size_t *n)
 
 static bool take_number(struct slice *from, char end, size_t *out)
 {
-	const char *at = memchr(from->at, end, from->len);
+	const char *at = from->len ? memchr(from->at, end, from->len) : NULL;
 	size_t n = at ? (size_t)(at - from->at) : 0;
 	uint64_t number = 0;
 

@@ -161,8 +161,11 @@ static void add_beginning(struct relay *r)
 		e.id.lsn = w->tail.lsn;
 		e.end = w->tail.lsn + 1;
 	}
-	log_warn("the slot does not reach back to where the stream ends; it begins anew",
-		 log_lsn("stream", w->tail_end), log_lsn("slot", w->from));
+	if (w->tail.lsn == 0)
+		log_info("the stream begins", log_lsn("slot", w->from));
+	else
+		log_warn("the slot does not reach back to where the stream ends; it begins anew",
+			 log_lsn("stream", w->tail_end), log_lsn("slot", w->from));
 	q = queued_new(&e);
 	q->next = w->first;
 	w->first = w->sent = q;
