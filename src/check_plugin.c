@@ -1,6 +1,6 @@
 /*
- * Is wal2json there? No catalog tells: an output plugin is a file that the server finds, or not, when it decodes. So
- * decoding is begun and given up:
+ * Is wal2json there, and may it be used? No catalog tells: an output plugin is a file that the server finds, or not, when it
+ * decodes, and output_plugin_libraries is shown to superusers alone. So decoding is begun and given up:
  *
  *   - the slot is read by somebody: then the plugin is at work.
  *   - the slot is there and nobody reads it: a peek that ends at once. It moves nothing, and holds the slot for a moment.
@@ -42,6 +42,11 @@ static void judge(struct check *c, const PGresult *result)
 		check_ok(c, "%s is there", c->conf->database.plugin);
 	} else if (strcmp(why.sqlstate, "53400") == 0) {
 		check_add(c, CHECK_SKIPPED, CHECK_NONE, NULL, "not looked at: no slot is free to try it with");
+	} else if (strcmp(why.sqlstate, "42501") == 0) {
+		/* The script keeps what else is listed, which this role cannot see. */
+		buf_addf(&mend, "walpush sql -c sidecar.conf | psql -d %s", c->database);
+		check_add(c, CHECK_FAILURE, CHECK_SHELL, mend.data,
+			  "output_plugin_libraries does not list %s by itself: %s", c->conf->database.plugin, why.text);
 	} else if (strcmp(why.sqlstate, "58P01") == 0) {
 		buf_addf(&mend, "apt-get install postgresql-%d-wal2json", major);
 		check_add(c, CHECK_FAILURE, CHECK_SHELL, mend.data, "the server has no %s: %s",

@@ -42,19 +42,6 @@ const char check_sql_walsenders[] =
 	" FROM (SELECT count(*) AS taken FROM pg_stat_replication) AS w"
 	" WHERE taken >= " SETTING("max_wal_senders") "::int AND NOT EXISTS (SELECT " SLOT " AND s.active)";
 
-/* An element between double quotes is one name: "a, b" is not two. */
-const char check_sql_plugin_allowed[] =
-	"SELECT 'failure', 'output_plugin_libraries does not list ' || $2 || ': the server refuses to load it', 'sql',"
-	"       format('ALTER SYSTEM SET output_plugin_libraries = %s; SELECT pg_reload_conf();',"
-	"              (SELECT string_agg(quote_literal(library), ', ' ORDER BY at)"
-	"               FROM (SELECT library, min(at) AS at"
-	"                     FROM regexp_split_to_table(setting || ',' || $2, '[\\s,\"]+') WITH ORDINALITY AS l "
-	"(library, at)"
-	"                     WHERE library <> '' GROUP BY library) AS listed))"
-	" FROM pg_settings WHERE name = 'output_plugin_libraries'"
-	"  AND NOT EXISTS (SELECT FROM regexp_matches(setting, '\"[^\"]*\"|[^\\s,\"]+', 'g') AS element"
-	"                  WHERE btrim(element[1], '\"') = $2)";
-
 const char check_sql_slot[] = "SELECT 'failure', format('there is no slot %s: nothing can be pushed', $1), 'sql',"
 			      "       format('SELECT pg_create_logical_replication_slot(%L, %L);', $1, $2)"
 			      " WHERE NOT EXISTS (SELECT " SLOT ")";
