@@ -1,4 +1,4 @@
-/* relay_impl: what relay.c, relay_write.c and relay_read.c share. All of it belongs to the tap thread. */
+/* relay_impl: what relay.c, relay_queue.c, relay_append.c, relay_write.c and relay_read.c share. All of it belongs to the tap thread. */
 #ifndef WALPUSH_RELAY_IMPL_H
 #define WALPUSH_RELAY_IMPL_H
 
@@ -73,7 +73,7 @@ struct relay {
 	bool is_led;
 	uint64_t appended, read, refused, failovers;
 	int64_t length; /* of the stream; -1: not known */
-	char *leader; /* its name, as last seen */
+	char *leader;   /* its name, as last seen */
 };
 
 /* The answer of the tail script: {last id, last end or ""}. False: it is none. */
@@ -81,12 +81,33 @@ bool relay_take_tail(const redisReply *reply, struct event_id *tail, lsn_t *end)
 void relay_ask_tail(struct redislink *link, const char *key, redislink_done *done, void *ctx);
 struct slice relay_append_script(void);
 
+/* --- relay_queue.c --- */
+void relay_queue_init(struct relay *r);
+void relay_queue_fini(struct relay *r);
+void relay_queue_drop_first(struct relay *r);
+/* Tells the owner to pause, or to go on. */
+void relay_queue_flow(struct relay *r);
+/* In front of all others: what stands in the stream cannot be continued with what the slot still has. */
+void relay_queue_begin(struct relay *r);
+void relay_queue_empty(struct relay *r);
+
+/* --- relay_append.c --- */
+void relay_append_init(struct relay *r);
+void relay_append_fini(struct relay *r);
+/* What is with Redis may have been appended or not: its answers are not looked at. */
+void relay_append_forget(struct relay *r);
+
+/* --- relay_write.c --- */
+/* Everything that commits before `end` was appended. */
+void relay_writer_safe(struct relay *r, lsn_t end);
+void relay_writer_ask_tail(struct relay *r);
 void relay_writer_init(struct relay *r);
 void relay_writer_fini(struct relay *r);
 void relay_writer_second(struct relay *r);
 /* Another stream: what is queued belongs to the old one. */
 void relay_writer_reopen(struct relay *r);
 
+/* --- relay_read.c --- */
 void relay_reader_init(struct relay *r);
 void relay_reader_fini(struct relay *r);
 void relay_reader_reopen(struct relay *r);
