@@ -192,13 +192,14 @@ const struct conf_option conf_options[] = {
   .doc = "SQL query for the name, `{id}` being the actor column's value. Without it `updated_by` is null." },
 
 { "membership", CONF_SECTIONS, CONF_RELOAD, OF_CONF(memberships), ARRAY_OF(struct conf_membership),
-  .doc = "Rows that decide who may listen: their changes are to re-run `admit` for that user's open connections. *Not in "
-	 "effect yet*: so far `admit` is asked when a client connects, and a permission that ends does so at the next "
-	 "connect or when the token expires." },
+  .doc = "Rows that decide who may listen: a change re-runs `admit` for that user's open connections, and nothing that was "
+	 "committed with it or later is delivered to them before the answer. A table that `admit` reads and that is not "
+	 "listed here takes effect at the next connect. Give these tables `REPLICA IDENTITY FULL` (`walpush sql` does): a "
+	 "row whose user is not known re-runs `admit` for everybody." },
 { "membership.*.from", CONF_TEXT, 0, OF_MEMBERSHIP(table), .accept = conf_accept_table,
   .doc = "The table, `table` or `schema.table`; the section's name when not set." },
 { "membership.*.user", CONF_TEXT, 0, OF_MEMBERSHIP(user),
-  .doc = "Column that holds the user's id; without it a change re-runs `admit` for everybody." },
+  .doc = "Column that holds the user's id, as `jwt.user-claim` spells it; without it a change re-runs `admit` for everybody." },
 { "membership.*.columns", CONF_TEXTS, 0, OF_MEMBERSHIP(columns),
   .doc = "Updates count only when one of these changes." },
 
@@ -212,8 +213,8 @@ const struct conf_option conf_options[] = {
 { "limits.connections", CONF_INT, CONF_RELOAD, OF_CONF(limits.connections), RANGE(0, 10000000), .initial = "0",
   .doc = "Connections in all; one more is refused with 503. 0, and whatever is more, is what the limit of open files allows, "
 	 "less a reserve." },
-{ "limits.per-user", CONF_INT, CONF_RELOAD | CONF_LATER, OF_CONF(limits.per_user), RANGE(0, 1000000), .initial = "50",
-  .doc = "Connections of one user; 0 is no limit." },
+{ "limits.per-user", CONF_INT, CONF_RELOAD, OF_CONF(limits.per_user), RANGE(0, 1000000), .initial = "50",
+  .doc = "Connections of one user, open or asking to be; one more closes with 4429. 0 is no limit." },
 { "limits.per-address", CONF_INT, CONF_RELOAD, OF_CONF(limits.per_address), RANGE(0, 1000000), .initial = "0",
   .doc = "Connections of one address, an IPv6 network of 64 bits being one; one more is refused with 503, and sockets beyond twice "
 	 "as many are closed unread. 0 is no limit. Behind a proxy set `listen.trusted-proxies` first." },
@@ -231,7 +232,7 @@ const struct conf_option conf_options[] = {
   .doc = "Messages a second from one client; more close with 1008." },
 { "limits.admit-timeout", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.admit_timeout), RANGE(SECOND / 10, 300 * SECOND),
   .initial = "5",
-  .doc = "How long a connection waits for the answer of `admit`; then it closes with 1013." },
+  .doc = "How long a connection, new or asked about again, waits for the answer of `admit`; then it closes with 1013." },
 { "limits.stall", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.stall), RANGE(SECOND, HOUR), .initial = "60",
   .doc = "How long a reader may take nothing while something waits for it; then it closes with 4408." },
 { "limits.drain", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.drain), RANGE(0, 600 * SECOND), .initial = "10",

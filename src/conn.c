@@ -8,6 +8,7 @@
 #include "walpush/clock.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/resync.h"
 
 /* Replies that wait for the socket: pongs and the like. A client that asks for more without reading is closed. */
 #define REPLY_BYTES 4096
@@ -115,6 +116,30 @@ static void leave_all(struct conn *c)
 	c->n_subs = 0;
 }
 
+static void take_seats(struct conn *c, const struct mail *mail)
+{
+	c->subs = mem_new_array(mail->n_seats, sizeof(*c->subs));
+	c->n_subs = mail->n_seats;
+	for (size_t i = 0; i < mail->n_seats; i++)
+		sub_join(&c->subs[i], c, channel_for(c->hub, mail->seats[i].topic), mail->seats[i].cursor);
+}
+
+/* The tap first: it does not count on the topics of one that is gone. */
+static void retire(struct conn *c)
+{
+	struct mail ended = { .kind = MAIL_ENDED, .hub = c->hub->index, .connection = c->id };
+
+	if (c->ticket)
+		hub_tell_tap(c->hub, &ended);
+	ticket_unref(c->ticket);
+	c->ticket = NULL;
+	conn_limit(c, LSN_MAX);
+	c->resync_due = false;
+	deliver_never(c);
+	leave_all(c);
+	forget_token(c);
+}
+
 /* The close frame is ours, not the library's: with libuv, Debian's build ends a connection that a callback wants closed before its
  * close frame is out. The client answers with its own, upon which the library hangs up; or the deadline does. */
 static void say_goodbye(struct conn *c)
@@ -140,8 +165,7 @@ void conn_close(struct conn *c, unsigned code)
 	no_longer_open(c);
 	metrics_count_number(c->hub->counts, METRICS_CLOSES, code);
 	log_debug("closing", WHO(c), log_n("code", code));
-	leave_all(c);
-	forget_token(c);
+	retire(c);
 	c->close_code = (uint16_t)code;
 	c->deadline = clock_us() + CLOSE_WAIT;
 	conn_to(c, CONN_CLOSING);
@@ -153,10 +177,8 @@ static void conn_gone(struct conn *c)
 	struct hub *h = c->hub;
 
 	no_longer_open(c);
-	leave_all(c);
-	forget_token(c);
+	retire(c);
 	conn_behind(c, false);
-	ticket_unref(c->ticket);
 	free(c->epoch);
 	buf_fini(&c->rx);
 	buf_fini(&c->reply);
@@ -164,6 +186,23 @@ static void conn_gone(struct conn *c)
 	slot_leave(c);
 	edition_unref(c->edition);
 	c->hub = NULL;
+}
+
+/* --- frames of our own ------------------------------------------------------------------------------------------- */
+
+static void queue_frame(struct conn *c, unsigned char opcode, struct slice payload)
+{
+	char header[FRAME_HEADER_MAX];
+	size_t n = frame_header(header, payload.len);
+
+	header[0] = (char)(0x80 | opcode);
+	buf_add(&c->reply, header, n);
+	buf_add_slice(&c->reply, payload);
+}
+
+void conn_queue(struct conn *c, struct slice payload)
+{
+	queue_frame(c, 1, payload);
 }
 
 /* --- admission -------------------------------------------------------------------------------------------------- */
@@ -217,40 +256,40 @@ bool conn_follow(struct conn *c)
 	return true;
 }
 
-void conn_admitted(struct conn *c, struct mail *mail)
+/* Nothing is delivered before all mails are taken. */
+void conn_admitted(struct conn *c, const struct mail *mail)
 {
 	const struct rules_stream *stream = rules_stream(c->edition->rules, (size_t)c->stream);
 
-	c->subs = mem_new_array(mail->n_seats, sizeof(*c->subs));
-	c->n_subs = mail->n_seats;
-	for (size_t i = 0; i < mail->n_seats; i++) {
-		sub_join(&c->subs[i], c, channel_for(c->hub, mail->seats[i].topic), mail->seats[i].cursor);
-		/* Published while this hub did not hear the topic yet: no other mail tells of it. */
-		if (mail->published > c->hub->published)
-			channel_mark(c->hub, c->subs[i].channel);
-	}
+	take_seats(c, mail);
 	conn_to(c, CONN_OPEN);
 	c->label = (uint8_t)c->edition->stream_labels[c->stream];
 	metrics_add_at(c->hub->counts, METRICS_CONNECTIONS, c->label, 1);
 	c->admitted = mail->admitted;
+	conn_limit(c, mail->limit);
 	/* Who is to refetch by connecting again has just done so. */
-	c->resync_due = mail->resync && !stream->resync_closes;
-	c->resync_reason = "history";
-	notice_hello(c, mail->id, mail->resumed); /* and all that is due behind it */
+	if (mail->resync && !stream->resync_closes)
+		conn_resync(c, "history", mail->id);
+	notice_hello(c, mail->id, mail->resumed);
+	deliver_later(c);
+}
+
+void conn_moved(struct conn *c, const struct mail *mail)
+{
+	leave_all(c);
+	take_seats(c, mail);
+	conn_limit(c, LSN_MAX);
+	conn_resync(c, resync_name(resync_reason(mail->text)), mail->id);
+	deliver_later(c);
 }
 
 /* --- what the client says ---------------------------------------------------------------------------------------- */
 
 static void reply_frame(struct conn *c, unsigned char opcode, struct slice payload)
 {
-	char header[FRAME_HEADER_MAX];
-	size_t n = frame_header(header, payload.len);
-
 	if (c->state == CONN_CLOSING)
 		return;
-	header[0] = (char)(0x80 | opcode);
-	buf_add(&c->reply, header, n);
-	buf_add_slice(&c->reply, payload);
+	queue_frame(c, opcode, payload);
 	if (!c->is_behind && deliver(c) < 0)
 		conn_kill(c);
 }
@@ -424,6 +463,8 @@ static int peer_closes(struct conn *c, const unsigned char *payload, size_t len)
 {
 	if (len == 1 || (len > 1 && (payload[0] << 8 | payload[1]) >= 5000))
 		conn_close(c, 1002);
+	else
+		retire(c); /* it counts no more, and hears no more */
 	return c->said_goodbye ? -1 : 0;
 }
 

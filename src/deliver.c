@@ -90,6 +90,26 @@ static size_t send_direct(struct conn *c, const char *bytes, size_t len)
 	return n > 0 ? (size_t)n : 0;
 }
 
+void conn_limit(struct conn *c, lsn_t limit)
+{
+	bool was_held = c->is_held;
+
+	c->limit = limit;
+	c->is_frozen = false;
+	c->is_held = limit != LSN_MAX;
+	if (c->is_held && !was_held)
+		DL_APPEND2(c->hub->held, c, prev_held, next_held);
+	else if (!c->is_held && was_held)
+		DL_DELETE2(c->hub->held, c, prev_held, next_held);
+}
+
+void conn_resync(struct conn *c, const char *reason, struct event_id id)
+{
+	c->resync_due = true;
+	c->resync_reason = reason;
+	c->resync_id = id;
+}
+
 /* Bytes that are frames already. The library keeps what the socket does not take; until that is gone nothing more is written. */
 int deliver_raw(struct conn *c, const char *bytes, size_t len)
 {
@@ -120,7 +140,7 @@ static int write_resync(struct conn *c)
 {
 	metrics_count(c->hub->counts, METRICS_RESYNCS, c->resync_reason);
 	c->resync_due = false;
-	return notice_refetch(c, c->resync_reason, (struct event_id){ c->hub->published, 0 });
+	return notice_refetch(c, c->resync_reason, c->resync_id);
 }
 
 static int write_replies(struct conn *c)
@@ -137,14 +157,24 @@ static void resync_because_lost(struct conn *c)
 {
 	for (size_t i = 0; i < c->n_subs; i++)
 		cursor_to_head(&c->subs[i].cursor, c->hub->published);
-	c->resync_due = true;
-	c->resync_reason = "history";
+	conn_resync(c, "history", (struct event_id){ c->hub->published, 0 });
+}
+
+/* The logs were emptied, and the mail that says so, with the reason, is on its way. */
+static bool is_emptied(const struct hub *h)
+{
+	return topiclog_published(h->shared->log) < h->published;
+}
+
+static lsn_t horizon(const struct conn *c)
+{
+	return c->limit < c->hub->published ? c->limit : c->hub->published;
 }
 
 /* The sub with the lowest id that is due, and the lowest id of the others, which its run must stay below. NULL: nothing is due. */
 static struct sub *next_sub(struct conn *c, struct event_id *before, bool *lost)
 {
-	lsn_t published = c->hub->published;
+	lsn_t published = horizon(c);
 	struct event_id lowest = last_id;
 	struct sub *first = NULL;
 	struct run run;
@@ -184,7 +214,13 @@ static enum cursor_state next_run(struct conn *c, struct sub **sub, struct run *
 		return CURSOR_LOST;
 	if (!*sub)
 		return CURSOR_AT_END;
-	return cursor_run(&(*sub)->cursor, c->hub->published, before, RUN_BYTES, run);
+	return cursor_run(&(*sub)->cursor, horizon(c), before, RUN_BYTES, run);
+}
+
+/* Behind its limit not even that is said. */
+static bool may_resync(const struct conn *c)
+{
+	return c->resync_id.lsn <= c->limit;
 }
 
 static int write_run(struct conn *c, const struct run *run)
@@ -192,6 +228,35 @@ static int write_run(struct conn *c, const struct run *run)
 	if (run->tag.kind || run->tag.close)
 		return notice_tagged(c, run);
 	return deliver_raw(c, run->bytes, run->len);
+}
+
+/* The message of this commit that ends its readers' connections, if there is one. */
+static bool find_last_word(const struct sub *s, lsn_t commit, struct cursor *at, struct run *run)
+{
+	*at = cursor_copy(&s->cursor);
+	while (cursor_run(at, commit + 1, last_id, RUN_BYTES, run) == CURSOR_HAS_RUN) {
+		if (run->tag.close)
+			return true;
+		cursor_advance(at, run->entries);
+	}
+	cursor_release(at);
+	return false;
+}
+
+/* Such a message was meant for those who could hear before its transaction, whatever that did to their permission. */
+static int deliver_last_word(struct conn *c)
+{
+	struct cursor at;
+	struct run run;
+	int result = 0;
+
+	for (size_t i = 0; i < c->n_subs && c->state == CONN_OPEN && result == 0; i++) {
+		if (!find_last_word(&c->subs[i], c->limit, &at, &run))
+			continue;
+		result = write_run(c, &run);
+		cursor_release(&at);
+	}
+	return result;
 }
 
 static int deliver_runs(struct conn *c)
@@ -203,9 +268,13 @@ static int deliver_runs(struct conn *c)
 	for (;;) {
 		switch (next_run(c, &sub, &run)) {
 		case CURSOR_AT_END:
-			return 0;
+			return c->is_frozen && c->limit < c->hub->published ? deliver_last_word(c) : 0;
 		case CURSOR_LOST:
+			if (is_emptied(c->hub))
+				return 0;
 			resync_because_lost(c);
+			if (!may_resync(c))
+				return 0;
 			if (write_resync(c) < 0)
 				return -1;
 			break;
@@ -235,6 +304,8 @@ int deliver(struct conn *c)
 		return -1;
 	if (c->state != CONN_OPEN || c->is_behind)
 		return 0;
+	if (c->resync_due && !may_resync(c))
+		return 0;
 	if (c->resync_due && write_resync(c) < 0)
 		return -1;
 	if (c->is_behind || c->state != CONN_OPEN || c->n_subs == 0)
@@ -244,11 +315,39 @@ int deliver(struct conn *c)
 
 /* --- turns ----------------------------------------------------------------------------------------------------- */
 
-void deliver_dirty(struct hub *h)
+static void serve(struct conn *c)
+{
+	if (deliver(c) < 0)
+		conn_kill(c); /* not freed here: the library ends it from its own loop */
+	else if (c->last_code && c->state == CONN_OPEN)
+		conn_close(c, c->last_code);
+}
+
+void deliver_later(struct conn *c)
+{
+	if (c->is_due)
+		return;
+	c->is_due = true;
+	DL_APPEND2(c->hub->due, c, prev_due, next_due);
+}
+
+void deliver_never(struct conn *c)
+{
+	if (c->is_due)
+		DL_DELETE2(c->hub->due, c, prev_due, next_due);
+	c->is_due = false;
+}
+
+void deliver_due(struct hub *h)
 {
 	struct channel *ch;
 	struct sub *s, *next;
+	struct conn *c;
 
+	while ((c = h->due)) {
+		deliver_never(c);
+		serve(c);
+	}
 	while ((ch = h->dirty)) {
 		h->dirty = ch->next_dirty;
 		ch->dirty = false;
@@ -257,25 +356,29 @@ void deliver_dirty(struct hub *h)
 				__builtin_prefetch(next->conn);
 				__builtin_prefetch(next->next);
 			}
-			if (deliver(s->conn) < 0)
-				/* Not freed here: the library ends it from its own loop. */
-				conn_kill(s->conn);
+			serve(s->conn);
 		}
 	}
+}
+
+static void let_go(struct conn *c)
+{
+	bool lost = false;
+
+	for (size_t i = 0; i < c->n_subs; i++)
+		lost = cursor_fell_off(&c->subs[i].cursor, c->hub->published) || lost;
+	if (lost && !is_emptied(c->hub))
+		resync_because_lost(c);
 }
 
 void deliver_let_go(struct hub *h)
 {
 	struct conn *c;
 
-	DL_FOREACH2(h->behind, c, next_behind) {
-		bool lost = false;
-
-		for (size_t i = 0; i < c->n_subs; i++)
-			lost = cursor_fell_off(&c->subs[i].cursor, h->published) || lost;
-		if (lost)
-			resync_because_lost(c);
-	}
+	DL_FOREACH2(h->behind, c, next_behind)
+		let_go(c);
+	DL_FOREACH2(h->held, c, next_held)
+		let_go(c);
 }
 
 /* --- how far behind --------------------------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 #include "walpush/hub.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -59,39 +60,83 @@ static void mail_admitted(struct hub *h, struct mail *mail)
 {
 	struct conn *c = conn_find(h, mail->connection);
 
-	if (c && c->state == CONN_ADMITTING)
+	if (c && c->state == CONN_ADMITTING && c->ticket)
 		conn_admitted(c, mail);
 	else
 		give_seats_back(h, mail);
 	free(mail->seats);
 }
 
+static void mail_moved(struct hub *h, struct mail *mail)
+{
+	struct conn *c = conn_find(h, mail->connection);
+
+	if (c && conn_listens(c))
+		conn_moved(c, mail);
+	else
+		give_seats_back(h, mail);
+	free(mail->seats);
+}
+
+static void note_committed(struct hub *h, const struct mail *mail)
+{
+	if (mail->committed && (!h->committed || mail->committed < h->committed))
+		h->committed = mail->committed;
+}
+
+static void mail_limit(struct hub *h, const struct mail *mail)
+{
+	struct conn *c = conn_find(h, mail->connection);
+
+	if (!c || !conn_listens(c))
+		return;
+	if (mail->limit == LSN_MAX)
+		note_committed(h, mail);
+	conn_limit(c, mail->limit);
+	c->is_frozen = c->is_held;
+	if (mail->limit == LSN_MAX)
+		deliver_later(c);
+}
+
+/* An open one gets what it may still have. */
+static void mail_refused(struct hub *h, const struct mail *mail)
+{
+	struct conn *c = conn_find(h, mail->connection);
+
+	if (!c)
+		return;
+	if (!conn_listens(c)) {
+		conn_close(c, mail->code);
+		return;
+	}
+	assert(c->is_held);
+	c->last_code = (uint16_t)mail->code;
+	deliver_later(c);
+}
+
 static void mail_dirty(struct hub *h, const struct mail *mail)
 {
 	struct channel *ch;
 
-	if (mail->committed && (!h->committed || mail->committed < h->committed))
-		h->committed = mail->committed;
+	note_committed(h, mail);
 	HASH_FIND_PTR(h->channels, &mail->topic, ch);
 	if (ch)
 		channel_mark(h, ch);
 }
 
-/* The position may have been read before the logs were emptied: the mail's is where they begin anew. */
-static void mail_resync(struct hub *h, const struct mail *mail)
+/* The position may have been read before the logs were emptied: the mail's is where they begin anew. Memberships may have changed
+ * meanwhile, so who may go on, the tap will say. */
+static void mail_emptied(struct hub *h, const struct mail *mail)
 {
-	struct conn *c, *next;
+	struct conn *c;
 
 	h->published = mail->published;
-	DL_FOREACH_SAFE(h->conns, c, next) {
-		if (c->state != CONN_OPEN)
+	DL_FOREACH(h->conns, c) {
+		if (!conn_listens(c))
 			continue;
 		for (size_t i = 0; i < c->n_subs; i++)
 			cursor_restart(&c->subs[i].cursor);
-		c->resync_due = true;
-		c->resync_reason = strcmp(mail->text, "epoch") == 0 ? "epoch" : "gap";
-		if (deliver(c) < 0)
-			conn_kill(c);
+		conn_limit(c, mail->published);
 	}
 }
 
@@ -145,8 +190,6 @@ static void mail_edition(struct hub *h, const struct mail *mail)
 
 static void take_mail(struct hub *h, struct mail *mail)
 {
-	struct conn *c;
-
 	switch (mail->kind) {
 	case MAIL_SOCKET:
 		visitor_take(h, mail->fd, &mail->peer);
@@ -154,10 +197,14 @@ static void take_mail(struct hub *h, struct mail *mail)
 	case MAIL_ADMITTED:
 		mail_admitted(h, mail);
 		return;
+	case MAIL_MOVED:
+		mail_moved(h, mail);
+		return;
+	case MAIL_LIMIT:
+		mail_limit(h, mail);
+		return;
 	case MAIL_REFUSED:
-		c = conn_find(h, mail->connection);
-		if (c)
-			conn_close(c, mail->code);
+		mail_refused(h, mail);
 		return;
 	case MAIL_DIRTY:
 		mail_dirty(h, mail);
@@ -165,8 +212,8 @@ static void take_mail(struct hub *h, struct mail *mail)
 	case MAIL_EPOCH:
 		memcpy(h->epoch, mail->text, sizeof(h->epoch));
 		return;
-	case MAIL_RESYNC:
-		mail_resync(h, mail);
+	case MAIL_EMPTIED:
+		mail_emptied(h, mail);
 		return;
 	case MAIL_CLOSE:
 		mail_close(h, mail);
@@ -192,10 +239,12 @@ static void take_mail(struct hub *h, struct mail *mail)
 /* The position first, then the mails. Returns the position that the news among them stand below. */
 static lsn_t take_mails(struct hub *h)
 {
-	lsn_t needed = 0;
+	lsn_t needed = 0, published = topiclog_published(h->shared->log);
 	size_t n;
 
-	h->published = topiclog_published(h->shared->log);
+	/* It goes back only when the logs are emptied. The mail that says so may be a moment behind; until then it counts as it was. */
+	if (published > h->published)
+		h->published = published;
 	n = mailbox_take(&h->inbox, &h->taken, &h->taken_cap);
 	for (size_t i = 0; i < n; i++) {
 		if (h->taken[i].published > needed)
@@ -212,7 +261,7 @@ static void hub_turn(struct hub *h)
 		;
 	deliver_let_go(h);
 	h->written = 0;
-	deliver_dirty(h);
+	deliver_due(h);
 	if (h->committed && h->written)
 		metrics_observe(h->counts, METRICS_COMMIT_TO_WRITTEN, clock_wall_us() - h->committed, h->written);
 	h->committed = 0;

@@ -64,13 +64,18 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	size_t n_subs;
 	struct buf reply; /* frames of our own that wait for the socket; bounded, see REPLY_BYTES */
 	enum conn_state state;
-	int direct;      /* the socket, where frames may go past the library; -1: they may not, for TLS */
-	bool is_behind;  /* in that list; a writable callback is on its way */
-	bool resync_due; /* with this reason */
+	int direct;           /* the socket, where frames may go past the library; -1: they may not, for TLS */
+	bool is_behind;       /* in the hub's list of that name; a writable callback is on its way */
+	bool is_due, is_held; /* in those lists */
+	bool is_frozen;       /* its limit is a commit that changed its user's permission */
+	bool resync_due;      /* with this reason and id: from there on the cursors stand */
+	lsn_t limit; /* commits at or above it are not delivered: it is not known yet whether they may be; LSN_MAX: none */
 
 	uint64_t id;                            /* slot and generation; what mails name */
 	struct conn *prev, *next;               /* all of the hub */
 	struct conn *prev_behind, *next_behind; /* those that wait for their socket */
+	struct conn *prev_held, *next_held;     /* those with a limit */
+	struct conn *prev_due, *next_due;       /* those to be served when the mails are taken */
 	struct address peer;
 	bool pinged;
 	bool said_goodbye; /* our close frame is out */
@@ -92,6 +97,8 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	int64_t close_at;     /* µs: a spread close; 0: none */
 	int64_t behind_since; /* µs: when the socket last took everything; while is_behind */
 	const char *resync_reason;
+	struct event_id resync_id;
+	uint16_t last_code;       /* it was refused: what is still due to it, then a close with this code; 0: no */
 	struct buf rx;            /* of a message that comes in pieces */
 	struct path_values *path; /* from the handshake until the token was verified */
 };
@@ -124,6 +131,8 @@ struct hub {
 	struct visitor *visitors; /* whose handshake is not done, oldest first */
 	struct conn *conns;
 	struct conn *behind;
+	struct conn *held;
+	struct conn *due;
 	struct channel *channels;
 	struct channel *dirty;
 	lsn_t published; /* as read at the turn's begin */
@@ -152,9 +161,16 @@ void visitor_gone(struct lws *wsi);
 void visitor_sweep(struct hub *h, int64_t now);
 
 /* --- conn.c --- */
+/* It is open, and its client has not said that it goes. */
+static inline bool conn_listens(const struct conn *c)
+{
+	return c->state == CONN_OPEN && c->ticket;
+}
+
 int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 struct conn *conn_find(struct hub *h, uint64_t id);
-void conn_admitted(struct conn *c, struct mail *mail);
+void conn_admitted(struct conn *c, const struct mail *mail);
+void conn_moved(struct conn *c, const struct mail *mail);
 /* To the hub's edition. False: that does not know the connection's stream as it was, so it must connect anew. */
 bool conn_follow(struct conn *c);
 /* A close frame with this code at the next opportunity; what the connection held is let go now. */
@@ -163,6 +179,8 @@ void conn_close(struct conn *c, unsigned code);
 void conn_kill(struct conn *c);
 /* One text message of our own. */
 void conn_send(struct conn *c, struct slice payload);
+/* The same, when deliver is called next. */
+void conn_queue(struct conn *c, struct slice payload);
 /* Once a second: deadlines, expiry, pings. */
 void conn_sweep(struct conn *c, int64_t now, int64_t wall_s);
 
@@ -179,12 +197,19 @@ int deliver_raw(struct conn *c, const char *bytes, size_t len);
 int deliver_text(struct conn *c, struct slice payload);
 /* Everything up to hub->published, as far as the socket takes it. -1: the connection is broken. */
 int deliver(struct conn *c);
-void deliver_dirty(struct hub *h);
-/* Those that wait for their sockets must not hold on to what left the logs. */
+/* The same once all mails are taken: one of them may say that something must not be delivered. */
+void deliver_later(struct conn *c);
+void deliver_never(struct conn *c);
+/* What is due: for the connections told so, and for all of the channels that are dirty. */
+void deliver_due(struct hub *h);
+/* Those that wait for their sockets, or for leave, must not hold on to what left the logs. */
 void deliver_let_go(struct hub *h);
 /* How far the slow ones are behind, for the metrics. */
 void deliver_measure(struct hub *h, int64_t now);
 void conn_behind(struct conn *c, bool behind);
+void conn_limit(struct conn *c, lsn_t limit);
+/* The cursors stand at this id, and the client must refetch. `reason`: a literal. */
+void conn_resync(struct conn *c, const char *reason, struct event_id id);
 struct channel *channel_for(struct hub *h, struct topic *t);
 void channel_mark(struct hub *h, struct channel *ch);
 void sub_join(struct sub *s, struct conn *c, struct channel *ch, struct cursor cursor);

@@ -41,7 +41,7 @@ void notice_hello(struct conn *c, struct event_id id, bool resumed)
 
 	n.resumed = resumed;
 	render_hello(&n, &hello);
-	conn_send(c, buf_slice(&hello));
+	conn_queue(c, buf_slice(&hello));
 	buf_fini(&hello);
 }
 

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const names[] = { "history", "epoch", "gap", "permission", "truncate", "unknown", "lookup", "bulk" };
+static const char *const names[] = { "history", "epoch", "gap", "membership", "truncate", "unknown", "lookup", "bulk" };
 
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
 

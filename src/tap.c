@@ -43,6 +43,9 @@ static void take_mail(struct tap *t, struct mail *mail)
 	case MAIL_ADMIT:
 		tap_admit(t, mail);
 		return;
+	case MAIL_ENDED:
+		tap_admit_ended(t, mail);
+		return;
 	case MAIL_LEFT:
 		topic_unsubscribe(mail->topic, mail->hub);
 		return;

@@ -1,73 +1,166 @@
 /*
- * tap_admit: may this connection listen, and to which groups?
+ * tap_admit: may this connection listen, and to which groups? Asked when it comes, and again when a membership of its user changes.
  *
- * The stream's admit query is asked on a connection of its own. The place in the stream is the published position at the
- * moment of asking: whatever is published afterwards is delivered. Open admissions are bounded by the connections; each ends within
- * limits.admit-timeout.
+ * The place of a new connection is the published position at the moment of asking: whatever is published afterwards is delivered. That of
+ * one asked again is the commit that changed the membership.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
-#include "tap_impl.h"
+#include "admit_impl.h"
 #include "walpush/clock.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
-#define LIMIT_TICK 100000 /* µs */
+static const char *const state_names[] = { "waiting", "asked", "answered", "standing" };
 
-struct admission {
-	struct admission *prev, *next;
-	struct tap *tap;
-	unsigned hub;
-	uint64_t connection;
-	struct ticket *ticket; /* a reference */
-	bool has_since;
-	struct event_id since;
-	char epoch[48];
-	lsn_t asked_at;              /* the published position */
-	int64_t came;                /* µs */
-	struct sqlpipe_query *query; /* NULL: not asked yet, or answered */
-	struct sqlrows *rows;        /* the answer, while it waits for the stream to reach `since` */
-};
+/* --- listeners ---------------------------------------------------------------------------------------------------- */
 
-static void admission_free(struct admission *a)
+void listener_to(struct listener *l, enum listener_state next)
 {
-	DL_DELETE(a->tap->admissions, a);
-	ticket_unref(a->ticket);
-	sqlrows_free(a->rows);
-	free(a);
+	log_debug("admission", log_n("hub", (int64_t)l->key.hub), log_n("connection", (int64_t)l->key.connection),
+		  log_s("from", state_names[l->state]), log_s("to", state_names[next]));
+	l->state = next;
 }
 
-static void count(const struct admission *a, const char *result)
+void listener_move(struct listener *l, struct listener **queue)
 {
-	metrics_count(a->tap->counts, METRICS_ADMISSIONS, result);
-	metrics_observe(a->tap->counts, METRICS_ADMISSION_SECONDS, clock_us() - a->came, 1);
+	if (l->queue)
+		DL_DELETE(*l->queue, l);
+	l->queue = queue;
+	if (queue)
+		DL_APPEND(*queue, l);
 }
 
-static struct audit_client client_of(const struct admission *a)
+static struct listener *listener_new(struct admissions *all, struct mail *mail)
 {
-	const struct rules_stream *s = ticket_stream(a->ticket, a->tap->plain);
+	struct listener *l = mem_new(sizeof(*l));
 
-	return (struct audit_client){ a->ticket->user, &a->ticket->peer, s ? s->conf->name : NULL };
+	l->all = all;
+	l->key.connection = mail->connection;
+	l->key.hub = mail->hub;
+	l->ticket = mail->ticket;
+	l->has_since = mail->has_since;
+	l->since = mail->id;
+	l->epoch = mem_text(mail->text);
+	HASH_ADD(hh, all->listeners, key, sizeof(l->key), l);
+	member_join(member_of(all, l->ticket->user), l);
+	return l;
 }
 
-/* `why`: as the metric's row spells it. */
-static void refuse(struct admission *a, unsigned code, const char *why, const char *reason)
+static void listener_free(struct listener *l)
 {
-	struct audit_client client = client_of(a);
-	struct mail mail = { .kind = MAIL_REFUSED, .connection = a->connection, .code = code };
-
-	log_info("not admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_peer(&a->ticket->peer),
-		 log_s("user", a->ticket->user), log_n("code", code), log_s("reason", reason));
-	count(a, "refused");
-	audit_ended(a->tap->shared.audit, "refused", &client, code, why);
-	metrics_count(a->tap->counts, METRICS_REFUSALS, why);
-	hub_post(a->tap->hubs[a->hub], &mail);
-	admission_free(a);
+	HASH_DELETE(hh, l->all->listeners, l);
+	member_leave(l);
+	listener_move(l, NULL);
+	listener_not_late(l);
+	listener_forget_answer(l);
+	ticket_unref(l->ticket);
+	free(l->topics);
+	free(l->epoch);
+	free(l);
 }
 
-/* --- a place in the stream -------------------------------------------------------------------------------------- */
+static void post(const struct listener *l, struct mail *mail)
+{
+	struct tap *t = l->all->tap;
+
+	mail->connection = l->key.connection;
+	mail->published = topiclog_published(t->log);
+	hub_post(t->hubs[l->key.hub], mail);
+}
+
+static void count(const struct listener *l, const char *result)
+{
+	struct metrics_counts *counts = l->all->tap->counts;
+
+	metrics_count(counts, METRICS_ADMISSIONS, result);
+	if (l->since_us)
+		metrics_observe(counts, METRICS_ADMISSION_SECONDS, clock_us() - l->since_us, 1);
+}
+
+#define WHO(l)                                                                                                         \
+	log_n("hub", (int64_t)(l)->key.hub), log_n("connection", (int64_t)(l)->key.connection),                        \
+		log_peer(&(l)->ticket->peer), log_s("user", (l)->ticket->user)
+
+static struct audit_client client_of(const struct listener *l)
+{
+	const struct rules_stream *s = listener_stream(l);
+
+	return (struct audit_client){ l->ticket->user, &l->ticket->peer, s ? s->conf->name : NULL };
+}
+
+void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason)
+{
+	struct audit_client client = client_of(l);
+	struct mail mail = { .kind = MAIL_REFUSED, .code = code };
+
+	log_info(l->is_open ? "not admitted any more" : "not admitted", WHO(l), log_n("code", code),
+		 log_s("reason", reason));
+	count(l, "refused");
+	audit_ended(l->all->tap->shared.audit, l->is_open ? "revoked" : "refused", &client, code, why);
+	metrics_count(l->all->tap->counts, METRICS_REFUSALS, why);
+	post(l, &mail);
+	listener_free(l);
+}
+
+void listener_limit(const struct listener *l, lsn_t limit)
+{
+	struct mail mail = { .kind = MAIL_LIMIT, .limit = limit, .committed = l->all->tap->committed };
+
+	post(l, &mail);
+}
+
+/* --- groups, and a place in each ---------------------------------------------------------------------------------- */
+
+static int compare_topics(const void *a, const void *b)
+{
+	uintptr_t x = (uintptr_t) * (struct topic *const *)a, y = (uintptr_t) * (struct topic *const *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void tell_audit(const struct listener *l, const struct mail *mail)
+{
+	struct audit *audit = l->all->tap->shared.audit;
+	struct audit_client client = client_of(l);
+	struct buf names = { 0 };
+
+	if (!audit_is_on(audit))
+		return;
+	for (size_t i = 0; i < l->n_topics; i++) {
+		buf_add_slice(&names, topic_name(l->topics[i]));
+		buf_add_char(&names, '\0');
+	}
+	audit_admitted(audit, &client, buf_slice(&names).at, l->n_topics, mail->resumed);
+	buf_fini(&names);
+}
+
+/* What the answer gives, in the order of addresses. */
+static struct topic **topics_of(const struct listener *l, size_t *n)
+{
+	struct tap *t = l->all->tap;
+	const struct rules_stream *s = listener_stream(l);
+	struct route_groups groups = { 0 };
+	struct topic **topics;
+	const char *name;
+
+	ticket_groups(l->ticket, s, l->answer->rows, &groups);
+	topics = mem_new_array(groups.n, sizeof(*topics));
+	name = groups.names.data;
+	for (size_t i = 0; i < groups.n; i++, name += strlen(name) + 1)
+		topics[i] = topiclog_topic(t->log, slice_of(name));
+	qsort(topics, groups.n, sizeof(*topics), compare_topics);
+	if (groups.missing)
+		log_error("a group names a column that the admit query does not return; the group is left out",
+			  log_s("column", groups.missing), log_s("query", s->admit.name),
+			  log_s("mend", "add the column to the query's SELECT list"));
+	*n = groups.n;
+	route_groups_fini(&groups);
+	return topics;
+}
 
 static bool place_all(struct tap *t, struct mail *mail, struct event_id after)
 {
@@ -82,208 +175,217 @@ static bool place_all(struct tap *t, struct mail *mail, struct event_id after)
 	return true;
 }
 
-static bool may_resume(const struct admission *a)
+/* Before the last change of its memberships the user may not have been allowed to hear what the client has missed. */
+static bool may_resume(const struct listener *l)
 {
-	return a->has_since && strcmp(a->epoch, a->tap->epoch) == 0 && a->since.lsn <= topiclog_published(a->tap->log);
+	const struct tap *t = l->all->tap;
+
+	return l->has_since && strcmp(l->epoch, t->epoch) == 0 && l->since.lsn <= topiclog_published(t->log) &&
+	       l->since.lsn >= member_unchanged_since(l);
 }
 
-/* Behind what the client knows; else where the stream stood when admission was asked; else, should even that have left the logs,
- * where it stands now. */
-static void place(const struct admission *a, struct mail *mail)
+static void place_at_head(struct tap *t, struct mail *mail)
 {
-	struct tap *t = a->tap;
+	if (!place_all(t, mail, (struct event_id){ topiclog_published(t->log), 0 }))
+		abort(); /* it is always there */
+}
 
-	mail->resumed = may_resume(a) && place_all(t, mail, a->since);
+/* Behind what the client knows; else where the stream stood when it was asked; else, should even that have left the logs, where it stands
+ * now. */
+static void place(const struct listener *l, struct mail *mail)
+{
+	struct tap *t = l->all->tap;
+
+	mail->resumed = may_resume(l) && place_all(t, mail, l->since);
 	if (mail->resumed)
 		return;
-	mail->resync = a->has_since;
-	if (place_all(t, mail, (struct event_id){ a->asked_at, 0 }))
+	mail->resync = l->has_since;
+	if (place_all(t, mail, (struct event_id){ l->from, 0 }))
 		return;
 	mail->resync = true;
-	if (!place_all(t, mail, (struct event_id){ topiclog_published(t->log), 0 }))
-		abort(); /* the head is always there */
+	place_at_head(t, mail);
 }
 
-static void admit(struct admission *a, const struct sqlrows *rows)
+/* Takes over `topics`, and puts seats for them into the mail. */
+static void take_topics(struct listener *l, struct topic **topics, size_t n, struct mail *mail)
 {
-	struct tap *t = a->tap;
-	const struct rules_stream *stream = ticket_stream(a->ticket, t->plain);
-	struct mail mail = { .kind = MAIL_ADMITTED, .connection = a->connection };
-	struct route_groups groups = { 0 };
-	struct audit_client client = client_of(a);
-	const char *name;
-
-	if (!stream) {
-		refuse(a, 1012, "reload", "the stream has changed");
-		return;
+	free(l->topics);
+	l->topics = topics;
+	l->n_topics = n;
+	mail->n_seats = n;
+	mail->seats = mem_new_array(n, sizeof(struct seat));
+	for (size_t i = 0; i < n; i++) {
+		mail->seats[i].topic = topics[i];
+		topic_subscribe(topics[i], (unsigned)l->key.hub);
 	}
-	ticket_groups(a->ticket, stream, rows, &groups);
-	mail.n_seats = groups.n;
-	mail.seats = mem_new_array(groups.n, sizeof(struct seat));
-	name = groups.names.data;
-	for (size_t i = 0; i < groups.n; i++, name += strlen(name) + 1)
-		mail.seats[i].topic = topiclog_topic(t->log, slice_of(name));
-	place(a, &mail);
-	for (size_t i = 0; i < groups.n; i++)
-		topic_subscribe(mail.seats[i].topic, a->hub);
-	if (groups.missing)
-		log_error("a group names a column that the admit query does not return; the group is left out",
-			  log_s("column", groups.missing), log_s("query", stream->admit.name),
-			  log_s("mend", "add the column to the query's SELECT list"));
-	audit_admitted(t->shared.audit, &client, groups.names.data, groups.n, mail.resumed);
-	route_groups_fini(&groups);
-	mail.admitted = a->asked_at;
-	mail.published = topiclog_published(t->log);
-	log_info("admitted", log_n("hub", a->hub), log_n("connection", a->connection), log_peer(&a->ticket->peer),
-		 log_s("user", a->ticket->user), log_s("stream", stream->conf->name), log_n("groups", mail.n_seats),
+}
+
+/* --- what the hub is told ----------------------------------------------------------------------------------------- */
+
+void listener_admit(struct listener *l, bool on_hold)
+{
+	struct mail mail = { .kind = MAIL_ADMITTED };
+	struct topic **topics;
+	size_t n;
+
+	assert(!l->is_open && l->answer);
+	topics = topics_of(l, &n);
+	take_topics(l, topics, n, &mail);
+	place(l, &mail);
+	mail.limit = on_hold ? mail.id.lsn : LSN_MAX;
+	mail.admitted = l->from;
+	log_info("admitted", WHO(l), log_s("stream", listener_stream(l)->conf->name), log_n("groups", (int64_t)n),
 		 log_s("resumed", mail.resumed ? "true" : "false"));
-	count(a, mail.resumed ? "resumed" : "fresh");
-	hub_post(t->hubs[a->hub], &mail);
-	admission_free(a);
+	count(l, mail.resumed ? "resumed" : "fresh");
+	tell_audit(l, &mail);
+	l->is_open = true;
+	free(l->epoch);
+	l->epoch = NULL;
+	post(l, &mail);
 }
 
-/* --- asking ------------------------------------------------------------------------------------------------------ */
-
-static void cannot_ask(struct admission *a, const struct rules_query *q, const struct fail *why)
+static void move_over(struct listener *l, struct topic **topics, size_t n)
 {
-	enum log_level level;
-	unsigned times;
-	char same[128];
+	struct mail mail = { .kind = MAIL_MOVED };
 
-	/* A value that does not fit its type names nothing that exists: no. */
-	if (strncmp(why->sqlstate, "22", 2) == 0) {
-		refuse(a, 4403, "value", "a value does not fit the query");
+	take_topics(l, topics, n, &mail);
+	if (l->from == LSN_MAX || !place_all(l->all->tap, &mail, (struct event_id){ l->from, 0 }))
+		place_at_head(l->all->tap, &mail);
+	l->from = mail.id.lsn;
+	mem_copy_text(mail.text, sizeof(mail.text), l->skips ? l->skips : "membership");
+	log_info("admitted anew", WHO(l), log_n("groups", (int64_t)n), log_s("reason", mail.text));
+	l->skips = NULL;
+	tell_audit(l, &mail);
+	post(l, &mail);
+}
+
+/* Without an answer to look at it was admitted by this one, and only the log was waited for. */
+void listener_go_on(struct listener *l)
+{
+	struct topic **topics;
+	size_t n;
+
+	if (!l->answer) {
+		listener_limit(l, LSN_MAX);
 		return;
 	}
-	snprintf(same, sizeof(same), "%s %s", why->sqlstate, q->name);
-	level = repeat_level(repeat_for(a->tap->admit_trouble, same), LOG_LEVEL_ERROR, same, clock_us(), &times);
-	log_write(level, "an admit query fails; nobody is admitted by it",
-		  LOG_FIELDS(log_s("query", q->name), log_s("file", a->tap->conf->file), log_n("line", q->line),
-			     log_s("sqlstate", why->sqlstate), log_s("error", why->text),
-			     log_s("mend", "correct the query, or grant SELECT on what it reads"),
-			     log_n("times", times)));
-	refuse(a, 1013, "query", "the admit query failed");
+	count(l, "kept");
+	topics = topics_of(l, &n);
+	if (l->skips || n != l->n_topics || (n && memcmp(topics, l->topics, n * sizeof(*topics)) != 0)) {
+		move_over(l, topics, n);
+		return;
+	}
+	free(topics);
+	listener_limit(l, LSN_MAX);
 }
+
+/* --- asking ------------------------------------------------------------------------------------------------------- */
 
 /* The client has heard of a commit that this process has yet to read: from another process that had the slot until now. */
-static bool is_ahead(const struct admission *a)
+static bool is_ahead(const struct listener *l)
 {
-	const struct tap *t = a->tap;
+	const struct tap *t = l->all->tap;
 
-	return a->has_since && strcmp(a->epoch, t->epoch) == 0 && a->since.lsn >= topiclog_published(t->log) &&
-	       a->since.index > 0 && a->since.lsn <= source_server_end(t->source);
+	return !l->is_open && l->has_since && strcmp(l->epoch, t->epoch) == 0 &&
+	       l->since.lsn >= topiclog_published(t->log) && l->since.index > 0 &&
+	       l->since.lsn <= source_server_end(t->source);
 }
 
-static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
+const struct rules_stream *listener_stream(const struct listener *l)
 {
-	struct admission *a = ctx;
-	const struct rules_stream *s = ticket_stream(a->ticket, a->tap->plain);
-
-	a->query = NULL;
-	a->rows = rows; /* goes with the admission */
-	if (!s)
-		refuse(a, 1012, "reload", "the stream has changed");
-	else if (!rows)
-		cannot_ask(a, &s->admit, why);
-	else if (rows->n_rows == 0)
-		refuse(a, 4403, "forbidden", "the admit query says no");
-	else if (!is_ahead(a))
-		admit(a, rows);
+	return ticket_stream(l->ticket, l->all->tap->plain);
 }
 
-static void ask(struct admission *a)
+/* Of a stream that is not the same any more its hub takes care. */
+static bool may_ask(const struct listener *l)
 {
-	const struct rules_stream *s = ticket_stream(a->ticket, a->tap->plain);
-	const char **values;
-
-	if (!s) {
-		refuse(a, 1012, "reload", "the stream has changed");
-		return;
-	}
-	values = mem_new_array(s->admit.source.n_refs, sizeof(char *));
-
-	ticket_params(a->ticket, s, values);
-	a->asked_at = topiclog_published(a->tap->log);
-	a->query = sqlpipe_ask(a->tap->admissions_sql, s->admit.name, s->admit.sql, s->admit.source.n_refs, values,
-			       on_answer, a);
-	free(values);
+	return tap_is_fed(l->all->tap) && !is_ahead(l) && listener_stream(l);
 }
 
-void tap_admit_waiting(struct tap *t)
+static void ask_or_wait(struct listener *l)
 {
-	struct admission *a, *next;
-
-	if (!tap_is_fed(t))
-		return;
-	DL_FOREACH_SAFE(t->admissions, a, next)
-		if (!a->query && !a->rows)
-			ask(a);
+	if (may_ask(l))
+		ask_join(l);
+	else
+		listener_move(l, &l->all->unasked);
 }
 
-void tap_admit_reached(struct tap *t)
+void listener_ask(struct listener *l)
 {
-	struct admission *a, *next;
-
-	DL_FOREACH_SAFE(t->admissions, a, next)
-		if (a->rows && !is_ahead(a))
-			admit(a, a->rows);
+	l->all->n_asked++;
+	l->question = NULL;
+	l->batch = NULL;
+	listener_to(l, LISTENER_WAITING);
+	listener_may_be_late(l);
+	ask_or_wait(l);
 }
 
 void tap_admit(struct tap *t, struct mail *mail)
 {
-	struct admission *a = mem_new(sizeof(*a));
+	struct listener *l = listener_new(t->admissions, mail);
+	int64_t most = t->conf->limits.per_user;
 
-	a->tap = t;
-	a->hub = mail->hub;
-	a->connection = mail->connection;
-	a->ticket = mail->ticket;
-	a->has_since = mail->has_since;
-	a->since = mail->id;
-	memcpy(a->epoch, mail->text, sizeof(a->epoch));
-	a->came = clock_us();
-	DL_APPEND(t->admissions, a);
-	if (!event_pending(t->admit_limit, EV_TIMEOUT, NULL))
-		event_add(t->admit_limit, &(struct timeval){ 0, LIMIT_TICK });
-	if (tap_is_fed(t))
-		ask(a);
+	if (most > 0 && l->member->n > most)
+		listener_refuse(l, 4429, "user", "too many connections of this user");
+	else if (!listener_stream(l))
+		listener_refuse(l, 1012, "reload", "the stream has changed");
+	else
+		listener_ask(l);
 }
 
-static void on_limit(evutil_socket_t fd, short what, void *arg)
+void tap_admit_ended(struct tap *t, const struct mail *mail)
 {
-	struct tap *t = arg;
-	int64_t oldest = clock_us() - t->conf->limits.admit_timeout * 1000;
+	struct listener_key key = { .connection = mail->connection, .hub = mail->hub };
+	struct listener *l;
 
-	(void)fd;
-	(void)what;
-	while (t->admissions && t->admissions->came < oldest) {
-		struct admission *a = t->admissions;
-
-		if (a->query)
-			sqlpipe_forget(t->admissions_sql, a->query);
-		if (tap_is_fed(t))
-			refuse(a, 1013, "timeout", "the database does not answer");
-		else
-			refuse(a, 1013, "offline", "not streaming");
-	}
-	if (t->admissions)
-		event_add(t->admit_limit, &(struct timeval){ 0, LIMIT_TICK });
+	HASH_FIND(hh, t->admissions->listeners, &key, sizeof(key), l);
+	if (l) /* else it was refused */
+		listener_free(l);
 }
+
+void tap_admit_reached(struct tap *t)
+{
+	struct listener *l, *next;
+
+	ask_reached(t->admissions);
+	DL_FOREACH_SAFE(t->admissions->unasked, l, next)
+		if (may_ask(l))
+			ask_join(l);
+}
+
+json_t *tap_admit_status(const struct tap *t)
+{
+	const struct admissions *all = t->admissions;
+	const struct listener *l;
+	const struct batch *b;
+	int unanswered = 0, held = 0;
+
+	DL_FOREACH2(all->late, l, next_late)
+		unanswered++;
+	DL_FOREACH(all->batches, b)
+		DL_FOREACH(b->listeners, l)
+			held += !l->since_us;
+	return json_pack("{s:i, s:i, s:i, s:I, s:I}", "connections", (int)HASH_COUNT(all->listeners), "unanswered",
+			 unanswered, "held", held, "asked", (json_int_t)all->n_asked, "queries",
+			 (json_int_t)all->n_queries);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
 
 void tap_admit_init(struct tap *t)
 {
-	t->admit_limit = event_new(t->loop, -1, 0, on_limit, t);
-	if (!t->admit_limit)
-		abort();
+	t->admissions = mem_new(sizeof(*t->admissions));
+	t->admissions->tap = t;
+	ask_init(t->admissions);
 }
 
 void tap_admit_fini(struct tap *t)
 {
-	struct admission *a, *next;
+	struct listener *l, *next;
 
-	event_free(t->admit_limit);
-	DL_FOREACH_SAFE(t->admissions, a, next) {
-		if (a->query)
-			sqlpipe_forget(t->admissions_sql, a->query);
-		admission_free(a);
-	}
+	HASH_ITER(hh, t->admissions->listeners, l, next)
+		listener_free(l);
+	ask_fini(t->admissions);
+	member_fini(t->admissions);
+	free(t->admissions);
 }

@@ -59,8 +59,7 @@ static void is_news(struct tap *t, struct topic *topic)
 
 void tap_feed_membership(struct tap *t, lsn_t commit, const char *user)
 {
-	(void)t;
-	log_debug("permission changes", log_s("user", user ? user : "everybody"), log_lsn("commit", commit));
+	tap_member_changed(t, commit, user);
 }
 
 static void note(struct tap *t, const struct feed_message *m, uint64_t receivers)
@@ -152,8 +151,7 @@ void tap_feed_position(struct tap *t, lsn_t upto)
 {
 	if (upto > topiclog_published(t->log))
 		topiclog_publish(t->log, upto);
-	if (t->admissions)
-		tap_admit_reached(t);
+	tap_admit_reached(t);
 }
 
 /* --- another history ---------------------------------------------------------------------------------------------- */
@@ -167,13 +165,12 @@ void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *re
 	topiclog_reset(t->log, floor);
 	memcpy(mail.text, t->epoch, sizeof(mail.text));
 	tap_tell_hubs(t, &mail);
-	if (first)
-		return;
-	log_warn("the stream cannot be continued; everybody is told to refetch", log_s("reason", reason),
-		 log_lsn("from", floor));
-	mail = (struct mail){ .kind = MAIL_RESYNC, .published = floor };
-	mem_copy_text(mail.text, sizeof(mail.text), reason);
+	if (!first)
+		log_warn("the stream cannot be continued; everybody is told to refetch", log_s("reason", reason),
+			 log_lsn("from", floor));
+	mail = (struct mail){ .kind = MAIL_EMPTIED, .published = floor };
 	tap_tell_hubs(t, &mail);
+	tap_member_anew(t, floor, reason);
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */

@@ -19,7 +19,7 @@
 
 #define EPOCH_MAX 48
 
-struct admission;
+struct admissions;
 
 struct tap {
 	const struct conf *conf;
@@ -64,8 +64,7 @@ struct tap {
 
 	/* Connections. */
 	struct sqlpipe *admissions_sql;
-	struct admission *admissions; /* open ones, oldest first */
-	struct event *admit_limit;
+	struct admissions *admissions;
 	struct repeat admit_trouble[REPEAT_TABLE];
 	struct evconnlistener *listener;
 	struct event *listen_again;
@@ -205,12 +204,16 @@ void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 void tap_catalog_init(struct tap *t);
 void tap_catalog_fini(struct tap *t);
 
-/* --- tap_admit.c --- */
+/* --- tap_admit.c, tap_ask.c, tap_member.c --- */
 void tap_admit(struct tap *t, struct mail *mail);
-/* Those that waited for the stream to be live. */
-void tap_admit_waiting(struct tap *t);
-/* Those whose client is ahead of the stream, each time that it moved. */
+void tap_admit_ended(struct tap *t, const struct mail *mail);
+/* The log has moved, or the stream is live: some may have waited for that. */
 void tap_admit_reached(struct tap *t);
+/* A membership of this user changed in the transaction that commits at this LSN, and is not in the logs yet; NULL: of everybody. */
+void tap_member_changed(struct tap *t, lsn_t commit, const char *user);
+/* The logs are others now, and begin at `floor`: everybody is asked about, and told to refetch for this reason (a literal). */
+void tap_member_anew(struct tap *t, lsn_t floor, const char *reason);
+json_t *tap_admit_status(const struct tap *t);
 void tap_admit_init(struct tap *t);
 void tap_admit_fini(struct tap *t);
 

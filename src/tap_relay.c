@@ -243,7 +243,7 @@ static void on_changed(void *ctx)
 		return;
 	tap_stream_go(t);
 	tap_pause_source(t);
-	tap_admit_waiting(t);
+	tap_admit_reached(t);
 }
 
 static const struct relay_calls calls = { on_begin, on_entry, on_refill, on_pause, on_changed };

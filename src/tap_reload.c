@@ -91,6 +91,8 @@ static void take_rules(struct tap *t, struct reload *r)
 	tap_use_rules(t, r->rules, r->catalog);
 	r->rules = NULL;
 	r->catalog = NULL;
+	/* Other memberships than before may count: who hears now is asked again. */
+	tap_member_changed(t, topiclog_published(t->log), NULL);
 	if (first)
 		tap_stream_go(t);
 }

@@ -264,6 +264,7 @@ static json_t *status(void *ctx, bool with_history)
 	json_object_set_new(document, "log_bytes", json_integer((json_int_t)topiclog_bytes(t->log)));
 	json_object_set_new(document, "hubs", json_integer((json_int_t)t->n_hubs));
 	json_object_set_new(document, "connections", connection_status(t));
+	json_object_set_new(document, "admissions", tap_admit_status(t));
 	json_object_set_new(document, "last_minute", minute_status(t));
 	json_object_set_new(document, "groups", group_status(t));
 	json_object_set_new(document, "events", event_status(t));

@@ -19,12 +19,11 @@
 void tap_stream_reached(struct tap *t, lsn_t upto)
 {
 	window_handled(&t->window, upto, clock_us());
-	tap_feed_position(t, upto);
 	if (!t->is_live && upto >= t->live) {
 		t->is_live = true;
 		log_info("live", log_lsn("position", upto));
-		tap_admit_waiting(t);
 	}
+	tap_feed_position(t, upto);
 }
 
 static void feed_message(struct tap *t, const struct txn *txn, size_t i, int64_t now)
@@ -193,7 +192,7 @@ static void streaming(void *ctx)
 		relay_lead(t->relay, true);
 	else
 		tap_stream_reached(t, t->window.handled);
-	tap_admit_waiting(t);
+	tap_admit_reached(t);
 }
 
 static void record(void *ctx, char *bytes, struct slice text)

@@ -347,6 +347,8 @@ void topiclog_reset(struct topiclog *log, lsn_t floor)
 {
 	struct topic *t, *next;
 
+	/* First, so that who finds a segment dropped by this finds the position gone back. */
+	atomic_store_explicit(&log->published, floor, memory_order_release);
 	HASH_ITER(hh, log->topics, t, next) {
 		while (t->tail != t->head || t->head->room > 0)
 			topic_drop_tail(log, t);
@@ -354,7 +356,6 @@ void topiclog_reset(struct topiclog *log, lsn_t floor)
 	}
 	log->floor = floor;
 	log->newborn = (struct event_id){ 0 };
-	atomic_store_explicit(&log->published, floor, memory_order_release);
 }
 
 void topiclog_mark(struct topiclog *log, struct event_id id)
@@ -536,6 +537,12 @@ bool cursor_fell_off(struct cursor *c, lsn_t published)
 		return false;
 	cursor_to_head(c, published);
 	return true;
+}
+
+struct cursor cursor_copy(const struct cursor *c)
+{
+	segment_ref(c->segment);
+	return *c;
 }
 
 void cursor_release(struct cursor *c)

@@ -12,6 +12,7 @@
 #include "walpush/slice.h"
 
 typedef uint64_t lsn_t; /* a position in the WAL, in bytes; 0: none */
+#define LSN_MAX UINT64_MAX
 
 struct event_id {
 	lsn_t lsn;

@@ -24,18 +24,21 @@ struct edition;
 
 enum mail_kind {
 	/* tap to hub */
-	MAIL_SOCKET,   /* fd, peer: an accepted socket, the hub's now */
-	MAIL_ADMITTED, /* connection, seats, n_seats, id, resumed, resync, admitted, published: a place in the stream */
-	MAIL_REFUSED,  /* connection, code */
-	MAIL_DIRTY,    /* topic, published, committed: it has something new below this position */
-	MAIL_EPOCH,    /* text: the epoch from now on */
-	MAIL_RESYNC, /* text, published: the logs were emptied; every connection must refetch, for this reason (a literal) */
+	MAIL_SOCKET, /* fd, peer: an accepted socket, the hub's now */
+	MAIL_ADMITTED, /* connection, seats, n_seats, id, resumed, resync, limit, admitted, published: a place in the stream */
+	MAIL_LIMIT, /* connection, limit, published, committed: nothing of commits at or above it is delivered; LSN_MAX: everything */
+	MAIL_MOVED, /* connection, seats, n_seats, id, text, published: an open connection goes on there, and must refetch for this reason */
+	MAIL_REFUSED, /* connection, code: one that is open ends too */
+	MAIL_DIRTY,   /* topic, published, committed: it has something new below this position */
+	MAIL_EPOCH,   /* text: the epoch from now on */
+	MAIL_EMPTIED, /* published: the logs begin anew there; nothing is delivered before the tap has asked about each connection */
 	MAIL_CLOSE, /* code, wait, final: close every connection, spread over `wait` µs; final: say when the last is gone */
 	MAIL_CERTIFICATE, /* identity (the hub's): shown to new connections from now on */
 	MAIL_EDITION,     /* edition: another configuration from now on; the reference is the hub's */
 	MAIL_STOP,        /* the thread ends */
 	/* hub to tap */
 	MAIL_ADMIT, /* hub, connection, ticket (the tap's), since, epoch in text: may it listen? */
+	MAIL_ENDED, /* hub, connection: one that asked is gone, or going */
 	MAIL_LEFT,  /* hub, topic: one subscriber less */
 	MAIL_GONE,  /* hub: after MAIL_CLOSE, its last connection ended */
 };
@@ -51,7 +54,8 @@ struct mail {
 	int64_t wait;
 	int64_t committed; /* µs since 1970, by the database's clock: the oldest commit of the news; 0: unknown */
 	struct event_id id;
-	lsn_t admitted;  /* the position when its admission was asked */
+	lsn_t admitted; /* the position when its admission was asked */
+	lsn_t limit;
 	lsn_t published; /* the position when it was posted: the hub must have read it before the mail is done with */
 	struct topic *topic;
 	struct ticket *ticket;

@@ -41,6 +41,7 @@ enum metrics_family {
 	/* counted by the tap */
 	METRICS_ADMISSIONS,
 	METRICS_ADMISSION_SECONDS,
+	METRICS_ADMIT_QUERIES,
 	METRICS_TRANSACTIONS,
 	METRICS_MESSAGES, /* by table and action: metrics_event */
 	METRICS_GROUP_RESYNCS,

@@ -132,6 +132,8 @@ void cursor_restart(struct cursor *c);
 /* Is there something below a dropped segment's end that was not read? Then the bytes are let go: the cursor goes to the head
  * and true is returned: tell the client `resync`. */
 bool cursor_fell_off(struct cursor *c, lsn_t published);
+/* Another one at the same place. */
+struct cursor cursor_copy(const struct cursor *c);
 void cursor_release(struct cursor *c);
 
 #endif

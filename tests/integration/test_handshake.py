@@ -313,7 +313,6 @@ def test_a_path_beyond_the_columns_range_is_a_no(walpush):
         assert client.close_code() == 4403
 
 
-@pytest.mark.xfail(reason="limits.per-user is not enforced yet", strict=True)
 def test_too_many_connections_of_one_user(own_app, config, make_walpush):
     config.set("limits.per-user", 3)
     with make_walpush(own_app, config) as walpush:

@@ -1,24 +1,41 @@
 """Permission follows the database: what was taken away is not heard any more, from that very commit on."""
 
+import json
 import os
+import time
 
 import pytest
 
 from harness.app import ASHA, PLAIN, RAVI, SAM, SECTION_HEAD
-from harness.client import Closed
+from harness.client import PATIENCE, Closed
 from harness.walpush import ROW_MARK
 
-# The promise is written down before the program keeps it: so far `admit` is asked at connect only.
-pytest.skip("changes of permission are not followed yet", allow_module_level=True)
-
 UNIT_1 = "/ws/requests/1/"
+UNIT_2 = "/ws/requests/2/"
 ROUNDS = int(os.environ.get("REVOCATIONS", "100"))
+
+
+def admissions(walpush):
+    return json.loads(walpush.admin("/status").body)["admissions"]
+
+
+def wait_for_admissions(walpush, **wanted):
+    """Until /status says so. Without arguments: until all are answered, and the log is where the answers were."""
+    wanted = wanted or {"unanswered": 0, "held": 0}
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        now = admissions(walpush)
+        if all(now[name] == value for name, value in wanted.items()):
+            return now
+        assert time.monotonic() < deadline, f"{now}, never {wanted}"
+        time.sleep(0.01)
 
 
 def test_a_user_who_leaves_the_unit_is_closed_and_nobody_else(app, walpush):
     with walpush.subscribe(UNIT_1, ASHA) as asha, walpush.subscribe("/ws/crates/1/", ASHA) as crates, walpush.subscribe(
         UNIT_1, RAVI
     ) as ravi, walpush.subscribe(f"/ws/notifications/{ASHA}/", ASHA) as notes:
+        wait_for_admissions(walpush)
         app.revoke(ASHA, 1)
         assert asha.close_code() == 4403
         assert crates.close_code() == 4403
@@ -47,6 +64,7 @@ def test_a_user_who_is_locked_out_loses_every_stream(app, walpush, change):
 
 def test_a_deleted_user_is_closed(app, walpush):
     user = app.insert_person(100, 1)
+    app.settle(walpush)
     with walpush.subscribe(UNIT_1, user) as client:
         with app.transaction() as cursor:
             cursor.execute("DELETE FROM user_units WHERE user_id = %s", (user,))
@@ -76,7 +94,8 @@ def test_a_membership_that_moves_to_another_user_concerns_both(app, walpush):
 
 def test_a_role_that_loses_its_meaning(app, walpush):
     """Roles name no user: everybody is asked again, and those who may stay miss nothing."""
-    with walpush.subscribe("/ws/requests/2/", SAM) as admin, walpush.subscribe(UNIT_1, ASHA) as asha:
+    with walpush.subscribe(UNIT_2, SAM) as admin, walpush.subscribe(UNIT_1, ASHA) as asha:
+        wait_for_admissions(walpush)
         app.sql("UPDATE roles SET role_name = 'Nobody' WHERE role_name = 'System Admin'")
         app.touch(app.request)
         app.touch(app.request2)

@@ -1,0 +1,170 @@
+/*
+ * admit_impl: what tap_admit.c, tap_ask.c and tap_member.c share: who listens, by whose leave, and up to where. All of it belongs to
+ * the tap thread.
+ */
+#ifndef WALPUSH_ADMIT_IMPL_H
+#define WALPUSH_ADMIT_IMPL_H
+
+#include <uthash.h>
+
+#include "tap_impl.h"
+
+/* Users of whom nobody listens any more, and whose last change of membership is still known. */
+#define MEMBERS_REMEMBERED 4096
+/* Questions that share one look at the WAL's position: a slow query among them delays no more than these. */
+#define BATCH_QUESTIONS 32
+
+/*
+ * A connection whose token was verified, from then until its end, as the tap knows it.
+ *
+ *            asked                 yes                 log is there
+ *   WAITING ───────▶ ASKED ───────────────▶ ANSWERED ───────────────▶ STANDING
+ *      ▲               │ no, error, too late   │                          │
+ *      │               ▼                       ▼                          │
+ *      │             ended                 (hub: hello)                   │
+ *      └────────────── a membership of its user changes ──────────────────┘
+ *
+ * Only STANDING hears what is new. To all others the hub has said nothing yet (!is_open), or delivers no further than where it was told.
+ */
+enum listener_state { LISTENER_WAITING, LISTENER_ASKED, LISTENER_ANSWERED, LISTENER_STANDING };
+
+struct listener {
+	UT_hash_handle hh;
+	struct listener_key {
+		uint64_t connection;
+		uint64_t hub;
+	} key;
+	struct admissions *all;
+	struct member *member;
+	struct listener *prev_of_user, *next_of_user;
+	struct ticket *ticket; /* a reference */
+	enum listener_state state;
+	bool is_open;      /* the hub was told that it is admitted */
+	const char *skips; /* the reason for which something is not delivered, and a resync is due; NULL: none */
+	lsn_t from; /* the place in the stream from where on its answer counts; LSN_MAX: where the stream stands then */
+	int64_t since_us;                       /* µs: without an answer since then */
+	struct listener *prev_late, *next_late; /* those without an answer, by that time */
+	struct listener **queue;                /* the one list below that it is in, or NULL */
+	struct listener *prev, *next;
+	struct question *question; /* WAITING, and to be asked, or ASKED */
+	struct batch *batch;       /* ANSWERED */
+	struct answer *answer;     /* a reference; its groups are not taken yet */
+	struct topic **topics;     /* those that the hub has subscribed, in the order of their addresses */
+	size_t n_topics;
+
+	/* What the client said it knows; of no use once it is open. */
+	bool has_since;
+	struct event_id since;
+	char *epoch;
+};
+
+struct member { /* a user, as the memberships' column and the token's claim spell it */
+	UT_hash_handle hh;
+	struct listener *listeners;
+	unsigned n;
+	lsn_t changed;              /* commit of the last change of a membership; 0: none is known */
+	struct member *prev, *next; /* remembered though nobody listens, by when the last one left */
+	char user[];
+};
+
+struct answer { /* of one query, shared by all who asked it */
+	unsigned refs;
+	struct sqlrows *rows;
+};
+
+/*
+ * One stream's query with one set of parameters. While it is with the server, who wants to know the same waits for the next one: an
+ * answer says nothing of what was committed after it.
+ */
+struct question {
+	UT_hash_handle hh;
+	struct admissions *all;
+	struct edition *edition; /* the stream's; a reference */
+	const struct rules_stream *stream;
+	struct sqlpipe_query *query; /* NULL: not with the server */
+	struct batch *batch;         /* that of the query */
+	struct listener *asked;      /* wait for its answer */
+	struct listener *next;       /* for that of the next */
+	bool is_due;
+	struct question *prev_due, *next_due;
+	char **values; /* point into the key */
+	size_t key_len;
+	char key[]; /* the stream's identity, then each parameter: 1 and its text, or 0 */
+};
+
+/*
+ * An answer knows of commits that the log has yet to meet. How far, is asked behind the queries on the same connection: every commit that
+ * one of them saw lies below that position, `need`. Until the log is there, a change of membership may turn up that the answer has
+ * seen; then what lies before it is not delivered.
+ *
+ * A commit is flushed before it is visible, so `flush` would do, were it not for synchronous_commit = off: that is visible up to
+ * three times wal_writer_delay before it is flushed. So `need` is where WAL was inserted, or, should nobody flush that, where
+ * it was flushed to after such a time.
+ */
+struct batch {
+	struct admissions *all;
+	struct batch *prev, *next;
+	struct sqlpipe_query *query;
+	unsigned n_questions;
+	lsn_t need;         /* LSN_MAX: not known yet */
+	int64_t settled_at; /* µs: then look again how far it is flushed; 0: no need to */
+	struct listener *listeners;
+};
+
+struct admissions {
+	struct tap *tap;
+	struct listener *listeners;
+	struct member *members;
+	struct member *remembered;
+	unsigned n_remembered;
+	lsn_t everybody_changed;  /* no user's memberships are known before this commit */
+	struct listener *unasked; /* the stream is not live, or not where their client is */
+	struct question *questions;
+	struct question *due; /* to be asked at the end of this turn */
+	struct batch *batch;  /* of this turn; NULL: none yet */
+	struct batch *batches;
+	struct listener *late; /* those without an answer, longest first */
+	struct event *ask;
+	struct event *limit;
+	uint64_t n_asked, n_queries;
+};
+
+/* --- tap_admit.c: who is admitted, and to what --- */
+/* NULL: a reload has done away with it; its connections are closed by their hubs. */
+const struct rules_stream *listener_stream(const struct listener *l);
+/* To the answer's groups, at its place in the stream; on hold nothing behind that is delivered yet. */
+void listener_admit(struct listener *l, bool on_hold);
+/* It may hear again: what waited for it, or, if it skips something or its groups are others, a resync and what comes behind it. */
+void listener_go_on(struct listener *l);
+/* `why`: as the metric's row spells it. The listener is gone afterwards. */
+void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason);
+void listener_limit(const struct listener *l, lsn_t limit);
+void listener_to(struct listener *l, enum listener_state next);
+/* Out of the list that it is in and into this one, which may be NULL. */
+void listener_move(struct listener *l, struct listener **queue);
+/* Ask admit, as soon as it can be asked. It is without an answer from now on, if it was not before. */
+void listener_ask(struct listener *l);
+
+/* --- tap_ask.c: asking the database, and waiting for the log --- */
+void ask_join(struct listener *l);
+void listener_forget_answer(struct listener *l);
+/* Whether limits.admit-timeout runs; it does so from the first call on. */
+void listener_may_be_late(struct listener *l);
+void listener_not_late(struct listener *l);
+/* The log has moved. */
+void ask_reached(struct admissions *all);
+void ask_init(struct admissions *all);
+void ask_fini(struct admissions *all);
+
+/* --- tap_member.c: users, and what changes for them --- */
+/* Made when missing. */
+struct member *member_of(struct admissions *all, const char *user);
+void member_join(struct member *m, struct listener *l);
+void member_leave(struct listener *l);
+/* Since this commit the user's memberships are as they are now, as far as the log has met them. */
+lsn_t member_unchanged_since(const struct listener *l);
+/* The log is another one, beginning at `floor`. */
+void member_forget_all(struct admissions *all, lsn_t floor);
+void member_fini(struct admissions *all);
+
+#endif

@@ -1,0 +1,185 @@
+/*
+ * tap_member: what a change of membership does, at its place in the stream.
+ *
+ * Before anything of its transaction is in the logs, every connection of that user is frozen: its hub delivers nothing of that commit or
+ * behind it until admit has answered again. A hub reads the position first and its mailbox then, so a hub that sees a position
+ * behind the commit has got the mail. An admission that is under way is open in this sense: its answer may be older than the change.
+ *
+ * Bounds: a user is known while somebody listens; of the others the last MEMBERS_REMEMBERED changes are. What was changed before those
+ * counts as changed for everybody, so that a client which comes back with an older `since` refetches.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "admit_impl.h"
+#include "walpush/log.h"
+#include "walpush/mem.h"
+
+/* --- users -------------------------------------------------------------------------------------------------------- */
+
+static void member_free(struct admissions *all, struct member *m)
+{
+	HASH_DEL(all->members, m);
+	free(m);
+}
+
+static void recall(struct admissions *all, struct member *m)
+{
+	DL_DELETE(all->remembered, m);
+	all->n_remembered--;
+}
+
+static void remember(struct admissions *all, struct member *m)
+{
+	struct member *oldest = all->remembered;
+
+	DL_APPEND(all->remembered, m);
+	if (++all->n_remembered <= MEMBERS_REMEMBERED)
+		return;
+	if (oldest->changed > all->everybody_changed)
+		all->everybody_changed = oldest->changed;
+	recall(all, oldest);
+	member_free(all, oldest);
+}
+
+struct member *member_of(struct admissions *all, const char *user)
+{
+	size_t len = strlen(user);
+	struct member *m;
+
+	HASH_FIND(hh, all->members, user, len, m);
+	if (m)
+		return m;
+	m = mem_new(sizeof(*m) + len + 1);
+	memcpy(m->user, user, len);
+	HASH_ADD_KEYPTR(hh, all->members, m->user, len, m);
+	return m;
+}
+
+void member_join(struct member *m, struct listener *l)
+{
+	if (m->n++ == 0 && m->changed)
+		recall(l->all, m);
+	l->member = m;
+	DL_APPEND2(m->listeners, l, prev_of_user, next_of_user);
+}
+
+void member_leave(struct listener *l)
+{
+	struct member *m = l->member;
+
+	DL_DELETE2(m->listeners, l, prev_of_user, next_of_user);
+	l->member = NULL;
+	if (--m->n > 0)
+		return;
+	if (m->changed)
+		remember(l->all, m);
+	else
+		member_free(l->all, m);
+}
+
+lsn_t member_unchanged_since(const struct listener *l)
+{
+	lsn_t everybody = l->all->everybody_changed;
+
+	return l->member->changed > everybody ? l->member->changed : everybody;
+}
+
+static void forget_remembered(struct admissions *all)
+{
+	struct member *m, *next;
+
+	DL_FOREACH_SAFE(all->remembered, m, next) {
+		recall(all, m);
+		member_free(all, m);
+	}
+}
+
+void member_fini(struct admissions *all)
+{
+	forget_remembered(all);
+}
+
+/* --- freezing ----------------------------------------------------------------------------------------------------- */
+
+/* What its answer was, or would be, counts no more from this commit on. */
+static void freeze(struct listener *l, lsn_t commit)
+{
+	enum listener_state was = l->state;
+
+	if (was == LISTENER_STANDING) {
+		listener_limit(l, commit);
+	} else if (l->is_open && !l->skips) {
+		/* Whether it could hear what lies between is not known, and never will be. */
+		l->skips = "membership";
+	}
+	if (l->from != LSN_MAX)
+		l->from = commit;
+	if (was == LISTENER_WAITING)
+		return; /* it was not asked yet */
+	listener_forget_answer(l);
+	listener_ask(l);
+}
+
+static void freeze_all(struct admissions *all, lsn_t commit)
+{
+	struct listener *l, *next;
+
+	HASH_ITER(hh, all->listeners, l, next)
+		freeze(l, commit);
+}
+
+static void freeze_user(struct admissions *all, const char *user, lsn_t commit)
+{
+	struct member *m = member_of(all, user);
+	struct listener *l;
+
+	if (m->n == 0) {
+		if (m->changed)
+			recall(all, m);
+		m->changed = commit;
+		remember(all, m);
+		return;
+	}
+	m->changed = commit;
+	DL_FOREACH2(m->listeners, l, next_of_user)
+		freeze(l, commit);
+}
+
+void tap_member_changed(struct tap *t, lsn_t commit, const char *user)
+{
+	struct admissions *all = t->admissions;
+
+	log_debug("permission changes", log_s("user", user ? user : "everybody"), log_lsn("commit", commit));
+	if (user) {
+		freeze_user(all, user, commit);
+		return;
+	}
+	all->everybody_changed = commit;
+	forget_remembered(all);
+	freeze_all(all, commit);
+}
+
+/* Changes of membership may lie in the hole between the two histories. The hubs deliver nothing since they have learned of it. */
+void tap_member_anew(struct tap *t, lsn_t floor, const char *reason)
+{
+	struct admissions *all = t->admissions;
+	struct member *m, *next_member;
+	struct listener *l, *next;
+
+	forget_remembered(all);
+	HASH_ITER(hh, all->members, m, next_member)
+		m->changed = 0;
+	all->everybody_changed = floor;
+	HASH_ITER(hh, all->listeners, l, next) {
+		if (l->is_open) {
+			l->skips = reason;
+			l->from = LSN_MAX; /* the new history may be longer than the logs */
+		}
+		if (l->state == LISTENER_WAITING)
+			continue;
+		listener_forget_answer(l);
+		listener_ask(l);
+	}
+}
