@@ -33,6 +33,11 @@ SET search_path = public;
 
 SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, HINT = %L; END', problem, mend))
 FROM (
+    SELECT 0, format('role %s %s', rolname, CASE WHEN rolsuper THEN 'is a superuser' ELSE 'owns tables here' END),
+           'What follows makes a role read-only: give walpush one of its own, -v role=walpush and in its URL.'
+    FROM pg_roles AS r
+    WHERE rolname = :'role' AND (rolsuper OR EXISTS (SELECT FROM pg_class WHERE relowner = r.oid AND relkind IN ('r', 'p')))
+    UNION ALL
     SELECT 1, 'wal_level is ' || current_setting('wal_level') || ', but only "logical" writes what walpush reads',
            'ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL.'
     WHERE current_setting('wal_level') <> 'logical'

@@ -105,10 +105,18 @@ const char check_sql_replication_role[] =
 	"  AND NOT CASE WHEN to_regrole('rds_replication') IS NULL THEN false"
 	"               ELSE pg_has_role(current_user, to_regrole('rds_replication')::oid, 'member') END";
 
-const char check_sql_superuser[] = "SELECT 'warning', format('role %s is a superuser: who gets its password owns the "
-				   "server', current_user), 'sql',"
-				   "       format('ALTER ROLE %I NOSUPERUSER;', current_user)"
-				   " FROM pg_roles WHERE rolname = current_user AND rolsuper";
+const char check_sql_superuser[] =
+	"SELECT 'warning', format('role %s is a superuser: who gets its password owns the server', current_user), "
+	"'sql',"
+	"       format('ALTER ROLE %I NOSUPERUSER;', current_user)"
+	" FROM pg_roles WHERE rolname = current_user AND rolsuper "
+	"UNION ALL "
+	"SELECT 'warning', format('role %s owns %s: it may do more than read', current_user, "
+	"string_agg(c.oid::regclass::text, ', ')),"
+	"       'words', 'give walpush a role of its own, in the database''s url; walpush sql prints what makes it'"
+	" FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+	" WHERE n.nspname || '.' || c.relname = ANY ($4::text[]) AND c.relowner = current_user::regrole"
+	" HAVING count(*) > 0";
 
 /* Two for queries, one that streams, one for this check. */
 const char check_sql_connection_limit[] =

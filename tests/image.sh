@@ -1,6 +1,7 @@
 #!/bin/bash
 # The steps of deploy/Dockerfile, in two bare Debian 13 systems instead of images: the first builds, the second gets the runtime
-# packages and the program, and runs it as the user of the image. Needs root and the debootstrap package; some minutes.
+# packages and the program, and runs it as the user of the image. Needs root and the debootstrap package; some minutes. KEEP=1
+# keeps the directory.
 set -euo pipefail
 
 repository=$(cd "$(dirname "$0")/.." && pwd)
@@ -12,7 +13,7 @@ finish() {
         umount "$directory" 2>/dev/null || umount --lazy "$directory"
     done
     # Never into a mounted file system: that would be the host's own.
-    rm -rf --one-file-system "$work"
+    if [ -n "${KEEP:-}" ]; then echo "kept: $work"; else rm -rf --one-file-system "$work"; fi
 }
 trap finish EXIT
 chmod 755 "$work"
@@ -61,7 +62,7 @@ cp "$work/build/image/etc/walpush/sidecar.conf.example" "$work/base/etc/walpush/
 
 echo "==== USER 65532:65532, without a shell"
 as_user() {
-    env -i DATABASE_URL=postgresql://walpush@127.0.0.1:1/app JWT_SIGNING_KEY=0123456789abcdef0123456789abcdef \
+    env -i PATH=/usr/sbin:/usr/bin DATABASE_URL=postgresql://walpush@127.0.0.1:1/app JWT_SIGNING_KEY=0123456789abcdef0123456789abcdef \
         WALPUSH_ADMIN_ADDRESS=0.0.0.0 WALPUSH_ADMIN_PORT=18002 WALPUSH_LISTEN_ADDRESS=127.0.0.1 WALPUSH_LISTEN_PORT=18001 \
         chroot --userspec=65532:65532 "$work/base" /usr/bin/walpush "$@"
 }

@@ -176,8 +176,8 @@ class Cluster:
     def running(self):
         return self.process is not None and self.process.poll() is None
 
-    def start(self):
-        """Starts the server and returns when it takes connections."""
+    def start(self, state="ready"):
+        """Starts the server and returns when it takes connections; or reaches "standby", in which it may take none."""
         assert not self.running, "the server runs already"
         with open(self.log_file, "ab") as log:
             # A session of its own: Ctrl-C in the terminal is for us, and we stop the server when we are done with it.
@@ -189,19 +189,19 @@ class Cluster:
                 stderr=log,
                 start_new_session=True,
             )
-        self._until(self._ready, "did not start")
+        self._until(lambda: self._state() == state, "did not start")
         return self
 
-    def _ready(self):
+    def _state(self):
         """The server itself writes in its pid file when it is ready; pg_ctl looks at the same line."""
         if not self.running:
             raise ClusterError("PostgreSQL ended at start; its log:\n" + self.log())
         try:
             lines = (self.data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
-            return False
+            return None
         # A crash leaves the file behind: its pid tells the old one from ours.
-        return len(lines) >= 8 and int(lines[0]) == self.process.pid and lines[7].strip() == "ready"
+        return lines[7].strip() if len(lines) >= 8 and int(lines[0]) == self.process.pid else None
 
     def stop(self, mode="fast", timeout=None):
         """Stops the server: "smart" waits for clients to go, "fast" ends them, "immediate" skips the checkpoint."""
@@ -231,6 +231,12 @@ class Cluster:
     def be_standby(self):
         """What it is from the next start on, until it is promoted."""
         self._write(self.data / "standby.signal", "")
+
+    def promote(self):
+        """Makes a standby that takes no connections a primary; returns when it takes them."""
+        self._write(self.data / "promote", "")
+        self.process.send_signal(signal.SIGUSR1)
+        self._until(lambda: self._state() == "ready", "was not promoted")
 
     def kill(self):
         """Ends the server and all its processes as a crash would, and returns when none is left."""

@@ -319,9 +319,39 @@ def a_role_that_may_not_replicate_on_rds(world):
     world.sql("ALTER ROLE walpush NOREPLICATION")
 
 
-@case("role-superuser", state="warning")
+@case("role-rights", state="warning")
 def a_superuser(world):
     world.sql("ALTER ROLE walpush SUPERUSER")
+
+
+@case("role-rights", state="warning", kind="words")
+def the_applications_own_role(world):
+    world.sql("ALTER TABLE storages OWNER TO walpush")
+    yield
+    world.sql("ALTER TABLE storages OWNER TO postgres")
+
+
+@case("connection", kind="words")
+def a_server_that_is_full(world):
+    world.set_system(max_connections=6, superuser_reserved_connections=3)
+    world.restart()
+    others = [world.server.connect("app", "walpush") for _ in range(3)]
+    yield
+    for other in others:
+        other.close()
+    world.server.sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'walpush'")
+
+
+@case("connection", kind="words")
+def a_server_that_takes_no_connections(world):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    world.set_system(hot_standby="off")
+    world.server.stop()
+    world.server.be_standby()
+    world.restarts = True
+    world.server.start("standby")
+    yield
+    world.server.promote()
 
 
 @case("replication", kind="words")

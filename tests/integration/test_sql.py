@@ -236,6 +236,17 @@ def test_setup_names_a_missing_table(server, database):
     assert server.sql("SELECT slot_name FROM pg_replication_slots") == []
 
 
+@pytest.mark.parametrize("role", ["postgres", "application"])
+def test_setup_leaves_other_roles_alone(server, database, role):
+    """The URL at hand is the application's own, say: it would be made read-only."""
+    server.add_role("application")
+    server.sql("ALTER TABLE storages OWNER TO application", dbname=database)
+    with pytest.raises(ClusterError, match=r"role (postgres is a superuser|application owns tables)[\s\S]*HINT:.*one of its own"):
+        server.setup(database, role=role)
+    assert server.sql("SELECT setconfig FROM pg_db_role_setting") == []
+    server.sql("REASSIGN OWNED BY application TO postgres; DROP ROLE application", dbname=database)
+
+
 def test_setup_refuses_a_slot_of_another_plugin(server, database):
     server.sql("SELECT pg_create_logical_replication_slot('walpush', 'test_decoding')", dbname=database)
     with pytest.raises(ClusterError, match="slot walpush exists, but for plugin test_decoding"):
