@@ -158,8 +158,8 @@ run: deps
 ## make test          install what is needed, then all of the following, the fuzz targets for 5 seconds each
 test: deps deps-test
 	@tests/run.py parts "build=$(BUILD) all" "unit=$(STEP) unit" "integration=$(STEP) integration" "django=$(STEP) django" \
-		"manifests=$(STEP) manifests" \
-		"client=$(STEP) client" "sanitize=$(STEP) sanitize" "fuzz=$(STEP) fuzz FUZZ_SECONDS=5" "lint=$(STEP) lint"
+		"manifests=$(STEP) manifests" "client=$(STEP) client" "e2e=$(STEP) e2e" "sanitize=$(STEP) sanitize" \
+		"fuzz=$(STEP) fuzz FUZZ_SECONDS=5" "lint=$(STEP) lint"
 
 ## make unit          the modules, one by one
 unit:

@@ -33,11 +33,11 @@ run-client: all client/node_modules/.package-lock.json
 	@cd client && npm run --silent check
 	@cd client && WALPUSH_BINARY=$(CURDIR)/$(B)/walpush PYTHON=$(PYTHON) npm test --silent
 
-## make e2e           the demo in real browsers; E2E_SECONDS=60 is how long ten pages are under load,
-##                    SCREENSHOTS=docs/images takes the pictures
+## make e2e           the demo in real browsers, ten pages under load for E2E_SECONDS (20)
 e2e:
 	@PYTHON=$(PYTHON) deploy/demo/python-env.sh
 	+@$(BUILD) VARIANT=$(TESTED) run-e2e
 
 run-e2e: all $(FRONTEND)/dist/index.html tests/e2e/node_modules/.package-lock.json
-	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush node tests/e2e/run.mjs $(E2E_ARGS)
+	@cd tests/e2e && npm run --silent check
+	@cd tests/e2e && WALPUSH_BINARY=$(CURDIR)/$(B)/walpush npm test --silent -- $(E2E_ARGS)

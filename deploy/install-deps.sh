@@ -1,11 +1,11 @@
 #!/bin/sh
 # Installs Debian's packages (12 and 13), as root or through sudo, and does nothing where they are there already.
 #
-#   deploy/install-deps.sh build        to compile walpush
-#   deploy/install-deps.sh build try    and to try it with a throwaway PostgreSQL: `make deps`
-#   deploy/install-deps.sh build try demo    for `make demo`
-#   deploy/install-deps.sh build try bench   for `make bench` with all that it compares with
-#   deploy/install-deps.sh test         to test, lint and fuzz it: `make deps-test`
+#   deploy/install-deps.sh build              to compile walpush
+#   deploy/install-deps.sh build try          and to try it with a throwaway PostgreSQL: `make deps`
+#   deploy/install-deps.sh build try demo     and the whole application: `make demo`
+#   deploy/install-deps.sh build try bench    for `make bench` with all that it compares with
+#   deploy/install-deps.sh test               to test, lint and fuzz it: `make deps-test`
 set -eu
 
 build="gcc libc6-dev make pkgconf uthash-dev libpq-dev libevent-dev libwebsockets-dev libwebsockets-evlib-uv libuv1-dev

@@ -245,8 +245,8 @@ export class Connection {
     this.#say({ type: 'ping', timestamp: Date.now() });
   }
 
-  #renewLater(token: string): void {
-    const delay = renewalDelay(token, Date.now());
+  #renewLater(token: string, least = 0): void {
+    const delay = renewalDelay(token, Date.now(), least);
     clearTimeout(this.#renewal);
     if (delay !== undefined) this.#renewal = setTimeout(() => void this.#renew(token), delay);
   }
@@ -259,10 +259,10 @@ export class Connection {
       if (turn !== this.#turn) return;
       if (token === null) return this.#deny();
       if (token !== old) this.#say({ type: 'auth', token });
-      if (turn === this.#turn) this.#renewLater(token);
+      if (turn === this.#turn) this.#renewLater(token, 30_000);
     } catch (error) {
       this.#host.report(error);
-      if (turn === this.#turn) this.#renewLater(old);
+      if (turn === this.#turn) this.#renewLater(old, 5000);
     }
   }
 

@@ -72,8 +72,10 @@ describe('renewal', () => {
     expect(renewalDelay(jwt(10 ** 9), now)).toBe(86_400_000);
   });
 
-  it('never comes at once, and not for what cannot be read', () => {
-    expect(renewalDelay(jwt(900, Date.now() - 10 ** 7), Date.now())).toBe(5000);
+  it('comes at once if it is late, but not twice, and not for what cannot be read', () => {
+    expect(renewalDelay(jwt(900, Date.now() - 10 ** 7), Date.now())).toBe(0);
+    expect(renewalDelay(jwt(900, Date.now() - 10 ** 7), Date.now(), 5000)).toBe(5000);
+    expect(renewalDelay(jwt(8, Date.now() - 10 ** 7), Date.now(), 5000)).toBe(4000);
     for (const token of ['', 'a.b.c', 'token', jwt(900, Date.now(), { exp: 'soon' })]) {
       expect(renewalDelay(token, Date.now())).toBeUndefined();
     }
@@ -457,6 +459,17 @@ describe('the token', () => {
     expect(auths).toHaveLength(2);
     expect(auths[1].token).not.toBe(auths[0].token);
     expect(FakeSocket.made).toHaveLength(1);
+  });
+
+  it('that is about to expire is renewed at once; with a wrong clock that makes no loop', async () => {
+    const token = vi.fn(async () => jwt(900, Date.now() - 900_000));
+    await live({ token });
+    FakeSocket.last.pong();
+    await pass(29_999);
+    FakeSocket.last.pong();
+    expect(token.mock.calls).toEqual([[false], [true]]);
+    await pass(1);
+    expect(token).toHaveBeenCalledTimes(3);
   });
 
   it('that cannot be had is asked for again', async () => {

@@ -181,6 +181,7 @@ describe('patching', () => {
     expect(await patched({ count: 1, results: [row(1)] })).toMatchObject({ count: 1, results: [{ status: 'Approved' }] });
     queries.setQueryData(['requests', 'y'], { pages: [{ results: [row(1)] }, [row(1)]], pageParams: [0, 1] });
     queries.setQueryData(['requests', 'z'], row(1));
+    await pass(32);
     await server((socket) => socket.change('0/300-1', { data }));
     expect(queries.getQueryData(['requests', 'y'])).toMatchObject({
       pages: [{ results: [{ status: 'Approved' }] }, [{ status: 'Approved' }]],
@@ -194,10 +195,24 @@ describe('patching', () => {
     const newer = queries.setQueryData(['requests', 'x'], [row(1, { updated_at: '2026-01-02T00:00:00Z' })]);
     queries.setQueryData(['audit'], [row(1)]);
     const at = queries.getQueryState(['requests', 'x'])!.dataUpdateCount;
+    await pass(32);
     await server((socket) => socket.change('0/300-1', { data }));
     expect(queries.getQueryData(['requests', 'x'])).toBe(newer);
     expect(queries.getQueryState(['requests', 'x'])!.dataUpdateCount).toBe(at);
     expect(queries.getQueryData(['audit'])).toEqual([row(1)]);
+  });
+
+  it('of many changes at once is one, and the last wins', async () => {
+    await patched([row(1)]);
+    await pass(100);
+    const set = vi.spyOn(queries, 'setQueriesData');
+    for (let n = 0; n < 20; n++) {
+      await server((socket) => socket.change(`0/300-${n}`, { data: { ...data, status: `Status ${n}` } }));
+    }
+    expect(queries.getQueryData(['requests', 'x'])).toMatchObject([{ status: 'Status 0' }]);
+    await pass(32);
+    expect(queries.getQueryData(['requests', 'x'])).toMatchObject([{ status: 'Status 19' }]);
+    expect(set).toHaveBeenCalledTimes(2);
   });
 
   it('removes deleted rows', async () => {

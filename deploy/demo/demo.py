@@ -6,6 +6,7 @@ sidecar.conf; prints where to look and who to be. Ctrl-C ends everything and lea
 
 From the environment:
     DEMO_PORT, WALPUSH_LISTEN_PORT, WALPUSH_ADMIN_PORT    default 8000, 8001 and 8002, or any that are free
+    DEMO_ORIGINS                                          further origins of pages that walpush admits
     DEMO_MINUTES                                          end after so many minutes
 """
 
@@ -106,10 +107,10 @@ class Service:
 class Demo:
     """Everything, from start to end. A context manager; the parts may be ended and started in between."""
 
-    def __init__(self, ports=None, access_seconds=900, frontend=FRONTEND):
+    def __init__(self, ports=None, access_seconds=900, websocket_url=None):
         self.page, self.live, self.admin = ports or (free_port(), free_port(), free_port())
         self.access_seconds = access_seconds
-        self.frontend = frontend
+        self.websocket_url = websocket_url or f"ws://127.0.0.1:{self.live}"
         self._stack = contextlib.ExitStack()
 
     @property
@@ -146,8 +147,8 @@ class Demo:
             JWT_SIGNING_KEY=self.key,
             SEED_PASSWORD=PASSWORD,
             BIND=f"127.0.0.1:{self.page}",
-            WEBSOCKET_URL=f"ws://127.0.0.1:{self.live}",
-            FRONTEND_DIR=str(self.frontend),
+            WEBSOCKET_URL=self.websocket_url,
+            FRONTEND_DIR=str(FRONTEND),
             ACCESS_TOKEN_SECONDS=str(self.access_seconds),
         )
         for command in (["migrate", "--verbosity=0", "--run-syncdb"], ["seed"]):

@@ -54,14 +54,43 @@ type Row = { id?: unknown; updated_at?: unknown; [column: string]: unknown };
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
 
+/** Milliseconds between patches: a hundred changes a second must not be a hundred renderings. */
+const PACE = 32;
+
+type Patch = [row: Row, deleted: boolean];
+
+const patches = new WeakMap<QueryClient, Map<string, Patch[]>>();
+
+/** Patches at once if nothing was patched just now, and else with all that comes within PACE. See patchNow. */
+export function patchQueries(queries: QueryClient, key: QueryKey, row: Row, deleted: boolean): void {
+  let waiting = patches.get(queries);
+  if (!waiting) patches.set(queries, (waiting = new Map()));
+  const hash = hashKey(key);
+  const before = waiting.get(hash);
+  if (before) return void before.push([row, deleted]);
+  patchNow(queries, key, [[row, deleted]]);
+  rest(queries, key, hash, waiting);
+}
+
+function rest(queries: QueryClient, key: QueryKey, hash: string, waiting: Map<string, Patch[]>): void {
+  const mine: Patch[] = [];
+  waiting.set(hash, mine);
+  setTimeout(() => {
+    waiting.delete(hash);
+    if (!mine.length) return;
+    patchNow(queries, key, mine);
+    rest(queries, key, hash, waiting);
+  }, PACE);
+}
+
 /**
- * Puts a message's row into what is cached under the key: in a row, a list of rows, a page of Django REST framework's
+ * Puts messages' rows into what is cached under the key: in a row, a list of rows, a page of Django REST framework's
  * (`results`) or an infinite query's pages. Rows are updated and deleted; inserting is left to the refetch, which knows
  * filters and order.
  */
-export function patchQueries(queries: QueryClient, key: QueryKey, data: Row, deleted: boolean): void {
+function patchNow(queries: QueryClient, key: QueryKey, changes: Patch[]): void {
   queries.setQueriesData({ queryKey: key }, (cached: unknown) => {
-    const patched = patch(cached, data, deleted, 0);
+    const patched = changes.reduce((value, [row, deleted]) => patch(value, row, deleted, 0), cached);
     return patched === cached ? undefined : patched; // undefined leaves the query as it is
   });
 }
