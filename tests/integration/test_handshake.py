@@ -3,11 +3,13 @@
 import json
 import time
 
+import jwt
 import pytest
 
 from harness import client as ws
 from harness.app import ASHA, BOB, GONE, MEENA, RAVI, ROOT_USER, SAM, fresh_app
 from harness.client import Client, Closed, Refused, Wire, frame, http, upgrade
+from harness.config import Raw
 from harness.walpush import SIGNING_KEY, Walpush, shipped_config
 
 UNIT_1 = "/ws/requests/1/"
@@ -238,6 +240,38 @@ def test_a_token_that_expires_while_connected(own_app, config, make_walpush):
         with Client(walpush.port, UNIT_1, token=short) as client:
             client.established()
             assert client.close_code() == 4401
+
+
+def test_the_leeway_is_part_of_a_tokens_life(own_app, config, make_walpush):
+    config.set("jwt.leeway", 10)
+    with make_walpush(own_app, config) as walpush:
+        expired = int(time.time()) - 3
+        with Client(walpush.port, UNIT_1, token=walpush.token(ASHA, exp=expired)) as client:
+            client.established()
+            assert client.close_code() == 4401
+            assert time.time() >= expired + 10
+
+
+def test_keys_are_rotated_by_name_or_tried_in_turn(own_app, config, make_walpush):
+    old, new = "the-old-key-of-the-application-0123", "the-new-key-of-the-application-0123"
+    config.set("jwt.keys", Raw(f'( {{ kid = "old" key = "{old}" }}, {{ kid = "new" key = "{new}" }} )'))
+    with make_walpush(own_app, config) as walpush:
+
+        def end_of(key, kid):
+            headers = {"kid": kid} if kid else None
+            text = jwt.encode({"token_type": "access", "exp": int(time.time()) + 60, "user_id": ASHA}, key, "HS256", headers)
+            with Client(walpush.port, UNIT_1, token=text) as client:
+                try:
+                    return client.established()["type"]
+                except Closed as closed:
+                    return closed.code
+
+        for key, kid in ((old, "old"), (new, "new"), (old, None), (new, None), (SIGNING_KEY, None), (new, "unknown")):
+            assert end_of(key, kid) == "connection_established"
+        # A name that is known decides alone.
+        for key, kid in ((old, "new"), (SIGNING_KEY, "old"), ("another-key-another-key-another-k", None)):
+            assert end_of(key, kid) == 4401
+        walpush.secrets += [old, new]
 
 
 def test_a_renewed_token_lets_the_connection_live_on(app, walpush):

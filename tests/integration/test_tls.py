@@ -1,8 +1,10 @@
 """TLS by walpush itself: what it speaks, that it carries what plain sockets carry, and certificates that change."""
 
+import json
 import re
 import signal
 import ssl
+import subprocess
 import time
 
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from harness.app import ASHA, fresh_app
 from harness.client import PATIENCE, Client, Wire, assert_in_order, upgrade
 from harness.tls import Identity, trusting
-from harness.walpush import run_to_end
+from harness.walpush import BINARY, run_to_end
 
 UNIT_1 = "/ws/requests/1/"
 
@@ -117,6 +119,17 @@ def test_a_handshake_that_is_not_finished_is_cut(app, config, files, make_walpus
         assert silent.at_end() and half.at_end()
         with walpush.subscribe(UNIT_1, ASHA):
             pass
+
+
+def test_the_command_that_listens_speaks_it_too(app, walpush):
+    env = {**walpush.env, "WALPUSH_LISTEN_PORT": str(walpush.port)}
+    command = [str(BINARY), "listen", "-c", str(walpush.file), "--user", str(ASHA), UNIT_1]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as listener:
+        assert json.loads(listener.stdout.readline())["type"] == "connection_established"
+        app.touch(app.request)
+        assert json.loads(listener.stdout.readline())["request_id"] == app.request
+        listener.terminate()
+    assert listener.returncode == 0
 
 
 # --- what it carries ------------------------------------------------------------------------------------------------
