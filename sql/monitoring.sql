@@ -15,6 +15,15 @@
 -- sidecar.conf, 64 MiB), so stay well above that.
 \if :{?warn_bytes} \else \set warn_bytes 1073741824 \endif
 
+-- How fast WAL is written: the mean since the server's statistics were reset, which is all that one look can tell. walpush
+-- itself knows the rate of the moment: its log, /status and walpush_slot_safe_wal_bytes. Not told before PostgreSQL 14.
+SELECT current_setting('server_version_num')::int >= 140000 AS tells_wal \gset
+\if :tells_wal
+\set wal_rate '(SELECT wal_bytes / nullif(extract(epoch FROM now() - stats_reset), 0) FROM pg_stat_wal)'
+\else
+\set wal_rate 'NULL::numeric'
+\endif
+
 -- A view's columns cannot change in place; nothing but queries depends on it.
 DROP VIEW IF EXISTS :"schema".walpush_monitoring;
 
@@ -34,6 +43,7 @@ slot AS (
            pg_wal_lsn_diff(here.lsn, s.confirmed_flush_lsn)::bigint AS lag_bytes,
            pg_wal_lsn_diff(here.lsn, s.restart_lsn)::bigint AS retained_bytes,
            s.safe_wal_size,
+           :wal_rate AS wal_rate,
            s.wal_status,
            (to_jsonb(s) ->> 'inactive_since')::timestamptz AS inactive_since,
            coalesce(to_jsonb(s) ->> 'invalidation_reason',
@@ -66,6 +76,10 @@ SELECT slot_name,
        lag_bytes,         -- written to the WAL, and not yet confirmed by walpush
        retained_bytes,    -- WAL that the server keeps because of the slot
        safe_wal_size,     -- bytes that can still be written before the slot is lost; null: max_slot_wal_keep_size is -1
+       round(wal_rate)::bigint AS wal_bytes_per_second,
+       -- until max_slot_wal_keep_size is reached at that rate, if nobody reads the slot
+       CASE WHEN safe_wal_size > 0 AND wal_rate > 0
+            THEN least(safe_wal_size / wal_rate, 3e8) * interval '1 second' END AS lost_in,
        wal_status,
        confirmed_flush_lsn,
        restart_lsn,

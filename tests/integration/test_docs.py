@@ -164,7 +164,9 @@ class World:
         )
 
     def run(self, text, block):
+        """In a shell, at the addresses of here."""
         text = text.replace("127.0.0.1:8002", f"127.0.0.1:{self.admin_port}")
+        text = text.replace("@db:5432/", f"@127.0.0.1:{self.cluster.port}/").replace("JWT_SIGNING_KEY=…", "JWT_SIGNING_KEY=" + SIGNING_KEY)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
             cwd=self.directory, env=self.environment(), capture_output=True, text=True, timeout=3 * PATIENCE, check=False,
@@ -214,12 +216,11 @@ def wait_for_line(process, text):
 
 def test_the_commands_of_the_readme(world):
     """The DBA's, the check, and the server; then what the text says about a page in a terminal."""
-    commands = [b for b in taken("", "README.md") if is_command(b)]
-    assert len(commands) == 2, commands
-    world.run(commands[0].text, commands[0])
-    export, run = commands[1].text.splitlines()
-    assert export.startswith("export DATABASE_URL=postgresql://walpush:…@db:5432/app") and run == "walpush run -c sidecar.conf"
-    server = world.spawn(run)
+    *before, run = [b for b in taken("", "README.md") if is_command(b)]
+    assert before and run.text == "walpush run -c sidecar.conf"
+    for block in before:
+        world.run(block.text, block)
+    server = world.spawn(run.text)
     try:
         wait_for_line(server, 'msg="live"')
         readme = (ROOT / "README.md").read_text(encoding="utf-8")

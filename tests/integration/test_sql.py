@@ -4,12 +4,14 @@ These tests need a server of their own: they change its settings and its roles.
 """
 
 import contextlib
+import time
 
 import psycopg2
 import psycopg2.errors
 import psycopg2.extras
 import pytest
 
+from harness.client import PATIENCE
 from harness.cluster import ROOT, SAMPLE, SCHEMA, Cluster, ClusterError
 from harness.walpush import SIGNING_KEY, run_to_end, shipped_config
 
@@ -434,6 +436,25 @@ def test_monitoring_of_a_slot_that_is_read(server, watched):
         server.sql(WRITE_20_MB, dbname=watched)
         assert watch(server, watched)["finding"] == "behind"
         server.sql("SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots WHERE active")
+
+
+def test_monitoring_says_when_the_slot_is_lost(server, watched):
+    assert watch(server, watched)["lost_in"] is None, "there is no limit"
+    server.sql("ALTER SYSTEM SET max_slot_wal_keep_size = '1GB'")
+    server.sql("SELECT pg_reload_conf()")
+    server.sql("UPDATE requests SET purpose = repeat('x', 100000)", dbname=watched)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while (row := watch(server, watched))["safe_wal_size"] is None:  # the server reads its configuration in its own time
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        if row["wal_bytes_per_second"] is None:
+            assert server.sql("SHOW server_version_num")[0][0] < "140000" and row["lost_in"] is None
+        else:
+            assert row["lost_in"].total_seconds() == pytest.approx(row["safe_wal_size"] / row["wal_bytes_per_second"], rel=0.1)
+    finally:
+        server.sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
+        server.sql("SELECT pg_reload_conf()")
 
 
 def test_monitoring_of_a_missing_slot(server, watched):
