@@ -49,6 +49,7 @@ static bool keep(const struct conf_option *o, char *now, char *next)
 		return false;
 	case CONF_TEXT:
 	case CONF_PATH:
+	case CONF_SECRET_FILE:
 	case CONF_LINED: /* its text is its first member */
 		if (same_text(*old_text, *text))
 			return true;

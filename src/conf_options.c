@@ -267,6 +267,8 @@ const struct conf_option conf_options[] = {
 { "relay.url", CONF_TEXT, 0, OF_CONF(relay.url), .accept = conf_accept_redis,
   .doc = "`redis://user:password@host:6379/0`, or `rediss://` for TLS where hiredis is 1.0 or later (Debian 13); no relay when "
 	 "not set. Redis 6.2 or later, no cluster. Never logged." },
+{ "relay.url-file", CONF_SECRET_FILE, 0, OF_CONF(relay.url),
+  .doc = "A file that holds the URL, read at start; a newline at its end is dropped." },
 { "relay.stream", CONF_TEXT, 0, OF_CONF(relay.stream), .initial = "walpush", .doc = "First part of the stream's key; the slot and the epoch follow." },
 { "relay.wait", CONF_INT, 0, OF_CONF(relay.wait), RANGE(0, 16), .initial = "0",
   .doc = "Redis replicas that must have an event before the slot may forget it." },

@@ -332,7 +332,7 @@ static bool read_text(const struct value *v, const config_setting_t *s, char **o
 	}
 	if (text && *out) {
 		free(text);
-		return conf_error(v->r, conf_line(s), "%s: key and key-file exclude each other; keep one", v->shown);
+		return conf_error(v->r, conf_line(s), "%s: the same is set with and without -file; keep one", v->shown);
 	}
 	if (text)
 		*out = text;

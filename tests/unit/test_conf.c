@@ -495,7 +495,7 @@ static void test_what_a_reload_keeps(void **state)
 		if (conf_option_restarts(&conf_options[i]))
 			assert_true(type == CONF_BOOL || type == CONF_INT || type == CONF_SECONDS ||
 				    type == CONF_BYTES || type == CONF_TEXT || type == CONF_PATH ||
-				    type == CONF_LINED || type == CONF_TEXTS);
+				    type == CONF_LINED || type == CONF_TEXTS || type == CONF_SECRET_FILE);
 	}
 	now = parse_fragment("listen = { port = 1  threads = 2  compression = true  origins = [ \"https://a\" ] }\n"
 			     "limits = { stall = 7 }\n",
