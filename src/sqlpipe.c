@@ -55,6 +55,7 @@ struct sqlpipe {
 	struct event *readable;
 	struct event *writable;
 	struct event *retry;
+	struct event *send;    /* at the end of the loop's turn: one send(2) for all that was asked in it */
 	struct event *silence; /* runs while anything is sent */
 	struct backoff backoff;
 	struct repeat trouble;
@@ -104,7 +105,7 @@ struct sqlpipe_query *sqlpipe_ask(struct sqlpipe *p, const char *statement, cons
 	q->done = done;
 	q->ctx = ctx;
 	DL_APPEND(p->waiting, q);
-	pipe_send(p);
+	event_active(p->send, EV_TIMEOUT, 0);
 	return q;
 }
 
@@ -451,6 +452,13 @@ static void pipe_dial(struct sqlpipe *p)
 	p->dial = pgdial_start(p->loop, p->conf, PGDIAL_SQL, on_dialled, p);
 }
 
+static void on_send(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	pipe_send(arg);
+}
+
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -476,8 +484,9 @@ struct sqlpipe *sqlpipe_new(struct event_base *loop, const char *name, const str
 	p->ctx = ctx;
 	p->backoff = (struct backoff){ .base = 50000, .cap = 5000000 };
 	p->retry = event_new(loop, -1, 0, on_retry, p);
+	p->send = event_new(loop, -1, 0, on_send, p);
 	p->silence = event_new(loop, -1, 0, on_silence, p);
-	if (!p->retry || !p->silence)
+	if (!p->retry || !p->send || !p->silence)
 		abort();
 	pipe_dial(p);
 	return p;
@@ -496,6 +505,7 @@ void sqlpipe_free(struct sqlpipe *p)
 		query_free(q);
 	}
 	event_free(p->retry);
+	event_free(p->send);
 	event_free(p->silence);
 	free(p);
 }
