@@ -186,7 +186,7 @@ class Peers(Bench):
                 subject, peer = each(rounds, f"walpush {key}"), each(rounds, f"{name} {key}")
                 ratio = paired(rounds, f"walpush {key}", f"{name} {key}")
                 target = least if key == "deliveries/s" else None
-                yield Row(self.name, crowd, f"{key} ÷ {name}'s", subject, peer, ratio, least=target)
+                yield Row(self.name, crowd, f"{key} ÷ that of {name}", subject, peer, ratio, least=target)
             subject, peer = each(rounds, "walpush p95 ms"), each(rounds, f"{name} p95 ms")
             ratio = paired(rounds, "walpush p95 ms", f"{name} p95 ms")
-            yield Row(self.name, calm, f"p95 save→client ÷ {name}'s", subject, peer, ratio, most=most)
+            yield Row(self.name, calm, f"p95 save→client ÷ that of {name}", subject, peer, ratio, most=most)

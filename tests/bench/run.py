@@ -107,8 +107,11 @@ def label(row):
     return LABELS.get(row.bench, row.bench) + (", no lookup" if "without a lookup" in row.what else "")
 
 
-def write_down(rows, raw, lab, seconds):
-    report.write_document(DOCUMENT, report.section(rows, raw, facts(lab, seconds)))
+def write_down(rows, raw, lab, seconds, failed):
+    known = facts(lab, seconds)
+    if failed:
+        known["Failed"] = f"{', '.join(failed)}: no figures"
+    report.write_document(DOCUMENT, report.section(rows, raw, known))
     drawn = [(row, label(row), f"{report.number(row.value)} ({row.target})") for row in rows if row.verdict != "–"]
     CHART.write_text(chart.draw(drawn), encoding="utf-8")
     say(f"written: {DOCUMENT.relative_to(ROOT)}, {CHART.relative_to(ROOT)}")
@@ -131,14 +134,15 @@ def main(names):
     with Lab() as lab:
         for bench in chosen:
             try:
-                raw[bench.name] = run(bench, lab, started)
-                rows += bench.rows(raw[bench.name])
+                rounds = run(bench, lab, started)
+                rows += bench.rows(rounds)
+                raw[bench.name] = rounds
             except (Failed, AssertionError, OSError, subprocess.SubprocessError) as why:
                 failed.append(bench.name)
                 say(f"  FAILED: {why}\n{lab.errors()}")
         say("\n" + report.text_table(rows))
-        if not names and not failed:
-            write_down(rows, raw, lab, time.monotonic() - started)
+        if not names and rows:
+            write_down(rows, raw, lab, time.monotonic() - started, failed)
     if failed:
         say(f"failed: {' '.join(failed)}")
     return 1 if failed else 0
