@@ -15,7 +15,6 @@ import pytest
 
 from harness.app import PLAIN
 from harness.client import PATIENCE, SLOWDOWN, Closed, event_key
-from harness.config import Raw
 from harness.walpush import ROW_MARK
 
 CHANGES = int(float(os.environ.get("ISOLATION_CHANGES", 20000 / SLOWDOWN)))
@@ -147,11 +146,8 @@ def town(app, config, make_walpush):
     config.set("tables.requests.columns", ["id", "purpose"])
     config.set("tables.requests.lookup", "SELECT 1 AS unit_id WHERE {id} < 0")
     config.set("limits.group-bytes", "64 MiB").set("limits.admit-timeout", 300).set("limits.stall", 3600)
-    config.set("log", Raw('{ level = "warn" }'))
     app.sql("SELECT pg_create_logical_replication_slot('truth', 'wal2json')")
-    walpush = make_walpush(app, config)
-    walpush.env["WALPUSH_LOG_LEVEL"] = "info"
-    yield walpush, rows
+    yield make_walpush(app, config), rows
     app.sql("SELECT pg_drop_replication_slot('truth')")
 
 
