@@ -139,6 +139,8 @@ void listener_go_on(struct listener *l);
 /* `why`: as the metric's row spells it. The listener is gone afterwards. */
 void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason);
 void listener_limit(const struct listener *l, lsn_t limit);
+/* The commit may have a last word for it, though it hears nothing else. */
+void listener_frozen(const struct listener *l, lsn_t commit);
 void listener_to(struct listener *l, enum listener_state next);
 /* Out of the list that it is in and into this one, which may be NULL. */
 void listener_move(struct listener *l, struct listener **queue);

@@ -95,7 +95,7 @@ void conn_limit(struct conn *c, lsn_t limit)
 	bool was_held = c->is_held;
 
 	c->limit = limit;
-	c->is_frozen = false;
+	c->frozen_at = 0;
 	c->is_held = limit != LSN_MAX;
 	if (c->is_held && !was_held)
 		DL_APPEND2(c->hub->held, c, prev_held, next_held);
@@ -230,7 +230,7 @@ static int write_run(struct conn *c, const struct run *run)
 	return deliver_raw(c, run->bytes, run->len);
 }
 
-/* The message of this commit that ends its readers' connections, if there is one. */
+/* The message up to this commit that ends its readers' connections, if there is one. */
 static bool find_last_word(const struct sub *s, lsn_t commit, struct cursor *at, struct run *run)
 {
 	*at = cursor_copy(&s->cursor);
@@ -251,7 +251,7 @@ static int deliver_last_word(struct conn *c)
 	int result = 0;
 
 	for (size_t i = 0; i < c->n_subs && c->state == CONN_OPEN && result == 0; i++) {
-		if (!find_last_word(&c->subs[i], c->limit, &at, &run))
+		if (!find_last_word(&c->subs[i], c->frozen_at, &at, &run))
 			continue;
 		result = write_run(c, &run);
 		cursor_release(&at);
@@ -268,7 +268,7 @@ static int deliver_runs(struct conn *c)
 	for (;;) {
 		switch (next_run(c, &sub, &run)) {
 		case CURSOR_AT_END:
-			return c->is_frozen && c->limit < c->hub->published ? deliver_last_word(c) : 0;
+			return c->frozen_at && c->frozen_at < c->hub->published ? deliver_last_word(c) : 0;
 		case CURSOR_LOST:
 			if (is_emptied(c->hub))
 				return 0;

@@ -93,9 +93,18 @@ static void mail_limit(struct hub *h, const struct mail *mail)
 	if (mail->limit == LSN_MAX)
 		note_committed(h, mail);
 	conn_limit(c, mail->limit);
-	c->is_frozen = c->is_held;
+	c->frozen_at = c->is_held ? mail->limit : 0;
 	if (mail->limit == LSN_MAX)
 		deliver_later(c);
+}
+
+/* It is delivered no further than before. */
+static void mail_frozen(struct hub *h, const struct mail *mail)
+{
+	struct conn *c = conn_find(h, mail->connection);
+
+	if (c && conn_listens(c))
+		c->frozen_at = mail->limit;
 }
 
 /* An open one gets what it may still have. */
@@ -202,6 +211,9 @@ static void take_mail(struct hub *h, struct mail *mail)
 		return;
 	case MAIL_LIMIT:
 		mail_limit(h, mail);
+		return;
+	case MAIL_FROZEN:
+		mail_frozen(h, mail);
 		return;
 	case MAIL_REFUSED:
 		mail_refused(h, mail);

@@ -67,8 +67,8 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	int direct;           /* the socket, where frames may go past the library; -1: they may not, for TLS */
 	bool is_behind;       /* in the hub's list of that name; a writable callback is on its way */
 	bool is_due, is_held; /* in those lists */
-	bool is_frozen;       /* its limit is a commit that changed its user's permission */
-	bool resync_due;      /* with this reason and id: from there on the cursors stand */
+	lsn_t frozen_at; /* the commit that changed its user's permission, which may have a last word for it; 0: none */
+	bool resync_due; /* with this reason and id: from there on the cursors stand */
 	lsn_t limit; /* commits at or above it are not delivered: it is not known yet whether they may be; LSN_MAX: none */
 
 	uint64_t id;                            /* slot and generation; what mails name */

@@ -113,6 +113,13 @@ void listener_limit(const struct listener *l, lsn_t limit)
 	post(l, &mail);
 }
 
+void listener_frozen(const struct listener *l, lsn_t commit)
+{
+	struct mail mail = { .kind = MAIL_FROZEN, .limit = commit };
+
+	post(l, &mail);
+}
+
 /* --- groups, and a place in each ---------------------------------------------------------------------------------- */
 
 static int compare_topics(const void *a, const void *b)

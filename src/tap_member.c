@@ -110,9 +110,10 @@ static void freeze(struct listener *l, lsn_t commit)
 
 	if (was == LISTENER_STANDING) {
 		listener_limit(l, commit);
-	} else if (l->is_open && !l->skips) {
+	} else if (l->is_open) {
+		listener_frozen(l, commit);
 		/* Whether it could hear what lies between is not known, and never will be. */
-		l->skips = "membership";
+		l->skips = l->skips ? l->skips : "membership";
 	}
 	if (l->from != LSN_MAX)
 		l->from = commit;
