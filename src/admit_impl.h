@@ -146,6 +146,8 @@ void listener_to(struct listener *l, enum listener_state next);
 void listener_move(struct listener *l, struct listener **queue);
 /* Ask admit, as soon as it can be asked. It is without an answer from now on, if it was not before. */
 void listener_ask(struct listener *l);
+/* All that can be asked now and could not before. */
+void listeners_ask(struct admissions *all);
 
 /* --- tap_ask.c: asking the database, and waiting for the log --- */
 void ask_join(struct listener *l);

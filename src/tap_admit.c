@@ -14,6 +14,9 @@
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
+/* How long a client may be ahead of the relay's stream: replicas are milliseconds apart, not seconds. */
+#define AHEAD_LIMIT 2000000 /* µs */
+
 static const char *const state_names[] = { "waiting", "asked", "answered", "standing" };
 
 /* --- listeners ---------------------------------------------------------------------------------------------------- */
@@ -288,14 +291,22 @@ void listener_go_on(struct listener *l)
 
 /* --- asking ------------------------------------------------------------------------------------------------------- */
 
-/* The client has heard of a commit that this process has yet to read: from another process that had the slot until now. */
+/* Is there such a commit? A replica that only reads the relay's stream does not know how far the server is, so it waits and sees. */
+static bool may_come(const struct listener *l)
+{
+	const struct tap *t = l->all->tap;
+
+	return l->since.lsn <= source_server_end(t->source) || (t->relay && clock_us() - l->since_us < AHEAD_LIMIT);
+}
+
+/* The client has heard of a commit that this process has yet to read: from another process that had the slot until now, or from another
+ * replica. */
 static bool is_ahead(const struct listener *l)
 {
 	const struct tap *t = l->all->tap;
 
 	return !l->is_open && l->has_since && strcmp(l->epoch, t->epoch) == 0 &&
-	       l->since.lsn >= topiclog_published(t->log) && l->since.index > 0 &&
-	       l->since.lsn <= source_server_end(t->source);
+	       l->since.lsn >= topiclog_published(t->log) && l->since.index > 0 && may_come(l);
 }
 
 const struct rules_stream *listener_stream(const struct listener *l)
@@ -350,14 +361,19 @@ void tap_admit_ended(struct tap *t, const struct mail *mail)
 		listener_free(l);
 }
 
-void tap_admit_reached(struct tap *t)
+void listeners_ask(struct admissions *all)
 {
 	struct listener *l, *next;
 
-	ask_reached(t->admissions);
-	DL_FOREACH_SAFE(t->admissions->unasked, l, next)
+	DL_FOREACH_SAFE(all->unasked, l, next)
 		if (may_ask(l))
 			ask_join(l);
+}
+
+void tap_admit_reached(struct tap *t)
+{
+	ask_reached(t->admissions);
+	listeners_ask(t->admissions);
 }
 
 json_t *tap_admit_status(const struct tap *t)

@@ -397,6 +397,7 @@ static void on_limit(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	refuse_late(all, now);
+	listeners_ask(all);
 	look_again(all, now);
 	if (all->late || all->batches)
 		event_add(all->limit, &(struct timeval){ 0, LIMIT_TICK });

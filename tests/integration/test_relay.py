@@ -195,6 +195,46 @@ def test_a_new_replica_knows_the_window(app, replicas, make_walpush):
         assert [client.recv() for _ in range(6)] == messages[4:]
 
 
+def test_a_revocation_overtakes_nothing_on_any_replica(app, replicas):
+    clients = [replica.subscribe(UNIT_1, ASHA) for replica in replicas.all]
+    app.touch(app.request, "before")
+    with app.transaction() as cursor:
+        cursor.execute("UPDATE requests SET purpose = 'never seen' WHERE id = %s", (app.request,))
+        cursor.execute("DELETE FROM user_units WHERE user_id = %s", (ASHA,))
+    for client in clients:
+        messages, code = client.drain_to_close()
+        assert [m["data"]["purpose"].split()[-1] for m in messages] == ["before"]
+        assert code == 4403
+
+
+def ahead(app, hello, bytes):
+    """A `since` that no replica has read yet."""
+    high, low = app.value("SELECT pg_current_wal_insert_lsn() + %s", bytes).split("/")
+    return f"{UNIT_1}?since={high}/{low}-1&epoch={hello['epoch']}"
+
+
+def test_a_client_that_is_ahead_of_its_replica_waits(app, replicas):
+    """Replicas are milliseconds apart; who changes from one to another must not be told to refetch for that."""
+    late = next(replica for replica in replicas.all if replica is not replicas.leader())
+    with late.subscribe(UNIT_1, ASHA) as client:
+        path = ahead(app, client.hello, 20000)
+    with late.connect(path, ASHA) as client:
+        mark = late.mark()
+        for i in range(100):
+            app.touch(app.request, f"number {i}")
+        assert client.established()["resumed"]
+        assert "refused" not in late.log(mark)
+
+
+def test_a_client_that_is_ahead_of_everything_refetches(app, replicas):
+    late = next(replica for replica in replicas.all if replica is not replicas.leader())
+    with late.subscribe(UNIT_1, ASHA) as client:
+        path = ahead(app, client.hello, 1 << 40)
+    with late.connect(path, ASHA) as client:
+        assert "resumed" not in client.established()
+        assert client.recv()["reason"] == "history"
+
+
 @pytest.mark.parametrize("how", ["restart", "lose_everything"])
 def test_redis_restarts_under_load(app, replicas, how):
     """Nobody is disconnected and nothing is lost: what Redis forgot is filled again from the slot's window."""
