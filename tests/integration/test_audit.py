@@ -96,6 +96,17 @@ def test_who_was_not(app, walpush, audit):
     assert lines[5] == {"audit": "expired", "user": str(ASHA), "peer": "127.0.0.1", "stream": "requests", "code": 4401}
 
 
+def test_who_may_no_more(app, walpush, audit):
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        app.sql("DELETE FROM user_units WHERE user_id = %s", ASHA)
+        assert client.close_code() == 4403
+        lines = lines_of(audit, 2)
+    del lines[1]["time"]
+    assert lines[1] == {
+        "audit": "revoked", "user": str(ASHA), "peer": "127.0.0.1", "stream": "requests", "code": 4403, "reason": "forbidden",
+    }  # fmt: skip
+
+
 def test_rotated_on_sighup(app, walpush, audit):
     """What was buffered goes to the old file, what comes afterwards to the new one, and no line is lost."""
     with walpush.subscribe(UNIT_1, ASHA) as client:
