@@ -263,4 +263,4 @@ uninstall:
 
 ## make clean         remove what was built
 clean:
-	rm -rf build
+	rm -rf build client/dist $(FRONTEND)/dist

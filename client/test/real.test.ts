@@ -203,8 +203,7 @@ it('is denied what the query does not admit, and tells it nothing', async () => 
   expect(sockets).toHaveLength(1);
 });
 
-// The server asks `admit` at connect only, so far.
-it.skip('stops when the permission goes, and starts when it is asked to again', async () => {
+it('stops when the permission goes, and starts when it is asked to again', async () => {
   token = await stage.token(ASHA);
   make();
   const requests = listen('requests', 1);

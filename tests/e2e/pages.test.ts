@@ -229,8 +229,7 @@ it('logout closes every connection, and the next user gets their own', async () 
   await person.leave();
 });
 
-// The server asks `admit` at connect only, so far.
-it.skip('who is removed from the unit is told, and stopped', async () => {
+it('who is removed from the unit is told, and stopped', async () => {
   const [asha, anil] = [await logIn('asha'), await logIn('anil')];
   const [session] = [JSON.parse(stage.sessions.get('sam') ?? (await logIn('sam').then((sam) => sam.leave()), stage.sessions.get('sam'))!)];
   const member = `${stage.address}/api/units/${NORTH}/users/${await userId('asha')}/`;

@@ -8,6 +8,7 @@ const ARGS = [
   '--headless',
   '--no-sandbox',
   '--disable-gpu',
+  '--disable-dev-shm-usage',
   '--disable-quic',
   '--no-first-run',
   '--disable-background-networking',
@@ -32,6 +33,8 @@ export class Person {
   sockets: WebSocket[] = [];
   troubles: string[] = [];
   #loads = 0;
+  #waiting = 0;
+  #busy = 0;
 
   private constructor(readonly page: Page) {
     page.setDefaultTimeout(PATIENCE);
@@ -39,8 +42,16 @@ export class Person {
     page.on('pageerror', (error) => this.troubles.push(String(error)));
     page.on('request', (request) => {
       const { pathname } = new URL(request.url());
+      this.#waiting++;
+      this.#busy = Date.now();
       if (pathname.startsWith('/api/')) this.asked.push(`${request.method()} ${pathname}`);
     });
+    const answered = () => {
+      this.#waiting--;
+      this.#busy = Date.now();
+    };
+    page.on('requestfinished', answered);
+    page.on('requestfailed', answered);
     page.on('websocket', (socket) => {
       this.sockets.push(socket);
       const read = (frame: { payload: string | Buffer }) => ({ url: socket.url(), message: JSON.parse(String(frame.payload)) });
@@ -65,9 +76,16 @@ export class Person {
     await person.state('live');
     stage.sessions.set(name, await page.evaluate(() => sessionStorage.getItem('session')!));
     // What connection_established asks for has been fetched; from here on, only what walpush says.
-    await page.waitForLoadState('networkidle');
+    await person.quiet();
     person.forget();
     return person;
+  }
+
+  /** Until everything is answered, and nothing more was asked for half a second. */
+  quiet(): Promise<void> {
+    return eventually(async () => {
+      if (this.#waiting || Date.now() - this.#busy < 500) throw new Error(`${this.#waiting} requests are not answered`);
+    });
   }
 
   async fillIn(name: string): Promise<void> {
