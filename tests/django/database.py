@@ -19,16 +19,15 @@ class Database:
 
     _numbers = itertools.count(1)
 
-    def __init__(self, cluster, *configs):
+    def __init__(self, cluster, config=None):
         self.cluster = cluster
         self.name = f"docstore_{next(self._numbers)}"
         self.slot = f"walpush_{self.name}"
         connections.close_all()
         cluster.sql(f"CREATE DATABASE {self.name} TEMPLATE {TEMPLATE} OWNER {ROLE}")
-        for config in configs or [shipped_config()]:
-            self._set_up(config)
+        self.set_up(config or shipped_config())
 
-    def _set_up(self, config):
+    def set_up(self, config):
         """What the DBA does for a configuration: runs what `walpush sql` prints for it, and sees that `walpush check` is content."""
         with tempfile.TemporaryDirectory() as directory:
             file = config.write(pathlib.Path(directory) / "sidecar.conf")
