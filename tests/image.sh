@@ -67,7 +67,8 @@ as_user() {
         chroot --userspec=65532:65532 "$work/base" /usr/bin/walpush "$@"
 }
 as_user --version
-as_user sql -c /etc/walpush/sidecar.conf | grep -q '^CREATE TEMP VIEW'
+as_user sql -c /etc/walpush/sidecar.conf >"$work/setup.sql"
+grep -q '^CREATE TEMP VIEW' "$work/setup.sql"
 as_user run -c /etc/walpush/sidecar.conf 2>"$work/walpush.log" &
 program=$!
 for _ in $(seq 100); do
