@@ -115,7 +115,7 @@ class Run:
     # --- the verdict -------------------------------------------------------------------------------------------
 
     def _check(self):
-        self.truth = Truth(self.world.notices(), self.end)
+        self.truth = Truth(self.world.notices(), self.end, replicas=self.sidecar.redis is not None)
         for client in self.clients:
             for what in client.complaints:
                 self.complain(what, client.name)

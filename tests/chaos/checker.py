@@ -10,6 +10,8 @@ one of its groups is delivered exactly once and in order, or covered. It is cove
     refetch, and whoever refetches reads every commit below the id. "L-0" stands before commit L; "L-k" for k > 0 in it,
     and since a transaction is published whole, a refetch then reads all of commit L.
   - a bulk message of the same commit and type, whose count must be the number of notices that it stands for.
+With several replicas, who comes without `since` begins anew: one that has not read as far as another may tell again what is behind
+the id of its `connection_established`.
 That the refetch reads all that its id promises is another test's business: tests/integration/test_refetch.py.
 
 Where a lookup's answer depends on when it is asked, the notice names groups that may get it: at most once and in order
@@ -102,8 +104,8 @@ class Violation(NamedTuple):
 class Truth:
     """All notices, in commit order. From commit `end` on they may be heard, but need not."""
 
-    def __init__(self, notices, end=None):
-        self.end = end
+    def __init__(self, notices, end=None, replicas=False):
+        self.end, self.replicas = end, replicas
         self.notices = sorted(notices, key=lambda n: (n.commit, n.order))
         self.by_commit = collections.defaultdict(list)
         for notice in self.notices:
@@ -125,6 +127,7 @@ class ClientCheck:
         self.violations = []
         self.delivered = {}
         self.bulks = {}  # (commit, type) → Bulk
+        self.repeatable = set()  # notices that a replica further back may tell once more
         self.refetched = 0  # notices that only a refetch told of
         self.first = None  # where the account begins
         self.covered = 0  # commits below this were refetched
@@ -150,6 +153,9 @@ class ClientCheck:
         else:
             self._cover(hello.id)
             self.last = hello.id
+            if self.truth.replicas:
+                self.repeatable = {n for n, id in self.delivered.items() if id.lsn >= hello.id.lsn}
+                self.bulks = {at: bulk for at, bulk in self.bulks.items() if at[0] < hello.id.lsn}
         if self.first is None:
             self.first = hello.id
         self.known.add(hello.id)
@@ -186,7 +192,7 @@ class ClientCheck:
         candidates = [n for n in self.truth.by_commit.get(seen.id.lsn, ()) if fits(n, seen)]
         mine = [n for n in candidates if n.concerns(self.groups) or n.may_concern(self.groups)]
         # Of several alike (a row updated twice, its text left out) the first that was not delivered.
-        new = next((n for n in mine if n not in self.delivered), None)
+        new = next((n for n in mine if n not in self.delivered or n in self.repeatable), None)
         if not mine:
             kind = "leaked" if candidates else "uncommitted"
             self._blame(kind, f"#{i} {seen}" + "".join(f" is {n}" for n in candidates))
@@ -196,9 +202,10 @@ class ClientCheck:
             if behind or any(n.order > new.order for n in self.delivered_of(seen.id.lsn)):
                 self._blame("out of order", f"#{i} {seen} is {new}, behind {self.last}")
             self.delivered[new] = seen.id
+            self.repeatable.discard(new)
 
     def delivered_of(self, commit):
-        return [n for n in self.truth.by_commit[commit] if n in self.delivered]
+        return [n for n in self.truth.by_commit[commit] if n in self.delivered and n not in self.repeatable]
 
     # --- what did not come -------------------------------------------------------------------------------------
 

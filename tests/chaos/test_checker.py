@@ -26,8 +26,9 @@ NOTICES = [
 M1, M2, M4, M5 = seen(100, 1, 11), seen(200, 1, 21), seen(200, 3, 23), seen(300, 1, None, op="deleted")
 
 
-def kinds(*history, notices=NOTICES, groups=U1, end=None):
-    return sorted(v.kind for v in check([("client", groups, list(history))], Truth(notices, end)).violations)
+def kinds(*history, notices=NOTICES, groups=U1, end=None, replicas=False):
+    truth = Truth(notices, end, replicas)
+    return sorted(v.kind for v in check([("client", groups, list(history))], truth).violations)
 
 
 def test_everything_once_and_in_order():
@@ -132,6 +133,15 @@ def test_but_not_what_comes_behind_it():
 
 def test_what_was_seen_does_not_come_again_after_a_new_start():
     assert kinds(BEGIN, M1, Gone(1006), Hello(Id(100, 0), False, None), M1, M2, M4, M5) == ["duplicated"]
+
+
+def test_another_replica_may_be_further_back():
+    back = Hello(Id(200, 0), False, None)
+    assert kinds(BEGIN, M1, M2, M4, Gone(1006), back, M2, M4, M5, replicas=True) == []
+    assert kinds(BEGIN, M1, M2, M4, Gone(1006), back, M2, M2, M4, M5, replicas=True) == ["duplicated"]
+    assert kinds(BEGIN, M1, M2, M4, Gone(1006), back, M1, M2, M4, M5, replicas=True) == ["duplicated"]
+    resumed = Hello(M4.id, True, M4.id)
+    assert kinds(BEGIN, M1, M2, M4, Gone(1006), resumed, M4, M5, replicas=True) == ["duplicated"]
 
 
 # --- resync and bulk -----------------------------------------------------------------------------------------------
