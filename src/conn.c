@@ -17,7 +17,9 @@
 #define CLOSE_WAIT 5000000
 
 /* What every line of the log about a connection begins with. */
-#define WHO(c) log_n("hub", (c)->hub->index), log_n("connection", (c)->id), log_peer(&(c)->peer)
+#define WHO(c)                                                                                                         \
+	log_n("hub", (c)->hub->index), log_n("connection", (c)->id), log_peer(&(c)->peer),                             \
+		log_s("user", (c)->ticket ? (c)->ticket->user : "")
 
 static const char *const state_names[] = { "new", "wait-auth", "admitting", "open", "closing" };
 
@@ -215,7 +217,7 @@ static void ask_admission(struct conn *c)
 	struct token token = { 0 };
 
 	if (!token_verify(shared->keys, slice_of(c->token), clock_wall_us() / 1000000, &token, &why)) {
-		log_info("token refused", WHO(c), log_s("reason", why.text));
+		flood_info(&c->hub->lines, clock_us(), "token refused", WHO(c), log_s("reason", why.text));
 		refuse(c, 4401, "token");
 		return;
 	}
@@ -309,8 +311,8 @@ static void renew(struct conn *c, const char *text)
 
 	if (!token_verify(c->hub->shared->keys, slice_of(text), clock_wall_us() / 1000000, &token, &why) ||
 	    strcmp(token.user, c->ticket->user) != 0) {
-		log_info("renewed token refused", WHO(c),
-			 log_s("reason", why.text[0] ? why.text : "it belongs to another user"));
+		flood_info(&c->hub->lines, clock_us(), "renewed token refused", WHO(c),
+			   log_s("reason", why.text[0] ? why.text : "it belongs to another user"));
 		token_fini(&token);
 		tell_audit(c, "refused", 4401, "token");
 		conn_close(c, 4401);
@@ -573,7 +575,7 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 	} else if (c->deadline && now > c->deadline) {
 		refuse(c, 4401, "late");
 	} else if (c->is_behind && now - c->behind_since > c->hub->shared->conf->limits.stall * 1000) {
-		log_info("a reader is stalled", WHO(c), log_n("code", 4408));
+		flood_info(&c->hub->lines, now, "a reader is stalled", WHO(c), log_n("code", 4408));
 		conn_close(c, 4408);
 	} else if (c->expires && wall_s >= c->expires) {
 		tell_audit(c, "expired", 4401, NULL);

@@ -13,6 +13,7 @@
 #include "walpush/edition.h"
 #include "walpush/hub.h"
 #include "walpush/render.h"
+#include "walpush/repeat.h"
 #include "walpush/tls.h"
 
 /* The most that one write takes from a log, and so the most that a stalled connection makes the library copy. */
@@ -141,8 +142,9 @@ struct hub {
 	bool draining, told_gone;
 	bool stopped;
 	struct buf scratch;
-	int64_t committed; /* oldest commit of the news of this turn, µs since 1970; 0: none is known */
-	uint64_t written;  /* messages written in this turn */
+	int64_t committed;  /* oldest commit of the news of this turn, µs since 1970; 0: none is known */
+	uint64_t written;   /* messages written in this turn */
+	struct flood lines; /* of the log */
 };
 
 /* --- visitor.c --- */

@@ -100,8 +100,8 @@ void listener_refuse(struct listener *l, unsigned code, const char *why, const c
 	struct audit_client client = client_of(l);
 	struct mail mail = { .kind = MAIL_REFUSED, .code = code };
 
-	log_info(l->is_open ? "not admitted any more" : "not admitted", WHO(l), log_n("code", code),
-		 log_s("reason", reason));
+	flood_info(&l->all->tap->lines, clock_us(), l->is_open ? "not admitted any more" : "not admitted", WHO(l),
+		   log_n("code", code), log_s("reason", reason));
 	count(l, "refused");
 	audit_ended(l->all->tap->shared.audit, l->is_open ? "revoked" : "refused", &client, code, why);
 	metrics_count(l->all->tap->counts, METRICS_REFUSALS, why);
@@ -244,8 +244,8 @@ void listener_admit(struct listener *l, bool on_hold)
 	place(l, &mail);
 	mail.limit = on_hold ? mail.id.lsn : LSN_MAX;
 	mail.admitted = l->from;
-	log_info("admitted", WHO(l), log_s("stream", listener_stream(l)->conf->name), log_n("groups", (int64_t)n),
-		 log_s("resumed", mail.resumed ? "true" : "false"));
+	flood_info(&l->all->tap->lines, clock_us(), "admitted", WHO(l), log_s("stream", listener_stream(l)->conf->name),
+		   log_n("groups", (int64_t)n), log_s("resumed", mail.resumed ? "true" : "false"));
 	count(l, mail.resumed ? "resumed" : "fresh");
 	tell_audit(l, &mail);
 	l->is_open = true;
@@ -263,7 +263,8 @@ static void move_over(struct listener *l, struct topic **topics, size_t n)
 		place_at_head(l->all->tap, &mail);
 	l->from = mail.id.lsn;
 	mem_copy_text(mail.text, sizeof(mail.text), l->skips ? l->skips : "membership");
-	log_info("admitted anew", WHO(l), log_n("groups", (int64_t)n), log_s("reason", mail.text));
+	flood_info(&l->all->tap->lines, clock_us(), "admitted anew", WHO(l), log_n("groups", (int64_t)n),
+		   log_s("reason", mail.text));
 	l->skips = NULL;
 	tell_audit(l, &mail);
 	post(l, &mail);

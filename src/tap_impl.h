@@ -65,6 +65,7 @@ struct tap {
 	/* Connections. */
 	struct sqlpipe *admissions_sql;
 	struct admissions *admissions;
+	struct flood lines; /* of the log, about clients */
 	struct repeat admit_trouble[REPEAT_TABLE];
 	struct evconnlistener *listener;
 	struct event *listen_again;
