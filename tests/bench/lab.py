@@ -342,7 +342,7 @@ class Lab:
         try:
             yield name
         finally:
-            self.app.wait_until("SELECT NOT active FROM pg_replication_slots WHERE slot_name = %s", name)
+            self.app.wait_until("SELECT NOT active FROM pg_replication_slots WHERE slot_name = %s", name, timeout=60)
             self.app.sql("SELECT pg_drop_replication_slot(%s)", name)
 
     @contextlib.contextmanager

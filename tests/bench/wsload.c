@@ -18,7 +18,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -35,12 +34,12 @@
 #include "bench.h"
 #include "latency.h"
 #include "message.h"
+#include "wsload_options.h"
 
 #define RECEIVE_BYTES (4u << 20) /* the longest frame understood; one read takes at most what is free of it */
 #define SLOW_WINDOW 4096         /* SO_RCVBUF of connections that do not read */
 #define CLOSE_CODES 5000
 #define ABNORMAL 1006
-#define STORMS_MAX 16
 
 /* Every connection uses the sample key of RFC 6455, section 1.3; so the right answer is known without SHA-1. */
 #define HANDSHAKE_KEY "dGhlIHNhbXBsZSBub25jZQ=="
@@ -57,17 +56,6 @@ struct conn {
 	uint64_t digest;
 	char *rest; /* the beginning of a frame or of the handshake's answer */
 	size_t rest_len;
-};
-
-struct options {
-	struct sockaddr_in server;
-	const char *host;
-	const char *path;
-	const char *token;
-	uint32_t port, connections, expect, slow, sources, inflight, timeout; /* timeout in seconds */
-	uint32_t groups, storms, linger;                                      /* linger in milliseconds */
-	bool latency;
-	bool loose; /* the server is another one: its messages have no ids */
 };
 
 struct load {
@@ -543,83 +531,10 @@ static bool report(struct load *l, bool ended)
 	       !l->unresumed && !l->extra;
 }
 
-static void usage(void)
-{
-	fprintf(stderr, "usage: wsload --port P --path PATH [options]\n"
-			"  --groups G       connection n puts 1 + n modulo G in place of the path's %% (1)\n"
-			"  --host ADDR      IPv4 address of the server (127.0.0.1)\n"
-			"  --token TOKEN    sent as ?token=\n"
-			"  --connections N  how many subscribers (1)\n"
-			"  --expect M       changes each must receive; 0: stay until SIGTERM (0)\n"
-			"  --slow K         the first K of them do not read once they are connected (0)\n"
-			"  --sources S      spread over 127.0.0.2 … 127.0.0.(S+1) (1: the system's choice)\n"
-			"  --inflight F     handshakes at a time (128)\n"
-			"  --timeout S      give up after so many seconds without progress (60)\n"
-			"  --linger MS      wait so long for changes too many before closing (0)\n"
-			"  --storms K       hang up and come back, all at once, K times, once all are connected (0)\n"
-			"  --loose          the messages have no ids: only their number and sameness are checked\n"
-			"  --latency        measure from the message's updated_at to its receipt\n");
-	exit(2);
-}
-
-static uint32_t number(const char *text)
-{
-	char *end;
-	errno = 0;
-	unsigned long n = strtoul(text, &end, 10);
-	if (errno || end == text || *end || *text == '-' || n > UINT32_MAX)
-		usage();
-	return (uint32_t)n;
-}
-
-static void parse(int argc, char **argv, struct options *o)
-{
-	const struct {
-		const char *name;
-		uint32_t *number; /* either this */
-		const char **text;
-	} table[] = {
-		{ "port", &o->port, NULL },       { "connections", &o->connections, NULL },
-		{ "expect", &o->expect, NULL },   { "slow", &o->slow, NULL },
-		{ "sources", &o->sources, NULL }, { "inflight", &o->inflight, NULL },
-		{ "timeout", &o->timeout, NULL }, { "host", NULL, &o->host },
-		{ "path", NULL, &o->path },       { "token", NULL, &o->token },
-		{ "groups", &o->groups, NULL },   { "storms", &o->storms, NULL },
-		{ "linger", &o->linger, NULL },
-	};
-	enum { VALUED = sizeof table / sizeof *table };
-	struct option longs[VALUED + 3] = { [VALUED] = { "latency", no_argument, NULL, VALUED },
-					    [VALUED + 1] = { "loose", no_argument, NULL, VALUED + 1 } };
-	for (int i = 0; i < VALUED; i++)
-		longs[i] = (struct option){ table[i].name, required_argument, NULL, i };
-	for (int i; (i = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
-		if (i == VALUED)
-			o->latency = true;
-		else if (i == VALUED + 1)
-			o->loose = true;
-		else if (i < 0 || i > VALUED)
-			usage();
-		else if (table[i].number)
-			*table[i].number = number(optarg);
-		else
-			*table[i].text = optarg;
-	}
-	o->server = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)o->port) };
-	if (optind != argc || !o->path || o->port - 1 > 65534 || !o->connections || o->slow > o->connections ||
-	    o->sources - 1 > 249 || !o->inflight || !o->groups || o->storms > STORMS_MAX || (o->storms && o->loose) ||
-	    inet_pton(AF_INET, o->host, &o->server.sin_addr) != 1)
-		usage();
-}
-
 int main(int argc, char **argv)
 {
-	struct load l = { .opt = { .host = "127.0.0.1",
-				   .connections = 1,
-				   .sources = 1,
-				   .inflight = 128,
-				   .timeout = 60,
-				   .groups = 1 } };
-	parse(argc, argv, &l.opt);
+	struct load l = { 0 };
+	options_parse(&l.opt, argc, argv);
 	raise_file_limit();
 	struct sigaction stop = { .sa_handler = on_signal };
 	sigaction(SIGINT, &stop, NULL);
