@@ -106,6 +106,8 @@ export interface CrateRow {
   status: 'Active' | 'Withdrawn' | 'Archived' | 'Destroyed';
   storage: number | null;
   unit: number;
+  department_id: number;
+  section_id: number | null;
   to_central: boolean;
   to_be_retained: boolean;
 }

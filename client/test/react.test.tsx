@@ -249,6 +249,7 @@ describe('hooks', () => {
 
   it('show the state', async () => {
     function Page() {
+      expect(useCrateUpdates(null)).toBe('offline');
       return <b>{useRequestUpdates(5)}</b>;
     }
     await show([<Page key="1" />, <LiveIndicator key="2" labels={{ live: 'Up to date' }} />]);

@@ -1,7 +1,15 @@
 /** Against the real program: tests/harness/stage.py starts it. */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
-import { WebSocketClient, type MessageOf, type WebSocketClientOptions } from '../src/index.js';
+import {
+  WebSocketClient,
+  type CrateRow,
+  type MessageOf,
+  type RequestRow,
+  type SendbackRow,
+  type StorageRow,
+  type WebSocketClientOptions,
+} from '../src/index.js';
 import { openStage, type Stage } from './stage.js';
 
 const ASHA = 2;
@@ -98,6 +106,51 @@ it('a change arrives, with the types that the package says', async () => {
   if (message.type !== 'request.updated') throw new Error(message.type);
   expect(message).toMatchObject({ request_id: stage.request, status: 'Approved', updated_by: 'ravi' });
   expect(message.data).toMatchObject({ id: stage.request, status: 'Approved', unit: 1, approved_by: RAVI });
+});
+
+const YES = true as const;
+/** Every member of the types, by the compiler's own word. */
+const MEMBERS = {
+  requests: {
+    id: YES, request_type: YES, crate: YES, unit: YES, request_date: YES, approval_date: YES, issue_date: YES, return_date: YES,
+    expected_return_date: YES, approved_by: YES, allocation_date: YES, allocated_by: YES, status: YES, withdrawn_by: YES,
+    purpose: YES, full_withdrawal: YES, issued_by: YES, created_at: YES, updated_at: YES,
+  } satisfies Record<keyof RequestRow, true>,
+  crates: {
+    id: YES, barcode: YES, destruction_date: YES, creation_date: YES, created_by: YES, status: YES, storage: YES, unit: YES,
+    department_id: YES, section_id: YES, to_central: YES, to_be_retained: YES,
+  } satisfies Record<keyof CrateRow, true>,
+  storage: {
+    id: YES, unit: YES, room_name: YES, rack_name: YES, compartment_name: YES, shelf_name: YES, created_at: YES, updated_at: YES,
+  } satisfies Record<keyof StorageRow, true>,
+  notifications: {
+    id: YES, request: YES, reason: YES, created_at: YES, created_by: YES, sendback_type: YES,
+  } satisfies Record<keyof SendbackRow, true>,
+};
+
+it('the types have the members that the messages have', async () => {
+  const SAM = 6;
+  token = await stage.token(SAM);
+  make();
+  const changes = {
+    requests: [1, 'UPDATE requests SET purpose = purpose || %s WHERE unit_id = 1', '.'],
+    crates: [1, 'UPDATE crates SET to_be_retained = NOT to_be_retained WHERE unit_id = 1'],
+    storage: [1, 'UPDATE storages SET shelf_name = %s WHERE unit_id = 1', 'S'],
+    notifications: [
+      SAM,
+      "INSERT INTO sendbacks (request_id, reason, created_by_id, sendback_type) VALUES (%s, 'why', 3, 'Change Request')",
+      stage.request,
+    ],
+  } as const;
+  await stage.sql('UPDATE requests SET withdrawn_by_id = %s WHERE id = %s', SAM, stage.request);
+  for (const stream of ['requests', 'crates', 'storage', 'notifications'] as const) {
+    const [id, text, ...args] = changes[stream];
+    const heard = listen(stream, id);
+    await heard.until(hello);
+    await stage.sql(text, ...args);
+    const { data } = await heard.until((m) => m.data);
+    expect(Object.keys(data).sort(), stream).toEqual(Object.keys(MEMBERS[stream]).sort());
+  }
 });
 
 it('with the token in the URL as well', async () => {

@@ -14,6 +14,7 @@ import contextlib
 import os
 import pathlib
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -210,7 +211,7 @@ WELCOME = """
 
   Everybody's password is {password}. Whatever changes a row is seen at once, psql as well:
 
-  psql '{database}' -c "UPDATE requests SET status = 'Approved' WHERE status = 'Pending'"
+  . {env} && psql "$DEMO_DATABASE" -c "UPDATE requests SET status = 'Approved' WHERE status = 'Pending'"
 
 Ctrl-C ends it.
 """
@@ -230,8 +231,9 @@ def run():
     ]
     print("starting PostgreSQL, the backend and walpush …", flush=True)
     with Demo(ports) as demo:
-        database = demo.cluster.url(ROLE, ROLE)
-        print(WELCOME.format(address=demo.address, admin=demo.admin, password=PASSWORD, database=database), flush=True)
+        env = demo.directory / "env"  # with the database's password, which is not printed
+        env.write_text(f"DEMO_DATABASE={shlex.quote(demo.cluster.url(ROLE, ROLE))}\n", encoding="utf-8")
+        print(WELCOME.format(address=demo.address, admin=demo.admin, password=PASSWORD, env=env), flush=True)
         end = time.monotonic() + 60 * float(os.environ.get("DEMO_MINUTES") or "inf")
         while time.monotonic() < end:
             for service in (demo.backend, demo.walpush):

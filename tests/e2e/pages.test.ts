@@ -216,6 +216,24 @@ it('a change by SQL is a change like any other', async () => {
   await leave(meena);
 });
 
+it('more rows at once than are told one by one', async () => {
+  const [asha, bob] = await Promise.all([logIn('asha'), logIn('bob')]);
+  await stage.sql(
+    'INSERT INTO requests (request_type, crate_id, unit_id, purpose, status, full_withdrawal, request_date, created_at, updated_at)' +
+      " SELECT 'Destruction', (SELECT min(id) FROM crates WHERE unit_id = %s), %s, 'Bulk', 'Pending', true, now(), now(), now() FROM generate_series(1, 3000)",
+    NORTH,
+    NORTH,
+  );
+  const newest = await stage.sql('SELECT id, status FROM requests WHERE unit_id = %s ORDER BY id DESC LIMIT 200', NORTH);
+  expect(newest).toHaveLength(200);
+  await eventually(async () => expect(await asha.rows()).toEqual(newest));
+  expect(asha.heard.filter(({ message }) => message.data).length).toBeLessThan(3000);
+  expect(bob.heard.filter(({ message }) => message.data)).toEqual([]);
+  await stage.sql("DELETE FROM requests WHERE purpose = 'Bulk'");
+  await eventually(async () => expect((await asha.rows())[0]).toEqual((await stage.sql('SELECT id, status FROM requests WHERE unit_id = %s ORDER BY id DESC LIMIT 1', NORTH))[0]));
+  await leave(asha, bob);
+});
+
 it('logout closes every connection, and the next user gets their own', async () => {
   const person = await logIn('asha');
   const sockets = [...person.sockets];

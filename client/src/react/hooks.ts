@@ -8,11 +8,12 @@ type Id = string | number | null | undefined;
 
 const connecting = (): LiveState => 'connecting';
 
-/** The state of one stream and id, or without them the worst of all. */
+/** The state of one stream and id, or without them the worst of all; offline where there is nothing to listen to. */
 export function useLiveState(stream?: Stream, id?: Id): LiveState {
   const { client } = useLive();
   const watch = useCallback((changed: () => void) => client.onState(changed), [client]);
-  const read = () => client.state(stream, id ?? undefined);
+  const nothing = stream !== undefined && (id === null || id === undefined);
+  const read = () => (nothing ? 'offline' : client.state(stream, id ?? undefined));
   return useSyncExternalStore(watch, read, connecting);
 }
 
