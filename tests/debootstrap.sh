@@ -48,6 +48,9 @@ debootstrap --variant=minbase "$suite" "$root" "$mirror" >"$root.log" 2>&1 || {
 # The network settings of this machine, a proxy for apt among them.
 cp -L /etc/resolv.conf "$root/etc/resolv.conf"
 apt-config dump | grep '^Acquire::http' >"$root/etc/apt/apt.conf.d/99host" || true
+# And whom it trusts besides: a proxy may sign for the registries of pip and npm.
+mkdir -p "$root/usr/local/share/ca-certificates"
+find /usr/local/share/ca-certificates -name '*.crt' -exec cp -L {} "$root/usr/local/share/ca-certificates/" \;
 mount --bind /proc "$root/proc"
 mount --bind /dev "$root/dev"
 
