@@ -135,8 +135,11 @@ static json_t *connection_status(const struct tap *t)
 		json_object_set_new(streams, t->conf->streams[i].name,
 				    json_integer((json_int_t)metrics_value(t->metrics, METRICS_CONNECTIONS,
 									   t->edition->stream_labels[i])));
-	return json_pack("{s:I, s:I, s:o}", "open", (json_int_t)metrics_total(t->metrics, METRICS_CONNECTIONS),
-			 "behind", (json_int_t)metrics_total(t->metrics, METRICS_READERS_BEHIND), "streams", streams);
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "open",
+			 (json_int_t)metrics_total(t->metrics, METRICS_CONNECTIONS), "most",
+			 (json_int_t)gate_connections(t->gate, &t->conf->limits), "refused",
+			 (json_int_t)metrics_total(t->metrics, METRICS_REFUSALS), "behind",
+			 (json_int_t)metrics_total(t->metrics, METRICS_READERS_BEHIND), "streams", streams);
 }
 
 struct largest { /* the groups that most hear, in that order */

@@ -1,5 +1,6 @@
 """What one client may take, where it comes from, and that nobody else notices."""
 
+import json
 import os
 import resource
 import signal
@@ -100,6 +101,8 @@ def test_connections_of_one_address(app, config, make_walpush):
         held = [walpush.subscribe(UNIT_1, ASHA, source="127.0.0.7") for _ in range(2)]
         refused(walpush, source="127.0.0.7")
         assert walpush.metric('walpush_refusals_total{reason="address"}') == 1
+        connections = json.loads(walpush.admin("/status").body)["connections"]
+        assert connections["refused"] == 1 and connections["most"] > 2
         with walpush.subscribe(UNIT_1, ASHA, source="127.0.0.8"):
             pass
         held.pop().close()
