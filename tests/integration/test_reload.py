@@ -10,9 +10,10 @@ import pytest
 from harness.app import ASHA, BOB, MEENA, RAVI, ROOT_USER, SAM
 from harness.client import PATIENCE, Client, Closed, Refused, assert_in_order
 from harness.config import Raw
+from harness.load import Load, number_of
 from harness.metrics import Metrics
+from harness.redis import Redis
 from harness.walpush import SIGNING_KEY, fields_of, token
-from test_faults import Load, number_of
 
 UNIT_1, CRATES_1 = "/ws/requests/1/", "/ws/crates/1/"
 TAKEN, REFUSED = "the configuration is taken over", "the configuration is refused"
@@ -185,6 +186,26 @@ def test_without_the_database_a_reload_waits_and_the_next_takes_its_place(cluste
         walpush.wait_for_log(TAKEN)
         assert hears_of(client, app, app.request)["request_id"] == app.request
     assert Metrics(walpush)("walpush_reloads_total", result="taken") == 1
+
+
+def test_replicas_that_reload_one_after_the_other(app, config, make_walpush):
+    """Each is told the new rules; their clients are told `epoch`, and then hear the same again."""
+    with Redis() as redis:
+        config.set("relay", Raw(f'{{ url = "{redis.url}" }}'))
+        replicas = [make_walpush(app, config).start(), make_walpush(app, config).start(streaming=False)]
+        clients = [replica.subscribe(UNIT_1, ASHA) for replica in replicas]
+        app.touch(app.request, "before")
+        assert clients[0].recv() == clients[1].recv()
+        config.set("tables.requests.fields", ["status", "purpose"])
+        for replica in replicas:
+            take(replica, config)
+        for client in clients:
+            client.recv_until(lambda m: (m["type"], m.get("reason")) == ("resync", "epoch"))
+        app.touch(app.request, "behind")
+        last = [client.recv_until(lambda m: m.get("purpose", "").endswith("behind"))[-1] for client in clients]
+        assert last[0] == last[1]
+        for replica in replicas:
+            replica.stop()
 
 
 # --- under load ------------------------------------------------------------------------------------------------------
