@@ -196,7 +196,8 @@ run-unit: $(UNIT)
 INTEGRATION_dev     := tests/integration tests/chaos
 INTEGRATION_release := $(INTEGRATION_dev)
 INTEGRATION_asan    := tests/integration
-INTEGRATION_tsan    := $(addprefix tests/integration/,test_push.py test_fanout.py test_refetch.py test_reconnect.py test_reload.py test_audit.py test_shutdown.py)
+INTEGRATION_tsan    := $(addprefix tests/integration/,test_push.py test_fanout.py test_refetch.py test_reconnect.py test_reload.py test_audit.py test_shutdown.py \
+                                   test_permission_races.py test_permission_isolation.py)
 
 run-integration: all $(LOAD)
 	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush WSLOAD_BINARY=$(CURDIR)/$(B)/bench/wsload \

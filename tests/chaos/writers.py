@@ -7,7 +7,7 @@ import time
 import psycopg2
 from world import UNITS
 
-from harness.app import ASHA
+from harness.app import ASHA, BOB, HEAD2, MEENA, RAVI
 from harness.walpush import ROW_MARK
 
 STATUSES = ("Pending", "Sent Back", "Approved", "Issued", "Returned", "Rejected", "Completed")
@@ -76,6 +76,16 @@ class Writer(threading.Thread):
             self._with_savepoints(cursor)
         else:
             self._some(cursor, 5)
+        if self.random.random() < 0.03:
+            self._membership(cursor)
+
+    def _membership(self, cursor):
+        """Nobody's permission is another one by it, but admit must be asked again. The last statement, so that nobody waits in a circle."""
+        if self.random.random() < 0.05:
+            cursor.execute("UPDATE roles SET is_active = is_active")  # everybody
+        else:
+            user = self.random.choice((ASHA, RAVI, MEENA, BOB, HEAD2))
+            cursor.execute("UPDATE user_units SET created_at = now() WHERE user_id = %s", (user,))
 
     def _some(self, cursor, most):
         for _ in range(self.random.randint(1, most)):
