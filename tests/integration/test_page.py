@@ -109,6 +109,8 @@ def test_the_status_document(app, walpush):
         assert said["positions"]["behind_bytes"]["published"] == 0
         assert said["connections"] == {
             "open": 1,
+            "most": said["connections"]["most"],
+            "refused": 0,
             "behind": 0,
             "streams": {"requests": 1, "crates": 0, "storage": 0, "notifications": 0},
         }
