@@ -251,6 +251,21 @@ static uint32_t digest_of(const char *text)
 	return digest;
 }
 
+static uint32_t feed_digest_of(const char *text)
+{
+	struct fail why = { 0 };
+	struct conf *conf = conf_parse("test.conf", slice_of(text), &why);
+	struct rules *rules = conf ? rules_new(conf, &why) : NULL;
+	uint32_t digest;
+
+	if (!rules)
+		fail_msg("%s", why.text);
+	digest = rules_feed_digest(rules);
+	rules_free(rules);
+	conf_free(conf);
+	return digest;
+}
+
 #define DIGEST_CONF(body) MAPPING_BASE MAPPING_STREAMS TABLE(body)
 
 static void the_digest_tells_rules_apart(void **state)
@@ -308,6 +323,57 @@ static void binds_again(void **state)
 	catalog_free(again);
 }
 
+/* What decides whether a reload starts the stream again, though ids mean the same. */
+static void the_feed_has_a_digest_of_its_own(void **state)
+{
+	uint32_t digest = feed_digest_of(DIGEST_CONF(GROUPS));
+
+	(void)state;
+	assert_int_equal(digest, feed_digest_of(DIGEST_CONF(GROUPS) " limits = { stall = 7 }"));
+	assert_int_not_equal(digest, feed_digest_of(DIGEST_CONF(GROUPS) " membership = { roles = { } }"));
+	assert_int_not_equal(digest, feed_digest_of(DIGEST_CONF(GROUPS "close = 4000")));
+	assert_int_not_equal(digest, feed_digest_of(DIGEST_CONF(GROUPS "actions = { a = { on = \"insert\" } }")));
+}
+
+#define IDENTITY(path, admit, groups, more)                                                                            \
+	MAPPING_BASE "streams = { s = { path = \"" path "\"  admit = \"" admit "\"  groups = [ \"" groups "\" ] " more \
+		     "} }\n" TABLE(GROUPS)
+
+static uint64_t identity_of(const char *text)
+{
+	struct fail why = { 0 };
+	struct conf *conf = conf_parse("test.conf", slice_of(text), &why);
+	struct rules *rules = conf ? rules_new(conf, &why) : NULL;
+	uint64_t identity;
+
+	if (!rules)
+		fail_msg("%s", why.text);
+	identity = rules_stream(rules, 0)->identity;
+	assert_int_equal(rules_stream_index(rules, identity), 0);
+	assert_int_equal(rules_stream_index(rules, identity + 1), -1);
+	rules_free(rules);
+	conf_free(conf);
+	return identity;
+}
+
+static void a_stream_is_the_same_only_if_all_of_it_is(void **state)
+{
+	static const char *const others[] = {
+		IDENTITY("/b/<int:x>/", "SELECT 1", "g", ""),
+		IDENTITY("/a/<int:x>/", "SELECT 2", "g", ""),
+		IDENTITY("/a/<int:x>/", "SELECT 1", "h", ""),
+		IDENTITY("/a/<int:x>/", "SELECT 1", "g\", \"h", ""),
+		IDENTITY("/a/<int:x>/", "SELECT 1", "g", "resync = \"close\""),
+		IDENTITY("/a/<int:x>/", "SELECT 1", "g", "hello = \"{}\""),
+	};
+	uint64_t identity = identity_of(IDENTITY("/a/<int:x>/", "SELECT 1", "g", ""));
+
+	(void)state;
+	assert_int_equal(identity, identity_of("\n" IDENTITY("/a/<int:x>/", "SELECT 1", "g", "")));
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		assert_int_not_equal(identity, identity_of(others[i]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,6 +385,8 @@ int main(void)
 		cmocka_unit_test(refuses_two_paths_of_one_shape),
 		cmocka_unit_test(lists_each_table_once),
 		cmocka_unit_test(the_digest_tells_rules_apart),
+		cmocka_unit_test(the_feed_has_a_digest_of_its_own),
+		cmocka_unit_test(a_stream_is_the_same_only_if_all_of_it_is),
 		cmocka_unit_test(long_names_stay_unique),
 		cmocka_unit_test(binds_again),
 	};

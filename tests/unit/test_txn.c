@@ -593,11 +593,37 @@ static void too_many_members_are_everybody(void **state)
 	assert_null(txn_member(txn, 0));
 }
 
+/* By the database's clock. */
+static void the_commit_has_a_time(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t us;
+	} cases[] = {
+		{ "2025-11-14 12:34:56.123456+00", 1763123696123456 },
+		{ "2000-02-29 00:00:00+00", 951782400000000 },
+		{ "2100-03-01 00:00:00.1+00", 4107542400100000 },
+		{ "1969-12-31 23:59:59.5+00", -500000 },
+		{ "2025-11-14 12:34:56+02", 1763116496000000 }, /* the session has the zone of data.timezone */
+		{ "2025-11-14T12:34:56+00", 0 },
+		{ "", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		txn_begin(txn, LSN, slice_of(cases[i].text));
+		txn_finish(txn);
+		if (txn_commit_us(txn) != cases[i].us)
+			fail_msg("%s: %lld", cases[i].text, (long long)txn_commit_us(txn));
+	}
+}
+
 #define ON_ROOMY_TXN(test) cmocka_unit_test_setup_teardown(test, open_roomy, close_txn)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		ON_ROOMY_TXN(the_commit_has_a_time),
 		ON_ROOMY_TXN(a_transaction_opens_and_ends),
 		ON_ROOMY_TXN(messages_are_numbered_in_the_order_of_changes_and_sections),
 		ON_ROOMY_TXN(left_comes_before_joined),
