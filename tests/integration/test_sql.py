@@ -12,7 +12,7 @@ import psycopg2.extras
 import pytest
 
 from harness.client import PATIENCE
-from harness.cluster import ROOT, SAMPLE, SCHEMA, Cluster, ClusterError
+from harness.cluster import ROOT, SAMPLE, SCHEMA, SETUP, Cluster, ClusterError
 from harness.walpush import SIGNING_KEY, run_to_end, shipped_config
 
 TEARDOWN = ROOT / "sql/teardown.sql"
@@ -126,6 +126,13 @@ def test_setup_may_run_again(server, ready):
 def test_setup_makes_the_slot(server, ready):
     rows = server.sql("SELECT slot_name, plugin, slot_type, database, temporary FROM pg_replication_slots")
     assert rows == [("walpush", "wal2json", "logical", ready, False)]
+
+
+def test_a_slot_that_outlives_failover(server, database):
+    if server.sql("SELECT current_setting('server_version_num')::int < 170000")[0][0]:
+        pytest.skip("slots follow a failover from PostgreSQL 17 on")
+    server.psql(SETUP, {"failover": "on"}, dbname=database)
+    assert server.sql("SELECT failover FROM pg_replication_slots") == [(True,)]
 
 
 def test_setup_without_a_slot(server, database):

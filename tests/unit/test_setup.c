@@ -77,7 +77,10 @@ static const char odd[] =
 	"           groups = [ \"orders_{old.shop}_{lookup.x}\", \"orders_{shop}\" ]\n"
 	"           lookup = \"SELECT 1 AS x WHERE {item} = 1\"\n"
 	"           actions = { new = { on = \"insert\" column = \"fresh\" becomes = \"yes\" }\n"
-	"                       paid = { column = \"state\" becomes = \"paid\" } } } }\n"
+	"                       paid = { column = \"state\" becomes = \"paid\" } } }\n"
+	"         lines = { message = \"{\\\"was\\\": \\\"{old.amount}\\\", \\\"who\\\": \\\"{actor.name}\\\"}\"\n"
+	"                   groups = [ \"lines\" ] } }\n"
+	"actor = { query = \"SELECT name FROM people WHERE id = {id}\" }\n"
 	"membership = { people = { user = \"id\" columns = [ \"active\" ] } }\n";
 
 struct odd {
@@ -118,7 +121,11 @@ static void test_old_columns_are_those_of_groups_lookups_and_conditions(void **s
 	assert_string_equal(columns[1], "item");
 	assert_string_equal(columns[2], "state");
 	free((void *)columns);
-	assert_int_equal(rules_old_columns(rules_table(made->rules, 1), &columns), 2);
+	/* Of a message, its former values; not those of other queries. */
+	assert_int_equal(rules_old_columns(rules_table(made->rules, 1), &columns), 1);
+	assert_string_equal(columns[0], "amount");
+	free((void *)columns);
+	assert_int_equal(rules_old_columns(rules_table(made->rules, 2), &columns), 2);
 	assert_string_equal(columns[0], "id");
 	assert_string_equal(columns[1], "active");
 	free((void *)columns);
@@ -131,6 +138,7 @@ static void test_names_are_quoted(void **state)
 
 	sqltext_wanted(&out, made->rules);
 	assert_string_equal(out.data, "('O''Brien', 'Order', ARRAY['shop', 'item', 'state']::text[], true),\n"
+				      "        ('public', 'lines', ARRAY['amount']::text[], false),\n"
 				      "        ('public', 'people', ARRAY['id', 'active']::text[], false)");
 	buf_clear(&out);
 	sqltext_ident(&out, "user");
@@ -160,7 +168,7 @@ static void test_the_script_has_the_slot_and_the_role(void **state)
 	assert_non_null(strstr(out.data, "\\set slot 'odd_slot' \\endif\n"));
 	assert_non_null(strstr(out.data, "\\set role 'o''role' \\endif\n"));
 	assert_non_null(strstr(out.data, "-- lookup of orders\nCREATE TEMP VIEW walpush_reads_2 "));
-	assert_non_null(strstr(out.data, "DROP VIEW walpush_reads_1, walpush_reads_2;\n"));
+	assert_non_null(strstr(out.data, "DROP VIEW walpush_reads_1, walpush_reads_2, walpush_reads_3;\n"));
 	buf_clear(&out);
 	setup_script(made->conf, made->rules, NULL, &out);
 	assert_non_null(strstr(out.data, "\\set role 'walpush' \\endif\n"));
