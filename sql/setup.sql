@@ -114,7 +114,7 @@ SELECT current_setting('is_superuser') AS superuser,
         RESET log_min_error_statement;
     \endif
 \elif :role_missing
-    \warn the role has no password yet: set one with  \\password :role
+    \warn the role has no password yet: set one with '\\password' :role
 \endif
 
 -- Belt and braces: walpush only ever reads, and a mistake in a query of sidecar.conf must not write.

@@ -134,7 +134,7 @@ static const char role_text[] =
 	"        RESET log_min_error_statement;\n"
 	"    \\endif\n"
 	"\\elif :role_missing\n"
-	"    \\warn the role has no password yet: set one with  \\\\password :role\n"
+	"    \\warn the role has no password yet: set one with '\\\\password' :role\n"
 	"\\endif\n"
 	"\n"
 	"-- Belt and braces: walpush only ever reads, and a mistake in a query of sidecar.conf must not write.\n"

@@ -128,6 +128,12 @@ def test_setup_makes_the_slot(server, ready):
     assert rows == [("walpush", "wal2json", "logical", ready, False)]
 
 
+def test_a_role_without_a_password_is_told_of(server, database):
+    server.psql(SETUP, dbname=database)
+    assert server.sql("SELECT rolpassword FROM pg_authid WHERE rolname = 'walpush'") == [(None,)]
+    assert server.sql("SELECT slot_name FROM pg_replication_slots") == [("walpush",)]
+
+
 def test_a_slot_that_outlives_failover(server, database):
     if server.sql("SELECT current_setting('server_version_num')::int < 170000")[0][0]:
         pytest.skip("slots follow a failover from PostgreSQL 17 on")
