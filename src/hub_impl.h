@@ -68,9 +68,9 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	int direct;           /* the socket, where frames may go past the library; -1: they may not, for TLS */
 	bool is_behind;       /* in the hub's list of that name; a writable callback is on its way */
 	bool is_due, is_held; /* in those lists */
-	lsn_t frozen_at; /* the commit that changed its user's permission, which may have a last word for it; 0: none */
-	bool resync_due; /* with this reason and id: from there on the cursors stand */
+	bool resync_due;      /* with this reason and id: from there on the cursors stand */
 	lsn_t limit; /* commits at or above it are not delivered: it is not known yet whether they may be; LSN_MAX: none */
+	lsn_t frozen_at; /* the commit that changed its user's permission, which may have a last word for it; 0: none */
 
 	uint64_t id;                            /* slot and generation; what mails name */
 	struct conn *prev, *next;               /* all of the hub */
@@ -79,9 +79,11 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	struct conn *prev_due, *next_due;       /* those to be served when the mails are taken */
 	struct address peer;
 	bool pinged;
+	bool has_since;
 	bool said_goodbye; /* our close frame is out */
 	uint8_t label;     /* of its stream, among the metrics */
 	uint16_t close_code;
+	uint16_t last_code;      /* it was refused: what is still due to it, then a close with this code; 0: no */
 	unsigned said;           /* messages of the client, in this second */
 	struct edition *edition; /* a reference: under which `stream` is counted */
 	int stream;
@@ -89,7 +91,6 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	struct ticket *ticket;
 	char *token; /* from the handshake until it was verified */
 	char *epoch; /* what the client said it knows; NULL: nothing */
-	bool has_since;
 	struct event_id since;
 	int64_t deadline;     /* µs: the token must have come, or the close be answered, by then; 0: none */
 	int64_t born;         /* µs */
@@ -99,7 +100,6 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	int64_t behind_since; /* µs: when the socket last took everything; while is_behind */
 	const char *resync_reason;
 	struct event_id resync_id;
-	uint16_t last_code;       /* it was refused: what is still due to it, then a close with this code; 0: no */
 	struct buf rx;            /* of a message that comes in pieces */
 	struct path_values *path; /* from the handshake until the token was verified */
 };
