@@ -57,8 +57,8 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
   { "truncate", "lookup", "unknown", "bulk", "other" },
   "Times that all groups of a section were told to refetch, because a change could not be told in full." },
 [METRICS_COMMIT_TO_PUBLISHED] = { "walpush_commit_to_published_seconds", METRICS_HISTOGRAM, METRICS_SUMMED, NULL, { NULL },
-  "From the commit to its place in the logs, for each transaction with messages; not for the replay window read after a "
-  "start. The commit's time is the database's clock." },
+  "From the commit to its place in the logs, for each transaction with messages; not for what was written before the "
+  "stream began. The commit's time is the database's clock." },
 [METRICS_LOOKUP_SECONDS] = { "walpush_lookup_seconds", METRICS_HISTOGRAM, METRICS_SUMMED, NULL, { NULL },
   "Answers to `lookup` and `actor` queries." },
 [METRICS_LOOKUP_FAILURES] = { "walpush_lookup_failures_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },

@@ -113,7 +113,7 @@ void tap_limit_stream(struct tap *t);
 /* Everything of commits below `upto` is in the logs. */
 void tap_stream_reached(struct tap *t, lsn_t upto);
 /* A transaction with messages, committed at `committed` (µs since 1970; 0: unknown), goes into the logs. */
-void tap_count_transaction(struct tap *t, int64_t committed);
+void tap_count_transaction(struct tap *t, lsn_t lsn, int64_t committed);
 /* Connects to the slot, as soon as there are rules and, with a relay, Redis. */
 void tap_stream_go(struct tap *t);
 /* Reads from the source or not, as intake and relay have room. */

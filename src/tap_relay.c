@@ -209,7 +209,7 @@ static bool on_entry(void *ctx, const struct relay_entry *e)
 	if (!e->end)
 		return true;
 	if (e->when)
-		tap_count_transaction(t, (int64_t)e->when);
+		tap_count_transaction(t, e->id.lsn, (int64_t)e->when);
 	tap_stream_reached(t, e->end);
 	if (t->server_stops) /* it waits for this */
 		source_send_status(t->source);

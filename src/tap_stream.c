@@ -47,11 +47,11 @@ static void feed_mark(struct tap *t, const struct txn *txn, size_t i, int64_t no
 	tap_feed_mark(t, &fed, now);
 }
 
-/* What was written before the start says nothing of how long it takes. */
-void tap_count_transaction(struct tap *t, int64_t committed)
+/* What was written before the stream began says nothing of how long it takes. */
+void tap_count_transaction(struct tap *t, lsn_t lsn, int64_t committed)
 {
 	metrics_add(t->counts, METRICS_TRANSACTIONS, 1);
-	if (!committed || !t->is_live)
+	if (!committed || !t->is_live || lsn < t->live)
 		return;
 	metrics_observe(t->counts, METRICS_COMMIT_TO_PUBLISHED, clock_wall_us() - committed, 1);
 	if (!t->committed || committed < t->committed)
@@ -80,7 +80,7 @@ static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 		feed_mark(t, txn, mark++, now);
 	if (n_messages || n_marks) {
 		window_event(&t->window, now);
-		tap_count_transaction(t, txn_commit_us(txn));
+		tap_count_transaction(t, txn_lsn(txn), txn_commit_us(txn));
 	}
 	tap_stream_reached(t, next_lsn);
 }
