@@ -70,9 +70,10 @@ export function Choice({ label, value, of, onChange }: {
   );
 }
 
-/** A question in a dialog. It closes when it is answered, and with Escape. */
-export function Dialog({ title, onClose, onAnswer, children }: {
+/** A question in a dialog. It closes when it is answered, and with Escape; `ready`: what there is to choose from is there. */
+export function Dialog({ title, ready = true, onClose, onAnswer, children }: {
   title: string;
+  ready?: boolean;
   onClose: () => void;
   onAnswer: (form: FormData) => void;
   children: ReactNode;
@@ -94,7 +95,9 @@ export function Dialog({ title, onClose, onAnswer, children }: {
           <button type="button" onClick={onClose}>
             Cancel
           </button>
-          <button className="primary">OK</button>
+          <button className="primary" disabled={!ready}>
+            OK
+          </button>
         </footer>
       </form>
     </dialog>

@@ -22,6 +22,7 @@ export function Crates({ unit }: { unit: number }) {
       {moving && (
         <Dialog
           title={`Relocate ${moving.barcode}`}
+          ready={!!storages.data}
           onClose={() => setMoving(undefined)}
           onAnswer={(form) =>
             mutate({

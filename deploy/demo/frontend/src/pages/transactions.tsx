@@ -129,6 +129,7 @@ function Ask({ action, request, unit, onClose, onAnswer }: {
   return (
     <Dialog
       title={`${NAMES[action][0]} request ${request.id}`}
+      ready={!wants.includes('storage') || !!storages.data}
       onClose={onClose}
       onAnswer={(form) => onAnswer(Object.fromEntries(form))}
     >
@@ -165,7 +166,12 @@ const Purpose = ({ text }: { text?: string }) => (
 function Make({ unit, onClose, onAnswer }: { unit: number; onClose: () => void; onAnswer: (body: object) => void }) {
   const crates = useCrates('Active', unit);
   return (
-    <Dialog title="New request" onClose={onClose} onAnswer={(form) => onAnswer({ unit, ...Object.fromEntries(form) })}>
+    <Dialog
+      title="New request"
+      ready={!!crates.data}
+      onClose={onClose}
+      onAnswer={(form) => onAnswer({ unit, ...Object.fromEntries(form) })}
+    >
       <label>
         To do what?
         <select name="request_type" required defaultValue="Withdrawal">
