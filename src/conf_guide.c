@@ -250,8 +250,8 @@ static const char tables[] =
 "}\n"
 "```\n"
 "\n"
-"It closes the connections that were admitted before the change was committed; who came later and resumes from before it only\n"
-"reads the message.\n";
+"It closes the connections that were admitted before the change was committed, and reaches them even where the same\n"
+"transaction takes their permission away. Who came later and resumes from before it only reads the message.\n";
 
 static const char actor[] =
 "```conf\n"
