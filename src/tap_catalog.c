@@ -104,7 +104,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct catalog *catalog = rows ? tap_catalog_from(rows, t->conf->data.relations, &bad) : NULL;
 
 	sqlrows_free(rows);
-	if (t->catalog_for != t->edition) { /* another list of tables, perhaps */
+	if (t->catalog_for != t->n_editions) { /* another list of tables, perhaps */
 		catalog_free(catalog);
 		tap_read_catalog(t);
 		return;
@@ -130,7 +130,7 @@ void tap_read_catalog(struct tap *t)
 	struct buf list = { 0 };
 	const char *values[1];
 
-	t->catalog_for = t->edition;
+	t->catalog_for = t->n_editions;
 	rules_catalog_param(t->plain, &list);
 	values[0] = list.data;
 	sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);

@@ -58,7 +58,8 @@ struct tap {
 		struct edition *rules_of;
 		struct catalog *catalog;
 	} * retired;
-	const struct edition *catalog_for; /* whose tables were asked for last; never looked into */
+	unsigned n_editions;  /* so far */
+	unsigned catalog_for; /* whose tables were asked for last */
 	struct event *catalog_again;
 	struct buf add_tables;
 

@@ -115,6 +115,7 @@ static void take_over(struct reload *r)
 	if (r->kept.len)
 		log_warn("these options need a restart; they stay as they were", log_s("options", r->kept.data));
 	t->edition = r->edition;
+	t->n_editions++;
 	t->plain = r->edition->rules;
 	t->conf = r->edition->shared.conf;
 	r->edition = before; /* is let go with the rest */
