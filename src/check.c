@@ -10,6 +10,7 @@
 /* Cause before effect: what cannot be judged because something else is wrong is not said to be wrong too. */
 const struct check_row check_rows[] = {
 	{ .name = "configuration", .run = check_configuration },
+	{ .name = "origins", .run = check_origins },
 	{ .name = "key", .run = check_key },
 	{ .name = "certificate", .run = check_certificate },
 	{ .name = "file-limit", .run = check_file_limit },

@@ -20,6 +20,16 @@ void check_configuration(struct check *c)
 	check_ok(c, "%s: %zu streams, %zu sections of tables", c->conf->file, c->conf->n_streams, c->conf->n_tables);
 }
 
+/* A request without Origin, which no browser sends, is admitted anyhow: a first try with a tool would not show it. */
+void check_origins(struct check *c)
+{
+	if (c->conf->listen.origins.n)
+		check_ok(c, "%zu listed", c->conf->listen.origins.n);
+	else
+		check_add(c, CHECK_WARNING, CHECK_CONF, "listen.origins = [\"https://app.example.org\"]",
+			  "listen.origins is not set: no browser can connect");
+}
+
 /* --- keys ----------------------------------------------------------------------------------------------------- */
 
 /* The algorithm that goes with the first key, where it is a PEM of another kind than the configured one wants. */

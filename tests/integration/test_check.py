@@ -185,6 +185,11 @@ def expired(key_file):
 # --- what needs no database --------------------------------------------------------------------------------------
 
 
+@case("origins", state="warning", kind="conf")
+def no_page_that_may_connect(world):
+    world.config.remove("listen.origins")
+
+
 @case("key", kind="conf")
 def a_key_of_another_kind(world):
     world.certificate("a")
