@@ -78,7 +78,7 @@ struct relay_numbers { /* for status and metrics */
 	uint64_t appended, read, refused, failovers;
 	int64_t append_lag;     /* µs: age of the oldest in the queue */
 	int64_t stream_entries; /* -1: not known */
-	lsn_t position;       /* read up to */
+	lsn_t position;         /* read up to */
 };
 
 void relay_numbers(const struct relay *r, struct relay_numbers *out);
