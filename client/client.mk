@@ -29,9 +29,10 @@ demo:
 client:
 	+@$(BUILD) VARIANT=$(TESTED) run-client
 
+# Without colours, because tests/run.py reads the closing line.
 run-client: all client/node_modules/.package-lock.json
 	@cd client && npm run --silent check
-	@cd client && WALPUSH_BINARY=$(CURDIR)/$(B)/walpush PYTHON=$(PYTHON) npm test --silent
+	@cd client && NO_COLOR=1 WALPUSH_BINARY=$(CURDIR)/$(B)/walpush PYTHON=$(PYTHON) npm test --silent
 
 ## make e2e           the demo in real browsers, ten pages under load for E2E_SECONDS (20)
 e2e:
@@ -40,4 +41,4 @@ e2e:
 
 run-e2e: all $(FRONTEND)/dist/index.html tests/e2e/node_modules/.package-lock.json
 	@cd tests/e2e && npm run --silent check
-	@cd tests/e2e && WALPUSH_BINARY=$(CURDIR)/$(B)/walpush npm test --silent -- $(E2E_ARGS)
+	@cd tests/e2e && NO_COLOR=1 WALPUSH_BINARY=$(CURDIR)/$(B)/walpush npm test --silent -- $(E2E_ARGS)
