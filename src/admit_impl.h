@@ -41,8 +41,8 @@ struct listener {
 	enum listener_state state;
 	bool is_open;      /* the hub was told that it is admitted */
 	const char *skips; /* the reason for which something is not delivered, and a resync is due; NULL: none */
-	lsn_t from; /* the place in the stream from where on its answer counts; LSN_MAX: where the stream stands then */
-	int64_t since_us;                       /* µs: without an answer since then */
+	lsn_t from;        /* the place in the stream from where on its answer counts */
+	int64_t since_us;  /* µs: without an answer since then */
 	struct listener *prev_late, *next_late; /* those without an answer, by that time */
 	struct listener **queue;                /* the one list below that it is in, or NULL */
 	struct listener *prev, *next;

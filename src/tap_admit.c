@@ -259,9 +259,8 @@ static void move_over(struct listener *l, struct topic **topics, size_t n)
 	struct mail mail = { .kind = MAIL_MOVED };
 
 	take_topics(l, topics, n, &mail);
-	if (l->from == LSN_MAX || !place_all(l->all->tap, &mail, (struct event_id){ l->from, 0 }))
+	if (!place_all(l->all->tap, &mail, (struct event_id){ l->from, 0 }))
 		place_at_head(l->all->tap, &mail);
-	l->from = mail.id.lsn;
 	mem_copy_text(mail.text, sizeof(mail.text), l->skips ? l->skips : "membership");
 	flood_info(&l->all->tap->lines, clock_us(), "admitted anew", WHO(l), log_n("groups", (int64_t)n),
 		   log_s("reason", mail.text));

@@ -115,8 +115,7 @@ static void freeze(struct listener *l, lsn_t commit)
 		/* Whether it could hear what lies between is not known, and never will be. */
 		l->skips = l->skips ? l->skips : "membership";
 	}
-	if (l->from != LSN_MAX)
-		l->from = commit;
+	l->from = commit;
 	if (was == LISTENER_WAITING)
 		return; /* it was not asked yet */
 	listener_forget_answer(l);
@@ -174,10 +173,9 @@ void tap_member_anew(struct tap *t, lsn_t floor, const char *reason)
 		m->changed = 0;
 	all->everybody_changed = floor;
 	HASH_ITER(hh, all->listeners, l, next) {
-		if (l->is_open) {
+		l->from = floor;
+		if (l->is_open)
 			l->skips = reason;
-			l->from = LSN_MAX; /* the new history may be longer than the logs */
-		}
 		if (l->state == LISTENER_WAITING)
 			continue;
 		listener_forget_answer(l);
