@@ -60,18 +60,20 @@ const equal = (person: Person) =>
 const hellos = (person: Person) =>
   person.heard.map(({ message }) => message).filter((message) => message.type === 'connection_established');
 
+type Deed = (people: Person[]) => Promise<void>;
+
 /**
  * Two pages, one on what changes while something is broken, one on what does not: the first ends equal to the database,
  * the second fetches nothing at all.
  */
-async function resumesAcross(broken: () => Promise<void>, mend: () => Promise<void>, state: string): Promise<void> {
+async function resumesAcross(broken: Deed, mend: Deed, state: string): Promise<void> {
   const [requests, crates] = await Promise.all([logIn('asha'), logIn('asha', 'crates')]);
   const both = [requests, crates];
-  await broken();
+  await broken(both);
   await Promise.all(both.map((person) => person.state(state)));
   both.forEach((person) => person.forget());
   for (let n = 0; n < 5; n++) await change();
-  await mend();
+  await mend(both);
   await Promise.all(both.map((person) => person.state('live')));
   await equal(requests);
   const [row, status] = await change();
@@ -117,18 +119,12 @@ it('the sidecar is stopped, and started again', () =>
     'catching_up',
   ));
 
-it('the laptop goes offline, and comes back', async () => {
-  const person = await logIn('asha');
-  await person.page.context().setOffline(true);
-  await person.state('offline');
-  for (let n = 0; n < 5; n++) await change();
-  person.forget();
-  await person.page.context().setOffline(false);
-  await person.state('live');
-  await equal(person);
-  expect(hellos(person).every((message) => message.resumed)).toBe(true);
-  await person.leave();
-});
+it('the laptop goes offline, and comes back', () =>
+  resumesAcross(
+    async (people) => void (await Promise.all(people.map(({ page }) => page.context().setOffline(true)))),
+    async (people) => void (await Promise.all(people.map(({ page }) => page.context().setOffline(false)))),
+    'offline',
+  ));
 
 it('walpush and the backend are both away for a while', async () => {
   const person = await logIn('asha');
