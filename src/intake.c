@@ -18,6 +18,8 @@
  * visible within a few milliseconds; under synchronous replication it can take without bound. */
 #define AT_ONCE 8
 #define WAIT_MOST_MS 32
+/* A snapshot is of use for so long (µs): xids have 32 bits, and must not come round meanwhile. */
+#define SNAPSHOT_AGE 10000000
 
 struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	struct transaction *prev, *next;
@@ -71,6 +73,8 @@ struct intake {
 	unsigned n_unseen; /* wanted and not visible */
 	struct sqlpipe_query *snapshot;
 	uint64_t snapshot_covers; /* transactions up to this number were received before it was asked */
+	struct snapshot seen;     /* the last one */
+	int64_t seen_at;          /* µs; 0: there is none */
 	unsigned fruitless;
 	struct event *again;
 	struct repeat trouble;
@@ -168,16 +172,14 @@ static void saw(struct intake *in, const struct snapshot *snapshot)
 	bool progress = false, all = true;
 
 	DL_FOREACH(in->transactions, t) {
-		if (t->number > in->snapshot_covers)
-			break;
 		if (t->visible || !t->wanted)
 			continue;
-		if (!snapshot_sees(snapshot, t->xid)) {
+		if (snapshot_sees(snapshot, t->xid)) {
+			t->visible = progress = true;
+			in->n_unseen--;
+		} else if (t->number <= in->snapshot_covers) {
 			all = false;
-			continue;
 		}
-		t->visible = progress = true;
-		in->n_unseen--;
 	}
 	in->fruitless = progress ? 0 : in->fruitless + 1;
 	if (!all)
@@ -206,8 +208,10 @@ static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
 		ask_again(in);
 	} else {
 		saw(in, &snapshot);
+		snapshot_fini(&in->seen);
+		in->seen = snapshot;
+		in->seen_at = clock_us();
 	}
-	snapshot_fini(&snapshot);
 	sqlrows_free(rows);
 	ask_snapshot(in);
 	intake_run(in);
@@ -247,11 +251,21 @@ static void ask_snapshot(struct intake *in)
 	in->snapshot = sqlpipe_ask(in->sql, "snapshot", SNAPSHOT_SQL, 0, NULL, on_snapshot, in);
 }
 
+/* Done is done for good: a transaction of a backlog was so before it was received, and an earlier snapshot may know. What was asked since
+ * that one sees it as well. */
+static bool was_seen(const struct intake *in, const struct transaction *t)
+{
+	return in->seen_at && clock_us() - in->seen_at < SNAPSHOT_AGE && snapshot_sees(&in->seen, t->xid);
+}
+
 static void must_be_seen(struct intake *in, struct transaction *t)
 {
 	if (t->wanted || t->repeated)
 		return;
 	t->wanted = true;
+	t->visible = was_seen(in, t);
+	if (t->visible)
+		return;
 	in->n_unseen++;
 	ask_snapshot(in);
 }
@@ -696,6 +710,16 @@ void intake_position(struct intake *in, lsn_t end)
 	take_position(in);
 }
 
+/* The next stream may be another server's, with other xids. */
+static void forget_snapshot(struct intake *in)
+{
+	if (in->snapshot)
+		sqlpipe_forget(in->sql, in->snapshot);
+	in->snapshot = NULL;
+	snapshot_fini(&in->seen);
+	in->seen_at = 0;
+}
+
 void intake_clear(struct intake *in)
 {
 	struct transaction *t, *next;
@@ -704,6 +728,7 @@ void intake_clear(struct intake *in)
 		pop_head(in);
 	DL_FOREACH_SAFE(in->transactions, t, next)
 		transaction_free(in, t);
+	forget_snapshot(in);
 	in->receiving = NULL;
 	in->position = 0;
 	in->fruitless = 0;
@@ -738,8 +763,6 @@ void intake_free(struct intake *in)
 		return;
 	intake_clear(in);
 	questions_free(in->questions);
-	if (in->snapshot)
-		sqlpipe_forget(in->sql, in->snapshot);
 	event_free(in->again);
 	decoder_free(in->decoder);
 	row_fini(&in->row);

@@ -2,7 +2,7 @@
  * intake: received records, until they have become published transactions.
  *
  * A queue in commit order. Its head is handled as soon as
- *   1. a snapshot taken after its receipt sees its transaction as done ("visible first"), and
+ *   1. a snapshot sees its transaction as done ("visible first"), and
  *   2. the SQL that its rules want (lookups, the actor's name) has been answered.
  * What waits holds back what is behind it, so order is never lost; questions of later records are asked meanwhile, up to
  * INTAKE_ASKED of them, and behind the question for a snapshot, on the same connection, rather than behind its answer. Rows without

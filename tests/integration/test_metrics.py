@@ -64,6 +64,15 @@ def test_messages_deliveries_and_bytes(app, walpush):
     wait_for_metric(walpush, 0, "walpush_connections", stream="requests")
 
 
+def test_a_backlog_asks_the_same_question_once(app, config, make_walpush):
+    """What was committed before the start is all visible in the first snapshot, and all of one crate."""
+    for i in range(50):
+        app.touch(app.request, f"before the start {i}")
+    with make_walpush(app, config) as walpush:
+        after = wait_for_metric(walpush, 50, "walpush_events_total", table="requests", action="updated")
+        assert 1 <= after("walpush_lookup_seconds_count") < 10
+
+
 def frame(message):
     payload = message.raw.encode()
     return bytes(2 if len(payload) < 126 else 4) + payload
