@@ -61,21 +61,23 @@ mkdir -p "$work/base/etc/walpush"
 cp "$work/build/image/etc/walpush/sidecar.conf.example" "$work/base/etc/walpush/sidecar.conf"
 
 echo "==== USER 65532:65532, without a shell"
-as_user() {
-    env -i PATH=/usr/sbin:/usr/bin DATABASE_URL=postgresql://walpush@127.0.0.1:1/app JWT_SIGNING_KEY=0123456789abcdef0123456789abcdef \
-        WALPUSH_ADMIN_ADDRESS=0.0.0.0 WALPUSH_ADMIN_PORT=18002 WALPUSH_LISTEN_ADDRESS=127.0.0.1 WALPUSH_LISTEN_PORT=18001 \
-        chroot --userspec=65532:65532 "$work/base" /usr/bin/walpush "$@"
-}
-as_user --version
-as_user sql -c /etc/walpush/sidecar.conf >"$work/setup.sql"
+# Free when asked, which is near enough.
+port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+as_user=(
+    env -i PATH=/usr/sbin:/usr/bin DATABASE_URL=postgresql://walpush@127.0.0.1:1/app JWT_SIGNING_KEY=0123456789abcdef0123456789abcdef
+    WALPUSH_ADMIN_ADDRESS=0.0.0.0 WALPUSH_ADMIN_PORT="$port" WALPUSH_LISTEN_ADDRESS=127.0.0.1 WALPUSH_LISTEN_PORT=0
+    chroot --userspec=65532:65532 "$work/base" /usr/bin/walpush
+)
+"${as_user[@]}" --version
+"${as_user[@]}" sql -c /etc/walpush/sidecar.conf >"$work/setup.sql"
 grep -q '^CREATE TEMP VIEW' "$work/setup.sql"
-as_user run -c /etc/walpush/sidecar.conf 2>"$work/walpush.log" &
+"${as_user[@]}" run -c /etc/walpush/sidecar.conf 2>"$work/walpush.log" &
 program=$!
 for _ in $(seq 100); do
-    as_user health -c /etc/walpush/sidecar.conf 2>/dev/null && healthy=yes && break
+    "${as_user[@]}" health -c /etc/walpush/sidecar.conf 2>/dev/null && healthy=yes && break
     sleep 0.1
 done
-kill "$program"
+kill "$program" 2>/dev/null || true
 wait "$program" || true
 [ "${healthy:-}" = yes ] || {
     cat "$work/walpush.log"
