@@ -63,14 +63,9 @@ static uint64_t lines_in(const char *bytes, size_t len)
 
 static void add_time(struct buf *line)
 {
-	struct timespec now;
-	struct tm utc;
-	char text[32];
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-	buf_addf(line, "{\"time\":\"%s.%03ldZ\",\"audit\":", text, now.tv_nsec / 1000000);
+	buf_add_text(line, "{\"time\":\"");
+	log_add_time(line);
+	buf_add_text(line, "\",\"audit\":");
 }
 
 static bool say_lost(struct audit *a, uint64_t lost)

@@ -29,7 +29,7 @@ bool log_enabled(enum log_level level)
 	return (unsigned)level <= atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
-static void add_time(struct buf *out)
+void log_add_time(struct buf *out)
 {
 	struct timespec now;
 	struct tm utc;
@@ -113,7 +113,7 @@ void log_write(enum log_level level, const char *message, const struct log_field
 		return;
 	add_name(&line, as_json, "time", as_json ? "{" : "");
 	buf_add_text(&line, as_json ? "\"" : "");
-	add_time(&line);
+	log_add_time(&line);
 	buf_add_text(&line, as_json ? "\"" : "");
 	add_name(&line, as_json, "level", between);
 	add_text(&line, as_json, level_names[level]);

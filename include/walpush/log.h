@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "walpush/address.h"
+#include "walpush/buf.h"
 #include "walpush/event_id.h"
 #include "walpush/fail.h"
 
@@ -44,5 +45,7 @@ struct log_field {
 void log_setup(const char *level, const char *format);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *message, const struct log_field *fields);
+/* The time of day as every line has it: 2025-11-14T12:34:56.123Z */
+void log_add_time(struct buf *out);
 
 #endif

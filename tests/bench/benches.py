@@ -157,8 +157,8 @@ class Latency(Bench):
     n_rounds = 4
     changes, rate = 200, 50
 
-    def walpush(self, lab, subscribers):
-        with lab.walpush() as sidecar:
+    def walpush(self, lab, subscribers, **settings):
+        with lab.walpush(**settings) as sidecar:
             load = sidecar.subscribe(PATH, subscribers, expect=self.changes, latency=True)
             lab.write(self.changes, self.rate)
             load.received()
@@ -210,23 +210,14 @@ class Latency(Bench):
         yield from self.row(rounds, alone, "walpush, fsync off, one subscriber", "bare reader, fsync off")
 
 
-class Relay(Bench):
+class Relay(Latency):
     name = "relay"
     what = "commit→client at 100 subscribers, 50 changes/s, through a Redis stream and without"
-    n_rounds = 5
-    subscribers, changes, rate = 100, 250, 50
-
-    def walpush(self, lab, **settings):
-        with lab.walpush(**settings) as sidecar:
-            load = sidecar.subscribe(PATH, self.subscribers, expect=self.changes, latency=True)
-            lab.write(self.changes, self.rate)
-            load.received()
-            return load.result()["latency_us"]
 
     def round(self, lab):
         with Redis(persistent=False) as redis:
-            through = self.walpush(lab, relay=Raw(f'{{ url = "{redis.url}" }}'))
-        without = self.walpush(lab)
+            through = self.walpush(lab, 100, relay=Raw(f'{{ url = "{redis.url}" }}'))
+        without = self.walpush(lab, 100)
         return {
             "with relay p50 ms": through["p50"] / 1000,
             "with relay p99 ms": through["p99"] / 1000,

@@ -17,6 +17,7 @@ import pytest  # noqa: E402
 django.setup()
 
 import database  # noqa: E402
+from backend import Backend  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
 from harness.walpush import BINARY  # noqa: E402
 
@@ -38,3 +39,17 @@ def cluster():
     with Cluster(fsync=False) as cluster:
         database.prepare(cluster)
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def app(cluster):
+    """The application's database, with its seed rows, and set up for walpush; modules with another configuration have their own."""
+    with database.Database(cluster).used_by_django() as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def backend(app):
+    """The application, served by a real WSGI server."""
+    with Backend(app) as backend:
+        yield backend

@@ -4,17 +4,10 @@ import urllib.request
 
 import pytest
 from backend import Backend
-from database import Database
 from store.management.commands.seed import PASSWORD
 from store.models import Crate, Request, SendBack, Storage, Unit, User
 
 PAGE = "<!doctype html><title>Crates</title>"
-
-
-@pytest.fixture(scope="module")
-def app(cluster):
-    with Database(cluster).used_by_django() as app:
-        yield app
 
 
 @pytest.fixture(scope="module")

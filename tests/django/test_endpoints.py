@@ -6,8 +6,6 @@ import re
 
 import pytest
 from audience import NAMES, Audience
-from backend import Backend
-from database import Database
 from harness.walpush import Walpush, shipped_config
 from rest_framework.renderers import JSONRenderer
 from store.models import Crate, Request, SendBack, Storage, Unit, User
@@ -22,18 +20,6 @@ MEMBERS = {
     "Central": {"kira"} | ADMINS,
 }
 KEEPERS = {"NORTH": {"meena"} | ADMINS, "SOUTH": {"omar"} | ADMINS, "Central": {"kira"} | ADMINS}
-
-
-@pytest.fixture(scope="module")
-def app(cluster):
-    with Database(cluster).used_by_django() as app:
-        yield app
-
-
-@pytest.fixture(scope="module")
-def backend(app):
-    with Backend(app) as backend:
-        yield backend
 
 
 @pytest.fixture(scope="module")

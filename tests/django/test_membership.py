@@ -3,24 +3,10 @@
 import pathlib
 
 import pytest
-from backend import Backend
-from database import Database
 from harness.client import Client, Closed
 from harness.config import Config
 from harness.walpush import ROOT, Walpush
 from store.models import Crate, Request, Role, Unit, User, UserUnit
-
-
-@pytest.fixture(scope="module")
-def app(cluster):
-    with Database(cluster).used_by_django() as app:
-        yield app
-
-
-@pytest.fixture(scope="module")
-def backend(app):
-    with Backend(app) as backend:
-        yield backend
 
 
 @pytest.fixture(autouse=True)

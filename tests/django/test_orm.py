@@ -3,26 +3,12 @@
 import threading
 
 import pytest
-from backend import Backend
-from database import Database
 from django.db import connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat
 from harness.client import Client
 from harness.walpush import Walpush, shipped_config
 from store.models import Crate, Request, SendBack, Unit, User
-
-
-@pytest.fixture(scope="module")
-def app(cluster):
-    with Database(cluster).used_by_django() as app:
-        yield app
-
-
-@pytest.fixture(scope="module")
-def backend(app):
-    with Backend(app) as backend:
-        yield backend
 
 
 @pytest.fixture
