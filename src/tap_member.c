@@ -8,6 +8,7 @@
  * Bounds: a user is known while somebody listens; of the others the last MEMBERS_REMEMBERED changes are. What was changed before those
  * counts as changed for everybody, so that a client which comes back with an older `since` refetches.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -20,6 +21,7 @@
 
 static void member_free(struct admissions *all, struct member *m)
 {
+	assert(all->members);
 	HASH_DEL(all->members, m);
 	free(m);
 }
