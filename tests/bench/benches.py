@@ -8,7 +8,6 @@ from lab import BACKLOG_ROWS, PATIENCE, TABLES, UNITS, Bare, Failed, Sidecar
 from report import Row, each, paired
 
 from harness.config import Raw
-from harness.redis import Redis
 
 PATH = "/ws/requests/1/"
 ANY_PATH = "/ws/requests/%/"
@@ -215,6 +214,8 @@ class Relay(Latency):
     what = "commit→client at 100 subscribers, 50 changes/s, through a Redis stream and without"
 
     def round(self, lab):
+        from harness.redis import Redis  # python3-redis is there after `make bench-deps`
+
         with Redis(persistent=False) as redis:
             through = self.walpush(lab, 100, relay=Raw(f'{{ url = "{redis.url}" }}'))
         without = self.walpush(lab, 100)

@@ -5,6 +5,7 @@ and Node its signals are off, since neither needs them.
 """
 
 import contextlib
+import importlib.util
 import os
 import shutil
 import socket
@@ -15,8 +16,6 @@ from benches import LOG_ROOM, PATH, Bench
 from lab import ROOT, Lines, Load, cpu_seconds, free_port
 from report import Row, each, paired
 
-from harness.redis import Redis
-
 PEERS = ROOT / "tests/bench/peers"
 INSTALLED = ROOT / "build/bench"
 PYTHON = INSTALLED / "venv/bin/python"
@@ -26,6 +25,7 @@ def missing():
     """What `make bench-deps` has not installed; empty: everything is there."""
     wanted = {"Django Channels": PYTHON.exists(), "ws": (INSTALLED / "node/node_modules/ws").exists()}
     wanted["redis-tools"] = shutil.which("redis-cli") is not None
+    wanted["python3-redis"] = importlib.util.find_spec("redis") is not None
     wanted["node"] = shutil.which("node") is not None
     return [name for name, there in wanted.items() if not there]
 
@@ -101,6 +101,8 @@ def walpush(lab):
 
 @contextlib.contextmanager
 def channels(lab):
+    from harness.redis import Redis  # python3-redis is there after `make bench-deps`
+
     port = free_port()
     with Redis(persistent=False) as redis:
         environment = django_environment(lab, redis.port, signals=True)

@@ -91,6 +91,7 @@ def wal2json_version():
 LABELS = {
     "fanout": "fan-out, one at a time",
     "backlog": "fan-out of a backlog",
+    "relay": "through the relay, p50",
     "groups": "10,000 in 1,000 groups, p99",
     "decode": "200,000 waiting updates",
 }
@@ -122,8 +123,9 @@ def choose(names):
     if unknown := [name for name in names if name not in known]:
         raise SystemExit(f"bench: there is no {' '.join(unknown)}; there are {' '.join(known)}")
     if lacking := rivals.missing():
-        say(f"bench: without the peers, for lack of {', '.join(lacking)}: make bench-deps")
+        say(f"bench: without the peers and the relay, for lack of {', '.join(lacking)}: make bench-deps")
         known.pop("peers")
+        known.pop("relay")
     return [known[name]() for name in names or known if name in known]
 
 
