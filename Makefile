@@ -11,6 +11,8 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 # The distribution's own interpreter: it is the one that sees the distribution's packages.
 PYTHON  ?= /usr/bin/python3
+# Test files of `make integration` that run side by side, each with a PostgreSQL of its own; 0 shows what tests print.
+TEST_JOBS ?= $(CORES)
 # How long each fuzz target runs; what else pytest is told, for example PYTEST_ARGS="-x -k resume"; which
 # benchmarks, all of them if empty.
 FUZZ_SECONDS ?= 60
@@ -202,7 +204,7 @@ INTEGRATION_tsan    := $(addprefix tests/integration/,test_push.py test_fanout.p
 run-integration: all $(LOAD)
 	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush WSLOAD_BINARY=$(CURDIR)/$(B)/bench/wsload \
 		$(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) \
-		$(PYTHON) -m pytest -p no:cacheprovider -q $(INTEGRATION_$(VARIANT)) $(PYTEST_ARGS)
+		$(PYTHON) -m pytest -p no:cacheprovider -q -n $(TEST_JOBS) --dist loadfile $(INTEGRATION_$(VARIANT)) $(PYTEST_ARGS)
 
 run-django: all
 	@PYTHON=$(PYTHON) deploy/demo/python-env.sh

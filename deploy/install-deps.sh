@@ -13,7 +13,7 @@ build="gcc libc6-dev make pkgconf uthash-dev libpq-dev libevent-dev libwebsocket
 try="python3 python3-psycopg2 postgresql wal2json"
 demo="ca-certificates python3-venv nodejs npm"
 bench="$demo python3-jwt python3-redis redis-tools"
-test="$try $demo python3-pytest python3-websockets python3-jwt python3-cryptography python3-redis
+test="$try $demo python3-pytest python3-pytest-xdist python3-websockets python3-jwt python3-cryptography python3-redis
       libcmocka-dev openssl redis-tools
       clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium man-db"
 
