@@ -9,15 +9,15 @@
 
 #define PORT_DEFAULT 6379
 
-void redisurl_fini(struct redisurl *a)
+void redisurl_fini(struct redisurl *u)
 {
-	free(a->host);
-	free(a->user);
-	if (a->password)
-		explicit_bzero(a->password, strlen(a->password));
-	free(a->password);
-	free(a->database);
-	*a = (struct redisurl){ 0 };
+	free(u->host);
+	free(u->user);
+	if (u->password)
+		explicit_bzero(u->password, strlen(u->password));
+	free(u->password);
+	free(u->database);
+	*u = (struct redisurl){ 0 };
 }
 
 static char *percent_decoded(struct slice s)

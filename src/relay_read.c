@@ -91,8 +91,11 @@ static bool decode(const redisReply *reply, struct relay_entry *out, struct fail
 	list = reply->element[1];
 	if (id->type != REDIS_REPLY_STRING || list->type != REDIS_REPLY_ARRAY || list->elements > 64)
 		return fail_set(why, "an entry of the Redis stream is none of walpush's");
-	for (size_t i = 0; i < list->elements; i++)
+	for (size_t i = 0; i < list->elements; i++) {
+		if (list->element[i]->type != REDIS_REPLY_STRING)
+			return fail_set(why, "an entry of the Redis stream is none of walpush's");
 		fields[i] = (struct slice){ list->element[i]->str, (size_t)list->element[i]->len };
+	}
 	return relay_entry_decode((struct slice){ id->str, (size_t)id->len }, fields, list->elements, out, why);
 }
 
@@ -100,7 +103,7 @@ static bool decode(const redisReply *reply, struct relay_entry *out, struct fail
 static bool take_entries(struct relay *r, const redisReply *reply, struct fail *why)
 {
 	const redisReply *stream, *entries;
-	struct relay_entry e;
+	struct relay_entry e = { 0 };
 
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 1 || reply->element[0]->type != REDIS_REPLY_ARRAY ||
 	    reply->element[0]->elements != 2)

@@ -144,6 +144,7 @@ static void feed_wording(struct tap *t, struct feed_message *m)
 
 	m->header = (struct slice){ header, frame_header(header, m->payload.len) };
 	tap_feed_message(t, m, clock_us());
+	m->header = (struct slice){ 0 };
 	m->payload = (struct slice){ m->payload.at + m->payload.len, 0 };
 	for (; m->n_groups; m->n_groups--)
 		m->groups += strlen(m->groups) + 1;
@@ -173,7 +174,6 @@ static bool feed_mark(struct tap *t, const struct relay_entry *e)
 {
 	char *section = mem_text_of(e->section), *reason = mem_text_of(e->reason);
 	struct feed_mark m = { .id = e->id, .section = section, .reason = reason, .lookup_only = e->lookup_only };
-
 	bool known = rules_section(t->plain, section) && resync_is_reason(reason);
 
 	if (known) {

@@ -60,6 +60,16 @@ class Replicas:
         )
         return next(r for r in self.running() if json.loads(r.admin("/status").body)["relay"]["role"].startswith("feeds"))
 
+    def wait_for_position(self, replica, lsn):
+        """Until it has read the stream so far."""
+        deadline = time.monotonic() + LONG
+        while True:
+            position = json.loads(replica.admin("/status").body)["relay"]["position"]
+            if self.app.value("SELECT %s::pg_lsn >= %s::pg_lsn", position, lsn):
+                return
+            assert time.monotonic() < deadline, f"it stands at {position}"
+            time.sleep(0.02)
+
     def replace(self, replica, end):
         end(replica)
         self.all[self.all.index(replica)] = self._make().start(streaming=False)
@@ -294,6 +304,10 @@ def test_what_no_window_reaches_is_refetched_once(app, make_walpush, config, for
     app.wait_until(
         "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", handled, app.slot, timeout=LONG
     )
+    handled = app.value("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s", app.slot)
+    for replica in replicas.all:
+        if replica is not late:
+            replicas.wait_for_position(replica, handled)
     forgetful.lose_everything()
     late.send_signal(signal.SIGCONT)
     app.touch(app.request, "afterwards")
