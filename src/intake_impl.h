@@ -1,0 +1,119 @@
+/*
+ * intake_impl: what the files of the intake share. Nobody else includes it. All of it belongs to the tap thread.
+ *
+ *   intake.c          the queue: receipt, the head's turn, flow control
+ *   intake_visible.c  "visible first": which transactions a snapshot has seen
+ *   intake_ask.c      the SQL that rows want answered
+ *   intake_rows.c     a row that is the head, from its bytes to the messages of the transaction
+ */
+#ifndef WALPUSH_INTAKE_IMPL_H
+#define WALPUSH_INTAKE_IMPL_H
+
+#include "walpush/decode.h"
+#include "walpush/intake.h"
+#include "walpush/questions.h"
+#include "walpush/repeat.h"
+#include "walpush/row.h"
+#include "walpush/snapshot.h"
+#include "walpush/source.h"
+
+struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
+	struct transaction *prev, *next;
+	uint64_t number;
+	uint32_t xid;
+	lsn_t lsn, next_lsn;
+	bool repeated; /* handled before a reconnect */
+	bool wanted;   /* it has rows: it must be visible before they are handled */
+	bool visible;
+	uint64_t questioned; /* rows whose sections asked something */
+};
+
+struct answers { /* of one section of a row; NULL: not asked */
+	struct question *lookup, *data, *actor;
+	bool left_out; /* neither lookup nor data was asked: there were too many */
+};
+
+struct record {
+	struct record *next;
+	char *bytes;
+	struct slice text;
+	uint64_t number;
+	char kind; /* of wal2json's action: B C I U D T M, or 0 */
+	bool asked;
+	struct transaction *transaction;
+	struct answers *answers; /* one a section; NULL: nothing was asked */
+	size_t n_answers;
+};
+
+struct intake {
+	struct event_base *loop;
+	struct sqlpipe *sql;
+	const struct intake_calls *calls;
+	void *ctx;
+	const struct rules *rules;
+	uint64_t bulk;
+
+	struct record *head, **tail; /* a singly linked queue */
+	struct record *ask_next;     /* the first that was not asked */
+	size_t bytes;
+	struct questions *questions; /* shared from one snapshot's asking to the next one's */
+	bool paused, running, waiting_catalog;
+	uint64_t n_records;
+	lsn_t position;          /* a keepalive's, which waits for what is queued; 0: none */
+	uint64_t catalog_covers; /* records up to this number were received before the catalog was read */
+	const char *said_missing;
+
+	/* Visible first. */
+	struct transaction *receiving;    /* between BEGIN and COMMIT, at the queue's end */
+	struct transaction *transactions; /* all that are not handled yet, in order */
+	uint64_t n_transactions;
+	unsigned n_unseen; /* wanted and not visible */
+	struct sqlpipe_query *snapshot;
+	uint64_t snapshot_covers; /* transactions up to this number were received before it was asked */
+	struct snapshot seen;     /* the last one */
+	int64_t seen_at;          /* µs; 0: there is none */
+	unsigned fruitless;
+	struct event *again;
+	struct repeat trouble;
+
+	/* The row at hand, and the transaction that it goes into. */
+	struct decoder *decoder;
+	struct row row;
+	struct txn *txn;
+	struct buf scratch;
+};
+
+/* --- intake.c --- */
+/* Handles what can be handled, and asks ahead. Called whenever something may have made the head ready; within itself it does nothing. */
+void intake_run(struct intake *in);
+
+/* --- intake_visible.c --- */
+void intake_visible_init(struct intake *in);
+void intake_visible_fini(struct intake *in);
+/* The transaction has a row: sees to it that a snapshot tells when it may be handled. */
+void intake_must_be_seen(struct intake *in, struct transaction *t);
+/* Is it visible, or will the snapshot that is on its way tell? */
+bool intake_may_ask(const struct intake *in, const struct transaction *t);
+/* Also what was seen: the next stream may be another server's, with other xids. */
+void intake_forget_snapshot(struct intake *in);
+
+/* --- intake_ask.c --- */
+/* What the row's sections want to know. Nothing of in->row is kept. */
+void intake_ask_questions(struct intake *in, struct record *r, const struct change *change,
+			  const struct rules_table *table);
+/* For what waits behind the head, as far as INTAKE_ASKED and INTAKE_BYTES allow. */
+void intake_ask_ahead(struct intake *in);
+/* Also true when nothing was asked. */
+bool intake_is_answered(const struct record *r);
+void intake_drop_answers(struct record *r);
+
+/* --- intake_rows.c --- */
+enum bound { BOUND, BOUND_NOT_LISTED, BOUND_STALE, BOUND_CORRUPT };
+
+/* Decodes the record into in->row, which points into the record. BOUND_STALE: the catalog does not fit the row. */
+enum bound intake_bind_row(struct intake *in, const struct record *r, struct change *change,
+			   const struct rules_table **table);
+/* True when the row is done with. */
+bool intake_handle_row(struct intake *in, struct record *r);
+
+#endif
