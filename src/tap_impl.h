@@ -1,4 +1,4 @@
-/* tap_impl: what tap.c, tap_stream.c, tap_feed.c, tap_catalog.c and tap_admit.c share. All of it belongs to the tap thread. */
+/* tap_impl: what the files of the tap share. Nobody else includes it. All of it belongs to the tap thread. */
 #ifndef WALPUSH_TAP_IMPL_H
 #define WALPUSH_TAP_IMPL_H
 

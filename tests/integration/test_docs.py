@@ -5,6 +5,7 @@ the program says, targets of make are looked up. What cannot be run stands in NO
 """
 
 import datetime
+import fnmatch
 import http.server
 import json
 import os
@@ -263,6 +264,43 @@ def run_console(world, block):
     """`$ command` and, behind it, what it prints."""
     for command, output in re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n?)*)", block.text + "\n", re.MULTILINE):
         assert world.run(command, block).rstrip("\n") == output.rstrip("\n"), block
+
+
+# --- what architecture.md names ----------------------------------------------------------------------------------------
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+SOURCES = {
+    path.name: path.read_text(encoding="utf-8")
+    for folder in ("src", "include/walpush")
+    for path in sorted((ROOT / folder).glob("*.[ch]"))
+}
+
+
+def test_the_functions_of_the_architecture():
+    """Where a file and a function stand together, the one defines the other, also along the arrows. Other names are at least known."""
+    pairs = [
+        (file, name)
+        for file, names in re.findall(r"`(\w+\.[ch])`((?:[\s,→]*`\w+`)*)", ARCHITECTURE)
+        for name in re.findall(r"\w+", names) or [None]
+    ]
+    assert ("source.c", "take_frame") in pairs and ("deliver.c", "deliver_runs") in pairs
+    for file, name in pairs:
+        assert file in SOURCES, f"{file} is not there"
+        definition = rf"^\w[^;={{}}\n]*\b{name}\([^;{{}}]*\)\n\{{"
+        assert name is None or re.search(definition, SOURCES[file], re.MULTILINE), f"{file} does not define {name}"
+    everything = "\n".join(SOURCES.values())
+    for name in re.findall(r"`(\w+_\w+|struct \w+)`", ARCHITECTURE):
+        assert re.search(rf"\b{name}\b", everything), f"nothing is called {name}"
+
+
+def test_the_modules_of_the_architecture():
+    text = ARCHITECTURE[ARCHITECTURE.index("\n## Modules\n") :]
+    named = re.findall(r"`([\w*]+)(?:\.c)?`", text)
+    modules = {file[:-2] for file in SOURCES if file.endswith(".c")}
+    homeless = {module for module in modules if not any(fnmatch.fnmatch(module, pattern) for pattern in named)}
+    assert not homeless, f"Modules has no place for {sorted(homeless)}"
+    gone = [pattern for pattern in named if not fnmatch.filter(modules, pattern)]
+    assert not gone, f"Modules names {gone}, which are not there"
 
 
 # --- what walpush says -------------------------------------------------------------------------------------------------
