@@ -10,23 +10,16 @@
 #include "walpush/mem.h"
 #include "walpush/resync.h"
 
-/* Replies that wait for the socket: pongs and the like. A client that asks for more without reading is closed. */
-#define REPLY_BYTES 4096
 /* µs between a ping and giving up on its answer, and between our close frame and the client's. */
 #define PONG_WAIT 10000000
 #define CLOSE_WAIT 5000000
-
-/* What every line of the log about a connection begins with. */
-#define WHO(c)                                                                                                         \
-	log_n("hub", (c)->hub->index), log_n("connection", (c)->id), log_peer(&(c)->peer),                             \
-		log_s("user", (c)->ticket ? (c)->ticket->user : "")
 
 static const char *const state_names[] = { "new", "wait-auth", "admitting", "open", "closing" };
 
 static void conn_to(struct conn *c, enum conn_state next)
 {
 	assert(c->state != CONN_CLOSING && next > c->state);
-	log_debug("connection", WHO(c), log_s("from", state_names[c->state]), log_s("to", state_names[next]));
+	log_debug("connection", CONN_WHO(c), log_s("from", state_names[c->state]), log_s("to", state_names[next]));
 	c->state = next;
 }
 
@@ -85,7 +78,7 @@ static struct audit_client client_of(const struct conn *c)
 	return (struct audit_client){ c->ticket ? c->ticket->user : NULL, &c->peer, s ? s->conf->name : NULL };
 }
 
-static void tell_audit(const struct conn *c, const char *what, unsigned code, const char *reason)
+void conn_tell_audit(const struct conn *c, const char *what, unsigned code, const char *reason)
 {
 	struct audit_client client = client_of(c);
 
@@ -95,7 +88,7 @@ static void tell_audit(const struct conn *c, const char *what, unsigned code, co
 static void refuse(struct conn *c, unsigned code, const char *reason)
 {
 	metrics_count(c->hub->counts, METRICS_REFUSALS, reason);
-	tell_audit(c, "refused", code, reason);
+	conn_tell_audit(c, "refused", code, reason);
 	conn_close(c, code);
 }
 
@@ -166,7 +159,7 @@ void conn_close(struct conn *c, unsigned code)
 		return;
 	no_longer_open(c);
 	metrics_count_number(c->hub->counts, METRICS_CLOSES, code);
-	log_debug("closing", WHO(c), log_n("code", code));
+	log_debug("closing", CONN_WHO(c), log_n("code", code));
 	retire(c);
 	c->close_code = (uint16_t)code;
 	c->deadline = clock_us() + CLOSE_WAIT;
@@ -207,9 +200,23 @@ void conn_queue(struct conn *c, struct slice payload)
 	queue_frame(c, 1, payload);
 }
 
+void conn_reply(struct conn *c, unsigned char opcode, struct slice payload)
+{
+	if (c->state == CONN_CLOSING)
+		return;
+	queue_frame(c, opcode, payload);
+	if (!c->is_behind && deliver(c) < 0)
+		conn_kill(c);
+}
+
+void conn_send(struct conn *c, struct slice payload)
+{
+	conn_reply(c, 1, payload);
+}
+
 /* --- admission -------------------------------------------------------------------------------------------------- */
 
-static void ask_admission(struct conn *c)
+void conn_ask_admission(struct conn *c)
 {
 	const struct hub_shared *shared = c->hub->shared;
 	struct mail mail = { .kind = MAIL_ADMIT, .hub = c->hub->index, .connection = c->id };
@@ -217,7 +224,7 @@ static void ask_admission(struct conn *c)
 	struct token token = { 0 };
 
 	if (!token_verify(shared->keys, slice_of(c->token), clock_wall_us() / 1000000, &token, &why)) {
-		flood_info(&c->hub->lines, clock_us(), "token refused", WHO(c), log_s("reason", why.text));
+		flood_info(&c->hub->lines, clock_us(), "token refused", CONN_WHO(c), log_s("reason", why.text));
 		refuse(c, 4401, "token");
 		return;
 	}
@@ -285,139 +292,6 @@ void conn_moved(struct conn *c, const struct mail *mail)
 	deliver_later(c);
 }
 
-/* --- what the client says ---------------------------------------------------------------------------------------- */
-
-static void reply_frame(struct conn *c, unsigned char opcode, struct slice payload)
-{
-	if (c->state == CONN_CLOSING)
-		return;
-	queue_frame(c, opcode, payload);
-	if (!c->is_behind && deliver(c) < 0)
-		conn_kill(c);
-}
-
-void conn_send(struct conn *c, struct slice payload)
-{
-	reply_frame(c, 1, payload);
-}
-
-static void renew(struct conn *c, const char *text)
-{
-	struct fail why = { 0 };
-	struct token token = { 0 };
-	char until[80];
-	struct tm utc;
-	time_t expires;
-
-	if (!token_verify(c->hub->shared->keys, slice_of(text), clock_wall_us() / 1000000, &token, &why) ||
-	    strcmp(token.user, c->ticket->user) != 0) {
-		flood_info(&c->hub->lines, clock_us(), "renewed token refused", WHO(c),
-			   log_s("reason", why.text[0] ? why.text : "it belongs to another user"));
-		token_fini(&token);
-		tell_audit(c, "refused", 4401, "token");
-		conn_close(c, 4401);
-		return;
-	}
-	c->expires = expires = (time_t)token.expires;
-	token_fini(&token);
-	gmtime_r(&expires, &utc);
-	strftime(until, sizeof(until), "{\"type\":\"auth_ok\",\"expires_at\":\"%Y-%m-%dT%H:%M:%SZ\"}", &utc);
-	conn_send(c, slice_of(until));
-}
-
-static void take_auth(struct conn *c, const char *token)
-{
-	if (strlen(token) > (size_t)c->hub->shared->conf->limits.token_bytes) {
-		conn_close(c, 4401);
-	} else if (c->state == CONN_WAIT_AUTH) {
-		c->token = mem_text(token);
-		ask_admission(c);
-	} else {
-		renew(c, token);
-	}
-}
-
-static void take_ping(struct conn *c, const struct clientmsg *ping)
-{
-	struct buf pong = { 0 };
-
-	if (c->reply.len > REPLY_BYTES) {
-		conn_close(c, 1008);
-		return;
-	}
-	clientmsg_pong(ping, &pong);
-	conn_send(c, buf_slice(&pong));
-	buf_fini(&pong);
-}
-
-/* Counts a message, or what comes in place of one. */
-static bool is_one_too_many(struct conn *c)
-{
-	if (++c->said <= c->hub->shared->conf->limits.messages_per_second)
-		return false;
-	conn_close(c, 1008);
-	return true;
-}
-
-static void take_message(struct conn *c, struct slice text)
-{
-	struct clientmsg message;
-
-	metrics_add(c->hub->counts, METRICS_CLIENT_MESSAGES, 1);
-	if (is_one_too_many(c))
-		return;
-	clientmsg_parse(text, &message);
-	if (message.kind == CLIENTMSG_AUTH)
-		take_auth(c, message.token);
-	else if (message.kind == CLIENTMSG_PING)
-		take_ping(c, &message);
-	clientmsg_fini(&message);
-}
-
-/* A frame says how long it is before it is there. Its length may be any below 2^63. */
-static bool is_too_long(const struct conn *c, size_t len)
-{
-	size_t most = (size_t)c->hub->shared->conf->limits.message_bytes,
-	       announced = lws_remaining_packet_payload(c->wsi);
-
-	return announced > most || c->rx.len + len + announced > most;
-}
-
-static bool is_at_end(const struct conn *c)
-{
-	return lws_is_final_fragment(c->wsi) && !lws_remaining_packet_payload(c->wsi);
-}
-
-static void take_bytes(struct conn *c, const char *bytes, size_t len)
-{
-	if (c->state == CONN_CLOSING)
-		return;
-	c->heard = clock_us();
-	if (is_too_long(c, len)) {
-		conn_close(c, 1009);
-		return;
-	}
-	/* Empty pieces of a message have no length by which it could become too long. */
-	if (len == 0 && !is_at_end(c) && is_one_too_many(c))
-		return;
-	buf_add(&c->rx, bytes, len);
-	if (!is_at_end(c))
-		return;
-	take_message(c, buf_slice(&c->rx));
-	if (c->rx.data)
-		explicit_bzero(c->rx.data, c->rx.len);
-	buf_fini(&c->rx);
-}
-
-/* One that was not asked for is allowed, as a sign of life. Pings the library answers by itself: one for what one read brings. */
-static void take_pong(struct conn *c)
-{
-	c->heard = clock_us();
-	if (!c->pinged && c->state != CONN_CLOSING && is_one_too_many(c))
-		return;
-	c->pinged = false;
-}
-
 /* --- the library's callbacks -------------------------------------------------------------------------------------- */
 
 static void conn_born(struct conn *c, struct lws *wsi)
@@ -447,7 +321,7 @@ static void conn_established(struct conn *c)
 	else if (strlen(c->token) > (size_t)c->hub->shared->conf->limits.token_bytes)
 		refuse(c, 4401, "token");
 	else
-		ask_admission(c);
+		conn_ask_admission(c);
 }
 
 static int conn_writable(struct conn *c)
@@ -519,10 +393,10 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		conn_established(c);
 		return 0;
 	case LWS_CALLBACK_RECEIVE:
-		take_bytes(c, in, len);
+		conn_take_bytes(c, in, len);
 		return 0;
 	case LWS_CALLBACK_RECEIVE_PONG:
-		take_pong(c);
+		conn_take_pong(c);
 		return 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return conn_writable(c);
@@ -552,7 +426,7 @@ static void ping(struct conn *c, int64_t now)
 		conn_kill(c);
 	} else if (!c->pinged && now - c->heard > c->hub->shared->conf->listen.ping * 1000) {
 		c->pinged = true;
-		reply_frame(c, 9, SLICE("ping")); /* the library tells of no empty pong */
+		conn_reply(c, 9, SLICE("ping")); /* the library tells of no empty pong */
 	}
 }
 
@@ -575,10 +449,10 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 	} else if (c->deadline && now > c->deadline) {
 		refuse(c, 4401, "late");
 	} else if (c->is_behind && now - c->behind_since > c->hub->shared->conf->limits.stall * 1000) {
-		flood_info(&c->hub->lines, now, "a reader is stalled", WHO(c), log_n("code", 4408));
+		flood_info(&c->hub->lines, now, "a reader is stalled", CONN_WHO(c), log_n("code", 4408));
 		conn_close(c, 4408);
 	} else if (c->expires && wall_s >= c->expires) {
-		tell_audit(c, "expired", 4401, NULL);
+		conn_tell_audit(c, "expired", 4401, NULL);
 		conn_close(c, 4401);
 	} else {
 		ping(c, now);

@@ -1,5 +1,5 @@
 /*
- * hub_impl: what hub.c, visitor.c, handshake.c, conn.c and deliver.c share. Everything here belongs to one hub's thread.
+ * hub_impl: what the files of a hub share. Nobody else includes it. Everything here belongs to one hub's thread.
  */
 #ifndef WALPUSH_HUB_IMPL_H
 #define WALPUSH_HUB_IMPL_H
@@ -169,6 +169,11 @@ static inline bool conn_listens(const struct conn *c)
 	return c->state == CONN_OPEN && c->ticket;
 }
 
+/* What every line of the log about a connection begins with. */
+#define CONN_WHO(c)                                                                                                    \
+	log_n("hub", (c)->hub->index), log_n("connection", (c)->id), log_peer(&(c)->peer),                             \
+		log_s("user", (c)->ticket ? (c)->ticket->user : "")
+
 int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 struct conn *conn_find(struct hub *h, uint64_t id);
 void conn_admitted(struct conn *c, const struct mail *mail);
@@ -183,8 +188,18 @@ void conn_kill(struct conn *c);
 void conn_send(struct conn *c, struct slice payload);
 /* The same, when deliver is called next. */
 void conn_queue(struct conn *c, struct slice payload);
+/* A frame of our own, behind those that wait for the socket; none while the connection closes. */
+void conn_reply(struct conn *c, unsigned char opcode, struct slice payload);
+/* Verifies the token and asks the tap. */
+void conn_ask_admission(struct conn *c);
+void conn_tell_audit(const struct conn *c, const char *what, unsigned code, const char *reason);
 /* Once a second: deadlines, expiry, pings. */
 void conn_sweep(struct conn *c, int64_t now, int64_t wall_s);
+
+/* --- conn_message.c: what the client says --- */
+/* A piece of a message. */
+void conn_take_bytes(struct conn *c, const char *bytes, size_t len);
+void conn_take_pong(struct conn *c);
 
 /* --- notice.c: what the server says by itself, and what is said otherwise on some streams --- */
 void notice_hello(struct conn *c, struct event_id id, bool resumed);

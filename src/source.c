@@ -85,7 +85,7 @@ struct mend {
 	bool slow; /* a person must act */
 };
 
-/* Source: PostgreSQL's slot.c, walsender.c, and measurements; see docs/architecture.md. The first that fits. */
+/* Source: PostgreSQL's slot.c, walsender.c, and measurements. The first that fits. */
 static const struct mend mends[] = {
 	{ "55006", "another process holds the slot; waiting for it, as a standby", false },
 	{ "42704", "the slot does not exist: walpush sql prints what creates it", true },
