@@ -1,73 +1,22 @@
-#include "walpush/source.h"
+#include "source_impl.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "walpush/backoff.h"
-#include "walpush/buf.h"
 #include "walpush/clock.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
-#include "walpush/pgdial.h"
-#include "walpush/repeat.h"
 #include "walpush/walframe.h"
 
 /* Seconds between 1970 and 2000, the epoch of the protocol's clock. */
 #define PG_EPOCH_S 946684800LL
 
-/*
- * The walsender speaks the simple query protocol: one question at a time, its answer awaited.
- *
- *   IDLE ─go▶ DIALLING ─▶ IDENTIFY ─▶ SLOT ─▶ STARTING ─▶ STREAMING
- *     ▲           │           │         │          │           │
- *     └─ stop ────┴───────────┴── any failure ─────┴───────────┴─▶ WAITING ─timer▶ DIALLING
- */
-enum source_state {
-	SOURCE_IDLE,
-	SOURCE_DIALLING,
-	SOURCE_IDENTIFY,
-	SOURCE_SLOT,
-	SOURCE_STARTING,
-	SOURCE_STREAMING,
-	SOURCE_WAITING
-};
-
 static const char *const state_names[] = { "idle", "dialling", "identify", "slot", "starting", "streaming", "waiting" };
-
-struct source {
-	struct event_base *loop;
-	const struct conf_database *conf;
-	const struct source_calls *calls;
-	void *ctx;
-
-	enum source_state state;
-	struct pgdial *dial;
-	PGconn *conn;
-	struct event *readable;
-	struct event *writable;
-	struct event *retry;
-	struct event *status; /* every status_interval while streaming */
-	struct backoff soon;  /* for what passes by itself */
-	struct backoff slow;  /* for what a person must mend */
-	bool paused;
-	bool in_callback; /* the connection must not be closed under the reader's feet */
-	bool restart;     /* asked for meanwhile */
-	lsn_t received;   /* the server's end as far as frames told */
-	lsn_t sent;       /* highest position confirmed on any connection */
-	int64_t down_since;
-	struct repeat trouble;
-	const char *mend; /* what to do about it; a literal, NULL: not known */
-	bool held_by_other;
-
-	char *system_id;
-	char *timeline;
-	lsn_t server_end;
-};
 
 static void source_dial(struct source *s);
 
-static void source_to(struct source *s, enum source_state next)
+void source_to(struct source *s, enum source_state next)
 {
 	log_debug("replication", log_s("from", state_names[s->state]), log_s("to", state_names[next]));
 	if (next == SOURCE_STREAMING)
@@ -141,7 +90,7 @@ static void hang_up(struct source *s)
 	s->conn = NULL;
 }
 
-static void source_lost(struct source *s, const struct fail *why, bool slow)
+void source_lost(struct source *s, const struct fail *why, bool slow)
 {
 	const struct mend *mend = mend_for(why);
 	bool was_streaming = s->state == SOURCE_STREAMING;
@@ -157,7 +106,7 @@ static void source_lost(struct source *s, const struct fail *why, bool slow)
 		s->calls->lost(s->ctx, why);
 }
 
-static void source_broken(struct source *s)
+void source_broken(struct source *s)
 {
 	struct fail why = { 0 };
 	char *newline;
@@ -171,7 +120,7 @@ static void source_broken(struct source *s)
 
 /* --- writing -------------------------------------------------------------------------------------------------- */
 
-static bool source_flush(struct source *s)
+bool source_flush(struct source *s)
 {
 	int left = PQflush(s->conn);
 
@@ -280,118 +229,7 @@ static void read_stream(struct source *s)
 		source_broken(s);
 }
 
-/* --- before the stream ---------------------------------------------------------------------------------------- */
-
-static bool ask(struct source *s, const char *command, enum source_state next)
-{
-	source_to(s, next);
-	if (PQsendQuery(s->conn, command) && source_flush(s))
-		return true;
-	source_broken(s);
-	return false;
-}
-
-static void take_identity(struct source *s, PGresult *result)
-{
-	struct buf sql = { 0 };
-	struct fail why = { 0 };
-	char *slot;
-
-	if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
-	    !lsn_parse(slice_of(PQgetvalue(result, 0, 2)), &s->server_end)) {
-		fail_set(&why, "IDENTIFY_SYSTEM was answered strangely: is this PostgreSQL?");
-		source_lost(s, &why, true);
-		return;
-	}
-	free(s->system_id);
-	free(s->timeline);
-	s->system_id = mem_text(PQgetvalue(result, 0, 0));
-	s->timeline = mem_text(PQgetvalue(result, 0, 1));
-	slot = PQescapeLiteral(s->conn, s->conf->slot, strlen(s->conf->slot));
-	if (!slot) {
-		source_broken(s);
-		return;
-	}
-	buf_addf(&sql,
-		 "SELECT plugin, slot_type, database = current_database(), confirmed_flush_lsn, wal_status, "
-		 "current_setting('server_encoding') FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
-		 slot);
-	PQfreemem(slot);
-	ask(s, sql.data, SOURCE_SLOT);
-	buf_fini(&sql);
-}
-
-/* What START_REPLICATION would say of this slot, said before and better. */
-static bool slot_is_good(struct source *s, const PGresult *result, struct fail *why)
-{
-	const char *name = s->conf->slot;
-
-	if (PQntuples(result) == 0) {
-		fail_set(why, "slot \"%s\" does not exist", name);
-		strcpy(why->sqlstate, "42704");
-		return false;
-	}
-	if (strcmp(PQgetvalue(result, 0, 1), "logical") != 0 || strcmp(PQgetvalue(result, 0, 0), s->conf->plugin) != 0)
-		fail_set(why,
-			 "slot \"%s\" is %s with plugin \"%s\", not logical with %s: drop it and run what walpush sql "
-			 "prints",
-			 name, PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 0), s->conf->plugin);
-	else if (strcmp(PQgetvalue(result, 0, 2), "t") != 0)
-		fail_set(why, "slot \"%s\" belongs to another database: connect to that one, or create a slot here",
-			 name);
-	else if (strcmp(PQgetvalue(result, 0, 4), "lost") == 0)
-		fail_set(why,
-			 "slot \"%s\" is lost: PostgreSQL removed WAL it needed. Drop it, run what walpush sql prints, "
-			 "and raise "
-			 "max_slot_wal_keep_size",
-			 name);
-	else if (strcmp(PQgetvalue(result, 0, 5), "UTF8") != 0)
-		fail_set(why, "the database's encoding is %s; walpush needs UTF8", PQgetvalue(result, 0, 5));
-	return why->text[0] == '\0';
-}
-
-static void start_replication(struct source *s, lsn_t from)
-{
-	const char *tables = s->calls->add_tables(s->ctx);
-	char lsn[LSN_TEXT_MAX];
-	struct buf sql = { 0 };
-
-	lsn_format(lsn, from);
-	buf_addf(&sql,
-		 "START_REPLICATION SLOT \"%s\" LOGICAL %s (\"format-version\" '2', \"include-types\" 'false', "
-		 "\"include-type-oids\" 'true', \"include-lsn\" 'true', \"include-timestamp\" 'true', "
-		 "\"include-xids\" 'true', \"add-msg-prefixes\" 'walpush', \"add-tables\" '",
-		 s->conf->slot, lsn);
-	for (const char *c = tables; *c; c++) {
-		if (*c == '\'')
-			buf_add_char(&sql, '\'');
-		buf_add_char(&sql, *c);
-	}
-	buf_add_text(&sql, "')");
-	ask(s, sql.data, SOURCE_STARTING);
-	buf_fini(&sql);
-}
-
-static void take_slot(struct source *s, PGresult *result)
-{
-	struct source_start start = { s->system_id, s->timeline, s->server_end, 0 };
-	struct fail why = { 0 };
-
-	if (!slot_is_good(s, result, &why)) {
-		source_lost(s, &why, true);
-		return;
-	}
-	if (!lsn_parse(slice_of(PQgetvalue(result, 0, 3)), &start.confirmed)) {
-		fail_set(&why, "slot \"%s\" has no confirmed_flush_lsn", s->conf->slot);
-		source_lost(s, &why, true);
-		return;
-	}
-	s->sent = start.confirmed;
-	s->received = start.confirmed;
-	start_replication(s, s->calls->start(s->ctx, &start));
-}
-
-static void streaming(struct source *s)
+void source_streaming(struct source *s)
 {
 	struct timeval interval = clock_timeval(s->conf->status_interval * 1000);
 
@@ -410,46 +248,6 @@ static void streaming(struct source *s)
 	read_stream(s);
 }
 
-/* One answer of a simple query. True when the connection still stands where it stood. */
-static void take_answer(struct source *s, PGresult *result)
-{
-	struct fail why = { 0 };
-
-	switch (PQresultStatus(result)) {
-	case PGRES_TUPLES_OK:
-		if (s->state == SOURCE_IDENTIFY)
-			take_identity(s, result);
-		else
-			take_slot(s, result);
-		return;
-	case PGRES_COPY_BOTH:
-		streaming(s);
-		return;
-	default:
-		pgdial_result_fail(result, &why);
-		source_lost(s, &why, false);
-	}
-}
-
-static void read_answer(struct source *s)
-{
-	PGresult *result, *extra;
-
-	if (PQisBusy(s->conn))
-		return;
-	result = PQgetResult(s->conn);
-	if (!result) {
-		source_broken(s);
-		return;
-	}
-	/* A simple query's results end with NULL, but a stream does not. */
-	if (PQresultStatus(result) == PGRES_TUPLES_OK)
-		while ((extra = PQgetResult(s->conn)))
-			PQclear(extra);
-	take_answer(s, result);
-	PQclear(result);
-}
-
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct source *s = arg;
@@ -463,7 +261,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	if (s->state == SOURCE_STREAMING)
 		read_stream(s);
 	else
-		read_answer(s);
+		source_read_answer(s);
 }
 
 /* --- life ----------------------------------------------------------------------------------------------------- */
@@ -482,7 +280,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 	s->writable = event_new(s->loop, PQsocket(conn), EV_WRITE, on_writable, s);
 	if (!s->readable || !s->writable || event_add(s->readable, NULL) != 0)
 		abort();
-	ask(s, "IDENTIFY_SYSTEM", SOURCE_IDENTIFY);
+	source_identify(s);
 }
 
 static void source_dial(struct source *s)
