@@ -203,7 +203,7 @@ def port_for(variable, preferred):
 
 WELCOME = """
   {address}      the application; two windows, two people
-  http://127.0.0.1:{admin}/status      walpush itself
+  http://127.0.0.1:{admin}/            walpush itself
 
   asha    User          North Plant        ravi    Section Head   North Plant: approves
   bob     User          South Plant        meena   Store Head     North Plant: issues, allocates, relocates

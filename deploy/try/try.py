@@ -196,7 +196,7 @@ def show_header(env, env_file, user, path, throwaway):
     start = f". {shlex.quote(str(env_file))} &&"
     print(f"\n{BOLD}walpush pushes the changes of {what}.{RESET}\n")
     print(f"  WebSocket  ws://{base}{path}?token=…")
-    print(f"  status     http://127.0.0.1:{env['WALPUSH_ADMIN_PORT']}/status\n")
+    print(f"  status     http://127.0.0.1:{env['WALPUSH_ADMIN_PORT']}/\n")
     print("In another terminal, here:\n")
     print(f"  {start} {walpush} listen -c {config} --user {user} {path}")
     print(f"  {start} {walpush} token -c {config} --user {user}")
