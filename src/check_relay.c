@@ -25,7 +25,7 @@ static redisContext *dial(struct check *c, const struct redisurl *u)
 
 #ifdef WALPUSH_REDIS_TLS
 	if (redis && !redis->err && u->tls) {
-		redisSSLContext *tls = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, u->host, NULL);
+		redisSSLContext *tls = redisCreateSSLContext(NULL, NULL, NULL, NULL, u->host, NULL);
 
 		if (!tls || redisInitiateSSLWithContext(redis, tls) != REDIS_OK)
 			check_add(c, CHECK_FAILURE, CHECK_WORDS, "check the server's certificate",

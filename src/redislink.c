@@ -12,6 +12,7 @@
 #include <hiredis/adapters/libevent.h>
 #ifdef WALPUSH_REDIS_TLS
 #include <hiredis/hiredis_ssl.h>
+#include <openssl/err.h>
 #endif
 
 #include "walpush/backoff.h"
@@ -254,12 +255,24 @@ static bool start_tls(struct redislink *l)
 #ifdef WALPUSH_REDIS_TLS
 	if (l->server.tls) {
 		if (!l->tls)
-			l->tls = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, l->server.host, NULL);
+			l->tls = redisCreateSSLContext(NULL, NULL, NULL, NULL, l->server.host, NULL);
 		return l->tls && redisInitiateSSLWithContext(&l->redis->c, l->tls) == REDIS_OK;
 	}
 #endif
 	(void)l;
 	return true;
+}
+
+/* OpenSSL's reason is better than what the library makes of it. */
+static const char *tls_error(const struct redislink *l)
+{
+#ifdef WALPUSH_REDIS_TLS
+	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+
+	if (reason)
+		return reason;
+#endif
+	return l->redis->c.err ? l->redis->c.errstr : "TLS cannot be started";
 }
 
 static void link_dial(struct redislink *l)
@@ -272,7 +285,7 @@ static void link_dial(struct redislink *l)
 	if (l->redis->err || !start_tls(l)) {
 		char error[128];
 
-		mem_copy_text(error, sizeof(error), l->redis->err ? l->redis->errstr : "TLS cannot be started");
+		mem_copy_text(error, sizeof(error), l->redis->err ? l->redis->errstr : tls_error(l));
 		hang_up(l);
 		link_lost(l, error);
 		return;

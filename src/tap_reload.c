@@ -43,7 +43,10 @@ bool tap_supports(const struct conf *conf, struct fail *why)
 
 	if (missing)
 		return fail_at_line(why, 1, "%s is not supported yet; remove it", missing);
-	return !conf->relay.url || redisurl_check(conf->relay.url, why);
+	if (!conf->relay.url || redisurl_check(conf->relay.url, why))
+		return true;
+	why->line = 1; /* a mistake in the file, wherever it stands */
+	return false;
 }
 
 /* Frees what was not taken over. */

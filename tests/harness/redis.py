@@ -14,18 +14,19 @@ from harness.walpush import free_port
 class Redis:
     """A server on a free port; `persistent` writes every command to its append-only file before it is answered."""
 
-    def __init__(self, persistent=True, replica_of=None, password=None):
+    def __init__(self, persistent=True, replica_of=None, password=None, certificate=None):
         self.port = free_port()
         self.persistent = persistent
         self.replica_of = replica_of
         self.password = password
+        self.certificate = certificate  # (certificate, key): TLS and nothing else
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="walpush-redis-"))
         self.process = None
 
     @property
     def url(self):
         secret = f":{self.password}@" if self.password else ""
-        return f"redis://{secret}127.0.0.1:{self.port}/0"
+        return f"{'rediss' if self.certificate else 'redis'}://{secret}127.0.0.1:{self.port}/0"
 
     def __enter__(self):
         return self.start()
@@ -48,6 +49,10 @@ class Redis:
             options["replicaof"] = f"127.0.0.1 {self.replica_of.port}"
         if self.password:
             options["requirepass"] = self.password
+        if self.certificate:
+            certificate, key = self.certificate
+            options |= {"port": 0, "tls-port": self.port, "tls-cert-file": certificate, "tls-key-file": key}
+            options |= {"tls-auth-clients": "no"}
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         # Debian's redis-tools holds the server, under the name of another tool; the package redis-server would start one.
         self.process = subprocess.Popen(
