@@ -90,7 +90,8 @@ static bool parse_network(struct slice text, struct address *network, unsigned *
 	*bits = width;
 	if (slash) {
 		*bits = 0;
-		if (++n == text.len || text.len - n > 3)
+		n++;
+		if (n == text.len || text.len - n > 3)
 			return false;
 		for (; n < text.len; n++) {
 			if (text.at[n] < '0' || text.at[n] > '9')

@@ -64,7 +64,7 @@ bool relay_take_tail(const redisReply *reply, struct event_id *tail, lsn_t *end)
 	id = reply->element[0];
 	e = reply->element[1];
 	if (id->type != REDIS_REPLY_STRING || e->type != REDIS_REPLY_STRING ||
-	    !relay_id_parse((struct slice){ id->str, (size_t)id->len }, tail))
+	    !relay_id_parse((struct slice){ id->str, id->len }, tail))
 		return false;
 	*end = strtoull(e->str, &rest, 10);
 	return *rest == '\0';

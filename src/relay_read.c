@@ -94,9 +94,9 @@ static bool decode(const redisReply *reply, struct relay_entry *out, struct fail
 	for (size_t i = 0; i < list->elements; i++) {
 		if (list->element[i]->type != REDIS_REPLY_STRING)
 			return fail_set(why, "an entry of the Redis stream is none of walpush's");
-		fields[i] = (struct slice){ list->element[i]->str, (size_t)list->element[i]->len };
+		fields[i] = (struct slice){ list->element[i]->str, list->element[i]->len };
 	}
-	return relay_entry_decode((struct slice){ id->str, (size_t)id->len }, fields, list->elements, out, why);
+	return relay_entry_decode((struct slice){ id->str, id->len }, fields, list->elements, out, why);
 }
 
 /* [[key, [entry, …]]] */
