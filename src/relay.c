@@ -114,7 +114,6 @@ void relay_numbers(const struct relay *r, struct relay_numbers *out)
 	*out = (struct relay_numbers){
 		.leads = r->w.leads,
 		.queued_bytes = r->w.bytes,
-		.queued_entries = r->w.n_queued,
 		.appended = r->appended,
 		.read = r->read,
 		.refused = r->refused,

@@ -36,7 +36,7 @@ struct relay_writer {
 	lsn_t safe;
 	lsn_t from; /* where decoding began */
 	struct queued *first, **last, *sent;
-	size_t bytes, n_queued;
+	size_t bytes;
 	unsigned n_in_flight;
 	struct event_id sent_last;   /* id of the newest with Redis; the tail when none is */
 	struct event_id queued_last; /* id of the newest in the queue, or of the tail */

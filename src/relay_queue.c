@@ -34,7 +34,6 @@ void relay_queue_drop_first(struct relay *r)
 	if (w->sent == q)
 		w->sent = q->next;
 	w->bytes -= q->size;
-	w->n_queued--;
 	free(q);
 }
 
@@ -63,7 +62,6 @@ static struct queued *queued_new(const struct relay_entry *e)
 static void counted(struct relay_writer *w, const struct queued *q)
 {
 	w->bytes += q->size;
-	w->n_queued++;
 	event_active(w->flush, EV_TIMEOUT, 0);
 }
 

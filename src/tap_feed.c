@@ -80,6 +80,17 @@ static void note(struct tap *t, const struct feed_message *m, uint64_t receivers
 	audit_change(t->shared.audit, &change);
 }
 
+struct entry_tag tap_feed_tag(uint16_t close, bool bulk)
+{
+	struct entry_tag tag = { .close = close };
+
+	if (bulk) {
+		tag.kind = ENTRY_REFETCH;
+		tag.reason = RESYNC_BULK;
+	}
+	return tag;
+}
+
 void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now)
 {
 	const char *group = m->groups;

@@ -146,6 +146,8 @@ struct feed_mark { /* every group that a template of this section could name mus
 
 /* A membership of this user changed in the transaction that commits at this LSN; NULL: of everybody. */
 void tap_feed_membership(struct tap *t, lsn_t commit, const char *user);
+/* Of a message that closes its receivers' connections with this code (0: no), or stands for others. */
+struct entry_tag tap_feed_tag(uint16_t close, bool bulk);
 /* `now` in µs of clock_us, one for the whole transaction. */
 void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now);
 void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now);

@@ -157,11 +157,7 @@ static void feed_message(struct tap *t, const struct relay_entry *e)
 	};
 	struct slice wordings = e->wordings;
 
-	m.tag.close = e->close;
-	if (e->bulk) {
-		m.tag.kind = ENTRY_REFETCH;
-		m.tag.reason = RESYNC_BULK;
-	}
+	m.tag = tap_feed_tag(e->close, e->bulk);
 	if (wordings.len == 0)
 		feed_wording(t, &m);
 	while (relay_wording(&wordings, &m.n_groups, &m.payload.len)) /* they were checked to fit */

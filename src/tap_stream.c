@@ -7,7 +7,6 @@
 #include "tap_impl.h"
 #include "walpush/clock.h"
 #include "walpush/log.h"
-#include "walpush/resync.h"
 
 /* A second demanded reply within this time means that the server waits for us to stop. */
 #define DEMAND_TWICE 1000000
@@ -31,11 +30,7 @@ static void feed_message(struct tap *t, const struct txn *txn, size_t i, int64_t
 	struct txn_message m = txn_message(txn, i);
 	struct feed_message fed = { m.id, m.header, m.payload, m.groups, m.n_groups, { 0 }, m.about };
 
-	fed.tag.close = (uint16_t)m.close;
-	if (m.is_bulk) {
-		fed.tag.kind = ENTRY_REFETCH;
-		fed.tag.reason = RESYNC_BULK;
-	}
+	fed.tag = tap_feed_tag((uint16_t)m.close, m.is_bulk);
 	tap_feed_message(t, &fed, now);
 }
 

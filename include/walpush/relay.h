@@ -74,7 +74,7 @@ bool relay_is_full(const struct relay *r);
 
 struct relay_numbers { /* for status and metrics */
 	bool leads;
-	size_t queued_bytes, queued_entries;
+	size_t queued_bytes;
 	uint64_t appended, read, refused, failovers;
 	int64_t append_lag;     /* µs: age of the oldest in the queue */
 	int64_t stream_entries; /* -1: not known */
