@@ -46,7 +46,7 @@ void hub_post(struct hub *h, const struct mail *mail)
 		lws_cancel_service(h->context);
 }
 
-static void give_seats_back(struct hub *h, struct mail *mail)
+void hub_give_back(struct hub *h, const struct mail *mail)
 {
 	for (size_t i = 0; i < mail->n_seats; i++) {
 		struct mail left = { .kind = MAIL_LEFT, .hub = h->index, .topic = mail->seats[i].topic };
@@ -56,97 +56,30 @@ static void give_seats_back(struct hub *h, struct mail *mail)
 	}
 }
 
-static void mail_admitted(struct hub *h, struct mail *mail)
-{
-	struct conn *c = conn_find(h, mail->connection);
-
-	if (c && c->state == CONN_ADMITTING && c->ticket)
-		conn_admitted(c, mail);
-	else
-		give_seats_back(h, mail);
-	free(mail->seats);
-}
-
-static void mail_moved(struct hub *h, struct mail *mail)
-{
-	struct conn *c = conn_find(h, mail->connection);
-
-	if (c && conn_listens(c))
-		conn_moved(c, mail);
-	else
-		give_seats_back(h, mail);
-	free(mail->seats);
-}
-
-static void note_committed(struct hub *h, const struct mail *mail)
+void hub_note_committed(struct hub *h, const struct mail *mail)
 {
 	if (mail->committed && (!h->committed || mail->committed < h->committed))
 		h->committed = mail->committed;
-}
-
-static void mail_limit(struct hub *h, const struct mail *mail)
-{
-	struct conn *c = conn_find(h, mail->connection);
-
-	if (!c || !conn_listens(c))
-		return;
-	if (mail->limit == LSN_MAX)
-		note_committed(h, mail);
-	conn_limit(c, mail->limit);
-	c->frozen_at = c->is_held ? mail->limit : 0;
-	if (mail->limit == LSN_MAX)
-		deliver_later(c);
-}
-
-/* It is delivered no further than before. */
-static void mail_frozen(struct hub *h, const struct mail *mail)
-{
-	struct conn *c = conn_find(h, mail->connection);
-
-	if (c && conn_listens(c))
-		c->frozen_at = mail->limit;
-}
-
-/* An open one gets what it may still have. */
-static void mail_refused(struct hub *h, const struct mail *mail)
-{
-	struct conn *c = conn_find(h, mail->connection);
-
-	if (!c)
-		return;
-	if (!conn_listens(c)) {
-		conn_close(c, mail->code);
-		return;
-	}
-	assert(c->is_held);
-	c->last_code = (uint16_t)mail->code;
-	deliver_later(c);
 }
 
 static void mail_dirty(struct hub *h, const struct mail *mail)
 {
 	struct channel *ch;
 
-	note_committed(h, mail);
+	hub_note_committed(h, mail);
 	HASH_FIND_PTR(h->channels, &mail->topic, ch);
 	if (ch)
 		channel_mark(h, ch);
 }
 
-/* The position may have been read before the logs were emptied: the mail's is where they begin anew. Memberships may have changed
- * meanwhile, so who may go on, the tap will say. */
+/* The position may have been read before the logs were emptied: the mail's is where they begin again. */
 static void mail_emptied(struct hub *h, const struct mail *mail)
 {
 	struct conn *c;
 
 	h->published = mail->published;
-	DL_FOREACH(h->conns, c) {
-		if (!conn_listens(c))
-			continue;
-		for (size_t i = 0; i < c->n_subs; i++)
-			cursor_restart(&c->subs[i].cursor);
-		conn_limit(c, mail->published);
-	}
+	DL_FOREACH(h->conns, c)
+		conn_event(c, CONN_ON_EMPTIED, &(struct conn_cause){ .mail = mail });
 }
 
 static void sweep_in(struct hub *h, int64_t us);
@@ -192,7 +125,7 @@ static void mail_edition(struct hub *h, const struct mail *mail)
 	h->edition = mail->edition;
 	h->shared = &h->edition->shared;
 	DL_FOREACH_SAFE(h->conns, c, next)
-		if (c->state != CONN_CLOSING && !conn_follow(c))
+		if (conn_event(c, CONN_ON_EDITION, &(struct conn_cause){ 0 }) < 0)
 			close_soon(c, h->shared->conf->limits.drain * 1000, 1012);
 	edition_unref(before);
 }
@@ -204,19 +137,21 @@ static void take_mail(struct hub *h, struct mail *mail)
 		visitor_take(h, mail->fd, &mail->peer);
 		return;
 	case MAIL_ADMITTED:
-		mail_admitted(h, mail);
+		conn_mail(h, CONN_ON_ADMITTED, mail);
+		free(mail->seats);
 		return;
 	case MAIL_MOVED:
-		mail_moved(h, mail);
+		conn_mail(h, CONN_ON_MOVED, mail);
+		free(mail->seats);
 		return;
 	case MAIL_LIMIT:
-		mail_limit(h, mail);
+		conn_mail(h, CONN_ON_LIMIT, mail);
 		return;
 	case MAIL_FROZEN:
-		mail_frozen(h, mail);
+		conn_mail(h, CONN_ON_FROZEN, mail);
 		return;
 	case MAIL_REFUSED:
-		mail_refused(h, mail);
+		conn_mail(h, CONN_ON_REFUSED, mail);
 		return;
 	case MAIL_DIRTY:
 		mail_dirty(h, mail);

@@ -10,6 +10,7 @@
 #include <uv.h>
 
 #include "walpush/clientmsg.h"
+#include "walpush/conn_table.h"
 #include "walpush/edition.h"
 #include "walpush/hub.h"
 #include "walpush/render.h"
@@ -21,12 +22,8 @@
 /* The most that one connection gets before the others have their turn. */
 #define TURN_BYTES (1u << 20)
 
-/*
- *   NEW ─▶ WAIT_AUTH ─token▶ ADMITTING ─▶ OPEN
- *    │          │               │          │
- *    └──────────┴─── any ───────┴──────────┴──▶ CLOSING (a close frame is due) ─▶ gone
- */
-enum conn_state { CONN_NEW, CONN_WAIT_AUTH, CONN_ADMITTING, CONN_OPEN, CONN_CLOSING };
+/* µs from a close frame, ours or the client's, until the connection ends whatever the other side does. */
+#define CLOSE_WAIT 5000000
 
 struct conn;
 
@@ -81,6 +78,7 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	bool pinged;
 	bool has_since;
 	bool said_goodbye; /* our close frame is out */
+	bool is_hung_up;   /* the library was told to end it */
 	uint8_t label;     /* of its stream, among the metrics */
 	uint16_t close_code;
 	uint16_t last_code;      /* it was refused: what is still due to it, then a close with this code; 0: no */
@@ -162,37 +160,63 @@ void visitor_gone(struct lws *wsi);
 /* Once a second: ends those whose handshake takes too long. */
 void visitor_sweep(struct hub *h, int64_t now);
 
-/* --- conn.c --- */
-/* It is open, and its client has not said that it goes. */
-static inline bool conn_listens(const struct conn *c)
-{
-	return c->state == CONN_OPEN && c->ticket;
-}
-
 /* What every line of the log about a connection begins with. */
 #define CONN_WHO(c)                                                                                                    \
 	log_n("hub", (c)->hub->index), log_n("connection", (c)->id), log_peer(&(c)->peer),                             \
 		log_s("user", (c)->ticket ? (c)->ticket->user : "")
 
-int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
+/* --- conn.c: what a connection holds, from its birth to its end --- */
 struct conn *conn_find(struct hub *h, uint64_t id);
+/* The next state; the one place where it changes. */
+void conn_to(struct conn *c, enum conn_state next);
+/* Joins the hub of `wsi`, and takes path, token, since and epoch from the request. */
+void conn_born(struct conn *c, struct lws *wsi);
+/* The upgrade is done. */
+void conn_arrive(struct conn *c);
+/* The tap is told, cursors are released, the token is wiped; what is still to come is a close frame at most. */
+void conn_retire(struct conn *c);
+/* The peer goes first. */
+void conn_leave(struct conn *c);
+/* Leaves the hub. The library owns the memory, and may go on calling. */
+void conn_gone(struct conn *c);
+/* A close frame with this code at the next opportunity; what the connection held is let go now. For everybody but conn_event. */
+void conn_close(struct conn *c, unsigned code);
+/* The same with a line in the audit log and a count among the refusals. */
+void conn_refuse(struct conn *c, unsigned code, const char *reason);
+/* The close frame, unless the socket is full or it is out. */
+void conn_say_goodbye(struct conn *c);
+/* Hangs up without a word, from the loop. */
+void conn_kill(struct conn *c);
+/* Verifies the token and asks the tap. */
+void conn_ask_admission(struct conn *c);
+/* The mail's seats. */
 void conn_admitted(struct conn *c, const struct mail *mail);
 void conn_moved(struct conn *c, const struct mail *mail);
 /* To the hub's edition. False: that does not know the connection's stream as it was, so it must connect anew. */
 bool conn_follow(struct conn *c);
-/* A close frame with this code at the next opportunity; what the connection held is let go now. */
-void conn_close(struct conn *c, unsigned code);
-/* Hangs up without a word, from the loop. */
-void conn_kill(struct conn *c);
 /* One text message of our own. */
 void conn_send(struct conn *c, struct slice payload);
 /* The same, when deliver is called next. */
 void conn_queue(struct conn *c, struct slice payload);
-/* A frame of our own, behind those that wait for the socket; none while the connection closes. */
+/* A frame of our own, behind those that wait for the socket; none once the connection closes. */
 void conn_reply(struct conn *c, unsigned char opcode, struct slice payload);
-/* Verifies the token and asks the tap. */
-void conn_ask_admission(struct conn *c);
 void conn_tell_audit(const struct conn *c, const char *what, unsigned code, const char *reason);
+
+/* --- conn_event.c: what happens to a connection, by the table of conn_table.h --- */
+struct conn_cause { /* of an event; what it does not need is zero */
+	struct lws *wsi;
+	const unsigned char *bytes; /* CONN_ON_BYTES, CONN_ON_PEER_CLOSE */
+	size_t len;
+	const struct mail *mail;
+	const struct clientmsg *message;
+	unsigned code; /* CONN_ON_CLOSE, CONN_ON_DUE, CONN_ON_STALL */
+};
+
+/* -1: the library is to hang up; only for events of the library. */
+int conn_event(struct conn *c, enum conn_event event, const struct conn_cause *why);
+int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
+/* A mail that names a connection, which may be gone. */
+void conn_mail(struct hub *h, enum conn_event event, const struct mail *mail);
 /* Once a second: deadlines, expiry, pings. */
 void conn_sweep(struct conn *c, int64_t now, int64_t wall_s);
 
@@ -200,6 +224,11 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s);
 /* A piece of a message. */
 void conn_take_bytes(struct conn *c, const char *bytes, size_t len);
 void conn_take_pong(struct conn *c);
+/* The token that was waited for. */
+void conn_take_token(struct conn *c, const char *token);
+/* A token in place of the one before. */
+void conn_renew(struct conn *c, const char *token);
+void conn_take_ping(struct conn *c, const struct clientmsg *ping);
 
 /* --- notice.c: what the server says by itself, and what is said otherwise on some streams --- */
 void notice_hello(struct conn *c, struct event_id id, bool resumed);
@@ -244,6 +273,10 @@ bool handshake_path_exists(const struct hub_shared *shared, struct lws *wsi);
 
 /* --- hub.c --- */
 void hub_tell_tap(struct hub *h, const struct mail *mail);
+/* Seats that nobody takes. */
+void hub_give_back(struct hub *h, const struct mail *mail);
+/* The oldest commit of this turn's news. */
+void hub_note_committed(struct hub *h, const struct mail *mail);
 extern const struct lws_protocols hub_protocols[];
 
 #endif

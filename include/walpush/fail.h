@@ -22,4 +22,9 @@ bool fail_set(struct fail *f, const char *format, ...) __attribute__((format(pri
 bool fail_at_line(struct fail *f, unsigned line, const char *format, ...) __attribute__((format(printf, 3, 4)));
 bool fail_at_offset(struct fail *f, size_t offset, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Ends the process with one line on stderr: file, line, and a sentence that says what cannot be. For defects of walpush itself: what
+ * arrives from outside is never one. Any thread. */
+#define fail_never(...) fail_never_at(__FILE__, __LINE__, __VA_ARGS__)
+_Noreturn void fail_never_at(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 #endif
