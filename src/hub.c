@@ -11,6 +11,7 @@
 
 #include "hub_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -37,7 +38,7 @@ void hub_tell_tap(struct hub *h, const struct mail *mail)
 	/* The counter cannot overflow, and a tap that does not read is a tap that is awake. */
 	if (mailbox_post(h->shared->to_tap, mail) && write(h->shared->wake_tap, &one, sizeof(one)) < 0 &&
 	    errno != EAGAIN)
-		abort();
+		fail_never("hub: the tap cannot be woken: %s", strerror(errno));
 }
 
 void hub_post(struct hub *h, const struct mail *mail)
@@ -177,7 +178,7 @@ static void take_mail(struct hub *h, struct mail *mail)
 		uv_stop(&h->loop);
 		return;
 	default:
-		abort();
+		fail_never("hub: a mail of kind %d", (int)mail->kind);
 	}
 }
 
@@ -329,7 +330,7 @@ struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *
 	mailbox_init(&h->inbox);
 	atomic_init(&h->beat, clock_us());
 	if (uv_loop_init(&h->loop) != 0)
-		abort();
+		fail_never("hub: libuv gives no loop: %s", strerror(errno));
 	if (!make_context(h, why)) {
 		hub_free(h);
 		return NULL;

@@ -1,43 +1,43 @@
 #include "walpush/mem.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-static void *must(void *p)
+#include "walpush/fail.h"
+
+static void *must(void *p, size_t n, size_t size)
 {
-	if (!p) {
-		fputs("walpush: out of memory\n", stderr);
-		abort();
-	}
+	if (!p)
+		fail_never("out of memory: %zu times %zu bytes were asked for", n, size);
 	return p;
 }
 
 void *mem_new(size_t size)
 {
-	return must(calloc(1, size ? size : 1));
+	return must(calloc(1, size ? size : 1), 1, size);
 }
 
 void *mem_new_array(size_t n, size_t size)
 {
-	return must(calloc(n ? n : 1, size));
+	return must(calloc(n ? n : 1, size), n, size);
 }
 
 void *mem_resize(void *old, size_t n, size_t size)
 {
 	if (size && n > SIZE_MAX / size)
-		must(NULL);
-	return must(realloc(old, n ? n * size : 1));
+		must(NULL, n, size);
+	return must(realloc(old, n ? n * size : 1), n, size);
 }
 
 char *mem_text(const char *text)
 {
-	return must(strdup(text));
+	return must(strdup(text), 1, strlen(text));
 }
 
 char *mem_text_of(struct slice s)
 {
-	return must(strndup(s.len ? s.at : "", s.len));
+	return must(strndup(s.len ? s.at : "", s.len), 1, s.len);
 }
 
 void mem_copy_text(char *to, size_t cap, const char *from)

@@ -1,6 +1,7 @@
 #include "walpush/sqlpipe.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 
 #include "walpush/backoff.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/pgdial.h"
@@ -441,7 +443,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 	p->readable = event_new(p->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, p);
 	p->writable = event_new(p->loop, PQsocket(conn), EV_WRITE, on_writable, p);
 	if (!p->readable || !p->writable || event_add(p->readable, NULL) != 0)
-		abort();
+		fail_never("sqlpipe: the connection's socket cannot be watched: %s", strerror(errno));
 	log_debug("database connection up", log_s("connection", p->name));
 	p->state(p->ctx, true, NULL);
 	pipe_send(p);
@@ -487,7 +489,7 @@ struct sqlpipe *sqlpipe_new(struct event_base *loop, const char *name, const str
 	p->send = event_new(loop, -1, 0, on_send, p);
 	p->silence = event_new(loop, -1, 0, on_silence, p);
 	if (!p->retry || !p->send || !p->silence)
-		abort();
+		fail_never("sqlpipe: libevent gives no event: %s", strerror(errno));
 	pipe_dial(p);
 	return p;
 }

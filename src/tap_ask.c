@@ -6,6 +6,7 @@
  * one ask; who comes then waits for the next. So there are at most two queries for each pair of a stream and its parameters, however
  * many connect, and open admissions are bounded by the connections.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #include "admit_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -435,7 +437,7 @@ void ask_init(struct admissions *all)
 	all->ask = event_new(all->tap->loop, -1, 0, on_ask, all);
 	all->limit = event_new(all->tap->loop, -1, 0, on_limit, all);
 	if (!all->ask || !all->limit)
-		abort();
+		fail_never("tap: libevent gives no event: %s", strerror(errno));
 }
 
 /* After the listeners are gone. */

@@ -1,11 +1,13 @@
 /* tap_stream: from the replication connection to the feed of the topic logs, and back to what may be confirmed. */
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 
 /* A second demanded reply within this time means that the server waits for us to stop. */
@@ -293,7 +295,7 @@ void tap_stream_init(struct tap *t)
 	window_init(&t->window, t->conf->replay.seconds * 1000, (uint64_t)t->conf->replay.bytes);
 	t->stop_limit = event_new(t->loop, -1, 0, on_stop_limit, t);
 	if (!t->stop_limit)
-		abort();
+		fail_never("tap: libevent gives no event: %s", strerror(errno));
 }
 
 void tap_stream_fini(struct tap *t)

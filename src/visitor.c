@@ -9,6 +9,7 @@
 
 #include "hub_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -66,7 +67,7 @@ const char *visitor_enter(struct visitor *v)
 	case GATE_RATE:
 		return "rate";
 	}
-	abort();
+	fail_never("visitor: the gate gives an answer that it does not have");
 }
 
 void visitor_arrived(struct visitor *v)
