@@ -162,7 +162,7 @@ void conn_close(struct conn *c, unsigned code)
 	log_debug("closing", CONN_WHO(c), log_n("code", code));
 	retire(c);
 	c->close_code = (uint16_t)code;
-	c->deadline = clock_us() + CLOSE_WAIT;
+	c->deadline = depart_deadline(c->hub, clock_us() + CLOSE_WAIT);
 	conn_to(c, CONN_CLOSING);
 	say_goodbye(c);
 }
@@ -444,7 +444,7 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 	if (c->state == CONN_CLOSING) {
 		if (now > c->deadline)
 			conn_kill(c);
-	} else if ((c->close_at && now >= c->close_at) || is_too_old(c, now)) {
+	} else if (is_too_old(c, now)) {
 		conn_close(c, 1012);
 	} else if (c->deadline && now > c->deadline) {
 		refuse(c, 4401, "late");
