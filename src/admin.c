@@ -26,6 +26,7 @@ __asm__(".pushsection .rodata\n"
 
 struct admin {
 	struct evhttp *http;
+	struct evhttp_bound_socket *listens;
 	const struct admin_calls *calls;
 	void *ctx;
 };
@@ -158,12 +159,20 @@ struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, 
 	evhttp_set_cb(a->http, "/status", on_status, a);
 	evhttp_set_cb(a->http, "/metrics", on_metrics, a);
 	evhttp_set_gencb(a->http, on_other, a);
-	if (evhttp_bind_socket(a->http, conf->address, (ev_uint16_t)conf->port) == 0)
+	a->listens = evhttp_bind_socket_with_handle(a->http, conf->address, (ev_uint16_t)conf->port);
+	if (a->listens)
 		return a;
 	fail_set(why, "cannot listen on %s port %d: %s; choose another admin.port, or stop what uses it", conf->address,
 		 (int)conf->port, strerror(errno));
 	admin_free(a);
 	return NULL;
+}
+
+void admin_stop_listening(struct admin *a)
+{
+	if (a->listens)
+		evhttp_del_accept_socket(a->http, a->listens);
+	a->listens = NULL;
 }
 
 void admin_free(struct admin *a)

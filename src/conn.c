@@ -157,7 +157,7 @@ void conn_leave(struct conn *c)
 	conn_retire(c);
 	conn_behind(c, false);
 	buf_fini(&c->reply);
-	c->deadline = clock_us() + CLOSE_WAIT;
+	c->deadline = depart_deadline(c->hub, clock_us() + CLOSE_WAIT);
 	conn_to(c, CONN_LEAVING);
 }
 

@@ -80,7 +80,7 @@ static int start_to_close(struct conn *c, const struct conn_cause *why)
 	log_debug("closing", CONN_WHO(c), log_n("code", why->code));
 	conn_retire(c);
 	c->close_code = (uint16_t)why->code;
-	c->deadline = clock_us() + CLOSE_WAIT;
+	c->deadline = depart_deadline(c->hub, clock_us() + CLOSE_WAIT);
 	conn_to(c, CONN_CLOSING);
 	conn_say_goodbye(c);
 	return 0;
@@ -403,8 +403,8 @@ static enum conn_event due(const struct conn *c, int64_t now, int64_t wall_s)
 
 	if (c->deadline && now > c->deadline)
 		return CONN_ON_LATE;
-	if ((c->close_at && now >= c->close_at) || is_too_old(c, now))
-		return CONN_ON_DUE;
+	if (is_too_old(c, now))
+		return CONN_ON_AGE;
 	if (is_stalled(c, now))
 		return CONN_ON_STALL;
 	if (c->expires && wall_s >= c->expires)

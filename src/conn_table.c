@@ -36,7 +36,7 @@ static const struct row {
 	[CONN_ON_CLOSE]       = { "close",       { NEVER,       HANG_UP,      CONN_CLOSE,    CONN_CLOSE,     CONN_CLOSE,      IGNORE,         IGNORE,         IGNORE } },
 
 	[CONN_ON_LATE]        = { "late",        { NEVER,       NEVER,        CONN_GIVE_UP,  NEVER,          NEVER,           HANG_UP,        HANG_UP,        NEVER } },
-	[CONN_ON_DUE]         = { "due",         { NEVER,       HANG_UP,      CONN_CLOSE,    CONN_CLOSE,     CONN_CLOSE,      IGNORE,         IGNORE,         NEVER } },
+	[CONN_ON_AGE]         = { "age",         { NEVER,       HANG_UP,      CONN_CLOSE,    CONN_CLOSE,     CONN_CLOSE,      IGNORE,         IGNORE,         NEVER } },
 	[CONN_ON_STALL]       = { "stall",       { NEVER,       HANG_UP,      CONN_CLOSE,    CONN_CLOSE,     CONN_CLOSE,      IGNORE,         IGNORE,         NEVER } },
 	[CONN_ON_EXPIRY]      = { "expiry",      { NEVER,       NEVER,        NEVER,         CONN_EXPIRE,    CONN_EXPIRE,     IGNORE,         IGNORE,         NEVER } },
 	[CONN_ON_SILENCE]     = { "silence",     { NEVER,       HANG_UP,      HANG_UP,       HANG_UP,        HANG_UP,         IGNORE,         IGNORE,         NEVER } },

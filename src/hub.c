@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -85,25 +84,15 @@ static void mail_emptied(struct hub *h, const struct mail *mail)
 
 static void sweep_in(struct hub *h, int64_t us);
 
-/* Spread, so that not all come back at the same moment. */
-static void close_soon(struct conn *c, int64_t wait, unsigned code)
-{
-	uint64_t random = 0;
-
-	if (wait <= 0 || getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		conn_close(c, code);
-	else if (!c->close_at) /* told every second while another has the slot: the first drawing counts */
-		c->close_at = clock_us() + (int64_t)(random % (uint64_t)wait);
-}
-
+/* The tap says it every second while another process has the slot; those that came meanwhile wait until the others have gone. */
 static void mail_close(struct hub *h, const struct mail *mail)
 {
-	struct conn *c, *next;
-
-	DL_FOREACH_SAFE(h->conns, c, next)
-		close_soon(c, mail->wait, mail->code);
-	h->draining = h->draining || mail->final;
-	sweep_in(h, DRAIN_SWEEP_US);
+	if (mail->final) {
+		depart_for_good(h, mail->wait);
+		sweep_in(h, DRAIN_SWEEP_US);
+	} else if (!depart_is_under_way(h)) {
+		depart_all(h, mail->wait);
+	}
 }
 
 static bool show_certificate(struct hub *h, const struct tls_identity *id)
@@ -121,13 +110,16 @@ static bool show_certificate(struct hub *h, const struct tls_identity *id)
 static void mail_edition(struct hub *h, const struct mail *mail)
 {
 	struct edition *before = h->edition;
-	struct conn *c, *next;
+	bool some = false;
+	struct conn *c;
 
 	h->edition = mail->edition;
 	h->shared = &h->edition->shared;
-	DL_FOREACH_SAFE(h->conns, c, next)
-		if (conn_event(c, CONN_ON_EDITION, &(struct conn_cause){ 0 }) < 0)
-			close_soon(c, h->shared->conf->limits.drain * 1000, 1012);
+	DL_FOREACH(h->conns, c)
+		if (!c->departs && conn_event(c, CONN_ON_EDITION, &(struct conn_cause){ 0 }) < 0)
+			c->departs = some = true;
+	if (some)
+		depart_begin(h, h->shared->conf->limits.drain * 1000);
 	edition_unref(before);
 }
 
@@ -244,13 +236,8 @@ static void on_sweep(lws_sorted_usec_list_t *sul)
 	visitor_sweep(h, now);
 	DL_FOREACH_SAFE(h->conns, c, next)
 		conn_sweep(c, now, wall_s);
+	depart_stragglers(h);
 	deliver_measure(h, now);
-	if (h->draining && !h->conns && !h->told_gone) {
-		struct mail gone = { .kind = MAIL_GONE, .hub = h->index };
-
-		h->told_gone = true;
-		hub_tell_tap(h, &gone);
-	}
 	sweep_in(h, h->draining ? DRAIN_SWEEP_US : SWEEP_US);
 }
 
@@ -387,6 +374,7 @@ void hub_free(struct hub *h)
 	SSL_CTX_free(h->client_tls);
 	drop_mails(h);
 	mailbox_fini(&h->inbox);
+	depart_fini(h);
 	buf_fini(&h->scratch);
 	edition_unref(h->edition);
 	free(h->slots);

@@ -76,6 +76,7 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	struct conn *prev_due, *next_due;       /* those to be served when the mails are taken */
 	struct address peer;
 	bool pinged;
+	bool departs; /* it is asked to go, when its turn comes; depart.c */
 	bool has_since;
 	bool said_goodbye; /* our close frame is out */
 	bool is_hung_up;   /* the library was told to end it */
@@ -94,7 +95,6 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	int64_t born;         /* µs */
 	int64_t heard;        /* µs: when anything last came from the client */
 	int64_t expires;      /* s since 1970 */
-	int64_t close_at;     /* µs: a spread close; 0: none */
 	int64_t behind_since; /* µs: when the socket last took everything; while is_behind */
 	const char *resync_reason;
 	struct event_id resync_id;
@@ -136,8 +136,15 @@ struct hub {
 	struct channel *dirty;
 	lsn_t published; /* as read at the turn's begin */
 	char epoch[48];
-	_Atomic int64_t beat; /* µs; read by the tap */
-	bool draining, told_gone;
+	_Atomic int64_t beat;  /* µs; read by the tap */
+	struct departing {     /* depart.c */
+		uint64_t *ids; /* of connections, in the order of their closes */
+		size_t n, next;
+		int64_t began, span; /* µs */
+		lws_sorted_usec_list_t timer;
+	} departing;
+	bool draining; /* the process stops */
+	bool told_gone;
 	bool stopped;
 	struct buf scratch;
 	int64_t committed;  /* oldest commit of the news of this turn, µs since 1970; 0: none is known */
@@ -157,6 +164,8 @@ const char *visitor_enter(struct visitor *v);
 void visitor_arrived(struct visitor *v);
 /* The library frees wsi. */
 void visitor_gone(struct lws *wsi);
+/* The process stops: those that are no WebSockets yet end without a word, and try the successor. */
+void visitors_hang_up(struct hub *h);
 /* Once a second: ends those whose handshake takes too long. */
 void visitor_sweep(struct hub *h, int64_t now);
 
@@ -219,6 +228,20 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 void conn_mail(struct hub *h, enum conn_event event, const struct mail *mail);
 /* Once a second: deadlines, expiry, pings. */
 void conn_sweep(struct conn *c, int64_t now, int64_t wall_s);
+
+/* --- depart.c: connections that are asked to go --- */
+/* Closes, at a pace, those that are marked so. What is under way begins again with all that are left. `most`: µs allowed. */
+void depart_begin(struct hub *h, int64_t most);
+/* The same for every connection. */
+void depart_all(struct hub *h, int64_t most);
+/* The same, because the process stops: the tap is told when the last one is gone. */
+void depart_for_good(struct hub *h, int64_t most);
+bool depart_is_under_way(const struct hub *h);
+/* While the process stops nobody is waited for as long as otherwise. */
+int64_t depart_deadline(const struct hub *h, int64_t deadline);
+/* Once in a while: closes those that became connections after the process began to stop. */
+void depart_stragglers(struct hub *h);
+void depart_fini(struct hub *h);
 
 /* --- conn_message.c: what the client says --- */
 /* A piece of a message. */

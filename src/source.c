@@ -14,7 +14,8 @@
 /* Seconds between 1970 and 2000, the epoch of the protocol's clock. */
 #define PG_EPOCH_S 946684800LL
 
-static const char *const state_names[] = { "idle", "dialling", "identify", "slot", "starting", "streaming", "waiting" };
+static const char *const state_names[] = { "idle",     "dialling",  "identify", "slot",
+					   "starting", "streaming", "ending",   "waiting" };
 
 static void source_dial(struct source *s);
 
@@ -92,7 +93,14 @@ static void hang_up(struct source *s)
 	s->conn = NULL;
 }
 
-void source_lost(struct source *s, const struct fail *why, bool slow)
+static void ended(struct source *s)
+{
+	hang_up(s);
+	source_to(s, SOURCE_IDLE);
+	s->calls->ended(s->ctx);
+}
+
+static void try_again(struct source *s, const struct fail *why, bool slow)
 {
 	const struct mend *mend = mend_for(why);
 	bool was_streaming = s->state == SOURCE_STREAMING;
@@ -106,6 +114,14 @@ void source_lost(struct source *s, const struct fail *why, bool slow)
 	event_add(s->retry, &wait);
 	if (was_streaming)
 		s->calls->lost(s->ctx, why);
+}
+
+void source_lost(struct source *s, const struct fail *why, bool slow)
+{
+	if (s->state == SOURCE_ENDING)
+		ended(s);
+	else
+		try_again(s, why, slow);
 }
 
 void source_broken(struct source *s)
@@ -164,6 +180,11 @@ static void send_status(struct source *s, bool demand_reply)
 void source_send_status(struct source *s)
 {
 	send_status(s, false);
+}
+
+void source_demand_reply(struct source *s)
+{
+	send_status(s, true);
 }
 
 static void on_status(evutil_socket_t fd, short what, void *arg)
@@ -250,6 +271,20 @@ void source_streaming(struct source *s)
 	read_stream(s);
 }
 
+/* What comes before the server has seen our end of the copy is not handled any more. */
+static void read_end(struct source *s)
+{
+	char *bytes;
+	int n;
+
+	while ((n = PQgetCopyData(s->conn, &bytes, 1)) > 0)
+		PQfreemem(bytes);
+	if (n == 0 || PQisBusy(s->conn))
+		return;
+	PQclear(PQgetResult(s->conn));
+	ended(s);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct source *s = arg;
@@ -262,6 +297,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	}
 	if (s->state == SOURCE_STREAMING)
 		read_stream(s);
+	else if (s->state == SOURCE_ENDING)
+		read_end(s);
 	else
 		source_read_answer(s);
 }
@@ -325,6 +362,21 @@ void source_stop(struct source *s)
 	source_send_status(s);
 	hang_up(s);
 	source_to(s, SOURCE_IDLE);
+}
+
+void source_end(struct source *s)
+{
+	assert(!s->in_callback);
+	source_send_status(s);
+	if (s->state != SOURCE_STREAMING || PQputCopyEnd(s->conn, NULL) != 1 || !source_flush(s)) {
+		ended(s);
+		return;
+	}
+	source_to(s, SOURCE_ENDING);
+	event_del(s->status);
+	/* It may be paused; and libpq may hold bytes that no socket event will announce. */
+	event_add(s->readable, NULL);
+	event_active(s->readable, EV_READ, 0);
 }
 
 void source_pause(struct source *s, bool paused)

@@ -18,8 +18,6 @@
 #define THREADS_DEFAULT_MOST 4
 /* Another process has had the slot for so long: the connections go where the stream is. */
 #define HELD_LIMIT 10000000 /* µs */
-/* Beyond limits.drain, for the last close frames. */
-#define DRAIN_GRACE 2000000 /* µs */
 
 static unsigned hubs_wanted(const struct conf *conf)
 {
@@ -72,37 +70,7 @@ static void on_woken(evutil_socket_t fd, short what, void *arg)
 		take_mail(t, &t->taken[i]);
 }
 
-/* --- stopping ------------------------------------------------------------------------------------------------------ */
-
-static void close_all(struct tap *t, unsigned code, bool final)
-{
-	struct mail mail = { .kind = MAIL_CLOSE, .code = code, .wait = t->conf->limits.drain * 1000, .final = final };
-
-	tap_tell_hubs(t, &mail);
-}
-
-static void on_drained(evutil_socket_t fd, short what, void *arg)
-{
-	struct tap *t = arg;
-
-	(void)fd;
-	(void)what;
-	log_warn("some clients did not take their leave in time");
-	event_base_loopbreak(t->loop);
-}
-
-/* The slot is let go at once, so that a successor can stream while our clients move over. */
-static void begin_to_stop(struct tap *t)
-{
-	struct timeval limit = clock_timeval(t->conf->limits.drain * 1000 + DRAIN_GRACE);
-
-	t->stopping = true;
-	log_info("stopping", log_ms("drain_ms", t->conf->limits.drain * 1000), log_lsn("handled", t->window.handled));
-	tap_stop_listening(t);
-	source_stop(t->source);
-	close_all(t, 1012, true);
-	event_add(t->drained, &limit);
-}
+/* --- signals ------------------------------------------------------------------------------------------------------- */
 
 static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
@@ -113,7 +81,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 	if (t->stopping)
 		event_base_loopbreak(t->loop);
 	else
-		begin_to_stop(t);
+		tap_stop(t);
 }
 
 static void on_sighup(evutil_socket_t fd, short what, void *arg)
@@ -152,7 +120,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (t->relay)
 		relay_trim(t->relay, window_confirm(&t->window, now));
 	if (!t->stopping && down && now - down > HELD_LIMIT)
-		close_all(t, 1012, false);
+		tap_close_all(t, false);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------ */
@@ -193,7 +161,6 @@ static void make_events(struct tap *t)
 {
 	t->woken = must_event(t->loop, t->shared.wake_tap, EV_READ | EV_PERSIST, on_woken, t);
 	t->tick = must_event(t->loop, -1, EV_PERSIST, on_tick, t);
-	t->drained = must_event(t->loop, -1, 0, on_drained, t);
 	tap_accept_init(t);
 	t->sigterm = must_event(t->loop, SIGTERM, EV_SIGNAL | EV_PERSIST, on_signal, t);
 	t->sigint = must_event(t->loop, SIGINT, EV_SIGNAL | EV_PERSIST, on_signal, t);
@@ -262,6 +229,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 	tap_feed_init(t);
 	tap_stream_init(t);
 	t->shared.log = t->log;
+	t->shared.n_hubs = hubs_wanted(conf);
 	t->gate = gate_new(file_limit(), hubs_wanted(conf));
 	t->shared.gate = t->gate;
 	if (!tap_begin_tls(t, why))
@@ -303,6 +271,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	tap_admit_init(t);
 	tap_catalog_init(t);
 	tap_guard_init(t);
+	tap_stop_init(t);
 	if (tap_start(t, why))
 		return t;
 	tap_free(t);
@@ -327,7 +296,7 @@ static void drop_mails(struct tap *t)
 
 static void free_events(struct tap *t)
 {
-	struct event *all[] = { t->woken, t->tick, t->drained, t->sigterm, t->sigint, t->sighup };
+	struct event *all[] = { t->woken, t->tick, t->sigterm, t->sigint, t->sighup };
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		event_free(all[i]);
@@ -352,6 +321,7 @@ void tap_free(struct tap *t)
 	}
 	tap_catalog_fini(t);
 	tap_guard_fini(t);
+	tap_stop_fini(t);
 	edition_unref(t->edition);
 	gate_free(t->gate);
 	tls_unref(t->shared.identity);

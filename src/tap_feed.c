@@ -27,13 +27,10 @@ void tap_tell_hubs(struct tap *t, const struct mail *mail)
 
 /* --- news ------------------------------------------------------------------------------------------------------- */
 
-static void on_flush(evutil_socket_t fd, short what, void *arg)
+void tap_feed_flush(struct tap *t)
 {
-	struct tap *t = arg;
 	struct mail mail = { .kind = MAIL_DIRTY, .published = topiclog_published(t->log), .committed = t->committed };
 
-	(void)fd;
-	(void)what;
 	for (size_t i = 0; i < t->n_news; i++) {
 		mail.topic = t->news[i];
 		for (unsigned h = 0; h < t->n_hubs; h++)
@@ -43,6 +40,13 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 	t->n_news = 0;
 	t->committed = 0;
 	t->round++;
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tap_feed_flush(arg);
 }
 
 static void is_news(struct tap *t, struct topic *topic)

@@ -25,6 +25,7 @@ void tap_stream_reached(struct tap *t, lsn_t upto)
 		log_info("live", log_lsn("position", upto));
 	}
 	tap_feed_position(t, upto);
+	tap_stop_reached(t);
 }
 
 static void feed_message(struct tap *t, const struct txn *txn, size_t i, int64_t now)
@@ -87,7 +88,7 @@ static void handled(void *ctx, lsn_t next_lsn)
 	struct tap *t = ctx;
 
 	if (t->relay)
-		relay_position(t->relay, next_lsn, t->server_stops);
+		relay_position(t->relay, next_lsn, t->server_stops || t->stopping);
 	else
 		tap_stream_reached(t, next_lsn);
 }
@@ -104,7 +105,7 @@ static bool is_stuck(const struct tap *t)
 /* A replica that cannot reach Redis leaves the slot to one that can. */
 void tap_stream_go(struct tap *t)
 {
-	if (t->rules && (!t->relay || relay_is_up(t->relay)))
+	if (t->rules && !t->stopping && (!t->relay || relay_is_up(t->relay)))
 		source_go(t->source);
 }
 
@@ -264,6 +265,12 @@ static void lost(void *ctx, const struct fail *why)
 	intake_clear(t->intake);
 	if (t->relay)
 		relay_lead(t->relay, false);
+	tap_stop_reached(t);
+}
+
+static void ended(void *ctx)
+{
+	tap_stop_released(ctx);
 }
 
 static const char *add_tables(void *ctx)
@@ -288,7 +295,7 @@ bool tap_is_fed(const struct tap *t)
 	return t->is_live && source_is_streaming(t->source);
 }
 
-const struct source_calls tap_source_calls = { start, streaming, record, keepalive, lost, add_tables, confirm };
+const struct source_calls tap_source_calls = { start, streaming, record, keepalive, lost, ended, add_tables, confirm };
 
 void tap_stream_init(struct tap *t)
 {

@@ -91,6 +91,18 @@ void visitor_gone(struct lws *wsi)
 	free(v);
 }
 
+static void hang_up(struct visitor *v)
+{
+	visitor_arrived(v);
+	lws_set_timeout(v->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+}
+
+void visitors_hang_up(struct hub *h)
+{
+	while (h->visitors)
+		hang_up(h->visitors);
+}
+
 /* The library's own timeout starts anew with some of what it reads; this one does not. The list is in the order of the deadlines. */
 void visitor_sweep(struct hub *h, int64_t now)
 {
@@ -100,7 +112,6 @@ void visitor_sweep(struct hub *h, int64_t now)
 		log_debug("a handshake takes too long", log_n("hub", h->index), log_peer(&v->address));
 		metrics_count(h->counts, METRICS_REFUSALS, "slow");
 		audit_ended(h->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, 0, "slow");
-		visitor_arrived(v);
-		lws_set_timeout(v->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+		hang_up(v);
 	}
 }

@@ -33,6 +33,8 @@ struct admin_calls {
 /* NULL: the address cannot be had. */
 struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, const struct admin_calls *calls,
 			void *ctx, struct fail *why);
+/* A successor can listen there. Connections that are open go on. */
+void admin_stop_listening(struct admin *a);
 void admin_free(struct admin *a);
 
 #endif

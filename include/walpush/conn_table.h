@@ -54,7 +54,7 @@ enum conn_event {
 	CONN_ON_CLOSE,
 	/* the clock's, found by the sweep */
 	CONN_ON_LATE,    /* the deadline of a token, or of the answer to a close frame, has passed */
-	CONN_ON_DUE,     /* a spread close, or listen.max-age */
+	CONN_ON_AGE,     /* listen.max-age */
 	CONN_ON_STALL,   /* the socket takes nothing for limits.stall */
 	CONN_ON_EXPIRY,  /* of the token */
 	CONN_ON_SILENCE, /* a ping was not answered */

@@ -33,6 +33,7 @@ struct hub_shared { /* part of an edition (edition.h): immutable but for mailbox
 	struct tls_identity *identity; /* at the start; NULL: no TLS */
 	struct mailbox *to_tap;
 	int wake_tap; /* an eventfd */
+	unsigned n_hubs;
 };
 
 struct edition;

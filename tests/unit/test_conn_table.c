@@ -57,7 +57,7 @@ static bool can_come(const struct model *m, enum conn_event e)
 		return asked;
 	case CONN_ON_EMPTIED:
 	case CONN_ON_EDITION:
-	case CONN_ON_DUE:
+	case CONN_ON_AGE:
 	case CONN_ON_STALL:
 	case CONN_ON_SILENCE:
 	case CONN_ON_QUIET:
