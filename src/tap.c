@@ -11,6 +11,7 @@
 #include "tap_impl.h"
 #include "walpush/clock.h"
 #include "walpush/fail.h"
+#include "walpush/files.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/tls.h"
@@ -189,6 +190,14 @@ static struct event *must_event(struct event_base *loop, evutil_socket_t fd, sho
 	return e;
 }
 
+/* Until here SIGTERM and SIGINT end the process at once, see cmd_run.c. */
+static void listen_to_signals(struct tap *t)
+{
+	event_add(t->sigterm, NULL);
+	event_add(t->sigint, NULL);
+	event_add(t->sighup, NULL);
+}
+
 static void make_events(struct tap *t)
 {
 	t->woken = must_event(t->loop, t->shared.wake_tap, EV_READ | EV_PERSIST, on_woken, t);
@@ -200,9 +209,13 @@ static void make_events(struct tap *t)
 	t->sighup = must_event(t->loop, SIGHUP, EV_SIGNAL | EV_PERSIST, on_sighup, t);
 	event_add(t->woken, NULL);
 	event_add(t->tick, &(struct timeval){ 1, 0 });
-	event_add(t->sigterm, NULL);
-	event_add(t->sigint, NULL);
-	event_add(t->sighup, NULL);
+}
+
+/* A hub that does not wake cannot be told to stop either, and while its thread runs nothing that it uses can be freed. */
+static _Noreturn void give_up(const struct fail *why)
+{
+	log_error("cannot start", log_s("error", why->text));
+	_exit(EXIT_FAILURE);
 }
 
 static bool start_hubs(struct tap *t, struct fail *why)
@@ -215,9 +228,13 @@ static bool start_hubs(struct tap *t, struct fail *why)
 		if (!t->hubs[t->n_hubs])
 			return false;
 	}
-	for (unsigned i = 0; i < n; i++)
+	/* One after the other: if a later one fails, those before it are known to hear that they must stop. */
+	for (unsigned i = 0; i < n; i++) {
 		if (!hub_start(t->hubs[i], why))
 			return false;
+		if (!hub_wakes(t->hubs[i], why))
+			give_up(why);
+	}
 	return true;
 }
 
@@ -271,7 +288,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 		return false;
 	t->plain = t->edition->rules;
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
-	if (!t->admin || !tap_listen(t, hubs_wanted(conf), why) || !start_hubs(t, why))
+	if (!t->admin || !start_hubs(t, why) || !tap_listen(t, t->n_hubs, why))
 		return false;
 	t->sql = sqlpipe_new(t->loop, "lookups", &conf->database, on_lookups_state, t);
 	t->admissions_sql = sqlpipe_new(t->loop, "admissions", &conf->database, on_admissions_state, t);
@@ -279,14 +296,17 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->source = source_new(t->loop, &conf->database, &tap_source_calls, t);
 	tap_relay_start(t);
 	tap_read_catalog(t);
+	listen_to_signals(t);
 	return true;
 }
 
 struct tap *tap_new(const struct conf *conf, struct fail *why)
 {
-	struct tap *t = mem_new(sizeof(*t));
+	struct tap *t;
 
-	signal(SIGPIPE, SIG_IGN);
+	if (!files_suffice(file_limit(), hubs_wanted(conf), why))
+		return NULL;
+	t = mem_new(sizeof(*t));
 	t->conf = conf;
 	t->loop = make_loop();
 	mailbox_init(&t->inbox);
