@@ -17,12 +17,16 @@
 #include "walpush/tls.h"
 
 #define THREADS_DEFAULT_MOST 4
+/* Bytes that a start must find: buffers of the connections to the databases; of a hub, its stack and the library's tables, which have
+ * a pointer for each open file besides. */
+#define MEMORY_LEAST (24u << 20)
+#define MEMORY_PER_HUB (4u << 20)
 /* Another process has had the slot for so long: the connections go where the stream is. */
 #define HELD_LIMIT 10000000 /* µs */
 /* Beyond limits.drain, for the last close frames. */
 #define DRAIN_GRACE 2000000 /* µs */
 
-static unsigned hubs_wanted(const struct conf *conf)
+unsigned tap_hubs_wanted(const struct conf *conf)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -220,7 +224,7 @@ static _Noreturn void give_up(const struct fail *why)
 
 static bool start_hubs(struct tap *t, struct fail *why)
 {
-	unsigned n = hubs_wanted(t->conf);
+	unsigned n = tap_hubs_wanted(t->conf);
 
 	t->hubs = mem_new_array(n, sizeof(struct hub *));
 	for (; t->n_hubs < n; t->n_hubs++) {
@@ -270,6 +274,21 @@ static uint64_t file_limit(void)
 	return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 }
 
+/* Asked before anything is made: the libraries hang or crash where they get too little. */
+static bool has_room(unsigned hubs, struct fail *why)
+{
+	uint64_t files = file_limit();
+	size_t memory = MEMORY_LEAST + hubs * (MEMORY_PER_HUB + (size_t)files * sizeof(void *));
+
+	if (!files_suffice(files, hubs, why))
+		return false;
+	return mem_is_there(memory) || fail_set(why,
+						"there is too little memory: walpush with %u %s needs %zu MiB to "
+						"start; raise the limit (ulimit -v, "
+						"ulimit -d, LimitAS, LimitDATA)",
+						hubs, hubs == 1 ? "thread" : "threads", memory >> 20);
+}
+
 static bool tap_start(struct tap *t, struct fail *why)
 {
 	const struct conf *conf = t->conf;
@@ -279,7 +298,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 	tap_feed_init(t);
 	tap_stream_init(t);
 	t->shared.log = t->log;
-	t->gate = gate_new(file_limit(), hubs_wanted(conf));
+	t->gate = gate_new(file_limit(), tap_hubs_wanted(conf));
 	t->shared.gate = t->gate;
 	if (!tap_begin_tls(t, why))
 		return false;
@@ -304,7 +323,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 {
 	struct tap *t;
 
-	if (!files_suffice(file_limit(), hubs_wanted(conf), why))
+	if (!has_room(tap_hubs_wanted(conf), why))
 		return NULL;
 	t = mem_new(sizeof(*t));
 	t->conf = conf;
@@ -313,7 +332,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->started = clock_wall_us() / 1000000;
 	t->trail = trail_new();
 	t->shared.audit = audit_new();
-	t->metrics = t->shared.metrics = metrics_new(hubs_wanted(conf));
+	t->metrics = t->shared.metrics = metrics_new(tap_hubs_wanted(conf));
 	t->counts = metrics_of_tap(t->metrics);
 	t->shared.to_tap = &t->inbox;
 	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
