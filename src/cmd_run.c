@@ -34,14 +34,20 @@ static void raise_file_limit(void)
 static bool raise_stack_limit(void)
 {
 	struct rlimit limit;
+	char line[120];
+	ssize_t written;
 
 	if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur >= STACK_WANTED)
 		return true;
 	limit.rlim_cur = limit.rlim_max < STACK_WANTED ? limit.rlim_max : STACK_WANTED;
 	if (setrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur >= STACK_LEAST)
 		return true;
-	fprintf(stderr, "walpush: the stack may take %llu KiB and needs %u; raise the limit (ulimit -s, LimitSTACK)\n",
-		(unsigned long long)limit.rlim_cur / 1024, STACK_LEAST / 1024);
+	/* Not by fprintf, which itself wants 8 KiB of stack. */
+	snprintf(line, sizeof(line),
+		 "walpush: the stack may take %u KiB and needs %u; raise the limit (ulimit -s, LimitSTACK)\n",
+		 (unsigned)(limit.rlim_cur / 1024), STACK_LEAST / 1024);
+	written = write(STDERR_FILENO, line, strlen(line));
+	(void)written;
 	return false;
 }
 
