@@ -165,19 +165,35 @@ def answers(port):
     return False
 
 
-def test_closed_standard_files(app, config, make_walpush):
-    """No socket becomes standard error, where its peer would receive the log."""
+def start_mute(app, config, make_walpush, redirections):
+    """A process whose log nobody reads, once it streams."""
     port = free_port()
-    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
-    walpush = make_walpush(app, config, under=closed, env={"WALPUSH_LISTEN_PORT": str(port)}).spawn()
+    under = ["sh", "-c", f'exec "$@" {redirections}', "sh", "prlimit", "--fsize=0"]
+    walpush = make_walpush(app, config, under=under, env={"WALPUSH_LISTEN_PORT": str(port)}).spawn()
     walpush.port = port
-    wait_until(lambda: answers(port) and walpush.admin("/readyz").status == 200)
-    for fd in range(3):
-        assert os.readlink(f"/proc/{walpush.process.pid}/fd/{fd}") == "/dev/null"
+    wait_until(lambda: walpush.process.poll() is not None or answers(port) and walpush.admin("/readyz").status == 200)
+    return walpush
+
+
+def serve_mute(app, walpush):
     with walpush.subscribe(UNIT_1, ASHA) as client:
         app.touch(app.request)
         assert client.recv()["request_id"] == app.request
     walpush.stop()
+
+
+def test_closed_standard_files(app, config, make_walpush):
+    """No socket becomes standard error, where its peer would receive the log."""
+    walpush = start_mute(app, config, make_walpush, "<&- >&- 2>&-")
+    for fd in range(3):
+        assert os.readlink(f"/proc/{walpush.process.pid}/fd/{fd}") == "/dev/null"
+    serve_mute(app, walpush)
+
+
+def test_a_log_that_may_not_grow(app, config, make_walpush, tmp_path):
+    walpush = start_mute(app, config, make_walpush, f"2>{tmp_path}/log")
+    assert walpush.process.poll() is None
+    serve_mute(app, walpush)
 
 
 # --- a hub that cannot be woken -------------------------------------------------------------------------------------
@@ -201,7 +217,7 @@ def test_without_the_plugin(app, config, make_walpush, tmp_path, kind):
 def sleeper(tmp_path_factory):
     """A library that takes the wake-up of libwebsockets away, as a build without its pipe does."""
     source = tmp_path_factory.mktemp("sleeper") / "sleeper.c"
-    source.write_text("void lws_cancel_service(void *context);\nvoid lws_cancel_service(void *context) { (void)context; }\n")
+    source.write_text("void lws_cancel_service(void *context) { (void)context; }\n")
     library = source.with_suffix(".so")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
     return library
