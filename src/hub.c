@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,9 +12,12 @@
 #include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/thread.h"
 
 #define SWEEP_US 1000000
 #define DRAIN_SWEEP_US 50000
+/* The answer to the first wake-up. It takes microseconds; a machine that swaps may take seconds. */
+#define WAKE_LIMIT_S 5
 /* Bytes for the headers of a request beside the token. */
 #define HEADER_BYTES 4096
 /* What one send may take; the library copies the rest of a longer write. */
@@ -165,6 +167,9 @@ static void take_mail(struct hub *h, struct mail *mail)
 	case MAIL_EDITION:
 		mail_edition(h, mail);
 		return;
+	case MAIL_PROBE:
+		sem_post(&h->awake);
+		return;
 	case MAIL_STOP:
 		h->stopped = true;
 		uv_stop(&h->loop);
@@ -255,6 +260,7 @@ static void *hub_thread(void *arg)
 	sweep_in(h, SWEEP_US);
 	/* Mails may have come before the loop ran. */
 	hub_turn(h);
+	sem_post(&h->awake);
 	while (!h->stopped)
 		uv_run(&h->loop, UV_RUN_DEFAULT);
 	return NULL;
@@ -315,6 +321,7 @@ struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *
 	h->shared = &h->edition->shared;
 	h->counts = metrics_of_hub(h->shared->metrics, index);
 	mailbox_init(&h->inbox);
+	sem_init(&h->awake, 0, 0);
 	atomic_init(&h->beat, clock_us());
 	if (uv_loop_init(&h->loop) != 0)
 		fail_never("hub: libuv gives no loop: %s", strerror(errno));
@@ -327,16 +334,39 @@ struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *
 
 bool hub_start(struct hub *h, struct fail *why)
 {
-	sigset_t all, before;
-	int error;
+	h->started = thread_start(&h->thread, hub_thread, h, why);
+	return h->started;
+}
 
-	/* Signals are the tap's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&h->thread, NULL, hub_thread, h);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	h->started = error == 0;
-	return h->started || fail_set(why, "cannot start a thread: %s", strerror(error));
+static bool answers(struct hub *h)
+{
+	struct timespec until;
+	int failed;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += WAKE_LIMIT_S;
+	do
+		failed = sem_clockwait(&h->awake, CLOCK_MONOTONIC, &until);
+	while (failed && errno == EINTR);
+	return !failed;
+}
+
+bool hub_wakes(struct hub *h, struct fail *why)
+{
+	static const struct mail probe = { .kind = MAIL_PROBE };
+
+	/* The thread looks into its mailbox once before its loop. The probe comes after that, so only the wake-up can show it. */
+	if (answers(h)) {
+		hub_post(h, &probe);
+		if (answers(h))
+			return true;
+	}
+	return fail_set(
+		why,
+		"thread %u cannot be woken: it did not answer in %d s; either the host stands still, or libwebsockets "
+		"and its plugin do not fit together: install the packages libwebsockets and libwebsockets-evlib-uv of "
+		"one release",
+		h->index, WAKE_LIMIT_S);
 }
 
 static void drop_mails(struct hub *h)
@@ -375,6 +405,7 @@ void hub_free(struct hub *h)
 	drop_mails(h);
 	mailbox_fini(&h->inbox);
 	depart_fini(h);
+	sem_destroy(&h->awake);
 	buf_fini(&h->scratch);
 	edition_unref(h->edition);
 	free(h->slots);

@@ -5,6 +5,7 @@
 #define WALPUSH_HUB_IMPL_H
 
 #include <libwebsockets.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <uthash.h>
 #include <uv.h>
@@ -114,6 +115,7 @@ struct hub {
 	struct metrics_counts *counts;
 	pthread_t thread;
 	bool started;
+	sem_t awake; /* posted when the thread runs, and for MAIL_PROBE */
 	struct mailbox inbox;
 	struct mail *taken;
 	size_t taken_cap;

@@ -1,5 +1,9 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "walpush/cmd.h"
 
@@ -30,10 +34,28 @@ static int help(void)
 	return CMD_FINE;
 }
 
+/* Else the first socket becomes standard error, and its peer reads the log. */
+static bool has_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd < STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+	return fd >= 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "run";
 
+	if (!has_standard_files()) {
+		fprintf(stderr, "walpush: cannot open /dev/null: %s; it stands in for standard files that are closed\n",
+			strerror(errno));
+		return CMD_FAILED;
+	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
 		return help();
 	if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {

@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "walpush/fail.h"
 
@@ -28,6 +29,13 @@ void *mem_resize(void *old, size_t n, size_t size)
 	if (size && n > SIZE_MAX / size)
 		must(NULL, n, size);
 	return must(realloc(old, n ? n * size : 1), n, size);
+}
+
+bool mem_is_there(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p != MAP_FAILED && munmap(p, bytes) == 0;
 }
 
 char *mem_text(const char *text)

@@ -11,15 +11,20 @@
 #include "tap_impl.h"
 #include "walpush/clock.h"
 #include "walpush/fail.h"
+#include "walpush/files.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/tls.h"
 
 #define THREADS_DEFAULT_MOST 4
+/* Bytes that a start must find: buffers of the connections to the databases; of a hub, its stack and the library's tables, which have
+ * a pointer for each open file besides. */
+#define MEMORY_LEAST (24u << 20)
+#define MEMORY_PER_HUB (4u << 20)
 /* Another process has had the slot for so long: the connections go where the stream is. */
 #define HELD_LIMIT 10000000 /* µs */
 
-static unsigned hubs_wanted(const struct conf *conf)
+unsigned tap_hubs_wanted(const struct conf *conf)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -157,6 +162,14 @@ static struct event *must_event(struct event_base *loop, evutil_socket_t fd, sho
 	return e;
 }
 
+/* Until here SIGTERM and SIGINT end the process at once, see cmd_run.c. */
+static void listen_to_signals(struct tap *t)
+{
+	event_add(t->sigterm, NULL);
+	event_add(t->sigint, NULL);
+	event_add(t->sighup, NULL);
+}
+
 static void make_events(struct tap *t)
 {
 	t->woken = must_event(t->loop, t->shared.wake_tap, EV_READ | EV_PERSIST, on_woken, t);
@@ -167,14 +180,18 @@ static void make_events(struct tap *t)
 	t->sighup = must_event(t->loop, SIGHUP, EV_SIGNAL | EV_PERSIST, on_sighup, t);
 	event_add(t->woken, NULL);
 	event_add(t->tick, &(struct timeval){ 1, 0 });
-	event_add(t->sigterm, NULL);
-	event_add(t->sigint, NULL);
-	event_add(t->sighup, NULL);
+}
+
+/* A hub that does not wake cannot be told to stop either, and while its thread runs nothing that it uses can be freed. */
+static _Noreturn void give_up(const struct fail *why)
+{
+	log_error("cannot start", log_s("error", why->text));
+	_exit(EXIT_FAILURE);
 }
 
 static bool start_hubs(struct tap *t, struct fail *why)
 {
-	unsigned n = hubs_wanted(t->conf);
+	unsigned n = tap_hubs_wanted(t->conf);
 
 	t->hubs = mem_new_array(n, sizeof(struct hub *));
 	for (; t->n_hubs < n; t->n_hubs++) {
@@ -182,9 +199,13 @@ static bool start_hubs(struct tap *t, struct fail *why)
 		if (!t->hubs[t->n_hubs])
 			return false;
 	}
-	for (unsigned i = 0; i < n; i++)
+	/* One after the other: if a later one fails, those before it are known to hear that they must stop. */
+	for (unsigned i = 0; i < n; i++) {
 		if (!hub_start(t->hubs[i], why))
 			return false;
+		if (!hub_wakes(t->hubs[i], why))
+			give_up(why);
+	}
 	return true;
 }
 
@@ -220,6 +241,21 @@ static uint64_t file_limit(void)
 	return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 }
 
+/* Asked before anything is made: the libraries hang or crash where they get too little. */
+static bool has_room(unsigned hubs, struct fail *why)
+{
+	uint64_t files = file_limit();
+	size_t memory = MEMORY_LEAST + hubs * (MEMORY_PER_HUB + (size_t)files * sizeof(void *));
+
+	if (!files_suffice(files, hubs, why))
+		return false;
+	return mem_is_there(memory) || fail_set(why,
+						"there is too little memory: walpush with %u %s needs %zu MiB to "
+						"start; raise the limit (ulimit -v, "
+						"ulimit -d, LimitAS, LimitDATA)",
+						hubs, hubs == 1 ? "thread" : "threads", memory >> 20);
+}
+
 static bool tap_start(struct tap *t, struct fail *why)
 {
 	const struct conf *conf = t->conf;
@@ -229,8 +265,8 @@ static bool tap_start(struct tap *t, struct fail *why)
 	tap_feed_init(t);
 	tap_stream_init(t);
 	t->shared.log = t->log;
-	t->shared.n_hubs = hubs_wanted(conf);
-	t->gate = gate_new(file_limit(), hubs_wanted(conf));
+	t->shared.n_hubs = tap_hubs_wanted(conf);
+	t->gate = gate_new(file_limit(), tap_hubs_wanted(conf));
 	t->shared.gate = t->gate;
 	if (!tap_begin_tls(t, why))
 		return false;
@@ -239,7 +275,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 		return false;
 	t->plain = t->edition->rules;
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
-	if (!t->admin || !tap_listen(t, hubs_wanted(conf), why) || !start_hubs(t, why))
+	if (!t->admin || !start_hubs(t, why) || !tap_listen(t, t->n_hubs, why))
 		return false;
 	t->sql = sqlpipe_new(t->loop, "lookups", &conf->database, on_lookups_state, t);
 	t->admissions_sql = sqlpipe_new(t->loop, "admissions", &conf->database, on_admissions_state, t);
@@ -247,21 +283,24 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->source = source_new(t->loop, &conf->database, &tap_source_calls, t);
 	tap_relay_start(t);
 	tap_read_catalog(t);
+	listen_to_signals(t);
 	return true;
 }
 
 struct tap *tap_new(const struct conf *conf, struct fail *why)
 {
-	struct tap *t = mem_new(sizeof(*t));
+	struct tap *t;
 
-	signal(SIGPIPE, SIG_IGN);
+	if (!has_room(tap_hubs_wanted(conf), why))
+		return NULL;
+	t = mem_new(sizeof(*t));
 	t->conf = conf;
 	t->loop = make_loop();
 	mailbox_init(&t->inbox);
 	t->started = clock_wall_us() / 1000000;
 	t->trail = trail_new();
 	t->shared.audit = audit_new();
-	t->metrics = t->shared.metrics = metrics_new(hubs_wanted(conf));
+	t->metrics = t->shared.metrics = metrics_new(tap_hubs_wanted(conf));
 	t->counts = metrics_of_tap(t->metrics);
 	t->shared.to_tap = &t->inbox;
 	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

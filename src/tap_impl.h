@@ -168,7 +168,7 @@ void tap_feed_fini(struct tap *t);
 void tap_tell_hubs(struct tap *t, const struct mail *mail);
 
 /* --- tap_accept.c --- */
-/* `threads`: of hubs, for the log. They need not be there before the loop turns. */
+/* `threads`: of hubs, for the log. */
 bool tap_listen(struct tap *t, unsigned threads, struct fail *why);
 void tap_stop_listening(struct tap *t);
 void tap_accept_init(struct tap *t);
