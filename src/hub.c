@@ -11,6 +11,7 @@
 
 #include "hub_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -37,7 +38,7 @@ void hub_tell_tap(struct hub *h, const struct mail *mail)
 	/* The counter cannot overflow, and a tap that does not read is a tap that is awake. */
 	if (mailbox_post(h->shared->to_tap, mail) && write(h->shared->wake_tap, &one, sizeof(one)) < 0 &&
 	    errno != EAGAIN)
-		abort();
+		fail_never("hub %u cannot wake the tap: %s", h->index, strerror(errno));
 }
 
 void hub_post(struct hub *h, const struct mail *mail)
@@ -242,7 +243,7 @@ static void take_mail(struct hub *h, struct mail *mail)
 		uv_stop(&h->loop);
 		return;
 	default:
-		abort();
+		fail_never("hub %u received a mail of kind %d", h->index, (int)mail->kind);
 	}
 }
 
@@ -386,6 +387,7 @@ static bool make_context(struct hub *h, struct fail *why)
 struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *why)
 {
 	struct hub *h = mem_new(sizeof(*h));
+	int error;
 
 	h->index = index;
 	h->edition = edition_ref(edition);
@@ -393,8 +395,9 @@ struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *
 	h->counts = metrics_of_hub(h->shared->metrics, index);
 	mailbox_init(&h->inbox);
 	atomic_init(&h->beat, clock_us());
-	if (uv_loop_init(&h->loop) != 0)
-		abort();
+	error = uv_loop_init(&h->loop);
+	if (error != 0)
+		fail_never("hub %u: libuv makes no loop: %s", index, uv_strerror(error));
 	if (!make_context(h, why)) {
 		hub_free(h);
 		return NULL;

@@ -4,6 +4,7 @@
 #include <utlist.h>
 
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 
 #define SNAPSHOT_SQL "SELECT pg_catalog.pg_current_snapshot()"
@@ -156,7 +157,7 @@ void intake_visible_init(struct intake *in)
 {
 	in->again = event_new(in->loop, -1, 0, on_again, in);
 	if (!in->again)
-		abort();
+		fail_never("libevent makes no timer for snapshots");
 }
 
 void intake_visible_fini(struct intake *in)

@@ -17,6 +17,7 @@
 
 #include "walpush/backoff.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/redisurl.h"
@@ -280,7 +281,7 @@ static void link_dial(struct redislink *l)
 	link_to(l, LINK_CONNECTING);
 	l->redis = redisAsyncConnect(l->server.host, l->server.port);
 	if (!l->redis)
-		abort();
+		fail_never("out of memory: hiredis makes no connection");
 	l->redis->data = l;
 	if (l->redis->err || !start_tls(l)) {
 		char error[128];
@@ -338,11 +339,11 @@ struct redislink *redislink_new(struct event_base *loop, const char *name, const
 	l->ctx = ctx;
 	l->backoff = (struct backoff){ .base = 100000, .cap = 5000000 };
 	if (!redisurl_parse(url, &l->server, &why))
-		abort(); /* redisurl_check was not called */
+		fail_never("relay.url is malformed: redisurl_check was not called");
 	l->retry = event_new(loop, -1, 0, on_retry, l);
 	l->watch = event_new(loop, -1, EV_PERSIST, on_watch, l);
 	if (!l->retry || !l->watch)
-		abort();
+		fail_never("libevent makes no timers for link %s", name);
 	event_add(l->watch, &(struct timeval){ 0, WATCH_TICK });
 	event_active(l->retry, EV_TIMEOUT, 0); /* from the loop, so that nothing calls back before this returns */
 	return l;

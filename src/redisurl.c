@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "walpush/fail.h"
 #include "walpush/mem.h"
 
 #define PORT_DEFAULT 6379
@@ -27,7 +28,7 @@ static char *percent_decoded(struct slice s)
 	explicit_bzero(raw, s.len);
 	free(raw);
 	if (!decoded)
-		abort();
+		fail_never("libevent does not decode a part of relay.url");
 	return decoded;
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -155,7 +156,7 @@ struct relay *relay_new(struct event_base *loop, const struct conf_relay *conf, 
 	r->name = buf_steal(&name);
 	r->second = event_new(loop, -1, EV_PERSIST, on_second, r);
 	if (!r->second)
-		abort();
+		fail_never("libevent makes no timer for the relay");
 	event_add(r->second, &(struct timeval){ 1, 0 });
 	relay_writer_init(r);
 	relay_reader_init(r);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -158,7 +159,7 @@ void relay_append_init(struct relay *r)
 {
 	r->w.flush = event_new(r->loop, -1, 0, on_flush, r);
 	if (!r->w.flush)
-		abort();
+		fail_never("libevent makes no timer for appends to the relay");
 }
 
 void relay_append_fini(struct relay *r)

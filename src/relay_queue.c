@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -183,7 +184,7 @@ void relay_queue_init(struct relay *r)
 	w->last = &w->first;
 	w->gather = event_new(r->loop, -1, 0, on_gather, r);
 	if (!w->gather)
-		abort();
+		fail_never("libevent makes no timer for the queue of the relay");
 }
 
 void relay_queue_fini(struct relay *r)

@@ -9,6 +9,7 @@
 
 #include "walpush/backoff.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/pgdial.h"
@@ -441,7 +442,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 	p->readable = event_new(p->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, p);
 	p->writable = event_new(p->loop, PQsocket(conn), EV_WRITE, on_writable, p);
 	if (!p->readable || !p->writable || event_add(p->readable, NULL) != 0)
-		abort();
+		fail_never("libevent does not watch the socket of connection %s: %s", p->name, strerror(errno));
 	log_debug("database connection up", log_s("connection", p->name));
 	p->state(p->ctx, true, NULL);
 	pipe_send(p);
@@ -487,7 +488,7 @@ struct sqlpipe *sqlpipe_new(struct event_base *loop, const char *name, const str
 	p->send = event_new(loop, -1, 0, on_send, p);
 	p->silence = event_new(loop, -1, 0, on_silence, p);
 	if (!p->retry || !p->send || !p->silence)
-		abort();
+		fail_never("libevent makes no timers for connection %s", name);
 	pipe_dial(p);
 	return p;
 }

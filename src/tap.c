@@ -10,6 +10,7 @@
 
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/tls.h"
@@ -53,7 +54,7 @@ static void take_mail(struct tap *t, struct mail *mail)
 		hub_is_gone(t);
 		return;
 	default:
-		abort();
+		fail_never("the tap received a mail of kind %d", (int)mail->kind);
 	}
 }
 
@@ -65,7 +66,7 @@ static void on_woken(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		abort();
+		fail_never("the tap cannot read its eventfd: %s", strerror(errno));
 	n = mailbox_take(&t->inbox, &t->taken, &t->taken_cap);
 	for (size_t i = 0; i < n; i++)
 		take_mail(t, &t->taken[i]);
@@ -184,7 +185,7 @@ static struct event *must_event(struct event_base *loop, evutil_socket_t fd, sho
 	struct event *e = event_new(loop, fd, what, fn, arg);
 
 	if (!e)
-		abort();
+		fail_never("libevent makes no event for the tap");
 	return e;
 }
 
@@ -237,11 +238,11 @@ static struct event_base *make_loop(void)
 
 	/* Waits of a millisecond are meant as such. */
 	if (!config || event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) != 0)
-		abort();
+		fail_never("libevent makes no configuration with precise timers");
 	loop = event_base_new_with_config(config);
 	event_config_free(config);
 	if (!loop)
-		abort();
+		fail_never("libevent makes no event loop: %s", strerror(errno));
 	return loop;
 }
 
@@ -297,7 +298,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->shared.to_tap = &t->inbox;
 	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (t->shared.wake_tap < 0)
-		abort();
+		fail_never("no eventfd for the tap: %s", strerror(errno));
 	make_events(t);
 	tap_admit_init(t);
 	tap_catalog_init(t);

@@ -11,6 +11,7 @@
 
 #include "admit_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -197,7 +198,7 @@ static bool may_resume(const struct listener *l)
 static void place_at_head(struct tap *t, struct mail *mail)
 {
 	if (!place_all(t, mail, (struct event_id){ topiclog_published(t->log), 0 }))
-		abort(); /* it is always there */
+		fail_never("the logs do not hold their own head"); /* it is always there */
 }
 
 /* Behind what the client knows; else where the stream stood when it was asked; else, should even that have left the logs, where it stands

@@ -13,6 +13,7 @@
 
 #include "admit_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -435,7 +436,7 @@ void ask_init(struct admissions *all)
 	all->ask = event_new(all->tap->loop, -1, 0, on_ask, all);
 	all->limit = event_new(all->tap->loop, -1, 0, on_limit, all);
 	if (!all->ask || !all->limit)
-		abort();
+		fail_never("libevent makes no timers for admissions");
 }
 
 /* After the listeners are gone. */

@@ -4,6 +4,7 @@
 #include <utlist.h>
 
 #include "tap_impl.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -141,7 +142,7 @@ void tap_catalog_init(struct tap *t)
 {
 	t->catalog_again = event_new(t->loop, -1, 0, on_again, t);
 	if (!t->catalog_again)
-		abort();
+		fail_never("libevent makes no timer for the catalog");
 }
 
 /* After the intake is freed. */

@@ -9,6 +9,7 @@
 
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -120,7 +121,7 @@ void tap_guard_init(struct tap *t)
 
 	t->guard = event_new(t->loop, -1, EV_PERSIST, on_guard, t);
 	if (!t->guard || event_add(t->guard, &every) != 0)
-		abort();
+		fail_never("libevent makes no timer for the guard");
 }
 
 void tap_guard_fini(struct tap *t)

@@ -12,6 +12,7 @@
 
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/render.h"
@@ -200,7 +201,8 @@ static bool on_entry(void *ctx, const struct relay_entry *e)
 		break;
 	case RELAY_BEGIN:
 	default:
-		abort(); /* told by on_begin */
+		fail_never("the relay's reader gave an entry of kind %d",
+			   (int)e->kind); /* RELAY_BEGIN goes to on_begin */
 	}
 	if (!e->end)
 		return true;

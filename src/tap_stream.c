@@ -6,6 +6,7 @@
 
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 
 /* A second demanded reply within this time means that the server waits for us to stop. */
@@ -293,7 +294,7 @@ void tap_stream_init(struct tap *t)
 	window_init(&t->window, t->conf->replay.seconds * 1000, (uint64_t)t->conf->replay.bytes);
 	t->stop_limit = event_new(t->loop, -1, 0, on_stop_limit, t);
 	if (!t->stop_limit)
-		abort();
+		fail_never("libevent makes no timer for the stream");
 }
 
 void tap_stream_fini(struct tap *t)

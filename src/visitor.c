@@ -9,6 +9,7 @@
 
 #include "hub_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -54,8 +55,9 @@ bool visitor_forwarded(struct visitor *v)
 const char *visitor_enter(struct visitor *v)
 {
 	const struct hub_shared *shared = v->hub->shared;
+	enum gate_verdict verdict = gate_enter(shared->gate, &shared->conf->limits, &v->address, clock_us());
 
-	switch (gate_enter(shared->gate, &shared->conf->limits, &v->address, clock_us())) {
+	switch (verdict) {
 	case GATE_OPEN:
 		v->entered = true;
 		return NULL;
@@ -66,7 +68,7 @@ const char *visitor_enter(struct visitor *v)
 	case GATE_RATE:
 		return "rate";
 	}
-	abort();
+	fail_never("the gate answered %d", (int)verdict);
 }
 
 void visitor_arrived(struct visitor *v)
