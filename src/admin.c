@@ -36,7 +36,7 @@ static void answer(struct evhttp_request *request, int status, const char *type,
 	struct evbuffer *body = evbuffer_new();
 
 	if (!body)
-		fail_never("admin: no memory for an answer");
+		fail_never("out of memory: no body for an answer of the admin port");
 	evbuffer_add(body, text, strlen(text));
 	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
 	evhttp_add_header(evhttp_request_get_output_headers(request), "Cache-Control", "no-store");
@@ -74,7 +74,7 @@ static void on_status(struct evhttp_request *request, void *arg)
 	char *text = json_dumps(status, JSON_INDENT(2));
 
 	if (!text)
-		fail_never("admin: the status cannot be printed as JSON");
+		fail_never("jansson does not print the status");
 	answer(request, 200, "application/json", text);
 	free(text);
 	json_decref(status);
@@ -110,15 +110,17 @@ static void on_page(struct evhttp_request *request)
 	uint64_t random[2];
 	char nonce[33], policy[256];
 
-	if (!body || getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		fail_never("admin: no random bytes for the page: %s", strerror(errno));
+	if (!body)
+		fail_never("out of memory: no body for the status page");
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		fail_never("no random numbers for the status page: %s", strerror(errno));
 	snprintf(nonce, sizeof(nonce), "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
 	snprintf(policy, sizeof(policy),
 		 "default-src 'none'; script-src 'nonce-%s'; style-src 'nonce-%s'; connect-src 'self'; img-src data:; "
 		 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 		 nonce, nonce);
 	if (!add_page(body, nonce))
-		fail_never("admin: no memory for the page");
+		fail_never("out of memory: no room for the status page");
 	evhttp_add_header(headers, "Content-Type", "text/html; charset=utf-8");
 	evhttp_add_header(headers, "Content-Security-Policy", policy);
 	evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
@@ -149,7 +151,7 @@ struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, 
 	a->ctx = ctx;
 	a->http = evhttp_new(loop);
 	if (!a->http)
-		fail_never("admin: libevent gives no HTTP server");
+		fail_never("libevent makes no HTTP server for the admin port");
 	evhttp_set_allowed_methods(a->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
 	evhttp_set_max_headers_size(a->http, HEADER_BYTES);
 	evhttp_set_max_body_size(a->http, 0);

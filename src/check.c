@@ -122,7 +122,7 @@ void check_add(struct check *c, enum check_state state, enum check_mend kind, co
 
 	va_start(args, format);
 	if (vasprintf(&text, format, args) < 0)
-		fail_never("check: no memory for a text");
+		fail_never("out of memory: no text for a finding");
 	va_end(args);
 	c->findings = mem_resize(c->findings, c->n_findings + 1, sizeof(*c->findings));
 	f = &c->findings[c->n_findings++];
@@ -235,7 +235,7 @@ static unsigned index_of(const char *const *names, size_t n, const char *word)
 	for (unsigned i = 0; i < n; i++)
 		if (strcmp(names[i], word) == 0)
 			return i;
-	fail_never("check: no such word: %s", word);
+	fail_never("the checks' own query answered a word that they do not know");
 }
 
 #define INDEX_OF(names, word) index_of((names), sizeof(names) / sizeof(*(names)), (word))

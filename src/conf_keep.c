@@ -64,7 +64,8 @@ static bool keep(const struct conf_option *o, char *now, char *next)
 		keep_texts((void *)(next + o->at), (void *)(now + o->at));
 		return false;
 	default:
-		fail_never("conf: %s cannot be kept across a reload", o->name); /* no such option needs a restart: test_conf looks at the table */
+		/* test_conf looks at the table */
+		fail_never("option %s needs a restart, but no option of its kind may", o->name);
 	}
 }
 

@@ -39,7 +39,7 @@ void hub_tell_tap(struct hub *h, const struct mail *mail)
 	/* The counter cannot overflow, and a tap that does not read is a tap that is awake. */
 	if (mailbox_post(h->shared->to_tap, mail) && write(h->shared->wake_tap, &one, sizeof(one)) < 0 &&
 	    errno != EAGAIN)
-		fail_never("hub: the tap cannot be woken: %s", strerror(errno));
+		fail_never("hub %u cannot wake the tap: %s", h->index, strerror(errno));
 }
 
 void hub_post(struct hub *h, const struct mail *mail)
@@ -175,7 +175,7 @@ static void take_mail(struct hub *h, struct mail *mail)
 		uv_stop(&h->loop);
 		return;
 	default:
-		fail_never("hub: a mail of kind %d", (int)mail->kind);
+		fail_never("hub %u received a mail of kind %d", h->index, (int)mail->kind);
 	}
 }
 
@@ -315,6 +315,7 @@ static bool make_context(struct hub *h, struct fail *why)
 struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *why)
 {
 	struct hub *h = mem_new(sizeof(*h));
+	int error;
 
 	h->index = index;
 	h->edition = edition_ref(edition);
@@ -323,8 +324,9 @@ struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *
 	mailbox_init(&h->inbox);
 	sem_init(&h->awake, 0, 0);
 	atomic_init(&h->beat, clock_us());
-	if (uv_loop_init(&h->loop) != 0)
-		fail_never("hub: libuv gives no loop: %s", strerror(errno));
+	error = uv_loop_init(&h->loop);
+	if (error != 0)
+		fail_never("hub %u: libuv makes no loop: %s", index, uv_strerror(error));
 	if (!make_context(h, why)) {
 		hub_free(h);
 		return NULL;

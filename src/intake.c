@@ -63,7 +63,7 @@ static void handle_begin(struct intake *in, const struct record *r)
 	if (r->transaction->repeated)
 		return;
 	if (!decode_record(in->decoder, r->text, &change, &why))
-		fail_never("intake: a BEGIN that was decoded when it came cannot be decoded: %s",
+		fail_never("a BEGIN that was decoded before is malformed: %s",
 			   why.text); /* it was decoded when it came */
 	txn_begin(in->txn, change.lsn, change.timestamp);
 }

@@ -159,7 +159,7 @@ void intake_visible_init(struct intake *in)
 {
 	in->again = event_new(in->loop, -1, 0, on_again, in);
 	if (!in->again)
-		fail_never("intake: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timer for snapshots");
 }
 
 void intake_visible_fini(struct intake *in)

@@ -7,28 +7,37 @@
 
 #include "walpush/fail.h"
 
-static void *must(void *p, size_t n, size_t size)
+static void *must(void *p, size_t size)
 {
 	if (!p)
-		fail_never("out of memory: %zu times %zu bytes were asked for", n, size);
+		fail_never("out of memory: %zu bytes are not to be had", size);
 	return p;
+}
+
+static size_t product(size_t n, size_t size)
+{
+	if (size && n > SIZE_MAX / size)
+		fail_never("out of memory: %zu times %zu bytes are more than there can be", n, size);
+	return n * size;
 }
 
 void *mem_new(size_t size)
 {
-	return must(calloc(1, size ? size : 1), 1, size);
+	return must(calloc(1, size ? size : 1), size);
 }
 
 void *mem_new_array(size_t n, size_t size)
 {
-	return must(calloc(n ? n : 1, size), n, size);
+	size_t all = product(n, size);
+
+	return must(calloc(1, all ? all : 1), all);
 }
 
 void *mem_resize(void *old, size_t n, size_t size)
 {
-	if (size && n > SIZE_MAX / size)
-		must(NULL, n, size);
-	return must(realloc(old, n ? n * size : 1), n, size);
+	size_t all = product(n, size);
+
+	return must(realloc(old, all ? all : 1), all);
 }
 
 bool mem_is_there(size_t bytes)
@@ -40,12 +49,12 @@ bool mem_is_there(size_t bytes)
 
 char *mem_text(const char *text)
 {
-	return must(strdup(text), 1, strlen(text));
+	return must(strdup(text), strlen(text) + 1);
 }
 
 char *mem_text_of(struct slice s)
 {
-	return must(strndup(s.len ? s.at : "", s.len), 1, s.len);
+	return must(strndup(s.len ? s.at : "", s.len), s.len + 1);
 }
 
 void mem_copy_text(char *to, size_t cap, const char *from)

@@ -192,7 +192,7 @@ static void dial_wait(struct pgdial *d, short what)
 		event_free(d->io);
 	d->io = event_new(d->loop, PQsocket(d->conn), what, on_socket, d);
 	if (!d->io || event_add(d->io, NULL) != 0)
-		fail_never("pgdial: the connection's socket cannot be watched: %s", strerror(errno));
+		fail_never("libevent does not watch the socket of a new database connection: %s", strerror(errno));
 }
 
 static void on_socket(evutil_socket_t fd, short what, void *arg)
@@ -242,7 +242,7 @@ struct pgdial *pgdial_start(struct event_base *loop, const struct conf_database 
 	d->ctx = ctx;
 	d->deadline = event_new(loop, -1, 0, on_deadline, d);
 	if (!d->deadline)
-		fail_never("pgdial: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timer for a new database connection");
 	d->conn = connect_start(conf, kind, &d->why);
 	if (d->conn && PQstatus(d->conn) == CONNECTION_BAD) {
 		fail_set(&d->why, "%s", PQerrorMessage(d->conn));

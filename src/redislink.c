@@ -282,7 +282,7 @@ static void link_dial(struct redislink *l)
 	link_to(l, LINK_CONNECTING);
 	l->redis = redisAsyncConnect(l->server.host, l->server.port);
 	if (!l->redis)
-		fail_never("redislink: no memory for a connection");
+		fail_never("out of memory: hiredis makes no connection");
 	l->redis->data = l;
 	if (l->redis->err || !start_tls(l)) {
 		char error[128];
@@ -340,12 +340,11 @@ struct redislink *redislink_new(struct event_base *loop, const char *name, const
 	l->ctx = ctx;
 	l->backoff = (struct backoff){ .base = 100000, .cap = 5000000 };
 	if (!redisurl_parse(url, &l->server, &why))
-		fail_never("redislink: an address that was checked cannot be read: %s",
-			   why.text); /* redisurl_check was not called */
+		fail_never("relay.url is malformed: redisurl_check was not called");
 	l->retry = event_new(loop, -1, 0, on_retry, l);
 	l->watch = event_new(loop, -1, EV_PERSIST, on_watch, l);
 	if (!l->retry || !l->watch)
-		fail_never("redislink: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timers for link %s", name);
 	event_add(l->watch, &(struct timeval){ 0, WATCH_TICK });
 	event_active(l->retry, EV_TIMEOUT, 0); /* from the loop, so that nothing calls back before this returns */
 	return l;

@@ -28,7 +28,7 @@ static char *percent_decoded(struct slice s)
 	explicit_bzero(raw, s.len);
 	free(raw);
 	if (!decoded)
-		fail_never("redisurl: percent signs that were checked cannot be undone");
+		fail_never("libevent does not decode a part of relay.url");
 	return decoded;
 }
 

@@ -157,7 +157,7 @@ struct relay *relay_new(struct event_base *loop, const struct conf_relay *conf, 
 	r->name = buf_steal(&name);
 	r->second = event_new(loop, -1, EV_PERSIST, on_second, r);
 	if (!r->second)
-		fail_never("relay: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timer for the relay");
 	event_add(r->second, &(struct timeval){ 1, 0 });
 	relay_writer_init(r);
 	relay_reader_init(r);

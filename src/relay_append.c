@@ -161,7 +161,7 @@ void relay_append_init(struct relay *r)
 {
 	r->w.flush = event_new(r->loop, -1, 0, on_flush, r);
 	if (!r->w.flush)
-		fail_never("relay: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timer for appends to the relay");
 }
 
 void relay_append_fini(struct relay *r)

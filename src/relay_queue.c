@@ -185,7 +185,7 @@ void relay_queue_init(struct relay *r)
 	w->last = &w->first;
 	w->gather = event_new(r->loop, -1, 0, on_gather, r);
 	if (!w->gather)
-		fail_never("relay: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timer for the queue of the relay");
 }
 
 void relay_queue_fini(struct relay *r)

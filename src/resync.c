@@ -4,6 +4,8 @@
 #include <string.h>
 #include "walpush/fail.h"
 
+#include "walpush/fail.h"
+
 static const char *const names[] = { "history", "epoch", "gap", "membership", "truncate", "unknown", "lookup", "bulk" };
 
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
@@ -11,7 +13,7 @@ static const char *const names[] = { "history", "epoch", "gap", "membership", "t
 const char *resync_name(enum resync_reason reason)
 {
 	if ((size_t)reason >= N_NAMES)
-		fail_never("resync: no reason of number %d", (int)reason);
+		fail_never("there is no resync reason %d", (int)reason);
 	return names[reason];
 }
 
@@ -28,5 +30,5 @@ enum resync_reason resync_reason(const char *name)
 	for (size_t i = 0; i < N_NAMES; i++)
 		if (strcmp(names[i], name) == 0)
 			return (enum resync_reason)i;
-	fail_never("resync: no reason of the name %s", name);
+	fail_never("no resync reason is called %s", name);
 }

@@ -318,7 +318,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 	s->readable = event_new(s->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, s);
 	s->writable = event_new(s->loop, PQsocket(conn), EV_WRITE, on_writable, s);
 	if (!s->readable || !s->writable || event_add(s->readable, NULL) != 0)
-		fail_never("source: the connection's socket cannot be watched: %s", strerror(errno));
+		fail_never("libevent does not watch the replication socket: %s", strerror(errno));
 	source_identify(s);
 }
 
@@ -446,7 +446,7 @@ struct source *source_new(struct event_base *loop, const struct conf_database *c
 	s->retry = event_new(loop, -1, 0, on_retry, s);
 	s->status = event_new(loop, -1, EV_PERSIST, on_status, s);
 	if (!s->retry || !s->status)
-		fail_never("source: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timers for the replication connection");
 	return s;
 }
 

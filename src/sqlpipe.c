@@ -443,7 +443,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 	p->readable = event_new(p->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, p);
 	p->writable = event_new(p->loop, PQsocket(conn), EV_WRITE, on_writable, p);
 	if (!p->readable || !p->writable || event_add(p->readable, NULL) != 0)
-		fail_never("sqlpipe: the connection's socket cannot be watched: %s", strerror(errno));
+		fail_never("libevent does not watch the socket of connection %s: %s", p->name, strerror(errno));
 	log_debug("database connection up", log_s("connection", p->name));
 	p->state(p->ctx, true, NULL);
 	pipe_send(p);
@@ -489,7 +489,7 @@ struct sqlpipe *sqlpipe_new(struct event_base *loop, const char *name, const str
 	p->send = event_new(loop, -1, 0, on_send, p);
 	p->silence = event_new(loop, -1, 0, on_silence, p);
 	if (!p->retry || !p->send || !p->silence)
-		fail_never("sqlpipe: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timers for connection %s", name);
 	pipe_dial(p);
 	return p;
 }

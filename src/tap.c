@@ -57,7 +57,7 @@ static void take_mail(struct tap *t, struct mail *mail)
 		hub_is_gone(t);
 		return;
 	default:
-		fail_never("tap: a mail of kind %d", (int)mail->kind);
+		fail_never("the tap received a mail of kind %d", (int)mail->kind);
 	}
 }
 
@@ -69,7 +69,7 @@ static void on_woken(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		fail_never("tap: the wake-up of the hubs cannot be read: %s", strerror(errno));
+		fail_never("the tap cannot read its eventfd: %s", strerror(errno));
 	n = mailbox_take(&t->inbox, &t->taken, &t->taken_cap);
 	for (size_t i = 0; i < n; i++)
 		take_mail(t, &t->taken[i]);
@@ -158,7 +158,7 @@ static struct event *must_event(struct event_base *loop, evutil_socket_t fd, sho
 	struct event *e = event_new(loop, fd, what, fn, arg);
 
 	if (!e)
-		fail_never("tap: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no event for the tap");
 	return e;
 }
 
@@ -226,11 +226,11 @@ static struct event_base *make_loop(void)
 
 	/* Waits of a millisecond are meant as such. */
 	if (!config || event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) != 0)
-		fail_never("tap: libevent gives no configuration");
+		fail_never("libevent makes no configuration with precise timers");
 	loop = event_base_new_with_config(config);
 	event_config_free(config);
 	if (!loop)
-		fail_never("tap: libevent gives no loop: %s", strerror(errno));
+		fail_never("libevent makes no event loop: %s", strerror(errno));
 	return loop;
 }
 
@@ -305,7 +305,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->shared.to_tap = &t->inbox;
 	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (t->shared.wake_tap < 0)
-		fail_never("tap: no eventfd to be woken by: %s", strerror(errno));
+		fail_never("no eventfd for the tap: %s", strerror(errno));
 	make_events(t);
 	tap_admit_init(t);
 	tap_catalog_init(t);

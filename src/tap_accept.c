@@ -124,7 +124,7 @@ void tap_accept_init(struct tap *t)
 {
 	t->listen_again = event_new(t->loop, -1, 0, on_listen_again, t);
 	if (!t->listen_again)
-		fail_never("tap: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timer for the listener");
 }
 
 void tap_accept_fini(struct tap *t)

@@ -198,7 +198,7 @@ static bool may_resume(const struct listener *l)
 static void place_at_head(struct tap *t, struct mail *mail)
 {
 	if (!place_all(t, mail, (struct event_id){ topiclog_published(t->log), 0 }))
-		fail_never("tap: a log has no place at its own head"); /* it is always there */
+		fail_never("the logs do not hold their own head"); /* it is always there */
 }
 
 /* Behind what the client knows; else where the stream stood when it was asked; else, should even that have left the logs, where it stands

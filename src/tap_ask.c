@@ -437,7 +437,7 @@ void ask_init(struct admissions *all)
 	all->ask = event_new(all->tap->loop, -1, 0, on_ask, all);
 	all->limit = event_new(all->tap->loop, -1, 0, on_limit, all);
 	if (!all->ask || !all->limit)
-		fail_never("tap: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timers for admissions");
 }
 
 /* After the listeners are gone. */

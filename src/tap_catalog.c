@@ -143,7 +143,7 @@ void tap_catalog_init(struct tap *t)
 {
 	t->catalog_again = event_new(t->loop, -1, 0, on_again, t);
 	if (!t->catalog_again)
-		fail_never("tap: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timer for the catalog");
 }
 
 /* After the intake is freed. */

@@ -152,7 +152,7 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 	m.tag = (struct entry_tag){ .kind = ENTRY_REFETCH, .reason = (uint8_t)resync_reason(mark->reason) };
 	m.section = rules_section(t->plain, mark->section);
 	if (!m.section)
-		fail_never("tap: a mark of section %s, which the rules of this epoch lack",
+		fail_never("a mark names section %s, which the configuration of its epoch lacks",
 			   mark->section); /* another configuration is another epoch */
 	metrics_count(t->counts, METRICS_GROUP_RESYNCS, mark->reason);
 	log_info("groups are told to refetch", log_s("table", mark->section), log_s("reason", mark->reason),
@@ -205,7 +205,7 @@ void tap_feed_init(struct tap *t)
 	t->round = 1;
 	t->flush = event_new(t->loop, -1, 0, on_flush, t);
 	if (!t->flush)
-		fail_never("tap: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timer for the feed");
 }
 
 void tap_feed_fini(struct tap *t)

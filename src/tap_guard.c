@@ -122,7 +122,7 @@ void tap_guard_init(struct tap *t)
 
 	t->guard = event_new(t->loop, -1, EV_PERSIST, on_guard, t);
 	if (!t->guard || event_add(t->guard, &every) != 0)
-		fail_never("tap: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timer for the guard");
 }
 
 void tap_guard_fini(struct tap *t)

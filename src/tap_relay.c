@@ -201,7 +201,8 @@ static bool on_entry(void *ctx, const struct relay_entry *e)
 		break;
 	case RELAY_BEGIN:
 	default:
-		fail_never("tap: a relay entry of kind %d", (int)e->kind); /* told by on_begin */
+		fail_never("the relay's reader gave an entry of kind %d",
+			   (int)e->kind); /* RELAY_BEGIN goes to on_begin */
 	}
 	if (!e->end)
 		return true;

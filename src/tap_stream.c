@@ -302,7 +302,7 @@ void tap_stream_init(struct tap *t)
 	window_init(&t->window, t->conf->replay.seconds * 1000, (uint64_t)t->conf->replay.bytes);
 	t->stop_limit = event_new(t->loop, -1, 0, on_stop_limit, t);
 	if (!t->stop_limit)
-		fail_never("tap: libevent gives no event: %s", strerror(errno));
+		fail_never("libevent makes no timer for the stream");
 }
 
 void tap_stream_fini(struct tap *t)

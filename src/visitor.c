@@ -55,8 +55,9 @@ bool visitor_forwarded(struct visitor *v)
 const char *visitor_enter(struct visitor *v)
 {
 	const struct hub_shared *shared = v->hub->shared;
+	enum gate_verdict verdict = gate_enter(shared->gate, &shared->conf->limits, &v->address, clock_us());
 
-	switch (gate_enter(shared->gate, &shared->conf->limits, &v->address, clock_us())) {
+	switch (verdict) {
 	case GATE_OPEN:
 		v->entered = true;
 		return NULL;
@@ -67,7 +68,7 @@ const char *visitor_enter(struct visitor *v)
 	case GATE_RATE:
 		return "rate";
 	}
-	fail_never("visitor: the gate gives an answer that it does not have");
+	fail_never("the gate answered %d", (int)verdict);
 }
 
 void visitor_arrived(struct visitor *v)
