@@ -27,6 +27,8 @@ static const struct refusal {
 	{ "53300", "", CHECK_WORDS, "raise max_connections, or let the application pool its own" },
 	{ "57P", "", CHECK_WORDS, "wait until the server takes connections" },
 	{ "08P01", "", CHECK_WORDS, "connect to PostgreSQL itself: a pooler carries no replication" },
+	{ "", RESOLVE_TROUBLE, CHECK_WORDS,
+	  "correct the host in database.url, /etc/hosts, or the name servers in /etc/resolv.conf" },
 	{ "", "", CHECK_WORDS, "start PostgreSQL there, or correct host and port in database.url" },
 };
 

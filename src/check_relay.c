@@ -15,13 +15,31 @@
 
 #include "walpush/buf.h"
 #include "walpush/redisurl.h"
+#include "walpush/resolve.h"
 
 #define PATIENCE_S 5
+
+/* To the first address that answers; as an error to the last. NULL: no memory, or `why` is filled. */
+static redisContext *connect_to(const struct redisurl *u, struct fail *why)
+{
+	struct resolve_answer found;
+	redisContext *redis = NULL;
+
+	if (!resolve_now(u->host, PATIENCE_S * 1000000, &found, why))
+		return NULL;
+	for (size_t i = 0; i < found.n && (!redis || redis->err); i++) {
+		if (redis)
+			redisFree(redis);
+		redis = redisConnectWithTimeout(found.addresses[i], u->port, (struct timeval){ PATIENCE_S, 0 });
+	}
+	return redis;
+}
 
 /* NULL after saying why. */
 static redisContext *dial(struct check *c, const struct redisurl *u)
 {
-	redisContext *redis = redisConnectWithTimeout(u->host, u->port, (struct timeval){ PATIENCE_S, 0 });
+	struct fail why = { .text = "no memory" };
+	redisContext *redis = connect_to(u, &why);
 
 #ifdef WALPUSH_REDIS_TLS
 	if (redis && !redis->err && u->tls) {
@@ -36,7 +54,7 @@ static redisContext *dial(struct check *c, const struct redisurl *u)
 	if (redis && !redis->err && redisSetTimeout(redis, (struct timeval){ PATIENCE_S, 0 }) == REDIS_OK)
 		return redis;
 	check_add(c, CHECK_FAILURE, CHECK_WORDS, "start Redis, or correct relay.url", "no Redis at %s port %d: %s",
-		  u->host, u->port, redis ? redis->errstr : "no memory");
+		  u->host, u->port, redis ? redis->errstr : why.text);
 	if (redis)
 		redisFree(redis);
 	return NULL;

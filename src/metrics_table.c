@@ -66,6 +66,8 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
 [METRICS_CONNECTS] = { "walpush_database_connects_total", METRICS_COUNTER, METRICS_SUMMED, "connection",
   { "replication", "lookups", "admissions" },
   "Connections made to PostgreSQL: one each is the first, the rest are reconnects." },
+[METRICS_UNRESOLVED] = { "walpush_names_unresolved_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
+  "Lookups of the hosts of PostgreSQL and Redis that gave no address, or none in time." },
 [METRICS_RELOADS] = { "walpush_reloads_total", METRICS_COUNTER, METRICS_SUMMED, "result", { "taken", "refused" },
   "Configurations read again on SIGHUP." },
 [METRICS_AUDIT_LOST] = { "walpush_audit_lost_lines_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },

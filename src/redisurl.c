@@ -46,6 +46,14 @@ static void take_userinfo(struct redisurl *a, const char *info)
 	a->password = percent_decoded(slice_of(colon + 1));
 }
 
+/* libevent leaves an IPv6 address in its brackets. */
+static char *without_brackets(const char *host)
+{
+	size_t n = strlen(host);
+
+	return host[0] == '[' && host[n - 1] == ']' ? mem_text_of((struct slice){ host + 1, n - 2 }) : mem_text(host);
+}
+
 static bool take_uri(struct redisurl *a, const struct evhttp_uri *uri, struct fail *why)
 {
 	const char *host = evhttp_uri_get_host(uri), *path = evhttp_uri_get_path(uri), *scheme;
@@ -55,7 +63,7 @@ static bool take_uri(struct redisurl *a, const struct evhttp_uri *uri, struct fa
 	a->tls = scheme && strcmp(scheme, "rediss") == 0;
 	if (!host || !*host)
 		return fail_set(why, "relay.url names no host");
-	a->host = mem_text(host);
+	a->host = without_brackets(host);
 	a->port = evhttp_uri_get_port(uri) > 0 ? evhttp_uri_get_port(uri) : PORT_DEFAULT;
 	if (evhttp_uri_get_userinfo(uri))
 		take_userinfo(a, evhttp_uri_get_userinfo(uri));

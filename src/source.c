@@ -325,7 +325,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 static void source_dial(struct source *s)
 {
 	source_to(s, SOURCE_DIALLING);
-	s->dial = pgdial_start(s->loop, s->conf, PGDIAL_REPLICATION, on_dialled, s);
+	s->dial = pgdial_start(s->loop, s->names, s->conf, PGDIAL_REPLICATION, on_dialled, s);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
@@ -431,12 +431,13 @@ void source_free_record(char *bytes)
 	PQfreemem(bytes);
 }
 
-struct source *source_new(struct event_base *loop, const struct conf_database *conf, const struct source_calls *calls,
-			  void *ctx)
+struct source *source_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
+			  const struct source_calls *calls, void *ctx)
 {
 	struct source *s = mem_new(sizeof(*s));
 
 	s->loop = loop;
+	s->names = names;
 	s->conf = conf;
 	s->calls = calls;
 	s->ctx = ctx;

@@ -30,6 +30,7 @@ enum source_state {
 
 struct source {
 	struct event_base *loop;
+	struct resolve *names;
 	const struct conf_database *conf;
 	const struct source_calls *calls;
 	void *ctx;

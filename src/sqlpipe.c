@@ -47,6 +47,7 @@ struct prepared {
  */
 struct sqlpipe {
 	struct event_base *loop;
+	struct resolve *names;
 	const char *name;
 	const struct conf_database *conf;
 	sqlpipe_state *state;
@@ -451,7 +452,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 
 static void pipe_dial(struct sqlpipe *p)
 {
-	p->dial = pgdial_start(p->loop, p->conf, PGDIAL_SQL, on_dialled, p);
+	p->dial = pgdial_start(p->loop, p->names, p->conf, PGDIAL_SQL, on_dialled, p);
 }
 
 static void on_send(evutil_socket_t fd, short what, void *arg)
@@ -474,12 +475,13 @@ void sqlpipe_hurry(struct sqlpipe *p)
 		pipe_dial(p);
 }
 
-struct sqlpipe *sqlpipe_new(struct event_base *loop, const char *name, const struct conf_database *conf,
-			    sqlpipe_state *state, void *ctx)
+struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, const char *name,
+			    const struct conf_database *conf, sqlpipe_state *state, void *ctx)
 {
 	struct sqlpipe *p = mem_new(sizeof(*p));
 
 	p->loop = loop;
+	p->names = names;
 	p->name = name;
 	p->conf = conf;
 	p->state = state;
@@ -515,4 +517,9 @@ void sqlpipe_free(struct sqlpipe *p)
 bool sqlpipe_is_up(const struct sqlpipe *p)
 {
 	return p->conn != NULL;
+}
+
+const char *sqlpipe_trouble(const struct sqlpipe *p)
+{
+	return p->conn || !p->trouble.text[0] ? NULL : p->trouble.text;
 }

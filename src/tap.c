@@ -277,10 +277,10 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
 	if (!t->admin || !start_hubs(t, why) || !tap_listen(t, t->n_hubs, why))
 		return false;
-	t->sql = sqlpipe_new(t->loop, "lookups", &conf->database, on_lookups_state, t);
-	t->admissions_sql = sqlpipe_new(t->loop, "admissions", &conf->database, on_admissions_state, t);
+	t->sql = sqlpipe_new(t->loop, t->names, "lookups", &conf->database, on_lookups_state, t);
+	t->admissions_sql = sqlpipe_new(t->loop, t->names, "admissions", &conf->database, on_admissions_state, t);
 	t->intake = intake_new(t->loop, &conf->limits, t->sql, t->counts, &tap_intake_calls, t);
-	t->source = source_new(t->loop, &conf->database, &tap_source_calls, t);
+	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
 	tap_relay_start(t);
 	tap_read_catalog(t);
 	listen_to_signals(t);
@@ -296,6 +296,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t = mem_new(sizeof(*t));
 	t->conf = conf;
 	t->loop = make_loop();
+	t->names = resolve_new(t->loop, true);
 	mailbox_init(&t->inbox);
 	t->started = clock_wall_us() / 1000000;
 	t->trail = trail_new();
@@ -368,6 +369,7 @@ void tap_free(struct tap *t)
 	trail_free(t->trail);
 	metrics_free(t->metrics);
 	free_events(t);
+	resolve_free(t->names);
 	close(t->shared.wake_tap);
 	event_base_free(t->loop);
 	free(t);

@@ -11,6 +11,7 @@
 #include "walpush/intake.h"
 #include "walpush/relay.h"
 #include "walpush/repeat.h"
+#include "walpush/resolve.h"
 #include "walpush/source.h"
 #include "walpush/sqlpipe.h"
 #include "walpush/tap.h"
@@ -24,6 +25,7 @@ struct admissions;
 struct tap {
 	const struct conf *conf;
 	struct event_base *loop;
+	struct resolve *names; /* of PostgreSQL and Redis */
 	int exit_status;
 
 	/* The stream, in the order of the data. */

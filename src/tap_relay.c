@@ -249,5 +249,5 @@ static const struct relay_calls calls = { on_begin, on_entry, on_refill, on_paus
 void tap_relay_start(struct tap *t)
 {
 	if (t->conf->relay.url)
-		t->relay = relay_new(t->loop, &t->conf->relay, t->conf->database.slot, &calls, t);
+		t->relay = relay_new(t->loop, t->names, &t->conf->relay, t->conf->database.slot, &calls, t);
 }

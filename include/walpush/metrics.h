@@ -49,6 +49,7 @@ enum metrics_family {
 	METRICS_LOOKUP_SECONDS,
 	METRICS_LOOKUP_FAILURES,
 	METRICS_CONNECTS,
+	METRICS_UNRESOLVED,
 	METRICS_RELOADS,
 	METRICS_AUDIT_LOST,
 	/* looked at when asked: metrics_gauge */

@@ -16,6 +16,7 @@
 #include "walpush/conf.h"
 #include "walpush/event_id.h"
 #include "walpush/fail.h"
+#include "walpush/resolve.h"
 
 struct source;
 
@@ -46,8 +47,8 @@ struct source_calls {
 	lsn_t (*confirm)(void *ctx);
 };
 
-struct source *source_new(struct event_base *loop, const struct conf_database *conf, const struct source_calls *calls,
-			  void *ctx);
+struct source *source_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
+			  const struct source_calls *calls, void *ctx);
 void source_free(struct source *s);
 void source_free_record(char *bytes);
 
