@@ -85,7 +85,7 @@ class Container:
         deadline = time.monotonic() + PATIENCE
         while True:
             assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
-            with contextlib.suppress(ConnectionRefusedError), contextlib.closing(
+            with contextlib.suppress(ConnectionError), contextlib.closing(
                 http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
             ) as connection:
                 connection.request("GET", get["path"], headers=headers)
