@@ -6,6 +6,7 @@
 #   bare_mount DIR            /proc and /dev in it
 #   inside DIR COMMAND...     as its root, without an init, a terminal or anything of this environment but BARE_ENV
 
+work= # set by bare_work
 # shellcheck disable=SC2034 # for who sources this
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
