@@ -10,11 +10,11 @@
 
 /* Cause before effect: what cannot be judged because something else is wrong is not said to be wrong too. */
 const struct check_row check_rows[] = {
-	{ .name = "configuration", .run = check_configuration },
-	{ .name = "origins", .run = check_origins },
-	{ .name = "key", .run = check_key },
-	{ .name = "certificate", .run = check_certificate },
-	{ .name = "file-limit", .run = check_file_limit },
+	{ .name = "configuration", .offline = true, .run = check_configuration },
+	{ .name = "origins", .offline = true, .run = check_origins },
+	{ .name = "key", .offline = true, .run = check_key },
+	{ .name = "certificate", .offline = true, .run = check_certificate },
+	{ .name = "file-limit", .offline = true, .run = check_file_limit },
 	{ .name = "connection", .run = check_connection },
 	{ .name = "version", .needs = { "connection" }, .run = check_version },
 	{ .name = "primary",
@@ -64,7 +64,7 @@ const struct check_row check_rows[] = {
 	{ .name = "table-partitions", .needs = { "connection" }, .run = check_partitions },
 	{ .name = "replica-identity", .needs = { "connection" }, .run = check_identity },
 	{ .name = "query", .needs = { "schema" }, .run = check_queries },
-	{ .name = "relay", .run = check_relay },
+	{ .name = "relay", .offline = true, .run = check_relay },
 };
 
 const size_t check_n_rows = sizeof(check_rows) / sizeof(*check_rows);
@@ -81,12 +81,13 @@ static const char *const kind_titles[] = {
 	"do: ",
 };
 
-struct check *check_new(const struct conf *conf, struct rules *rules)
+struct check *check_new(const struct conf *conf, struct rules *rules, bool offline)
 {
 	struct check *c = mem_new(sizeof(*c));
 
 	c->conf = conf;
 	c->rules = rules;
+	c->offline = offline;
 	return c;
 }
 
@@ -143,6 +144,8 @@ void check_run(struct check *c)
 		const struct check_row *row = &check_rows[i];
 		const char *because = NULL;
 
+		if (c->offline && !row->offline)
+			continue;
 		for (size_t k = 0; k < 4 && !because; k++)
 			if (row->needs[k] && is_bad(c, row->needs[k]))
 				because = row->needs[k];
@@ -185,8 +188,9 @@ void check_print(const struct check *c, struct buf *out)
 			buf_addf(out, " | %s%s", kind_titles[f->kind], f->mend);
 		buf_add_char(out, '\n');
 	}
-	buf_addf(out, "%zu failure%s, %zu warning%s\n", check_failures(c), check_failures(c) == 1 ? "" : "s",
-		 check_warnings(c), check_warnings(c) == 1 ? "" : "s");
+	buf_addf(out, "%zu failure%s, %zu warning%s%s\n", check_failures(c), check_failures(c) == 1 ? "" : "s",
+		 check_warnings(c), check_warnings(c) == 1 ? "" : "s",
+		 c->offline ? "; offline: no server was looked at" : "");
 }
 
 json_t *check_json(const struct check *c)
@@ -201,8 +205,8 @@ json_t *check_json(const struct check *c)
 		json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:o}", "check", f->check, "state",
 							  state_names[f->state], "text", f->text, "mend", mend));
 	}
-	return json_pack("{s:s, s:i, s:i, s:o}", "file", c->conf->file, "failures", (int)check_failures(c), "warnings",
-			 (int)check_warnings(c), "findings", findings);
+	return json_pack("{s:s, s:b, s:i, s:i, s:o}", "file", c->conf->file, "offline", c->offline, "failures",
+			 (int)check_failures(c), "warnings", (int)check_warnings(c), "findings", findings);
 }
 
 /* --- checks that are a query ---------------------------------------------------------------------------------- */

@@ -17,6 +17,11 @@
 /* A file that cannot be loaded does not come so far. */
 void check_configuration(struct check *c)
 {
+	if (c->conf->listen.compression) {
+		check_add(c, CHECK_FAILURE, CHECK_CONF, "listen.compression = false",
+			  "listen.compression is not supported yet");
+		return;
+	}
 	check_ok(c, "%s: %zu streams, %zu sections of tables", c->conf->file, c->conf->n_streams, c->conf->n_tables);
 }
 

@@ -13,7 +13,7 @@ static const struct command {
 	const char *usage;
 } commands[] = {
 	{ "run", cmd_run, "run    -c sidecar.conf                 serve (the default)" },
-	{ "check", cmd_check, "check  -c sidecar.conf [--json]        what is wrong, and its mend" },
+	{ "check", cmd_check, "check  -c sidecar.conf [--offline]     what is wrong, and its fix" },
 	{ "sql", cmd_sql, "sql    -c sidecar.conf                 print the DBA's script" },
 	{ "listen", cmd_listen, "listen -c sidecar.conf --user 7 PATH   subscribe, print what arrives" },
 	{ "token", cmd_token, "token  -c sidecar.conf --user 7        mint a token, to try things out" },
