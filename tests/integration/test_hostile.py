@@ -522,7 +522,7 @@ def answer_to(walpush, data):
         wire.close()
 
 
-# With processes of their own, and so before the others: those who listen answer no pings meanwhile.
+# With processes of their own.
 
 
 def test_a_public_key_is_no_secret(own_app, make_walpush, config):
