@@ -187,9 +187,9 @@ class Engine:
     def __init__(self, place, seed, script, crowd, trace=False):
         self.place, self.seed, self.script, self.crowd, self.trace = place, seed, script, crowd, trace
         self.live = {}  # fd → (peer, its script, what it waits for)
-        self.findings = []  # (number, what)
+        self.findings = []  # (when, number, what)
         self.done = 0
-        self.recent = collections.deque(maxlen=4 * crowd)  # numbers of those that ended last
+        self._over = collections.deque(maxlen=8 * crowd)  # (when, number) of those that ended last
         self._poll = select.epoll()
         self._deadlines = []
         self._order = itertools.count()
@@ -206,6 +206,11 @@ class Engine:
                     self._begin(number)
             self._turn()
             each_turn()
+
+    def under_way(self, seconds=0):
+        """Numbers of the connections that are there, or were there so many seconds ago, in the order of their ends."""
+        since = time.monotonic() - seconds
+        return [number for when, number in self._over if when > since] + [peer.number for peer, *_ in self.live.values()]
 
     def _begin(self, number):
         peer = Peer(self.seed, number, self.place)
@@ -266,7 +271,8 @@ class Engine:
         peer = self.live.pop(fd)[0]
         peer.close()
         self.done += 1
-        self.recent.append(peer.number)
-        self.findings += [(peer.number, what) for what in peer.complaints + peer.answers.complaints]
+        now = time.monotonic()
+        self._over.append((now, peer.number))
+        self.findings += [(now, peer.number, what) for what in peer.complaints + peer.answers.complaints]
         if self.trace:
             print(f"connection {peer.number}", *peer.trace, sep="\n", flush=True)

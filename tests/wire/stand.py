@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import subprocess
 import threading
 import time
 
@@ -124,13 +125,21 @@ class Stand:
 
     def watch(self):
         """What is wrong at the moment."""
-        if self.walpush.process.poll() is not None:
+        if self._is_gone():
             return [f"the process ended with status {self.walpush.wait()}"]
         found = [f"bystander {i + 1}: {b.end}" for i, b in enumerate(self.bystanders) if b.end]
         found += [f"bystander {i + 1} is silent for {HANG:.0f} s" for i, b in enumerate(self.bystanders) if self._is_silent(b)]
         if self._health.silence() > HANG:
             found.append(f"/healthz is silent for {HANG:.0f} s")
         return found
+
+    def _is_gone(self):
+        """Its connections break off a moment before it can be waited for."""
+        try:
+            self.walpush.process.wait(1 if any(b.end for b in self.bystanders) else 0)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def _is_silent(self, bystander):
         """The next change was committed, and did not come."""

@@ -38,6 +38,7 @@ CROWD = 96  # connections at once, of each server
 WARM_UP = 1000  # connections of a server before the first look at its memory
 TICK = 0.25
 MOST = 10  # findings of one kind that are printed
+ROUNDS = 5
 SUSPECTS = 60 * SLOWDOWN  # seconds in which those that may have ended the process are tried alone
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -48,10 +49,10 @@ class Attack:
 
     def __init__(self, stand, options):
         self.stand = stand
-        self.done, self.live, self.findings = 0, [], []
+        self.done, self.suspects, self.findings = 0, [], []
         self.descriptors = stand.descriptors()
         self.memory = None  # resident, after the warm-up
-        self.over = self.gone = False
+        self.over = False
         first = options.first + (is_tls(options.first) != stand.is_tls)
         numbers = range(first, options.first + options.connections, 2)
         share = Share(stand.walpush.port, stand.is_tls, options.seed, numbers, CROWD)
@@ -76,15 +77,15 @@ class Attack:
             self.over = True
 
     def _take(self, report):
-        self.done, self.live = report.done, report.live
+        self.done, self.suspects = report.done, report.suspects
         self.findings += report.findings
-        self.gone = self.gone or report.gone
         if self.memory is None and report.done >= WARM_UP:
             self.memory = self.stand.walpush.rss()
 
     def _await_word(self):
-        """The server is gone or hangs: the process that plays says which connections were under way."""
-        self.stop()
+        """The server is gone or hangs: the process that plays comes upon that, and says which connections were under way."""
+        if self.stand.walpush.process.poll() is None:
+            self.stop()
         while not self.over and self._pipe.poll(2 * script.UNANSWERED):
             self._hear()
         self.over = True
@@ -198,7 +199,7 @@ def tell_of_crash(run, say, options):
         if attack.stand.walpush.process.poll() in (None, 0):
             continue
         say(f"{attack.stand.name}: the end of its log:\n" + "\n".join(attack.stand.walpush.lines[-60:]))
-        suspects = attack.live
+        suspects = attack.suspects
         say(f"{attack.stand.name}: {len(suspects)} connections were under way or just over; each is tried alone")
         culprits = find_culprits(attack.stand, suspects, options)
         for number in culprits:
@@ -208,10 +209,10 @@ def tell_of_crash(run, say, options):
 
 
 def find_culprits(stand, suspects, options):
-    """The first that ends the process when it is all alone."""
+    """The first that ends the process when it is all alone. It may take a few times."""
     deadline = time.monotonic() + SUSPECTS
     stand.begin()
-    for number in reversed(suspects):
+    for number in suspects[::-1] * ROUNDS:
         if time.monotonic() > deadline:
             break
         if play_alone(stand, number, options.seed) and stand.walpush.process.poll() is not None:
@@ -228,7 +229,7 @@ def play_alone(stand, number, seed, trace=False):
         time.sleep(0.05)  # a process that is about to end has its time to do so
     except (Gone, OSError):
         stand.walpush.wait()
-    return engine.findings + [(number, what) for what in stand.watch()]
+    return [what for _, _, what in engine.findings] + stand.watch()
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -249,9 +250,8 @@ def run_all(cluster, directory, options, say):
 def run_one(cluster, directory, options, say):
     with stand_for(cluster, is_tls(options.only), directory, options) as stand:
         findings = play_alone(stand, options.only, options.seed, trace=True)
-        if not findings:
-            findings = [(options.only, what) for what in stand.stop()]
-        for _, what in findings:
+        findings = findings or stand.stop()
+        for what in findings:
             say(f"finding: {what}")
         if stand.walpush.process.poll() not in (None, 0):
             say("the end of its log:\n" + "\n".join(stand.walpush.lines[-60:]))

@@ -11,9 +11,11 @@ import script
 from peer import Engine, Gone
 
 REPORT = 0.5  # seconds between two reports
+# A finding is kept so long: if the server turns out to be gone, that connections broke off is no news.
+KEPT = 2
 
 Place = collections.namedtuple("Place", "port tls hello")
-Report = collections.namedtuple("Report", "done findings live gone")
+Report = collections.namedtuple("Report", "done findings suspects gone")
 Share = collections.namedtuple("Share", "port tls seed numbers crowd")
 
 
@@ -40,7 +42,7 @@ def work(share, pipe):
     reporter = Reporter(engine, pipe)
     try:
         engine.run(_until(share.numbers, pipe), reporter.perhaps)
-        reporter.report()
+        reporter.report(last=True)
     except Gone:
         reporter.report(gone=True)
     pipe.close()
@@ -62,11 +64,10 @@ class Reporter:
         if time.monotonic() - self._at > REPORT:
             self.report()
 
-    def report(self, gone=False):
-        engine = self._engine
-        self._at = time.monotonic()
-        if gone:
-            engine.findings = []  # that everybody's connection broke off is no news
-        live = sorted({peer.number for peer, *_ in engine.live.values()} | (set(engine.recent) if gone else set()))
-        self._pipe.send(Report(engine.done, engine.findings, live, gone))
-        engine.findings = []
+    def report(self, last=False, gone=False):
+        engine, now = self._engine, time.monotonic()
+        self._at = now
+        told = [] if gone else [finding for finding in engine.findings if last or now - finding[0] > KEPT]
+        engine.findings = [finding for finding in engine.findings if finding not in told]
+        suspects = engine.under_way(KEPT) if gone else []
+        self._pipe.send(Report(engine.done, [(number, what) for _, number, what in told], suspects, gone))
