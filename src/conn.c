@@ -224,7 +224,7 @@ void conn_ask_admission(struct conn *c)
 	struct token token = { 0 };
 
 	if (!token_verify(shared->keys, slice_of(c->token), clock_wall_us() / 1000000, &token, &why)) {
-		flood_info(&c->hub->lines, clock_us(), "token refused", CONN_WHO(c), log_s("reason", why.text));
+		flood_info("token refused", CONN_WHO(c), log_s("reason", why.text));
 		refuse(c, 4401, "token");
 		return;
 	}
@@ -449,7 +449,7 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 	} else if (c->deadline && now > c->deadline) {
 		refuse(c, 4401, "late");
 	} else if (c->is_behind && now - c->behind_since > c->hub->shared->conf->limits.stall * 1000) {
-		flood_info(&c->hub->lines, now, "a reader is stalled", CONN_WHO(c), log_n("code", 4408));
+		flood_info("a reader is stalled", CONN_WHO(c), log_n("code", 4408));
 		conn_close(c, 4408);
 	} else if (c->expires && wall_s >= c->expires) {
 		conn_tell_audit(c, "expired", 4401, NULL);
