@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "conf_internal.h"
+#include "walpush/host.h"
 #include "walpush/origin.h"
 
 /* libpq's own message may quote the password, so it is not passed on. */
@@ -83,6 +84,11 @@ const char *conf_accept_origin(const char *text)
 	return origin_check(text, &why)
 		       ? NULL
 		       : "\"*\" or scheme://host or scheme://host:port, without a path or a slash at the end";
+}
+
+const char *conf_accept_host(const char *text)
+{
+	return host_is_name(text) ? NULL : "the name of a host, such as walpush.example.org, without a port";
 }
 
 const char *conf_accept_path(const char *text)
