@@ -1,25 +1,17 @@
 /* What a single text must look like. Each returns NULL, or what it should be; none shows the text itself. */
 #include <arpa/inet.h>
 #include <jansson.h>
-#include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf_internal.h"
 #include "walpush/host.h"
 #include "walpush/origin.h"
+#include "walpush/pgurl.h"
 
-/* libpq's own message may quote the password, so it is not passed on. */
 const char *conf_accept_url(const char *text)
 {
-	char *error = NULL;
-	PQconninfoOption *options = PQconninfoParse(text, &error);
-	bool ok = options != NULL;
-
-	PQconninfoFree(options);
-	PQfreemem(error);
-	return ok ? NULL
-		  : "a connection string that libpq understands, such as postgresql://user:password@host:5432/name";
+	return pgurl_trouble(text);
 }
 
 const char *conf_accept_redis(const char *text)

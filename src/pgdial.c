@@ -11,6 +11,7 @@
 #include "walpush/buf.h"
 #include "walpush/clock.h"
 #include "walpush/mem.h"
+#include "walpush/pgurl.h"
 
 #define URL_FILE_MAX 8192 /* bytes */
 
@@ -28,9 +29,16 @@ struct pgdial {
 
 /* --- the connection string ------------------------------------------------------------------------------------ */
 
+static void forget_url(char *url)
+{
+	if (url)
+		explicit_bzero(url, strlen(url));
+	free(url);
+}
+
 static char *read_url_file(const char *path, struct fail *why)
 {
-	char text[URL_FILE_MAX + 1];
+	char text[URL_FILE_MAX + 1], *url;
 	ssize_t n;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
@@ -38,15 +46,31 @@ static char *read_url_file(const char *path, struct fail *why)
 		fail_set(why, "cannot open database.url-file %s: %s", path, strerror(errno));
 		return NULL;
 	}
-	n = read(fd, text, URL_FILE_MAX);
+	n = read(fd, text, sizeof(text));
 	close(fd);
-	if (n <= 0) {
-		fail_set(why, "database.url-file %s is empty or cannot be read", path);
+	if (n <= 0 || n > URL_FILE_MAX || memchr(text, '\0', (size_t)n)) {
+		fail_set(why, "database.url-file %s is empty, too long, no text, or cannot be read", path);
 		return NULL;
 	}
 	while (n > 0 && isspace((unsigned char)text[n - 1]))
 		n--;
-	return mem_text_of((struct slice){ text, (size_t)n });
+	url = mem_text_of((struct slice){ text, (size_t)n });
+	explicit_bzero(text, sizeof(text));
+	return url;
+}
+
+/* The connection string, which is the caller's. One in the configuration was judged when that was read. */
+static char *read_url(const struct conf_database *conf, struct fail *why)
+{
+	char *url = conf->url_file ? read_url_file(conf->url_file, why) : mem_text(conf->url);
+	const char *trouble = url ? pgurl_trouble(url) : NULL;
+
+	if (!trouble)
+		return url;
+	fail_set(why, "%s %s should be %s", conf->url_file ? "what is in database.url-file" : "database.url",
+		 conf->url_file ? conf->url_file : "", trouble);
+	forget_url(url);
+	return NULL;
 }
 
 /* The `options` the user gave in the connection string, so that ours are added to them. */
@@ -67,8 +91,9 @@ static bool user_options(const char *url, struct buf *out, struct fail *why)
 
 bool pgdial_identity(const struct conf_database *conf, char **user, char **database, struct fail *why)
 {
-	char *url = conf->url_file ? read_url_file(conf->url_file, why) : mem_text(conf->url);
+	char *url = read_url(conf, why);
 	PQconninfoOption *parts = url ? PQconninfoParse(url, NULL) : NULL;
+	bool ok = url != NULL;
 
 	*user = *database = NULL;
 	for (const PQconninfoOption *p = parts; p && p->keyword; p++) {
@@ -78,13 +103,13 @@ bool pgdial_identity(const struct conf_database *conf, char **user, char **datab
 			*database = mem_text(p->val);
 	}
 	PQconninfoFree(parts);
-	free(url);
-	return url != NULL;
+	forget_url(url);
+	return ok;
 }
 
 static PGconn *connect_start(const struct conf_database *conf, enum pgdial_kind kind, struct fail *why)
 {
-	char *url = conf->url_file ? read_url_file(conf->url_file, why) : mem_text(conf->url);
+	char *url = read_url(conf, why);
 	struct buf options = { 0 };
 	PGconn *conn = NULL;
 
@@ -120,7 +145,7 @@ static PGconn *connect_start(const struct conf_database *conf, enum pgdial_kind 
 		fail_set(why, "out of memory for a database connection");
 done:
 	buf_fini(&options);
-	free(url);
+	forget_url(url);
 	return conn;
 }
 
@@ -159,7 +184,7 @@ static void one_line(char *text)
 
 static void dial_failed(struct pgdial *d)
 {
-	fail_set(&d->why, "%s", PQerrorMessage(d->conn));
+	fail_set(&d->why, "%s", pgurl_error(d->conn));
 	one_line(d->why.text);
 	dial_end(d, NULL);
 }
@@ -244,7 +269,7 @@ struct pgdial *pgdial_start(struct event_base *loop, const struct conf_database 
 		abort();
 	d->conn = connect_start(conf, kind, &d->why);
 	if (d->conn && PQstatus(d->conn) == CONNECTION_BAD) {
-		fail_set(&d->why, "%s", PQerrorMessage(d->conn));
+		fail_set(&d->why, "%s", pgurl_error(d->conn));
 		one_line(d->why.text);
 	} else if (d->conn) {
 		d->started = true;
@@ -266,7 +291,7 @@ void pgdial_cancel(struct pgdial *d)
 /* libpq's message of a failed attempt, with the SQLSTATE that its verbose form holds: "FATAL:  28P01: password …". */
 static void attempt_fail(const PGconn *conn, struct fail *why)
 {
-	const char *text = PQerrorMessage(conn);
+	const char *text = pgurl_error(conn);
 	const char *state = strstr(text, ":  ");
 
 	if (state && strspn(state + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && strncmp(state + 8, ": ", 2) == 0)
