@@ -70,7 +70,9 @@ def all_that_run_says(make_walpush, app, config, url, env):
     walpush = make_walpush(app, config, url=url, env=env)
     walpush.spawn()
     try:
-        walpush.wait_for_log("not streaming|cannot start|sidecar.conf:")
+        walpush.wait_for_log("cannot reach the database|cannot start|sidecar.conf:")
+        if "RELAY_URL" in env:
+            walpush.wait_for_log("no connection to Redis|cannot start|sidecar.conf:")
         pages = [http(walpush.admin_port, path) for path in ("/", "/status", "/metrics", "/readyz")] if walpush.process.poll() is None else []
     except ConnectionError:
         pages = []  # it ended meanwhile
@@ -204,7 +206,7 @@ def test_a_database_that_repeats_the_password(bare_app, config, make_walpush):
         url = f"postgresql://walpush:{password('x')}@127.0.0.1:{parrot.port}/app?sslmode=disable&gssencmode=disable"
         walpush = make_walpush(bare_app, config, url=url)
         walpush.start(streaming=False)
-        walpush.wait_for_log("not streaming.*is not shown")
+        walpush.wait_for_log("cannot reach the database.*is not shown")
         assert parrot.heard.is_set()
         done = run_to_end("check", "-c", walpush.file, env=walpush.env)
         said = walpush.log() + done.stdout + done.stderr + http(walpush.admin_port, "/status").body.decode()
