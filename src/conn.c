@@ -226,7 +226,7 @@ void conn_ask_admission(struct conn *c)
 	struct token token = { 0 };
 
 	if (!token_verify(shared->keys, slice_of(c->token), clock_wall_us() / 1000000, &token, &why)) {
-		flood_info(&c->hub->lines, clock_us(), "token refused", CONN_WHO(c), log_s("reason", why.text));
+		flood_info("token refused", CONN_WHO(c), log_s("reason", why.text));
 		conn_refuse(c, 4401, "token");
 		return;
 	}

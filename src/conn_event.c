@@ -420,7 +420,7 @@ void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
 
 	c->said = 0;
 	if (event == CONN_ON_STALL && c->state < CONN_CLOSING)
-		flood_info(&c->hub->lines, now, "a reader is stalled", CONN_WHO(c), log_n("code", 4408));
+		flood_info("a reader is stalled", CONN_WHO(c), log_n("code", 4408));
 	if (event != CONN_EVENTS)
 		conn_event(c, event, &(struct conn_cause){ .code = event == CONN_ON_STALL ? 4408 : 1012 });
 }

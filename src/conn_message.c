@@ -39,7 +39,7 @@ void conn_renew(struct conn *c, const char *text)
 		return;
 	if (!token_verify(c->hub->shared->keys, slice_of(text), clock_wall_us() / 1000000, &token, &why) ||
 	    strcmp(token.user, c->ticket->user) != 0) {
-		flood_info(&c->hub->lines, clock_us(), "renewed token refused", CONN_WHO(c),
+		flood_info("renewed token refused", CONN_WHO(c),
 			   log_s("reason", why.text[0] ? why.text : "it belongs to another user"));
 		token_fini(&token);
 		conn_tell_audit(c, "refused", 4401, "token");

@@ -13,9 +13,9 @@
 #include "walpush/clientmsg.h"
 #include "walpush/conn_table.h"
 #include "walpush/edition.h"
+#include "walpush/flood.h"
 #include "walpush/hub.h"
 #include "walpush/render.h"
-#include "walpush/repeat.h"
 #include "walpush/tls.h"
 
 /* The most that one write takes from a log, and so the most that a stalled connection makes the library copy. */
@@ -149,9 +149,8 @@ struct hub {
 	bool told_gone;
 	bool stopped;
 	struct buf scratch;
-	int64_t committed;  /* oldest commit of the news of this turn, µs since 1970; 0: none is known */
-	uint64_t written;   /* messages written in this turn */
-	struct flood lines; /* of the log */
+	int64_t committed; /* oldest commit of the news of this turn, µs since 1970; 0: none is known */
+	uint64_t written;  /* messages written in this turn */
 };
 
 /* --- visitor.c --- */

@@ -72,6 +72,8 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
   "Configurations read again on SIGHUP." },
 [METRICS_AUDIT_LOST] = { "walpush_audit_lost_lines_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "Lines of the audit log that could not be written." },
+[METRICS_ADMIN_REFUSALS] = { "walpush_admin_refusals_total", METRICS_COUNTER, METRICS_SUMMED, "reason", { "host", "malformed" },
+  "Requests to the admin port that were refused: `host` (`Host` is a name that `admin.hosts` lacks), `malformed`." },
 [METRICS_READY] = { "walpush_ready", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL }, "1 when `/readyz` says 200." },
 [METRICS_STREAMING] = { "walpush_streaming", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL },
   "1 while the replication stream is open." },

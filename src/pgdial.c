@@ -13,6 +13,7 @@
 #include "walpush/fail.h"
 #include "walpush/mem.h"
 #include "walpush/pghosts.h"
+#include "walpush/pgurl.h"
 
 #define URL_FILE_MAX 8192 /* bytes */
 
@@ -48,9 +49,16 @@ struct pgdial {
 
 /* --- the connection string ------------------------------------------------------------------------------------ */
 
+static void forget_url(char *url)
+{
+	if (url)
+		explicit_bzero(url, strlen(url));
+	free(url);
+}
+
 static char *read_url_file(const char *path, struct fail *why)
 {
-	char text[URL_FILE_MAX + 1];
+	char text[URL_FILE_MAX + 1], *url;
 	ssize_t n;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
@@ -58,15 +66,31 @@ static char *read_url_file(const char *path, struct fail *why)
 		fail_set(why, "cannot open database.url-file %s: %s", path, strerror(errno));
 		return NULL;
 	}
-	n = read(fd, text, URL_FILE_MAX);
+	n = read(fd, text, sizeof(text));
 	close(fd);
-	if (n <= 0) {
-		fail_set(why, "database.url-file %s is empty or cannot be read", path);
+	if (n <= 0 || n > URL_FILE_MAX || memchr(text, '\0', (size_t)n)) {
+		fail_set(why, "database.url-file %s is empty, too long, no text, or cannot be read", path);
 		return NULL;
 	}
 	while (n > 0 && isspace((unsigned char)text[n - 1]))
 		n--;
-	return mem_text_of((struct slice){ text, (size_t)n });
+	url = mem_text_of((struct slice){ text, (size_t)n });
+	explicit_bzero(text, sizeof(text));
+	return url;
+}
+
+/* The connection string, which is the caller's. One in the configuration was judged when that was read. */
+static char *read_url(const struct conf_database *conf, struct fail *why)
+{
+	char *url = conf->url_file ? read_url_file(conf->url_file, why) : mem_text(conf->url);
+	const char *trouble = url ? pgurl_trouble(url) : NULL;
+
+	if (!trouble)
+		return url;
+	fail_set(why, "%s %s should be %s", conf->url_file ? "what is in database.url-file" : "database.url",
+		 conf->url_file ? conf->url_file : "", trouble);
+	forget_url(url);
+	return NULL;
 }
 
 /* The `options` the user gave in the connection string, so that ours are added to them. */
@@ -87,8 +111,9 @@ static bool user_options(const char *url, struct buf *out, struct fail *why)
 
 bool pgdial_identity(const struct conf_database *conf, char **user, char **database, struct fail *why)
 {
-	char *url = conf->url_file ? read_url_file(conf->url_file, why) : mem_text(conf->url);
+	char *url = read_url(conf, why);
 	PQconninfoOption *parts = url ? PQconninfoParse(url, NULL) : NULL;
+	bool ok = url != NULL;
 
 	*user = *database = NULL;
 	for (const PQconninfoOption *p = parts; p && p->keyword; p++) {
@@ -98,8 +123,8 @@ bool pgdial_identity(const struct conf_database *conf, char **user, char **datab
 			*database = mem_text(p->val);
 	}
 	PQconninfoFree(parts);
-	free(url);
-	return url != NULL;
+	forget_url(url);
+	return ok;
 }
 
 static void add_options(const struct conf_database *conf, enum pgdial_kind kind, struct buf *options)
@@ -162,7 +187,7 @@ static void dial_free(struct pgdial *d)
 	if (d->conn)
 		PQfinish(d->conn);
 	buf_fini(&d->options);
-	free(d->url);
+	forget_url(d->url);
 	free(d);
 }
 
@@ -190,7 +215,7 @@ static void one_line(char *text)
 /* libpq's message of a failed attempt, with the SQLSTATE that its verbose form holds: "FATAL:  28P01: password …". */
 static void attempt_fail(const PGconn *conn, struct fail *why)
 {
-	const char *text = PQerrorMessage(conn);
+	const char *text = pgurl_error(conn);
 	const char *state = strstr(text, ":  ");
 
 	if (state && strspn(state + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && strncmp(state + 8, ": ", 2) == 0)
@@ -212,7 +237,7 @@ static void take_failure(struct pgdial *d)
 	if (d->is_command)
 		attempt_fail(d->conn, &d->why);
 	else
-		fail_set(&d->why, "%s", PQerrorMessage(d->conn));
+		fail_set(&d->why, "%s", pgurl_error(d->conn));
 	one_line(d->why.text);
 	if (!missing)
 		return;
@@ -343,7 +368,7 @@ static void ask_names(struct pgdial *d, struct resolve *names)
 
 static bool dial_begin(struct pgdial *d, struct resolve *names)
 {
-	d->url = d->conf->url_file ? read_url_file(d->conf->url_file, &d->why) : mem_text(d->conf->url);
+	d->url = read_url(d->conf, &d->why);
 	if (!d->url || !user_options(d->url, &d->options, &d->why) || !pghosts_read(d->url, &d->hosts, &d->why))
 		return false;
 	add_options(d->conf, d->kind, &d->options);

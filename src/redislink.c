@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -209,6 +210,22 @@ static void on_greeting(void *ctx, const redisReply *reply)
 		is_up(l);
 }
 
+/* The first word of an error is its kind, "WRONGPASS" or "NOAUTH". The rest of what AUTH is answered may repeat the password, as where the
+ * command has another name: "ERR unknown command `AUTH`, with args beginning with: …". */
+static void on_auth(void *ctx, const redisReply *reply)
+{
+	struct redislink *l = ctx;
+	char text[96];
+
+	if (!reply || reply->type != REDIS_REPLY_ERROR) {
+		on_greeting(ctx, reply);
+		return;
+	}
+	snprintf(text, sizeof(text), "%.*s: user or password of relay.url is refused",
+		 (int)strspn(reply->str, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), reply->str);
+	redislink_drop(l, text);
+}
+
 static void greet(struct redislink *l)
 {
 	const struct redisurl *a = &l->server;
@@ -222,7 +239,7 @@ static void greet(struct redislink *l)
 			auth[n++] = slice_of(a->user);
 		auth[n++] = slice_of(a->password);
 		l->greetings++;
-		send_command(l, n, auth, on_greeting, l);
+		send_command(l, n, auth, on_auth, l);
 	}
 	if (a->database) {
 		choose[1] = slice_of(a->database);

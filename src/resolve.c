@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +14,7 @@
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/repeat.h"
+#include "walpush/thread.h"
 
 /* Where threads leave finished lookups for the loop. Freed by whoever lets go of it last: the loop, or a thread that hung. */
 struct outbox {
@@ -152,24 +152,6 @@ static void *look_up(void *arg)
 	return NULL;
 }
 
-/* Returns pthread_create's error. */
-static int start_thread(struct lookup *l)
-{
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	pthread_t thread;
-	int error;
-
-	pthread_attr_init(&attributes);
-	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&thread, &attributes, look_up, l);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	return error;
-}
-
 static bool take_address(struct resolve_answer *a, const char *host)
 {
 	if (strlen(host) >= RESOLVE_ADDRESS_MAX || !resolve_is_address(host))
@@ -181,7 +163,8 @@ static bool take_address(struct resolve_answer *a, const char *host)
 static struct lookup *lookup_new(struct resolve *r, const char *name)
 {
 	struct lookup *l = mem_new(sizeof(*l) + strlen(name) + 1);
-	int error;
+	struct fail why;
+	pthread_t thread;
 
 	strcpy(l->name, name);
 	l->outbox = r->outbox;
@@ -193,8 +176,10 @@ static struct lookup *lookup_new(struct resolve *r, const char *name)
 	pthread_mutex_unlock(&r->outbox->lock);
 	if (take_address(&l->answer, name)) {
 		outbox_post(r->outbox, l);
-	} else if ((error = start_thread(l)) != 0) {
-		snprintf(l->answer.reason, sizeof(l->answer.reason), "cannot start a thread: %s", strerror(error));
+	} else if (thread_start(&thread, look_up, l, &why)) {
+		pthread_detach(thread);
+	} else {
+		mem_copy_text(l->answer.reason, sizeof(l->answer.reason), why.text);
 		outbox_post(r->outbox, l);
 	}
 	return l;

@@ -9,6 +9,7 @@
 #include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/pgurl.h"
 #include "walpush/walframe.h"
 
 /* Seconds between 1970 and 2000, the epoch of the protocol's clock. */
@@ -129,7 +130,7 @@ void source_broken(struct source *s)
 	struct fail why = { 0 };
 	char *newline;
 
-	fail_set(&why, "%s", PQerrorMessage(s->conn));
+	fail_set(&why, "%s", pgurl_error(s->conn));
 	newline = strchr(why.text, '\n');
 	if (newline)
 		*newline = '\0';

@@ -14,6 +14,7 @@
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/pgdial.h"
+#include "walpush/pgurl.h"
 #include "walpush/repeat.h"
 
 #define PG_TYPE_BOOL 16
@@ -226,7 +227,7 @@ static void pipe_broken(struct sqlpipe *p)
 	struct fail why = { 0 };
 	char *newline;
 
-	fail_set(&why, "%s", PQerrorMessage(p->conn));
+	fail_set(&why, "%s", pgurl_error(p->conn));
 	newline = strchr(why.text, '\n');
 	if (newline)
 		*newline = '\0';

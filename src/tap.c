@@ -122,6 +122,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	topiclog_tidy(t->log, now);
 	tap_free_retired(t);
 	tap_sample(t);
+	flood_tell();
 	if (t->relay)
 		relay_trim(t->relay, window_confirm(&t->window, now));
 	if (!t->stopping && down && now - down > HELD_LIMIT)
@@ -321,6 +322,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 int tap_run(struct tap *t)
 {
 	event_base_dispatch(t->loop);
+	flood_tell();
 	return t->exit_status;
 }
 

@@ -7,6 +7,7 @@
 
 #include "walpush/admin.h"
 #include "walpush/edition.h"
+#include "walpush/flood.h"
 #include "walpush/hub.h"
 #include "walpush/intake.h"
 #include "walpush/relay.h"
@@ -68,7 +69,6 @@ struct tap {
 	/* Connections. */
 	struct sqlpipe *admissions_sql;
 	struct admissions *admissions;
-	struct flood lines; /* of the log, about clients */
 	struct repeat admit_trouble[REPEAT_TABLE];
 	struct evconnlistener *listener;
 	struct event *listen_again;

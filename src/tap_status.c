@@ -299,4 +299,25 @@ static json_t *status(void *ctx, bool with_history)
 	return document;
 }
 
-const struct admin_calls tap_admin_calls = { unhealthy, unready, status, tap_metrics };
+static const struct conf_texts *admin_hosts(void *ctx)
+{
+	struct tap *t = ctx;
+
+	return &t->conf->admin.hosts;
+}
+
+static void admin_refused(void *ctx, const char *reason)
+{
+	struct tap *t = ctx;
+
+	metrics_count(t->counts, METRICS_ADMIN_REFUSALS, reason);
+}
+
+const struct admin_calls tap_admin_calls = {
+	.unhealthy = unhealthy,
+	.unready = unready,
+	.status = status,
+	.hosts = admin_hosts,
+	.refused = admin_refused,
+	.metrics = tap_metrics,
+};

@@ -9,6 +9,7 @@
  */
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 
 /* µs. What is not published by then comes again, from the slot, at the successor. */
@@ -133,7 +134,7 @@ void tap_stop_init(struct tap *t)
 {
 	t->stop.event = event_new(t->loop, -1, 0, on_stop, t);
 	if (!t->stop.event)
-		abort();
+		fail_never("libevent makes no timer for the steps of a stop");
 }
 
 void tap_stop_fini(struct tap *t)

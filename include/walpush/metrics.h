@@ -52,6 +52,7 @@ enum metrics_family {
 	METRICS_UNRESOLVED,
 	METRICS_RELOADS,
 	METRICS_AUDIT_LOST,
+	METRICS_ADMIN_REFUSALS,
 	/* looked at when asked: metrics_gauge */
 	METRICS_READY,
 	METRICS_STREAMING,

@@ -24,6 +24,9 @@ env:
   # The kubelet and Prometheus come from outside the Pod; the NetworkPolicy lets nobody else in.
   - name: WALPUSH_ADMIN_ADDRESS
     value: 0.0.0.0
+  # Both ask by the Pod's address; for whoever asks by a name.
+  - name: WALPUSH_ADMIN_HOSTS
+    value: {{ join " " .Values.adminHosts | quote }}
   {{- with .Values.env }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
