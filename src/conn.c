@@ -346,6 +346,7 @@ static int peer_closes(struct conn *c, const unsigned char *payload, size_t len)
 
 static int refuse_upgrade(struct hub *h, struct lws *wsi, unsigned status, const char *why)
 {
+	visitor_of(wsi)->refused = true;
 	log_debug("upgrade refused", log_n("hub", h->index), log_peer(&visitor_of(wsi)->address),
 		  log_n("status", status), log_s("reason", why));
 	metrics_count(h->counts, METRICS_REFUSALS, why);
