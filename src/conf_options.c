@@ -227,7 +227,7 @@ const struct conf_option conf_options[] = {
 { "limits.handshake", CONF_SECONDS, 0, OF_CONF(limits.handshake), RANGE(SECOND, 300 * SECOND), .initial = "10",
   .doc = "Time for the HTTP upgrade and for the token to arrive." },
 { "limits.token-bytes", CONF_BYTES, 0, OF_CONF(limits.token_bytes), RANGE(256, 64 * KIB), .initial = "8 KiB",
-  .doc = "Length of a token." },
+  .doc = "Length of a token. A request's head may have 4 KiB more, 63 KiB at most; a longer one is refused with 431." },
 { "limits.message-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(limits.message_bytes), RANGE(256, MIB), .initial = "16 KiB",
   .doc = "Size of a message from a client; a larger one closes with 1009." },
 { "limits.messages-per-second", CONF_INT, CONF_RELOAD, OF_CONF(limits.messages_per_second), RANGE(1, 10000),

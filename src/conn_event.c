@@ -299,6 +299,7 @@ int conn_event(struct conn *c, enum conn_event event, const struct conn_cause *w
 
 static int refuse_upgrade(struct hub *h, struct lws *wsi, unsigned status, const char *why)
 {
+	visitor_of(wsi)->refused = true;
 	log_debug("upgrade refused", log_n("hub", h->index), log_peer(&visitor_of(wsi)->address),
 		  log_n("status", status), log_s("reason", why));
 	metrics_count(h->counts, METRICS_REFUSALS, why);

@@ -18,8 +18,13 @@
 #define DRAIN_SWEEP_US 50000
 /* The answer to the first wake-up. It takes microseconds; a machine that swaps may take seconds. */
 #define WAKE_LIMIT_S 5
-/* Bytes for the headers of a request beside the token. */
+/* Bytes of a request's head beside the token; and what the library keeps beside its text: 8 bytes a line, and where each begins. */
 #define HEADER_BYTES 4096
+#define HEADER_NOTES 1024
+/* What the library can count to. */
+#define HEADERS_MOST 65535
+/* The most that a record holds (RFC 8446, section 5.1). */
+#define TLS_RECORD 16384
 /* What one send may take; the library copies the rest of a longer write. */
 #define SEND_BYTES (4u << 20)
 
@@ -287,7 +292,9 @@ static bool make_context(struct hub *h, struct fail *why)
 		.gid = (gid_t)-1,
 		.uid = (uid_t)-1,
 		.timeout_secs = (unsigned)((conf->limits.handshake + 999) / 1000),
-		.max_http_header_data = (unsigned short)(HEADER_BYTES + conf->limits.token_bytes),
+		.max_http_header_data = (unsigned short)(h->head_most + HEADER_NOTES),
+		/* A whole record of TLS: what is left of one the library sometimes reads only when more comes, and a head hangs. */
+		.pt_serv_buf_size = TLS_RECORD + LWS_PRE,
 		.retry_and_idle_policy = &no_pings,
 		.server_string = "walpush",
 		.vhost_name = "walpush",
@@ -312,6 +319,13 @@ static bool make_context(struct hub *h, struct fail *why)
 	return true;
 }
 
+static size_t head_most(const struct conf_limits *limits)
+{
+	size_t n = HEADER_BYTES + (size_t)limits->token_bytes;
+
+	return n < HEADERS_MOST - HEADER_NOTES ? n : HEADERS_MOST - HEADER_NOTES;
+}
+
 struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *why)
 {
 	struct hub *h = mem_new(sizeof(*h));
@@ -321,6 +335,7 @@ struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *
 	h->edition = edition_ref(edition);
 	h->shared = &h->edition->shared;
 	h->counts = metrics_of_hub(h->shared->metrics, index);
+	h->head_most = head_most(&h->shared->conf->limits);
 	mailbox_init(&h->inbox);
 	sem_init(&h->awake, 0, 0);
 	atomic_init(&h->beat, clock_us());
@@ -395,6 +410,7 @@ void hub_free(struct hub *h)
 		return;
 	if (h->started)
 		pthread_join(h->thread, NULL);
+	visitor_drop_all(h);
 	if (h->context)
 		lws_context_destroy(h->context);
 	/* The library closes its handles on the loop; some versions want to be told once more when that is done. */
@@ -411,5 +427,6 @@ void hub_free(struct hub *h)
 	buf_fini(&h->scratch);
 	edition_unref(h->edition);
 	free(h->slots);
+	free(h->peeked);
 	free(h);
 }

@@ -43,8 +43,12 @@ struct sub { /* one connection in one channel */
 	struct sub *prev, *next; /* in the channel */
 };
 
-struct visitor { /* a socket; until it is a WebSocket, it is in the hub's list */
-	struct lws *wsi;
+struct visitor {           /* a socket; until it is a WebSocket, it is in the hub's list */
+	struct lws *wsi;   /* NULL: the library does not have it yet */
+	struct peek *peek; /* NULL: the library has it */
+	int fd;            /* of use until the library has it */
+	size_t seen;       /* bytes of its head; once refused, those that came behind it */
+	bool refused;      /* and that was counted */
 	struct hub *hub;
 	struct visitor *prev, *next;
 	struct address socket; /* where it comes from */
@@ -149,13 +153,17 @@ struct hub {
 	bool told_gone;
 	bool stopped;
 	struct buf scratch;
+	size_t head_most;  /* bytes of a request's head */
+	char *peeked;      /* so many */
 	int64_t committed; /* oldest commit of the news of this turn, µs since 1970; 0: none is known */
 	uint64_t written;  /* messages written in this turn */
 };
 
 /* --- visitor.c --- */
-/* Gives the socket to the library. */
+/* Peeks at its request, then gives the socket to the library. */
 void visitor_take(struct hub *h, int fd, const struct address *address);
+/* Gives it to the library, or frees it. */
+void visitor_adopt(struct visitor *v);
 struct visitor *visitor_of(struct lws *wsi);
 /* Finds the client behind trusted proxies, once the headers are there. False: they cannot be read. */
 bool visitor_forwarded(struct visitor *v);
@@ -165,10 +173,22 @@ const char *visitor_enter(struct visitor *v);
 void visitor_arrived(struct visitor *v);
 /* The library frees wsi. */
 void visitor_gone(struct lws *wsi);
+/* Not a word of a request was understood before its end: counted and logged. */
+void visitor_lost(struct visitor *v);
+/* It is in no list any more, and counts nowhere. The socket is somebody else's to close. */
+void visitor_free(struct visitor *v);
 /* The process stops: those that are no WebSockets yet end without a word, and try the successor. */
 void visitors_hang_up(struct hub *h);
+/* Those that the library does not know of. */
+void visitor_drop_all(struct hub *h);
 /* Once a second: ends those whose handshake takes too long. */
 void visitor_sweep(struct hub *h, int64_t now);
+
+/* --- peek.c --- */
+/* Waits for the head of its request; then it is adopted, refused, or gone: perhaps before this returns. */
+void peek_begin(struct visitor *v);
+/* Closes the socket and frees the visitor. */
+void peek_end(struct visitor *v);
 
 /* What every line of the log about a connection begins with. */
 #define CONN_WHO(c)                                                                                                    \
@@ -289,7 +309,10 @@ void sub_leave(struct sub *s);
 /* --- handshake.c --- */
 /* NULL: go on. Else why not, as METRICS_REFUSALS has it; and the HTTP status that says so, or 0: it is too late for one. */
 const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, unsigned *status);
-/* Sends a bare response; the connection ends behind it. */
+/* A bare response, and its length. */
+#define HANDSHAKE_ANSWER 256
+size_t handshake_answer(unsigned status, char out[HANDSHAKE_ANSWER]);
+/* Sends it; the connection ends behind it. */
 void handshake_refuse(struct lws *wsi, unsigned status);
 /* Takes path, token, since and epoch from the headers. */
 void handshake_read(const struct hub_shared *shared, struct conn *c);

@@ -12,9 +12,10 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
 [METRICS_HANDSHAKES] = { "walpush_handshakes_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "WebSocket upgrades that were carried out." },
 [METRICS_REFUSALS] = { "walpush_refusals_total", METRICS_COUNTER, METRICS_SUMMED, "reason",
-  { "malformed", "path", "origin", "upgrade", "slow", "socket", "full", "rate", "address", "user", "token", "late",
+  { "malformed", "headers", "broken", "path", "origin", "upgrade", "slow", "socket", "full", "rate", "address", "user", "token", "late",
     "forbidden", "value", "query", "timeout", "offline", "reload", "other" },
-  "Clients turned away. Before the upgrade: `malformed`, `path`, `origin`, `upgrade` (not to WebSocket version 13), "
+  "Clients turned away. Before the upgrade: `malformed`, `headers` (over the limit), `broken` (the request ended too soon; over TLS also "
+  "where the library could not read it, or it was over the limit), `path`, `origin`, `upgrade` (not to WebSocket version 13), "
   "`slow` (`limits.handshake` was over); by a limit: `socket` (closed unread: no files left, or far beyond `limits.per-address`), "
   "`full`, `rate`, `address`, `user`; by the token: `token`, `late` (none came in time); by admission: `forbidden` (the query says no), "
   "`value` (a value does not fit the query), `query` (it fails), `timeout` (no answer), `offline` (not streaming), "

@@ -17,22 +17,28 @@
 
 void visitor_take(struct hub *h, int fd, const struct address *address)
 {
-	/* It closes the socket itself when it refuses it. */
-	struct lws *wsi = lws_adopt_socket_vhost(h->vhost, fd);
-	struct visitor *v;
+	struct visitor *v = mem_new(sizeof(*v));
 
-	if (!wsi) {
-		gate_close(h->shared->gate, address);
-		return;
-	}
-	v = mem_new(sizeof(*v));
-	v->wsi = wsi;
 	v->hub = h;
+	v->fd = fd;
 	v->socket = v->address = *address;
 	v->deadline = clock_us() + h->shared->conf->limits.handshake * 1000;
 	v->is_shaking = true;
 	DL_APPEND(h->visitors, v);
-	lws_set_opaque_user_data(wsi, v);
+	if (h->tls)
+		visitor_adopt(v);
+	else
+		peek_begin(v);
+}
+
+void visitor_adopt(struct visitor *v)
+{
+	/* It closes the socket itself when it refuses it. */
+	v->wsi = lws_adopt_socket_vhost(v->hub->vhost, v->fd);
+	if (v->wsi)
+		lws_set_opaque_user_data(v->wsi, v);
+	else
+		visitor_free(v);
 }
 
 struct visitor *visitor_of(struct lws *wsi)
@@ -78,6 +84,13 @@ void visitor_arrived(struct visitor *v)
 	v->is_shaking = false;
 }
 
+void visitor_lost(struct visitor *v)
+{
+	flood_info("a request broke off, or was not understood", log_n("hub", v->hub->index), log_peer(&v->address));
+	metrics_count(v->hub->counts, METRICS_REFUSALS, "broken");
+	audit_ended(v->hub->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, 0, "broken");
+}
+
 void visitor_gone(struct lws *wsi)
 {
 	struct visitor *v = visitor_of(wsi);
@@ -85,6 +98,14 @@ void visitor_gone(struct lws *wsi)
 	if (!v)
 		return;
 	lws_set_opaque_user_data(wsi, NULL);
+	/* The library hangs up without a word where it cannot read a request, or has no room for it. */
+	if (v->is_shaking && !v->refused)
+		visitor_lost(v);
+	visitor_free(v);
+}
+
+void visitor_free(struct visitor *v)
+{
 	visitor_arrived(v);
 	if (v->entered)
 		gate_leave(v->hub->shared->gate, &v->address);
@@ -94,6 +115,10 @@ void visitor_gone(struct lws *wsi)
 
 static void hang_up(struct visitor *v)
 {
+	if (v->peek) {
+		peek_end(v);
+		return;
+	}
 	visitor_arrived(v);
 	lws_set_timeout(v->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 }
@@ -110,9 +135,22 @@ void visitor_sweep(struct hub *h, int64_t now)
 	struct visitor *v;
 
 	while ((v = h->visitors) && v->deadline < now) {
+		if (v->refused && v->peek) { /* it was counted */
+			peek_end(v);
+			continue;
+		}
 		log_debug("a handshake takes too long", log_n("hub", h->index), log_peer(&v->address));
 		metrics_count(h->counts, METRICS_REFUSALS, "slow");
 		audit_ended(h->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, 0, "slow");
 		hang_up(v);
 	}
+}
+
+void visitor_drop_all(struct hub *h)
+{
+	struct visitor *v, *next;
+
+	DL_FOREACH_SAFE(h->visitors, v, next)
+		if (v->peek)
+			peek_end(v);
 }
