@@ -36,8 +36,8 @@ struct pgdial {
 		struct pgdial *dial;
 		struct pghost *host;
 		struct resolve_question *question; /* NULL: none, or answered */
-	} * names;
-	size_t n_asked; /* questions without an answer */
+	} * names;                                 /* NULL: none must be looked up */
+	size_t n_asked;                            /* questions without an answer */
 	PGconn *conn;
 	struct event *io;       /* on the socket of the moment; remade at every step */
 	struct event *deadline; /* also carries a failure of the start to the loop */
@@ -177,7 +177,7 @@ static PGconn *connect_start(const struct pgdial *d, const struct pghosts_lists 
 
 static void dial_free(struct pgdial *d)
 {
-	for (size_t i = 0; i < d->hosts.n; i++)
+	for (size_t i = 0; d->names && i < d->hosts.n; i++)
 		resolve_forget(d->names[i].question);
 	free(d->names);
 	pghosts_fini(&d->hosts);
