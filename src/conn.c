@@ -151,14 +151,20 @@ void conn_refuse(struct conn *c, unsigned code, const char *reason)
 	conn_close(c, code);
 }
 
-/* The library answers the peer's close frame and hangs up; the deadline does where the socket takes no answer. */
-void conn_leave(struct conn *c)
+/* The answer repeats the code, if there is one. What does not take it at once is beyond a close frame. */
+void conn_leave(struct conn *c, const unsigned char *payload, size_t len)
 {
+	unsigned char frame[4] = { 0x88 };
+
 	conn_retire(c);
 	conn_behind(c, false);
 	buf_fini(&c->reply);
 	c->deadline = depart_deadline(c->hub, clock_us() + CLOSE_WAIT);
 	conn_to(c, CONN_LEAVING);
+	if (len > 1)
+		memcpy(frame + 2, payload, frame[1] = 2);
+	c->said_goodbye = true;
+	lws_write(c->wsi, frame, 2u + frame[1], LWS_WRITE_RAW);
 }
 
 /* It may be of a token. */

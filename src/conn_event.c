@@ -92,25 +92,23 @@ static bool is_close_payload(const struct conn_cause *why)
 	return why->len == 0 || (why->len > 1 && (why->bytes[0] << 8 | why->bytes[1]) < 5000);
 }
 
-/* The library answers what is a close frame; what is none gets ours. */
+/* Answered at once and not by the library, which would read on first: what follows a close frame may be anything. */
 static int peer_closes(struct conn *c, const struct conn_cause *why)
 {
-	if (!is_close_payload(why)) {
+	if (is_close_payload(why))
+		conn_leave(c, why->bytes, why->len);
+	else
 		start_to_close(c, &(struct conn_cause){ .code = 1002 });
-		return -1;
-	}
-	conn_leave(c);
-	return 0;
+	return -1;
 }
 
-/* Its answer to our close frame ends the connection. */
+/* Its answer to our close frame ends the connection, and so does a close frame of its own that crosses with ours. */
 static int peer_parts(struct conn *c, const struct conn_cause *why)
 {
 	(void)why;
-	if (c->said_goodbye)
-		return -1;
-	conn_leave(c);
-	return 0;
+	conn_behind(c, false);
+	conn_say_goodbye(c);
+	return -1;
 }
 
 /* The stream has ended or is broken: nobody reads a close frame. */

@@ -205,8 +205,8 @@ void conn_born(struct conn *c, struct lws *wsi);
 void conn_arrive(struct conn *c);
 /* The tap is told, cursors are released, the token is wiped; what is still to come is a close frame at most. */
 void conn_retire(struct conn *c);
-/* The peer goes first. */
-void conn_leave(struct conn *c);
+/* The peer goes first: its close frame, with this payload, is answered. */
+void conn_leave(struct conn *c, const unsigned char *payload, size_t len);
 /* Leaves the hub. The library owns the memory, and may go on calling. */
 void conn_gone(struct conn *c);
 /* A close frame with this code at the next opportunity; what the connection held is let go now. For everybody but conn_event. */

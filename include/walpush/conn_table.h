@@ -23,7 +23,7 @@ enum conn_state {
 	CONN_ADMITTING,
 	CONN_OPEN,
 	CONN_CLOSING, /* our close frame is due, or out and not answered */
-	CONN_LEAVING, /* the peer's close frame came first: the library answers it */
+	CONN_LEAVING, /* the peer's close frame came first, and is answered */
 	CONN_GONE,    /* the hub has let go; the library may go on calling until it frees the memory */
 	CONN_STATES
 };
