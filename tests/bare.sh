@@ -17,6 +17,13 @@ bare_work() {
 }
 
 bare_finish() {
+    local process
+    # Of a script that ended too early, processes in the systems.
+    for process in /proc/[0-9]*; do
+        case $(readlink "$process/root") in
+        "$work"/*) kill -KILL "${process#/proc/}" ;;
+        esac
+    done
     # Ours, and what an interrupted debootstrap left.
     awk -v below="$work/" 'index($2, below) == 1 { print $2 }' /proc/mounts | sort -r | while read -r directory; do
         umount "$directory" 2>/dev/null || umount --lazy "$directory"

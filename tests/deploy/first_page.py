@@ -30,6 +30,7 @@ class Terminal:
         self.text = ""
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored, if we were started in the background
             os.execvp(command[0], command)
 
     def read(self):
