@@ -5,13 +5,16 @@ import subprocess
 
 from harness.client import PATIENCE
 
+LONG = 3 * PATIENCE
+
 
 class Wsload:
     """A running wsload, all of whose connections are established."""
 
     def __init__(self, program, walpush, path, user, **options):
         command = [str(program), "--port", str(walpush.port), "--path", path, "--token", walpush.token(user)]
-        for name, value in {"timeout": int(PATIENCE), **options}.items():
+        # Its patience is for a change of any of its connections; on a busy machine other processes' may all come first.
+        for name, value in {"timeout": int(LONG), **options}.items():
             command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
         self.wanted = int(options["connections"])
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

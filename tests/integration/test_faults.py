@@ -83,7 +83,7 @@ def test_sigterm_frees_the_slot_and_keeps_the_window(app, config, make_walpush):
     heard = clients[0].recv()
     old.send_signal(signal.SIGTERM)
     app.wait_until(
-        "SELECT NOT active FROM pg_replication_slots WHERE slot_name = %s", app.slot, timeout=5 * SLOWDOWN
+        "SELECT NOT active FROM pg_replication_slots WHERE slot_name = %s", app.slot
     )
     assert old.process.poll() is None, "it cannot have said goodbye to 20 clients spread over a minute"
     app.touch(app.request, "two")
@@ -242,13 +242,13 @@ def test_postgresql_restarted_under_load(cluster, app, current, mode):
 
 
 def stop_in_time(cluster, app):
-    """Fast, and within 5 s: PostgreSQL waits for its walsender to have everything confirmed."""
+    """Fast: PostgreSQL waits for its walsender to have everything confirmed, if need be for wal_sender_timeout, 60 s."""
     app.close()
     start = time.monotonic()
     cluster.stop("fast")
     took = time.monotonic() - start
     cluster.start()
-    assert took < 5 * SLOWDOWN, f"{took:.1f} s"
+    assert took < PATIENCE, f"{took:.1f} s"
 
 
 def test_postgresql_stops_in_time_while_idle(cluster, app, walpush):
@@ -332,7 +332,7 @@ def test_without_the_slot_nobody_is_left_in_silence(app, config, make_walpush):
                 assert new.close_code() == 1013
             assert clients[0].close_code() == 1012
             assert clients[1].close_code() == 1012
-            assert 6 < time.monotonic() - since < 10 + 5 * SLOWDOWN
+            assert 6 < time.monotonic() - since < 10 + PATIENCE
             app.touch(app.request, "meanwhile")
         hello = clients[0].hello
         walpush.wait_for_log('msg="?streaming', since=mark, timeout=LONG)
@@ -388,7 +388,8 @@ def test_a_stalled_reader_is_nobody_elses_business(app, config, make_walpush, ca
     with capsys.disabled():
         alone, beside = (f"{median * 1e3:.1f} ms" for median in medians)
         print(f"\nlatency {alone} alone, {beside} beside; {growth / MIB:.1f} MiB more")
-    assert medians[1] < 1.5 * medians[0] + 0.005 * SLOWDOWN
+    # Whoever waited for the one that does not read would wait for limits.stall, 3 s.
+    assert medians[1] < medians[0] + 0.5 * SLOWDOWN
     assert SANITIZED or growth < 4 * MIB
 
 
@@ -531,4 +532,5 @@ def test_a_transaction_of_a_million_rows(cluster, app, config, make_walpush, cap
             f" longest silence {silence:.1f} s"
         )
     assert growth < 64 * MIB
-    assert silence < 1 + 2
+    # Without a word in between it would be all of it.
+    assert silence < max(3, (end - start) / 4)

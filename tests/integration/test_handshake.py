@@ -236,7 +236,7 @@ def test_a_first_message_that_is_not_auth(own_app, config, make_walpush):
 
 def test_a_token_that_expires_while_connected(own_app, config, make_walpush):
     with make_walpush(own_app, config) as walpush:
-        short = walpush.token(ASHA, exp=int(time.time()) + 2)
+        short = walpush.token(ASHA, exp=int(time.time()) + 4)
         with Client(walpush.port, UNIT_1, token=short) as client:
             client.established()
             assert client.close_code() == 4401
@@ -275,7 +275,7 @@ def test_keys_are_rotated_by_name_or_tried_in_turn(own_app, config, make_walpush
 
 
 def test_a_renewed_token_lets_the_connection_live_on(app, walpush):
-    expires = int(time.time()) + 3
+    expires = int(time.time()) + 5
     with Client(walpush.port, UNIT_1, token=walpush.token(ASHA, exp=expires)) as client:
         client.established()
         client.send_json({"type": "auth", "token": walpush.token(ASHA, exp=expires + 600)})

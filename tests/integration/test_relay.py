@@ -9,7 +9,7 @@ import time
 import pytest
 
 from harness.app import ASHA, MEENA, RAVI, ROOT_USER, SAM
-from harness.client import SLOWDOWN, Listener
+from harness.client import PATIENCE, SLOWDOWN, Listener
 from harness.config import Raw, section, template
 from harness.load import LONG, UNIT_1, Follower, Load
 from harness.redis import Redis
@@ -56,11 +56,14 @@ class Replicas:
         return [replica for replica in self.all if replica.process.poll() is None]
 
     def leader(self):
-        """Whoever streams from the slot; a moment may pass until somebody does."""
-        self.app.wait_until(
-            "SELECT active FROM pg_replication_slots WHERE slot_name = %s", self.app.slot, timeout=LONG
-        )
-        return next(r for r in self.running() if json.loads(r.admin("/status").body)["relay"]["role"].startswith("feeds"))
+        """Whoever streams from the slot; a moment may pass until somebody does, and says so."""
+        deadline = time.monotonic() + LONG
+        while True:
+            for replica in self.running():
+                if json.loads(replica.admin("/status").body)["relay"]["role"].startswith("feeds"):
+                    return replica
+            assert time.monotonic() < deadline, "nobody streams"
+            time.sleep(0.02)
 
     def wait_for_position(self, replica, lsn):
         """Until it has read the stream so far."""
@@ -181,7 +184,7 @@ def test_another_streams_soon_after_a_kill(app, replicas):
     assert client.recv(timeout=LONG)["data"]["purpose"].endswith("afterwards")
     took = time.monotonic() - start
     print(f"another replica streamed {took:.2f} s after the kill")
-    assert took < 5 * SLOWDOWN
+    assert took < PATIENCE
 
 
 def test_rolling_restart_under_load(app, replicas):
@@ -232,8 +235,9 @@ def test_a_client_that_is_ahead_of_its_replica_waits(app, replicas):
         path = ahead(app, client.hello, 20000)
     with late.connect(path, ASHA) as client:
         mark = late.mark()
-        for i in range(100):
-            app.touch(app.request, f"number {i}")
+        with app.transaction() as cursor:  # it waits for seconds, not for as long as a hundred commits may take
+            for i in range(100):
+                cursor.execute("UPDATE requests SET purpose = %s WHERE id = %s", (f"number {i}", app.request))
         assert client.established()["resumed"]
         assert "refused" not in late.log(mark)
 
@@ -287,7 +291,7 @@ def test_postgresql_stops_while_redis_is_away(app, replicas, cluster):
         replicas.redis.start()
         load.wait_for(50)
     print(f"pg_ctl stop took {took:.2f} s")
-    assert took < 5 * SLOWDOWN
+    assert took < PATIENCE
 
 
 def test_what_no_window_reaches_is_refetched_once(app, make_walpush, config, forgetful):

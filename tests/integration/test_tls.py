@@ -171,7 +171,7 @@ def test_the_command_that_listens_speaks_it_too(app, walpush):
 
 def test_a_large_backlog_arrives_whole(app, config, files, make_walpush):
     """A reader that sleeps fills the socket, TLS's record and the library's buffer; then all of it comes, and in order."""
-    config.set("limits.group-bytes", "64 MiB")
+    config.set("limits.group-bytes", "64 MiB").set("limits.stall", 3600)
     with make_walpush(app, config) as walpush:
         walpush.tls = trusting(FIRST)
         read_late(app, walpush, 1500, "x" * 4000)
