@@ -79,7 +79,7 @@ export LSAN_OPTIONS  ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppression
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps deps-test run test unit integration django manifests sanitize fuzz lint format bench bench-deps install uninstall \
+.PHONY: all help deps deps-test run test unit integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
         clean check-libs run-unit run-integration run-django run-fuzz FORCE
 .DELETE_ON_ERROR:
 
@@ -178,7 +178,21 @@ django:
 ## make manifests     the files of deploy/, against the schemas and tools that read them; and `make install`
 manifests: all
 	@PYTHON=$(PYTHON) tests/deploy/venv.sh
+	@PYTHON=$(PYTHON) deploy/demo/python-env.sh
 	@build/venv-deploy/bin/python -m pytest -p no:cacheprovider -q tests/deploy $(PYTEST_ARGS)
+
+## make image         deploy/Dockerfile built by buildah on a bare Debian 13, and run; as root, some minutes
+image:
+	@tests/deploy/image.sh
+
+## make unit-boot     the systemd unit in a booted Debian: reloads, a crash, a bad file; as root, a minute or two
+unit-boot: all
+	@tests/deploy/unit.sh
+
+## make bare-demo     make demo in bare Debian 12 and 13, to its first page in a browser, twice; as root, some minutes
+bare-demo:
+	@tests/deploy/demo.sh bookworm
+	@tests/deploy/demo.sh trixie
 
 ## make sanitize      both under AddressSanitizer with UBSan, and under ThreadSanitizer
 sanitize:

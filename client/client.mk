@@ -4,8 +4,8 @@
 
 FRONTEND := deploy/demo/frontend
 
-# What npm installs for a package is made again when its lock file says something else.
-%/node_modules/.package-lock.json: %/package-lock.json
+# What npm installs for a package is made again when its lock file or npm's settings say something else.
+%/node_modules/.package-lock.json: %/package-lock.json %/.npmrc
 	@cd $* && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 #include "walpush/buf.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/thread.h"
 
 struct audit {
 	atomic_bool is_on;
@@ -159,17 +159,8 @@ static void *write_all(void *arg)
 
 static bool start_writer(struct audit *a, struct fail *why)
 {
-	sigset_t all, before;
-	int error;
-
-	if (a->has_writer)
-		return true;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&a->writer, NULL, write_all, a);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	a->has_writer = error == 0;
-	return a->has_writer || fail_set(why, "cannot start a thread: %s", strerror(error));
+	a->has_writer = a->has_writer || thread_start(&a->writer, write_all, a, why);
+	return a->has_writer;
 }
 
 /* --- life ---------------------------------------------------------------------------------------------------------- */

@@ -5,15 +5,16 @@
 #include <stdlib.h>
 
 #include "check_impl.h"
+#include "walpush/fail.h"
 #include "walpush/mem.h"
 
 /* Cause before effect: what cannot be judged because something else is wrong is not said to be wrong too. */
 const struct check_row check_rows[] = {
-	{ .name = "configuration", .run = check_configuration },
-	{ .name = "origins", .run = check_origins },
-	{ .name = "key", .run = check_key },
-	{ .name = "certificate", .run = check_certificate },
-	{ .name = "file-limit", .run = check_file_limit },
+	{ .name = "configuration", .offline = true, .run = check_configuration },
+	{ .name = "origins", .offline = true, .run = check_origins },
+	{ .name = "key", .offline = true, .run = check_key },
+	{ .name = "certificate", .offline = true, .run = check_certificate },
+	{ .name = "file-limit", .offline = true, .run = check_file_limit },
 	{ .name = "connection", .run = check_connection },
 	{ .name = "version", .needs = { "connection" }, .run = check_version },
 	{ .name = "primary",
@@ -63,7 +64,7 @@ const struct check_row check_rows[] = {
 	{ .name = "table-partitions", .needs = { "connection" }, .run = check_partitions },
 	{ .name = "replica-identity", .needs = { "connection" }, .run = check_identity },
 	{ .name = "query", .needs = { "schema" }, .run = check_queries },
-	{ .name = "relay", .run = check_relay },
+	{ .name = "relay", .offline = true, .run = check_relay },
 };
 
 const size_t check_n_rows = sizeof(check_rows) / sizeof(*check_rows);
@@ -80,12 +81,13 @@ static const char *const kind_titles[] = {
 	"do: ",
 };
 
-struct check *check_new(const struct conf *conf, struct rules *rules)
+struct check *check_new(const struct conf *conf, struct rules *rules, bool offline)
 {
 	struct check *c = mem_new(sizeof(*c));
 
 	c->conf = conf;
 	c->rules = rules;
+	c->offline = offline;
 	return c;
 }
 
@@ -121,7 +123,7 @@ void check_add(struct check *c, enum check_state state, enum check_mend kind, co
 
 	va_start(args, format);
 	if (vasprintf(&text, format, args) < 0)
-		abort();
+		fail_never("out of memory: no text for a finding");
 	va_end(args);
 	c->findings = mem_resize(c->findings, c->n_findings + 1, sizeof(*c->findings));
 	f = &c->findings[c->n_findings++];
@@ -142,6 +144,8 @@ void check_run(struct check *c)
 		const struct check_row *row = &check_rows[i];
 		const char *because = NULL;
 
+		if (c->offline && !row->offline)
+			continue;
 		for (size_t k = 0; k < 4 && !because; k++)
 			if (row->needs[k] && is_bad(c, row->needs[k]))
 				because = row->needs[k];
@@ -184,8 +188,9 @@ void check_print(const struct check *c, struct buf *out)
 			buf_addf(out, " | %s%s", kind_titles[f->kind], f->mend);
 		buf_add_char(out, '\n');
 	}
-	buf_addf(out, "%zu failure%s, %zu warning%s\n", check_failures(c), check_failures(c) == 1 ? "" : "s",
-		 check_warnings(c), check_warnings(c) == 1 ? "" : "s");
+	buf_addf(out, "%zu failure%s, %zu warning%s%s\n", check_failures(c), check_failures(c) == 1 ? "" : "s",
+		 check_warnings(c), check_warnings(c) == 1 ? "" : "s",
+		 c->offline ? "; offline: no server was looked at" : "");
 }
 
 json_t *check_json(const struct check *c)
@@ -200,8 +205,8 @@ json_t *check_json(const struct check *c)
 		json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:o}", "check", f->check, "state",
 							  state_names[f->state], "text", f->text, "mend", mend));
 	}
-	return json_pack("{s:s, s:i, s:i, s:o}", "file", c->conf->file, "failures", (int)check_failures(c), "warnings",
-			 (int)check_warnings(c), "findings", findings);
+	return json_pack("{s:s, s:b, s:i, s:i, s:o}", "file", c->conf->file, "offline", c->offline, "failures",
+			 (int)check_failures(c), "warnings", (int)check_warnings(c), "findings", findings);
 }
 
 /* --- checks that are a query ---------------------------------------------------------------------------------- */
@@ -234,7 +239,7 @@ static unsigned index_of(const char *const *names, size_t n, const char *word)
 	for (unsigned i = 0; i < n; i++)
 		if (strcmp(names[i], word) == 0)
 			return i;
-	abort();
+	fail_never("the checks' own query answered a word that they do not know");
 }
 
 #define INDEX_OF(names, word) index_of((names), sizeof(names) / sizeof(*(names)), (word))

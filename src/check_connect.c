@@ -27,6 +27,8 @@ static const struct refusal {
 	{ "53300", "", CHECK_WORDS, "raise max_connections, or let the application pool its own" },
 	{ "57P", "", CHECK_WORDS, "wait until the server takes connections" },
 	{ "08P01", "", CHECK_WORDS, "connect to PostgreSQL itself: a pooler carries no replication" },
+	{ "", RESOLVE_TROUBLE, CHECK_WORDS,
+	  "correct the host in database.url, /etc/hosts, or the name servers in /etc/resolv.conf" },
 	{ "", "", CHECK_WORDS, "start PostgreSQL there, or correct host and port in database.url" },
 };
 
@@ -89,8 +91,9 @@ void check_connection(struct check *c)
 	char *role, *database;
 
 	if (!pgdial_identity(&c->conf->database, &role, &database, &why)) {
-		check_add(c, CHECK_FAILURE, CHECK_WORDS, "let database.url-file name a file that walpush may read",
-			  "%s", why.text);
+		check_add(c, CHECK_FAILURE, CHECK_WORDS,
+			  "let database.url-file name a file that walpush may read, and that holds such a string", "%s",
+			  why.text);
 		return;
 	}
 	c->database = quoted(database ? database : role ? mem_text(role) : NULL);

@@ -48,6 +48,7 @@ struct check_finding {
 struct check {
 	const struct conf *conf;
 	struct rules *rules;
+	bool offline;            /* no connection is opened */
 	struct catalog *catalog; /* NULL until read */
 	PGconn *sql;             /* NULL: no connection */
 	char *role, *database;   /* quoted for SQL where they need it; known once connected */
@@ -63,6 +64,7 @@ void check_add(struct check *c, enum check_state state, enum check_mend kind, co
 struct check_row {
 	const char *name;
 	const char *needs[4]; /* rows that must not have failed or been skipped */
+	bool offline;         /* can be judged without a server; such a row needs none that cannot */
 	void (*run)(struct check *c);
 	/* Instead of a function: rows of state, text, kind of mend, mend, as words. None: `fine` is said. Parameters, all of
 	 * them text: $1 slot, $2 plugin, $3 replay.bytes, $4 the array of tables. */

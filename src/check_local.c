@@ -6,17 +6,22 @@
 #include <time.h>
 
 #include "walpush/buf.h"
+#include "walpush/files.h"
+#include "walpush/tap.h"
 #include "walpush/tls.h"
 #include "walpush/token.h"
 #include "walpush/token_pem.h"
 
-/* Files beside the clients' sockets: three database connections, the admin port, logs, the libraries' own. */
-#define FILES_RESERVED 64
 #define SOON_S (14 * 86400)
 
 /* A file that cannot be loaded does not come so far. */
 void check_configuration(struct check *c)
 {
+	if (c->conf->listen.compression) {
+		check_add(c, CHECK_FAILURE, CHECK_CONF, "listen.compression = false",
+			  "listen.compression is not supported yet");
+		return;
+	}
 	check_ok(c, "%s: %zu streams, %zu sections of tables", c->conf->file, c->conf->n_streams, c->conf->n_tables);
 }
 
@@ -121,20 +126,27 @@ void check_certificate(struct check *c)
 
 void check_file_limit(struct check *c)
 {
-	int64_t wanted = c->conf->limits.connections;
+	unsigned hubs = tap_hubs_wanted(c->conf);
+	int64_t wanted = c->conf->limits.connections, kept = (int64_t)files_kept(hubs);
 	struct rlimit limit;
 	struct buf mend = { 0 };
+	struct fail why;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY) {
 		check_ok(c, "no limit");
 		return;
 	}
-	if (wanted + FILES_RESERVED <= (int64_t)limit.rlim_max) {
-		check_ok(c, "%llu open files: enough for %lld connections", (unsigned long long)limit.rlim_max,
-			 wanted ? (long long)wanted : (long long)limit.rlim_max - FILES_RESERVED);
+	if (!files_suffice(limit.rlim_max, hubs, &why)) {
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "raise the limit of open files (ulimit -n, LimitNOFILE)", "%s",
+			  why.text);
 		return;
 	}
-	buf_addf(&mend, "limits.connections = %lld", (long long)limit.rlim_max - FILES_RESERVED);
+	if (wanted + kept <= (int64_t)limit.rlim_max) {
+		check_ok(c, "%llu open files: enough for %lld connections", (unsigned long long)limit.rlim_max,
+			 wanted ? (long long)wanted : (long long)limit.rlim_max - kept);
+		return;
+	}
+	buf_addf(&mend, "limits.connections = %lld", (long long)limit.rlim_max - kept);
 	check_add(c, CHECK_FAILURE, CHECK_CONF, mend.data,
 		  "the process may open %llu files, too few for limits.connections = %lld (systemd: LimitNOFILE=)",
 		  (unsigned long long)limit.rlim_max, (long long)wanted);

@@ -9,6 +9,7 @@
 struct options {
 	const char *file;
 	bool json;
+	bool offline;
 };
 
 static bool parse_options(int argc, char **argv, struct options *out)
@@ -16,6 +17,7 @@ static bool parse_options(int argc, char **argv, struct options *out)
 	static const struct option names[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "offline", no_argument, NULL, 'o' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int option;
@@ -26,6 +28,8 @@ static bool parse_options(int argc, char **argv, struct options *out)
 			out->file = optarg;
 		else if (option == 'j')
 			out->json = true;
+		else if (option == 'o')
+			out->offline = true;
 		else
 			return false;
 	}
@@ -44,10 +48,10 @@ static bool print_json(json_t *document)
 static int bad_file(const struct options *options, const struct fail *why)
 {
 	if (options->json)
-		print_json(json_pack("{s:s, s:i, s:i, s:[{s:s, s:s, s:s, s:{s:s, s:s}}]}", "file", options->file,
-				     "failures", 1, "warnings", 0, "findings", "check", "configuration", "state",
-				     "failure", "text", why->text, "mend", "kind", "words", "text",
-				     "correct the line"));
+		print_json(json_pack("{s:s, s:b, s:i, s:i, s:[{s:s, s:s, s:s, s:{s:s, s:s}}]}", "file", options->file,
+				     "offline", options->offline, "failures", 1, "warnings", 0, "findings", "check",
+				     "configuration", "state", "failure", "text", why->text, "mend", "kind", "words",
+				     "text", "correct the line"));
 	else
 		printf("failure  configuration    %s | do: correct the line\n1 failure, 0 warnings\n", why->text);
 	return CMD_USAGE;
@@ -78,14 +82,14 @@ int cmd_check(int argc, char **argv)
 	int status;
 
 	if (!parse_options(argc, argv, &options)) {
-		fputs("usage: walpush check [-c sidecar.conf] [--json]\n", stderr);
+		fputs("usage: walpush check [-c sidecar.conf] [--offline] [--json]\n", stderr);
 		return CMD_USAGE;
 	}
 	conf = conf_load(options.file, &why);
 	if (conf)
 		rules = rules_new(conf, &why);
 	if (rules) {
-		check = check_new(conf, rules);
+		check = check_new(conf, rules, options.offline);
 		check_run(check);
 		status = report(check, options.json);
 		check_free(check);

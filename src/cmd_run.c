@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "walpush/cmd.h"
 #include "walpush/conf.h"
@@ -13,6 +14,10 @@
 #include "walpush/tap.h"
 
 #define FILES_MOST 1000000 /* libwebsockets keeps tables of this size, and none beyond 10 million */
+
+/* Bytes of stack: where the limit may be raised, and without which walpush does not start. Below 32 KiB the resolver overruns it. */
+#define STACK_WANTED (8u << 20)
+#define STACK_LEAST (256u << 10)
 
 /* The libraries size their tables by the limit, so it is set before they start. */
 static void raise_file_limit(void)
@@ -23,6 +28,44 @@ static void raise_file_limit(void)
 		return;
 	limit.rlim_cur = limit.rlim_max < FILES_MOST ? limit.rlim_max : FILES_MOST;
 	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* The first thread's stack grows up to the limit, and beyond it the process dies without a word. */
+static bool raise_stack_limit(void)
+{
+	struct rlimit limit;
+	char line[120];
+	ssize_t written;
+
+	if (getrlimit(RLIMIT_STACK, &limit) != 0 || limit.rlim_cur >= STACK_WANTED)
+		return true;
+	limit.rlim_cur = limit.rlim_max < STACK_WANTED ? limit.rlim_max : STACK_WANTED;
+	if (setrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur >= STACK_LEAST)
+		return true;
+	/* Not by fprintf, which itself wants 8 KiB of stack. */
+	snprintf(line, sizeof(line),
+		 "walpush: the stack may take %u KiB and needs %u; raise the limit (ulimit -s, LimitSTACK)\n",
+		 (unsigned)(limit.rlim_cur / 1024), STACK_LEAST / 1024);
+	written = write(STDERR_FILENO, line, strlen(line));
+	(void)written;
+	return false;
+}
+
+static void end_at_once(int number)
+{
+	(void)number;
+	_exit(CMD_FINE);
+}
+
+/* Until the tap listens to them. SIGTERM needs a handler, since the kernel keeps it from process 1 of a container that has none. */
+static void mind_signals(void)
+{
+	signal(SIGTERM, end_at_once);
+	signal(SIGINT, end_at_once);
+	signal(SIGHUP, SIG_IGN);
+	/* A socket or a file that takes no more says so to who writes to it. */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 }
 
 static int serve(const struct conf *conf)
@@ -67,6 +110,9 @@ int cmd_run(int argc, char **argv)
 		fputs("usage: walpush run [-c sidecar.conf]\n", stderr);
 		return CMD_USAGE;
 	}
+	mind_signals();
+	if (!raise_stack_limit())
+		return CMD_FAILED;
 	conf = conf_load(file, &why);
 	if (!conf) {
 		fprintf(stderr, "walpush: %s\n", why.text);
@@ -76,7 +122,6 @@ int cmd_run(int argc, char **argv)
 	/* The library's own log prints query strings, and so tokens. */
 	lws_set_log_level(0, NULL);
 	raise_file_limit();
-	signal(SIGHUP, SIG_IGN); /* until the tap listens to it */
 	status = serve(conf);
 	conf_free(conf);
 	return status;

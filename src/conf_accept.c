@@ -1,24 +1,17 @@
 /* What a single text must look like. Each returns NULL, or what it should be; none shows the text itself. */
 #include <arpa/inet.h>
 #include <jansson.h>
-#include <libpq-fe.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "conf_internal.h"
+#include "walpush/host.h"
 #include "walpush/origin.h"
+#include "walpush/pgurl.h"
 
-/* libpq's own message may quote the password, so it is not passed on. */
 const char *conf_accept_url(const char *text)
 {
-	char *error = NULL;
-	PQconninfoOption *options = PQconninfoParse(text, &error);
-	bool ok = options != NULL;
-
-	PQconninfoFree(options);
-	PQfreemem(error);
-	return ok ? NULL
-		  : "a connection string that libpq understands, such as postgresql://user:password@host:5432/name";
+	return pgurl_trouble(text);
 }
 
 const char *conf_accept_redis(const char *text)
@@ -83,6 +76,11 @@ const char *conf_accept_origin(const char *text)
 	return origin_check(text, &why)
 		       ? NULL
 		       : "\"*\" or scheme://host or scheme://host:port, without a path or a slash at the end";
+}
+
+const char *conf_accept_host(const char *text)
+{
+	return host_is_name(text) ? NULL : "the name of a host, such as walpush.example.org, without a port";
 }
 
 const char *conf_accept_path(const char *text)

@@ -51,7 +51,8 @@ enum {
 	CONF_REQUIRED = 1, /* must stand there and not be empty */
 	CONF_RELOAD = 2,   /* taken over while running */
 	CONF_LATER = 8,    /* accepted, but nothing comes of it yet: the document says so */
-	CONF_EMPTY_OK = 4  /* "" is a value; elsewhere it counts as not set, or is refused where there is a default */
+	CONF_SPLIT = 16, /* a list's element may hold several, separated by commas or blanks, or none: for a variable */
+	CONF_EMPTY_OK = 4 /* "" is a value; elsewhere it counts as not set, or is refused where there is a default */
 };
 
 /* NULL: accepted. Else what it should be, as the rest of the sentence "X should be …". */
@@ -121,7 +122,7 @@ bool conf_check(const struct conf_reader *r, struct conf_draft *d);
 
 conf_accept_fn conf_accept_url, conf_accept_slot, conf_accept_address, conf_accept_origin, conf_accept_proxy,
 	conf_accept_path, conf_accept_message, conf_accept_resync, conf_accept_table, conf_accept_redis,
-	conf_accept_timezone;
+	conf_accept_timezone, conf_accept_host;
 
 /* Prose that stands before the table of that option in the document; NULL: none. */
 const char *conf_guide(const char *option);

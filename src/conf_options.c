@@ -61,7 +61,7 @@ const struct conf_option conf_options[] = {
   .doc = "IP address to listen on; `::` is every address of both families." },
 { "listen.port", CONF_INT, 0, OF_CONF(listen.port), RANGE(0, 65535), .initial = "8001",
   .doc = "TCP port; 0 takes a free one and prints it." },
-{ "listen.origins", CONF_TEXTS, CONF_RELOAD, OF_CONF(listen.origins), .accept = conf_accept_origin,
+{ "listen.origins", CONF_TEXTS, CONF_RELOAD | CONF_SPLIT, OF_CONF(listen.origins), .accept = conf_accept_origin,
   .doc = "Web origins whose pages may connect, compared by scheme, host and port; `\"*\"` admits every origin. A "
 	 "request without `Origin` does not come from a browser and is always admitted. Without this list no "
 	 "browser is." },
@@ -71,7 +71,7 @@ const struct conf_option conf_options[] = {
   .doc = "PEM file with the certificate and its chain; turns TLS on, together with `certificate-key`. Both files are read again "
 	 "on SIGHUP; connections that are open stay so." },
 { "listen.certificate-key", CONF_PATH, 0, OF_CONF(listen.certificate_key), .doc = "PEM file with the private key, not encrypted." },
-{ "listen.trusted-proxies", CONF_TEXTS, CONF_RELOAD, OF_CONF(listen.trusted_proxies), .accept = conf_accept_proxy,
+{ "listen.trusted-proxies", CONF_TEXTS, CONF_RELOAD | CONF_SPLIT, OF_CONF(listen.trusted_proxies), .accept = conf_accept_proxy,
   .doc = "Addresses or networks (`10.0.0.0/8`) whose `X-Forwarded-For` is believed." },
 { "listen.ping", CONF_SECONDS, CONF_RELOAD, OF_CONF(listen.ping), RANGE(SECOND, HOUR), .initial = "25",
   .doc = "Silence after which a connection is pinged. Proxies close idle connections, most of them after 60 s." },
@@ -87,6 +87,9 @@ const struct conf_option conf_options[] = {
   .doc = "IP address to listen on." },
 { "admin.port", CONF_INT, 0, OF_CONF(admin.port), RANGE(0, 65535), .initial = "8002",
   .doc = "TCP port; 0 takes a free one and prints it." },
+{ "admin.hosts", CONF_TEXTS, CONF_RELOAD | CONF_SPLIT, OF_CONF(admin.hosts), .accept = conf_accept_host,
+  .doc = "Names by which the port may be asked, such as that of a Service. An IP address and `localhost` always may; a request whose "
+	 "`Host` is another name is refused with 421, because a page of another site could have sent it (DNS rebinding)." },
 
 { "admin.ready-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(admin.ready_bytes), RANGE(0, 1024 * GIB), .initial = "64 MiB",
   .doc = "`/readyz` says 503 when what is published is further behind the server's end of WAL; 0 is no limit." },
@@ -224,7 +227,7 @@ const struct conf_option conf_options[] = {
 { "limits.handshake", CONF_SECONDS, 0, OF_CONF(limits.handshake), RANGE(SECOND, 300 * SECOND), .initial = "10",
   .doc = "Time for the HTTP upgrade and for the token to arrive." },
 { "limits.token-bytes", CONF_BYTES, 0, OF_CONF(limits.token_bytes), RANGE(256, 64 * KIB), .initial = "8 KiB",
-  .doc = "Length of a token." },
+  .doc = "Length of a token. A request's head may have 4 KiB more, 63 KiB at most; a longer one is refused with 431." },
 { "limits.message-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(limits.message_bytes), RANGE(256, MIB), .initial = "16 KiB",
   .doc = "Size of a message from a client; a larger one closes with 1009." },
 { "limits.messages-per-second", CONF_INT, CONF_RELOAD, OF_CONF(limits.messages_per_second), RANGE(1, 10000),

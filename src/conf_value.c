@@ -362,6 +362,44 @@ static bool is_list(const config_setting_t *s)
 	return config_setting_type(s) == CONFIG_TYPE_ARRAY || config_setting_type(s) == CONFIG_TYPE_LIST;
 }
 
+/* Of "a, b c": each by itself. An empty string holds none. */
+static bool add_words(const struct value *v, const config_setting_t *s, struct conf_texts *out)
+{
+	static const char between[] = ", \t\r\n";
+	const char *should = NULL;
+	char *text, *at;
+
+	if (config_setting_type(s) != CONFIG_TYPE_STRING)
+		return refuse(v, s);
+	text = conf_expand(v->r, conf_line(s), v->shown, config_setting_get_string(s));
+	if (!text)
+		return false;
+	for (at = text + strspn(text, between); *at && !should; at += strspn(at, between)) {
+		struct slice word = { at, strcspn(at, between) };
+
+		out->at = mem_resize(out->at, out->n + 1, sizeof(*out->at));
+		out->at[out->n] = (struct conf_text){ mem_text_of(word), conf_line(s) };
+		should = v->o->accept(out->at[out->n++].text);
+		at += word.len;
+	}
+	free(text);
+	return !should || conf_error(v->r, conf_line(s), "%s should be %s", v->shown, should);
+}
+
+static bool add_element(const struct value *v, const config_setting_t *s, struct conf_texts *out)
+{
+	char *text;
+
+	if (v->o->flags & CONF_SPLIT)
+		return add_words(v, s, out);
+	text = text_of(v, s);
+	if (!text || !settle_empty(v, s, &text))
+		return false;
+	out->at = mem_resize(out->at, out->n + 1, sizeof(*out->at));
+	out->at[out->n++] = (struct conf_text){ text, conf_line(s) };
+	return true;
+}
+
 static bool read_texts(const struct value *v, const config_setting_t *s, struct conf_texts *out)
 {
 	int n = is_list(s) ? config_setting_length(s) : 0;
@@ -370,15 +408,9 @@ static bool read_texts(const struct value *v, const config_setting_t *s, struct 
 		return refuse(v, s);
 	if (n == 0 && (v->o->flags & CONF_REQUIRED))
 		return conf_error(v->r, conf_line(s), "%s must not be empty", v->shown);
-	out->at = mem_new_array((size_t)n, sizeof(*out->at));
-	for (int i = 0; i < n; i++) {
-		const config_setting_t *e = config_setting_get_elem(s, (unsigned)i);
-		char *text = text_of(v, e);
-
-		if (!text || !settle_empty(v, e, &text))
+	for (int i = 0; i < n; i++)
+		if (!add_element(v, config_setting_get_elem(s, (unsigned)i), out))
 			return false;
-		out->at[out->n++] = (struct conf_text){ text, conf_line(e) };
-	}
 	return true;
 }
 

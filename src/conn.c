@@ -1,5 +1,4 @@
-/* conn: one connection from its upgrade to its end. Hub thread; called by libwebsockets. */
-#include <assert.h>
+/* conn: what one connection holds, from its upgrade to its end. Hub thread. When which of it is done, conn_table says. */
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
@@ -10,16 +9,16 @@
 #include "walpush/mem.h"
 #include "walpush/resync.h"
 
-/* µs between a ping and giving up on its answer, and between our close frame and the client's. */
-#define PONG_WAIT 10000000
-#define CLOSE_WAIT 5000000
-
-static const char *const state_names[] = { "new", "wait-auth", "admitting", "open", "closing" };
-
-static void conn_to(struct conn *c, enum conn_state next)
+void conn_to(struct conn *c, enum conn_state next)
 {
-	assert(c->state != CONN_CLOSING && next > c->state);
-	log_debug("connection", CONN_WHO(c), log_s("from", state_names[c->state]), log_s("to", state_names[next]));
+	if (next <= c->state)
+		fail_never("conn: from %s to %s", conn_table_state(c->state), conn_table_state(next));
+	log_debug("connection", CONN_WHO(c), log_s("from", conn_table_state(c->state)),
+		  log_s("to", conn_table_state(next)));
+	if (c->state == CONN_OPEN)
+		metrics_add_at(c->hub->counts, METRICS_CONNECTIONS, c->label, -1);
+	if (next == CONN_OPEN)
+		metrics_add_at(c->hub->counts, METRICS_CONNECTIONS, c->label, 1);
 	c->state = next;
 }
 
@@ -64,13 +63,6 @@ struct conn *conn_find(struct hub *h, uint64_t id)
 
 /* --- the end ---------------------------------------------------------------------------------------------------- */
 
-/* Before its state changes. */
-static void no_longer_open(const struct conn *c)
-{
-	if (c->state == CONN_OPEN)
-		metrics_add_at(c->hub->counts, METRICS_CONNECTIONS, c->label, -1);
-}
-
 static struct audit_client client_of(const struct conn *c)
 {
 	const struct rules_stream *s = c->stream < 0 ? NULL : rules_stream(c->edition->rules, (size_t)c->stream);
@@ -83,13 +75,6 @@ void conn_tell_audit(const struct conn *c, const char *what, unsigned code, cons
 	struct audit_client client = client_of(c);
 
 	audit_ended(c->hub->shared->audit, what, &client, code, reason);
-}
-
-static void refuse(struct conn *c, unsigned code, const char *reason)
-{
-	metrics_count(c->hub->counts, METRICS_REFUSALS, reason);
-	conn_tell_audit(c, "refused", code, reason);
-	conn_close(c, code);
 }
 
 static void forget_token(struct conn *c)
@@ -120,7 +105,7 @@ static void take_seats(struct conn *c, const struct mail *mail)
 }
 
 /* The tap first: it does not count on the topics of one that is gone. */
-static void retire(struct conn *c)
+void conn_retire(struct conn *c)
 {
 	struct mail ended = { .kind = MAIL_ENDED, .hub = c->hub->index, .connection = c->id };
 
@@ -137,7 +122,7 @@ static void retire(struct conn *c)
 
 /* The close frame is ours, not the library's: with libuv, Debian's build ends a connection that a callback wants closed before its
  * close frame is out. The client answers with its own, upon which the library hangs up; or the deadline does. */
-static void say_goodbye(struct conn *c)
+void conn_say_goodbye(struct conn *c)
 {
 	unsigned char frame[4] = { 0x88, 2, (unsigned char)(c->close_code >> 8), (unsigned char)c->close_code };
 
@@ -150,32 +135,49 @@ static void say_goodbye(struct conn *c)
 
 void conn_kill(struct conn *c)
 {
+	c->is_hung_up = true;
 	lws_set_timeout(c->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 }
 
 void conn_close(struct conn *c, unsigned code)
 {
-	if (c->state == CONN_CLOSING)
-		return;
-	no_longer_open(c);
-	metrics_count_number(c->hub->counts, METRICS_CLOSES, code);
-	log_debug("closing", CONN_WHO(c), log_n("code", code));
-	retire(c);
-	c->close_code = (uint16_t)code;
-	c->deadline = clock_us() + CLOSE_WAIT;
-	conn_to(c, CONN_CLOSING);
-	say_goodbye(c);
+	conn_event(c, CONN_ON_CLOSE, &(struct conn_cause){ .code = code });
 }
 
-static void conn_gone(struct conn *c)
+void conn_refuse(struct conn *c, unsigned code, const char *reason)
+{
+	metrics_count(c->hub->counts, METRICS_REFUSALS, reason);
+	conn_tell_audit(c, "refused", code, reason);
+	conn_close(c, code);
+}
+
+/* The library answers the peer's close frame and hangs up; the deadline does where the socket takes no answer. */
+void conn_leave(struct conn *c)
+{
+	conn_retire(c);
+	conn_behind(c, false);
+	buf_fini(&c->reply);
+	c->deadline = depart_deadline(c->hub, clock_us() + CLOSE_WAIT);
+	conn_to(c, CONN_LEAVING);
+}
+
+/* It may be of a token. */
+static void forget_piece(struct conn *c)
+{
+	if (c->rx.data)
+		explicit_bzero(c->rx.data, c->rx.len);
+	buf_fini(&c->rx);
+}
+
+void conn_gone(struct conn *c)
 {
 	struct hub *h = c->hub;
 
-	no_longer_open(c);
-	retire(c);
+	conn_to(c, CONN_GONE);
+	conn_retire(c);
 	conn_behind(c, false);
 	free(c->epoch);
-	buf_fini(&c->rx);
+	forget_piece(c);
 	buf_fini(&c->reply);
 	DL_DELETE(h->conns, c);
 	slot_leave(c);
@@ -202,7 +204,7 @@ void conn_queue(struct conn *c, struct slice payload)
 
 void conn_reply(struct conn *c, unsigned char opcode, struct slice payload)
 {
-	if (c->state == CONN_CLOSING)
+	if (c->state >= CONN_CLOSING)
 		return;
 	queue_frame(c, opcode, payload);
 	if (!c->is_behind && deliver(c) < 0)
@@ -224,8 +226,8 @@ void conn_ask_admission(struct conn *c)
 	struct token token = { 0 };
 
 	if (!token_verify(shared->keys, slice_of(c->token), clock_wall_us() / 1000000, &token, &why)) {
-		flood_info(&c->hub->lines, clock_us(), "token refused", CONN_WHO(c), log_s("reason", why.text));
-		refuse(c, 4401, "token");
+		flood_info("token refused", CONN_WHO(c), log_s("reason", why.text));
+		conn_refuse(c, 4401, "token");
 		return;
 	}
 	c->expires = token.expires;
@@ -271,9 +273,8 @@ void conn_admitted(struct conn *c, const struct mail *mail)
 	const struct rules_stream *stream = rules_stream(c->edition->rules, (size_t)c->stream);
 
 	take_seats(c, mail);
-	conn_to(c, CONN_OPEN);
 	c->label = (uint8_t)c->edition->stream_labels[c->stream];
-	metrics_add_at(c->hub->counts, METRICS_CONNECTIONS, c->label, 1);
+	conn_to(c, CONN_OPEN);
 	c->admitted = mail->admitted;
 	conn_limit(c, mail->limit);
 	/* Who is to refetch by connecting again has just done so. */
@@ -292,9 +293,9 @@ void conn_moved(struct conn *c, const struct mail *mail)
 	deliver_later(c);
 }
 
-/* --- the library's callbacks -------------------------------------------------------------------------------------- */
+/* --- the begin --------------------------------------------------------------------------------------------------- */
 
-static void conn_born(struct conn *c, struct lws *wsi)
+void conn_born(struct conn *c, struct lws *wsi)
 {
 	struct hub *h = lws_context_user(lws_get_context(wsi));
 
@@ -306,10 +307,11 @@ static void conn_born(struct conn *c, struct lws *wsi)
 	c->born = c->heard = clock_us();
 	DL_APPEND(h->conns, c);
 	slot_take(c);
+	conn_to(c, CONN_NEW);
 	handshake_read(h->shared, c);
 }
 
-static void conn_established(struct conn *c)
+void conn_arrive(struct conn *c)
 {
 	visitor_arrived(visitor_of(c->wsi));
 	conn_to(c, CONN_WAIT_AUTH);
@@ -319,142 +321,7 @@ static void conn_established(struct conn *c)
 	else if (!c->token)
 		c->deadline = c->heard + c->hub->shared->conf->limits.handshake * 1000;
 	else if (strlen(c->token) > (size_t)c->hub->shared->conf->limits.token_bytes)
-		refuse(c, 4401, "token");
+		conn_refuse(c, 4401, "token");
 	else
 		conn_ask_admission(c);
-}
-
-static int conn_writable(struct conn *c)
-{
-	conn_behind(c, false);
-	if (c->state != CONN_CLOSING)
-		return deliver(c);
-	say_goodbye(c);
-	return 0;
-}
-
-/* Its answer to our close frame ends the connection; its own is answered by the library, unless it is none: a code has two bytes, and
- * is below 5000. */
-static int peer_closes(struct conn *c, const unsigned char *payload, size_t len)
-{
-	if (len == 1 || (len > 1 && (payload[0] << 8 | payload[1]) >= 5000))
-		conn_close(c, 1002);
-	else
-		retire(c); /* it counts no more, and hears no more */
-	return c->said_goodbye ? -1 : 0;
-}
-
-static int refuse_upgrade(struct hub *h, struct lws *wsi, unsigned status, const char *why)
-{
-	log_debug("upgrade refused", log_n("hub", h->index), log_peer(&visitor_of(wsi)->address),
-		  log_n("status", status), log_s("reason", why));
-	metrics_count(h->counts, METRICS_REFUSALS, why);
-	audit_ended(h->shared->audit, "refused", &(struct audit_client){ .peer = &visitor_of(wsi)->address }, status,
-		    why);
-	if (status)
-		handshake_refuse(wsi, status);
-	return -1;
-}
-
-static int confirm_upgrade(struct lws *wsi)
-{
-	struct hub *h = lws_context_user(lws_get_context(wsi));
-	unsigned status = 0;
-	const char *why = handshake_check(h->shared, wsi, &status);
-
-	return why ? refuse_upgrade(h, wsi, status, why) : 0;
-}
-
-static int plain_http(struct lws *wsi)
-{
-	struct hub *h = lws_context_user(lws_get_context(wsi));
-
-	if (handshake_path_exists(h->shared, wsi))
-		return refuse_upgrade(h, wsi, 426, "upgrade");
-	return refuse_upgrade(h, wsi, 404, "path");
-}
-
-int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
-{
-	struct conn *c = user;
-
-	switch (reason) {
-	case LWS_CALLBACK_RAW_ADOPT: /* after CONNECT, which the library takes for the begin of another protocol */
-	case LWS_CALLBACK_RAW_RX:
-		return -1;
-	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-		return confirm_upgrade(wsi);
-	case LWS_CALLBACK_HTTP:
-		return plain_http(wsi);
-	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
-		conn_born(c, wsi);
-		return 0;
-	case LWS_CALLBACK_ESTABLISHED:
-		conn_established(c);
-		return 0;
-	case LWS_CALLBACK_RECEIVE:
-		conn_take_bytes(c, in, len);
-		return 0;
-	case LWS_CALLBACK_RECEIVE_PONG:
-		conn_take_pong(c);
-		return 0;
-	case LWS_CALLBACK_SERVER_WRITEABLE:
-		return conn_writable(c);
-	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-		return peer_closes(c, in, len);
-	case LWS_CALLBACK_CLOSED:
-	case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
-	case LWS_CALLBACK_WS_SERVER_DROP_PROTOCOL:
-		if (c && c->hub)
-			conn_gone(c);
-		return 0;
-	case LWS_CALLBACK_WSI_DESTROY: /* always the last, and the only one after a handshake that broke off */
-		if (c && c->hub)
-			conn_gone(c);
-		visitor_gone(wsi);
-		return 0;
-	default:
-		return 0;
-	}
-}
-
-/* --- once a second ------------------------------------------------------------------------------------------------ */
-
-static void ping(struct conn *c, int64_t now)
-{
-	if (c->pinged && now - c->heard > c->hub->shared->conf->listen.ping * 1000 + PONG_WAIT) {
-		conn_kill(c);
-	} else if (!c->pinged && now - c->heard > c->hub->shared->conf->listen.ping * 1000) {
-		c->pinged = true;
-		conn_reply(c, 9, SLICE("ping")); /* the library tells of no empty pong */
-	}
-}
-
-/* Spread over a tenth before it, so that those who came together do not go together. */
-static bool is_too_old(const struct conn *c, int64_t now)
-{
-	int64_t most = c->hub->shared->conf->listen.max_age * 1000;
-
-	return most && now - c->born > most - most / 10 * (int64_t)(c->id * UINT64_C(0x9E3779B97F4A7C15) >> 54) / 1024;
-}
-
-void conn_sweep(struct conn *c, int64_t now, int64_t wall_s)
-{
-	c->said = 0;
-	if (c->state == CONN_CLOSING) {
-		if (now > c->deadline)
-			conn_kill(c);
-	} else if ((c->close_at && now >= c->close_at) || is_too_old(c, now)) {
-		conn_close(c, 1012);
-	} else if (c->deadline && now > c->deadline) {
-		refuse(c, 4401, "late");
-	} else if (c->is_behind && now - c->behind_since > c->hub->shared->conf->limits.stall * 1000) {
-		flood_info(&c->hub->lines, now, "a reader is stalled", CONN_WHO(c), log_n("code", 4408));
-		conn_close(c, 4408);
-	} else if (c->expires && wall_s >= c->expires) {
-		conn_tell_audit(c, "expired", 4401, NULL);
-		conn_close(c, 4401);
-	} else {
-		ping(c, now);
-	}
 }

@@ -11,7 +11,23 @@
 /* Replies that wait for the socket: pongs and the like. A client that asks for more without reading is closed. */
 #define REPLY_BYTES 4096
 
-static void renew(struct conn *c, const char *text)
+static bool is_too_long_a_token(struct conn *c, const char *token)
+{
+	if (strlen(token) <= (size_t)c->hub->shared->conf->limits.token_bytes)
+		return false;
+	conn_close(c, 4401);
+	return true;
+}
+
+void conn_take_token(struct conn *c, const char *token)
+{
+	if (is_too_long_a_token(c, token))
+		return;
+	c->token = mem_text(token);
+	conn_ask_admission(c);
+}
+
+void conn_renew(struct conn *c, const char *text)
 {
 	struct fail why = { 0 };
 	struct token token = { 0 };
@@ -19,9 +35,11 @@ static void renew(struct conn *c, const char *text)
 	struct tm utc;
 	time_t expires;
 
+	if (is_too_long_a_token(c, text))
+		return;
 	if (!token_verify(c->hub->shared->keys, slice_of(text), clock_wall_us() / 1000000, &token, &why) ||
 	    strcmp(token.user, c->ticket->user) != 0) {
-		flood_info(&c->hub->lines, clock_us(), "renewed token refused", CONN_WHO(c),
+		flood_info("renewed token refused", CONN_WHO(c),
 			   log_s("reason", why.text[0] ? why.text : "it belongs to another user"));
 		token_fini(&token);
 		conn_tell_audit(c, "refused", 4401, "token");
@@ -35,19 +53,7 @@ static void renew(struct conn *c, const char *text)
 	conn_send(c, slice_of(until));
 }
 
-static void take_auth(struct conn *c, const char *token)
-{
-	if (strlen(token) > (size_t)c->hub->shared->conf->limits.token_bytes) {
-		conn_close(c, 4401);
-	} else if (c->state == CONN_WAIT_AUTH) {
-		c->token = mem_text(token);
-		conn_ask_admission(c);
-	} else {
-		renew(c, token);
-	}
-}
-
-static void take_ping(struct conn *c, const struct clientmsg *ping)
+void conn_take_ping(struct conn *c, const struct clientmsg *ping)
 {
 	struct buf pong = { 0 };
 
@@ -78,9 +84,9 @@ static void take_message(struct conn *c, struct slice text)
 		return;
 	clientmsg_parse(text, &message);
 	if (message.kind == CLIENTMSG_AUTH)
-		take_auth(c, message.token);
+		conn_event(c, CONN_ON_AUTH, &(struct conn_cause){ .message = &message });
 	else if (message.kind == CLIENTMSG_PING)
-		take_ping(c, &message);
+		conn_event(c, CONN_ON_PING, &(struct conn_cause){ .message = &message });
 	clientmsg_fini(&message);
 }
 
@@ -100,8 +106,6 @@ static bool is_at_end(const struct conn *c)
 
 void conn_take_bytes(struct conn *c, const char *bytes, size_t len)
 {
-	if (c->state == CONN_CLOSING)
-		return;
 	c->heard = clock_us();
 	if (is_too_long(c, len)) {
 		conn_close(c, 1009);
@@ -123,7 +127,7 @@ void conn_take_bytes(struct conn *c, const char *bytes, size_t len)
 void conn_take_pong(struct conn *c)
 {
 	c->heard = clock_us();
-	if (!c->pinged && c->state != CONN_CLOSING && is_one_too_many(c))
+	if (!c->pinged && is_one_too_many(c))
 		return;
 	c->pinged = false;
 }

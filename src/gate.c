@@ -5,13 +5,9 @@
 #include <stdlib.h>
 #include <uthash.h>
 
+#include "walpush/files.h"
 #include "walpush/mem.h"
 
-/* Files for the database, the admin port, the log; and for the loop of each hub. */
-#define RESERVE 96
-#define RESERVE_THREAD 8
-/* However few files there are. */
-#define SOCKETS_LEAST 16
 /* One socket in so many is for those that are told that there is no room. */
 #define REFUSED_SHARE 16
 #define SECOND INT64_C(1000000)
@@ -36,11 +32,11 @@ struct gate {
 
 struct gate *gate_new(uint64_t files, unsigned threads)
 {
-	uint64_t reserve = RESERVE + (uint64_t)RESERVE_THREAD * threads;
+	uint64_t kept = files_kept(threads);
 	struct gate *g = mem_new(sizeof(*g));
 
 	pthread_mutex_init(&g->lock, NULL);
-	g->sockets_most = files > reserve + SOCKETS_LEAST ? files - reserve : SOCKETS_LEAST;
+	g->sockets_most = files > kept + FILES_CLIENTS_LEAST ? files - kept : FILES_CLIENTS_LEAST;
 	return g;
 }
 

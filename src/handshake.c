@@ -26,6 +26,85 @@ bool handshake_path_exists(const struct hub_shared *shared, struct lws *wsi)
 	return match(shared, wsi, &values) >= 0;
 }
 
+/* --- what the library makes of %00 and its like; over TLS it is the only one who sees the bytes as they come ----------- */
+
+static bool is_printable(const char *text, int len)
+{
+	for (int i = 0; i < len; i++)
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F)
+			return false;
+	return true;
+}
+
+/* One argument of the query, decoded, with its length; NULL: there are no more. */
+static char *copy_fragment(struct lws *wsi, int i, int *len)
+{
+	char *text;
+
+	*len = lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i);
+	if (*len <= 0)
+		return NULL;
+	text = mem_new((size_t)*len + 1);
+	if (lws_hdr_copy_fragment(wsi, text, *len + 1, WSI_TOKEN_HTTP_URI_ARGS, i) < 0)
+		*len = 0;
+	return text;
+}
+
+static void wipe(char *text, int len)
+{
+	explicit_bzero(text, (size_t)len);
+	free(text);
+}
+
+static bool arguments_are_printable(struct lws *wsi)
+{
+	bool ok = true;
+	char *text;
+	int len;
+
+	for (int i = 0; ok && (text = copy_fragment(wsi, i, &len)); i++) {
+		ok = is_printable(text, len);
+		wipe(text, len);
+	}
+	return ok;
+}
+
+/* libwebsockets 4.1 stores the zero of a %00 behind a slash, and does not count it: "/path/%00" has the length of "/path/". Behind a path there
+ * is one zero, and then the version of HTTP; or, where there is a query, a byte of no meaning and the first argument. */
+static bool hides_a_zero(struct lws *wsi)
+{
+#if LWS_LIBRARY_VERSION_NUMBER < 4003000
+	char *path, *text;
+	int n, len;
+	bool hides;
+
+	if (lws_http_get_uri_and_method(wsi, &path, &n) < 0 || n <= 0)
+		return false;
+	text = copy_fragment(wsi, 0, &len);
+	if (!text)
+		return lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_URI_ARGS) == 0 && path[n + 1] == '\0';
+	hides = memcmp(path + n + 2, text, (size_t)len) != 0 || path[n + 2 + len] != '\0';
+	wipe(text, len);
+	return hides;
+#else
+	(void)wsi;
+	return false;
+#endif
+}
+
+/* A decoded line end ends the request line: the version is then missing. */
+static bool target_is_clean(struct lws *wsi)
+{
+	char path[PATH_LENGTH_MAX + 1], version[16];
+	int len = lws_hdr_copy(wsi, path, sizeof(path), WSI_TOKEN_GET_URI);
+
+	if (lws_hdr_copy(wsi, version, sizeof(version), WSI_TOKEN_HTTP) != 8 || memcmp(version, "HTTP/1.", 7) != 0)
+		return false;
+	return is_printable(path, len) && arguments_are_printable(wsi) && !(lws_is_ssl(wsi) && hides_a_zero(wsi));
+}
+
+/* --- the parts of the request ------------------------------------------------------------------------------------- */
+
 static bool origin_is_fine(const struct hub_shared *shared, struct lws *wsi)
 {
 	char origin[ORIGIN_MAX];
@@ -101,7 +180,8 @@ const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, un
 			       "malformed"); /* one that the library answered itself, with 403; its headers are gone */
 	if (!only(wsi, WSI_TOKEN_UPGRADE, text, sizeof(text), &value) || strcasecmp(text, "websocket") != 0)
 		return refused(status, 400, "malformed"); /* h2c and whatever else: never */
-	if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0 || !visitor_forwarded(visitor_of(wsi)))
+	if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0 || !target_is_clean(wsi) ||
+	    !visitor_forwarded(visitor_of(wsi)))
 		return refused(status, 400, "malformed");
 	if (!handshake_path_exists(shared, wsi))
 		return refused(status, 404, "path");
@@ -128,6 +208,8 @@ static const char *status_text(unsigned status)
 		return "Not Found";
 	case 426:
 		return "Upgrade Required";
+	case 431:
+		return "Request Header Fields Too Large";
 	case 503:
 		return "Service Unavailable";
 	default:
@@ -135,41 +217,32 @@ static const char *status_text(unsigned status)
 	}
 }
 
-void handshake_refuse(struct lws *wsi, unsigned status)
+size_t handshake_answer(unsigned status, char out[HANDSHAKE_ANSWER])
 {
-	unsigned char response[LWS_PRE + 256];
-	int n = snprintf((char *)response + LWS_PRE, sizeof(response) - LWS_PRE,
-			 "HTTP/1.1 %u %s\r\n%sConnection: close\r\nContent-Length: 0\r\n\r\n", status,
-			 status_text(status),
-			 status == 426 ? "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" : "");
-
-	lws_write(wsi, response + LWS_PRE, (size_t)n, LWS_WRITE_HTTP_HEADERS);
+	return (size_t)snprintf(
+		out, HANDSHAKE_ANSWER, "HTTP/1.1 %u %s\r\n%sConnection: close\r\nContent-Length: 0\r\n\r\n", status,
+		status_text(status), status == 426 ? "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" : "");
 }
 
-static void wipe(char *text)
+void handshake_refuse(struct lws *wsi, unsigned status)
 {
-	if (text)
-		explicit_bzero(text, strlen(text));
-	free(text);
+	unsigned char response[LWS_PRE + HANDSHAKE_ANSWER];
+	size_t n = handshake_answer(status, (char *)response + LWS_PRE);
+
+	lws_write(wsi, response + LWS_PRE, n, LWS_WRITE_HTTP_HEADERS);
 }
 
 /* The value of this name in the query; the library splits it at '&' and undoes the percent signs. */
 static char *copy_argument(struct lws *wsi, const char *name)
 {
-	char *found = NULL;
+	char *found = NULL, *text;
+	struct slice value;
+	int len;
 
-	for (int i = 0; !found; i++) {
-		int len = lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i);
-		struct slice value;
-		char *text;
-
-		if (len <= 0)
-			return NULL;
-		text = mem_new((size_t)len + 1);
-		if (lws_hdr_copy_fragment(wsi, text, len + 1, WSI_TOKEN_HTTP_URI_ARGS, i) >= 0 &&
-		    request_argument(slice_of(text), slice_of(name), &value))
+	for (int i = 0; !found && (text = copy_fragment(wsi, i, &len)); i++) {
+		if (request_argument((struct slice){ text, (size_t)len }, slice_of(name), &value))
 			found = mem_text_of(value);
-		wipe(text);
+		wipe(text, len);
 	}
 	return found;
 }
@@ -187,7 +260,7 @@ static char *copy_bearer(struct lws *wsi)
 		found = request_bearer(slice_of(header));
 		token = found.len ? mem_text_of(found) : NULL;
 	}
-	wipe(header);
+	wipe(header, len);
 	return token;
 }
 

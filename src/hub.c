@@ -2,22 +2,29 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "hub_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/thread.h"
 
 #define SWEEP_US 1000000
 #define DRAIN_SWEEP_US 50000
-/* Bytes for the headers of a request beside the token. */
+/* The answer to the first wake-up. It takes microseconds; a machine that swaps may take seconds. */
+#define WAKE_LIMIT_S 5
+/* Bytes of a request's head beside the token; and what the library keeps beside its text: 8 bytes a line, and where each begins. */
 #define HEADER_BYTES 4096
+#define HEADER_NOTES 1024
+/* What the library can count to. */
+#define HEADERS_MOST 65535
+/* The most that a record holds (RFC 8446, section 5.1). */
+#define TLS_RECORD 16384
 /* What one send may take; the library copies the rest of a longer write. */
 #define SEND_BYTES (4u << 20)
 
@@ -37,7 +44,7 @@ void hub_tell_tap(struct hub *h, const struct mail *mail)
 	/* The counter cannot overflow, and a tap that does not read is a tap that is awake. */
 	if (mailbox_post(h->shared->to_tap, mail) && write(h->shared->wake_tap, &one, sizeof(one)) < 0 &&
 	    errno != EAGAIN)
-		abort();
+		fail_never("hub %u cannot wake the tap: %s", h->index, strerror(errno));
 }
 
 void hub_post(struct hub *h, const struct mail *mail)
@@ -46,7 +53,7 @@ void hub_post(struct hub *h, const struct mail *mail)
 		lws_cancel_service(h->context);
 }
 
-static void give_seats_back(struct hub *h, struct mail *mail)
+void hub_give_back(struct hub *h, const struct mail *mail)
 {
 	for (size_t i = 0; i < mail->n_seats; i++) {
 		struct mail left = { .kind = MAIL_LEFT, .hub = h->index, .topic = mail->seats[i].topic };
@@ -56,120 +63,43 @@ static void give_seats_back(struct hub *h, struct mail *mail)
 	}
 }
 
-static void mail_admitted(struct hub *h, struct mail *mail)
-{
-	struct conn *c = conn_find(h, mail->connection);
-
-	if (c && c->state == CONN_ADMITTING && c->ticket)
-		conn_admitted(c, mail);
-	else
-		give_seats_back(h, mail);
-	free(mail->seats);
-}
-
-static void mail_moved(struct hub *h, struct mail *mail)
-{
-	struct conn *c = conn_find(h, mail->connection);
-
-	if (c && conn_listens(c))
-		conn_moved(c, mail);
-	else
-		give_seats_back(h, mail);
-	free(mail->seats);
-}
-
-static void note_committed(struct hub *h, const struct mail *mail)
+void hub_note_committed(struct hub *h, const struct mail *mail)
 {
 	if (mail->committed && (!h->committed || mail->committed < h->committed))
 		h->committed = mail->committed;
-}
-
-static void mail_limit(struct hub *h, const struct mail *mail)
-{
-	struct conn *c = conn_find(h, mail->connection);
-
-	if (!c || !conn_listens(c))
-		return;
-	if (mail->limit == LSN_MAX)
-		note_committed(h, mail);
-	conn_limit(c, mail->limit);
-	c->frozen_at = c->is_held ? mail->limit : 0;
-	if (mail->limit == LSN_MAX)
-		deliver_later(c);
-}
-
-/* It is delivered no further than before. */
-static void mail_frozen(struct hub *h, const struct mail *mail)
-{
-	struct conn *c = conn_find(h, mail->connection);
-
-	if (c && conn_listens(c))
-		c->frozen_at = mail->limit;
-}
-
-/* An open one gets what it may still have. */
-static void mail_refused(struct hub *h, const struct mail *mail)
-{
-	struct conn *c = conn_find(h, mail->connection);
-
-	if (!c)
-		return;
-	if (!conn_listens(c)) {
-		conn_close(c, mail->code);
-		return;
-	}
-	assert(c->is_held);
-	c->last_code = (uint16_t)mail->code;
-	deliver_later(c);
 }
 
 static void mail_dirty(struct hub *h, const struct mail *mail)
 {
 	struct channel *ch;
 
-	note_committed(h, mail);
+	hub_note_committed(h, mail);
 	HASH_FIND_PTR(h->channels, &mail->topic, ch);
 	if (ch)
 		channel_mark(h, ch);
 }
 
-/* The position may have been read before the logs were emptied: the mail's is where they begin anew. Memberships may have changed
- * meanwhile, so who may go on, the tap will say. */
+/* The position may have been read before the logs were emptied: the mail's is where they begin again. */
 static void mail_emptied(struct hub *h, const struct mail *mail)
 {
 	struct conn *c;
 
 	h->published = mail->published;
-	DL_FOREACH(h->conns, c) {
-		if (!conn_listens(c))
-			continue;
-		for (size_t i = 0; i < c->n_subs; i++)
-			cursor_restart(&c->subs[i].cursor);
-		conn_limit(c, mail->published);
-	}
+	DL_FOREACH(h->conns, c)
+		conn_event(c, CONN_ON_EMPTIED, &(struct conn_cause){ .mail = mail });
 }
 
 static void sweep_in(struct hub *h, int64_t us);
 
-/* Spread, so that not all come back at the same moment. */
-static void close_soon(struct conn *c, int64_t wait, unsigned code)
-{
-	uint64_t random = 0;
-
-	if (wait <= 0 || getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
-		conn_close(c, code);
-	else if (!c->close_at) /* told every second while another has the slot: the first drawing counts */
-		c->close_at = clock_us() + (int64_t)(random % (uint64_t)wait);
-}
-
+/* The tap says it every second while another process has the slot; those that came meanwhile wait until the others have gone. */
 static void mail_close(struct hub *h, const struct mail *mail)
 {
-	struct conn *c, *next;
-
-	DL_FOREACH_SAFE(h->conns, c, next)
-		close_soon(c, mail->wait, mail->code);
-	h->draining = h->draining || mail->final;
-	sweep_in(h, DRAIN_SWEEP_US);
+	if (mail->final) {
+		depart_for_good(h, mail->wait);
+		sweep_in(h, DRAIN_SWEEP_US);
+	} else if (!depart_is_under_way(h)) {
+		depart_all(h, mail->wait);
+	}
 }
 
 static bool show_certificate(struct hub *h, const struct tls_identity *id)
@@ -187,13 +117,16 @@ static bool show_certificate(struct hub *h, const struct tls_identity *id)
 static void mail_edition(struct hub *h, const struct mail *mail)
 {
 	struct edition *before = h->edition;
-	struct conn *c, *next;
+	bool some = false;
+	struct conn *c;
 
 	h->edition = mail->edition;
 	h->shared = &h->edition->shared;
-	DL_FOREACH_SAFE(h->conns, c, next)
-		if (c->state != CONN_CLOSING && !conn_follow(c))
-			close_soon(c, h->shared->conf->limits.drain * 1000, 1012);
+	DL_FOREACH(h->conns, c)
+		if (!c->departs && conn_event(c, CONN_ON_EDITION, &(struct conn_cause){ 0 }) < 0)
+			c->departs = some = true;
+	if (some)
+		depart_begin(h, h->shared->conf->limits.drain * 1000);
 	edition_unref(before);
 }
 
@@ -204,19 +137,21 @@ static void take_mail(struct hub *h, struct mail *mail)
 		visitor_take(h, mail->fd, &mail->peer);
 		return;
 	case MAIL_ADMITTED:
-		mail_admitted(h, mail);
+		conn_mail(h, CONN_ON_ADMITTED, mail);
+		free(mail->seats);
 		return;
 	case MAIL_MOVED:
-		mail_moved(h, mail);
+		conn_mail(h, CONN_ON_MOVED, mail);
+		free(mail->seats);
 		return;
 	case MAIL_LIMIT:
-		mail_limit(h, mail);
+		conn_mail(h, CONN_ON_LIMIT, mail);
 		return;
 	case MAIL_FROZEN:
-		mail_frozen(h, mail);
+		conn_mail(h, CONN_ON_FROZEN, mail);
 		return;
 	case MAIL_REFUSED:
-		mail_refused(h, mail);
+		conn_mail(h, CONN_ON_REFUSED, mail);
 		return;
 	case MAIL_DIRTY:
 		mail_dirty(h, mail);
@@ -237,12 +172,15 @@ static void take_mail(struct hub *h, struct mail *mail)
 	case MAIL_EDITION:
 		mail_edition(h, mail);
 		return;
+	case MAIL_PROBE:
+		sem_post(&h->awake);
+		return;
 	case MAIL_STOP:
 		h->stopped = true;
 		uv_stop(&h->loop);
 		return;
 	default:
-		abort();
+		fail_never("hub %u received a mail of kind %d", h->index, (int)mail->kind);
 	}
 }
 
@@ -308,13 +246,8 @@ static void on_sweep(lws_sorted_usec_list_t *sul)
 	visitor_sweep(h, now);
 	DL_FOREACH_SAFE(h->conns, c, next)
 		conn_sweep(c, now, wall_s);
+	depart_stragglers(h);
 	deliver_measure(h, now);
-	if (h->draining && !h->conns && !h->told_gone) {
-		struct mail gone = { .kind = MAIL_GONE, .hub = h->index };
-
-		h->told_gone = true;
-		hub_tell_tap(h, &gone);
-	}
 	sweep_in(h, h->draining ? DRAIN_SWEEP_US : SWEEP_US);
 }
 
@@ -332,6 +265,7 @@ static void *hub_thread(void *arg)
 	sweep_in(h, SWEEP_US);
 	/* Mails may have come before the loop ran. */
 	hub_turn(h);
+	sem_post(&h->awake);
 	while (!h->stopped)
 		uv_run(&h->loop, UV_RUN_DEFAULT);
 	return NULL;
@@ -358,7 +292,9 @@ static bool make_context(struct hub *h, struct fail *why)
 		.gid = (gid_t)-1,
 		.uid = (uid_t)-1,
 		.timeout_secs = (unsigned)((conf->limits.handshake + 999) / 1000),
-		.max_http_header_data = (unsigned short)(HEADER_BYTES + conf->limits.token_bytes),
+		.max_http_header_data = (unsigned short)(h->head_most + HEADER_NOTES),
+		/* A whole record of TLS: what is left of one the library sometimes reads only when more comes, and a head hangs. */
+		.pt_serv_buf_size = TLS_RECORD + LWS_PRE,
 		.retry_and_idle_policy = &no_pings,
 		.server_string = "walpush",
 		.vhost_name = "walpush",
@@ -383,18 +319,29 @@ static bool make_context(struct hub *h, struct fail *why)
 	return true;
 }
 
+static size_t head_most(const struct conf_limits *limits)
+{
+	size_t n = HEADER_BYTES + (size_t)limits->token_bytes;
+
+	return n < HEADERS_MOST - HEADER_NOTES ? n : HEADERS_MOST - HEADER_NOTES;
+}
+
 struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *why)
 {
 	struct hub *h = mem_new(sizeof(*h));
+	int error;
 
 	h->index = index;
 	h->edition = edition_ref(edition);
 	h->shared = &h->edition->shared;
 	h->counts = metrics_of_hub(h->shared->metrics, index);
+	h->head_most = head_most(&h->shared->conf->limits);
 	mailbox_init(&h->inbox);
+	sem_init(&h->awake, 0, 0);
 	atomic_init(&h->beat, clock_us());
-	if (uv_loop_init(&h->loop) != 0)
-		abort();
+	error = uv_loop_init(&h->loop);
+	if (error != 0)
+		fail_never("hub %u: libuv makes no loop: %s", index, uv_strerror(error));
 	if (!make_context(h, why)) {
 		hub_free(h);
 		return NULL;
@@ -404,16 +351,39 @@ struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *
 
 bool hub_start(struct hub *h, struct fail *why)
 {
-	sigset_t all, before;
-	int error;
+	h->started = thread_start(&h->thread, hub_thread, h, why);
+	return h->started;
+}
 
-	/* Signals are the tap's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&h->thread, NULL, hub_thread, h);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	h->started = error == 0;
-	return h->started || fail_set(why, "cannot start a thread: %s", strerror(error));
+static bool answers(struct hub *h)
+{
+	struct timespec until;
+	int failed;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += WAKE_LIMIT_S;
+	do
+		failed = sem_clockwait(&h->awake, CLOCK_MONOTONIC, &until);
+	while (failed && errno == EINTR);
+	return !failed;
+}
+
+bool hub_wakes(struct hub *h, struct fail *why)
+{
+	static const struct mail probe = { .kind = MAIL_PROBE };
+
+	/* The thread looks into its mailbox once before its loop. The probe comes after that, so only the wake-up can show it. */
+	if (answers(h)) {
+		hub_post(h, &probe);
+		if (answers(h))
+			return true;
+	}
+	return fail_set(
+		why,
+		"thread %u cannot be woken: it did not answer in %d s; either the host stands still, or libwebsockets "
+		"and its plugin do not fit together: install the packages libwebsockets and libwebsockets-evlib-uv of "
+		"one release",
+		h->index, WAKE_LIMIT_S);
 }
 
 static void drop_mails(struct hub *h)
@@ -440,6 +410,7 @@ void hub_free(struct hub *h)
 		return;
 	if (h->started)
 		pthread_join(h->thread, NULL);
+	visitor_drop_all(h);
 	if (h->context)
 		lws_context_destroy(h->context);
 	/* The library closes its handles on the loop; some versions want to be told once more when that is done. */
@@ -451,8 +422,11 @@ void hub_free(struct hub *h)
 	SSL_CTX_free(h->client_tls);
 	drop_mails(h);
 	mailbox_fini(&h->inbox);
+	depart_fini(h);
+	sem_destroy(&h->awake);
 	buf_fini(&h->scratch);
 	edition_unref(h->edition);
 	free(h->slots);
+	free(h->peeked);
 	free(h);
 }

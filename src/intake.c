@@ -5,6 +5,7 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "walpush/fail.h"
 #include "walpush/mem.h"
 
 /* --- records --------------------------------------------------------------------------------------------------- */
@@ -62,7 +63,8 @@ static void handle_begin(struct intake *in, const struct record *r)
 	if (r->transaction->repeated)
 		return;
 	if (!decode_record(in->decoder, r->text, &change, &why))
-		abort(); /* it was decoded when it came */
+		fail_never("a BEGIN that was decoded before is malformed: %s",
+			   why.text); /* it was decoded when it came */
 	txn_begin(in->txn, change.lsn, change.timestamp);
 }
 

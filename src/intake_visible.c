@@ -1,9 +1,12 @@
 #include "intake_impl.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 
 #define SNAPSHOT_SQL "SELECT pg_catalog.pg_current_snapshot()"
@@ -156,7 +159,7 @@ void intake_visible_init(struct intake *in)
 {
 	in->again = event_new(in->loop, -1, 0, on_again, in);
 	if (!in->again)
-		abort();
+		fail_never("libevent makes no timer for snapshots");
 }
 
 void intake_visible_fini(struct intake *in)

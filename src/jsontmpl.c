@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
+#include "walpush/fail.h"
 #include "walpush/jsontext.h"
 #include "walpush/mem.h"
 
@@ -71,7 +72,7 @@ static bool compile_string(struct compiler *c, struct slice body, bool is_name)
 
 	buf_add_text(&text, "");
 	if (!jsontext_unescape(body, &text))
-		abort(); /* it was parsed before */
+		fail_never("a string of a template that was parsed before is malformed"); /* it was parsed before */
 	ok = tmpl_parse(&string, text.data, is_name ? 0 : c->scopes, &inner);
 	if (ok) {
 		add_string(c, &string);

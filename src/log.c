@@ -14,6 +14,8 @@
 static atomic_uint threshold = LOG_LEVEL_INFO;
 static atomic_bool json_lines;
 
+static void write_last(const char *text);
+
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 
 void log_setup(const char *level, const char *format)
@@ -22,6 +24,7 @@ void log_setup(const char *level, const char *format)
 		if (strcmp(level, level_names[i]) == 0)
 			atomic_store_explicit(&threshold, (unsigned)i, memory_order_relaxed);
 	atomic_store_explicit(&json_lines, strcmp(format, "json") == 0, memory_order_relaxed);
+	fail_never_through(write_last);
 }
 
 bool log_enabled(enum log_level level)
@@ -102,32 +105,55 @@ static void add_name(struct buf *out, bool as_json, const char *name, const char
 		buf_addf(out, "%s=", name);
 }
 
+static void begin_line(struct buf *line, bool as_json, enum log_level level, const char *message)
+{
+	const char *between = as_json ? "," : " ";
+
+	add_name(line, as_json, "time", as_json ? "{" : "");
+	buf_add_text(line, as_json ? "\"" : "");
+	log_add_time(line);
+	buf_add_text(line, as_json ? "\"" : "");
+	add_name(line, as_json, "level", between);
+	add_text(line, as_json, level_names[level]);
+	add_name(line, as_json, "msg", between);
+	buf_add_char(line, '"');
+	buf_add_json(line, slice_of(message));
+	buf_add_char(line, '"');
+}
+
+static void write_line(struct buf *line, bool as_json)
+{
+	ssize_t written;
+
+	buf_add_text(line, as_json ? "}\n" : "\n");
+	/* A log that cannot be written has nowhere to say so. */
+	written = write(STDERR_FILENO, line->data, line->len);
+	(void)written;
+}
+
 void log_write(enum log_level level, const char *message, const struct log_field *fields)
 {
 	bool as_json = atomic_load_explicit(&json_lines, memory_order_relaxed);
-	const char *between = as_json ? "," : " ";
 	struct buf line = { 0 };
-	ssize_t written;
 
 	if (!log_enabled(level))
 		return;
-	add_name(&line, as_json, "time", as_json ? "{" : "");
-	buf_add_text(&line, as_json ? "\"" : "");
-	log_add_time(&line);
-	buf_add_text(&line, as_json ? "\"" : "");
-	add_name(&line, as_json, "level", between);
-	add_text(&line, as_json, level_names[level]);
-	add_name(&line, as_json, "msg", between);
-	buf_add_char(&line, '"');
-	buf_add_json(&line, slice_of(message));
-	buf_add_char(&line, '"');
+	begin_line(&line, as_json, level, message);
 	for (; fields->kind != LOG_FIELD_END; fields++) {
-		add_name(&line, as_json, fields->name, between);
+		add_name(&line, as_json, fields->name, as_json ? "," : " ");
 		add_value(&line, as_json, fields);
 	}
-	buf_add_text(&line, as_json ? "}\n" : "\n");
-	/* A log that cannot be written has nowhere to say so. */
-	written = write(STDERR_FILENO, line.data, line.len);
-	(void)written;
+	write_line(&line, as_json);
 	buf_fini(&line);
+}
+
+/* For fail_never. There may be no memory, so the line has its room: each byte of the text becomes six at most. */
+static void write_last(const char *text)
+{
+	bool as_json = atomic_load_explicit(&json_lines, memory_order_relaxed);
+	char room[6 * FAIL_NEVER_MAX + 256];
+	struct buf line = { .data = room, .cap = sizeof(room) };
+
+	begin_line(&line, as_json, LOG_LEVEL_ERROR, text);
+	write_line(&line, as_json);
 }

@@ -1,5 +1,9 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "walpush/cmd.h"
 
@@ -9,7 +13,7 @@ static const struct command {
 	const char *usage;
 } commands[] = {
 	{ "run", cmd_run, "run    -c sidecar.conf                 serve (the default)" },
-	{ "check", cmd_check, "check  -c sidecar.conf [--json]        what is wrong, and its mend" },
+	{ "check", cmd_check, "check  -c sidecar.conf [--offline]     what is wrong, and its fix" },
 	{ "sql", cmd_sql, "sql    -c sidecar.conf                 print the DBA's script" },
 	{ "listen", cmd_listen, "listen -c sidecar.conf --user 7 PATH   subscribe, print what arrives" },
 	{ "token", cmd_token, "token  -c sidecar.conf --user 7        mint a token, to try things out" },
@@ -30,10 +34,28 @@ static int help(void)
 	return CMD_FINE;
 }
 
+/* Else the first socket becomes standard error, and its peer reads the log. */
+static bool has_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd < STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		close(fd);
+	return fd >= 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "run";
 
+	if (!has_standard_files()) {
+		fprintf(stderr, "walpush: cannot open /dev/null: %s; it stands in for standard files that are closed\n",
+			strerror(errno));
+		return CMD_FAILED;
+	}
 	if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
 		return help();
 	if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0) {

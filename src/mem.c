@@ -1,43 +1,60 @@
 #include "walpush/mem.h"
 
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 
-static void *must(void *p)
+#include "walpush/fail.h"
+
+static void *must(void *p, size_t size)
 {
-	if (!p) {
-		fputs("walpush: out of memory\n", stderr);
-		abort();
-	}
+	if (!p)
+		fail_never("out of memory: %zu bytes are not to be had", size);
 	return p;
+}
+
+static size_t product(size_t n, size_t size)
+{
+	if (size && n > SIZE_MAX / size)
+		fail_never("out of memory: %zu times %zu bytes are more than there can be", n, size);
+	return n * size;
 }
 
 void *mem_new(size_t size)
 {
-	return must(calloc(1, size ? size : 1));
+	return must(calloc(1, size ? size : 1), size);
 }
 
 void *mem_new_array(size_t n, size_t size)
 {
-	return must(calloc(n ? n : 1, size));
+	size_t all = product(n, size);
+
+	return must(calloc(1, all ? all : 1), all);
 }
 
 void *mem_resize(void *old, size_t n, size_t size)
 {
-	if (size && n > SIZE_MAX / size)
-		must(NULL);
-	return must(realloc(old, n ? n * size : 1));
+	size_t all = product(n, size);
+
+	return must(realloc(old, all ? all : 1), all);
+}
+
+bool mem_is_there(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return p != MAP_FAILED && munmap(p, bytes) == 0;
 }
 
 char *mem_text(const char *text)
 {
-	return must(strdup(text));
+	return must(strdup(text), strlen(text) + 1);
 }
 
 char *mem_text_of(struct slice s)
 {
-	return must(strndup(s.len ? s.at : "", s.len));
+	return must(strndup(s.len ? s.at : "", s.len), s.len + 1);
 }
 
 void mem_copy_text(char *to, size_t cap, const char *from)

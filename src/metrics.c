@@ -9,6 +9,7 @@
 #include <uthash.h>
 
 #include "metrics_impl.h"
+#include "walpush/fail.h"
 #include "walpush/mem.h"
 
 /* A histogram's cells: a count for each bucket, then their sum in µs. */
@@ -40,7 +41,7 @@ struct metrics *metrics_new(unsigned n_hubs)
 	m->n_hubs = n_hubs;
 	m->blocks = aligned_alloc(_Alignof(struct metrics_counts), (n_hubs + 1) * sizeof(*m->blocks));
 	if (!m->blocks)
-		abort();
+		fail_never("out of memory: no counters for %u hubs", n_hubs);
 	memset((void *)m->blocks, 0, (n_hubs + 1) * sizeof(*m->blocks));
 	for (unsigned f = 0; f < METRICS_FAMILIES; f++)
 		for (unsigned v = 0; v < METRICS_WIDTH; v++)

@@ -12,9 +12,10 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
 [METRICS_HANDSHAKES] = { "walpush_handshakes_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "WebSocket upgrades that were carried out." },
 [METRICS_REFUSALS] = { "walpush_refusals_total", METRICS_COUNTER, METRICS_SUMMED, "reason",
-  { "malformed", "path", "origin", "upgrade", "slow", "socket", "full", "rate", "address", "user", "token", "late",
+  { "malformed", "headers", "broken", "path", "origin", "upgrade", "slow", "socket", "full", "rate", "address", "user", "token", "late",
     "forbidden", "value", "query", "timeout", "offline", "reload", "other" },
-  "Clients turned away. Before the upgrade: `malformed`, `path`, `origin`, `upgrade` (not to WebSocket version 13), "
+  "Clients turned away. Before the upgrade: `malformed`, `headers` (over the limit), `broken` (the request ended too soon; over TLS also "
+  "where the library could not read it, or it was over the limit), `path`, `origin`, `upgrade` (not to WebSocket version 13), "
   "`slow` (`limits.handshake` was over); by a limit: `socket` (closed unread: no files left, or far beyond `limits.per-address`), "
   "`full`, `rate`, `address`, `user`; by the token: `token`, `late` (none came in time); by admission: `forbidden` (the query says no), "
   "`value` (a value does not fit the query), `query` (it fails), `timeout` (no answer), `offline` (not streaming), "
@@ -66,10 +67,14 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
 [METRICS_CONNECTS] = { "walpush_database_connects_total", METRICS_COUNTER, METRICS_SUMMED, "connection",
   { "replication", "lookups", "admissions" },
   "Connections made to PostgreSQL: one each is the first, the rest are reconnects." },
+[METRICS_UNRESOLVED] = { "walpush_names_unresolved_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
+  "Lookups of the hosts of PostgreSQL and Redis that gave no address, or none in time." },
 [METRICS_RELOADS] = { "walpush_reloads_total", METRICS_COUNTER, METRICS_SUMMED, "result", { "taken", "refused" },
   "Configurations read again on SIGHUP." },
 [METRICS_AUDIT_LOST] = { "walpush_audit_lost_lines_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "Lines of the audit log that could not be written." },
+[METRICS_ADMIN_REFUSALS] = { "walpush_admin_refusals_total", METRICS_COUNTER, METRICS_SUMMED, "reason", { "host", "malformed" },
+  "Requests to the admin port that were refused: `host` (`Host` is a name that `admin.hosts` lacks), `malformed`." },
 [METRICS_READY] = { "walpush_ready", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL }, "1 when `/readyz` says 200." },
 [METRICS_STREAMING] = { "walpush_streaming", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL },
   "1 while the replication stream is open." },

@@ -3,34 +3,62 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "walpush/buf.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/mem.h"
+#include "walpush/pghosts.h"
+#include "walpush/pgurl.h"
 
 #define URL_FILE_MAX 8192 /* bytes */
 
+/*
+ * An attempt looks up the names among the hosts, each by a question of its own, and then connects:
+ *
+ *   start ──▶ names ──all answered──▶ connecting ──▶ done
+ *
+ * The limit of the questions bounds the names, the deadline what is left of the attempt.
+ */
 struct pgdial {
 	struct event_base *loop;
 	const struct conf_database *conf;
+	enum pgdial_kind kind;
+	char *url;
+	struct buf options; /* of the session */
+	int64_t until;      /* µs */
+	struct pghosts hosts;
+	struct name { /* one for each of `hosts` */
+		struct pgdial *dial;
+		struct pghost *host;
+		struct resolve_question *question; /* NULL: none, or answered */
+	} * names;                                 /* NULL: none must be looked up */
+	size_t n_asked;                            /* questions without an answer */
 	PGconn *conn;
 	struct event *io;       /* on the socket of the moment; remade at every step */
 	struct event *deadline; /* also carries a failure of the start to the loop */
 	struct fail why;
-	bool started;
+	bool is_command; /* the caller waits, and wants the SQLSTATE of a refusal */
 	pgdial_done *done;
 	void *ctx;
 };
 
 /* --- the connection string ------------------------------------------------------------------------------------ */
 
+static void forget_url(char *url)
+{
+	if (url)
+		explicit_bzero(url, strlen(url));
+	free(url);
+}
+
 static char *read_url_file(const char *path, struct fail *why)
 {
-	char text[URL_FILE_MAX + 1];
+	char text[URL_FILE_MAX + 1], *url;
 	ssize_t n;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
@@ -38,15 +66,31 @@ static char *read_url_file(const char *path, struct fail *why)
 		fail_set(why, "cannot open database.url-file %s: %s", path, strerror(errno));
 		return NULL;
 	}
-	n = read(fd, text, URL_FILE_MAX);
+	n = read(fd, text, sizeof(text));
 	close(fd);
-	if (n <= 0) {
-		fail_set(why, "database.url-file %s is empty or cannot be read", path);
+	if (n <= 0 || n > URL_FILE_MAX || memchr(text, '\0', (size_t)n)) {
+		fail_set(why, "database.url-file %s is empty, too long, no text, or cannot be read", path);
 		return NULL;
 	}
 	while (n > 0 && isspace((unsigned char)text[n - 1]))
 		n--;
-	return mem_text_of((struct slice){ text, (size_t)n });
+	url = mem_text_of((struct slice){ text, (size_t)n });
+	explicit_bzero(text, sizeof(text));
+	return url;
+}
+
+/* The connection string, which is the caller's. One in the configuration was judged when that was read. */
+static char *read_url(const struct conf_database *conf, struct fail *why)
+{
+	char *url = conf->url_file ? read_url_file(conf->url_file, why) : mem_text(conf->url);
+	const char *trouble = url ? pgurl_trouble(url) : NULL;
+
+	if (!trouble)
+		return url;
+	fail_set(why, "%s %s should be %s", conf->url_file ? "what is in database.url-file" : "database.url",
+		 conf->url_file ? conf->url_file : "", trouble);
+	forget_url(url);
+	return NULL;
 }
 
 /* The `options` the user gave in the connection string, so that ours are added to them. */
@@ -67,8 +111,9 @@ static bool user_options(const char *url, struct buf *out, struct fail *why)
 
 bool pgdial_identity(const struct conf_database *conf, char **user, char **database, struct fail *why)
 {
-	char *url = conf->url_file ? read_url_file(conf->url_file, why) : mem_text(conf->url);
+	char *url = read_url(conf, why);
 	PQconninfoOption *parts = url ? PQconninfoParse(url, NULL) : NULL;
+	bool ok = url != NULL;
 
 	*user = *database = NULL;
 	for (const PQconninfoOption *p = parts; p && p->keyword; p++) {
@@ -78,29 +123,30 @@ bool pgdial_identity(const struct conf_database *conf, char **user, char **datab
 			*database = mem_text(p->val);
 	}
 	PQconninfoFree(parts);
-	free(url);
-	return url != NULL;
+	forget_url(url);
+	return ok;
 }
 
-static PGconn *connect_start(const struct conf_database *conf, enum pgdial_kind kind, struct fail *why)
+static void add_options(const struct conf_database *conf, enum pgdial_kind kind, struct buf *options)
 {
-	char *url = conf->url_file ? read_url_file(conf->url_file, why) : mem_text(conf->url);
-	struct buf options = { 0 };
-	PGconn *conn = NULL;
-
-	if (!url || !user_options(url, &options, why))
-		goto done;
-	buf_addf(&options,
+	buf_addf(options,
 		 "-c timezone=%s -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex -c "
 		 "search_path=public,pg_temp ",
 		 conf->timezone);
 	if (kind == PGDIAL_REPLICATION)
-		buf_add_text(&options, "-c wal_sender_timeout=60s");
+		buf_add_text(options, "-c wal_sender_timeout=60s");
 	else
-		buf_addf(&options, "-c default_transaction_read_only=on -c statement_timeout=%lld",
+		buf_addf(options, "-c default_transaction_read_only=on -c statement_timeout=%lld",
 			 (long long)conf->statement_timeout);
+}
 
+/* NULL: no memory. libpq takes a NULL for what is not given. */
+static PGconn *connect_start(const struct pgdial *d, const struct pghosts_lists *hosts)
+{
 	const char *const keys[] = { "dbname",
+				     "host",
+				     "hostaddr",
+				     "port",
 				     "options",
 				     "replication",
 				     "fallback_application_name",
@@ -110,29 +156,38 @@ static PGconn *connect_start(const struct conf_database *conf, enum pgdial_kind 
 				     "keepalives_count",
 				     "tcp_user_timeout",
 				     NULL };
-	const char *const values[] = { url,       options.data, kind == PGDIAL_REPLICATION ? "database" : NULL,
-				       "walpush", "UTF8",       "10",
-				       "5",       "3",          "30000",
+	const char *const values[] = { d->url,
+				       hosts->host.data,
+				       hosts->hostaddr.data,
+				       hosts->port.data,
+				       d->options.data,
+				       d->kind == PGDIAL_REPLICATION ? "database" : NULL,
+				       "walpush",
+				       "UTF8",
+				       "10",
+				       "5",
+				       "3",
+				       "30000",
 				       NULL };
 
-	conn = PQconnectStartParams(keys, values, 1);
-	if (!conn)
-		fail_set(why, "out of memory for a database connection");
-done:
-	buf_fini(&options);
-	free(url);
-	return conn;
+	return PQconnectStartParams(keys, values, 1);
 }
 
 /* --- the attempt ---------------------------------------------------------------------------------------------- */
 
 static void dial_free(struct pgdial *d)
 {
+	for (size_t i = 0; d->names && i < d->hosts.n; i++)
+		resolve_forget(d->names[i].question);
+	free(d->names);
+	pghosts_fini(&d->hosts);
 	if (d->io)
 		event_free(d->io);
 	event_free(d->deadline);
 	if (d->conn)
 		PQfinish(d->conn);
+	buf_fini(&d->options);
+	forget_url(d->url);
 	free(d);
 }
 
@@ -157,10 +212,43 @@ static void one_line(char *text)
 			*text = ' ';
 }
 
+/* libpq's message of a failed attempt, with the SQLSTATE that its verbose form holds: "FATAL:  28P01: password …". */
+static void attempt_fail(const PGconn *conn, struct fail *why)
+{
+	const char *text = pgurl_error(conn);
+	const char *state = strstr(text, ":  ");
+
+	if (state && strspn(state + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && strncmp(state + 8, ": ", 2) == 0)
+		text = state + 10;
+	else
+		state = NULL;
+	fail_set(why, "%.*s", (int)strcspn(text, "\n"), text);
+	if (state)
+		mem_copy_text(why->sqlstate, sizeof(why->sqlstate), state + 3);
+}
+
+/* What libpq says; and which host it was not given. */
+static void take_failure(struct pgdial *d)
+{
+	const struct pghost *missing = pghosts_missing(&d->hosts);
+	struct fail of_name;
+	size_t len;
+
+	if (d->is_command)
+		attempt_fail(d->conn, &d->why);
+	else
+		fail_set(&d->why, "%s", pgurl_error(d->conn));
+	one_line(d->why.text);
+	if (!missing)
+		return;
+	resolve_fail(&of_name, missing->host, &missing->answer);
+	len = strlen(d->why.text);
+	snprintf(d->why.text + len, sizeof(d->why.text) - len, "; and %s", of_name.text);
+}
+
 static void dial_failed(struct pgdial *d)
 {
-	fail_set(&d->why, "%s", PQerrorMessage(d->conn));
-	one_line(d->why.text);
+	take_failure(d);
 	dial_end(d, NULL);
 }
 
@@ -191,7 +279,7 @@ static void dial_wait(struct pgdial *d, short what)
 		event_free(d->io);
 	d->io = event_new(d->loop, PQsocket(d->conn), what, on_socket, d);
 	if (!d->io || event_add(d->io, NULL) != 0)
-		abort();
+		fail_never("libevent does not watch the socket of a new database connection: %s", strerror(errno));
 }
 
 static void on_socket(evutil_socket_t fd, short what, void *arg)
@@ -221,37 +309,100 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!d->started)
-		; /* the failure of the start is in why already */
-	else
+	if (!d->why.text[0])
 		fail_set(&d->why, "no connection within %lld ms: check host, port and firewall",
 			 (long long)d->conf->connect_timeout);
 	dial_end(d, NULL);
 }
 
-struct pgdial *pgdial_start(struct event_base *loop, const struct conf_database *conf, enum pgdial_kind kind,
-			    pgdial_done *done, void *ctx)
+/* False: `d->why` says why. */
+static bool dial_connect(struct pgdial *d)
+{
+	struct pghosts_lists hosts = { 0 };
+	struct timeval left = clock_timeval(d->until > clock_us() ? d->until - clock_us() : 0);
+
+	if (d->hosts.n_names && !pghosts_lists(&d->hosts, &hosts, &d->why))
+		return false;
+	d->conn = connect_start(d, &hosts);
+	pghosts_lists_fini(&hosts);
+	if (!d->conn)
+		return fail_set(&d->why, "out of memory for a database connection");
+	if (d->is_command)
+		PQsetErrorVerbosity(d->conn, PQERRORS_VERBOSE);
+	if (PQstatus(d->conn) == CONNECTION_BAD) {
+		take_failure(d);
+		return false;
+	}
+	event_add(d->deadline, &left);
+	dial_wait(d, EV_WRITE); /* PQconnectPoll wants to be called as if writable first. */
+	return true;
+}
+
+/* --- names ---------------------------------------------------------------------------------------------------- */
+
+static void on_answer(void *ctx, const struct resolve_answer *answer)
+{
+	struct name *name = ctx;
+	struct pgdial *d = name->dial;
+
+	name->question = NULL;
+	name->host->answer = *answer;
+	if (--d->n_asked == 0 && !dial_connect(d))
+		dial_end(d, NULL);
+}
+
+/* One host of several that hangs in a name server leaves the others half of the time. */
+static void ask_names(struct pgdial *d, struct resolve *names)
+{
+	int64_t patience = d->conf->connect_timeout * 1000 / (d->hosts.n > 1 ? 2 : 1);
+
+	d->names = mem_new_array(d->hosts.n, sizeof(*d->names));
+	d->n_asked = d->hosts.n_names;
+	for (size_t i = 0; i < d->hosts.n; i++) {
+		d->names[i] = (struct name){ .dial = d, .host = &d->hosts.at[i] };
+		if (d->hosts.at[i].is_name)
+			d->names[i].question =
+				resolve_ask(names, d->hosts.at[i].host, patience, on_answer, &d->names[i]);
+	}
+}
+
+static bool dial_begin(struct pgdial *d, struct resolve *names)
+{
+	d->url = read_url(d->conf, &d->why);
+	if (!d->url || !user_options(d->url, &d->options, &d->why) || !pghosts_read(d->url, &d->hosts, &d->why))
+		return false;
+	add_options(d->conf, d->kind, &d->options);
+	if (!d->hosts.n_names)
+		return dial_connect(d);
+	ask_names(d, names);
+	return true;
+}
+
+static struct pgdial *dial_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
+			       enum pgdial_kind kind, bool is_command)
 {
 	struct pgdial *d = mem_new(sizeof(*d));
-	struct timeval at_once = { 0, 0 }, limit = clock_timeval(conf->connect_timeout * 1000);
 
 	d->loop = loop;
 	d->conf = conf;
-	d->done = done;
-	d->ctx = ctx;
+	d->kind = kind;
+	d->is_command = is_command;
+	d->until = clock_us() + conf->connect_timeout * 1000;
 	d->deadline = event_new(loop, -1, 0, on_deadline, d);
 	if (!d->deadline)
-		abort();
-	d->conn = connect_start(conf, kind, &d->why);
-	if (d->conn && PQstatus(d->conn) == CONNECTION_BAD) {
-		fail_set(&d->why, "%s", PQerrorMessage(d->conn));
-		one_line(d->why.text);
-	} else if (d->conn) {
-		d->started = true;
-		/* PQconnectPoll wants to be called as if writable first. */
-		dial_wait(d, EV_WRITE);
-	}
-	event_add(d->deadline, d->started ? &limit : &at_once);
+		fail_never("libevent gives no event");
+	if (!dial_begin(d, names))
+		event_add(d->deadline, &(struct timeval){ 0, 0 });
+	return d;
+}
+
+struct pgdial *pgdial_start(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
+			    enum pgdial_kind kind, pgdial_done *done, void *ctx)
+{
+	struct pgdial *d = dial_new(loop, names, conf, kind, false);
+
+	d->done = done;
+	d->ctx = ctx;
 	return d;
 }
 
@@ -263,55 +414,42 @@ void pgdial_cancel(struct pgdial *d)
 
 /* --- for commands, which may wait ------------------------------------------------------------------------------ */
 
-/* libpq's message of a failed attempt, with the SQLSTATE that its verbose form holds: "FATAL:  28P01: password …". */
-static void attempt_fail(const PGconn *conn, struct fail *why)
+struct opening {
+	struct event_base *loop;
+	PGconn *conn;
+	struct fail *why;
+};
+
+static void on_opened(void *ctx, PGconn *conn, const struct fail *why)
 {
-	const char *text = PQerrorMessage(conn);
-	const char *state = strstr(text, ":  ");
+	struct opening *o = ctx;
 
-	if (state && strspn(state + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && strncmp(state + 8, ": ", 2) == 0)
-		text = state + 10;
-	else
-		state = NULL;
-	fail_set(why, "%.*s", (int)strcspn(text, "\n"), text);
-	if (state)
-		mem_copy_text(why->sqlstate, sizeof(why->sqlstate), state + 3);
-}
-
-/* Waits until the socket can do what libpq wants. */
-static bool wait_for_socket(const PGconn *conn, short events, int64_t deadline)
-{
-	struct pollfd fd = { .fd = PQsocket(conn), .events = events };
-	int64_t left = (deadline - clock_us()) / 1000;
-
-	return left > 0 && (poll(&fd, 1, (int)left) > 0 || errno == EINTR);
+	o->conn = conn;
+	if (!conn)
+		*o->why = *why;
+	event_base_loopbreak(o->loop);
 }
 
 PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, struct fail *why)
 {
-	int64_t deadline = clock_us() + conf->connect_timeout * 1000;
-	PGconn *conn = connect_start(conf, kind, why);
-	PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+	struct opening o = { .loop = event_base_new(), .why = why };
+	struct resolve *names;
+	struct pgdial *d;
 
-	if (!conn)
-		return NULL;
-	PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
-	while (PQstatus(conn) != CONNECTION_BAD && next != PGRES_POLLING_OK && next != PGRES_POLLING_FAILED) {
-		if (!wait_for_socket(conn, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline)) {
-			fail_set(why, "no answer within %lld s", (long long)conf->connect_timeout / 1000);
-			PQfinish(conn);
-			return NULL;
-		}
-		next = PQconnectPoll(conn);
+	if (!o.loop)
+		fail_never("libevent gives no loop");
+	names = resolve_new(o.loop, false);
+	d = dial_new(o.loop, names, conf, kind, true);
+	d->done = on_opened;
+	d->ctx = &o;
+	event_base_dispatch(o.loop);
+	resolve_free(names);
+	event_base_free(o.loop);
+	if (o.conn) {
+		PQsetErrorVerbosity(o.conn, PQERRORS_DEFAULT);
+		PQsetnonblocking(o.conn, 0);
 	}
-	if (PQstatus(conn) == CONNECTION_OK) {
-		PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
-		PQsetNoticeReceiver(conn, ignore_notice, NULL);
-		return conn;
-	}
-	attempt_fail(conn, why);
-	PQfinish(conn);
-	return NULL;
+	return o.conn;
 }
 
 void pgdial_result_fail(const PGresult *result, struct fail *why)

@@ -4,6 +4,8 @@
 #include <hiredis/async.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,6 +19,7 @@
 
 #include "walpush/backoff.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/redisurl.h"
@@ -32,15 +35,25 @@ struct question {
 	int64_t asked; /* µs */
 };
 
-enum link_state { LINK_WAITING, LINK_CONNECTING, LINK_GREETING, LINK_UP };
+/*
+ *   WAITING ─timer▶ RESOLVING ──▶ CONNECTING ──▶ GREETING ──▶ UP
+ *      ▲                │           ▲    │           │         │
+ *      └── the last ────┴─ failed ──┼────┴───────────┴─────────┘
+ *                                   └ failed, and another address is left
+ */
+enum link_state { LINK_WAITING, LINK_RESOLVING, LINK_CONNECTING, LINK_GREETING, LINK_UP };
 
-static const char *const state_names[] = { "waiting", "connecting", "greeting", "up" };
+static const char *const state_names[] = { "waiting", "resolving", "connecting", "greeting", "up" };
 
 /* Answers come in order, so the first question is the oldest. */
 struct redislink {
 	struct event_base *loop;
+	struct resolve *names;
 	const char *name;
 	struct redisurl server;
+	struct resolve_question *question; /* while resolving */
+	struct resolve_answer found;       /* the addresses of this attempt */
+	size_t tried;                      /* so many of them */
 	int64_t patience;
 	redislink_state *state_fn;
 	void *ctx;
@@ -51,7 +64,7 @@ struct redislink {
 	int64_t since;      /* µs: when the state began */
 	struct event *retry, *watch;
 	struct backoff backoff;
-	bool said;
+	char trouble[256]; /* since it was last up; "": none */
 #ifdef WALPUSH_REDIS_TLS
 	redisSSLContext *tls;
 #endif
@@ -70,9 +83,9 @@ static void link_to(struct redislink *l, enum link_state next)
 /* The same trouble is a warning once, until the connection was up again. */
 static void say_trouble(struct redislink *l, const char *error, int64_t wait_us)
 {
-	log_write(l->said ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "no connection to Redis, trying again",
+	log_write(l->trouble[0] ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "no connection to Redis, trying again",
 		  LOG_FIELDS(log_s("link", l->name), log_s("error", error), log_ms("wait_ms", wait_us)));
-	l->said = true;
+	mem_copy_text(l->trouble, sizeof(l->trouble), error);
 }
 
 static void question_end(struct question *q, const redisReply *reply)
@@ -83,14 +96,19 @@ static void question_end(struct question *q, const redisReply *reply)
 	free(q);
 }
 
-/* `l->redis` is gone, or about to be. */
+/* `l->redis` is gone, or about to be. A connection that did not come up is made to the next address at once. */
 static void link_lost(struct redislink *l, const char *error)
 {
 	bool was_up = l->state == LINK_UP;
-	int64_t us = backoff_next(&l->backoff);
+	bool has_next = l->tried < l->found.n;
+	int64_t us = has_next ? 0 : backoff_next(&l->backoff);
 	struct timeval wait = clock_timeval(us);
 
-	say_trouble(l, error && *error ? error : "the connection was closed", us);
+	error = error && *error ? error : "the connection was closed";
+	if (has_next)
+		log_debug("trying the next address of Redis", log_s("link", l->name), log_s("error", error));
+	else
+		say_trouble(l, error, us);
 	l->redis = NULL;
 	link_to(l, LINK_WAITING);
 	event_add(l->retry, &wait);
@@ -171,9 +189,10 @@ static void is_up(struct redislink *l)
 {
 	link_to(l, LINK_UP);
 	backoff_reset(&l->backoff);
-	if (l->said)
+	if (l->trouble[0])
 		log_info("connected to Redis again", log_s("link", l->name));
-	l->said = false;
+	l->trouble[0] = '\0';
+	l->tried = l->found.n; /* when it is lost, the name is looked up again */
 	l->state_fn(l->ctx, true);
 }
 
@@ -191,6 +210,22 @@ static void on_greeting(void *ctx, const redisReply *reply)
 		is_up(l);
 }
 
+/* The first word of an error is its kind, "WRONGPASS" or "NOAUTH". The rest of what AUTH is answered may repeat the password, as where the
+ * command has another name: "ERR unknown command `AUTH`, with args beginning with: …". */
+static void on_auth(void *ctx, const redisReply *reply)
+{
+	struct redislink *l = ctx;
+	char text[96];
+
+	if (!reply || reply->type != REDIS_REPLY_ERROR) {
+		on_greeting(ctx, reply);
+		return;
+	}
+	snprintf(text, sizeof(text), "%.*s: user or password of relay.url is refused",
+		 (int)strspn(reply->str, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), reply->str);
+	redislink_drop(l, text);
+}
+
 static void greet(struct redislink *l)
 {
 	const struct redisurl *a = &l->server;
@@ -204,7 +239,7 @@ static void greet(struct redislink *l)
 			auth[n++] = slice_of(a->user);
 		auth[n++] = slice_of(a->password);
 		l->greetings++;
-		send_command(l, n, auth, on_greeting, l);
+		send_command(l, n, auth, on_auth, l);
 	}
 	if (a->database) {
 		choose[1] = slice_of(a->database);
@@ -275,12 +310,13 @@ static const char *tls_error(const struct redislink *l)
 	return l->redis->c.err ? l->redis->c.errstr : "TLS cannot be started";
 }
 
+/* The library does not block on an address. */
 static void link_dial(struct redislink *l)
 {
 	link_to(l, LINK_CONNECTING);
-	l->redis = redisAsyncConnect(l->server.host, l->server.port);
+	l->redis = redisAsyncConnect(l->found.addresses[l->tried++], l->server.port);
 	if (!l->redis)
-		abort();
+		fail_never("out of memory: hiredis makes no connection");
 	l->redis->data = l;
 	if (l->redis->err || !start_tls(l)) {
 		char error[128];
@@ -296,11 +332,38 @@ static void link_dial(struct redislink *l)
 	redisAsyncSetDisconnectCallback(l->redis, on_disconnected);
 }
 
+static void on_resolved(void *ctx, const struct resolve_answer *answer)
+{
+	struct redislink *l = ctx;
+	struct fail why;
+
+	l->question = NULL;
+	l->found = *answer;
+	l->tried = 0;
+	if (l->found.n) {
+		link_dial(l);
+		return;
+	}
+	resolve_fail(&why, l->server.host, answer);
+	link_lost(l, why.text);
+}
+
+static void link_resolve(struct redislink *l)
+{
+	link_to(l, LINK_RESOLVING);
+	l->question = resolve_ask(l->names, l->server.host, l->patience, on_resolved, l);
+}
+
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
+	struct redislink *l = arg;
+
 	(void)fd;
 	(void)what;
-	link_dial(arg);
+	if (l->tried < l->found.n)
+		link_dial(l);
+	else
+		link_resolve(l);
 }
 
 static void on_watch(evutil_socket_t fd, short what, void *arg)
@@ -310,7 +373,7 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (l->state == LINK_WAITING || (l->state == LINK_UP && !l->questions))
+	if (!l->redis || (l->state == LINK_UP && !l->questions))
 		return;
 	if (l->questions && l->questions->asked > since)
 		since = l->questions->asked;
@@ -325,24 +388,30 @@ bool redislink_is_up(const struct redislink *l)
 	return l->state == LINK_UP;
 }
 
-struct redislink *redislink_new(struct event_base *loop, const char *name, const char *url, int64_t patience,
-				redislink_state *state, void *ctx)
+const char *redislink_trouble(const struct redislink *l)
+{
+	return l->trouble[0] ? l->trouble : NULL;
+}
+
+struct redislink *redislink_new(struct event_base *loop, struct resolve *names, const char *name, const char *url,
+				int64_t patience, redislink_state *state, void *ctx)
 {
 	struct redislink *l = mem_new(sizeof(*l));
 	struct fail why;
 
 	l->loop = loop;
+	l->names = names;
 	l->name = name;
 	l->patience = patience;
 	l->state_fn = state;
 	l->ctx = ctx;
 	l->backoff = (struct backoff){ .base = 100000, .cap = 5000000 };
 	if (!redisurl_parse(url, &l->server, &why))
-		abort(); /* redisurl_check was not called */
+		fail_never("relay.url is malformed: redisurl_check was not called");
 	l->retry = event_new(loop, -1, 0, on_retry, l);
 	l->watch = event_new(loop, -1, EV_PERSIST, on_watch, l);
 	if (!l->retry || !l->watch)
-		abort();
+		fail_never("libevent makes no timers for link %s", name);
 	event_add(l->watch, &(struct timeval){ 0, WATCH_TICK });
 	event_active(l->retry, EV_TIMEOUT, 0); /* from the loop, so that nothing calls back before this returns */
 	return l;
@@ -352,6 +421,7 @@ void redislink_free(struct redislink *l)
 {
 	if (!l)
 		return;
+	resolve_forget(l->question);
 	hang_up(l);
 	while (l->questions)
 		question_end(l->questions, NULL);

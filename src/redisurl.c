@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "walpush/fail.h"
 #include "walpush/mem.h"
 
 #define PORT_DEFAULT 6379
@@ -27,7 +28,7 @@ static char *percent_decoded(struct slice s)
 	explicit_bzero(raw, s.len);
 	free(raw);
 	if (!decoded)
-		abort();
+		fail_never("libevent does not decode a part of relay.url");
 	return decoded;
 }
 
@@ -45,6 +46,14 @@ static void take_userinfo(struct redisurl *a, const char *info)
 	a->password = percent_decoded(slice_of(colon + 1));
 }
 
+/* libevent leaves an IPv6 address in its brackets. */
+static char *without_brackets(const char *host)
+{
+	size_t n = strlen(host);
+
+	return host[0] == '[' && host[n - 1] == ']' ? mem_text_of((struct slice){ host + 1, n - 2 }) : mem_text(host);
+}
+
 static bool take_uri(struct redisurl *a, const struct evhttp_uri *uri, struct fail *why)
 {
 	const char *host = evhttp_uri_get_host(uri), *path = evhttp_uri_get_path(uri), *scheme;
@@ -52,9 +61,10 @@ static bool take_uri(struct redisurl *a, const struct evhttp_uri *uri, struct fa
 
 	scheme = evhttp_uri_get_scheme(uri);
 	a->tls = scheme && strcmp(scheme, "rediss") == 0;
-	if (!host || !*host)
+	/* A percent sign escapes something that no host has, such as the sign before it. */
+	if (!host || !*host || strchr(host, '%'))
 		return fail_set(why, "relay.url names no host");
-	a->host = mem_text(host);
+	a->host = without_brackets(host);
 	a->port = evhttp_uri_get_port(uri) > 0 ? evhttp_uri_get_port(uri) : PORT_DEFAULT;
 	if (evhttp_uri_get_userinfo(uri))
 		take_userinfo(a, evhttp_uri_get_userinfo(uri));
@@ -67,16 +77,37 @@ static bool take_uri(struct redisurl *a, const struct evhttp_uri *uri, struct fa
 	return true;
 }
 
+/* The password ends at the first '@'. Where there are more, or a zero byte, it was written as it is, and a part of it would be the host. */
+static bool is_split(const char *url)
+{
+	const char *sign = strchr(url, '@');
+
+	return (sign && strchr(sign + 1, '@')) || strstr(url, "%00");
+}
+
+/* Of "redis://user:12/3?x@host" the host is "user": the sign is in what nobody reads. */
+static bool has_late_sign(const struct evhttp_uri *uri)
+{
+	const char *path = evhttp_uri_get_path(uri), *query = evhttp_uri_get_query(uri);
+	const char *fragment = evhttp_uri_get_fragment(uri);
+
+	return (path && strchr(path, '@')) || (query && strchr(query, '@')) || (fragment && strchr(fragment, '@'));
+}
+
 bool redisurl_parse(const char *url, struct redisurl *a, struct fail *why)
 {
-	struct evhttp_uri *uri = evhttp_uri_parse(url);
-	bool ok;
+	struct evhttp_uri *uri = is_split(url) ? NULL : evhttp_uri_parse(url);
+	bool ok = uri && !has_late_sign(uri);
 
 	*a = (struct redisurl){ 0 };
-	if (!uri)
-		return fail_set(why, "relay.url is no URL; write special characters of the password as %%XX");
-	ok = take_uri(a, uri, why);
-	evhttp_uri_free(uri);
+	if (ok)
+		ok = take_uri(a, uri, why);
+	else
+		fail_set(why,
+			 "relay.url is no URL such as redis://user:password@host:6379/0; in user and password write @ "
+			 "as %%40, : as %%3A, / as %%2F, ? as %%3F, # as %%23, %% as %%25");
+	if (uri)
+		evhttp_uri_free(uri);
 #ifndef WALPUSH_REDIS_TLS
 	if (ok && a->tls)
 		ok = fail_set(why,

@@ -1,10 +1,12 @@
 #include "relay_impl.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -99,6 +101,13 @@ bool relay_is_up(const struct relay *r)
 	return redislink_is_up(r->w.link) && redislink_is_up(r->r.link);
 }
 
+const char *relay_trouble(const struct relay *r)
+{
+	const char *writing = redislink_trouble(r->w.link);
+
+	return writing ? writing : redislink_trouble(r->r.link);
+}
+
 bool relay_is_current(const struct relay *r)
 {
 	return r->r.is_current && r->r.is_synced && redislink_is_up(r->r.link);
@@ -138,7 +147,7 @@ static void on_second(evutil_socket_t fd, short what, void *arg)
 	relay_reader_second(r);
 }
 
-struct relay *relay_new(struct event_base *loop, const struct conf_relay *conf, const char *slot,
+struct relay *relay_new(struct event_base *loop, struct resolve *names, const struct conf_relay *conf, const char *slot,
 			const struct relay_calls *calls, void *ctx)
 {
 	struct relay *r = mem_new(sizeof(*r));
@@ -146,6 +155,7 @@ struct relay *relay_new(struct event_base *loop, const struct conf_relay *conf, 
 	char host[64] = "";
 
 	r->loop = loop;
+	r->names = names;
 	r->conf = conf;
 	r->calls = calls;
 	r->ctx = ctx;
@@ -155,7 +165,7 @@ struct relay *relay_new(struct event_base *loop, const struct conf_relay *conf, 
 	r->name = buf_steal(&name);
 	r->second = event_new(loop, -1, EV_PERSIST, on_second, r);
 	if (!r->second)
-		abort();
+		fail_never("libevent makes no timer for the relay");
 	event_add(r->second, &(struct timeval){ 1, 0 });
 	relay_writer_init(r);
 	relay_reader_init(r);

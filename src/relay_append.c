@@ -1,8 +1,11 @@
 /* relay_append: the queue's entries go to Redis in batches, several of which are under way at a time. */
 #include "relay_impl.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -158,7 +161,7 @@ void relay_append_init(struct relay *r)
 {
 	r->w.flush = event_new(r->loop, -1, 0, on_flush, r);
 	if (!r->w.flush)
-		abort();
+		fail_never("libevent makes no timer for appends to the relay");
 }
 
 void relay_append_fini(struct relay *r)

@@ -60,6 +60,7 @@ struct relay_reader {
 
 struct relay {
 	struct event_base *loop;
+	struct resolve *names;
 	const struct conf_relay *conf;
 	const struct relay_calls *calls;
 	void *ctx;

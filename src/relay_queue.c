@@ -1,10 +1,12 @@
 /* relay_queue: entries on their way to Redis, in order. */
 #include "relay_impl.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -183,7 +185,7 @@ void relay_queue_init(struct relay *r)
 	w->last = &w->first;
 	w->gather = event_new(r->loop, -1, 0, on_gather, r);
 	if (!w->gather)
-		abort();
+		fail_never("libevent makes no timer for the queue of the relay");
 }
 
 void relay_queue_fini(struct relay *r)

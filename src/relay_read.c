@@ -271,7 +271,7 @@ static void on_link(void *ctx, bool up)
 
 void relay_reader_init(struct relay *r)
 {
-	r->r.link = redislink_new(r->loop, "read", r->conf->url, LINK_PATIENCE, on_link, r);
+	r->r.link = redislink_new(r->loop, r->names, "read", r->conf->url, LINK_PATIENCE, on_link, r);
 }
 
 void relay_reader_fini(struct relay *r)

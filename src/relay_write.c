@@ -245,7 +245,7 @@ void relay_writer_init(struct relay *r)
 {
 	relay_queue_init(r);
 	relay_append_init(r);
-	r->w.link = redislink_new(r->loop, "append", r->conf->url, LINK_PATIENCE, on_link, r);
+	r->w.link = redislink_new(r->loop, r->names, "append", r->conf->url, LINK_PATIENCE, on_link, r);
 }
 
 void relay_writer_fini(struct relay *r)

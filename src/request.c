@@ -73,3 +73,37 @@ bool request_argument(struct slice argument, struct slice name, struct slice *va
 	*value = (struct slice){ argument.at + name.len + 1, argument.len - name.len - 1 };
 	return true;
 }
+
+static int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* The byte that the text begins with, or that "%XX" at its start spells; -1: a '%' that spells none. */
+static int first_byte(struct slice text)
+{
+	int high, low;
+
+	if (text.at[0] != '%')
+		return (unsigned char)text.at[0];
+	high = text.len > 2 ? hex_value(text.at[1]) : -1;
+	low = text.len > 2 ? hex_value(text.at[2]) : -1;
+	return high < 0 || low < 0 ? -1 : high << 4 | low;
+}
+
+bool request_target_is_clean(struct slice target)
+{
+	for (size_t i = 0; i < target.len; i++) {
+		int c = first_byte((struct slice){ target.at + i, target.len - i });
+
+		if (c < 0x20 || c == 0x7F)
+			return false;
+	}
+	return target.len > 0;
+}

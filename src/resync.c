@@ -2,6 +2,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "walpush/fail.h"
+
+#include "walpush/fail.h"
 
 static const char *const names[] = { "history", "epoch", "gap", "membership", "truncate", "unknown", "lookup", "bulk" };
 
@@ -10,7 +13,7 @@ static const char *const names[] = { "history", "epoch", "gap", "membership", "t
 const char *resync_name(enum resync_reason reason)
 {
 	if ((size_t)reason >= N_NAMES)
-		abort();
+		fail_never("there is no resync reason %d", (int)reason);
 	return names[reason];
 }
 
@@ -27,5 +30,5 @@ enum resync_reason resync_reason(const char *name)
 	for (size_t i = 0; i < N_NAMES; i++)
 		if (strcmp(names[i], name) == 0)
 			return (enum resync_reason)i;
-	abort();
+	fail_never("no resync reason is called %s", name);
 }

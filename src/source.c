@@ -1,18 +1,22 @@
 #include "source_impl.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/pgurl.h"
 #include "walpush/walframe.h"
 
 /* Seconds between 1970 and 2000, the epoch of the protocol's clock. */
 #define PG_EPOCH_S 946684800LL
 
-static const char *const state_names[] = { "idle", "dialling", "identify", "slot", "starting", "streaming", "waiting" };
+static const char *const state_names[] = { "idle",     "dialling",  "identify", "slot",
+					   "starting", "streaming", "ending",   "waiting" };
 
 static void source_dial(struct source *s);
 
@@ -90,7 +94,14 @@ static void hang_up(struct source *s)
 	s->conn = NULL;
 }
 
-void source_lost(struct source *s, const struct fail *why, bool slow)
+static void ended(struct source *s)
+{
+	hang_up(s);
+	source_to(s, SOURCE_IDLE);
+	s->calls->ended(s->ctx);
+}
+
+static void try_again(struct source *s, const struct fail *why, bool slow)
 {
 	const struct mend *mend = mend_for(why);
 	bool was_streaming = s->state == SOURCE_STREAMING;
@@ -106,12 +117,20 @@ void source_lost(struct source *s, const struct fail *why, bool slow)
 		s->calls->lost(s->ctx, why);
 }
 
+void source_lost(struct source *s, const struct fail *why, bool slow)
+{
+	if (s->state == SOURCE_ENDING)
+		ended(s);
+	else
+		try_again(s, why, slow);
+}
+
 void source_broken(struct source *s)
 {
 	struct fail why = { 0 };
 	char *newline;
 
-	fail_set(&why, "%s", PQerrorMessage(s->conn));
+	fail_set(&why, "%s", pgurl_error(s->conn));
 	newline = strchr(why.text, '\n');
 	if (newline)
 		*newline = '\0';
@@ -162,6 +181,11 @@ static void send_status(struct source *s, bool demand_reply)
 void source_send_status(struct source *s)
 {
 	send_status(s, false);
+}
+
+void source_demand_reply(struct source *s)
+{
+	send_status(s, true);
 }
 
 static void on_status(evutil_socket_t fd, short what, void *arg)
@@ -248,6 +272,20 @@ void source_streaming(struct source *s)
 	read_stream(s);
 }
 
+/* What comes before the server has seen our end of the copy is not handled any more. */
+static void read_end(struct source *s)
+{
+	char *bytes;
+	int n;
+
+	while ((n = PQgetCopyData(s->conn, &bytes, 1)) > 0)
+		PQfreemem(bytes);
+	if (n == 0 || PQisBusy(s->conn))
+		return;
+	PQclear(PQgetResult(s->conn));
+	ended(s);
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct source *s = arg;
@@ -260,6 +298,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	}
 	if (s->state == SOURCE_STREAMING)
 		read_stream(s);
+	else if (s->state == SOURCE_ENDING)
+		read_end(s);
 	else
 		source_read_answer(s);
 }
@@ -279,14 +319,14 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 	s->readable = event_new(s->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, s);
 	s->writable = event_new(s->loop, PQsocket(conn), EV_WRITE, on_writable, s);
 	if (!s->readable || !s->writable || event_add(s->readable, NULL) != 0)
-		abort();
+		fail_never("libevent does not watch the replication socket: %s", strerror(errno));
 	source_identify(s);
 }
 
 static void source_dial(struct source *s)
 {
 	source_to(s, SOURCE_DIALLING);
-	s->dial = pgdial_start(s->loop, s->conf, PGDIAL_REPLICATION, on_dialled, s);
+	s->dial = pgdial_start(s->loop, s->names, s->conf, PGDIAL_REPLICATION, on_dialled, s);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
@@ -323,6 +363,21 @@ void source_stop(struct source *s)
 	source_send_status(s);
 	hang_up(s);
 	source_to(s, SOURCE_IDLE);
+}
+
+void source_end(struct source *s)
+{
+	assert(!s->in_callback);
+	source_send_status(s);
+	if (s->state != SOURCE_STREAMING || PQputCopyEnd(s->conn, NULL) != 1 || !source_flush(s)) {
+		ended(s);
+		return;
+	}
+	source_to(s, SOURCE_ENDING);
+	event_del(s->status);
+	/* It may be paused; and libpq may hold bytes that no socket event will announce. */
+	event_add(s->readable, NULL);
+	event_active(s->readable, EV_READ, 0);
 }
 
 void source_pause(struct source *s, bool paused)
@@ -377,12 +432,13 @@ void source_free_record(char *bytes)
 	PQfreemem(bytes);
 }
 
-struct source *source_new(struct event_base *loop, const struct conf_database *conf, const struct source_calls *calls,
-			  void *ctx)
+struct source *source_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
+			  const struct source_calls *calls, void *ctx)
 {
 	struct source *s = mem_new(sizeof(*s));
 
 	s->loop = loop;
+	s->names = names;
 	s->conf = conf;
 	s->calls = calls;
 	s->ctx = ctx;
@@ -392,7 +448,7 @@ struct source *source_new(struct event_base *loop, const struct conf_database *c
 	s->retry = event_new(loop, -1, 0, on_retry, s);
 	s->status = event_new(loop, -1, EV_PERSIST, on_status, s);
 	if (!s->retry || !s->status)
-		abort();
+		fail_never("libevent makes no timers for the replication connection");
 	return s;
 }
 

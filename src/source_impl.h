@@ -13,7 +13,7 @@
 /*
  * The walsender speaks the simple query protocol: one question at a time, its answer awaited.
  *
- *   IDLE ─go▶ DIALLING ─▶ IDENTIFY ─▶ SLOT ─▶ STARTING ─▶ STREAMING
+ *   IDLE ─go▶ DIALLING ─▶ IDENTIFY ─▶ SLOT ─▶ STARTING ─▶ STREAMING ─end▶ ENDING ─▶ IDLE
  *     ▲           │           │         │          │           │
  *     └─ stop ────┴───────────┴── any failure ─────┴───────────┴─▶ WAITING ─timer▶ DIALLING
  */
@@ -24,11 +24,13 @@ enum source_state {
 	SOURCE_SLOT,
 	SOURCE_STARTING,
 	SOURCE_STREAMING,
+	SOURCE_ENDING, /* the server has yet to say that it has let go of the slot */
 	SOURCE_WAITING
 };
 
 struct source {
 	struct event_base *loop;
+	struct resolve *names;
 	const struct conf_database *conf;
 	const struct source_calls *calls;
 	void *ctx;

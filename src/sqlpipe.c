@@ -1,6 +1,7 @@
 #include "walpush/sqlpipe.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +10,11 @@
 
 #include "walpush/backoff.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/pgdial.h"
+#include "walpush/pgurl.h"
 #include "walpush/repeat.h"
 
 #define PG_TYPE_BOOL 16
@@ -45,6 +48,7 @@ struct prepared {
  */
 struct sqlpipe {
 	struct event_base *loop;
+	struct resolve *names;
 	const char *name;
 	const struct conf_database *conf;
 	sqlpipe_state *state;
@@ -223,7 +227,7 @@ static void pipe_broken(struct sqlpipe *p)
 	struct fail why = { 0 };
 	char *newline;
 
-	fail_set(&why, "%s", PQerrorMessage(p->conn));
+	fail_set(&why, "%s", pgurl_error(p->conn));
 	newline = strchr(why.text, '\n');
 	if (newline)
 		*newline = '\0';
@@ -441,7 +445,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 	p->readable = event_new(p->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, p);
 	p->writable = event_new(p->loop, PQsocket(conn), EV_WRITE, on_writable, p);
 	if (!p->readable || !p->writable || event_add(p->readable, NULL) != 0)
-		abort();
+		fail_never("libevent does not watch the socket of connection %s: %s", p->name, strerror(errno));
 	log_debug("database connection up", log_s("connection", p->name));
 	p->state(p->ctx, true, NULL);
 	pipe_send(p);
@@ -449,7 +453,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 
 static void pipe_dial(struct sqlpipe *p)
 {
-	p->dial = pgdial_start(p->loop, p->conf, PGDIAL_SQL, on_dialled, p);
+	p->dial = pgdial_start(p->loop, p->names, p->conf, PGDIAL_SQL, on_dialled, p);
 }
 
 static void on_send(evutil_socket_t fd, short what, void *arg)
@@ -472,12 +476,13 @@ void sqlpipe_hurry(struct sqlpipe *p)
 		pipe_dial(p);
 }
 
-struct sqlpipe *sqlpipe_new(struct event_base *loop, const char *name, const struct conf_database *conf,
-			    sqlpipe_state *state, void *ctx)
+struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, const char *name,
+			    const struct conf_database *conf, sqlpipe_state *state, void *ctx)
 {
 	struct sqlpipe *p = mem_new(sizeof(*p));
 
 	p->loop = loop;
+	p->names = names;
 	p->name = name;
 	p->conf = conf;
 	p->state = state;
@@ -487,7 +492,7 @@ struct sqlpipe *sqlpipe_new(struct event_base *loop, const char *name, const str
 	p->send = event_new(loop, -1, 0, on_send, p);
 	p->silence = event_new(loop, -1, 0, on_silence, p);
 	if (!p->retry || !p->send || !p->silence)
-		abort();
+		fail_never("libevent makes no timers for connection %s", name);
 	pipe_dial(p);
 	return p;
 }
@@ -513,4 +518,9 @@ void sqlpipe_free(struct sqlpipe *p)
 bool sqlpipe_is_up(const struct sqlpipe *p)
 {
 	return p->conn != NULL;
+}
+
+const char *sqlpipe_trouble(const struct sqlpipe *p)
+{
+	return p->conn || !p->trouble.text[0] ? NULL : p->trouble.text;
 }

@@ -10,17 +10,21 @@
 
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
+#include "walpush/files.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/tls.h"
 
 #define THREADS_DEFAULT_MOST 4
+/* Bytes that a start must find: buffers of the connections to the databases; of a hub, its stack and the library's tables, which have
+ * a pointer for each open file besides. */
+#define MEMORY_LEAST (24u << 20)
+#define MEMORY_PER_HUB (4u << 20)
 /* Another process has had the slot for so long: the connections go where the stream is. */
 #define HELD_LIMIT 10000000 /* µs */
-/* Beyond limits.drain, for the last close frames. */
-#define DRAIN_GRACE 2000000 /* µs */
 
-static unsigned hubs_wanted(const struct conf *conf)
+unsigned tap_hubs_wanted(const struct conf *conf)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -53,7 +57,7 @@ static void take_mail(struct tap *t, struct mail *mail)
 		hub_is_gone(t);
 		return;
 	default:
-		abort();
+		fail_never("the tap received a mail of kind %d", (int)mail->kind);
 	}
 }
 
@@ -65,43 +69,13 @@ static void on_woken(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
-		abort();
+		fail_never("the tap cannot read its eventfd: %s", strerror(errno));
 	n = mailbox_take(&t->inbox, &t->taken, &t->taken_cap);
 	for (size_t i = 0; i < n; i++)
 		take_mail(t, &t->taken[i]);
 }
 
-/* --- stopping ------------------------------------------------------------------------------------------------------ */
-
-static void close_all(struct tap *t, unsigned code, bool final)
-{
-	struct mail mail = { .kind = MAIL_CLOSE, .code = code, .wait = t->conf->limits.drain * 1000, .final = final };
-
-	tap_tell_hubs(t, &mail);
-}
-
-static void on_drained(evutil_socket_t fd, short what, void *arg)
-{
-	struct tap *t = arg;
-
-	(void)fd;
-	(void)what;
-	log_warn("some clients did not take their leave in time");
-	event_base_loopbreak(t->loop);
-}
-
-/* The slot is let go at once, so that a successor can stream while our clients move over. */
-static void begin_to_stop(struct tap *t)
-{
-	struct timeval limit = clock_timeval(t->conf->limits.drain * 1000 + DRAIN_GRACE);
-
-	t->stopping = true;
-	log_info("stopping", log_ms("drain_ms", t->conf->limits.drain * 1000), log_lsn("handled", t->window.handled));
-	tap_stop_listening(t);
-	source_stop(t->source);
-	close_all(t, 1012, true);
-	event_add(t->drained, &limit);
-}
+/* --- signals ------------------------------------------------------------------------------------------------------- */
 
 static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
@@ -112,7 +86,7 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 	if (t->stopping)
 		event_base_loopbreak(t->loop);
 	else
-		begin_to_stop(t);
+		tap_stop(t);
 }
 
 static void on_sighup(evutil_socket_t fd, short what, void *arg)
@@ -148,10 +122,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	topiclog_tidy(t->log, now);
 	tap_free_retired(t);
 	tap_sample(t);
+	flood_tell();
 	if (t->relay)
 		relay_trim(t->relay, window_confirm(&t->window, now));
 	if (!t->stopping && down && now - down > HELD_LIMIT)
-		close_all(t, 1012, false);
+		tap_close_all(t, false);
 }
 
 /* --- life ------------------------------------------------------------------------------------------------------------ */
@@ -184,29 +159,40 @@ static struct event *must_event(struct event_base *loop, evutil_socket_t fd, sho
 	struct event *e = event_new(loop, fd, what, fn, arg);
 
 	if (!e)
-		abort();
+		fail_never("libevent makes no event for the tap");
 	return e;
+}
+
+/* Until here SIGTERM and SIGINT end the process at once, see cmd_run.c. */
+static void listen_to_signals(struct tap *t)
+{
+	event_add(t->sigterm, NULL);
+	event_add(t->sigint, NULL);
+	event_add(t->sighup, NULL);
 }
 
 static void make_events(struct tap *t)
 {
 	t->woken = must_event(t->loop, t->shared.wake_tap, EV_READ | EV_PERSIST, on_woken, t);
 	t->tick = must_event(t->loop, -1, EV_PERSIST, on_tick, t);
-	t->drained = must_event(t->loop, -1, 0, on_drained, t);
 	tap_accept_init(t);
 	t->sigterm = must_event(t->loop, SIGTERM, EV_SIGNAL | EV_PERSIST, on_signal, t);
 	t->sigint = must_event(t->loop, SIGINT, EV_SIGNAL | EV_PERSIST, on_signal, t);
 	t->sighup = must_event(t->loop, SIGHUP, EV_SIGNAL | EV_PERSIST, on_sighup, t);
 	event_add(t->woken, NULL);
 	event_add(t->tick, &(struct timeval){ 1, 0 });
-	event_add(t->sigterm, NULL);
-	event_add(t->sigint, NULL);
-	event_add(t->sighup, NULL);
+}
+
+/* A hub that does not wake cannot be told to stop either, and while its thread runs nothing that it uses can be freed. */
+static _Noreturn void give_up(const struct fail *why)
+{
+	log_error("cannot start", log_s("error", why->text));
+	_exit(EXIT_FAILURE);
 }
 
 static bool start_hubs(struct tap *t, struct fail *why)
 {
-	unsigned n = hubs_wanted(t->conf);
+	unsigned n = tap_hubs_wanted(t->conf);
 
 	t->hubs = mem_new_array(n, sizeof(struct hub *));
 	for (; t->n_hubs < n; t->n_hubs++) {
@@ -214,9 +200,13 @@ static bool start_hubs(struct tap *t, struct fail *why)
 		if (!t->hubs[t->n_hubs])
 			return false;
 	}
-	for (unsigned i = 0; i < n; i++)
+	/* One after the other: if a later one fails, those before it are known to hear that they must stop. */
+	for (unsigned i = 0; i < n; i++) {
 		if (!hub_start(t->hubs[i], why))
 			return false;
+		if (!hub_wakes(t->hubs[i], why))
+			give_up(why);
+	}
 	return true;
 }
 
@@ -237,11 +227,11 @@ static struct event_base *make_loop(void)
 
 	/* Waits of a millisecond are meant as such. */
 	if (!config || event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) != 0)
-		abort();
+		fail_never("libevent makes no configuration with precise timers");
 	loop = event_base_new_with_config(config);
 	event_config_free(config);
 	if (!loop)
-		abort();
+		fail_never("libevent makes no event loop: %s", strerror(errno));
 	return loop;
 }
 
@@ -250,6 +240,21 @@ static uint64_t file_limit(void)
 	struct rlimit limit;
 
 	return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
+/* Asked before anything is made: the libraries hang or crash where they get too little. */
+static bool has_room(unsigned hubs, struct fail *why)
+{
+	uint64_t files = file_limit();
+	size_t memory = MEMORY_LEAST + hubs * (MEMORY_PER_HUB + (size_t)files * sizeof(void *));
+
+	if (!files_suffice(files, hubs, why))
+		return false;
+	return mem_is_there(memory) || fail_set(why,
+						"there is too little memory: walpush with %u %s needs %zu MiB to "
+						"start; raise the limit (ulimit -v, "
+						"ulimit -d, LimitAS, LimitDATA)",
+						hubs, hubs == 1 ? "thread" : "threads", memory >> 20);
 }
 
 static bool tap_start(struct tap *t, struct fail *why)
@@ -261,7 +266,8 @@ static bool tap_start(struct tap *t, struct fail *why)
 	tap_feed_init(t);
 	tap_stream_init(t);
 	t->shared.log = t->log;
-	t->gate = gate_new(file_limit(), hubs_wanted(conf));
+	t->shared.n_hubs = tap_hubs_wanted(conf);
+	t->gate = gate_new(file_limit(), tap_hubs_wanted(conf));
 	t->shared.gate = t->gate;
 	if (!tap_begin_tls(t, why))
 		return false;
@@ -270,38 +276,43 @@ static bool tap_start(struct tap *t, struct fail *why)
 		return false;
 	t->plain = t->edition->rules;
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
-	if (!t->admin || !tap_listen(t, hubs_wanted(conf), why) || !start_hubs(t, why))
+	if (!t->admin || !start_hubs(t, why) || !tap_listen(t, t->n_hubs, why))
 		return false;
-	t->sql = sqlpipe_new(t->loop, "lookups", &conf->database, on_lookups_state, t);
-	t->admissions_sql = sqlpipe_new(t->loop, "admissions", &conf->database, on_admissions_state, t);
+	t->sql = sqlpipe_new(t->loop, t->names, "lookups", &conf->database, on_lookups_state, t);
+	t->admissions_sql = sqlpipe_new(t->loop, t->names, "admissions", &conf->database, on_admissions_state, t);
 	t->intake = intake_new(t->loop, &conf->limits, t->sql, t->counts, &tap_intake_calls, t);
-	t->source = source_new(t->loop, &conf->database, &tap_source_calls, t);
+	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
 	tap_relay_start(t);
 	tap_read_catalog(t);
+	listen_to_signals(t);
 	return true;
 }
 
 struct tap *tap_new(const struct conf *conf, struct fail *why)
 {
-	struct tap *t = mem_new(sizeof(*t));
+	struct tap *t;
 
-	signal(SIGPIPE, SIG_IGN);
+	if (!has_room(tap_hubs_wanted(conf), why))
+		return NULL;
+	t = mem_new(sizeof(*t));
 	t->conf = conf;
 	t->loop = make_loop();
+	t->names = resolve_new(t->loop, true);
 	mailbox_init(&t->inbox);
 	t->started = clock_wall_us() / 1000000;
 	t->trail = trail_new();
 	t->shared.audit = audit_new();
-	t->metrics = t->shared.metrics = metrics_new(hubs_wanted(conf));
+	t->metrics = t->shared.metrics = metrics_new(tap_hubs_wanted(conf));
 	t->counts = metrics_of_tap(t->metrics);
 	t->shared.to_tap = &t->inbox;
 	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (t->shared.wake_tap < 0)
-		abort();
+		fail_never("no eventfd for the tap: %s", strerror(errno));
 	make_events(t);
 	tap_admit_init(t);
 	tap_catalog_init(t);
 	tap_guard_init(t);
+	tap_stop_init(t);
 	if (tap_start(t, why))
 		return t;
 	tap_free(t);
@@ -311,6 +322,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 int tap_run(struct tap *t)
 {
 	event_base_dispatch(t->loop);
+	flood_tell();
 	return t->exit_status;
 }
 
@@ -326,7 +338,7 @@ static void drop_mails(struct tap *t)
 
 static void free_events(struct tap *t)
 {
-	struct event *all[] = { t->woken, t->tick, t->drained, t->sigterm, t->sigint, t->sighup };
+	struct event *all[] = { t->woken, t->tick, t->sigterm, t->sigint, t->sighup };
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		event_free(all[i]);
@@ -351,6 +363,7 @@ void tap_free(struct tap *t)
 	}
 	tap_catalog_fini(t);
 	tap_guard_fini(t);
+	tap_stop_fini(t);
 	edition_unref(t->edition);
 	gate_free(t->gate);
 	tls_unref(t->shared.identity);
@@ -358,6 +371,7 @@ void tap_free(struct tap *t)
 	trail_free(t->trail);
 	metrics_free(t->metrics);
 	free_events(t);
+	resolve_free(t->names);
 	close(t->shared.wake_tap);
 	event_base_free(t->loop);
 	free(t);

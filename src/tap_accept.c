@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "tap_impl.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 
 #define BACKLOG 4096
@@ -123,7 +124,7 @@ void tap_accept_init(struct tap *t)
 {
 	t->listen_again = event_new(t->loop, -1, 0, on_listen_again, t);
 	if (!t->listen_again)
-		abort();
+		fail_never("libevent makes no timer for the listener");
 }
 
 void tap_accept_fini(struct tap *t)

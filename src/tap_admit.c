@@ -11,6 +11,7 @@
 
 #include "admit_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -100,8 +101,10 @@ void listener_refuse(struct listener *l, unsigned code, const char *why, const c
 	struct audit_client client = client_of(l);
 	struct mail mail = { .kind = MAIL_REFUSED, .code = code };
 
-	flood_info(&l->all->tap->lines, clock_us(), l->is_open ? "not admitted any more" : "not admitted", WHO(l),
-		   log_n("code", code), log_s("reason", reason));
+	if (l->is_open)
+		flood_info("not admitted any more", WHO(l), log_n("code", code), log_s("reason", reason));
+	else
+		flood_info("not admitted", WHO(l), log_n("code", code), log_s("reason", reason));
 	count(l, "refused");
 	audit_ended(l->all->tap->shared.audit, l->is_open ? "revoked" : "refused", &client, code, why);
 	metrics_count(l->all->tap->counts, METRICS_REFUSALS, why);
@@ -164,9 +167,9 @@ static struct topic **topics_of(const struct listener *l, size_t *n)
 		topics[i] = topiclog_topic(t->log, slice_of(name));
 	qsort(topics, groups.n, sizeof(*topics), compare_topics);
 	if (groups.missing)
-		log_error("a group names a column that the admit query does not return; the group is left out",
-			  log_s("column", groups.missing), log_s("query", s->admit.name),
-			  log_s("mend", "add the column to the query's SELECT list"));
+		flood_error("a group names a column that the admit query does not return; the group is left out",
+			    log_s("column", groups.missing), log_s("query", s->admit.name),
+			    log_s("mend", "add the column to the query's SELECT list"));
 	*n = groups.n;
 	route_groups_fini(&groups);
 	return topics;
@@ -197,7 +200,7 @@ static bool may_resume(const struct listener *l)
 static void place_at_head(struct tap *t, struct mail *mail)
 {
 	if (!place_all(t, mail, (struct event_id){ topiclog_published(t->log), 0 }))
-		abort(); /* it is always there */
+		fail_never("the logs do not hold their own head"); /* it is always there */
 }
 
 /* Behind what the client knows; else where the stream stood when it was asked; else, should even that have left the logs, where it stands
@@ -244,8 +247,8 @@ void listener_admit(struct listener *l, bool on_hold)
 	place(l, &mail);
 	mail.limit = on_hold ? mail.id.lsn : LSN_MAX;
 	mail.admitted = l->from;
-	flood_info(&l->all->tap->lines, clock_us(), "admitted", WHO(l), log_s("stream", listener_stream(l)->conf->name),
-		   log_n("groups", (int64_t)n), log_s("resumed", mail.resumed ? "true" : "false"));
+	flood_info("admitted", WHO(l), log_s("stream", listener_stream(l)->conf->name), log_n("groups", (int64_t)n),
+		   log_s("resumed", mail.resumed ? "true" : "false"));
 	count(l, mail.resumed ? "resumed" : "fresh");
 	tell_audit(l, &mail);
 	l->is_open = true;
@@ -262,8 +265,7 @@ static void move_over(struct listener *l, struct topic **topics, size_t n)
 	if (!place_all(l->all->tap, &mail, (struct event_id){ l->from, 0 }))
 		place_at_head(l->all->tap, &mail);
 	mem_copy_text(mail.text, sizeof(mail.text), l->skips ? l->skips : "membership");
-	flood_info(&l->all->tap->lines, clock_us(), "admitted anew", WHO(l), log_n("groups", (int64_t)n),
-		   log_s("reason", mail.text));
+	flood_info("admitted anew", WHO(l), log_n("groups", (int64_t)n), log_s("reason", mail.text));
 	l->skips = NULL;
 	tell_audit(l, &mail);
 	post(l, &mail);

@@ -6,6 +6,7 @@
  * one ask; who comes then waits for the next. So there are at most two queries for each pair of a stream and its parameters, however
  * many connect, and open admissions are bounded by the connections.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #include "admit_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -190,11 +192,10 @@ static void say_failed(const struct question *q, const struct fail *why)
 		return;
 	snprintf(same, sizeof(same), "%s %s", why->sqlstate, admit->name);
 	level = repeat_level(repeat_for(t->admit_trouble, same), LOG_LEVEL_ERROR, same, clock_us(), &times);
-	log_write(level, "an admit query fails; nobody is admitted by it",
-		  LOG_FIELDS(log_s("query", admit->name), log_s("file", t->conf->file), log_n("line", admit->line),
-			     log_s("sqlstate", why->sqlstate), log_s("error", why->text),
-			     log_s("mend", "correct the query, or grant SELECT on what it reads"),
-			     log_n("times", times)));
+	flood_log(level, "an admit query fails; nobody is admitted by it", log_s("query", admit->name),
+		  log_s("file", t->conf->file), log_n("line", admit->line), log_s("sqlstate", why->sqlstate),
+		  log_s("error", why->text), log_s("mend", "correct the query, or grant SELECT on what it reads"),
+		  log_n("times", times));
 }
 
 static void settle(struct listener *l)
@@ -309,10 +310,10 @@ static bool read_position(struct sqlrows *rows, const struct fail *why, struct p
 	if (ok)
 		out->delay = strtoll(sqlrows_get(rows, 0, 2), NULL, 10);
 	else
-		log_error("cannot tell how far the WAL is; nobody is admitted",
-			  log_s("sqlstate", why ? why->sqlstate : ""),
-			  log_s("error", why ? why->text : "a strange answer"),
-			  log_s("mend", "grant EXECUTE on pg_current_wal_flush_lsn and pg_current_wal_insert_lsn"));
+		flood_error("cannot tell how far the WAL is; nobody is admitted",
+			    log_s("sqlstate", why ? why->sqlstate : ""),
+			    log_s("error", why ? why->text : "a strange answer"),
+			    log_s("mend", "grant EXECUTE on pg_current_wal_flush_lsn and pg_current_wal_insert_lsn"));
 	sqlrows_free(rows);
 	return ok;
 }
@@ -435,7 +436,7 @@ void ask_init(struct admissions *all)
 	all->ask = event_new(all->tap->loop, -1, 0, on_ask, all);
 	all->limit = event_new(all->tap->loop, -1, 0, on_limit, all);
 	if (!all->ask || !all->limit)
-		abort();
+		fail_never("libevent makes no timers for admissions");
 }
 
 /* After the listeners are gone. */

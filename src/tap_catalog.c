@@ -1,9 +1,11 @@
 /* tap_catalog: what the tables look like, read at the start and whenever a row does not fit. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <utlist.h>
 
 #include "tap_impl.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -141,7 +143,7 @@ void tap_catalog_init(struct tap *t)
 {
 	t->catalog_again = event_new(t->loop, -1, 0, on_again, t);
 	if (!t->catalog_again)
-		abort();
+		fail_never("libevent makes no timer for the catalog");
 }
 
 /* After the intake is freed. */

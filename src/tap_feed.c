@@ -7,11 +7,13 @@
  *   3. tap_feed_position    which makes all of it readable at once.
  * The hubs are told once for all that one turn of the loop published.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/render.h"
@@ -25,13 +27,10 @@ void tap_tell_hubs(struct tap *t, const struct mail *mail)
 
 /* --- news ------------------------------------------------------------------------------------------------------- */
 
-static void on_flush(evutil_socket_t fd, short what, void *arg)
+void tap_feed_flush(struct tap *t)
 {
-	struct tap *t = arg;
 	struct mail mail = { .kind = MAIL_DIRTY, .published = topiclog_published(t->log), .committed = t->committed };
 
-	(void)fd;
-	(void)what;
 	for (size_t i = 0; i < t->n_news; i++) {
 		mail.topic = t->news[i];
 		for (unsigned h = 0; h < t->n_hubs; h++)
@@ -41,6 +40,13 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 	t->n_news = 0;
 	t->committed = 0;
 	t->round++;
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tap_feed_flush(arg);
 }
 
 static void is_news(struct tap *t, struct topic *topic)
@@ -146,7 +152,8 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 	m.tag = (struct entry_tag){ .kind = ENTRY_REFETCH, .reason = (uint8_t)resync_reason(mark->reason) };
 	m.section = rules_section(t->plain, mark->section);
 	if (!m.section)
-		abort(); /* another configuration is another epoch */
+		fail_never("a mark names section %s, which the configuration of its epoch lacks",
+			   mark->section); /* another configuration is another epoch */
 	metrics_count(t->counts, METRICS_GROUP_RESYNCS, mark->reason);
 	log_info("groups are told to refetch", log_s("table", mark->section), log_s("reason", mark->reason),
 		 log_lsn("commit", mark->id.lsn));
@@ -198,7 +205,7 @@ void tap_feed_init(struct tap *t)
 	t->round = 1;
 	t->flush = event_new(t->loop, -1, 0, on_flush, t);
 	if (!t->flush)
-		abort();
+		fail_never("libevent makes no timer for the feed");
 }
 
 void tap_feed_fini(struct tap *t)

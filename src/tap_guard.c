@@ -2,6 +2,7 @@
  * tap_guard: how much WAL the slot makes the server keep, asked every 30 s on the connection for lookups, and a warning before it
  * hurts. The rate is that at which the server wrote between two answers; what is left is counted to max_slot_wal_keep_size.
  */
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -120,7 +122,7 @@ void tap_guard_init(struct tap *t)
 
 	t->guard = event_new(t->loop, -1, EV_PERSIST, on_guard, t);
 	if (!t->guard || event_add(t->guard, &every) != 0)
-		abort();
+		fail_never("libevent makes no timer for the guard");
 }
 
 void tap_guard_fini(struct tap *t)

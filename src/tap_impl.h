@@ -7,10 +7,12 @@
 
 #include "walpush/admin.h"
 #include "walpush/edition.h"
+#include "walpush/flood.h"
 #include "walpush/hub.h"
 #include "walpush/intake.h"
 #include "walpush/relay.h"
 #include "walpush/repeat.h"
+#include "walpush/resolve.h"
 #include "walpush/source.h"
 #include "walpush/sqlpipe.h"
 #include "walpush/tap.h"
@@ -24,6 +26,7 @@ struct admissions;
 struct tap {
 	const struct conf *conf;
 	struct event_base *loop;
+	struct resolve *names; /* of PostgreSQL and Redis */
 	int exit_status;
 
 	/* The stream, in the order of the data. */
@@ -66,7 +69,6 @@ struct tap {
 	/* Connections. */
 	struct sqlpipe *admissions_sql;
 	struct admissions *admissions;
-	struct flood lines; /* of the log, about clients */
 	struct repeat admit_trouble[REPEAT_TABLE];
 	struct evconnlistener *listener;
 	struct event *listen_again;
@@ -99,9 +101,15 @@ struct tap {
 	struct event *tick;
 	struct event *sigterm, *sigint, *sighup;
 	struct reload *reload; /* under way; NULL: none */
-	struct event *drained;
 	unsigned hubs_gone;
 	bool stopping;
+	struct { /* tap_stop.c */
+		enum stop_step { STOP_NOT, STOP_PUBLISHING, STOP_RELEASING, STOP_CLOSING } step;
+		int64_t began;               /* µs */
+		lsn_t end;                   /* what was committed when the stop began; 0: not known yet */
+		struct sqlpipe_query *query; /* that asks for it */
+		struct event *event;         /* the step is done, or has taken too long */
+	} stop;
 };
 
 /* --- tap_stream.c: from the source to the feed --- */
@@ -155,12 +163,14 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now);
 void tap_feed_position(struct tap *t, lsn_t upto);
 /* Another history begins at `floor`; but for the first time everybody is told to refetch, for this reason (a literal). */
 void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *reason);
+/* Tells the hubs of what was fed, now rather than at the end of this turn of the loop. */
+void tap_feed_flush(struct tap *t);
 void tap_feed_init(struct tap *t);
 void tap_feed_fini(struct tap *t);
 void tap_tell_hubs(struct tap *t, const struct mail *mail);
 
 /* --- tap_accept.c --- */
-/* `threads`: of hubs, for the log. They need not be there before the loop turns. */
+/* `threads`: of hubs, for the log. */
 bool tap_listen(struct tap *t, unsigned threads, struct fail *why);
 void tap_stop_listening(struct tap *t);
 void tap_accept_init(struct tap *t);
@@ -182,11 +192,24 @@ void tap_metrics(void *ctx, struct buf *out);
 /* Once a second, for the trail. */
 void tap_sample(struct tap *t);
 
+/* --- tap_stop.c: the end of the process --- */
+/* Begins it. The loop ends when it is done. */
+void tap_stop(struct tap *t);
+/* Something was handled, or the stream is lost. */
+void tap_stop_reached(struct tap *t);
+/* The source has ended, and with it our hold on the slot. */
+void tap_stop_released(struct tap *t);
+/* Every connection, because it is served elsewhere; final: because the process stops. */
+void tap_close_all(struct tap *t, bool final);
+void tap_stop_init(struct tap *t);
+void tap_stop_fini(struct tap *t);
+
 /* --- tap_reload.c --- */
 /* False: it asks for what is not there yet. */
 bool tap_supports(const struct conf *conf, struct fail *why);
 void tap_reload(struct tap *t);
 void tap_reopen_audit(struct tap *t);
+/* What is under way is given up. */
 void tap_reload_fini(struct tap *t);
 
 /* --- tap_guard.c --- */

@@ -12,6 +12,7 @@
 
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/render.h"
@@ -200,7 +201,8 @@ static bool on_entry(void *ctx, const struct relay_entry *e)
 		break;
 	case RELAY_BEGIN:
 	default:
-		abort(); /* told by on_begin */
+		fail_never("the relay's reader gave an entry of kind %d",
+			   (int)e->kind); /* RELAY_BEGIN goes to on_begin */
 	}
 	if (!e->end)
 		return true;
@@ -247,5 +249,5 @@ static const struct relay_calls calls = { on_begin, on_entry, on_refill, on_paus
 void tap_relay_start(struct tap *t)
 {
 	if (t->conf->relay.url)
-		t->relay = relay_new(t->loop, &t->conf->relay, t->conf->database.slot, &calls, t);
+		t->relay = relay_new(t->loop, t->names, &t->conf->relay, t->conf->database.slot, &calls, t);
 }

@@ -34,22 +34,43 @@ static bool lags(const struct tap *t)
 	return limit && end > published && end - published > (uint64_t)limit;
 }
 
+/* Why a connection is missing, if it is the names: that is nothing which the other side could be asked about. */
+static const char *or_names(const char *said, const char *otherwise)
+{
+	return said && strncmp(said, RESOLVE_TROUBLE, sizeof(RESOLVE_TROUBLE) - 1) == 0 ? said : otherwise;
+}
+
+static const char *source_missing(struct tap *t)
+{
+	const char *mend;
+
+	return source_is_held_by_other(t->source)
+		       ? "another process holds the slot"
+		       : or_names(source_trouble(t->source, &mend), "not streaming: see the log");
+}
+
+static const char *queries_missing(const struct tap *t)
+{
+	const char *said = sqlpipe_trouble(t->sql);
+
+	return or_names(said ? said : sqlpipe_trouble(t->admissions_sql), "no connection for queries");
+}
+
 const char *tap_trouble(struct tap *t)
 {
 	if (t->stopping)
 		return "stopping";
 	if (t->relay && !relay_is_up(t->relay))
-		return "no connection to Redis";
+		return or_names(relay_trouble(t->relay), "no connection to Redis");
 	if (t->relay && relay_leaderless_since(t->relay))
 		return "nobody feeds the Redis stream";
 	if (!t->relay && !source_is_streaming(t->source))
-		return source_is_held_by_other(t->source) ? "another process holds the slot"
-							  : "not streaming: see the log";
+		return source_missing(t);
 	if (!t->is_live)
 		return "catching up with what was written before the start";
 	if (lags(t))
 		return "too far behind the server's end of WAL";
-	return sqlpipe_is_up(t->sql) && sqlpipe_is_up(t->admissions_sql) ? NULL : "no connection for queries";
+	return sqlpipe_is_up(t->sql) && sqlpipe_is_up(t->admissions_sql) ? NULL : queries_missing(t);
 }
 
 static const char *unready(void *ctx)
@@ -278,4 +299,25 @@ static json_t *status(void *ctx, bool with_history)
 	return document;
 }
 
-const struct admin_calls tap_admin_calls = { unhealthy, unready, status, tap_metrics };
+static const struct conf_texts *admin_hosts(void *ctx)
+{
+	struct tap *t = ctx;
+
+	return &t->conf->admin.hosts;
+}
+
+static void admin_refused(void *ctx, const char *reason)
+{
+	struct tap *t = ctx;
+
+	metrics_count(t->counts, METRICS_ADMIN_REFUSALS, reason);
+}
+
+const struct admin_calls tap_admin_calls = {
+	.unhealthy = unhealthy,
+	.unready = unready,
+	.status = status,
+	.hosts = admin_hosts,
+	.refused = admin_refused,
+	.metrics = tap_metrics,
+};

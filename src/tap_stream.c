@@ -1,11 +1,13 @@
 /* tap_stream: from the replication connection to the feed of the topic logs, and back to what may be confirmed. */
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 
 /* A second demanded reply within this time means that the server waits for us to stop. */
@@ -23,6 +25,7 @@ void tap_stream_reached(struct tap *t, lsn_t upto)
 		log_info("live", log_lsn("position", upto));
 	}
 	tap_feed_position(t, upto);
+	tap_stop_reached(t);
 }
 
 static void feed_message(struct tap *t, const struct txn *txn, size_t i, int64_t now)
@@ -85,7 +88,7 @@ static void handled(void *ctx, lsn_t next_lsn)
 	struct tap *t = ctx;
 
 	if (t->relay)
-		relay_position(t->relay, next_lsn, t->server_stops);
+		relay_position(t->relay, next_lsn, t->server_stops || t->stopping);
 	else
 		tap_stream_reached(t, next_lsn);
 }
@@ -102,7 +105,7 @@ static bool is_stuck(const struct tap *t)
 /* A replica that cannot reach Redis leaves the slot to one that can. */
 void tap_stream_go(struct tap *t)
 {
-	if (t->rules && (!t->relay || relay_is_up(t->relay)))
+	if (t->rules && !t->stopping && (!t->relay || relay_is_up(t->relay)))
 		source_go(t->source);
 }
 
@@ -262,6 +265,12 @@ static void lost(void *ctx, const struct fail *why)
 	intake_clear(t->intake);
 	if (t->relay)
 		relay_lead(t->relay, false);
+	tap_stop_reached(t);
+}
+
+static void ended(void *ctx)
+{
+	tap_stop_released(ctx);
 }
 
 static const char *add_tables(void *ctx)
@@ -286,14 +295,14 @@ bool tap_is_fed(const struct tap *t)
 	return t->is_live && source_is_streaming(t->source);
 }
 
-const struct source_calls tap_source_calls = { start, streaming, record, keepalive, lost, add_tables, confirm };
+const struct source_calls tap_source_calls = { start, streaming, record, keepalive, lost, ended, add_tables, confirm };
 
 void tap_stream_init(struct tap *t)
 {
 	window_init(&t->window, t->conf->replay.seconds * 1000, (uint64_t)t->conf->replay.bytes);
 	t->stop_limit = event_new(t->loop, -1, 0, on_stop_limit, t);
 	if (!t->stop_limit)
-		abort();
+		fail_never("libevent makes no timer for the stream");
 }
 
 void tap_stream_fini(struct tap *t)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "walpush/fail.h"
 #include "walpush/mem.h"
 
 #define CHAIN_MAX 16
@@ -60,7 +61,7 @@ static bool read_chain(struct tls_identity *id, const char *path, struct fail *w
 	while (id->certificate && sk_X509_num(id->chain) < CHAIN_MAX &&
 	       (next = PEM_read_X509(f, NULL, no_passphrase, NULL)))
 		if (!sk_X509_push(id->chain, next))
-			abort();
+			fail_never("out of memory: no room for a certificate of the chain");
 	fclose(f);
 	if (!id->certificate) {
 		ERR_clear_error();
@@ -93,7 +94,7 @@ struct tls_identity *tls_read(const char *certificate, const char *key, struct f
 	atomic_init(&id->refs, 1);
 	id->chain = sk_X509_new_null();
 	if (!id->chain)
-		abort();
+		fail_never("out of memory: no room for a chain of certificates");
 	if (!read_chain(id, certificate, why) || !read_key(id, key, why))
 		goto fail;
 	if (X509_check_private_key(id->certificate, id->key) == 1)

@@ -9,6 +9,7 @@
 
 #include "hub_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -16,22 +17,28 @@
 
 void visitor_take(struct hub *h, int fd, const struct address *address)
 {
-	/* It closes the socket itself when it refuses it. */
-	struct lws *wsi = lws_adopt_socket_vhost(h->vhost, fd);
-	struct visitor *v;
+	struct visitor *v = mem_new(sizeof(*v));
 
-	if (!wsi) {
-		gate_close(h->shared->gate, address);
-		return;
-	}
-	v = mem_new(sizeof(*v));
-	v->wsi = wsi;
 	v->hub = h;
+	v->fd = fd;
 	v->socket = v->address = *address;
 	v->deadline = clock_us() + h->shared->conf->limits.handshake * 1000;
 	v->is_shaking = true;
 	DL_APPEND(h->visitors, v);
-	lws_set_opaque_user_data(wsi, v);
+	if (h->tls)
+		visitor_adopt(v);
+	else
+		peek_begin(v);
+}
+
+void visitor_adopt(struct visitor *v)
+{
+	/* It closes the socket itself when it refuses it. */
+	v->wsi = lws_adopt_socket_vhost(v->hub->vhost, v->fd);
+	if (v->wsi)
+		lws_set_opaque_user_data(v->wsi, v);
+	else
+		visitor_free(v);
 }
 
 struct visitor *visitor_of(struct lws *wsi)
@@ -54,8 +61,9 @@ bool visitor_forwarded(struct visitor *v)
 const char *visitor_enter(struct visitor *v)
 {
 	const struct hub_shared *shared = v->hub->shared;
+	enum gate_verdict verdict = gate_enter(shared->gate, &shared->conf->limits, &v->address, clock_us());
 
-	switch (gate_enter(shared->gate, &shared->conf->limits, &v->address, clock_us())) {
+	switch (verdict) {
 	case GATE_OPEN:
 		v->entered = true;
 		return NULL;
@@ -66,7 +74,7 @@ const char *visitor_enter(struct visitor *v)
 	case GATE_RATE:
 		return "rate";
 	}
-	abort();
+	fail_never("the gate answered %d", (int)verdict);
 }
 
 void visitor_arrived(struct visitor *v)
@@ -76,6 +84,13 @@ void visitor_arrived(struct visitor *v)
 	v->is_shaking = false;
 }
 
+void visitor_lost(struct visitor *v)
+{
+	flood_info("a request broke off, or was not understood", log_n("hub", v->hub->index), log_peer(&v->address));
+	metrics_count(v->hub->counts, METRICS_REFUSALS, "broken");
+	audit_ended(v->hub->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, 0, "broken");
+}
+
 void visitor_gone(struct lws *wsi)
 {
 	struct visitor *v = visitor_of(wsi);
@@ -83,11 +98,35 @@ void visitor_gone(struct lws *wsi)
 	if (!v)
 		return;
 	lws_set_opaque_user_data(wsi, NULL);
+	/* The library hangs up without a word where it cannot read a request, or has no room for it. */
+	if (v->is_shaking && !v->refused)
+		visitor_lost(v);
+	visitor_free(v);
+}
+
+void visitor_free(struct visitor *v)
+{
 	visitor_arrived(v);
 	if (v->entered)
 		gate_leave(v->hub->shared->gate, &v->address);
 	gate_close(v->hub->shared->gate, &v->socket);
 	free(v);
+}
+
+static void hang_up(struct visitor *v)
+{
+	if (v->peek) {
+		peek_end(v);
+		return;
+	}
+	visitor_arrived(v);
+	lws_set_timeout(v->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+}
+
+void visitors_hang_up(struct hub *h)
+{
+	while (h->visitors)
+		hang_up(h->visitors);
 }
 
 /* The library's own timeout starts anew with some of what it reads; this one does not. The list is in the order of the deadlines. */
@@ -96,10 +135,22 @@ void visitor_sweep(struct hub *h, int64_t now)
 	struct visitor *v;
 
 	while ((v = h->visitors) && v->deadline < now) {
+		if (v->refused && v->peek) { /* it was counted */
+			peek_end(v);
+			continue;
+		}
 		log_debug("a handshake takes too long", log_n("hub", h->index), log_peer(&v->address));
 		metrics_count(h->counts, METRICS_REFUSALS, "slow");
 		audit_ended(h->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, 0, "slow");
-		visitor_arrived(v);
-		lws_set_timeout(v->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
+		hang_up(v);
 	}
+}
+
+void visitor_drop_all(struct hub *h)
+{
+	struct visitor *v, *next;
+
+	DL_FOREACH_SAFE(h->visitors, v, next)
+		if (v->peek)
+			peek_end(v);
 }

@@ -60,4 +60,9 @@ say shellcheck
 git ls-files '*.sh' .ci/run | xargs shellcheck --severity=warning
 verdict $?
 
+# fail_never says where and why; a bare abort() does not.
+say abort
+! grep -nE '\babort\(\);' src/*.[ch] include/walpush/*.h | grep -v '^src/fail\.c:'
+verdict $?
+
 exit $status

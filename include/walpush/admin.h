@@ -7,6 +7,9 @@
  *   /          a page that shows it to a person
  *   /metrics   for Prometheus
  *
+ * A request must name this port by an IP address, as localhost, or by a name of admin.hosts (host.h), else it is refused with 421; a malformed
+ * one with 400. HTTP/1.0 may leave out Host.
+ *
  * GET and HEAD only. Bound: evhttp's limits, set to 8 KiB of headers and no body; 10 s a request.
  */
 #ifndef WALPUSH_ADMIN_H
@@ -26,6 +29,10 @@ struct admin_calls {
 	const char *(*unready)(void *ctx);
 	/* A new object, the callee's. */
 	json_t *(*status)(void *ctx, bool with_history);
+	/* The names that a request may give this port, those of the configuration in force. */
+	const struct conf_texts *(*hosts)(void *ctx);
+	/* A request was refused; `reason` is a value of METRICS_ADMIN_REFUSALS. */
+	void (*refused)(void *ctx, const char *reason);
 	/* Added to `out`. */
 	void (*metrics)(void *ctx, struct buf *out);
 };
@@ -33,6 +40,8 @@ struct admin_calls {
 /* NULL: the address cannot be had. */
 struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, const struct admin_calls *calls,
 			void *ctx, struct fail *why);
+/* A successor can listen there. Connections that are open go on. */
+void admin_stop_listening(struct admin *a);
 void admin_free(struct admin *a);
 
 #endif

@@ -14,8 +14,8 @@
 
 struct check;
 
-/* Both must outlive it; the rules are bound on the way. */
-struct check *check_new(const struct conf *conf, struct rules *rules);
+/* Both must outlive it; the rules are bound on the way. `offline`: what the file alone tells; no server is connected to. */
+struct check *check_new(const struct conf *conf, struct rules *rules, bool offline);
 void check_free(struct check *c);
 void check_run(struct check *c);
 
@@ -23,7 +23,7 @@ size_t check_failures(const struct check *c);
 size_t check_warnings(const struct check *c);
 /* One line a finding, then the sum. */
 void check_print(const struct check *c, struct buf *out);
-/* {"file", "failures", "warnings", "findings": [{"check", "state", "text", "mend": null | {"kind", "text"}}]} */
+/* {"file", "offline", "failures", "warnings", "findings": [{"check", "state", "text", "mend": null | {"kind", "text"}}]} */
 json_t *check_json(const struct check *c);
 
 #endif

@@ -11,7 +11,7 @@ enum { CMD_FINE = 0, CMD_FAILED = 1, CMD_USAGE = 2 };
 
 /* run -c sidecar.conf: serve */
 int cmd_run(int argc, char **argv);
-/* check -c sidecar.conf [--json]: say what is wrong, and what mends it */
+/* check -c sidecar.conf [--offline] [--json]: say what is wrong, and how to fix it */
 int cmd_check(int argc, char **argv);
 /* sql -c sidecar.conf: print what a DBA runs for this configuration */
 int cmd_sql(int argc, char **argv);

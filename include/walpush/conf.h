@@ -55,7 +55,8 @@ struct conf_listen {
 struct conf_admin {
 	char *address;
 	int64_t port;
-	int64_t ready_bytes; /* 0: no limit */
+	struct conf_texts hosts; /* names that a request's Host may be */
+	int64_t ready_bytes;     /* 0: no limit */
 };
 
 struct conf_jwt_key {

@@ -1,8 +1,11 @@
 /*
  * fail: why something did not work, in one line that says what to do.
  *
- * Pure. A function that can fail takes a `struct fail *` last, fills it, and returns false or NULL.
+ * Pure but for fail_never. A function that can fail takes a `struct fail *` last, fills it, and returns false or NULL.
  * The handler at the top logs it, once. Never holds a token, a password or row data.
+ *
+ * fail_never is the other kind: a state that only a mistake of ours or a system without memory, files or threads can bring about.
+ * It ends the process with one line that names the place and says what failed; it is the only place that calls abort().
  */
 #ifndef WALPUSH_FAIL_H
 #define WALPUSH_FAIL_H
@@ -21,5 +24,14 @@ struct fail {
 bool fail_set(struct fail *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool fail_at_line(struct fail *f, unsigned line, const char *format, ...) __attribute__((format(printf, 3, 4)));
 bool fail_at_offset(struct fail *f, size_t offset, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* Bytes of the text that fail_never writes, with its end. */
+#define FAIL_NEVER_MAX 560
+
+/* Any thread. Allocates nothing. Not for anything that arrives from outside. The log's line if there is a log, else bare text. */
+#define fail_never(...) fail_never_at(__FILE__, __LINE__, __VA_ARGS__)
+_Noreturn void fail_never_at(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* Who writes the line, from here on: log_setup says so. The text has no newline; NULL: stderr, bare. */
+void fail_never_through(void (*write_line)(const char *text));
 
 #endif

@@ -33,6 +33,7 @@ struct hub_shared { /* part of an edition (edition.h): immutable but for mailbox
 	struct tls_identity *identity; /* at the start; NULL: no TLS */
 	struct mailbox *to_tap;
 	int wake_tap; /* an eventfd */
+	unsigned n_hubs;
 };
 
 struct edition;
@@ -40,6 +41,8 @@ struct edition;
 /* Takes a reference on the edition. */
 struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *why);
 bool hub_start(struct hub *h, struct fail *why);
+/* Wakes the started hub as hub_post does and waits for its answer, for 5 s at most. False: it must not be freed. */
+bool hub_wakes(struct hub *h, struct fail *why);
 /* Posts, and wakes the hub if it sleeps. */
 void hub_post(struct hub *h, const struct mail *mail);
 /* µs of clock_us: when its loop last turned for certain; it does so every second. Any thread. */

@@ -33,9 +33,10 @@ enum mail_kind {
 	MAIL_DIRTY,   /* topic, published, committed: it has something new below this position */
 	MAIL_EPOCH,   /* text: the epoch from now on */
 	MAIL_EMPTIED, /* published: the logs begin anew there; nothing is delivered before the tap has asked about each connection */
-	MAIL_CLOSE, /* code, wait, final: close every connection, spread over `wait` µs; final: say when the last is gone */
+	MAIL_CLOSE, /* wait, final: close every connection, at a pace, within `wait` µs; final: and say when the last is gone */
 	MAIL_CERTIFICATE, /* identity (the hub's): shown to new connections from now on */
 	MAIL_EDITION,     /* edition: another configuration from now on; the reference is the hub's */
+	MAIL_PROBE,       /* the hub answers that it was woken */
 	MAIL_STOP,        /* the thread ends */
 	/* hub to tap */
 	MAIL_ADMIT, /* hub, connection, ticket (the tap's), since, epoch in text: may it listen? */

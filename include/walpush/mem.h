@@ -2,6 +2,7 @@
 #ifndef WALPUSH_MEM_H
 #define WALPUSH_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "walpush/slice.h"
@@ -9,6 +10,8 @@
 void *mem_new(size_t size);                 /* zeroed */
 void *mem_new_array(size_t n, size_t size); /* zeroed; overflow ends the process */
 void *mem_resize(void *old, size_t n, size_t size);
+/* Could so much be had at this moment? Nothing is kept. */
+bool mem_is_there(size_t bytes);
 char *mem_text(const char *text);
 char *mem_text_of(struct slice s);
 /* Into an array of `cap` bytes, cut where it does not fit, always terminated. */

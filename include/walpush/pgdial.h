@@ -1,8 +1,10 @@
 /*
  * pgdial: opening a connection to PostgreSQL without blocking the loop.
  *
- * One attempt: from the connection string to CONNECTION_OK or an error, within connect_timeout. Tap thread. The name
- * is looked up by libpq, which blocks for as long as the resolver takes: give an address, or a resolver that answers.
+ * One attempt: from the connection string to CONNECTION_OK or an error, within connect_timeout. Tap thread. The names of hosts
+ * are looked up first, off the loop (resolve.h, pghosts.h), and each attempt looks them up again; their addresses are tried in turn.
+ * Of several hosts, one that does not resolve in half of connect_timeout is left out. What libpq itself may block on is a service
+ * file that refers to LDAP, and Kerberos, where the process has credentials.
  * Every session gets UTC, ISO dates, hexadecimal bytea, TCP keepalives and a pinned search_path; a replication session
  * wal_sender_timeout=60s; an SQL session is read-only and has statement_timeout.
  */
@@ -14,6 +16,7 @@
 
 #include "walpush/conf.h"
 #include "walpush/fail.h"
+#include "walpush/resolve.h"
 
 enum pgdial_kind { PGDIAL_SQL, PGDIAL_REPLICATION };
 
@@ -23,8 +26,8 @@ struct pgdial;
  * attempt is over when it is called; do not cancel it. */
 typedef void pgdial_done(void *ctx, PGconn *conn, const struct fail *why);
 
-struct pgdial *pgdial_start(struct event_base *loop, const struct conf_database *conf, enum pgdial_kind kind,
-			    pgdial_done *done, void *ctx);
+struct pgdial *pgdial_start(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
+			    enum pgdial_kind kind, pgdial_done *done, void *ctx);
 /* Gives up; `done` is not called. NULL is allowed. */
 void pgdial_cancel(struct pgdial *d);
 

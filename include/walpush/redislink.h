@@ -5,7 +5,9 @@
  * backoff, 100 ms to 5 s), but what was not answered is not asked again: whether Redis has seen it nobody knows, so the asker is
  * told, and looks. A connection on which an answer is overdue is taken for dead.
  *
- * Bounds: the asker's. The server's address is resolved by the C library, which is the one thing that may block.
+ * For each connection the host's name is looked up, off the loop (resolve.h), and its addresses are tried in turn until one is up.
+ *
+ * Bounds: the asker's.
  */
 #ifndef WALPUSH_REDISLINK_H
 #define WALPUSH_REDISLINK_H
@@ -14,6 +16,7 @@
 #include <hiredis/hiredis.h>
 
 #include "walpush/fail.h"
+#include "walpush/resolve.h"
 #include "walpush/slice.h"
 
 struct redislink;
@@ -23,12 +26,14 @@ typedef void redislink_done(void *ctx, const redisReply *reply);
 /* The connection is up (authenticated, database chosen), or went down, after all that was asked on it has been answered with NULL. */
 typedef void redislink_state(void *ctx, bool up);
 
-/* url must have passed redisurl_check. patience: µs that an answer may take. Connects at once. */
-struct redislink *redislink_new(struct event_base *loop, const char *name, const char *url, int64_t patience,
-				redislink_state *state, void *ctx);
+/* url must have passed redisurl_check. patience: µs that an answer may take, of the name servers too. Connects at once. */
+struct redislink *redislink_new(struct event_base *loop, struct resolve *names, const char *name, const char *url,
+				int64_t patience, redislink_state *state, void *ctx);
 /* What was asked is answered with NULL, before it returns. */
 void redislink_free(struct redislink *l);
 bool redislink_is_up(const struct redislink *l);
+/* Why it is not up; NULL: it is, or has not tried yet. */
+const char *redislink_trouble(const struct redislink *l);
 /* Only while it is up. The arguments are copied. */
 void redislink_ask(struct redislink *l, size_t n, const struct slice *arguments, redislink_done *done, void *ctx);
 /* Connect anew: what Redis says makes no sense. */

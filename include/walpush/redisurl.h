@@ -5,7 +5,7 @@
 #include "walpush/fail.h"
 
 struct redisurl {
-	char *host;
+	char *host; /* an IPv6 address without brackets */
 	int port;
 	char *user, *password; /* NULL: none */
 	char *database;        /* digits; NULL: 0 */

@@ -39,7 +39,7 @@ struct relay_calls {
 	void (*changed)(void *ctx);
 };
 
-struct relay *relay_new(struct event_base *loop, const struct conf_relay *conf, const char *slot,
+struct relay *relay_new(struct event_base *loop, struct resolve *names, const struct conf_relay *conf, const char *slot,
 			const struct relay_calls *calls, void *ctx);
 void relay_free(struct relay *r);
 
@@ -51,6 +51,8 @@ void relay_open(struct relay *r, const char *epoch);
 bool relay_is_current(const struct relay *r);
 /* Both connections are up. */
 bool relay_is_up(const struct relay *r);
+/* Why it is not up; NULL: it is, or has not tried yet. */
+const char *relay_trouble(const struct relay *r);
 /* µs of clock_us since when nobody is known to lead; 0: somebody does, or Redis cannot be asked. */
 int64_t relay_leaderless_since(const struct relay *r);
 

@@ -4,8 +4,7 @@
  * One of these for each thing that can go wrong. The same text is news the first time, and again after REPEAT_EVERY together with how often
  * it happened meanwhile; in between it is for the debug level. Another text is always news.
  *
- * What clients can cause, each line another: at most FLOOD_LINES of them a second and thread; how many were left out is said afterwards.
- * One thread; times are passed in.
+ * Lines that clients can cause, each another, are bounded by flood.h. One thread; times are passed in.
  */
 #ifndef WALPUSH_REPEAT_H
 #define WALPUSH_REPEAT_H
@@ -54,34 +53,5 @@ static inline enum log_level repeat_level(struct repeat *r, enum log_level level
 	r->silent = 0;
 	return level;
 }
-
-#define FLOOD_LINES 500
-
-struct flood {
-	int64_t second;
-	unsigned lines, left_out; /* in that second */
-};
-
-static inline bool flood_allows(struct flood *f, int64_t now)
-{
-	if (f->second != now / 1000000) {
-		if (f->left_out)
-			log_warn("so many lines about clients were left out", log_n("lines", f->left_out));
-		*f = (struct flood){ .second = now / 1000000 };
-	}
-	if (f->lines == FLOOD_LINES) {
-		f->left_out++;
-		return false;
-	}
-	f->lines++;
-	return true;
-}
-
-/* log_info of something that clients can cause. */
-#define flood_info(flood, now, message, ...)                                                                           \
-	do {                                                                                                           \
-		if (log_enabled(LOG_LEVEL_INFO) && flood_allows((flood), (now)))                                       \
-			log_info(message, __VA_ARGS__);                                                                \
-	} while (0)
 
 #endif

@@ -17,5 +17,8 @@ bool request_list_has(struct slice list, struct slice word, bool any_case);
 struct slice request_bearer(struct slice authorization);
 /* The value of "NAME=VALUE", if that is its name. */
 bool request_argument(struct slice argument, struct slice name, struct slice *value);
+/* The target of a request line, as it was sent. False: it holds a control character, as it is or as %XX, or a '%' without two hexadecimal
+ * digits. No client of ours writes that, and two readers may see two paths in it. */
+bool request_target_is_clean(struct slice target);
 
 #endif

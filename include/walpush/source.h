@@ -16,6 +16,7 @@
 #include "walpush/conf.h"
 #include "walpush/event_id.h"
 #include "walpush/fail.h"
+#include "walpush/resolve.h"
 
 struct source;
 
@@ -38,14 +39,16 @@ struct source_calls {
 	void (*keepalive)(void *ctx, lsn_t end, bool reply_demanded);
 	/* Streaming ended; it will be tried again. */
 	void (*lost)(void *ctx, const struct fail *why);
+	/* After source_end: the connection is closed. */
+	void (*ended)(void *ctx);
 	/* wal2json's add-tables. */
 	const char *(*add_tables)(void *ctx);
 	/* What to confirm now: never below an earlier answer. */
 	lsn_t (*confirm)(void *ctx);
 };
 
-struct source *source_new(struct event_base *loop, const struct conf_database *conf, const struct source_calls *calls,
-			  void *ctx);
+struct source *source_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
+			  const struct source_calls *calls, void *ctx);
 void source_free(struct source *s);
 void source_free_record(char *bytes);
 
@@ -53,12 +56,20 @@ void source_free_record(char *bytes);
 void source_go(struct source *s);
 /* Close and connect again. */
 void source_restart(struct source *s, const char *reason);
-/* Close and stay closed until source_go. A last status is sent, with `wait` false without waiting for the socket. */
+/* Close and stay closed until source_go. A last status is sent, without waiting for the socket. */
 void source_stop(struct source *s);
+/*
+ * The same in good order: a last status, the end of the copy, and then the server's answer, which says that the status is taken and
+ * the slot free. What still comes before it is dropped. `ended` is called then, or once the connection is lost; from within if
+ * nothing streams. The server answers only between two transactions, so the owner keeps a timer, and calls source_stop.
+ */
+void source_end(struct source *s);
 /* Stop reading while the owner's buffer is full. Status goes on being sent. */
 void source_pause(struct source *s, bool paused);
 /* Sends the position to be confirmed now instead of at the next interval. */
 void source_send_status(struct source *s);
+/* The same, and the server tells how far it has read, by a keepalive. */
+void source_demand_reply(struct source *s);
 bool source_is_streaming(const struct source *s);
 /* The server's end of WAL, as far as it told. */
 lsn_t source_server_end(const struct source *s);

@@ -16,6 +16,7 @@
 
 #include "walpush/conf.h"
 #include "walpush/fail.h"
+#include "walpush/resolve.h"
 #include "walpush/sqlrows.h"
 
 #define SQLPIPE_IN_FLIGHT 256
@@ -28,11 +29,13 @@ typedef void sqlpipe_done(void *ctx, struct sqlrows *rows, const struct fail *wh
 /* The connection came up or went down. */
 typedef void sqlpipe_state(void *ctx, bool up, const struct fail *why);
 
-struct sqlpipe *sqlpipe_new(struct event_base *loop, const char *name, const struct conf_database *conf,
-			    sqlpipe_state *state, void *ctx);
+struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, const char *name,
+			    const struct conf_database *conf, sqlpipe_state *state, void *ctx);
 /* Pending queries are dropped without an answer. */
 void sqlpipe_free(struct sqlpipe *p);
 bool sqlpipe_is_up(const struct sqlpipe *p);
+/* Why it is not up; NULL: it is, or has not tried yet. */
+const char *sqlpipe_trouble(const struct sqlpipe *p);
 
 /* The server is there again: do not wait out the backoff. */
 void sqlpipe_hurry(struct sqlpipe *p);

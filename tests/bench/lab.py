@@ -22,7 +22,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from harness.app import ROOT_USER, App  # noqa: E402
 from harness.cluster import Cluster, free_port  # noqa: E402
-from harness.walpush import SIGNING_KEY, fields_of, shipped_config, token  # noqa: E402
+from harness.config import Config  # noqa: E402
+from harness.walpush import SHIPPED, SIGNING_KEY, fields_of, token  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("WALPUSH_BENCH_BUILD", ROOT / "build/release")).absolute()
 PATIENCE = 120  # seconds without the event awaited, after which a run has failed
@@ -129,7 +130,7 @@ class Sidecar:
 
     def __init__(self, lab, slot, **settings):
         self.lab, self.slot = lab, slot
-        config = shipped_config().set("limits.per-user", 0).set("limits.handshakes-per-second", 0)
+        config = Config(SHIPPED.read_text()).set("limits.per-user", 0).set("limits.handshakes-per-second", 0)
         for name, value in settings.items():
             config.set(name.replace("__", ".").replace("_", "-"), value)
         self.config = config

@@ -9,6 +9,8 @@
  * answer to the close counts as one change too many. The last line on stdout is a JSON object of figures. Exit status 0:
  * everything was as expected; 1: not; 2: usage.
  *
+ * With --until-closed it is the server that closes, and all that is expected must have come before.
+ *
  * A storm: all connections hang up at once without a word and come back with `since` and `epoch`; each must be resumed,
  * and the checks go on as if nothing had happened.
  *
@@ -54,7 +56,8 @@ struct conn {
 	uint64_t changes;
 	struct event_key last;
 	uint64_t digest;
-	char *rest; /* the beginning of a frame or of the handshake's answer */
+	int64_t closed_at; /* microseconds, monotonic */
+	char *rest;        /* the beginning of a frame or of the handshake's answer */
 	size_t rest_len;
 };
 
@@ -117,7 +120,7 @@ static void conn_end(struct load *l, struct conn *c)
 	c->rest_len = 0;
 	c->state = CONN_CLOSED;
 	l->closed++;
-	l->progress = clock_us(CLOCK_MONOTONIC);
+	c->closed_at = l->progress = clock_us(CLOCK_MONOTONIC);
 }
 
 static void conn_lost(struct load *l, struct conn *c, unsigned code)
@@ -464,7 +467,7 @@ static bool run(struct load *l)
 		dial_some(l);
 		if (l->connected && l->storms < l->opt.storms && !l->closing)
 			storm(l);
-		if (!l->closing && (interrupted || is_received(l)))
+		if (!l->closing && (interrupted || (!l->opt.until_closed && is_received(l))))
 			close_all(l);
 		if (l->closed == (l->closing ? l->dialled : l->opt.connections))
 			return l->connected || l->dialled == l->opt.connections;
@@ -490,6 +493,29 @@ static void print_codes(const char *name, const uint64_t *count, unsigned n)
 		comma = ",";
 	}
 	printf("}");
+}
+
+static int by_time(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+	return (x > y) - (x < y);
+}
+
+/* The first close, each further tenth of them, and the last, in seconds of CLOCK_MONOTONIC. */
+static void print_closed_at(const struct load *l)
+{
+	unsigned n = l->opt.connections;
+	int64_t *at = calloc(n, sizeof *at);
+	if (!at)
+		die("wsload: calloc");
+	for (unsigned i = 0; i < n; i++)
+		at[i] = l->conns[i].closed_at;
+	qsort(at, n, sizeof *at, by_time);
+	printf(",\"closed_at\":[");
+	for (unsigned i = 0; i <= 10; i++)
+		printf("%s%.6f", i ? "," : "", (double)at[(uint64_t)(n - 1) * i / 10] / 1e6);
+	printf("]");
+	free(at);
 }
 
 /* Returns whether everything was as expected. */
@@ -520,13 +546,15 @@ static bool report(struct load *l, bool ended)
 	printf("]");
 	print_codes("closes", l->closes, CLOSE_CODES);
 	print_codes("refused", l->refused, 600);
+	if (o->until_closed)
+		print_closed_at(l);
 	if (o->latency) {
 		printf(",\"latency_us\":");
 		latency_print(&l->latency);
 	}
 	printf("}\n");
 	bool counted = !o->expect || (least == o->expect && most == o->expect);
-	bool closed_well = l->closes[1000] == o->connections - o->slow;
+	bool closed_well = l->closes[o->until_closed ? 1012 : 1000] == o->connections - o->slow;
 	return ended && counted && same && closed_well && !l->order_errors && !l->protocol_errors && !l->resyncs &&
 	       !l->unresumed && !l->extra;
 }

@@ -22,6 +22,7 @@ struct options {
 	uint32_t groups, storms, linger;                                      /* linger in milliseconds */
 	bool latency;
 	bool loose; /* the server is another one: its messages have no ids */
+	bool until_closed;
 };
 
 _Noreturn static inline void options_usage(void)
@@ -38,6 +39,7 @@ _Noreturn static inline void options_usage(void)
 			"  --timeout S      give up after so many seconds without progress (60)\n"
 			"  --linger MS      wait so long for changes too many before closing (0)\n"
 			"  --storms K       hang up and come back, all at once, K times, once all are connected (0)\n"
+			"  --until-closed   the server must close them all, with 1012; says when that was\n"
 			"  --loose          the messages have no ids: only their number and sameness are checked\n"
 			"  --latency        measure from the message's updated_at to its receipt\n");
 	exit(2);
@@ -72,8 +74,9 @@ static inline void options_parse(struct options *o, int argc, char **argv)
 		{ "linger", &o->linger, NULL },
 	};
 	enum { VALUED = sizeof table / sizeof *table };
-	struct option longs[VALUED + 3] = { [VALUED] = { "latency", no_argument, NULL, VALUED },
-					    [VALUED + 1] = { "loose", no_argument, NULL, VALUED + 1 } };
+	struct option longs[VALUED + 4] = { [VALUED] = { "latency", no_argument, NULL, VALUED },
+					    [VALUED + 1] = { "loose", no_argument, NULL, VALUED + 1 },
+					    [VALUED + 2] = { "until-closed", no_argument, NULL, VALUED + 2 } };
 	for (int i = 0; i < VALUED; i++)
 		longs[i] = (struct option){ table[i].name, required_argument, NULL, i };
 	for (int i; (i = getopt_long(argc, argv, "", longs, NULL)) != -1;) {
@@ -81,6 +84,8 @@ static inline void options_parse(struct options *o, int argc, char **argv)
 			o->latency = true;
 		else if (i == VALUED + 1)
 			o->loose = true;
+		else if (i == VALUED + 2)
+			o->until_closed = true;
 		else if (i < 0 || i > VALUED)
 			options_usage();
 		else if (table[i].number)

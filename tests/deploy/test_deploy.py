@@ -20,6 +20,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm/walpush"
+ADMIN = 8002  # the admin port
 BIN = pathlib.Path(sys.executable).parent
 VERSIONS = ("1.29", "1.33")  # the first with native sidecars, and a recent one
 METRICS = {
@@ -105,7 +106,50 @@ def test_a_container_may_do_nothing_that_it_need_not(spec, walpush, sidecar):
     assert context["seccompProfile"] == {"type": "RuntimeDefault"}
     assert spec["automountServiceAccountToken"] is False
     assert walpush["resources"]["requests"] and walpush["resources"]["limits"]["memory"]
-    assert spec["terminationGracePeriodSeconds"] > 10  # limits.drain
+
+
+@pytest.mark.parametrize("spec, walpush, sidecar", pods())
+def test_an_end_has_time_for_goodbyes_unless_nobody_answers(spec, walpush, sidecar):
+    assert spec["terminationGracePeriodSeconds"] == 60  # the application's requests, then limits.drain
+    for probe in ("livenessProbe", "startupProbe"):
+        if probe in walpush:
+            assert walpush[probe]["terminationGracePeriodSeconds"] == 5
+
+
+def container_ports(spec):
+    """Name to number, of all containers of a Pod."""
+    containers = spec["containers"] + spec.get("initContainers", [])
+    return {port["name"]: port["containerPort"] for container in containers for port in container.get("ports", [])}
+
+
+@pytest.mark.parametrize("spec, walpush, sidecar", pods())
+def test_probes_name_their_ports_by_number(spec, walpush, sidecar):
+    for container in spec["containers"] + spec.get("initContainers", []):
+        own = [port["containerPort"] for port in container["ports"]]
+        for name, probe in container.items():
+            if name.endswith("Probe"):
+                assert probe["httpGet"]["port"] in own, name
+    assert walpush["livenessProbe"]["httpGet"]["port"] == container_ports(spec)["walpush-admin"]
+
+
+def test_services_and_policies_name_ports_by_number():
+    """The name of an init container's port resolves there from Kubernetes 1.32 on only, and not with every network plugin."""
+    pod_ports = {number for pod in pods() for number in container_ports(pod.values[0]).values()}
+    seen = set()
+    for manifest in manifests():
+        (document,) = manifest.values
+        if document["kind"] == "Service":
+            seen |= {port["targetPort"] for port in document["spec"]["ports"]}
+        if document["kind"] == "NetworkPolicy":
+            seen |= {port["port"] for rule in document["spec"]["ingress"] for port in rule["ports"]}
+    assert seen == pod_ports == {8000, 8001, 8002}
+
+
+def test_a_pod_monitor_finds_the_port_that_it_names():
+    (monitor,) = [d for d in rendered(monitoring={"enabled": True, "labels": {}}) if d["kind"] == "PodMonitor"]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    for pod in pods():
+        assert container_ports(pod.values[0])[endpoint["port"]] == ADMIN
 
 
 @pytest.mark.parametrize("spec, walpush, sidecar", pods())
@@ -122,13 +166,13 @@ def test_the_admin_port_is_in_no_service_and_for_prometheus_alone():
     for manifest in manifests():
         (document,) = manifest.values
         if document["kind"] == "Service":
-            assert not any(port["targetPort"] == "walpush-admin" for port in document["spec"]["ports"])
+            assert not any(port["targetPort"] == ADMIN for port in document["spec"]["ports"])
         if document["kind"] == "NetworkPolicy":
             policies += 1
             for rule in document["spec"]["ingress"]:
                 ports = {port["port"] for port in rule["ports"]}
-                if "walpush-admin" in ports:
-                    assert ports == {"walpush-admin"} and rule["from"]
+                if ADMIN in ports:
+                    assert ports == {ADMIN} and rule["from"]
     assert policies == 4
 
 
@@ -195,16 +239,6 @@ DOCKERFILES = sorted(DEPLOY.glob("**/Dockerfile"))
 def test_dockerfiles(file):
     done = run(BIN / "hadolint", file)
     assert done.returncode == 0, done.stdout
-
-
-def test_what_the_image_is_built_from_is_sent():
-    """Of the files that make reads, none is left out by the ignore file."""
-    ignore = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
-    patterns = [line[1:] for line in ignore if line.startswith("!")]
-    makefile = (ROOT / "Makefile").read_text()
-    included = re.findall(r"^include (\S+)", makefile, re.MULTILINE)
-    for name in ["Makefile", "sidecar.conf", "README.md", *included]:
-        assert any(pathlib.PurePath(name).match(pattern) for pattern in patterns), name
 
 
 # --- monitoring --------------------------------------------------------------------------------------------------
@@ -287,6 +321,24 @@ def systemd(tmp_path, *how):
 
 def test_the_unit_is_one(tmp_path):
     assert systemd(tmp_path, "verify", "--man=no") == ""
+
+
+def settings_of_unit(name):
+    text = (DEPLOY / "systemd/walpush.service").read_text()
+    return re.findall(rf"^{name}=(.*)$", text, re.MULTILINE)
+
+
+def test_a_bad_file_ends_the_unit_and_nothing_else_does():
+    assert settings_of_unit("RestartPreventExitStatus") == ["2"]
+    assert settings_of_unit("Restart") == ["always"]
+    assert settings_of_unit("StartLimitIntervalSec") == ["0"]
+
+
+def test_a_reload_looks_at_the_file_before_the_signal():
+    (start,) = settings_of_unit("ExecStart")
+    check, signal = settings_of_unit("ExecReload")
+    assert check == start.replace(" run ", " check --offline ")
+    assert signal == "/bin/sh -c 'kill -HUP $MAINPID'"  # /bin/kill is in procps, which a minimal Debian lacks
 
 
 def test_the_unit_is_hardened(tmp_path):

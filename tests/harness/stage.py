@@ -21,14 +21,16 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from harness.app import fresh_app, json_value  # noqa: E402
 from harness.cluster import Cluster, free_port  # noqa: E402
-from harness.walpush import Walpush, shipped_config  # noqa: E402
+from harness.config import Config  # noqa: E402
+from harness.walpush import SHIPPED, Walpush  # noqa: E402
 
 
 class Stage:
     def __init__(self, app, directory):
         self.app = app
         self.port = free_port()
-        self.walpush = Walpush(shipped_config(), directory, app, env={"WALPUSH_LISTEN_PORT": str(self.port)})
+        config = Config(SHIPPED.read_text())
+        self.walpush = Walpush(config, directory, app, env={"WALPUSH_LISTEN_PORT": str(self.port)})
         self.walpush.start()
 
     def sql(self, text, args=()):

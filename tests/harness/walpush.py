@@ -45,8 +45,9 @@ def free_port():
 
 
 def shipped_config():
-    """The file users get, as it is: a test process gets its ports from the environment, as in a container."""
-    return Config(SHIPPED.read_text())
+    """The file users get: a test process gets its ports from the environment, as in a container. A test's client answers pings only
+    while the test reads from it, and on a busy machine that may be too late; so there are none, unless a test is about them."""
+    return Config(SHIPPED.read_text()).set("listen.ping", 3600)
 
 
 def token(user, key=SIGNING_KEY, algorithm="HS256", **claims):
@@ -65,7 +66,7 @@ def fields_of(line):
 class Walpush:
     """`walpush run`, from start to stop. As a context manager it is stopped, and its end checked, on the way out."""
 
-    def __init__(self, config, directory, app, url=None, env=None, files=None):
+    def __init__(self, config, directory, app, url=None, env=None, files=None, under=()):
         self.config = config
         self.file = config.write(pathlib.Path(directory) / "sidecar.conf")
         self.admin_port = free_port()
@@ -78,6 +79,7 @@ class Walpush:
         self.process = None
         self.tls = None  # the context of clients, once a certificate is configured
         self._files = files  # the limit of open files that it is started with
+        self._under = under  # the command that runs it
 
     def _environment(self, **more):
         values = dict(
@@ -115,7 +117,8 @@ class Walpush:
         return self
 
     def _limited(self):
-        return ["prlimit", f"--nofile={self._files}:{self._files}"] if self._files else []
+        limit = ["prlimit", f"--nofile={self._files}:{self._files}"] if self._files else []
+        return [*limit, *map(str, self._under)]
 
     def start(self, streaming=True):
         """Starts the process and waits until it listens, and unless told otherwise until it streams."""

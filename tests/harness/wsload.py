@@ -12,7 +12,7 @@ class Wsload:
     def __init__(self, program, walpush, path, user, **options):
         command = [str(program), "--port", str(walpush.port), "--path", path, "--token", walpush.token(user)]
         for name, value in {"timeout": int(PATIENCE), **options}.items():
-            command += [f"--{name}", str(value)]
+            command += [f"--{name.replace('_', '-')}"] + ([] if value is True else [str(value)])
         self.wanted = int(options["connections"])
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 

@@ -5,9 +5,11 @@ import signal
 import socket
 import threading
 
+import pytest
+
 from harness.app import ASHA
-from harness.client import http
-from harness.walpush import run_to_end
+from harness.client import Wire, http
+from harness.walpush import fields_of, run_to_end
 
 UNIT_1 = "/ws/requests/1/"
 
@@ -56,6 +58,71 @@ def test_without_a_database_it_is_healthy_but_not_ready(cluster, app, walpush):
 def test_what_is_not_there(walpush):
     assert walpush.admin("/nowhere").status == 404
     assert http(walpush.admin_port, "/healthz", method="POST").status in (405, 501)
+
+
+# --- who is meant ------------------------------------------------------------------------------------------------
+
+
+def ask(walpush, target="/metrics", hosts=("localhost",), version="1.1"):
+    """The answer to a request with these Host headers."""
+    wire = Wire(walpush.admin_port)
+    try:
+        head = "".join(f"Host: {host}\r\n" for host in hosts)
+        wire.send(f"GET {target} HTTP/{version}\r\n{head}Connection: close\r\n\r\n".encode("latin-1"))
+        return wire.answer()
+    finally:
+        wire.close()
+
+
+def test_a_page_of_another_site_reads_nothing(walpush):
+    for host in ("evil.example", "evil.example:8002", "127.0.0.1.evil.example", "localhost.evil.example", "2130706433"):
+        for path in ("/", "/status", "/metrics", "/healthz", "/readyz", "/nowhere"):
+            answer = ask(walpush, path, [host])
+            assert answer.status == 421, (host, path)
+            assert b"walpush_" not in answer.body and b"slot" not in answer.body
+    assert walpush.metric('walpush_admin_refusals_total{reason="host"}') == 30
+    line = walpush.wait_for_log('msg="a request to the admin port is refused"')
+    assert fields_of(line)["host"] == "evil.example" and "admin.hosts" in fields_of(line)["fix"]
+
+
+def test_addresses_and_localhost_are_answered(walpush):
+    for host in ("127.0.0.1", "10.1.2.3:8002", "[::1]", "[::1]:8002", "localhost", "LOCALHOST.:1"):
+        assert ask(walpush, "/healthz", [host]).status == 200, host
+    assert ask(walpush, "/healthz", ["10.1.2.3"], version="1.0").status == 200
+
+
+def test_hosts_of_the_list_are_answered_and_may_be_reloaded(app, config, make_walpush):
+    config.set("admin.hosts", ["${WALPUSH_ADMIN_HOSTS:-}", "metrics.example.org"])
+    with make_walpush(app, config, env={"WALPUSH_ADMIN_HOSTS": "walpush, walpush.default.svc"}) as walpush:
+        for host in ("walpush:8002", "WALPUSH.default.svc.", "metrics.example.org"):
+            assert ask(walpush, "/healthz", [host]).status == 200, host
+        assert ask(walpush, "/healthz", ["evil.example"]).status == 421
+        config.set("admin.hosts", ["evil.example"]).write(walpush.file)
+        mark = walpush.mark()
+        walpush.send_signal(signal.SIGHUP)
+        walpush.wait_for_log("the configuration is taken over", since=mark)
+        assert ask(walpush, "/healthz", ["evil.example"]).status == 200
+        assert ask(walpush, "/healthz", ["walpush"]).status == 421
+
+
+def test_requests_that_name_no_host_or_several(walpush):
+    for hosts in ((), ("",), ("localhost", "localhost"), ("localhost", "evil.example"), ("localhost, evil.example",), ("local host",)):
+        answer = ask(walpush, "/healthz", hosts)
+        assert answer.status == 400, hosts
+    # Before 1.1 there was no such header.
+    assert ask(walpush, "/healthz", (), version="1.0").status == 200
+    assert ask(walpush, "/healthz", ("evil.example",), version="1.0").status == 421
+
+
+def test_the_target_may_name_a_host_too(walpush):
+    assert ask(walpush, "http://localhost/healthz").status == 200
+    assert ask(walpush, "http://evil.example/healthz").status == 421
+    assert ask(walpush, "http://evil.example/healthz", ()).status == 400
+
+
+@pytest.mark.parametrize("target", ["/healthz%00", "/healthz%00x", "/%68ealthz%0a", "/healthz?%01", "/healthz%zz", "/healthz\x01"])
+def test_control_characters_in_a_target(walpush, target):
+    assert ask(walpush, target).status == 400
 
 
 # --- walpush health -------------------------------------------------------------------------------------------------

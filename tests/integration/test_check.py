@@ -10,6 +10,8 @@ import json
 import os
 import re
 import secrets
+import select
+import socket
 import subprocess
 
 import psycopg2.extras
@@ -832,7 +834,8 @@ def test_a_walpush_that_runs_may_hold_the_slot(world, make_walpush):
 
 def test_the_json_says_all(world):
     report = json.loads(world.check("--json").stdout)
-    assert set(report) == {"file", "failures", "warnings", "findings"}
+    assert set(report) == {"file", "offline", "failures", "warnings", "findings"}
+    assert report["offline"] is False
     for finding in report["findings"]:
         assert set(finding) == {"check", "state", "text", "mend"}
         assert finding["state"] in ("ok", "warning", "failure", "skipped")
@@ -860,3 +863,63 @@ def test_a_file_that_cannot_be_read_is_2(world, args):
         assert re.search(r"sidecar\.conf:\d+: .*JWT_SIGNING_KEY", finding["text"])
     else:
         assert re.match(r"failure  configuration    \S*sidecar\.conf:\d+: .*JWT_SIGNING_KEY", done.stdout)
+
+
+# --- the file alone -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def offline(tmp_path):
+    """Runs `walpush check --offline` and makes sure that neither server was connected to."""
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        database, redis = (server.getsockname()[1] for server in servers)
+        env = {"DATABASE_URL": f"postgresql://walpush@127.0.0.1:{database}/app", "JWT_SIGNING_KEY": SIGNING_KEY}
+        config = shipped_config()
+        config.set("relay.url", f"redis://127.0.0.1:{redis}")
+
+        def check(*args, **more):
+            done = run_to_end("check", "--offline", "-c", config.write(tmp_path / "sidecar.conf"), *args, env={**env, **more})
+            assert not select.select(servers, [], [], 0)[0]
+            return done
+
+        yield config, check
+
+
+def test_the_file_alone(offline):
+    _, check = offline
+    done = check()
+    assert done.returncode == 0, done.stdout
+    *lines, sum_ = done.stdout.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["ok", check] for check in ("configuration", "origins", "key", "certificate", "file-limit", "relay")
+    ]
+    assert sum_ == "0 failures, 0 warnings; offline: no server was looked at"
+    report = json.loads(check("--json").stdout)
+    assert report["offline"] is True and report["failures"] == 0
+
+
+@pytest.mark.parametrize(
+    "setting, value, status, check",
+    [
+        ("limits.stall", -1, 2, "configuration"),
+        ("streams.requests.groups", ["requests_unit_{path.unit}"], 2, "configuration"),
+        ("listen.compression", True, 1, "configuration"),
+        ("jwt.algorithm", "RS256", 1, "key"),
+        ("relay.url", "redis://127.0.0.1/x", 1, "relay"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_the_file_alone(offline, setting, value, status, check):
+    config, run_check = offline
+    config.set(setting, value)
+    done = run_check()
+    assert done.returncode == status, done.stdout
+    assert [line.split()[1] for line in done.stdout.splitlines() if line.startswith("failure")] == [check]
+
+
+def test_a_certificate_that_is_not_there_is_seen_offline(offline):
+    config, check = offline
+    config.set("listen.certificate", "none.crt")
+    config.set("listen.certificate-key", "none.key")
+    done = check()
+    assert done.returncode == 1 and re.search("^failure +certificate .*none.crt", done.stdout, re.MULTILINE), done.stdout

@@ -268,7 +268,10 @@ def broken(config, number):
 
 def test_a_hundred_reloads_under_load(app, config, make_walpush, capsys):
     """A third of them broken files, some of the others with other rules: no connection is dropped, no change is lost."""
-    config.set("replay.seconds", 2)  # what is read again when the rules change
+    # Rules that change have the window read again. The window is bounded by bytes and not by time, and the log by neither: what leaves the
+    # log before a slow machine has delivered it is a `resync` of its own, with the reason `history`.
+    config.set("replay.bytes", 256 << 10).set("database.status-interval", 0.5)
+    config.set("replay.seconds", 3600).set("limits.group-bytes", 256 << 20)
     walpush = make_walpush(app, config).start()
     followers = [Follower(walpush, user) for user in (ASHA, RAVI, MEENA, ROOT_USER, SAM)]
     # Rows of before the followers connected are not theirs; the shipped file must stand as it was for each round.

@@ -100,6 +100,40 @@ def test_http_2_is_not_offered(walpush):
         pass  # nothing in common: as good
 
 
+def answered(walpush, path, **headers):
+    """The status of an upgrade over TLS; None for none."""
+    wire = Wire(walpush.port, tls=walpush.tls)
+    try:
+        wire.send(upgrade(path + "token=" + walpush.token(ASHA), headers))
+        answer = wire.answer()
+        return answer and answer.status
+    finally:
+        wire.close()
+
+
+def test_control_characters_in_a_path(walpush):
+    """The library sees these bytes first, so that some requests end without an answer; none is admitted by another path."""
+    assert answered(walpush, UNIT_1 + "?") == 101
+    assert answered(walpush, UNIT_1 + "?a=b&") == 101
+    for behind in ("%00", "%00%00", "%0a", "%0d", "%1f", "%7f", "%01", "%00x", ".%00"):
+        assert answered(walpush, UNIT_1 + behind + "?") in (400, 404, None), behind
+        assert answered(walpush, UNIT_1 + behind + "?a=b&") in (400, 404, None), behind
+        assert answered(walpush, UNIT_1 + "?a=b" + behind + "&") in (400, None), behind
+    wire = Wire(walpush.port, tls=walpush.tls)
+    wire.send(upgrade(UNIT_1 + "%00", {"Authorization": "Bearer " + walpush.token(ASHA)}))
+    answer = wire.answer()
+    assert answer is None or answer.status == 400
+    wire.close()
+
+
+def test_headers_over_the_limit_are_counted_and_said(walpush):
+    assert answered(walpush, UNIT_1 + "?", Cookie="x" * 10_000) == 101
+    mark = walpush.mark()
+    assert answered(walpush, UNIT_1 + "?", Cookie="x" * 20_000) is None
+    walpush.wait_for_log("a request broke off, or was not understood", since=mark)
+    assert walpush.metric('walpush_refusals_total{reason="broken"}') == 1
+
+
 def test_who_does_not_speak_tls_is_cut(walpush):
     with walpush.subscribe(UNIT_1, ASHA):
         wire = Wire(walpush.port)

@@ -220,6 +220,7 @@ static void test_full_scalars(void **state)
 	EXPECT_TEXTS(&c->listen.trusted_proxies, "10.0.0.0/8", "::1");
 	assert_true(c->listen.compression);
 	assert_int_equal(c->admin.port, 0);
+	EXPECT_TEXTS(&c->admin.hosts, "walpush");
 	assert_string_equal(c->jwt.algorithm, "ES256");
 	assert_int_equal(c->jwt.line, 26);
 	assert_int_equal(c->jwt.n_keys, 3);
@@ -482,6 +483,32 @@ static void test_table_is_sound(void **state)
 }
 
 /* Only those types can be kept; every other option must be able to change. */
+/* One variable for a whole list, in those lists whose entries hold no blank and no comma. */
+static void test_a_list_from_one_variable(void **state)
+{
+	struct fail why = { 0 };
+	struct conf *c;
+
+	(void)state;
+	setenv("SEVERAL", " walpush, metrics.example.org.,\tapp ", 1);
+	unsetenv("NONE");
+	c = parse_fragment("admin = { hosts = [ \"first\",\n \"${SEVERAL}\",\n \"${NONE:-}\" ] }\n"
+			   "listen = { origins = [ \"https://a https://b:1\" ]  trusted-proxies = [ "
+			   "\"10.0.0.0/8,::1\", \"\" ] }\n",
+			   &why);
+	assert_non_null(c);
+	EXPECT_TEXTS(&c->admin.hosts, "first", "walpush", "metrics.example.org.", "app");
+	assert_int_equal(c->admin.hosts.at[0].line + 1, c->admin.hosts.at[3].line);
+	EXPECT_TEXTS(&c->listen.origins, "https://a", "https://b:1");
+	EXPECT_TEXTS(&c->listen.trusted_proxies, "10.0.0.0/8", "::1");
+	conf_free(c);
+	assert_null(parse_fragment("admin = { hosts = [ \"walpush http://evil\" ] }\n", &why));
+	assert_non_null(strstr(why.text, "admin.hosts should be the name of a host"));
+	/* Groups hold what they hold. */
+	assert_null(parse_fragment("listen = { origins = [ \"https://a;https://b\" ] }\n", &why));
+	unsetenv("SEVERAL");
+}
+
 static void test_what_a_reload_keeps(void **state)
 {
 	struct buf changed = { 0 };
@@ -589,6 +616,7 @@ int main(void)
 		cmocka_unit_test(test_edges),
 		cmocka_unit_test(test_key_file),
 		cmocka_unit_test(test_table_is_sound),
+		cmocka_unit_test(test_a_list_from_one_variable),
 		cmocka_unit_test(test_what_a_reload_keeps),
 		cmocka_unit_test(test_document_is_current),
 		cmocka_unit_test(test_document_examples),

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <cmocka.h>
 
 #include "walpush/request.h"
@@ -79,13 +80,53 @@ static void arguments(void **state)
 	assert_false(request_argument(SLICE(""), SLICE("token"), &value));
 }
 
+static void targets(void **state)
+{
+	static const char *const clean[] = { "/",
+					     "/ws/requests/1/",
+					     "/ws/%72equests/%31/?token=a%2Eb&since=%200",
+					     "/%20%7e%80%ff%c3%a4",
+					     "/\xC3\xA4",
+					     "/a?b#c",
+					     "*",
+					     "http://localhost/x" };
+	static const char *const unclean[] = { "",        "/%00",        "/ws/requests/1/%00",
+					       "/%00x",   "/%01",        "/%1f",
+					       "/%1F",    "/%7f",        "/%7F",
+					       "/%0a",    "/%0d%0aX: y", "/?token=abc%00def",
+					       "/?a=%09", "/\x01",       "/a\x7F",
+					       "/\t",     "/\n",         "/%",
+					       "/%0",     "/%zz",        "/%3",
+					       "/%g1",    "/%1g",        "/%%41",
+					       "/% 41",   "/\x1F" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(clean) / sizeof(*clean); i++)
+		if (!request_target_is_clean(slice_of(clean[i])))
+			fail_msg("\"%s\" is refused", clean[i]);
+	for (size_t i = 0; i < sizeof(unclean) / sizeof(*unclean); i++)
+		if (request_target_is_clean(slice_of(unclean[i])))
+			fail_msg("number %zu, \"%s\", passes", i, unclean[i]);
+	assert_false(request_target_is_clean(SLICE("/ws/requests/1/\0")));
+	assert_false(request_target_is_clean(SLICE("/a\0b")));
+	/* What stands behind the slice is not its own. */
+	assert_false(request_target_is_clean((struct slice){ "/%41", 3 }));
+	for (unsigned c = 0; c < 256; c++) {
+		char text[8];
+
+		snprintf(text, sizeof(text), "/%%%02x", c);
+		assert_int_equal(request_target_is_clean(slice_of(text)), c >= 0x20 && c != 0x7F);
+		text[1] = (char)c;
+		if (c != '%')
+			assert_int_equal(request_target_is_clean((struct slice){ text, 2 }), c >= 0x20 && c != 0x7F);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(keys),
-		cmocka_unit_test(lists),
-		cmocka_unit_test(bearers),
-		cmocka_unit_test(arguments),
+		cmocka_unit_test(keys),      cmocka_unit_test(lists),   cmocka_unit_test(bearers),
+		cmocka_unit_test(arguments), cmocka_unit_test(targets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,21 +98,6 @@ static void the_same_trouble_is_said_now_and_again(void **state)
 	assert_int_equal(repeat_level(&r, LOG_LEVEL_WARN, "gone", REPEAT_EVERY + 3, &times), LOG_LEVEL_WARN);
 }
 
-static void a_flood_is_cut_and_counted(void **state)
-{
-	struct flood f = { 0 };
-
-	(void)state;
-	log_setup("error", "logfmt");
-	for (unsigned i = 0; i < FLOOD_LINES; i++)
-		assert_true(flood_allows(&f, 1000000 + i));
-	assert_false(flood_allows(&f, 1999998));
-	assert_false(flood_allows(&f, 1999999));
-	assert_int_equal(f.left_out, 2);
-	assert_true(flood_allows(&f, 2000000));
-	assert_int_equal(f.left_out, 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -120,7 +105,6 @@ int main(void)
 		cmocka_unit_test(the_oldest_samples_go),
 		cmocka_unit_test(the_last_events_stand_there_cut_between_characters),
 		cmocka_unit_test(the_same_trouble_is_said_now_and_again),
-		cmocka_unit_test(a_flood_is_cut_and_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,7 +12,8 @@ The container, but for probes of start and readiness. An application's own chart
   initContainers:
     - {{ include "walpush.container" $walpush | nindent 6 }}
       restartPolicy: Always
-and the two volumes of "walpush.volumes". A sidecar has no such probes: they would count for the application.
+and the two volumes of "walpush.volumes". A sidecar has no such probes: they would count for the application. Without them the Pod is
+ready while walpush runs. Services and policies name its ports by number: Kubernetes before 1.32 does not find those of an init container.
 */}}
 {{- define "walpush.container" -}}
 name: walpush
@@ -23,6 +24,9 @@ env:
   # The kubelet and Prometheus come from outside the Pod; the NetworkPolicy lets nobody else in.
   - name: WALPUSH_ADMIN_ADDRESS
     value: 0.0.0.0
+  # Both ask by the Pod's address; for whoever asks by a name.
+  - name: WALPUSH_ADMIN_HOSTS
+    value: {{ join " " .Values.adminHosts | quote }}
   {{- with .Values.env }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -34,11 +38,13 @@ ports:
 livenessProbe:
   httpGet:
     path: /healthz
-    port: walpush-admin
+    port: 8002
   initialDelaySeconds: 10
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 3
+  # A process that does not answer does not say goodbye either.
+  terminationGracePeriodSeconds: 5
 resources:
   {{- toYaml .Values.resources | nindent 2 }}
 securityContext:

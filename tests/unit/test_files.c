@@ -1,0 +1,81 @@
+/* files: from which limit on a start is possible, and what its refusal says. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "walpush/files.h"
+#include "walpush/gate.h"
+
+static void test_the_least_limit(void **state)
+{
+	static const struct {
+		unsigned hubs;
+		uint64_t least;
+	} cases[] = { { 1, 120 }, { 2, 128 }, { 4, 144 }, { 64, 624 } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct fail why = { 0 };
+		char needs[64];
+
+		assert_true(files_suffice(cases[i].least, cases[i].hubs, &why));
+		assert_true(files_suffice(UINT64_MAX, cases[i].hubs, &why));
+		assert_string_equal(why.text, "");
+		assert_false(files_suffice(cases[i].least - 1, cases[i].hubs, &why));
+		snprintf(needs, sizeof(needs), "needs %u ", (unsigned)cases[i].least);
+		assert_non_null(strstr(why.text, needs));
+		assert_false(files_suffice(0, cases[i].hubs, &why));
+	}
+}
+
+static void test_the_refusal_names_limit_need_and_fix(void **state)
+{
+	struct fail why = { 0 };
+
+	(void)state;
+	assert_false(files_suffice(24, 1, &why));
+	assert_string_equal(why.text,
+			    "the limit of open files is 24, and walpush with 1 thread needs 120 to serve its first "
+			    "clients; raise it (ulimit -n, LimitNOFILE)");
+}
+
+/* Whatever limit is enough, sockets and the process's own files together stay within it. */
+static void test_the_gate_never_gives_away_what_is_kept(void **state)
+{
+	static const struct conf_limits limits = { 0 };
+
+	(void)state;
+	for (unsigned hubs = 1; hubs <= 64; hubs++)
+		for (uint64_t files = 0; files < 2000; files++) {
+			struct fail why;
+			struct address a = { 0 };
+			struct gate *g;
+			uint64_t sockets = 0;
+
+			if (!files_suffice(files, hubs, &why))
+				continue;
+			g = gate_new(files, hubs);
+			while (sockets < 2000 && gate_accept(g, &limits, &a, true))
+				sockets++;
+			assert_in_range(sockets, FILES_CLIENTS_LEAST, files - files_kept(hubs));
+			while (sockets--)
+				gate_close(g, &a);
+			gate_free(g);
+			files += files > 700 ? 97 : 0;
+		}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_the_least_limit),
+		cmocka_unit_test(test_the_refusal_names_limit_need_and_fix),
+		cmocka_unit_test(test_the_gate_never_gives_away_what_is_kept),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
