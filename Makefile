@@ -157,11 +157,11 @@ run: deps
 
 # ---- Testing -------------------------------------------------------------------------------------------------------
 
-## make test          install what is needed, then all of the following, the fuzz targets for 5 seconds each
+## make test          install what is needed, then all of the following, the fuzz targets for 5 seconds each and the wire for 30
 test: deps deps-test
 	@tests/run.py parts "build=$(BUILD) all" "unit=$(STEP) unit" "integration=$(STEP) integration" "django=$(STEP) django" \
 		"manifests=$(STEP) manifests" "client=$(STEP) client" "e2e=$(STEP) e2e" "sanitize=$(STEP) sanitize" \
-		"fuzz=$(STEP) fuzz FUZZ_SECONDS=5" "lint=$(STEP) lint"
+		"fuzz=$(STEP) fuzz FUZZ_SECONDS=5 WIRE_SECONDS=30 WIRE_LIBRARY=installed" "lint=$(STEP) lint"
 
 ## make unit          the modules, one by one
 unit:
@@ -201,15 +201,16 @@ sanitize:
 	+@$(STEP) VARIANT=tsan unit
 	+@WALPUSH_TEST_SLOWDOWN=5 $(STEP) VARIANT=tsan integration
 
-## make fuzz          each fuzz target for FUZZ_SECONDS (60)
+## make fuzz          each fuzz target for FUZZ_SECONDS (60), and the wire as `make wire` does
 fuzz:
 	+@$(BUILD) VARIANT=fuzz run-fuzz
+	+@$(BUILD) VARIANT=asan run-wire
 
 run-unit: $(UNIT)
 	@$(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) tests/run.py unit $^
 
 # Under ThreadSanitizer those in which threads meet; chaos is about time, which sanitizers take.
-INTEGRATION_dev     := tests/integration tests/chaos
+INTEGRATION_dev     := tests/integration tests/chaos tests/wire
 INTEGRATION_release := $(INTEGRATION_dev)
 INTEGRATION_asan    := tests/integration
 INTEGRATION_tsan    := $(addprefix tests/integration/,test_push.py test_fanout.py test_refetch.py test_reconnect.py test_reload.py test_audit.py test_shutdown.py \
@@ -229,6 +230,7 @@ run-fuzz: $(FUZZ)
 	@$(FIXED_LAYOUT) tests/fuzz/run.sh $(FUZZ_SECONDS) $^
 
 include tests/chaos/chaos.mk
+include tests/wire/wire.mk
 include client/client.mk
 
 ## make lint          formatting, clang-tidy, cppcheck, shellcheck

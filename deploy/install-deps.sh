@@ -14,7 +14,7 @@ try="python3 python3-psycopg2 postgresql wal2json"
 demo="ca-certificates python3-venv nodejs npm"
 bench="$demo python3-jwt python3-redis redis-tools"
 test="$try $demo python3-pytest python3-pytest-xdist python3-websockets python3-jwt python3-cryptography python3-redis
-      libcmocka-dev openssl redis-tools
+      libcmocka-dev openssl redis-tools cmake dpkg-dev
       clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium man-db bubblewrap"
 
 # wal2json's and libclang-rt's packages have a version in their names, which the distribution chooses.

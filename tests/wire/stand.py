@@ -59,8 +59,7 @@ class Stand:
         self._library = library
         self._fresh = fresh_app(cluster)
         self.app = self._fresh.__enter__().set_up()
-        for user in MEMBERS:
-            self.app.insert_person(user, 1)
+        self._insert_members()
         directory = pathlib.Path(directory) / self.name
         directory.mkdir(parents=True, exist_ok=True)
         self.walpush = Walpush(self._config(directory), directory, self.app, env=self._environment(options))
@@ -68,6 +67,19 @@ class Stand:
         self.bystanders = []
         self._healthy = time.monotonic()
         self._health = None
+
+    def _insert_members(self):
+        """Like asha, but for what must be unique."""
+        self.app.sql(
+            "INSERT INTO users SELECT (jsonb_populate_record(u, jsonb_build_object("
+            "'id', n, 'username', 'user' || n, 'email', n || '@example.org'))).*"
+            " FROM users u, generate_series(%s, %s) n WHERE u.id = %s",
+            MEMBERS.start, MEMBERS.stop - 1, ASHA,
+        )  # fmt: skip
+        self.app.sql(
+            "INSERT INTO user_units (user_id, unit_id, created_at) SELECT n, 1, now() FROM generate_series(%s, %s) n",
+            MEMBERS.start, MEMBERS.stop - 1,
+        )  # fmt: skip
 
     def _config(self, directory):
         config = shipped_config().set("limits.handshake", HANDSHAKE).set("listen.threads", 2).set("limits.drain", 0)

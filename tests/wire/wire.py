@@ -285,7 +285,7 @@ def main():
     directory = ROOT / "build" / "wire" / f"seed-{options.seed}"
     shutil.rmtree(directory, ignore_errors=True)
     say(f"the wire of {BINARY}, seed {options.seed}")
-    with Cluster() as cluster:
+    with Cluster(fsync=False) as cluster:
         findings = (run_all if options.only is None else run_one)(cluster, directory, options, say)
     if not findings:
         shutil.rmtree(directory, ignore_errors=True)
