@@ -183,11 +183,6 @@ void source_send_status(struct source *s)
 	send_status(s, false);
 }
 
-void source_demand_reply(struct source *s)
-{
-	send_status(s, true);
-}
-
 static void on_status(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;

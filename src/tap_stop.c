@@ -101,7 +101,8 @@ void tap_stop_reached(struct tap *t)
 		event_active(t->stop.event, EV_TIMEOUT, 0);
 }
 
-/* An error leaves it to the limit. The server's answer to the status tells how far it has read, even when nothing is written. */
+/* The stream gets there even when nothing is written any more, because a walsender that has read all says so. An error leaves it to the
+ * limit. */
 static void on_end(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct tap *t = ctx;
@@ -111,7 +112,6 @@ static void on_end(void *ctx, struct sqlrows *rows, const struct fail *why)
 	if (!end || !lsn_parse(slice_of(end), &t->stop.end))
 		log_warn("cannot tell how far the WAL is", log_s("error", why ? why->text : "a strange answer"));
 	sqlrows_free(rows);
-	source_demand_reply(t->source);
 	tap_stop_reached(t);
 }
 

@@ -74,30 +74,6 @@ def test_terminated_under_load(app, current):
         follower.check(load.committed, resumed=1)
 
 
-def test_sigterm_frees_the_slot_and_keeps_the_window(app, config, make_walpush):
-    """The successor need not wait until the last client has taken its leave."""
-    config.set("limits.drain", 60)
-    old = make_walpush(app, config).start()
-    clients = [old.subscribe(UNIT_1, ASHA) for _ in range(20)]
-    app.touch(app.request, "one")
-    heard = clients[0].recv()
-    old.send_signal(signal.SIGTERM)
-    app.wait_until(
-        "SELECT NOT active FROM pg_replication_slots WHERE slot_name = %s", app.slot
-    )
-    assert old.process.poll() is None, "it cannot have said goodbye to 20 clients spread over a minute"
-    app.touch(app.request, "two")
-    with make_walpush(app, config) as new:
-        hello = clients[0].hello
-        with new.connect(f"{UNIT_1}?since={hello['id']}&epoch={hello['epoch']}", ASHA) as client:
-            assert client.established().get("resumed") is True
-            one, two = client.recv_n(2)
-            assert one.raw == heard.raw
-            assert two["data"]["purpose"].endswith("two")
-    old.send_signal(signal.SIGTERM)
-    assert old.wait() == 0
-
-
 def test_ids_do_not_depend_on_what_lookups_answer(app, current):
     """A crash has the window decoded again, by when a lookup may answer otherwise; clients know the old ids."""
     doomed = app.insert_request(1)

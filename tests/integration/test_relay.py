@@ -13,7 +13,7 @@ from harness.client import PATIENCE, SLOWDOWN, Listener
 from harness.config import Raw, section, template
 from harness.load import LONG, UNIT_1, Follower, Load
 from harness.redis import Redis
-from harness.walpush import fields_of
+from harness.walpush import ROW_MARK, fields_of
 from harness.wsload import Wsload
 
 MIB = 1 << 20
@@ -196,6 +196,24 @@ def test_rolling_restart_under_load(app, replicas):
         load.wait_for(100)
     for follower in followers:
         follower.check(load.committed, resumed=1)
+
+
+def test_a_leader_that_stops_publishes_first(app, replicas):
+    """What was committed by then goes through Redis, and back to its own clients before they are closed."""
+    rows = 300
+    leader = replicas.leader()
+    clients = [replica.subscribe(UNIT_1, ASHA) for replica in replicas.all]
+    with app.transaction() as cursor:
+        for i in range(rows):
+            cursor.execute("UPDATE requests SET purpose = %s WHERE id = %s", (f"{ROW_MARK} {i}", app.request))
+    leader.stop()
+    for client, replica in zip(clients, replicas.all):
+        messages = client.recv_n(rows)
+        assert [int(m["data"]["purpose"].split()[-1]) for m in messages] == list(range(rows))
+        if replica is leader:
+            assert client.close_code() == 1012
+    successor = replicas.leader()
+    assert successor is not leader
 
 
 def test_a_new_replica_knows_the_window(app, replicas, make_walpush):

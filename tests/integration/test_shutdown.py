@@ -1,5 +1,6 @@
 """How the process ends: in which order, at which pace, with which clients, and with exit status 0."""
 
+import os
 import signal
 import socket
 import time
@@ -29,6 +30,12 @@ def roomy(config):
 def crowd(wsload, walpush, connections, expect=0):
     """Clients that read and answer, until the process closes them."""
     return Wsload(wsload, walpush, UNIT_1, ASHA, connections=connections, expect=expect, until_closed=True)
+
+
+def touch_in_one_transaction(app, rows):
+    with app.transaction() as cursor:
+        for i in range(rows):
+            cursor.execute("UPDATE requests SET purpose = %s WHERE id = %s", (f"{ROW_MARK} {i}", app.request))
 
 
 def has_released_the_slot(walpush):
@@ -99,13 +106,11 @@ def test_sighup_does_not_end_it(app, walpush):
 
 
 def test_what_was_committed_right_before_comes_before_the_close(app, roomy, make_walpush):
-    """The rows ask for their actors, so the transaction takes a while from its receipt to its publication."""
+    """Many rows: the transaction takes a while from its commit to its publication."""
     rows = 300
     with make_walpush(app, roomy) as walpush:
         clients = [walpush.subscribe(UNIT_1, user) for user in (ASHA, RAVI)]
-        with app.transaction() as cursor:
-            for i in range(rows):
-                cursor.execute("UPDATE requests SET purpose = %s WHERE id = %s", (f"{ROW_MARK} {i}", app.request))
+        touch_in_one_transaction(app, rows)
         walpush.send_signal(signal.SIGTERM)
         heard = [client.drain_to_close() for client in clients]
         ends_in_good_order(walpush)
@@ -137,6 +142,19 @@ def test_a_database_that_does_not_answer_is_not_waited_for(app, roomy, make_walp
             assert back.recv()["request_id"] == app.request
 
 
+def test_a_walsender_that_does_not_answer_is_not_waited_for(app, roomy, make_walpush):
+    with make_walpush(app, roomy) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        walsender = app.reader()
+        os.kill(walsender, signal.SIGSTOP)
+        try:
+            walpush.send_signal(signal.SIGTERM)
+            assert client.close_code() == 1012
+            ends_in_good_order(walpush)
+        finally:
+            os.kill(walsender, signal.SIGCONT)
+        app.wait_for_no_reader()
+
+
 def test_the_slot_is_free_before_a_client_is_closed(app, roomy, make_walpush):
     for _ in range(10):
         with make_walpush(app, roomy) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
@@ -148,11 +166,11 @@ def test_the_slot_is_free_before_a_client_is_closed(app, roomy, make_walpush):
 def test_what_was_published_last_is_confirmed(app, roomy, make_walpush):
     """Without a replay window that is the end; the regular status comes every 10 s only."""
     with make_walpush(app, roomy.set("replay.seconds", 0)) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
-        app.touch(app.request)
+        touch_in_one_transaction(app, 500)
         end = app.value("SELECT pg_current_wal_flush_lsn()")
         walpush.send_signal(signal.SIGTERM)
         messages, code = client.drain_to_close()
-        assert (len(messages), code) == (1, 1012)
+        assert (len(messages), code) == (500, 1012)
         confirmed = "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s"
         assert app.value(confirmed, end, app.slot)
 
@@ -194,17 +212,32 @@ def test_a_successor_has_ports_and_slot_while_clients_are_still_connected(app, r
             ends_in_good_order(old)
 
 
-def test_a_reload_under_way_does_not_take_the_slot_back(app, roomy, make_walpush, wsload):
+def a_reload(app, walpush, config):
+    config.remove("tables.crates").write(walpush.file)
+    walpush.send_signal(signal.SIGHUP)
+
+
+def a_column_that_is_not_known(app, walpush, config):
+    app.sql("UPDATE crates SET status = 'Archived' WHERE id = %s", app.crate)
+
+
+@pytest.mark.parametrize("want", [a_reload, a_column_that_is_not_known])
+def test_what_the_database_answers_too_late_changes_nothing(app, roomy, make_walpush, wsload, want):
+    """The slot is the successor's."""
     walpush = make_walpush(app, roomy).start()
-    with crowd(wsload, walpush, 300) as load:
+    with crowd(wsload, walpush, 500) as load:
+        app.sql("ALTER TABLE crates ADD COLUMN unheard_of int DEFAULT 1")
         mark = walpush.mark()
-        roomy.set("tables.requests.resync", "close").write(walpush.file)
-        walpush.send_signal(signal.SIGHUP)
-        walpush.send_signal(signal.SIGTERM)
+        with app.transaction() as cursor:
+            cursor.execute("LOCK TABLE pg_catalog.pg_constraint")  # which the query for the catalog reads
+            want(app, walpush, roomy)
+            app.wait_until(WAITS_FOR_A_LOCK)
+            walpush.send_signal(signal.SIGTERM)
+            has_released_the_slot(walpush)
         load.result()
         ends_in_good_order(walpush)
-    assert 'msg=streaming' not in walpush.log(mark)
-    assert app.reader() is None
+    assert "msg=streaming" not in walpush.log(mark)
+    assert "is taken over" not in walpush.log(mark)
 
 
 # --- the pace --------------------------------------------------------------------------------------------------------
@@ -374,11 +407,27 @@ def test_who_waits_for_an_answer_of_the_database_is_closed_too(app, roomy, make_
 
 
 def test_a_handshake_under_way_is_hung_up(app, roomy, make_walpush, wsload):
+    """It tries the successor, and need not wait for the end of this one."""
     walpush = make_walpush(app, roomy.set("limits.handshake", 60)).start()
     with crowd(wsload, walpush, 500) as load:
         wire = half_a_request(walpush)
         walpush.send_signal(signal.SIGTERM)
         assert not wire.more(time.monotonic() + PATIENCE)
-        assert walpush.process.poll() is None, "it need not wait for the end"
-        load.result()
+        hung_up = time.monotonic()
+        assert hung_up < load.result()["closed_at"][5]
         ends_in_good_order(walpush)
+
+
+def test_in_the_middle_of_a_storm_of_handshakes(app, roomy, make_walpush, wsload):
+    """Some are open, some in each state before that, some in the mailbox of a hub or still with the kernel."""
+    roomy.set("limits.handshakes-per-second", 0)
+    walpush = make_walpush(app, roomy).start()
+    load = crowd(wsload, walpush, 3000)
+    try:
+        while walpush.metric("walpush_handshakes_total") < 50:
+            assert load.process.poll() is None
+        walpush.send_signal(signal.SIGTERM)
+        ends_in_good_order(walpush)
+    finally:
+        load.process.kill()
+        load.process.communicate()
