@@ -1,7 +1,6 @@
 #include "walpush/audit.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -10,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "walpush/auditfile.h"
 #include "walpush/buf.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
@@ -28,29 +28,11 @@ struct audit {
 	/* The writer's own. */
 	pthread_t writer;
 	bool has_writer;
-	int fd;
+	struct auditfile file;
 	bool in_trouble;
-	bool torn; /* the file ends in the middle of a line */
 };
 
 /* --- the writer ---------------------------------------------------------------------------------------------------- */
-
-/* Returns how much of it was written. */
-static size_t write_out(int fd, const char *bytes, size_t len)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = write(fd, bytes + done, len - done);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		done += (size_t)n;
-	}
-	return done;
-}
 
 static uint64_t lines_in(const char *bytes, size_t len)
 {
@@ -71,16 +53,25 @@ static void add_time(struct buf *line)
 static bool say_lost(struct audit *a, uint64_t lost)
 {
 	struct buf line = { 0 };
-	size_t done;
+	bool said;
 
-	if (a->torn)
-		buf_add_char(&line, '\n');
 	add_time(&line);
 	buf_addf(&line, "\"lost\",\"lines\":%" PRIu64 "}\n", lost);
-	done = write_out(a->fd, line.data, line.len);
-	a->torn = done ? line.data[done - 1] != '\n' : a->torn;
+	said = auditfile_write(&a->file, line.data, line.len) == line.len;
 	buf_fini(&line);
-	return !a->torn && done;
+	return said;
+}
+
+/* After a crash the file may end in a torn line, which counts as lost. */
+static uint64_t hold_file(struct audit *a)
+{
+	size_t cut = auditfile_hold(&a->file);
+
+	if (!cut)
+		return 0;
+	log_warn("the audit log ended in the middle of a line, which is cut", log_n("bytes", cut));
+	atomic_fetch_add_explicit(&a->lost, 1, memory_order_relaxed);
+	return 1;
 }
 
 /* What did not go out counts as lost. */
@@ -89,17 +80,19 @@ static void write_lines(struct audit *a, const struct buf *lines, uint64_t lost)
 	size_t done = 0;
 	uint64_t missing;
 
-	if (a->fd >= 0 && (!lost || say_lost(a, lost))) {
-		done = write_out(a->fd, lines->data, lines->len);
-		a->torn = done && lines->data[done - 1] != '\n';
-		lost = 0;
+	if (a->file.fd >= 0) {
+		lost += hold_file(a);
+		if (!lost || say_lost(a, lost)) {
+			done = auditfile_write(&a->file, lines->data, lines->len);
+			lost = 0;
+		}
 	}
 	if (done == lines->len) {
 		a->in_trouble = false;
 		return;
 	}
 	if (!a->in_trouble)
-		log_error("the audit log cannot be written; lines are lost", log_s("error", strerror(errno)),
+		log_error("the audit log cannot be written; lines are lost", log_s("error", strerror(a->file.error)),
 			  log_s("mend", "make room, or send SIGHUP to open it anew"));
 	a->in_trouble = true;
 	missing = lines_in(lines->data + done, lines->len - done);
@@ -109,17 +102,16 @@ static void write_lines(struct audit *a, const struct buf *lines, uint64_t lost)
 	pthread_mutex_unlock(&a->lock);
 }
 
-static void close_file(int fd)
-{
-	if (fd > STDERR_FILENO)
-		close(fd);
-}
-
 static void go_on_in(struct audit *a, int fd)
 {
-	close_file(a->fd);
-	a->fd = fd;
-	a->in_trouble = a->torn = false;
+	uint64_t cut;
+
+	auditfile_take(&a->file, fd);
+	a->in_trouble = false;
+	cut = hold_file(a);
+	pthread_mutex_lock(&a->lock);
+	a->lost_since += cut;
+	pthread_mutex_unlock(&a->lock);
 }
 
 static void *write_all(void *arg)
@@ -143,12 +135,12 @@ static void *write_all(void *arg)
 		a->opened = false;
 		pthread_mutex_unlock(&a->lock);
 		lines = taken;
-		if (opened && a->fd < 0)
+		if (opened && a->file.fd < 0)
 			go_on_in(a, next);
 		if (lines.len)
 			write_lines(a, &lines, lost);
 		buf_clear(&lines);
-		if (opened && a->fd != next)
+		if (opened && a->file.fd != next)
 			go_on_in(a, next);
 		pthread_mutex_lock(&a->lock);
 	}
@@ -173,7 +165,8 @@ struct audit *audit_new(void)
 	atomic_init(&a->lost, 0);
 	pthread_mutex_init(&a->lock, NULL);
 	pthread_cond_init(&a->changed, NULL);
-	a->fd = a->next = -1;
+	a->file = AUDITFILE_NONE;
+	a->next = -1;
 	return a;
 }
 
@@ -187,9 +180,9 @@ void audit_free(struct audit *a)
 	pthread_mutex_unlock(&a->lock);
 	if (a->has_writer)
 		pthread_join(a->writer, NULL);
-	close_file(a->fd);
+	auditfile_take(&a->file, -1);
 	if (a->opened)
-		close_file(a->next);
+		auditfile_close(a->next);
 	buf_fini(&a->waiting);
 	pthread_cond_destroy(&a->changed);
 	pthread_mutex_destroy(&a->lock);
@@ -198,11 +191,8 @@ void audit_free(struct audit *a)
 
 static int open_file(const char *file, struct fail *why)
 {
-	int fd;
+	int fd = auditfile_open(file);
 
-	if (strcmp(file, "-") == 0)
-		return STDERR_FILENO;
-	fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
 	if (fd < 0)
 		fail_set(why, "audit.file: %s: %s; it must be a file that walpush may append to", file,
 			 strerror(errno));
@@ -213,7 +203,7 @@ bool audit_check(const char *file, struct fail *why)
 {
 	int fd = file ? open_file(file, why) : STDERR_FILENO;
 
-	close_file(fd);
+	auditfile_close(fd);
 	return fd >= 0;
 }
 
@@ -222,12 +212,12 @@ bool audit_open(struct audit *a, const char *file, struct fail *why)
 	int fd = file ? open_file(file, why) : -1;
 
 	if (file && (fd < 0 || !start_writer(a, why))) {
-		close_file(fd);
+		auditfile_close(fd);
 		return false;
 	}
 	pthread_mutex_lock(&a->lock);
 	if (a->opened)
-		close_file(a->next); /* nothing went there yet */
+		auditfile_close(a->next); /* nothing went there yet */
 	a->opened = true;
 	a->next = fd;
 	pthread_cond_signal(&a->changed);

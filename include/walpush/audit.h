@@ -9,7 +9,7 @@
  *
  * Any thread may write a line: it is copied into a buffer, and a thread of its own puts it into the file. So the loops never wait for a
  * disk. The buffer holds AUDIT_BYTES; what comes when it is full is lost, counted, and said in the file as soon as that takes lines
- * again. The same for lines that the file did not take. At the end all that is buffered is written.
+ * again. The same for lines that the file did not take. The file holds whole lines only (auditfile.h). At the end all that is buffered is written.
  */
 #ifndef WALPUSH_AUDIT_H
 #define WALPUSH_AUDIT_H

@@ -2,7 +2,12 @@
 
 import datetime
 import json
+import os
+import random
+import resource
 import signal
+import subprocess
+import threading
 import time
 
 import pytest
@@ -145,6 +150,125 @@ def test_a_full_disk_is_said_and_stops_nothing(app, walpush, audit, config):
         lost, change = lines_of(audit, 3)[1:]
     assert (lost["audit"], lost["lines"]) == ("lost", 3)
     assert change["id"] == last["id"]
+
+
+def allow_files_of(process, size):
+    """RLIMIT_FSIZE: a write takes what fits and refuses the rest, as on a disk that fills up."""
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_line(app, walpush, audit):
+    """What is there before and afterwards are whole lines; how many are missing is in the file and in the log, once."""
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        seen = 1
+        for room in (0, 1, 40, 150, 500):
+            app.touch(app.request)
+            client.recv()
+            before = len(lines_of(audit, seen + 1))
+            changes = audit.read_text().count('"change"')
+            lost = walpush.metric("walpush_audit_lost_lines_total")
+            mark = walpush.mark()
+            allow_files_of(walpush.process, audit.stat().st_size + room)
+            for _ in range(8):
+                app.touch(app.request)
+                client.recv()
+            walpush.wait_for_log("audit log cannot be written", since=mark)
+            # All of them are written or lost, so nothing is under way.
+            deadline = time.monotonic() + PATIENCE
+            while audit.read_text().count('"change"') - changes + walpush.metric("walpush_audit_lost_lines_total") - lost < 8:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            assert audit.read_bytes().endswith(b"}\n"), room
+            for line in audit.read_text().splitlines():
+                json.loads(line)
+            allow_files_of(walpush.process, resource.RLIM_INFINITY)
+            app.touch(app.request)
+            last = client.recv()
+            deadline = time.monotonic() + PATIENCE
+            while (lines := lines_of(audit, before))[-1].get("id") != last["id"]:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            # Where there is room for it, that lines are lost is said while others are.
+            missing = [line["lines"] for line in lines[before:] if line["audit"] == "lost"]
+            assert sum(missing) == walpush.metric("walpush_audit_lost_lines_total") - lost
+            assert sum("audit log cannot be written" in line for line in walpush.lines[mark:]) == 1
+            seen = len(lines)
+    walpush.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+def test_a_disk_that_is_full(app, config, make_walpush, tmp_path):
+    """The same on a file system of 64 KiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode != 0:
+        pytest.skip("may not mount")
+    try:
+        config.set("audit.file", str(disk / "audit.jsonl"))
+        walpush = make_walpush(app, config).start()
+        mark = walpush.mark()
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            while walpush.metric("walpush_audit_lost_lines_total") == 0:
+                app.touch(app.request)
+                client.recv()
+        walpush.wait_for_log("audit log cannot be written", since=mark)
+        text = (disk / "audit.jsonl").read_text()
+        assert len(text) > 60_000 and text.endswith("}\n")
+        for line in text.splitlines():
+            json.loads(line)
+        walpush.stop()
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_after_a_crash(app, config, audit, make_walpush):
+    """A line that the process before did not finish is cut, said and counted, and the next line stands by itself."""
+    whole = '{"time":"2025-11-14T12:34:56.123Z","audit":"lost","lines":1}\n'
+    audit.write_text(whole + '{"time":"2025-11-14T12:34:57.001Z","audit":"admitted","us')
+    walpush = make_walpush(app, config).start()
+    assert fields_of(walpush.wait_for_log("ended in the middle of a line"))["bytes"] == "57"
+    with walpush.subscribe(UNIT_1, ASHA):
+        lines = lines_of(audit, 3)
+    assert [line["audit"] for line in lines] == ["lost", "lost", "admitted"]
+    assert lines[1]["lines"] == 1 and walpush.metric("walpush_audit_lost_lines_total") == 1
+    walpush.stop()
+
+
+def test_killed_at_random_moments(app, config, audit, make_walpush):
+    for round_ in range(5):
+        walpush = make_walpush(app, config).start()
+        clients = [walpush.subscribe(UNIT_1, ASHA) for _ in range(10)]
+        killer = threading.Timer(random.random() * 0.3, walpush.process.kill)
+        killer.start()
+        while walpush.process.poll() is None:
+            app.touch(app.request)
+        killer.join()
+        for client in clients:
+            client.wire.close()
+        if round_:
+            for line in lines:
+                assert line["audit"] in ("admitted", "change", "lost", "refused")
+        lines = [json.loads(line) for line in audit.read_text().splitlines()[:-1]]
+    walpush = make_walpush(app, config).start()
+    with walpush.subscribe(UNIT_1, ASHA):
+        lines_of(audit, len(lines) + 1)
+    walpush.stop()
+    assert audit.read_bytes().endswith(b"}\n")
+
+
+def test_a_successor_writes_to_the_same_file(app, config, audit, make_walpush):
+    """While the one before it still closes its connections."""
+    first = make_walpush(app, config).start()
+    with first.subscribe(UNIT_1, ASHA):
+        lines_of(audit, 1)
+        second = make_walpush(app, config)
+        second.start(streaming=False)
+        first.stop()
+        second.wait_for_log('msg="?streaming')
+        with second.subscribe(UNIT_1, ASHA):
+            lines_of(audit, 2)
+        second.stop()
+    assert audit.read_bytes().endswith(b"}\n")
 
 
 def test_a_file_that_cannot_be_opened_is_refused(app, walpush, config, make_walpush):
