@@ -288,7 +288,7 @@ int conn_event(struct conn *c, enum conn_event event, const struct conn_cause *w
 	if (!acts[act])
 		fail_never("conn: %s while %s", conn_table_event(event), conn_table_state(state));
 	result = acts[act](c, why);
-	if (result < 0 && event <= CONN_ON_DESTROY)
+	if (result < 0 && c && event <= CONN_ON_DESTROY)
 		c->is_hung_up = true;
 	return result;
 }

@@ -27,7 +27,7 @@ void conn_take_token(struct conn *c, const char *token)
 	conn_ask_admission(c);
 }
 
-void conn_renew(struct conn *c, const char *text)
+void conn_renew(struct conn *c, const char *token_text)
 {
 	struct fail why = { 0 };
 	struct token token = { 0 };
@@ -35,9 +35,9 @@ void conn_renew(struct conn *c, const char *text)
 	struct tm utc;
 	time_t expires;
 
-	if (is_too_long_a_token(c, text))
+	if (is_too_long_a_token(c, token_text))
 		return;
-	if (!token_verify(c->hub->shared->keys, slice_of(text), clock_wall_us() / 1000000, &token, &why) ||
+	if (!token_verify(c->hub->shared->keys, slice_of(token_text), clock_wall_us() / 1000000, &token, &why) ||
 	    strcmp(token.user, c->ticket->user) != 0) {
 		flood_info("renewed token refused", CONN_WHO(c),
 			   log_s("reason", why.text[0] ? why.text : "it belongs to another user"));

@@ -271,7 +271,7 @@ void conn_take_pong(struct conn *c);
 /* The token that was waited for. */
 void conn_take_token(struct conn *c, const char *token);
 /* A token in place of the one before. */
-void conn_renew(struct conn *c, const char *token);
+void conn_renew(struct conn *c, const char *token_text);
 void conn_take_ping(struct conn *c, const struct clientmsg *ping);
 
 /* --- notice.c: what the server says by itself, and what is said otherwise on some streams --- */
