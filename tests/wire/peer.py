@@ -115,8 +115,7 @@ class Peer:
 
     def say_end_of_tls(self):
         self.tell("> close_notify")
-        if isinstance(self.sock, ssl.SSLSocket):
-            self._quietly(self.sock.unwrap)
+        self._quietly(self.sock.unwrap)
 
     def reset(self):
         self.tell("> reset")
@@ -138,6 +137,10 @@ class Peer:
             pass
 
     # --- TLS -----------------------------------------------------------------------------------------------------
+
+    @property
+    def has_tls(self):
+        return isinstance(self.sock, ssl.SSLSocket)
 
     def begin_tls(self):
         """False if there is nobody to begin it with."""
@@ -164,7 +167,7 @@ class Peer:
     def read(self):
         while not self.ended:
             try:
-                data = self.sock.recv(65536)
+                data = self.sock.recv(16384)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
             except (OSError, ssl.SSLError):

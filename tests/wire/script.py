@@ -84,7 +84,7 @@ def leave(peer):
     elif way == 1:
         peer.half_close()
         yield from server_ends(peer, SOON, "a half-close")
-    elif way == 2 and peer.place.tls:
+    elif way == 2 and peer.has_tls:
         peer.say_end_of_tls()
         yield from server_ends(peer, SOON, "close_notify")
     else:
