@@ -54,7 +54,7 @@ static const char introduction[] =
 "\n"
 "**Reload.** On SIGHUP the file and the key files in it are read again. All of it must be good, the queries by the\n"
 "database's judgement too; else nothing changes, and the log says why, with the line. No connection is dropped,\n"
-"but those of a stream whose section changed are closed with 1012, over `limits.drain` seconds.\n"
+"but those of a stream whose section changed are closed with 1012, at the pace of `limits.drain`.\n"
 "Other tables or other messages make the stream start again where it was; as ids then have another meaning,\n"
 "everybody is told `resync` with reason `epoch`. Options without the sign ↻ need a restart: they stay as they\n"
 "were, and the log names them. Replicas with a relay need the same file: reload all of them. Variables are those\n"

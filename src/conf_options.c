@@ -239,7 +239,9 @@ const struct conf_option conf_options[] = {
 { "limits.stall", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.stall), RANGE(SECOND, HOUR), .initial = "60",
   .doc = "How long a reader may take nothing while something waits for it; then it closes with 4408." },
 { "limits.drain", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.drain), RANGE(0, 600 * SECOND), .initial = "10",
-  .doc = "Time over which a shutdown spreads the closing of connections." },
+  .doc = "Time that a shutdown may take to close all connections. It closes 100 a second, in random order; more only where the time "
+	 "would not do, and 0 is all at once. The same pace holds where another process has the slot, and for a stream that a reload "
+	 "changed." },
 { "limits.bulk", CONF_INT, CONF_RELOAD, OF_CONF(limits.bulk), RANGE(1, 1000000), .initial = "1000",
   .doc = "Changes of one table for one group in one transaction; beyond it the rest becomes one bulk message." },
 { "limits.transaction-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(limits.transaction_bytes), RANGE(64 * KIB, GIB),
