@@ -40,7 +40,7 @@ static int address_bits(const char *text)
 
 const char *conf_accept_address(const char *text)
 {
-	return address_bits(text) ? NULL : "an IP address, such as 127.0.0.1, 0.0.0.0 or ::";
+	return address_bits(text) ? NULL : "an IP address without brackets, such as 127.0.0.1, 0.0.0.0 or ::";
 }
 
 /* Decimal digits and nothing else, at most `max`; -1: no. */

@@ -369,8 +369,9 @@ static void ask_names(struct pgdial *d, struct resolve *names)
 static bool dial_begin(struct pgdial *d, struct resolve *names)
 {
 	d->url = read_url(d->conf, &d->why);
-	if (!d->url || !user_options(d->url, &d->options, &d->why) || !pghosts_read(d->url, &d->hosts, &d->why))
+	if (!d->url || !user_options(d->url, &d->options, &d->why))
 		return false;
+	pghosts_read(d->url, &d->hosts);
 	add_options(d->conf, d->kind, &d->options);
 	if (!d->hosts.n_names)
 		return dial_connect(d);

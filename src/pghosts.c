@@ -49,20 +49,6 @@ static bool is_socket(const char *host)
 	return *host == '\0' || *host == '/' || *host == '@';
 }
 
-/* "postgresql://user:pa@ss@host" and "postgresql://user:pa/ss@host" are split where nobody meant it. */
-static bool check_meant(const struct pghost *h, struct fail *why)
-{
-	if (!is_socket(h->host) && strchr(h->host, '@'))
-		return fail_set(
-			why, "the host in the connection string holds an @; write special characters of the password "
-			     "as %%XX: an @ is %%40");
-	if (h->port[strspn(h->port, " 0123456789")])
-		return fail_set(
-			why, "the port in the connection string is no number; write special characters of the password "
-			     "as %%XX: a / is %%2F, a : is %%3A");
-	return true;
-}
-
 /* libpq has its own words for lists that do not fit together, and looks nothing up then. */
 static bool fit(const char *host, const char *hostaddr, const char *port)
 {
@@ -72,11 +58,11 @@ static bool fit(const char *host, const char *hostaddr, const char *port)
 	       (!is_given(port) || count(port) == 1 || count(port) == n);
 }
 
-bool pghosts_parse(const char *host, const char *hostaddr, const char *port, struct pghosts *out, struct fail *why)
+void pghosts_parse(const char *host, const char *hostaddr, const char *port, struct pghosts *out)
 {
 	*out = (struct pghosts){ 0 };
 	if (!is_given(host) || !fit(host, hostaddr, port))
-		return true;
+		return;
 	out->n = count(host);
 	out->at = mem_new_array(out->n, sizeof(*out->at));
 	for (size_t i = 0; i < out->n; i++) {
@@ -88,12 +74,6 @@ bool pghosts_parse(const char *host, const char *hostaddr, const char *port, str
 		h->is_name = !*h->hostaddr && !is_socket(h->host) && !resolve_is_address(h->host);
 		out->n_names += h->is_name;
 	}
-	for (size_t i = 0; i < out->n; i++)
-		if (!check_meant(&out->at[i], why)) {
-			pghosts_fini(out);
-			return false;
-		}
-	return true;
 }
 
 void pghosts_fini(struct pghosts *h)
@@ -123,11 +103,10 @@ static PQconninfoOption *complete(const char *url)
 	return options;
 }
 
-bool pghosts_read(const char *url, struct pghosts *out, struct fail *why)
+void pghosts_read(const char *url, struct pghosts *out)
 {
 	PQconninfoOption *options = complete(url);
 	const char *host = NULL, *hostaddr = NULL, *port = NULL;
-	bool ok;
 
 	for (const PQconninfoOption *o = options; o && o->keyword; o++) {
 		if (strcmp(o->keyword, "host") == 0)
@@ -137,9 +116,8 @@ bool pghosts_read(const char *url, struct pghosts *out, struct fail *why)
 		else if (strcmp(o->keyword, "port") == 0)
 			port = o->val;
 	}
-	ok = pghosts_parse(host, hostaddr, port, out, why);
+	pghosts_parse(host, hostaddr, port, out);
 	PQconninfoFree(options);
-	return ok;
 }
 
 /* --- with addresses ------------------------------------------------------------------------------------------------- */

@@ -42,11 +42,12 @@ static const char *or_names(const char *said, const char *otherwise)
 
 static const char *source_missing(struct tap *t)
 {
-	const char *mend;
+	const char *mend, *said = source_trouble(t->source, &mend);
 
-	return source_is_held_by_other(t->source)
-		       ? "another process holds the slot"
-		       : or_names(source_trouble(t->source, &mend), "not streaming: see the log");
+	if (source_is_held_by_other(t->source))
+		return "another process holds the slot";
+	/* It does not begin before the catalog has been read. */
+	return or_names(said ? said : sqlpipe_trouble(t->sql), "not streaming: see the log");
 }
 
 static const char *queries_missing(const struct tap *t)

@@ -34,11 +34,10 @@ struct pghosts_lists { /* comma-separated, as libpq's keywords have them */
 	struct buf host, hostaddr, port;
 };
 
-/* url: what PQconninfoParse accepts. False: a name or a port cannot be meant as such, and `why` shows none of it: it may be a piece of
- * the password. */
-bool pghosts_read(const char *url, struct pghosts *out, struct fail *why);
+/* url: what pgurl_trouble has nothing against, so that its hosts may be logged. */
+void pghosts_read(const char *url, struct pghosts *out);
 /* The same of values that libpq has completed; NULL and "" are none. */
-bool pghosts_parse(const char *host, const char *hostaddr, const char *port, struct pghosts *out, struct fail *why);
+void pghosts_parse(const char *host, const char *hostaddr, const char *port, struct pghosts *out);
 void pghosts_fini(struct pghosts *h);
 
 /* False: no host is left, and `why` names one that does not resolve. */

@@ -73,7 +73,8 @@ class Wire:
     """A socket with a deadline for every read."""
 
     def __init__(self, port, host="127.0.0.1", source=None, receive_buffer=None, tls=None):
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -148,9 +149,9 @@ def upgrade(path, headers=None, key="dGhlIHNhbXBsZSBub25jZQ=="):
     return f"GET {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1")
 
 
-def http(port, path, headers=None, method="GET"):
+def http(port, path, headers=None, method="GET", host="127.0.0.1"):
     """A plain HTTP request on its own connection. None if the server closes without an answer."""
-    wire = Wire(port)
+    wire = Wire(port, host=host)
     try:
         extra = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         wire.send(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{extra}\r\n".encode())
@@ -186,10 +187,10 @@ class Client:
     `token` goes into the query string; other ways of telling it go through `headers` or `send_json`.
     """
 
-    def __init__(self, port, path, token=None, headers=None, source=None, receive_buffer=None, tls=None):
+    def __init__(self, port, path, token=None, headers=None, source=None, receive_buffer=None, tls=None, host="127.0.0.1"):
         if token is not None:
             path += ("&" if "?" in path else "?") + "token=" + token
-        self.wire = Wire(port, source=source, receive_buffer=receive_buffer, tls=tls)
+        self.wire = Wire(port, host=host, source=source, receive_buffer=receive_buffer, tls=tls)
         key = base64.b64encode(os.urandom(16)).decode()
         self.wire.send(upgrade(path, headers, key))
         self.answer = self.wire.answer()

@@ -14,8 +14,9 @@ from harness.walpush import free_port
 class Redis:
     """A server on a free port; `persistent` writes every command to its append-only file before it is answered."""
 
-    def __init__(self, persistent=True, replica_of=None, password=None, certificate=None):
+    def __init__(self, persistent=True, replica_of=None, password=None, certificate=None, host="127.0.0.1"):
         self.port = free_port()
+        self.host = host
         self.persistent = persistent
         self.replica_of = replica_of
         self.password = password
@@ -26,7 +27,8 @@ class Redis:
     @property
     def url(self):
         secret = f":{self.password}@" if self.password else ""
-        return f"{'rediss' if self.certificate else 'redis'}://{secret}127.0.0.1:{self.port}/0"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'rediss' if self.certificate else 'redis'}://{secret}{host}:{self.port}/0"
 
     def __enter__(self):
         return self.start()
@@ -38,7 +40,7 @@ class Redis:
     def start(self):
         options = {
             "port": self.port,
-            "bind": "127.0.0.1",
+            "bind": self.host,
             "dir": self.directory,
             "save": "",
             "appendonly": "yes" if self.persistent else "no",
@@ -76,7 +78,7 @@ class Redis:
         raise AssertionError("redis-server did not start:\n" + "".join(lines))
 
     def client(self):
-        return redis.Redis(port=self.port, password=self.password)
+        return redis.Redis(self.host, self.port, password=self.password)
 
     def kill(self):
         if self.process and self.process.poll() is None:

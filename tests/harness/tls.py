@@ -1,4 +1,4 @@
-"""Certificates for tests: self-signed, for 127.0.0.1."""
+"""Certificates for tests: self-signed, for 127.0.0.1 unless they are for a name."""
 
 import datetime
 import ipaddress
@@ -13,11 +13,12 @@ from cryptography.x509.oid import NameOID
 class Identity:
     """A certificate and its key, as PEM."""
 
-    def __init__(self, name, days=30):
+    def __init__(self, name, days=30, dns=None):
         now = datetime.datetime.utcnow()
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        for_whom = x509.DNSName(dns) if dns else x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        names = x509.SubjectAlternativeName([for_whom])
         certificate = (
             x509.CertificateBuilder()
             .subject_name(subject)

@@ -30,6 +30,8 @@ static void parts(void **state)
 		{ "redis://secret@redis/", "redis", 6379, NULL, "secret", NULL },
 		{ "redis://walpush:p%40%3A%2F%3F%23%25@redis:1/0", "redis", 1, "walpush", "p@:/?#%", "0" },
 		{ "redis://walpush:pa:ss@redis", "redis", 6379, "walpush", "pa:ss", NULL },
+		{ "redis://[::1]", "::1", 6379, NULL, NULL, NULL },
+		{ "redis://:secret@[fd00::5]:6380/2", "fd00::5", 6380, NULL, "secret", "2" },
 		{ "redis://redis/0?protocol=3", "redis", 6379, NULL, NULL, "0" },
 	};
 
