@@ -197,9 +197,11 @@ def tell_of_crash(run, say, options):
     """The end of a dead server's log, and which connection ended it, if one alone does."""
     for attack in run.attacks:
         if attack.stand.walpush.process.poll() in (None, 0):
-            continue
+            continue  # it lives, or ended in order
         say(f"{attack.stand.name}: the end of its log:\n" + "\n".join(attack.stand.walpush.lines[-60:]))
         suspects = attack.suspects
+        if not suspects:
+            continue  # this run was over already, because of the other server
         say(f"{attack.stand.name}: {len(suspects)} connections were under way or just over; each is tried alone")
         culprits = find_culprits(attack.stand, suspects, options)
         for number in culprits:
