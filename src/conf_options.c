@@ -36,7 +36,8 @@ const struct conf_option conf_options[] = {
 { "database.url", CONF_TEXT, 0, OF_CONF(database.url), .accept = conf_accept_url,
   .doc = "Connection string of PostgreSQL, `postgresql://user:password@host:5432/name` or `host=… dbname=…`. It "
 	 "must lead to the server itself, not through a pooler, and its role needs `LOGIN REPLICATION`. Never "
-	 "logged." },
+	 "logged. Several hosts are tried in turn, and so are the addresses of a name, which is looked up for each "
+	 "connection; an IPv6 address stands in brackets in a URL, `postgresql://user@[::1]:5432/name`." },
 { "database.url-file", CONF_PATH, 0, OF_CONF(database.url_file),
   .doc = "A file that holds the connection string. It is read at each connect, so a rotated password needs no "
 	 "restart." },
@@ -46,7 +47,8 @@ const struct conf_option conf_options[] = {
   .doc = "The slot's output plugin." },
 { "database.connect-timeout", CONF_SECONDS, 0, OF_CONF(database.connect_timeout), RANGE(SECOND, 300 * SECOND),
   .initial = "10",
-  .doc = "How long one attempt to connect may take." },
+  .doc = "How long one attempt to connect may take, the lookup of the host's name included. Of several hosts, one "
+	 "whose name is not found out in half of that is left out." },
 { "database.statement-timeout", CONF_SECONDS, 0, OF_CONF(database.statement_timeout), RANGE(SECOND / 10, 600 * SECOND),
   .initial = "5", .doc = "`statement_timeout` of every SQL query the sidecar asks." },
 { "database.status-interval", CONF_SECONDS, 0, OF_CONF(database.status_interval), RANGE(SECOND / 10, 10 * SECOND),
@@ -271,7 +273,8 @@ const struct conf_option conf_options[] = {
   .doc = "A Redis stream that carries events from the replica that holds the slot to the others." },
 { "relay.url", CONF_TEXT, 0, OF_CONF(relay.url), .accept = conf_accept_redis,
   .doc = "`redis://user:password@host:6379/0`, or `rediss://` for TLS where hiredis is 1.0 or later (Debian 13); no relay when "
-	 "not set. Redis 6.2 or later, no cluster. Never logged." },
+	 "not set. Redis 6.2 or later, no cluster. The addresses of a name are tried in turn; an IPv6 address stands in brackets. "
+	 "Never logged." },
 { "relay.url-file", CONF_SECRET_FILE, 0, OF_CONF(relay.url),
   .doc = "A file that holds the URL, read at start; a newline at its end is dropped." },
 { "relay.stream", CONF_TEXT, 0, OF_CONF(relay.stream), .initial = "walpush", .doc = "First part of the stream's key; the slot and the epoch follow." },

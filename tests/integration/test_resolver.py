@@ -3,9 +3,12 @@
 Nothing but the connection that waits for the name may wait with it.
 """
 
+import contextlib
 import json
 import signal
+import socket
 import subprocess
+import threading
 import time
 
 import pytest
@@ -243,6 +246,50 @@ def test_a_list_of_which_nothing_is_left(app, impatient, make_walpush, names):
     walpush = make_walpush(app, impatient, url=url, under=names.under).start(streaming=False)
     walpush.wait_for_log(f"{NOBODY}.*refused.*; and names do not resolve: {OTHER}: ")
     walpush.stop()
+
+
+class Standby:
+    """As much of a standby as a client learns before it asks: it is in recovery."""
+
+    def __init__(self, address, port):
+        self._listener = socket.create_server((address, port), family=socket.AF_INET6)
+        self.visitors = 0
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _serve(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self._greet(client)
+
+    def _greet(self, client):
+        with client:
+            while len(client.recv(8192)) == 8:  # SSLRequest and GSSENCRequest: no
+                client.sendall(b"N")
+            self.visitors += 1
+            status = {"server_version": "15.0", "in_hot_standby": "on", "default_transaction_read_only": "off"}
+            parameters = [(b"S", b"%s\0%s\0" % (name.encode(), value.encode())) for name, value in status.items()]
+            for kind, body in [(b"R", b"\0\0\0\0"), *parameters, (b"Z", b"I")]:
+                client.sendall(kind + (len(body) + 4).to_bytes(4, "big") + body)
+            client.recv(8192)
+
+
+def test_a_name_for_a_primary_and_its_standby(app, impatient, make_walpush, names):
+    """libpq by itself asks one address of a name for its role, and goes on to the next name."""
+    names.know({DB: ["::1", HERE]})
+    if order(names, DB) != ["::1", HERE]:
+        pytest.skip("no IPv6 here")
+    url = behind(app.url, DB) + "?target_session_attrs=primary"
+    with Standby("::1", app.cluster.port) as standby:
+        make_walpush(app, impatient, url=url, under=names.under).start().stop()
+    assert standby.visitors >= 3
 
 
 # --- what libpq goes by the name for ----------------------------------------------------------------------------------
