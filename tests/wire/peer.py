@@ -24,6 +24,7 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 HANG = 5 * SLOWDOWN  # seconds without an answer that make a finding
 # One below the other: each address has ports of its own, and a closed one rests for a minute.
 SOURCES = 200
+BURST = 8  # connections that begin in one turn
 _BIND_ADDRESS_NO_PORT = 24
 
 RESET = struct.pack("ii", 1, 0)
@@ -88,7 +89,8 @@ class Peer:
         """Goes out as far as the socket takes it now; the rest follows when it is writable."""
         if self.ended:
             return
-        self.tell(shown(">", data))
+        if self.trace is not None:
+            self.tell(shown(">", data))
         self.out += data
         self.flush()
 
@@ -176,7 +178,8 @@ class Peer:
             if not data:
                 self.end("end")
                 return
-            self.tell(shown("<", data))
+            if self.trace is not None:
+                self.tell(shown("<", data))
             self.answers.feed(data)
 
     def end(self, how):
@@ -201,12 +204,12 @@ class Engine:
         """Plays them all. Raises Gone when nobody listens."""
         exhausted = False
         while not exhausted or self.live:
-            while not exhausted and len(self.live) < self.crowd:
+            for _ in range(min(BURST, self.crowd - len(self.live))):
                 number = next(numbers, None)
                 if number is None:
                     exhausted = True
-                else:
-                    self._begin(number)
+                    break
+                self._begin(number)
             self._turn()
             each_turn()
 
