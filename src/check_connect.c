@@ -89,8 +89,9 @@ void check_connection(struct check *c)
 	char *role, *database;
 
 	if (!pgdial_identity(&c->conf->database, &role, &database, &why)) {
-		check_add(c, CHECK_FAILURE, CHECK_WORDS, "let database.url-file name a file that walpush may read, and that holds such a string",
-			  "%s", why.text);
+		check_add(c, CHECK_FAILURE, CHECK_WORDS,
+			  "let database.url-file name a file that walpush may read, and that holds such a string", "%s",
+			  why.text);
 		return;
 	}
 	c->database = quoted(database ? database : role ? mem_text(role) : NULL);

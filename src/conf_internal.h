@@ -51,8 +51,8 @@ enum {
 	CONF_REQUIRED = 1, /* must stand there and not be empty */
 	CONF_RELOAD = 2,   /* taken over while running */
 	CONF_LATER = 8,    /* accepted, but nothing comes of it yet: the document says so */
-	CONF_SPLIT = 16,   /* a list's element may hold several, separated by commas or blanks, or none: for a variable */
-	CONF_EMPTY_OK = 4  /* "" is a value; elsewhere it counts as not set, or is refused where there is a default */
+	CONF_SPLIT = 16, /* a list's element may hold several, separated by commas or blanks, or none: for a variable */
+	CONF_EMPTY_OK = 4 /* "" is a value; elsewhere it counts as not set, or is refused where there is a default */
 };
 
 /* NULL: accepted. Else what it should be, as the rest of the sentence "X should be …". */
