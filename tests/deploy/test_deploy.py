@@ -190,6 +190,26 @@ def test_the_chart_passes_the_configuration_on_as_it_is():
     assert map_["data"]["sidecar.conf"].rstrip("\n") == (ROOT / "sidecar.conf").read_text().rstrip("\n")
 
 
+def admin_hosts(document):
+    spec = document["spec"]["template"]["spec"]
+    (container,) = [c for c in spec["containers"] + spec.get("initContainers", []) if c["name"] == "walpush"]
+    return [entry["value"] for entry in container["env"] if entry["name"] == "WALPUSH_ADMIN_HOSTS"]
+
+
+def test_names_of_the_admin_port_reach_the_configuration():
+    """The shipped file takes them from this variable, which every manifest sets."""
+    assert '"${WALPUSH_ADMIN_HOSTS:-}"' in (ROOT / "sidecar.conf").read_text()
+    (chart,) = [d for d in rendered(adminHosts=["walpush", "metrics.example.org"]) if d["kind"] == "Deployment"]
+    assert admin_hosts(chart) == ["walpush metrics.example.org"]
+    (bare,) = [d for d in rendered() if d["kind"] == "Deployment"]
+    assert admin_hosts(bare) == [""]
+    for file in ("sidecar.yaml", "deployment.yaml"):
+        deployments = [d for d in documents((ROOT / "deploy/kubernetes" / file).read_text()) if d["kind"] == "Deployment"]
+        assert [admin_hosts(d) for d in deployments] == [[""]]
+    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
+    assert compose["services"]["walpush"]["environment"]["WALPUSH_ADMIN_HOSTS"] == "walpush"
+
+
 @pytest.mark.parametrize("values", [{"config": ""}, {"secret": {"name": ""}}, {"secret": {}}, {"replicas": 0}])
 def test_the_chart_says_what_is_missing(values):
     with pytest.raises(helm_python.HelmError, match=next(iter(values))):
