@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 """Runs the parts of the suite and says what passed.
 
-    tests/run.py unit BINARY...        each test program, quiet unless it fails
+    tests/run.py unit BINARY...        each test program, as many at a time as there are cores, quiet unless it fails
     tests/run.py parts NAME=COMMAND... each part in order, all of them even if one fails, with the time each took
 
 The last line is `N passed, N failed`. For parts it adds up what unit, integration and django said at their ends, once:
 the sanitizers run the same tests again. Any part that fails is named and makes the exit status 1.
 """
 
+import concurrent.futures
 import os
 import re
 import subprocess
@@ -17,12 +18,17 @@ import time
 COUNTED = ("unit", "integration", "django", "client", "e2e")
 
 
+def run_program(program):
+    return subprocess.run(
+        [program], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
+    )
+
+
 def run_unit(programs):
     passed = failed = 0
-    for program in programs:
-        done = subprocess.run(
-            [program], stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-        )
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        ended = pool.map(run_program, programs)
+    for program, done in zip(programs, ended):
         output = done.stdout + done.stderr
         good = sum(map(int, re.findall(r"^\[  PASSED  \] (\d+) test", output, re.M)))
         bad = sum(map(int, re.findall(r"^\[  FAILED  \] (\d+) test", output, re.M)))
