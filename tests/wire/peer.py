@@ -102,7 +102,10 @@ class Peer:
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass
         except (OSError, ssl.SSLError):
-            self.out.clear()  # the server has closed its side; what it said before may still be there to read
+            # The server has closed its side. What it said before is still there to read, but no more so through TLS.
+            self.out.clear()
+            if self.has_tls:
+                self.judge.anything_goes()
 
     def send_under_tls(self, data):
         """Past the TLS session, as somebody on the way could."""

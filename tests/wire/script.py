@@ -62,9 +62,9 @@ def say(peer, frames):
 
 
 def note_codes(peer, frames):
-    """A close frame's code may come back."""
+    """A close frame's code may come back; and the library keeps the reason of its own close frame where it keeps a ping's payload."""
     for frame in frames:
-        if frame.opcode == CLOSE and len(frame.payload) > 1:
+        if frame.opcode in (CLOSE, PING) and len(frame.payload) > 1:
             peer.answers.echoes.add(int.from_bytes(frame.payload[:2], "big"))
 
 
