@@ -25,6 +25,7 @@ HANG = 5 * SLOWDOWN  # seconds without an answer that make a finding
 # One below the other: each address has ports of its own, and a closed one rests for a minute.
 SOURCES = 200
 BURST = 8  # connections that begin in one turn
+TURN = 0.05  # seconds that a turn may wait
 _BIND_ADDRESS_NO_PORT = 24
 
 RESET = struct.pack("ii", 1, 0)
@@ -101,7 +102,10 @@ class Peer:
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             pass
         except (OSError, ssl.SSLError):
-            self.out.clear()  # the server has closed its side; what it said before may still be there to read
+            # The server has closed its side. What it said before is still there to read, but no more so through TLS.
+            self.out.clear()
+            if self.has_tls:
+                self.judge.anything_goes()
 
     def send_under_tls(self, data):
         """Past the TLS session, as somebody on the way could."""
@@ -198,6 +202,10 @@ class Engine:
         self._over = collections.deque(maxlen=8 * crowd)  # (when, number) of those that ended last
         self._poll = select.epoll()
         self._deadlines = []
+        # Seconds by which deadlines are judged. A turn counts for TURN at most: what takes longer is this process's own slowness, and
+        # no server's.
+        self._clock = 0
+        self._turned = time.monotonic()
         self._order = itertools.count()
 
     def run(self, numbers, each_turn=lambda: None):
@@ -229,13 +237,14 @@ class Engine:
         self._resume(fd, None)
 
     def _turn(self):
-        now = time.monotonic()
-        wait = self._deadlines[0][0] - now if self._deadlines else 0.05
-        for fd, events in self._poll.poll(min(max(wait, 0), 0.05)):
+        wait = self._deadlines[0][0] - self._clock if self._deadlines else TURN
+        for fd, events in self._poll.poll(min(max(wait, 0), TURN)):
             if fd in self.live:
                 self._look(fd, events)
         now = time.monotonic()
-        while self._deadlines and self._deadlines[0][0] <= now:
+        self._clock += min(now - self._turned, TURN)
+        self._turned = now
+        while self._deadlines and self._deadlines[0][0] <= self._clock:
             _, turn, fd = heapq.heappop(self._deadlines)
             if fd in self.live and self.live[fd][3] == turn:
                 self._resume(fd, False)
@@ -267,7 +276,7 @@ class Engine:
             result = True
         turn = next(self._order)
         self.live[fd] = (peer, script, ready, turn)
-        heapq.heappush(self._deadlines, (time.monotonic() + seconds, turn, fd))
+        heapq.heappush(self._deadlines, (self._clock + seconds, turn, fd))
         self._watch(fd, peer)
 
     def _watch(self, fd, peer):

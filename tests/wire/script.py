@@ -62,9 +62,9 @@ def say(peer, frames):
 
 
 def note_codes(peer, frames):
-    """A close frame's code may come back."""
+    """A close frame's code may come back; and the library keeps the reason of its own close frame where it keeps a ping's payload."""
     for frame in frames:
-        if frame.opcode == CLOSE and len(frame.payload) > 1:
+        if frame.opcode in (CLOSE, PING) and len(frame.payload) > 1:
             peer.answers.echoes.add(int.from_bytes(frame.payload[:2], "big"))
 
 
@@ -288,6 +288,7 @@ def early(peer):
     """Frames in one segment with the request. What becomes of them is open: docs/protocol.md, "Ends"."""
     peer.judge.anything_goes()
     peer.judge.may_enter = True
+    peer.answers.echoes.update(range(65536))  # what is lost between two frames makes a third
     frames = []
     for _ in range(peer.rng.randint(1, 4)):
         frames += peer.rng.choices(_ACTS, _ACT_WEIGHTS)[0](peer)
