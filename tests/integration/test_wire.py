@@ -292,3 +292,13 @@ def test_tokens_and_close_frames_in_one_segment_with_the_request(walpush):
         answer = wire.answer()
         assert answer is None or answer.status == 101
         wire.close()
+
+
+@pytest.mark.parametrize("length", [1, 100, 127, 128, 500])
+def test_no_frame_comes_before_the_upgrade(walpush, length):
+    """Extensions that the library does not take end the connection while it is upgraded: what is no WebSocket gets no close frame."""
+    wire = Wire(walpush.port, tls=walpush.tls)
+    wire.send(upgrade(UNIT_1, {"Sec-WebSocket-Extensions": "x" * length}))
+    answer = wire.answer(PROMPT)
+    assert answer is not None or not wire.buffer, bytes(wire.buffer)
+    wire.close()
