@@ -122,10 +122,11 @@ static bool is_at_end(struct lws *wsi)
 	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-/* Of some errors of the peer the library says nothing: a length that no frame may have. */
+/* Of some errors of the peer the library says nothing: a length that no frame may have. Before the upgrade no frame may be sent. */
 static bool lacks_a_reason(const struct conn *c, struct lws *wsi)
 {
-	return c->state < CONN_CLOSING && !c->is_hung_up && lws_get_close_length(wsi) == 0 && !is_at_end(wsi);
+	return c->state > CONN_NEW && c->state < CONN_CLOSING && !c->is_hung_up && lws_get_close_length(wsi) == 0 &&
+	       !is_at_end(wsi);
 }
 
 /* The library drops it. Where that follows an error of the peer, the library writes a close frame behind this callback, and then waits
