@@ -113,5 +113,7 @@ class Answers:
         if self.raw or self.close_code is not None:
             return
         self.close_code = int.from_bytes(payload[:2], "big") if payload else 1005
-        if self.close_code not in CODES | self.echoes | {1005}:
-            self._complain(f"a close frame with {self.close_code}")
+
+    @property
+    def has_odd_code(self):
+        return self.close_code is not None and self.close_code not in CODES | self.echoes | {1005}

@@ -50,7 +50,7 @@ class Peer:
         self.answers = Answers(KEY)
         self.complaints = []
         self.trace = None  # a list, if somebody wants to read what happened
-        self.ended = None  # how: "end", "reset", or "closed" by us
+        self.ended = None  # how: "end", "reset" and why, or "closed" by us
         self.begun = time.monotonic()
         self.out = bytearray()
         self.deaf = False
@@ -176,8 +176,8 @@ class Peer:
                 data = self.sock.recv(16384)
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
                 return
-            except (OSError, ssl.SSLError):
-                self.end("reset")
+            except (OSError, ssl.SSLError) as error:
+                self.end(f"reset, {error}")
                 return
             if not data:
                 self.end("end")

@@ -25,6 +25,9 @@ def play(peer):
     yield from peer.rng.choices(_OPENINGS, _OPENING_WEIGHTS)[0](peer)
     if peer.answers.hello and not peer.judge.may_enter:
         peer.complain("admitted without a token that admits")
+    # The library reads on after a violation, and keeps the reason for its close frame where it keeps a ping's payload.
+    if peer.answers.has_odd_code and peer.judge.fate != FAILS and not peer.judge.vague:
+        peer.complain(f"a close frame with {peer.answers.close_code}")
 
 
 # --- ways to send -----------------------------------------------------------------------------------------------------
@@ -62,9 +65,9 @@ def say(peer, frames):
 
 
 def note_codes(peer, frames):
-    """A close frame's code may come back; and the library keeps the reason of its own close frame where it keeps a ping's payload."""
+    """A close frame's code may come back."""
     for frame in frames:
-        if frame.opcode in (CLOSE, PING) and len(frame.payload) > 1:
+        if frame.opcode == CLOSE and len(frame.payload) > 1:
             peer.answers.echoes.add(int.from_bytes(frame.payload[:2], "big"))
 
 
@@ -288,7 +291,6 @@ def early(peer):
     """Frames in one segment with the request. What becomes of them is open: docs/protocol.md, "Ends"."""
     peer.judge.anything_goes()
     peer.judge.may_enter = True
-    peer.answers.echoes.update(range(65536))  # what is lost between two frames makes a third
     frames = []
     for _ in range(peer.rng.randint(1, 4)):
         frames += peer.rng.choices(_ACTS, _ACT_WEIGHTS)[0](peer)
