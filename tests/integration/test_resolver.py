@@ -334,7 +334,8 @@ def check(app, impatient, names, tmp_path):
     """`walpush check`, begun."""
     file = impatient.write(tmp_path / "sidecar.conf")
     env = {"DATABASE_URL": behind(app.url, DB), "JWT_SIGNING_KEY": SIGNING_KEY, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-    command = [*names.under, BINARY, "check", "-c", file]
+    # As in a terminal: what is started in the background of a script ignores Ctrl-C, and so would its children.
+    command = ["env", "--default-signal=INT", *names.under, BINARY, "check", "-c", file]
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     yield process
     process.kill()
