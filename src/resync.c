@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "walpush/fail.h"
 
 #include "walpush/fail.h"
 
