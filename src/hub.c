@@ -21,6 +21,9 @@
 /* Bytes of a request's head beside the token; and what the library keeps beside its text: 8 bytes a line, and where each begins. */
 #define HEADER_BYTES 4096
 #define HEADER_NOTES 1024
+/* Seconds. The library cuts a connection whose request it did not read for so long, ten seconds if it is not told: a hub that was busy
+ * would reset clients that had sent theirs in time. Ours, limits.handshake, comes first, because it is counted and logged. */
+#define AH_IDLE_BEYOND 5
 /* What the library can count to. */
 #define HEADERS_MOST 65535
 /* The most that a record holds (RFC 8446, section 5.1). */
@@ -292,6 +295,7 @@ static bool make_context(struct hub *h, struct fail *why)
 		.gid = (gid_t)-1,
 		.uid = (uid_t)-1,
 		.timeout_secs = (unsigned)((conf->limits.handshake + 999) / 1000),
+		.timeout_secs_ah_idle = (unsigned)((conf->limits.handshake + 999) / 1000) + AH_IDLE_BEYOND,
 		.max_http_header_data = (unsigned short)(h->head_most + HEADER_NOTES),
 		/* A whole record of TLS: what is left of one the library sometimes reads only when more comes, and a head hangs. */
 		.pt_serv_buf_size = TLS_RECORD + LWS_PRE,
