@@ -18,7 +18,8 @@ def gated(app, config, make_walpush):
     """The lookup of sendbacks reads a table that the test can lock; one connection hears requests and sendbacks."""
     app.sql("CREATE TABLE gate AS SELECT 1 AS open")
     app.sql("GRANT SELECT ON gate TO walpush")
-    config.set("database.statement-timeout", 300)
+    # An admission does not wait for the lookup, however long the machine takes for it.
+    config.set("database.statement-timeout", 300).set("limits.admit-timeout", 60)
     config.set("limits.group-bytes", 1 << 30).set("limits.log-bytes", 1 << 30).set("limits.stall", 600)
     config.set(
         "tables.sendbacks.lookup",
