@@ -65,9 +65,9 @@ static void refuse(struct visitor *v, unsigned status, const char *reason)
 	char answer[HANDSHAKE_ANSWER];
 	size_t n = handshake_answer(status, answer);
 
+	metrics_count(v->hub->counts, METRICS_REFUSALS, reason);
 	flood_info("request refused", log_n("hub", v->hub->index), log_peer(&v->address), log_n("status", status),
 		   log_s("reason", reason), log_n("bytes", v->seen));
-	metrics_count(v->hub->counts, METRICS_REFUSALS, reason);
 	audit_ended(v->hub->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, status, reason);
 	v->refused = true;
 	/* The first bytes of this connection: there is room for them. */

@@ -101,13 +101,13 @@ void listener_refuse(struct listener *l, unsigned code, const char *why, const c
 	struct audit_client client = client_of(l);
 	struct mail mail = { .kind = MAIL_REFUSED, .code = code };
 
+	count(l, "refused");
+	metrics_count(l->all->tap->counts, METRICS_REFUSALS, why);
 	if (l->is_open)
 		flood_info("not admitted any more", WHO(l), log_n("code", code), log_s("reason", reason));
 	else
 		flood_info("not admitted", WHO(l), log_n("code", code), log_s("reason", reason));
-	count(l, "refused");
 	audit_ended(l->all->tap->shared.audit, l->is_open ? "revoked" : "refused", &client, code, why);
-	metrics_count(l->all->tap->counts, METRICS_REFUSALS, why);
 	post(l, &mail);
 	listener_free(l);
 }

@@ -86,8 +86,8 @@ void visitor_arrived(struct visitor *v)
 
 void visitor_lost(struct visitor *v)
 {
-	flood_info("a request broke off, or was not understood", log_n("hub", v->hub->index), log_peer(&v->address));
 	metrics_count(v->hub->counts, METRICS_REFUSALS, "broken");
+	flood_info("a request broke off, or was not understood", log_n("hub", v->hub->index), log_peer(&v->address));
 	audit_ended(v->hub->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, 0, "broken");
 }
 
