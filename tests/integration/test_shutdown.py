@@ -116,8 +116,8 @@ def test_sighup_does_not_end_it(app, walpush):
 
 
 def test_what_was_committed_right_before_comes_before_the_close(app, roomy, make_walpush):
-    """Many rows: the transaction takes a while from its commit to its publication."""
-    rows = 300
+    """Many rows: the transaction takes a while from its commit to its publication; a stop waits for a second of it."""
+    rows = 300 if SLOWDOWN < 3 else 60
     with make_walpush(app, roomy) as walpush:
         clients = [walpush.subscribe(UNIT_1, user) for user in (ASHA, RAVI)]
         touch_in_one_transaction(app, rows)
@@ -179,9 +179,9 @@ def test_what_was_published_last_is_confirmed(app, roomy, make_walpush):
     with make_walpush(app, roomy.set("replay.seconds", 0)) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
         touch_in_one_transaction(app, 500)
         end = app.value("SELECT pg_current_wal_flush_lsn()")
+        client.recv_n(500)  # a busy machine may take longer than a stop waits for them
         walpush.send_signal(signal.SIGTERM)
-        messages, code = client.drain_to_close()
-        assert (len(messages), code) == (500, 1012)
+        assert client.drain_to_close() == ([], 1012)
         confirmed = "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s"
         assert app.value(confirmed, end, app.slot)
 
