@@ -214,8 +214,9 @@ class App:
     def settle(self, walpush):
         """Returns when walpush has published all that was committed so far: whoever subscribes now hears nothing of it."""
         deadline = time.monotonic() + PATIENCE
-        while walpush.admin("/readyz").status != 200 and time.monotonic() < deadline:
-            time.sleep(0.05)  # who asks to be admitted while it catches up for long is turned away
+        while (ready := walpush.admin("/readyz")).status != 200:  # who asks to be admitted while it catches up for long is turned away
+            assert time.monotonic() < deadline, ready.body
+            time.sleep(0.05)
         with walpush.subscribe("/ws/requests/2/", ROOT_USER) as probe:
             text = f"settled {time.monotonic_ns()}"
             self.touch(self.request2, text)

@@ -179,9 +179,11 @@ def test_what_was_published_last_is_confirmed(app, roomy, make_walpush):
     with make_walpush(app, roomy.set("replay.seconds", 0)) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
         touch_in_one_transaction(app, 500)
         end = app.value("SELECT pg_current_wal_flush_lsn()")
-        client.recv_n(500)  # a busy machine may take longer than a stop waits for them
+        early = 0 if SLOWDOWN < 3 else 500  # a sanitizer may take longer than a stop waits for them
+        client.recv_n(early)
         walpush.send_signal(signal.SIGTERM)
-        assert client.drain_to_close() == ([], 1012)
+        messages, code = client.drain_to_close()
+        assert (early + len(messages), code) == (500, 1012)
         confirmed = "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s"
         assert app.value(confirmed, end, app.slot)
 
