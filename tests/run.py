@@ -5,9 +5,11 @@
     tests/run.py parts NAME=COMMAND... each part in order, all of them even if one fails, with the time each took
 
 The last line is `N passed, N failed`. For parts it adds up what unit, integration and django said at their ends, once:
-the sanitizers run the same tests again. Any part that fails is named and makes the exit status 1.
+the sanitizers run the same tests again. Any part that fails is named and makes the exit status 1, and the end of its
+output is shown once more behind the last part, where who reads only the end of a long log finds it.
 """
 
+import collections
 import concurrent.futures
 import os
 import re
@@ -16,6 +18,7 @@ import sys
 import time
 
 COUNTED = ("unit", "integration", "django", "client", "e2e")
+SHOWN_AGAIN = 60  # lines of a part that failed
 
 
 def run_program(program):
@@ -53,9 +56,10 @@ def environment():
 
 
 def run_part(name, command):
-    """Shows the part's output as it comes; its exit status and what it counted."""
+    """Shows the part's output as it comes; its exit status, what it counted, and the end of its output."""
     print(f"\n==== {name}: {command}", flush=True)
     counted = (0, 0)
+    end = collections.deque(maxlen=SHOWN_AGAIN)
     with subprocess.Popen(
         command,
         shell=True,
@@ -68,8 +72,9 @@ def run_part(name, command):
     ) as process:
         for line in process.stdout:
             print(line, end="", flush=True)
+            end.append(line)
             counted = [a + b for a, b in zip(counted, count(line))]
-    return process.returncode, *counted
+    return process.returncode, *counted, end
 
 
 def count(line):
@@ -82,16 +87,19 @@ def count(line):
 
 def run_parts(parts):
     passed = failed = 0
-    report, broken = [], []
+    report, broken = [], {}
     for part in parts:
         name, command = part.split("=", 1)
         start = time.monotonic()
-        status, good, bad = run_part(name, command)
+        status, good, bad, end = run_part(name, command)
         report.append(f"{name:<12} {time.monotonic() - start:6.0f} s  {'ok' if status == 0 else 'FAILED'}")
-        broken += [name] if status else []
+        if status:
+            broken[name] = end
         if name in COUNTED:
             passed += good
             failed += bad
+    for name, end in broken.items():
+        print(f"\n==== how {name} ended\n{''.join(end)}", end="")
     print("\n" + "\n".join(report))
     if broken:
         print("failed:", ", ".join(broken))

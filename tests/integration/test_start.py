@@ -114,8 +114,9 @@ def test_little_memory(app, config, make_walpush, megabytes):
     assert megabytes < 100
 
 
+# With less than 20 KiB the dynamic loader itself has too little, and nothing of ours runs.
 @plain
-@pytest.mark.parametrize("kilobytes", [16, 32, 64, 128, 255, 256, 1024, 1 << 30, "unlimited"])
+@pytest.mark.parametrize("kilobytes", [24, 32, 64, 128, 255, 256, 1024, 1 << 30, "unlimited"])
 def test_any_stack(app, config, make_walpush, kilobytes):
     limit = kilobytes if kilobytes == "unlimited" else kilobytes * 1024
     walpush = make_walpush(app, config, under=["prlimit", f"--stack={limit}:{limit}"])
