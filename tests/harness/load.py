@@ -70,10 +70,15 @@ class Load(threading.Thread):
 
 
 class Follower(threading.Thread):
-    """Hears the load's numbers; when its connection ends, it resumes behind the last message, as a browser would."""
+    """Hears the load's numbers; when its connection ends, it resumes behind the last message, as a browser would. Not for longer than
+    its test: the process of another one may get the port."""
+
+    _over = threading.Event()
+    _running = []
 
     def __init__(self, port, user):
         super().__init__(daemon=True)
+        self._running.append(self)
         self.port, self.user = port, user  # port() is the one of the moment
         self.messages, self.hellos = [], []
         self.error = None
@@ -82,11 +87,11 @@ class Follower(threading.Thread):
         self._wait(lambda: self.hellos)
 
     def run(self):
-        while self.error is None:
+        while self.error is None and not self._over.is_set():
             try:
                 self._listen()
             except (Closed, OSError):
-                time.sleep(0.05)
+                self._over.wait(0.05)
             except Exception as error:
                 self.error = error
 
@@ -100,6 +105,16 @@ class Follower(threading.Thread):
             self._add(self.hellos, client.established())
             while True:
                 self._add(self.messages, client.recv(timeout=3600))
+
+    @classmethod
+    def end_all(cls):
+        """Once their processes have ended."""
+        cls._over.set()
+        for follower in cls._running:
+            follower.join(PATIENCE)
+            assert not follower.is_alive(), "a follower still has its connection"
+        cls._running.clear()
+        cls._over.clear()
 
     def _add(self, to, message):
         with self._changed:

@@ -13,6 +13,7 @@ pytest.register_assert_rewrite("harness.client")
 
 from harness.app import fresh_app  # noqa: E402
 from harness.cluster import Cluster  # noqa: E402
+from harness.load import Follower  # noqa: E402
 from harness.walpush import BINARY, ROOT, Walpush, shipped_config  # noqa: E402
 
 
@@ -20,6 +21,13 @@ from harness.walpush import BINARY, ROOT, Walpush, shipped_config  # noqa: E402
 def cluster():
     with Cluster({"max_prepared_transactions": 5}) as cluster:
         yield cluster
+
+
+@pytest.fixture(autouse=True)
+def no_follower_is_left():
+    """It is the first that is made, so that the processes of the test have ended when it is its turn."""
+    yield
+    Follower.end_all()
 
 
 @pytest.fixture
