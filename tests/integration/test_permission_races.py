@@ -45,8 +45,17 @@ def doors(app, config):
 
 @pytest.fixture
 def start(doors, config, make_walpush):
-    """Starts the process; the role's own lock_timeout would end a query that waits at a door."""
-    return lambda: make_walpush(doors, config, url=doors.url + "?options=-c%20lock_timeout%3D0").start()
+    """Starts the process, and returns when it is live: a log that is stopped before that admits nobody.
+
+    The role's own lock_timeout would end a query that waits at a door.
+    """
+
+    def start():
+        walpush = make_walpush(doors, config, url=doors.url + "?options=-c%20lock_timeout%3D0").start()
+        walpush.wait_for_log(r'msg="?live"?( |$)')
+        return walpush
+
+    return start
 
 
 @contextlib.contextmanager
