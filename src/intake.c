@@ -173,14 +173,27 @@ static bool receive(struct intake *in, struct record *r, lsn_t handled, struct f
 	return true;
 }
 
+/* Logical messages, inside of a transaction or not, and actions that a newer plugin may have. Any role may send messages, so they
+ * leave no line in the log. */
+static bool is_passed_over(char kind)
+{
+	return kind && !strchr("BCIUDT", kind);
+}
+
 void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t handled)
 {
-	struct record *r = mem_new(sizeof(*r));
 	struct fail why = { 0 };
+	char kind = kind_of(text);
+	struct record *r;
 
+	if (is_passed_over(kind)) {
+		source_free_record(bytes);
+		return;
+	}
+	r = mem_new(sizeof(*r));
 	r->bytes = bytes;
 	r->text = text;
-	r->kind = kind_of(text);
+	r->kind = kind;
 	r->number = ++in->n_records;
 	if (!receive(in, r, handled, &why)) {
 		record_free(r);

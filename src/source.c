@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "walpush/clock.h"
 #include "walpush/fail.h"
@@ -14,6 +15,9 @@
 
 /* Seconds between 1970 and 2000, the epoch of the protocol's clock. */
 #define PG_EPOCH_S 946684800LL
+/* A slot may be bounded to little more than the server needs by itself (max_slot_wal_keep_size), and a busy server writes a segment in less
+ * time than status-interval: each 16 MiB, the size of a segment, is confirmed at once. */
+#define STATUS_BYTES (UINT64_C(16) << 20)
 
 static const char *const state_names[] = { "idle",     "dialling",  "identify", "slot",
 					   "starting", "streaming", "ending",   "waiting" };
@@ -181,6 +185,12 @@ static void send_status(struct source *s, bool demand_reply)
 void source_send_status(struct source *s)
 {
 	send_status(s, false);
+}
+
+void source_moved(struct source *s)
+{
+	if (s->state == SOURCE_STREAMING && s->calls->confirm(s->ctx) >= s->sent + STATUS_BYTES)
+		send_status(s, false);
 }
 
 static void on_status(evutil_socket_t fd, short what, void *arg)
@@ -427,6 +437,17 @@ void source_free_record(char *bytes)
 	PQfreemem(bytes);
 }
 
+/* Any role may send messages, and of any size. */
+static void choose_prefix(struct source *s)
+{
+	unsigned char random[16];
+
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		fail_never("source: no random bytes: %s", strerror(errno));
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(s->no_prefix + 2 * i, 3, "%02x", random[i]);
+}
+
 struct source *source_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
 			  const struct source_calls *calls, void *ctx)
 {
@@ -438,6 +459,7 @@ struct source *source_new(struct event_base *loop, struct resolve *names, const 
 	s->calls = calls;
 	s->ctx = ctx;
 	s->down_since = clock_us();
+	choose_prefix(s);
 	s->soon = (struct backoff){ .base = 100000, .cap = 5000000 };
 	s->slow = (struct backoff){ .base = 5000000, .cap = 15000000 };
 	s->retry = event_new(loop, -1, 0, on_retry, s);

@@ -87,8 +87,8 @@ static void start_replication(struct source *s, lsn_t from)
 	buf_addf(&sql,
 		 "START_REPLICATION SLOT \"%s\" LOGICAL %s (\"format-version\" '2', \"include-types\" 'false', "
 		 "\"include-type-oids\" 'true', \"include-lsn\" 'true', \"include-timestamp\" 'true', "
-		 "\"include-xids\" 'true', \"add-msg-prefixes\" 'walpush', \"add-tables\" '",
-		 s->conf->slot, lsn);
+		 "\"include-xids\" 'true', \"add-msg-prefixes\" '%s', \"add-tables\" '",
+		 s->conf->slot, lsn, s->no_prefix);
 	for (const char *c = tables; *c; c++) {
 		if (*c == '\'')
 			buf_add_char(&sql, '\'');

@@ -68,6 +68,8 @@ void source_end(struct source *s);
 void source_pause(struct source *s, bool paused);
 /* Sends the position to be confirmed now instead of at the next interval. */
 void source_send_status(struct source *s);
+/* What may be confirmed has moved: tells the server if that is by much. */
+void source_moved(struct source *s);
 bool source_is_streaming(const struct source *s);
 /* The server's end of WAL, as far as it told. */
 lsn_t source_server_end(const struct source *s);
