@@ -41,6 +41,8 @@ struct tap {
 	struct topic **news; /* topics that they have not been told of */
 	size_t n_news, cap_news;
 	uint64_t round;
+	int64_t committed_at; /* µs of clock_us: the newest commit that the window knows; never goes back within a history */
+	bool has_event;       /* the relay's entries since the last end of a transaction held a message */
 	int64_t committed;     /* the oldest commit among the news, µs since 1970; 0: none is known */
 	char epoch[EPOCH_MAX]; /* empty until the first stream began */
 	lsn_t live;            /* the server's end when the stream began: before it, all is history */
@@ -123,6 +125,10 @@ void tap_limit_stream(struct tap *t);
 void tap_stream_reached(struct tap *t, lsn_t upto);
 /* A transaction with messages, committed at `committed` (µs since 1970; 0: unknown), goes into the logs. */
 void tap_count_transaction(struct tap *t, lsn_t lsn, int64_t committed);
+/* When that was committed, in µs of clock_us, for the window. `committed` as above. */
+int64_t tap_committed_at(struct tap *t, lsn_t lsn, int64_t committed);
+/* Another history begins. */
+void tap_window_begins(struct tap *t, lsn_t lsn);
 /* Connects to the slot, as soon as there are rules and, with a relay, Redis. */
 void tap_stream_go(struct tap *t);
 /* Reads from the source or not, as intake and relay have room. */

@@ -125,7 +125,7 @@ static void on_begin(void *ctx, lsn_t floor)
 {
 	struct tap *t = ctx;
 
-	window_reset(&t->window, floor, clock_us());
+	tap_window_begins(t, floor);
 	tap_feed_anew(t, t->relay_epoch, floor, strcmp(t->relay_epoch, t->epoch) == 0 ? "gap" : "epoch");
 	tap_stream_reached(t, floor);
 }
@@ -163,7 +163,7 @@ static void feed_message(struct tap *t, const struct relay_entry *e)
 		feed_wording(t, &m);
 	while (relay_wording(&wordings, &m.n_groups, &m.payload.len)) /* they were checked to fit */
 		feed_wording(t, &m);
-	window_event(&t->window, clock_us());
+	t->has_event = true;
 }
 
 /* False: such a section or reason this configuration has not. Equal rules are part of the epoch, and so of the stream's key. */
@@ -175,7 +175,7 @@ static bool feed_mark(struct tap *t, const struct relay_entry *e)
 
 	if (known) {
 		tap_feed_mark(t, &m, clock_us());
-		window_event(&t->window, clock_us());
+		t->has_event = true;
 	}
 	free(section);
 	free(reason);
@@ -206,6 +206,9 @@ static bool on_entry(void *ctx, const struct relay_entry *e)
 	}
 	if (!e->end)
 		return true;
+	if (t->has_event)
+		window_event(&t->window, tap_committed_at(t, e->id.lsn, (int64_t)e->when));
+	t->has_event = false;
 	if (e->when)
 		tap_count_transaction(t, e->id.lsn, (int64_t)e->when);
 	tap_stream_reached(t, e->end);

@@ -17,9 +17,32 @@
 
 /* --- publishing ------------------------------------------------------------------------------------------------- */
 
+/* µs of clock_us: when that was committed. What comes as it is written, comes now; a backlog is as old as its commits say, by the
+ * database's clock, and what has no time of its own is as old as what came before it. */
+int64_t tap_committed_at(struct tap *t, lsn_t lsn, int64_t committed)
+{
+	int64_t now = clock_us(), at = t->committed_at, age = clock_wall_us() - committed;
+
+	if (t->is_live && lsn >= t->live)
+		at = now;
+	else if (committed)
+		at = age > 0 ? now - age : now;
+	if (at > t->committed_at)
+		t->committed_at = at;
+	return t->committed_at;
+}
+
+void tap_window_begins(struct tap *t, lsn_t lsn)
+{
+	window_reset(&t->window, lsn);
+	t->committed_at = clock_us() - 2 * t->window.age; /* as old as makes no difference */
+}
+
 void tap_stream_reached(struct tap *t, lsn_t upto)
 {
-	window_handled(&t->window, upto, clock_us());
+	window_handled(&t->window, upto, tap_committed_at(t, upto, 0));
+	if (t->source)
+		source_moved(t->source);
 	if (!t->is_live && upto >= t->live) {
 		t->is_live = true;
 		log_info("live", log_lsn("position", upto));
@@ -77,7 +100,7 @@ static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 	while (mark < n_marks)
 		feed_mark(t, txn, mark++, now);
 	if (n_messages || n_marks) {
-		window_event(&t->window, now);
+		window_event(&t->window, tap_committed_at(t, txn_lsn(txn), txn_commit_us(txn)));
 		tap_count_transaction(t, txn_lsn(txn), txn_commit_us(txn));
 	}
 	tap_stream_reached(t, next_lsn);
@@ -153,7 +176,7 @@ static void make_epoch(const struct tap *t, const struct source_start *s, char o
 /* Another history, or the same one with a hole: nothing that the logs hold can be continued. */
 static void begin_anew(struct tap *t, const struct source_start *s, const char *epoch, const char *reason)
 {
-	window_reset(&t->window, s->confirmed, clock_us());
+	tap_window_begins(t, s->confirmed);
 	tap_feed_anew(t, epoch, s->confirmed, reason);
 }
 

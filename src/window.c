@@ -27,34 +27,33 @@ static void forget_old(struct window *w, int64_t now)
 	}
 }
 
-static void remember(struct window *w, int64_t now)
+static void remember(struct window *w, int64_t at)
 {
-	forget_old(w, now);
-	if (w->n && now - mark_at(w, w->n - 1)->at <= part_of(w))
+	forget_old(w, at);
+	if (w->n && at - mark_at(w, w->n - 1)->at <= part_of(w))
 		return;
 	assert(w->n < WINDOW_MARKS);
-	*mark_at(w, w->n++) = (struct window_mark){ now, w->handled };
+	*mark_at(w, w->n++) = (struct window_mark){ at, w->handled };
 }
 
-void window_reset(struct window *w, lsn_t lsn, int64_t now)
+void window_reset(struct window *w, lsn_t lsn)
 {
 	w->handled = lsn;
 	w->first = w->n = 0;
 	w->has_event = false;
-	remember(w, now);
 }
 
-void window_event(struct window *w, int64_t now)
+void window_event(struct window *w, int64_t at)
 {
-	w->last_event = now;
+	w->last_event = at;
 	w->has_event = true;
 }
 
-void window_handled(struct window *w, lsn_t lsn, int64_t now)
+void window_handled(struct window *w, lsn_t lsn, int64_t at)
 {
 	if (lsn <= w->handled)
 		return;
-	remember(w, now); /* where it stood until now */
+	remember(w, at); /* where it stood until then */
 	w->handled = lsn;
 }
 

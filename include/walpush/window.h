@@ -1,6 +1,8 @@
 /*
  * window: how far the slot may be confirmed.
  *
+ * Time is that of the commits: what is decoded again after a restart is as old as it was, so restarts do not prolong the window.
+ *
  * The slot is the history: it is held where it was replay.seconds ago, and by at most replay.bytes of WAL, so that after a crash the
  * window is decoded again: whoever heard anything within the window can resume. With no event in the window nothing is held.
  * Pure; times are passed in, in µs of a clock that does not go back.
@@ -27,11 +29,11 @@ struct window {
 
 void window_init(struct window *w, int64_t age_us, uint64_t bytes);
 /* Another history begins at `lsn`. */
-void window_reset(struct window *w, lsn_t lsn, int64_t now);
-/* A transaction with messages was published at `now`. */
-void window_event(struct window *w, int64_t now);
-/* Everything that commits before `lsn` is handled. */
-void window_handled(struct window *w, lsn_t lsn, int64_t now);
+void window_reset(struct window *w, lsn_t lsn);
+/* A transaction with messages, committed at `at`, was published. */
+void window_event(struct window *w, int64_t at);
+/* Everything that commits before `lsn` is handled; the last of it was committed at `at`, which does not go back. */
+void window_handled(struct window *w, lsn_t lsn, int64_t at);
 /* What may be confirmed at `now`. */
 lsn_t window_confirm(struct window *w, int64_t now);
 /* How long ago the position that may be confirmed was the newest, in µs; 0: nothing is held. */

@@ -19,7 +19,7 @@ static int open_window(void **state)
 {
 	(void)state;
 	window_init(&w, AGE, 1000000);
-	window_reset(&w, 1000, 0);
+	window_reset(&w, 1000);
 	return 0;
 }
 
@@ -86,7 +86,7 @@ static void a_reset_forgets_the_history(void **state)
 	(void)state;
 	window_event(&w, 10);
 	window_handled(&w, 5000, 10);
-	window_reset(&w, 300, 20);
+	window_reset(&w, 300);
 	assert_int_equal(w.handled, 300);
 	assert_int_equal(window_confirm(&w, 20), 300);
 	window_handled(&w, 400, 30);
@@ -94,6 +94,31 @@ static void a_reset_forgets_the_history(void **state)
 	window_event(&w, 40);
 	window_handled(&w, 500, 40);
 	assert_int_equal(window_confirm(&w, 40), 300);
+}
+
+/* After a restart a backlog is as old as its commits, so what was committed an age ago is let go at once. */
+static void a_backlog_is_as_old_as_its_commits(void **state)
+{
+	int64_t restarted = 50 * AGE;
+
+	(void)state;
+	for (unsigned i = 1; i <= 100; i++) { /* one each tenth of an age, the last at `restarted` */
+		int64_t at = restarted - (100 - (int64_t)i) * AGE / 10;
+
+		window_event(&w, at);
+		window_handled(&w, 1000 + i, at);
+	}
+	assert_in_range(window_confirm(&w, restarted), 1000 + 89, 1000 + 91);
+	assert_int_equal(window_confirm(&w, restarted + AGE), 1100);
+}
+
+/* One transaction of long ago holds nothing. */
+static void an_old_backlog_is_not_held(void **state)
+{
+	(void)state;
+	window_event(&w, 10);
+	window_handled(&w, 5000, 10);
+	assert_int_equal(window_confirm(&w, 10 + AGE), 5000);
 }
 
 static void nothing_is_held_before_the_first_history(void **state)
@@ -111,7 +136,7 @@ static void a_window_may_be_empty(void **state)
 	(void)state;
 	for (unsigned i = 0; i < 2; i++) {
 		window_init(&w, i ? 0 : AGE, i ? 1000000 : 0);
-		window_reset(&w, 1000, 0);
+		window_reset(&w, 1000);
 		for (unsigned n = 1; n <= 1000; n++) {
 			window_event(&w, n);
 			window_handled(&w, 1000 + n, n);
@@ -175,7 +200,7 @@ static void compare_with_the_model(uint32_t gap, uint32_t events, uint64_t bytes
 	int64_t now = 7;
 
 	window_init(&w, AGE, bytes);
-	window_reset(&w, 1000, now);
+	window_reset(&w, 1000);
 	steps[0] = (struct step){ now, 1000 };
 	n_steps = 1;
 	while (n_steps <= STEPS) {
@@ -235,6 +260,8 @@ int main(void)
 		ON_A_WINDOW(the_distance_is_bounded),
 		ON_A_WINDOW(the_handled_position_never_goes_back),
 		ON_A_WINDOW(a_reset_forgets_the_history),
+		ON_A_WINDOW(a_backlog_is_as_old_as_its_commits),
+		ON_A_WINDOW(an_old_backlog_is_not_held),
 		cmocka_unit_test(nothing_is_held_before_the_first_history),
 		cmocka_unit_test(a_window_may_be_empty),
 		cmocka_unit_test(it_agrees_with_a_model_that_forgets_nothing),
