@@ -40,6 +40,11 @@ void *mem_resize(void *old, size_t n, size_t size)
 	return must(realloc(old, all ? all : 1), all);
 }
 
+size_t mem_cost(size_t size)
+{
+	return size <= 24 ? 32 : (size + 8 + 15) / 16 * 16;
+}
+
 bool mem_is_there(size_t bytes)
 {
 	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
