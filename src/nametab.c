@@ -90,10 +90,8 @@ static void remove_slot(struct nametab *tab)
 	empty_slot(tab, removed);
 	if (removed % BLOCK == 0)
 		free(tab->blocks[--tab->n_blocks]);
-	if (removed > 0)
-		return;
-	free(tab->blocks);
-	*tab = (struct nametab){ 0 };
+	if (removed == 0)
+		nametab_fini(tab);
 }
 
 void nametab_add(struct nametab *tab, struct nametab_node *node, uint32_t hash)
@@ -121,4 +119,12 @@ size_t nametab_bytes(const struct nametab *tab)
 		return 0;
 	return mem_cost(tab->cap_blocks * sizeof(*tab->blocks)) +
 	       tab->n_blocks * mem_cost(BLOCK * sizeof(**tab->blocks));
+}
+
+void nametab_fini(struct nametab *tab)
+{
+	while (tab->n_blocks)
+		free(tab->blocks[--tab->n_blocks]);
+	free(tab->blocks);
+	*tab = (struct nametab){ 0 };
 }

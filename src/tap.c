@@ -51,7 +51,7 @@ static void take_mail(struct tap *t, struct mail *mail)
 		tap_admit_ended(t, mail);
 		return;
 	case MAIL_LEFT:
-		topic_unsubscribe(mail->topic, mail->hub);
+		topic_unsubscribe(t->log, mail->topic, mail->hub);
 		return;
 	case MAIL_GONE:
 		hub_is_gone(t);

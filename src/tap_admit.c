@@ -199,8 +199,9 @@ static bool may_resume(const struct listener *l)
 
 static void place_at_head(struct tap *t, struct mail *mail)
 {
-	if (!place_all(t, mail, (struct event_id){ topiclog_published(t->log), 0 }))
-		fail_never("the logs do not hold their own head"); /* it is always there */
+	mail->id = (struct event_id){ topiclog_published(t->log), 0 };
+	for (size_t i = 0; i < mail->n_seats; i++)
+		topic_place_at_head(t->log, mail->seats[i].topic, &mail->seats[i].cursor);
 }
 
 /* Behind what the client knows; else where the stream stood when it was asked; else, should even that have left the logs, where it stands
@@ -229,7 +230,7 @@ static void take_topics(struct listener *l, struct topic **topics, size_t n, str
 	mail->seats = mem_new_array(n, sizeof(struct seat));
 	for (size_t i = 0; i < n; i++) {
 		mail->seats[i].topic = topics[i];
-		topic_subscribe(topics[i], (unsigned)l->key.hub);
+		tap_feed_hear(l->all->tap, topics[i], (unsigned)l->key.hub);
 	}
 }
 

@@ -27,19 +27,29 @@ void tap_tell_hubs(struct tap *t, const struct mail *mail)
 
 /* --- news ------------------------------------------------------------------------------------------------------- */
 
+static void tell(const struct tap *t, struct mail *mail)
+{
+	for (unsigned h = 0; h < t->n_hubs; h++)
+		if (topic_heard_by(mail->topic, h))
+			hub_post(t->hubs[h], mail);
+}
+
+/* The relay may give a transaction in parts: a topic that has some of one which is not published stays among the news. */
 void tap_feed_flush(struct tap *t)
 {
 	struct mail mail = { .kind = MAIL_DIRTY, .published = topiclog_published(t->log), .committed = t->committed };
+	size_t kept = 0;
 
 	for (size_t i = 0; i < t->n_news; i++) {
 		mail.topic = t->news[i];
-		for (unsigned h = 0; h < t->n_hubs; h++)
-			if (topic_heard_by(mail.topic, h))
-				hub_post(t->hubs[h], &mail);
+		tell(t, &mail);
+		if (topic_has_unpublished(t->log, mail.topic))
+			t->news[kept++] = mail.topic;
+		else
+			topic_clean(t->log, mail.topic);
 	}
-	t->n_news = 0;
+	t->n_news = kept;
 	t->committed = 0;
-	t->round++;
 }
 
 static void on_flush(evutil_socket_t fd, short what, void *arg)
@@ -51,14 +61,20 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 
 static void is_news(struct tap *t, struct topic *topic)
 {
-	if (!topic_mark_dirty(topic, t->round))
+	if (!topic_mark_dirty(topic))
 		return;
 	if (t->n_news == t->cap_news) {
 		t->cap_news = t->cap_news ? t->cap_news * 2 : 64;
 		t->news = mem_resize(t->news, t->cap_news, sizeof(struct topic *));
 	}
 	t->news[t->n_news++] = topic;
-	event_active(t->flush, EV_TIMEOUT, 0);
+}
+
+void tap_feed_hear(struct tap *t, struct topic *topic, unsigned hub)
+{
+	topic_subscribe(t->log, topic, hub);
+	if (topic_has_unpublished(t->log, topic))
+		is_news(t, topic);
 }
 
 /* --- what a transaction holds ------------------------------------------------------------------------------------ */
@@ -169,6 +185,8 @@ void tap_feed_position(struct tap *t, lsn_t upto)
 {
 	if (upto > topiclog_published(t->log))
 		topiclog_publish(t->log, upto);
+	if (t->n_news)
+		event_active(t->flush, EV_TIMEOUT, 0);
 	tap_admit_reached(t);
 }
 
@@ -202,7 +220,6 @@ void tap_feed_init(struct tap *t)
 	};
 
 	t->log = topiclog_new(&limits);
-	t->round = 1;
 	t->flush = event_new(t->loop, -1, 0, on_flush, t);
 	if (!t->flush)
 		fail_never("libevent makes no timer for the feed");

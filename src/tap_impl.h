@@ -40,7 +40,6 @@ struct tap {
 	struct event *flush; /* tells the hubs, once for all that one turn of the loop published */
 	struct topic **news; /* topics that they have not been told of */
 	size_t n_news, cap_news;
-	uint64_t round;
 	int64_t committed_at; /* µs of clock_us: the newest commit that the window knows; never goes back within a history */
 	bool has_event;       /* the relay's entries since the last end of a transaction held a message */
 	int64_t committed;     /* the oldest commit among the news, µs since 1970; 0: none is known */
@@ -169,6 +168,8 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now);
 void tap_feed_position(struct tap *t, lsn_t upto);
 /* Another history begins at `floor`; but for the first time everybody is told to refetch, for this reason (a literal). */
 void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *reason);
+/* A connection of this hub listens to the topic from now on. */
+void tap_feed_hear(struct tap *t, struct topic *topic, unsigned hub);
 /* Tells the hubs of what was fed, now rather than at the end of this turn of the loop. */
 void tap_feed_flush(struct tap *t);
 void tap_feed_init(struct tap *t);

@@ -174,8 +174,6 @@ static void consider(void *ctx, struct topic *topic)
 	struct largest *l = ctx;
 	size_t i = l->n;
 
-	if (!topic_listeners(topic))
-		return;
 	while (i > 0 && topic_listeners(l->at[i - 1]) < topic_listeners(topic))
 		i--;
 	if (i == GROUPS_SHOWN)
@@ -191,7 +189,7 @@ static json_t *group_status(const struct tap *t)
 	struct largest largest = { .n = 0 };
 	json_t *groups = json_array();
 
-	topiclog_each(t->log, consider, &largest);
+	topiclog_each_heard(t->log, consider, &largest);
 	for (size_t i = 0; i < largest.n; i++) {
 		struct slice name = topic_name(largest.at[i]);
 

@@ -34,6 +34,8 @@ void nametab_add(struct nametab *tab, struct nametab_node *node, uint32_t hash);
 void nametab_remove(struct nametab *tab, struct nametab_node *node);
 /* Slots 0 to n - 1 hold all nodes. */
 struct nametab_node *nametab_slot(const struct nametab *tab, size_t i);
+/* The nodes are their owners'. */
+void nametab_fini(struct nametab *tab);
 size_t nametab_bytes(const struct nametab *tab);
 
 #endif

@@ -63,8 +63,10 @@ void topiclog_free(struct topiclog *log);
 struct topic *topiclog_topic(struct topiclog *log, struct slice group);
 /* NULL: there is none of that name. */
 struct topic *topiclog_find(struct topiclog *log, struct slice group);
-/* For each topic, in no order; must not add or remove topics. */
+/* For each topic, in no order; `one` may append, but must not add topics. */
 void topiclog_each(struct topiclog *log, void (*one)(void *ctx, struct topic *t), void *ctx);
+/* Those that somebody hears. */
+void topiclog_each_heard(const struct topiclog *log, void (*one)(void *ctx, struct topic *t), void *ctx);
 struct slice topic_name(const struct topic *t);
 
 /* One message for one group: frame header and payload are copied behind each other. Ids grow within a topic, their indexes are below
@@ -83,9 +85,9 @@ void topiclog_reset(struct topiclog *log, lsn_t floor);
 void topiclog_mark(struct topiclog *log, struct event_id id);
 /* From where on the logs are complete, at first. */
 lsn_t topiclog_floor(const struct topiclog *log);
-/* Drops what is too old, and topics that nobody hears and nothing is in. A topic written to since the last call is still there after this
- * one. Call every second or so. */
+/* Drops what is too old, and forgets topics. Call every second or so; it costs as much as there is to drop. */
 void topiclog_tidy(struct topiclog *log, int64_t now);
+/* What topics and segments cost, with their names and with what malloc adds. */
 size_t topiclog_bytes(const struct topiclog *log);
 size_t topiclog_count(const struct topiclog *log);
 
@@ -96,13 +98,19 @@ struct cursor {                  /* owned by the connection on its hub; 16 bytes
 
 /* Behind `after`: the first entry greater than it. False: the log does not reach back that far. */
 bool topic_place(struct topiclog *log, struct topic *t, struct event_id after, struct cursor *out);
-/* Subscriptions of a hub, so that only hubs that hear a topic are told of it. */
-void topic_subscribe(struct topic *t, unsigned hub);
-void topic_unsubscribe(struct topic *t, unsigned hub);
+/* Before what is not published yet, as far as it is still there. */
+void topic_place_at_head(struct topiclog *log, struct topic *t, struct cursor *out);
+/* Subscriptions of a hub, so that only hubs that hear a topic are told of it. Before a cursor is placed, and until it is released. */
+void topic_subscribe(struct topiclog *log, struct topic *t, unsigned hub);
+void topic_unsubscribe(struct topiclog *log, struct topic *t, unsigned hub);
 /* Connections that hear it, on all hubs. */
 unsigned topic_listeners(const struct topic *t);
 bool topic_heard_by(const struct topic *t, unsigned hub);
-bool topic_mark_dirty(struct topic *t, uint64_t round); /* true the first time in a round */
+/* Its hubs are to be told of it: true the first time, if there are any. From then until topic_clean it is not forgotten. */
+bool topic_mark_dirty(struct topic *t);
+void topic_clean(struct topiclog *log, struct topic *t);
+/* Was something appended that topiclog_publish has not reached? */
+bool topic_has_unpublished(const struct topiclog *log, const struct topic *t);
 
 /* --- the hubs' side ------------------------------------------------------------------------------------------- */
 

@@ -141,9 +141,9 @@ static void hear(unsigned i, bool yes)
 	struct topic *t = topic_of(i);
 
 	if (yes)
-		topic_subscribe(t, 0);
+		topic_subscribe(topics, t, 0);
 	else
-		topic_unsubscribe(t, 0);
+		topic_unsubscribe(topics, t, 0);
 	heard[i] = topic_heard_by(t, 0);
 }
 

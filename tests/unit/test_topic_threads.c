@@ -286,7 +286,7 @@ static void open_log(void)
 
 		snprintf(name, sizeof(name), "group_{%u}", i);
 		groups[i] = topiclog_topic(topics, slice_of(name));
-		topic_subscribe(groups[i], 0);
+		topic_subscribe(topics, groups[i], 0);
 	}
 }
 
