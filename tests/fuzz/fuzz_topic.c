@@ -19,8 +19,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define LOG_BYTES 36000
 #define AGE 1000
 #define SEGMENT 2048
-#define ENTRY_COST 20 /* with a tag */
-#define LARGEST 3000  /* a payload, and what a segment may exceed the limits by */
+#define ENTRY_COST 20    /* with a tag */
+#define SEGMENT_COST 128 /* besides its entries */
+#define TOPICS_COST 3000 /* names, and all that a log without history has */
+#define LARGEST 3000     /* a payload, and what a segment may exceed the limits by */
 
 struct entry {
 	struct pattern pattern;
@@ -37,6 +39,7 @@ struct reader {
 
 static struct topiclog *topics;
 static bool heard[TOPICS];
+static struct topic *dirty[TOPICS];
 static struct event_id unknown[TOPICS]; /* what a topic may count as dropped since it was made */
 static struct event_id behind[TOPICS];  /* the mark at that time, which it must count as dropped */
 static struct entry entries[ENTRIES];
@@ -67,8 +70,8 @@ static size_t size_of(size_t i)
 	return sizeof(struct pattern) + entries[i].pattern.len + ENTRY_COST;
 }
 
-/* What an entry may add to the bytes: its share of a segment that is half full at least, or, if it is large or time passed since the
- * one before it, the rest of that one's segment too. */
+/* What an entry may add to the bytes: itself, the rest of a segment into which it did not fit, and a segment's own cost; or, if time passed
+ * since the one before it, whatever that one's segment has left. */
 static size_t cost_of(size_t i)
 {
 	size_t before = i;
@@ -76,8 +79,8 @@ static size_t cost_of(size_t i)
 	while (before > 0 && entries[before - 1].pattern.group != entries[i].pattern.group)
 		before--;
 	if (before > 0 && entries[before - 1].at == entries[i].at && size_of(i) <= SEGMENT / 2)
-		return 2 * size_of(i);
-	return 2 * size_of(i) + SEGMENT;
+		return 2 * size_of(i) + SEGMENT_COST;
+	return 2 * size_of(i) + SEGMENT + SEGMENT_COST;
 }
 
 /* The oldest entry that may be written since the segment of entry i was opened. */
@@ -97,7 +100,7 @@ static size_t segment_start(size_t i)
  * not full yet. Who may not is followed by none that may. */
 static bool may_be_gone(size_t i)
 {
-	size_t group = 2 * SEGMENT, all = (1 + TOPICS) * SEGMENT;
+	size_t group = 2 * SEGMENT, all = (1 + TOPICS) * SEGMENT + TOPICS_COST;
 
 	if (entries[i].reset || now - entries[i].at > AGE)
 		return true;
@@ -126,6 +129,7 @@ static struct topic *topic_of(unsigned i)
 	struct topic *found = topiclog_find(topics, slice_of(names[i])), *t;
 
 	must(!heard[i] || found);
+	must(!dirty[i] || found == dirty[i]);
 	t = topiclog_topic(topics, slice_of(names[i]));
 	must((!found || found == t) && slice_equal(topic_name(t), slice_of(names[i])));
 	if (!found) {
@@ -135,7 +139,7 @@ static struct topic *topic_of(unsigned i)
 	return t;
 }
 
-/* While a cursor is open its topic is heard, as the tap does it. */
+/* From before a cursor is placed until it is released its topic is heard, as the tap does it. */
 static void hear(unsigned i, bool yes)
 {
 	struct topic *t = topic_of(i);
@@ -179,6 +183,8 @@ static void append(void)
 		pattern_append_tagged(topics, topic_of(topic), p, now);
 	else
 		pattern_append(topics, topic_of(topic), p, now);
+	if (topic_mark_dirty(topic_of(topic)))
+		dirty[topic] = topic_of(topic);
 	must(topiclog_bytes(topics) <= LOG_BYTES + LARGEST + SEGMENT);
 }
 
@@ -187,6 +193,11 @@ static void publish(void)
 	published = last.lsn + 1 > published ? last.lsn + 1 : published;
 	topiclog_publish(topics, published);
 	must(topiclog_published(topics) == published);
+	for (unsigned i = 0; i < TOPICS; i++) {
+		if (dirty[i])
+			topic_clean(topics, dirty[i]);
+		dirty[i] = NULL;
+	}
 }
 
 static void mark(void)
@@ -201,7 +212,7 @@ static void reset(void)
 {
 	history = take();
 	topiclog_reset(topics, history);
-	must(topiclog_bytes(topics) == 0 && topiclog_floor(topics) == history);
+	must(topiclog_bytes(topics) <= TOPICS_COST && topiclog_floor(topics) == history);
 	for (size_t i = 0; i < n_entries; i++)
 		entries[i].reset = true;
 	for (size_t i = 0; i < CURSORS; i++) {
@@ -228,7 +239,7 @@ static void tidy(void)
 	/* One part of the age more: segments go as a whole. */
 	now += AGE / 4;
 	topiclog_tidy(topics, now);
-	must(topiclog_bytes(topics) == 0);
+	must(topiclog_bytes(topics) <= TOPICS_COST);
 }
 
 static void let_go(struct reader *r)
@@ -270,13 +281,14 @@ static void place(struct reader *r)
 		after = entries[n_entries - back].pattern.id;
 	after.index -= after.index && take() % 2;
 	t = topic_of(r->topic);
+	hear(r->topic, true);
 	r->next = place_in_model(r->topic, after, &must_work);
 	worked = topic_place(topics, t, after, &r->cursor);
 	must(worked || !must_work);
 	must(!worked || (after.lsn >= history && event_id_compare(after, behind[r->topic]) >= 0));
 	r->open = worked;
-	if (worked)
-		hear(r->topic, true);
+	if (!worked)
+		hear(r->topic, false);
 }
 
 /* To the first that is not below the published position; something unread there must be allowed to be gone. */
@@ -400,6 +412,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	input = data;
 	left = size;
 	memset(heard, 0, sizeof(heard));
+	memset(dirty, 0, sizeof(dirty));
 	memset(unknown, 0, sizeof(unknown));
 	memset(behind, 0, sizeof(behind));
 	while (left)
