@@ -104,6 +104,19 @@ def test_each_replica_tells_its_clients_in_order(app, replicas):
     assert [m["data"]["purpose"].split()[-1] for m in heard[0]] == [str(i) for i in range(20)]
 
 
+def test_a_transaction_that_is_read_in_parts(app, replicas):
+    """Its first group is told too: a replica reads 500 entries at a time, and what it read first is published with the last."""
+    clients = [replica.subscribe("/ws/storage/1/", SAM) for replica in replicas.all]
+    with app.transaction() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")  # no foreign keys
+        cursor.execute(
+            "INSERT INTO storages (unit_id, room_name, rack_name, compartment_name)"
+            " SELECT n, 'room', 'rack', 'compartment' FROM generate_series(1, 1500) n"
+        )
+    for client in clients:
+        assert client.recv()["type"] == "storage.created"
+
+
 def test_a_message_worded_for_each_receiver(app, config, make_walpush, redis_server):
     """One number and two wordings, on every replica."""
     config.set(
