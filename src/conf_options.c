@@ -254,7 +254,8 @@ const struct conf_option conf_options[] = {
 { "limits.group-bytes", CONF_BYTES, 0, OF_CONF(limits.group_bytes), RANGE(4 * KIB, 64 * GIB), .initial = "1 MiB",
   .doc = "History kept for one group; a reader that falls behind it gets `resync`." },
 { "limits.log-bytes", CONF_BYTES, 0, OF_CONF(limits.log_bytes), RANGE(64 * KIB, 1024 * GIB), .initial = "256 MiB",
-  .doc = "History kept for all groups together: the sidecar's memory is bounded by it." },
+  .doc = "Memory for all groups together: their history, names and positions. Beyond it the oldest history goes first, and with its "
+	 "last message a group that nobody listens to; who resumes there gets `resync`. The process takes up to a fifth more." },
 
 { "log", CONF_GROUP, .doc = "What is written to standard error. Tokens, passwords and row data never are." },
 { "log.level", CONF_TEXT, CONF_RELOAD, OF_CONF(log.level), .initial = "info", .choices = "error, warn, info, debug",

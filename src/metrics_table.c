@@ -114,7 +114,7 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
 [METRICS_RELAY_REFUSED] = { "walpush_relay_refused_total", METRICS_COUNTER, METRICS_LOOKED, NULL, { NULL },
   "Appends that Redis refused: another replica had appended meanwhile, or it could not take them." },
 [METRICS_LOG_BYTES] = { "walpush_log_bytes", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL },
-  "Memory of all groups' logs; at most `limits.log-bytes` and a segment." },
+  "Memory of all groups: their history, names and positions; at most `limits.log-bytes` and one message." },
 [METRICS_GROUPS] = { "walpush_groups", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL },
   "Groups that have a log: heard by somebody, or with history." },
 [METRICS_BUILD] = { "walpush_build_info", METRICS_GAUGE, METRICS_LOOKED, "version", { WALPUSH_VERSION },

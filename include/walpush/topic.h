@@ -19,8 +19,15 @@
  *   refs        atomic: the log's, the predecessor's, and each cursor's
  *
  * Bounds: a topic keeps at most group_bytes, all topics together log_bytes, nothing is older than age (all of them plus one
- * segment). The oldest segment of all goes first. A reader cannot hold memory: a dropped segment lives until the hub's next
- * wake-up, at which the hub lets go of it.
+ * segment). What counts is what malloc takes: for segments, and for the topics themselves with their names. The oldest segment of all goes
+ * first. A reader cannot hold memory: a dropped segment lives until the hub's next wake-up, at which the hub lets go of it.
+ *
+ * A topic that nobody hears and nothing is in is forgotten: at once where log_bytes is reached, else when what it had is older than age. As
+ * long as it exists it knows what it dropped. The log remembers the newest of what forgotten topics had dropped, and a topic that is made
+ * later does not reach back behind that, whichever it is. A topic that is heard is never forgotten, so the connections bound how many there
+ * are; they leave an eighth of log_bytes to the history.
+ *
+ * topic_append to another one, topiclog_each, topiclog_reset and topiclog_tidy may forget a topic; nothing else does.
  */
 #ifndef WALPUSH_TOPIC_H
 #define WALPUSH_TOPIC_H
@@ -48,9 +55,9 @@ struct entry_tag {
 };
 
 struct topic_limits {
-	size_t group_bytes;
-	size_t log_bytes;
-	int64_t age; /* µs */
+	size_t group_bytes; /* of segments */
+	size_t log_bytes;   /* of segments and topics */
+	int64_t age;        /* µs */
 };
 
 /* --- the tap's side ------------------------------------------------------------------------------------------- */

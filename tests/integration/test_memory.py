@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from harness.app import ASHA
+from harness.app import ASHA, SAM
 from harness.client import SLOWDOWN, Listener
 from harness.walpush import BINARY, ROW_MARK
 
@@ -59,6 +59,44 @@ def test_one_transaction_of_500_000_updates(large_app, config, make_walpush, cap
         with capsys.disabled():
             print(f"\n{ROWS * ROUNDS} updates in one transaction: {growth / MIB:.1f} MiB more at the peak")
         assert growth < 64 * MIB
+
+
+def insert_in_units(app, first, last):
+    """A storage for each of these units: a group each."""
+    with app.transaction() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")  # no foreign keys
+        cursor.execute(
+            "INSERT INTO storages (unit_id, room_name, rack_name, compartment_name)"
+            " SELECT n, 'room', 'rack', 'compartment' FROM generate_series(%s, %s) n",
+            (first, last),
+        )
+
+
+def test_many_groups(app, config, make_walpush, capsys):
+    """What groups cost stays within limits.log-bytes, and who comes back to one that was forgotten must refetch."""
+    limit, groups, step = 64 * MIB, 400_000, 50_000
+    config.set("limits.log-bytes", limit)
+    with make_walpush(app, config) as walpush:
+        heard = Listener(walpush.subscribe("/ws/storage/1/", SAM))
+        with walpush.subscribe("/ws/storage/10/", SAM) as client:
+            epoch = client.hello["epoch"]
+            insert_in_units(app, 10, 10)
+            last = client.recv()["id"]
+        insert_in_units(app, 10, 10)
+        before = walpush.rss()
+        for first in range(11, groups, step):
+            insert_in_units(app, first, first + step - 1)
+        app.insert_storage(1)
+        heard.wait_until(lambda messages: messages, timeout=300)
+        growth, counted = walpush.rss() - before, walpush.metric("walpush_log_bytes")
+        with capsys.disabled():
+            print(f"\n{groups} groups: {counted / MIB:.1f} MiB counted, {growth / MIB:.1f} MiB more resident")
+        assert 0.9 * limit < counted <= limit
+        assert walpush.metric("walpush_groups") < groups / 2
+        # The buffers of a transaction of 16 MiB, the intake's and the frame's, stay with the allocator.
+        assert growth < 1.2 * limit + 64 * MIB
+        with walpush.subscribe(f"/ws/storage/10/?since={last}&epoch={epoch}", SAM) as client:
+            assert client.recv()["type"] == "resync"
 
 
 def test_idle_connections_are_cheap(app, config, make_walpush, capsys):
