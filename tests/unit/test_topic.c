@@ -792,18 +792,50 @@ static void names_and_positions_count(void **state)
 	assert_in_range(topiclog_bytes(topics), (1 << 20) - 600, 1 << 20);
 }
 
-/* The topics that somebody visited and nothing is in are the first to go. */
-static void visits_cost_no_history(void **state)
+static void visit(unsigned groups)
 {
 	char name[24];
 
-	(void)state;
-	open_with((struct topic_limits){ 1 << 20, 100000, AGE });
-	append_commits(unit5, 1, 100, 100);
-	for (unsigned i = 0; i < 5000; i++) {
+	for (unsigned i = 0; i < groups; i++) {
 		snprintf(name, sizeof(name), "visited_{%u}", i);
 		topiclog_topic(topics, slice_of(name));
 	}
+}
+
+static struct topic *last_written;
+
+static void append_one(void *ctx, struct topic *t)
+{
+	(void)ctx;
+	append(t, 100, 1, 0);
+	last_written = t;
+}
+
+/* Nothing else is handled meanwhile. */
+static void a_tidying_has_an_end(void **state)
+{
+	(void)state;
+	visit(25000);
+	topiclog_tidy(topics, now);
+	assert_int_equal(topiclog_count(topics), 2 + 5000);
+	topiclog_tidy(topics, now);
+	assert_int_equal(topiclog_count(topics), 2);
+	visit(25000);
+	topiclog_each(topics, append_one, NULL);
+	now += AGE + 1;
+	topiclog_tidy(topics, now);
+	assert_reaches_back(last_written, start, true);
+	topiclog_tidy(topics, now);
+	assert_int_equal(topiclog_count(topics), 2);
+}
+
+/* The topics that somebody visited and nothing is in are the first to go. */
+static void visits_cost_no_history(void **state)
+{
+	(void)state;
+	open_with((struct topic_limits){ 1 << 20, 100000, AGE });
+	append_commits(unit5, 1, 100, 100);
+	visit(5000);
 	assert_true(topiclog_bytes(topics) > 100000);
 	append(unit6, 10100, 1, 10);
 	assert_in_range(topiclog_bytes(topics), 90000, 100000);
@@ -886,20 +918,24 @@ static void an_eighth_is_always_history(void **state)
 
 static void append_resync(void *ctx, struct topic *t)
 {
-	const struct event_id *id = ctx;
+	unsigned *visits = ctx;
 
-	append(t, id->lsn, id->index, 300);
+	++*visits;
+	append(t, 200, 1, 300);
 }
 
 /* All topics are written to, more than the limit holds: none of them goes while they are walked. */
 static void appending_to_each_keeps_the_limit(void **state)
 {
-	struct event_id id = { 200, 1 };
+	unsigned visits = 0;
+	size_t count;
 
 	(void)state;
 	open_with((struct topic_limits){ 1 << 20, 1 << 20, AGE });
 	append_to_many(SLICE("storages_unit"), 2000, 100, 100);
-	topiclog_each(topics, append_resync, &id);
+	count = topiclog_count(topics);
+	topiclog_each(topics, append_resync, &visits);
+	assert_int_equal(visits, count);
 	topiclog_publish(topics, 201);
 	assert_in_range(topiclog_bytes(topics), (1 << 20) - 1000, 1 << 20);
 	assert_ptr_equal(topiclog_find(topics, SLICE("requests_unit_{5}")), unit5);
@@ -998,6 +1034,7 @@ int main(void)
 		ON_ITS_OWN_LOG(a_dirty_topic_is_not_forgotten),
 		ON_ROOMY_LOG(a_small_history_costs_little),
 		ON_ITS_OWN_LOG(names_and_positions_count),
+		ON_ROOMY_LOG(a_tidying_has_an_end),
 		ON_ITS_OWN_LOG(visits_cost_no_history),
 		ON_ITS_OWN_LOG(a_forgotten_group_does_not_reach_back),
 		ON_ITS_OWN_LOG(a_heard_group_is_never_forgotten),

@@ -53,11 +53,11 @@ static size_t resident(void)
 	return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static void append_to_all(struct topiclog *log, lsn_t lsn, int64_t now)
+static void append_to_many(struct topiclog *log, uint32_t groups, lsn_t lsn, int64_t now)
 {
 	char name[32];
 
-	for (uint32_t i = 1; i <= GROUPS; i++) {
+	for (uint32_t i = 1; i <= groups; i++) {
 		struct pattern p = { .id = { lsn, i }, .group = i, .len = MESSAGE - sizeof(p) };
 		int n = snprintf(name, sizeof(name), "requests_unit_{%u}", i);
 
@@ -110,12 +110,12 @@ static void millions_of_groups_stay_within_the_limit(void **state)
 	int64_t now = 2 * (int64_t)AGE, began = cpu_us();
 
 	(void)state;
-	append_to_all(log, 100, now);
+	append_to_many(log, GROUPS, 100, now);
 	print_message("%" PRId64 " ms for %d groups, %zu kept\n", (cpu_us() - began) / 1000, GROUPS,
 		      topiclog_count(log));
 	assert_within(before);
 	assert_tidying_is_cheap(log, now + AGE - 1);
-	append_to_all(log, 200, now + AGE / 2);
+	append_to_many(log, GROUPS / 4, 200, now + AGE / 2);
 	assert_within(before);
 	assert_all_ends(log, now + 2 * (int64_t)AGE);
 	topiclog_free(log);
