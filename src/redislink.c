@@ -22,9 +22,17 @@
 #include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/redisrefusal.h"
 #include "walpush/redisurl.h"
+#include "walpush/repeat.h"
 
-#define WATCH_TICK 250000 /* µs: how finely an overdue answer is noticed */
+#define WATCH_TICK 250000   /* µs: how finely an overdue answer is noticed */
+#define ROLE_EVERY 1000000  /* µs */
+#define BACKOFF_BASE 100000 /* µs */
+/* A name that leads to the new master is followed within this time, even where the old one was dialled again and again before. */
+#define BACKOFF_CAP 2000000 /* µs */
+/* A connection that was up for so long worked: what ends it is news, and the backoff begins anew. */
+#define STEADY 10000000 /* µs */
 #define ARGUMENTS_FIXED 32
 
 struct question {
@@ -60,11 +68,16 @@ struct redislink {
 	enum link_state state;
 	redisAsyncContext *redis;
 	struct question *questions;
-	unsigned greetings; /* AUTH and SELECT without an answer */
+	unsigned greetings; /* AUTH, SELECT, PING and ROLE without an answer */
 	int64_t since;      /* µs: when the state began */
 	struct event *retry, *watch;
 	struct backoff backoff;
 	char trouble[256]; /* since it was last up; "": none */
+	bool is_said;      /* at a level that people see */
+	struct repeat repeats[REPEAT_TABLE];
+	bool refused;                    /* what Redis said ended the last connection; until one is up again */
+	bool role_asked, role_forbidden; /* on this connection */
+	int64_t role_at;                 /* µs: when it was last asked */
 #ifdef WALPUSH_REDIS_TLS
 	redisSSLContext *tls;
 #endif
@@ -80,12 +93,27 @@ static void link_to(struct redislink *l, enum link_state next)
 	l->since = clock_us();
 }
 
-/* The same trouble is a warning once, until the connection was up again. */
+/* A warning once, until the connection was up again; and rarely, where one connection after the other comes up and is ended. */
 static void say_trouble(struct redislink *l, const char *error, int64_t wait_us)
 {
-	log_write(l->trouble[0] ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, "no connection to Redis, trying again",
-		  LOG_FIELDS(log_s("link", l->name), log_s("error", error), log_ms("wait_ms", wait_us)));
+	enum log_level level = LOG_LEVEL_DEBUG;
+	unsigned times = 1;
+
+	if (!l->trouble[0])
+		level = repeat_level(repeat_for(l->repeats, error), LOG_LEVEL_WARN, error, clock_us(), &times);
+	if (level == LOG_LEVEL_WARN)
+		l->is_said = true;
+	log_write(level, "no connection to Redis, trying again",
+		  LOG_FIELDS(log_s("link", l->name), log_s("error", error), log_ms("wait_ms", wait_us),
+			     log_n("times", times)));
 	mem_copy_text(l->trouble, sizeof(l->trouble), error);
+}
+
+/* It was up for long enough that what ends it now is no continuation of what ended the connection before. */
+static void worked(struct redislink *l)
+{
+	backoff_reset(&l->backoff);
+	memset(l->repeats, 0, sizeof(l->repeats));
 }
 
 static void question_end(struct question *q, const redisReply *reply)
@@ -101,9 +129,13 @@ static void link_lost(struct redislink *l, const char *error)
 {
 	bool was_up = l->state == LINK_UP;
 	bool has_next = l->tried < l->found.n;
-	int64_t us = has_next ? 0 : backoff_next(&l->backoff);
-	struct timeval wait = clock_timeval(us);
+	struct timeval wait;
+	int64_t us;
 
+	if (was_up && clock_us() - l->since >= STEADY)
+		worked(l);
+	us = has_next ? 0 : backoff_next(&l->backoff);
+	wait = clock_timeval(us);
 	error = error && *error ? error : "the connection was closed";
 	if (has_next)
 		log_debug("trying the next address of Redis", log_s("link", l->name), log_s("error", error));
@@ -140,13 +172,32 @@ void redislink_drop(struct redislink *l, const char *why)
 
 /* --- commands ---------------------------------------------------------------------------------------------------- */
 
+static void link_refused(struct redislink *l, const char *words)
+{
+	l->refused = true;
+	redislink_drop(l, words);
+}
+
+/* The greeting ends its connection on any error, without words that may repeat the password. */
+static void take_reply(struct redislink *l, struct question *q, const redisReply *reply)
+{
+	char words[REDISREFUSAL_WORDS];
+
+	if (l->state != LINK_UP || reply->type != REDIS_REPLY_ERROR || !redisrefusal_ends(reply->str)) {
+		question_end(q, reply);
+		return;
+	}
+	redisrefusal_words(words, reply->str);
+	link_refused(l, words);
+}
+
 static void on_reply(redisAsyncContext *redis, void *reply, void *arg)
 {
 	struct redislink *l = redis->data;
 
 	/* While the library frees a context, its questions are answered by link_lost. */
 	if (l && reply)
-		question_end(arg, reply);
+		take_reply(l, arg, reply);
 }
 
 static void send_command(struct redislink *l, size_t n, const struct slice *arguments, redislink_done *done, void *ctx)
@@ -188,12 +239,18 @@ void redislink_ask(struct redislink *l, size_t n, const struct slice *arguments,
 static void is_up(struct redislink *l)
 {
 	link_to(l, LINK_UP);
-	backoff_reset(&l->backoff);
-	if (l->trouble[0])
+	if (l->is_said)
 		log_info("connected to Redis again", log_s("link", l->name));
+	l->is_said = l->refused = false;
 	l->trouble[0] = '\0';
 	l->tried = l->found.n; /* when it is lost, the name is looked up again */
 	l->state_fn(l->ctx, true);
+}
+
+static void greeted(struct redislink *l)
+{
+	if (--l->greetings == 0)
+		is_up(l);
 }
 
 static void on_greeting(void *ctx, const redisReply *reply)
@@ -206,8 +263,7 @@ static void on_greeting(void *ctx, const redisReply *reply)
 		redislink_drop(l, reply->str);
 		return;
 	}
-	if (--l->greetings == 0)
-		is_up(l);
+	greeted(l);
 }
 
 /* The first word of an error is its kind, "WRONGPASS" or "NOAUTH". The rest of what AUTH is answered may repeat the password, as where the
@@ -226,6 +282,42 @@ static void on_auth(void *ctx, const redisReply *reply)
 	redislink_drop(l, text);
 }
 
+/* NULL: it is no answer to ROLE. */
+static const char *role_in(const redisReply *reply)
+{
+	if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 || reply->element[0]->type != REDIS_REPLY_STRING)
+		return NULL;
+	return reply->element[0]->str;
+}
+
+static void on_role(void *ctx, const redisReply *reply)
+{
+	struct redislink *l = ctx;
+	const char *role;
+	char words[64];
+
+	l->role_asked = false;
+	if (!reply)
+		return;
+	role = role_in(reply);
+	l->role_forbidden = !role;
+	if (role && redisrefusal_role_ends(role)) {
+		snprintf(words, sizeof(words), "ROLE says %s: this server is not the master", role);
+		link_refused(l, words);
+	} else if (l->state == LINK_GREETING) {
+		greeted(l);
+	}
+}
+
+static void ask_role(struct redislink *l)
+{
+	struct slice role[1] = { SLICE("ROLE") };
+
+	l->role_asked = true;
+	l->role_at = clock_us();
+	send_command(l, 1, role, on_role, l);
+}
+
 static void greet(struct redislink *l)
 {
 	const struct redisurl *a = &l->server;
@@ -233,7 +325,7 @@ static void greet(struct redislink *l)
 	size_t n = 1;
 
 	link_to(l, LINK_GREETING);
-	l->greetings = 1;
+	l->greetings = 2;
 	if (a->password) {
 		if (a->user)
 			auth[n++] = slice_of(a->user);
@@ -241,13 +333,14 @@ static void greet(struct redislink *l)
 		l->greetings++;
 		send_command(l, n, auth, on_auth, l);
 	}
-	if (a->database) {
+	if (redisurl_selects(a)) {
 		choose[1] = slice_of(a->database);
 		l->greetings++;
 		send_command(l, 2, choose, on_greeting, l);
 	}
 	/* A server that is still loading its data says so here. */
 	send_command(l, 1, ping, on_greeting, l);
+	ask_role(l);
 }
 
 /* --- the connection ---------------------------------------------------------------------------------------------- */
@@ -373,6 +466,8 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	if (l->state == LINK_UP && !l->role_asked && !l->role_forbidden && now - l->role_at >= ROLE_EVERY)
+		ask_role(l);
 	if (!l->redis || (l->state == LINK_UP && !l->questions))
 		return;
 	if (l->questions && l->questions->asked > since)
@@ -386,6 +481,11 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 bool redislink_is_up(const struct redislink *l)
 {
 	return l->state == LINK_UP;
+}
+
+bool redislink_is_refused(const struct redislink *l)
+{
+	return l->refused;
 }
 
 const char *redislink_trouble(const struct redislink *l)
@@ -405,7 +505,7 @@ struct redislink *redislink_new(struct event_base *loop, struct resolve *names, 
 	l->patience = patience;
 	l->state_fn = state;
 	l->ctx = ctx;
-	l->backoff = (struct backoff){ .base = 100000, .cap = 5000000 };
+	l->backoff = (struct backoff){ .base = BACKOFF_BASE, .cap = BACKOFF_CAP };
 	if (!redisurl_parse(url, &l->server, &why))
 		fail_never("relay.url is malformed: redisurl_check was not called");
 	l->retry = event_new(loop, -1, 0, on_retry, l);

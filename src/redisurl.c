@@ -120,6 +120,11 @@ bool redisurl_parse(const char *url, struct redisurl *a, struct fail *why)
 	return ok;
 }
 
+bool redisurl_selects(const struct redisurl *u)
+{
+	return u->database && u->database[strspn(u->database, "0")];
+}
+
 bool redisurl_check(const char *url, struct fail *why)
 {
 	struct redisurl a;

@@ -1,6 +1,5 @@
 #include "relay_impl.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -72,6 +71,11 @@ bool relay_take_tail(const redisReply *reply, struct event_id *tail, lsn_t *end)
 	return *rest == '\0';
 }
 
+const char *relay_tail_error(const redisReply *reply)
+{
+	return relay_error(reply) ? relay_error(reply) : "it is no stream of walpush's";
+}
+
 /* --- the stream -------------------------------------------------------------------------------------------------- */
 
 void relay_open(struct relay *r, const char *epoch)
@@ -101,16 +105,20 @@ bool relay_is_up(const struct relay *r)
 	return redislink_is_up(r->w.link) && redislink_is_up(r->r.link);
 }
 
-const char *relay_trouble(const struct relay *r)
-{
-	const char *writing = redislink_trouble(r->w.link);
-
-	return writing ? writing : redislink_trouble(r->r.link);
-}
-
 bool relay_is_current(const struct relay *r)
 {
 	return r->r.is_current && r->r.is_synced && redislink_is_up(r->r.link);
+}
+
+void relay_lost(const struct redislink *link, struct redislink *other)
+{
+	if (redislink_is_refused(link) && redislink_is_up(other))
+		redislink_drop(other, redislink_trouble(link));
+}
+
+int64_t relay_append_lag(const struct relay *r, int64_t now)
+{
+	return r->w.first ? now - r->w.first->came : 0;
 }
 
 int64_t relay_leaderless_since(const struct relay *r)
@@ -127,7 +135,7 @@ void relay_numbers(const struct relay *r, struct relay_numbers *out)
 		.read = r->read,
 		.refused = r->refused,
 		.failovers = r->failovers,
-		.append_lag = r->w.first ? clock_us() - r->w.first->came : 0,
+		.append_lag = relay_append_lag(r, clock_us()),
 		.stream_entries = r->length,
 		.position = r->r.position,
 	};

@@ -40,8 +40,19 @@ static void appended(struct relay *r, const struct batch *b)
 	w->tail = b->last;
 	if (b->end)
 		w->tail_end = b->end;
+	w->words[0] = '\0';
 	relay_writer_safe(r, w->tail_end);
 	relay_queue_flow(r);
+}
+
+/* Another has appended meanwhile, or Redis cannot take it: then a second's rest. */
+static void refused(struct relay *r, const redisReply *reply)
+{
+	r->refused++;
+	relay_append_forget(r);
+	r->w.tail_resting = relay_error(reply) != NULL;
+	if (relay_error(reply))
+		relay_refused(r, RELAY_ASKS_APPEND, relay_error(reply), r->w.words);
 }
 
 static void on_appended(void *ctx, const redisReply *reply)
@@ -51,17 +62,10 @@ static void on_appended(void *ctx, const redisReply *reply)
 	bool current = b->generation == r->w.generation;
 
 	r->w.n_in_flight--;
-	if (reply && current && reply->type == REDIS_REPLY_INTEGER) {
+	if (reply && current && reply->type == REDIS_REPLY_INTEGER)
 		appended(r, b);
-	} else if (reply && current) {
-		r->refused++;
-		/* Another has appended meanwhile, or Redis cannot take it: then a second's rest. */
-		if (reply->type == REDIS_REPLY_ERROR)
-			log_error("Redis refuses to append; trying again", log_s("error", reply->str),
-				  log_s("mend", "see `walpush check`: memory, maxmemory-policy, ACL, version"));
-		relay_append_forget(r);
-		r->w.tail_resting = reply->type == REDIS_REPLY_ERROR;
-	}
+	else if (reply && current)
+		refused(r, reply);
 	free(b);
 	if (reply && !r->w.tail_known)
 		relay_writer_ask_tail(r);
@@ -143,6 +147,12 @@ static void send_batch(struct relay *r)
 	free(a.at);
 }
 
+/* What is refused is tried again with one batch. */
+static unsigned most_in_flight(const struct relay_writer *w)
+{
+	return w->words[0] ? 1 : BATCHES_IN_FLIGHT;
+}
+
 static void on_flush(evutil_socket_t fd, short what, void *arg)
 {
 	struct relay *r = arg;
@@ -150,7 +160,7 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	while (w->leads && w->tail_known && w->settled && w->sent && w->n_in_flight < BATCHES_IN_FLIGHT &&
+	while (w->leads && w->tail_known && w->settled && w->sent && w->n_in_flight < most_in_flight(w) &&
 	       redislink_is_up(w->link))
 		send_batch(r);
 }

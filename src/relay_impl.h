@@ -1,9 +1,11 @@
-/* relay_impl: what relay.c, relay_queue.c, relay_append.c, relay_write.c and relay_read.c share. All of it belongs to the tap thread. */
+/* relay_impl: what relay.c and relay_*.c share. All of it belongs to the tap thread. */
 #ifndef WALPUSH_RELAY_IMPL_H
 #define WALPUSH_RELAY_IMPL_H
 
 #include "walpush/redislink.h"
 #include "walpush/relay.h"
+#include "walpush/relay_stall.h"
+#include "walpush/repeat.h"
 
 struct queued { /* an entry on its way to Redis */
 	struct queued *next;
@@ -47,6 +49,8 @@ struct relay_writer {
 	lsn_t waited_end;
 	struct event *gather, *flush;
 	lsn_t trim;
+	int64_t up_at;                  /* µs: when the link last came up */
+	char words[REDISREFUSAL_WORDS]; /* what Redis said since it last acknowledged anything; "": nothing */
 };
 
 struct relay_reader {
@@ -56,6 +60,26 @@ struct relay_reader {
 	struct event_id at;   /* the last entry read */
 	lsn_t position;       /* the last `end` read */
 	uint64_t generation;  /* of the stream: answers to questions about another are ignored */
+	int64_t refused_at;   /* µs: since when every read is refused; 0: none was */
+	char words[REDISREFUSAL_WORDS];
+};
+
+enum relay_question {
+	RELAY_ASKS_APPEND,
+	RELAY_ASKS_TAIL,
+	RELAY_ASKS_LEAD,
+	RELAY_ASKS_TRIM,
+	RELAY_ASKS_WAIT,
+	RELAY_ASKS_GOAL,
+	RELAY_ASKS_READ,
+	RELAY_ASKS_LEADER,
+	RELAY_ASKS_LENGTH,
+	RELAY_QUESTIONS
+};
+
+struct said { /* of one question: what Redis refuses again and again is logged rarely */
+	struct repeat repeat;
+	int64_t last; /* µs */
 };
 
 struct relay {
@@ -75,12 +99,26 @@ struct relay {
 	uint64_t appended, read, refused, failovers;
 	int64_t length; /* of the stream; -1: not known */
 	char *leader;   /* its name, as last seen */
+	struct said said[RELAY_QUESTIONS];
+	char unready[512];
 };
 
 /* The answer of the tail script: {last id, last end or ""}. False: it is none. */
 bool relay_take_tail(const redisReply *reply, struct event_id *tail, lsn_t *end);
+/* Why it is none. */
+const char *relay_tail_error(const redisReply *reply);
 void relay_ask_tail(struct redislink *link, const char *key, redislink_done *done, void *ctx);
 struct slice relay_append_script(void);
+/* NULL: the answer is no error. */
+const char *relay_error(const redisReply *reply);
+/* Logs an error, once and then rarely. `words` receives what Redis said; NULL: it is not wanted. */
+void relay_refused(struct relay *r, enum relay_question q, const char *error, char words[REDISREFUSAL_WORDS]);
+/* For the answers of questions that nobody waits for. */
+void relay_look_for_error(struct relay *r, enum relay_question q, const redisReply *reply);
+/* `link` was lost: what Redis said to it concerns the other one too. */
+void relay_lost(const struct redislink *link, struct redislink *other);
+/* µs: the age of the oldest entry that Redis has not acknowledged; 0: there is none. */
+int64_t relay_append_lag(const struct relay *r, int64_t now);
 
 /* --- relay_queue.c --- */
 void relay_queue_init(struct relay *r);

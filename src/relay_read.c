@@ -135,6 +135,14 @@ static void is_current(struct relay *r)
 	r->calls->changed(r->ctx);
 }
 
+/* It is tried again from relay_reader_second. */
+static void unreadable(struct relay *r, enum relay_question q, const char *error)
+{
+	relay_refused(r, q, error, r->r.words);
+	if (!r->r.refused_at)
+		r->r.refused_at = clock_us();
+}
+
 static void on_entries(void *ctx, const redisReply *reply)
 {
 	struct relay *r = asked_end(ctx);
@@ -146,10 +154,10 @@ static void on_entries(void *ctx, const redisReply *reply)
 	if (!reply)
 		return;
 	if (reply->type != REDIS_REPLY_NIL && !take_entries(r, reply, &why)) {
-		log_error("the Redis stream cannot be read; trying again", log_s("error", why.text),
-			  log_s("mend", "see `walpush check`; `DEL` of the stream's key makes everybody refetch once"));
-		return; /* from relay_reader_second */
+		unreadable(r, RELAY_ASKS_READ, why.text);
+		return;
 	}
+	r->r.refused_at = 0;
 	is_current(r);
 	read_on(r);
 }
@@ -181,11 +189,10 @@ static void on_goal(void *ctx, const redisReply *reply)
 	if (!reply)
 		return;
 	if (!relay_take_tail(reply, &r->r.goal, &end)) {
-		log_error(
-			"the end of the Redis stream cannot be read; trying again",
-			log_s("error", reply->type == REDIS_REPLY_ERROR ? reply->str : "it is no stream of walpush's"));
+		unreadable(r, RELAY_ASKS_GOAL, relay_tail_error(reply));
 		return;
 	}
+	r->r.refused_at = 0;
 	r->r.has_goal = true;
 	is_current(r);
 	read_on(r);
@@ -212,7 +219,10 @@ static void on_leader(void *ctx, const redisReply *reply)
 	struct relay *r = asked_end(ctx);
 	bool led;
 
-	if (!r || !reply || reply->type == REDIS_REPLY_ERROR)
+	if (!r || !reply)
+		return;
+	relay_look_for_error(r, RELAY_ASKS_LEADER, reply);
+	if (relay_error(reply))
 		return;
 	led = reply->type == REDIS_REPLY_STRING;
 	if (led) {
@@ -233,8 +243,10 @@ static void on_length(void *ctx, const redisReply *reply)
 {
 	struct relay *r = asked_end(ctx);
 
-	if (r)
-		r->length = reply && reply->type == REDIS_REPLY_INTEGER ? reply->integer : -1;
+	if (!r)
+		return;
+	r->length = reply && reply->type == REDIS_REPLY_INTEGER ? reply->integer : -1;
+	relay_look_for_error(r, RELAY_ASKS_LENGTH, reply);
 }
 
 void relay_reader_second(struct relay *r)
@@ -266,6 +278,8 @@ static void on_link(void *ctx, bool up)
 	r->led_at = clock_us(); /* what happened meanwhile is not known */
 	if (up)
 		go_on(r);
+	else
+		relay_lost(r->r.link, r->w.link);
 	r->calls->changed(r->ctx);
 }
 

@@ -1,6 +1,7 @@
 /* relay_write: the holder of the slot and the Redis stream's end: where it is, and what of it is safe. */
 #include "relay_impl.h"
 
+#include "walpush/clock.h"
 #include "walpush/log.h"
 
 /* The leader's key is written every second, and outlives its writer by this. */
@@ -19,6 +20,7 @@ static void on_waited(void *ctx, const redisReply *reply)
 	struct relay_writer *w = &r->w;
 
 	w->waiting = false;
+	relay_look_for_error(r, RELAY_ASKS_WAIT, reply);
 	if (!reply || reply->type != REDIS_REPLY_INTEGER || reply->integer < r->conf->wait)
 		return; /* asked again every second, and with the next entries */
 	if (w->waited_end > w->safe)
@@ -115,10 +117,7 @@ static void on_tail(void *ctx, const redisReply *reply)
 	if (relay_take_tail(reply, &tail, &end))
 		tail_found(r, tail, end);
 	else
-		log_error(
-			"the end of the Redis stream cannot be read; trying again",
-			log_s("error", reply->type == REDIS_REPLY_ERROR ? reply->str : "it is no stream of walpush's"),
-			log_s("mend", "see `walpush check`: version 6.2 or later, ACL, the key's type"));
+		relay_refused(r, RELAY_ASKS_TAIL, relay_tail_error(reply), r->w.words);
 }
 
 void relay_writer_ask_tail(struct relay *r)
@@ -147,12 +146,17 @@ lsn_t relay_start(struct relay *r, lsn_t confirmed)
 	return w->from;
 }
 
+static void on_led(void *ctx, const redisReply *reply)
+{
+	relay_look_for_error(ctx, RELAY_ASKS_LEAD, reply);
+}
+
 static void say_leader(struct relay *r)
 {
 	struct slice arguments[] = { SLICE("SET"), slice_of(r->leader_key), slice_of(r->name), SLICE("PX"),
 				     SLICE(LEADER_MS) };
 
-	redislink_ask(r->w.link, 5, arguments, NULL, NULL);
+	redislink_ask(r->w.link, 5, arguments, on_led, r);
 }
 
 void relay_lead(struct relay *r, bool leads)
@@ -188,6 +192,11 @@ bool relay_is_full(const struct relay *r)
 	return r->w.paused;
 }
 
+static void on_trimmed(void *ctx, const redisReply *reply)
+{
+	relay_look_for_error(ctx, RELAY_ASKS_TRIM, reply);
+}
+
 /* Never the last entry: it tells where the stream ends. */
 void relay_trim(struct relay *r, lsn_t confirmed)
 {
@@ -202,17 +211,31 @@ void relay_trim(struct relay *r, lsn_t confirmed)
 		return;
 	w->trim = lsn;
 	arguments[4] = (struct slice){ id, relay_id_format(id, (struct event_id){ lsn, 0 }) };
-	redislink_ask(w->link, 5, arguments, NULL, NULL);
+	redislink_ask(w->link, 5, arguments, on_trimmed, r);
 }
 
 /* --- life -------------------------------------------------------------------------------------------------------- */
 
+/* Whatever Redis says, or nothing: the name may lead to another one by now, as when this one was cut off from its replicas. */
+static void dial_anew(struct relay *r)
+{
+	static const char why[] = "nothing was acknowledged for 10 s; dialling anew";
+
+	redislink_drop(r->w.link, why);
+	redislink_drop(r->r.link, why);
+}
+
 void relay_writer_second(struct relay *r)
 {
 	struct relay_writer *w = &r->w;
+	int64_t now = clock_us();
 
 	if (!redislink_is_up(w->link))
 		return;
+	if (relay_append_lag(r, now) > RELAY_STALL && now - w->up_at > RELAY_STALL) {
+		dial_anew(r);
+		return;
+	}
 	w->tail_resting = false;
 	if (!w->tail_known)
 		relay_writer_ask_tail(r);
@@ -236,8 +259,12 @@ static void on_link(void *ctx, bool up)
 	struct relay *r = ctx;
 
 	relay_append_forget(r);
-	if (up)
+	if (up) {
+		r->w.up_at = clock_us();
 		relay_writer_ask_tail(r);
+	} else {
+		relay_lost(r->w.link, r->r.link);
+	}
 	r->calls->changed(r->ctx);
 }
 

@@ -61,8 +61,8 @@ const char *tap_trouble(struct tap *t)
 {
 	if (t->stopping)
 		return "stopping";
-	if (t->relay && !relay_is_up(t->relay))
-		return or_names(relay_trouble(t->relay), "no connection to Redis");
+	if (t->relay && relay_unready(t->relay, clock_us()))
+		return relay_unready(t->relay, clock_us());
 	if (t->relay && relay_leaderless_since(t->relay))
 		return "nobody feeds the Redis stream";
 	if (!t->relay && !source_is_streaming(t->source))
@@ -116,11 +116,12 @@ static json_t *relay_status(const struct tap *t)
 	struct relay_numbers n;
 
 	relay_numbers(t->relay, &n);
-	return json_pack("{s:s, s:b, s:o, s:o, s:I, s:I, s:I, s:I, s:I}", "role",
+	return json_pack("{s:s, s:b, s:o, s:o, s:I, s:f, s:I, s:I, s:I, s:I}", "role",
 			 n.leads ? "feeds the stream" : "reads the stream", "up", relay_is_up(t->relay), "position",
 			 json_lsn(n.position), "safe", json_lsn(relay_safe(t->relay)), "queued_bytes",
-			 (json_int_t)n.queued_bytes, "appended", (json_int_t)n.appended, "read", (json_int_t)n.read,
-			 "refused", (json_int_t)n.refused, "failovers", (json_int_t)n.failovers);
+			 (json_int_t)n.queued_bytes, "waited_seconds", (double)n.append_lag / 1e6, "appended",
+			 (json_int_t)n.appended, "read", (json_int_t)n.read, "refused", (json_int_t)n.refused,
+			 "failovers", (json_int_t)n.failovers);
 }
 
 static json_t *position_status(struct tap *t, int64_t now)
@@ -266,6 +267,8 @@ static json_t *head(struct tap *t, int64_t now)
 	int64_t down = source_down_since(t->source);
 	const char *trouble = tap_trouble(t), *mend = NULL, *said = source_trouble(t->source, &mend);
 
+	if (t->relay && relay_mend(t->relay, now))
+		mend = relay_mend(t->relay, now);
 	return json_pack("{s:s, s:o, s:I, s:b, s:s?, s:s?, s:s?, s:s, s:s, s:f}", "version", WALPUSH_VERSION, "started",
 			 json_time(t->started * 1000000), "uptime_seconds",
 			 (json_int_t)(clock_wall_us() / 1000000 - t->started), "ready", trouble == NULL, "trouble",

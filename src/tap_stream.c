@@ -121,8 +121,10 @@ static void handled(void *ctx, lsn_t next_lsn)
 /* What may never be emptied: then the stream is given up, because a server that wants to stop would wait for us without end. */
 static bool is_stuck(const struct tap *t)
 {
-	return (intake_is_full(t->intake) && !sqlpipe_is_up(t->sql)) ||
-	       (t->relay && relay_is_full(t->relay) && !relay_is_up(t->relay));
+	bool queue_full = t->relay && relay_is_full(t->relay);
+
+	return ((intake_is_full(t->intake) || queue_full) && !sqlpipe_is_up(t->sql)) ||
+	       (queue_full && !relay_is_up(t->relay));
 }
 
 /* A replica that cannot reach Redis leaves the slot to one that can. */

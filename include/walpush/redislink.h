@@ -2,8 +2,12 @@
  * redislink: commands over one Redis connection that mends itself.
  *
  * Tap thread. Commands are answered in the order in which they were asked. A connection that is lost is made again (capped full-jitter
- * backoff, 100 ms to 5 s), but what was not answered is not asked again: whether Redis has seen it nobody knows, so the asker is
+ * backoff, 100 ms to 2 s), but what was not answered is not asked again: whether Redis has seen it nobody knows, so the asker is
  * told, and looks. A connection on which an answer is overdue is taken for dead.
+ *
+ * The server must be the master. An error that belongs to the connection (redisrefusal.h) ends it, and so does an answer to ROLE, which is
+ * asked when the connection begins and every second: a replica may accept what its master overwrites. A user who may not run ROLE is no
+ * trouble; then only the errors tell.
  *
  * For each connection the host's name is looked up, off the loop (resolve.h), and its addresses are tried in turn until one is up.
  *
@@ -21,7 +25,8 @@
 
 struct redislink;
 
-/* Once a command, from the loop. NULL: the connection was lost. An error of Redis is a reply of type REDIS_REPLY_ERROR. */
+/* Once a command, from the loop. NULL: the connection was lost, or ended by this answer. Other errors of Redis are a reply of type
+ * REDIS_REPLY_ERROR. */
 typedef void redislink_done(void *ctx, const redisReply *reply);
 /* The connection is up (authenticated, database chosen), or went down, after all that was asked on it has been answered with NULL. */
 typedef void redislink_state(void *ctx, bool up);
@@ -34,6 +39,8 @@ void redislink_free(struct redislink *l);
 bool redislink_is_up(const struct redislink *l);
 /* Why it is not up; NULL: it is, or has not tried yet. */
 const char *redislink_trouble(const struct redislink *l);
+/* It is not up, because of what Redis said. */
+bool redislink_is_refused(const struct redislink *l);
 /* Only while it is up. The arguments are copied. */
 void redislink_ask(struct redislink *l, size_t n, const struct slice *arguments, redislink_done *done, void *ctx);
 /* Connect anew: what Redis says makes no sense. */

@@ -15,7 +15,9 @@ struct redisurl {
 /* Also refuses what this build cannot do (rediss:// without TLS in hiredis). `why` never shows the URL: it holds a password. */
 bool redisurl_parse(const char *url, struct redisurl *out, struct fail *why);
 void redisurl_fini(struct redisurl *u);
-/* The same, for whoever only wants to know. */
+/* Another database than the one that every connection begins with: it must be selected. */
+bool redisurl_selects(const struct redisurl *u);
+/* The same as redisurl_parse, for whoever only wants to know. */
 bool redisurl_check(const char *url, struct fail *why);
 
 #endif

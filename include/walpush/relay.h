@@ -8,6 +8,9 @@
  * one that has just got it) cannot interleave, nothing is doubled, and no hole can form. Ids are the events' own, so what a new holder
  * decodes again is recognised and left out.
  *
+ * Both connections belong to one server, the master: what Redis says to end the one ends the other, and both look the name up again. So
+ * they do every 10 s while Redis acknowledges nothing, whatever it says.
+ *
  * Two connections: one appends, one waits in XREAD. Redis away: the queue fills up to RELAY_BYTES and one transaction, then the owner
  * is told to pause; nothing is lost, because the slot is confirmed only behind what Redis has acknowledged. Redis that lost its tail
  * is found out by its last id; the owner is then asked to decode again from there (`refill`).
@@ -51,8 +54,11 @@ void relay_open(struct relay *r, const char *epoch);
 bool relay_is_current(const struct relay *r);
 /* Both connections are up. */
 bool relay_is_up(const struct relay *r);
-/* Why it is not up; NULL: it is, or has not tried yet. */
-const char *relay_trouble(const struct relay *r);
+/* Why nothing goes through Redis: it is not up, or makes no progress for 10 s (relay_stall.h). With Redis' own words, in a sentence that
+ * stands until the next call. NULL: nothing is wrong. */
+const char *relay_unready(struct relay *r, int64_t now);
+/* What to do about it; a literal. NULL: nothing is wrong, or nothing that Redis said. */
+const char *relay_mend(const struct relay *r, int64_t now);
 /* µs of clock_us since when nobody is known to lead; 0: somebody does, or Redis cannot be asked. */
 int64_t relay_leaderless_since(const struct relay *r);
 
