@@ -1,7 +1,7 @@
 /*
  * The Redis of `relay`: is it there, new enough, does it let us do what we must, and will it keep what it is given?
  *
- * What the relay does is done once, with a key of its own that is deleted at once.
+ * What the relay does is done once, with a key of its own that ends at once.
  */
 #include "check_impl.h"
 
@@ -81,21 +81,31 @@ static bool enter(struct check *c, redisContext *redis, const struct redisurl *u
 		reply = redisCommand(redis, "AUTH %s", u->password);
 	ok = (!u->user && !u->password) || is_good(reply);
 	freeReplyObject(reply);
-	if (ok) {
-		reply = redisCommand(redis, "SELECT %s", u->database ? u->database : "0");
-		ok = is_good(reply);
-	} else {
-		reply = redisCommand(redis, "PING"); /* says the same as AUTH did, or less */
-	}
+	/* After a failed AUTH, PING says the same as that did, or less. */
+	reply = ok && redisurl_selects(u) ? redisCommand(redis, "SELECT %s", u->database) : redisCommand(redis, "PING");
+	ok = ok && is_good(reply);
 	if (!ok)
 		check_add(c, CHECK_FAILURE, CHECK_WORDS,
-			  "set user, password and database in relay.url as the server wants them",
+			  "set user, password and database in relay.url as the server wants them, and let the user run "
+			  "PING, and SELECT where the URL names a database",
 			  "Redis does not let us in: %s", error_of(redis, reply));
 	freeReplyObject(reply);
 	return ok;
 }
 
-/* What the relay does is done once; the key is gone in a minute, should it not be let go. */
+/* Not needed, but a replica that takes writes is known by nothing else. */
+static void try_role(struct check *c, redisContext *redis)
+{
+	redisReply *reply = redisCommand(redis, "ROLE");
+
+	if (!is_good(reply))
+		check_add(c, CHECK_WARNING, CHECK_WORDS, "let the user run ROLE",
+			  "ROLE: %s; after a switchover a demoted master is noticed only when it refuses to append",
+			  error_of(redis, reply));
+	freeReplyObject(reply);
+}
+
+/* What the relay does is done once. The key ends by SET, which the user has anyway. */
 static void try_commands(struct check *c, redisContext *redis)
 {
 	static const char *const tries[] = {
@@ -127,7 +137,7 @@ static void try_commands(struct check *c, redisContext *redis)
 				  "%.*s: %s", (int)strcspn(tries[i], " "), tries[i], error_of(redis, reply));
 		freeReplyObject(reply);
 	}
-	freeReplyObject(redisCommand(redis, "DEL %b", key.data, key.len));
+	freeReplyObject(redisCommand(redis, "SET %b 1 PX 1", key.data, key.len));
 	if (c->n_findings == before)
 		check_ok(c, "lets us do what we must");
 	buf_fini(&key);
@@ -208,6 +218,7 @@ static void look(struct check *c, redisContext *redis, const struct redisurl *u)
 		judge_memory(c, u, reply->str);
 	}
 	freeReplyObject(reply);
+	try_role(c, redis);
 	try_commands(c, redis);
 }
 
