@@ -54,6 +54,10 @@ const struct conf_option conf_options[] = {
 { "database.status-interval", CONF_SECONDS, 0, OF_CONF(database.status_interval), RANGE(SECOND / 10, 10 * SECOND),
   .initial = "10",
   .doc = "How often the server is told how far the slot may forget." },
+{ "database.skip", CONF_BOOL, CONF_RELOAD, OF_CONF(database.skip), .initial = "true",
+  .doc = "Pass over a transaction that the server cannot decode, such as one with a row of more than 1 GB of text, or that cannot be "
+	 "received or read, once that has failed three times in 30 s: everybody is asked about again and told `resync`, reason "
+	 "`skipped`. With `false` it stays there, not ready, and the log has the statement that passes over it." },
 { "database.warn-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(database.warn_bytes), RANGE(0, 1024 * GIB),
   .initial = "1 GiB",
   .doc = "Warn when the slot holds back more WAL than this; 0 never warns." },
@@ -93,6 +97,9 @@ const struct conf_option conf_options[] = {
   .doc = "Names by which the port may be asked, such as that of a Service. An IP address and `localhost` always may; a request whose "
 	 "`Host` is another name is refused with 421, because a page of another site could have sent it (DNS rebinding)." },
 
+{ "admin.ready-seconds", CONF_SECONDS, CONF_RELOAD, OF_CONF(admin.ready_seconds), RANGE(SECOND, HOUR), .initial = "30",
+  .doc = "`/readyz` says 503 when WAL waits and nothing has been handled for so long. A walsender that decodes a long transaction "
+	 "for the first time counts as progress." },
 { "admin.ready-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(admin.ready_bytes), RANGE(0, 1024 * GIB), .initial = "64 MiB",
   .doc = "`/readyz` says 503 when what is published is further behind the server's end of WAL; 0 is no limit." },
 
@@ -251,6 +258,11 @@ const struct conf_option conf_options[] = {
   .doc = "Rendered size of one transaction; beyond it the same." },
 { "limits.row-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(limits.row_bytes), RANGE(KIB, GIB), .initial = "1 MiB",
   .doc = "Size of one row's `data`; a larger one is sent as null with `\"truncated\":true`." },
+{ "limits.record-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(limits.record_bytes), RANGE(0, GIB), .initial = "0",
+  .doc = "Size of one row as the server's plugin prints it, columns that are not shown included; a larger one is never decoded: its "
+	 "transaction becomes a `resync` with reason `skipped`. 0 is 256 MiB, or a third of the memory that the process may have (its "
+	 "cgroup's, or `ulimit -v`) where that is less. While it is handled, a row takes its size, a tenth of it, and the next power "
+	 "of two beside what all else takes." },
 { "limits.group-bytes", CONF_BYTES, 0, OF_CONF(limits.group_bytes), RANGE(4 * KIB, 64 * GIB), .initial = "1 MiB",
   .doc = "History kept for one group; a reader that falls behind it gets `resync`." },
 { "limits.log-bytes", CONF_BYTES, 0, OF_CONF(limits.log_bytes), RANGE(64 * KIB, 1024 * GIB), .initial = "256 MiB",

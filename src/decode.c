@@ -523,3 +523,24 @@ bool decode_record(struct decoder *d, struct slice record, struct change *out, s
 	*out = m.change.kind == CHANGE_MESSAGE ? (struct change){ .kind = CHANGE_MESSAGE } : m.change;
 	return true;
 }
+
+/* Up to "columns" or "identity", whose values may be of any size. */
+bool decode_table(struct slice record, struct slice *schema, struct slice *table)
+{
+	struct fail why = { 0 };
+	struct scan s = { record.at, record.at, record.at, &why };
+	struct change c = { 0 };
+	enum key key = KEY_COUNT;
+
+	s.end += record.len < DECODE_HEAD_BYTES ? record.len : DECODE_HEAD_BYTES;
+	if (!TAKE(&s, "{"))
+		return false;
+	do {
+		key = take_key(&s, (unsigned)(key + 1));
+		if (key >= KEY_COLUMNS || !member_value(&s, NULL, key, &c))
+			return false;
+	} while (TAKE(&s, ",") && !c.table.at);
+	*schema = c.schema;
+	*table = c.table;
+	return c.schema.at && c.table.at;
+}

@@ -7,13 +7,15 @@
 
 #include "walpush/fail.h"
 #include "walpush/mem.h"
+#include "walpush/memory.h"
 
 /* --- records --------------------------------------------------------------------------------------------------- */
 
-static void record_free(struct record *r)
+void intake_record_free(struct record *r)
 {
 	intake_drop_answers(r);
 	source_free_record(r->bytes);
+	free(r->names);
 	free(r);
 }
 
@@ -32,7 +34,7 @@ static void pop_head(struct intake *in)
 	if (in->ask_next == r)
 		in->ask_next = r->next;
 	in->bytes -= record_cost(r);
-	record_free(r);
+	intake_record_free(r);
 }
 
 static void transaction_free(struct intake *in, struct transaction *t)
@@ -55,6 +57,29 @@ static char kind_of(struct slice text)
 
 /* --- transactions ---------------------------------------------------------------------------------------------- */
 
+static struct intake_place place_of(const struct intake *in, const struct transaction *t)
+{
+	struct intake_place place = { .is_first = in->transactions == t };
+
+	if (t) {
+		place.commit = t->lsn;
+		place.xid = t->xid;
+	}
+	return place;
+}
+
+struct intake_place intake_place(const struct intake *in)
+{
+	return place_of(in, in->receiving);
+}
+
+void intake_break(struct intake *in, enum intake_broken kind, const struct transaction *t, const struct fail *why)
+{
+	struct intake_place place = place_of(in, t);
+
+	in->calls->broken(in->ctx, kind, &place, why);
+}
+
 static void handle_begin(struct intake *in, const struct record *r)
 {
 	struct change change;
@@ -71,10 +96,12 @@ static void handle_begin(struct intake *in, const struct record *r)
 static void handle_commit(struct intake *in, const struct record *r)
 {
 	struct transaction *t = r->transaction;
+	struct txn_skipped skipped;
 
 	if (!t->repeated) {
 		txn_finish(in->txn);
-		if (txn_n_messages(in->txn) || txn_n_marks(in->txn) || txn_n_members(in->txn))
+		if (txn_n_messages(in->txn) || txn_n_marks(in->txn) || txn_n_members(in->txn) ||
+		    txn_skipped(in->txn, &skipped))
 			in->calls->publish(in->ctx, in->txn, t->next_lsn);
 		else
 			in->calls->handled(in->ctx, t->next_lsn);
@@ -180,11 +207,25 @@ static bool is_passed_over(char kind)
 	return kind && !strchr("BCIUDT", kind);
 }
 
+static void enqueue(struct intake *in, struct record *r)
+{
+	*in->tail = r;
+	in->tail = &r->next;
+	if (!in->ask_next)
+		in->ask_next = r;
+	in->bytes += record_cost(r);
+	/* Behind a head that waits, a record only joins the queue; questions are asked in time because every answer runs the queue. */
+	if (in->head == r || in->ask_next == r)
+		intake_run(in);
+	else
+		control_flow(in);
+}
+
 void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t handled)
 {
-	struct fail why = { 0 };
 	char kind = kind_of(text);
 	struct record *r;
+	struct fail why = { 0 };
 
 	if (is_passed_over(kind)) {
 		source_free_record(bytes);
@@ -196,20 +237,11 @@ void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t hand
 	r->kind = kind;
 	r->number = ++in->n_records;
 	if (!receive(in, r, handled, &why)) {
-		record_free(r);
-		in->calls->broken(in->ctx, &why);
-		return;
+		intake_record_free(r);
+		intake_break(in, INTAKE_UNREADABLE, in->receiving, &why);
+	} else if (r->kind == 'B' || r->kind == 'C' || intake_fits(in, r)) {
+		enqueue(in, r);
 	}
-	*in->tail = r;
-	in->tail = &r->next;
-	if (!in->ask_next)
-		in->ask_next = r;
-	in->bytes += record_cost(r);
-	/* Behind a head that waits, a record only joins the queue; questions are asked in time because every answer runs the queue. */
-	if (in->head == r || in->ask_next == r)
-		intake_run(in);
-	else
-		control_flow(in);
 }
 
 void intake_position(struct intake *in, lsn_t end)
@@ -231,6 +263,7 @@ void intake_clear(struct intake *in)
 	intake_forget_snapshot(in);
 	in->receiving = NULL;
 	in->position = 0;
+	in->large = 0;
 	in->fruitless = 0;
 	control_flow(in);
 }
@@ -283,6 +316,7 @@ void intake_limits(struct intake *in, const struct conf_limits *limits)
 	};
 
 	assert(!in->head);
+	in->record_bytes = (size_t)memory_record_bytes((uint64_t)limits->record_bytes);
 	in->bulk = bounds.bulk;
 	txn_free(in->txn);
 	in->txn = txn_new(&bounds);
@@ -304,6 +338,23 @@ bool intake_is_idle(const struct intake *in)
 size_t intake_bytes(const struct intake *in)
 {
 	return in->bytes;
+}
+
+int64_t intake_blind_since(const struct intake *in)
+{
+	const struct transaction *t = in->head ? in->head->transaction : NULL;
+
+	return t && t->wanted && !t->visible ? t->wanted_at : 0;
+}
+
+uint64_t intake_skipped(const struct intake *in)
+{
+	return in->n_skipped;
+}
+
+lsn_t intake_large(const struct intake *in)
+{
+	return in->large;
 }
 
 bool intake_is_full(const struct intake *in)

@@ -123,11 +123,12 @@ void intake_ask_ahead(struct intake *in)
 		struct record *r = in->ask_next;
 		const struct rules_table *table = NULL;
 		struct change change;
+		struct fail why; /* said when it is the head */
 
-		if (r->kind != 'B' && r->kind != 'C' && !r->transaction->repeated && !r->asked) {
+		if (r->kind != 'B' && r->kind != 'C' && !r->transaction->repeated && !r->asked && !r->skipped) {
 			if (!intake_may_ask(in, r->transaction))
 				return;
-			switch (intake_bind_row(in, r, &change, &table)) {
+			switch (intake_bind_row(in, r, &change, &table, &why)) {
 			case BOUND:
 				intake_ask_questions(in, r, &change, table);
 				break;

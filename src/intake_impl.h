@@ -5,6 +5,7 @@
  *   intake_visible.c  "visible first": which transactions a snapshot has seen
  *   intake_ask.c      the SQL that rows want answered
  *   intake_rows.c     a row that is the head, from its bytes to the messages of the transaction
+ *   intake_skip.c     a row that cannot be handled
  */
 #ifndef WALPUSH_INTAKE_IMPL_H
 #define WALPUSH_INTAKE_IMPL_H
@@ -16,6 +17,7 @@
 #include "walpush/row.h"
 #include "walpush/snapshot.h"
 #include "walpush/source.h"
+#include "walpush/tries.h"
 
 struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	struct transaction *prev, *next;
@@ -25,6 +27,7 @@ struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	bool repeated; /* handled before a reconnect */
 	bool wanted;   /* it has rows: it must be visible before they are handled */
 	bool visible;
+	int64_t wanted_at;   /* µs */
 	uint64_t questioned; /* rows whose sections asked something */
 };
 
@@ -38,8 +41,10 @@ struct record {
 	char *bytes;
 	struct slice text;
 	uint64_t number;
-	char kind; /* of wal2json's action: B C I U D T M, or 0 */
+	char kind; /* of wal2json's action: B C I U D T, or 0 */
 	bool asked;
+	bool skipped; /* `bytes` are gone; of schema and table, where they are known, `names` is all that is left */
+	char *names;  /* each ended by a zero; NULL: not known */
 	struct transaction *transaction;
 	struct answers *answers; /* one a section; NULL: nothing was asked */
 	size_t n_answers;
@@ -52,6 +57,10 @@ struct intake {
 	void *ctx;
 	const struct rules *rules;
 	uint64_t bulk;
+	size_t record_bytes;
+	struct tries tries; /* of records for which there is no memory */
+	uint64_t n_skipped;
+	lsn_t large; /* end of the last transaction that had a record over INTAKE_LARGE */
 
 	struct record *head, **tail; /* a singly linked queue */
 	struct record *ask_next;     /* the first that was not asked */
@@ -84,6 +93,9 @@ struct intake {
 };
 
 /* --- intake.c --- */
+void intake_record_free(struct record *r);
+/* The stream cannot go on, because of the transaction `t`; NULL: because of something outside of any. */
+void intake_break(struct intake *in, enum intake_broken kind, const struct transaction *t, const struct fail *why);
 /* Handles what can be handled, and asks ahead. Called whenever something may have made the head ready; within itself it does nothing. */
 void intake_run(struct intake *in);
 
@@ -107,12 +119,18 @@ void intake_ask_ahead(struct intake *in);
 bool intake_is_answered(const struct record *r);
 void intake_drop_answers(struct record *r);
 
+/* --- intake_skip.c --- */
+/* Is the row too large, or is there no memory for it? Then only its name is kept. False: the stream broke, and `r` is gone. */
+bool intake_fits(struct intake *in, struct record *r);
+/* At its place among the others. */
+void intake_skip_row(struct intake *in, const struct record *r);
+
 /* --- intake_rows.c --- */
 enum bound { BOUND, BOUND_NOT_LISTED, BOUND_STALE, BOUND_CORRUPT };
 
 /* Decodes the record into in->row, which points into the record. BOUND_STALE: the catalog does not fit the row. */
 enum bound intake_bind_row(struct intake *in, const struct record *r, struct change *change,
-			   const struct rules_table **table);
+			   const struct rules_table **table, struct fail *why);
 /* True when the row is done with. */
 bool intake_handle_row(struct intake *in, struct record *r);
 

@@ -3,18 +3,10 @@
 #include "walpush/log.h"
 
 enum bound intake_bind_row(struct intake *in, const struct record *r, struct change *change,
-			   const struct rules_table **table)
+			   const struct rules_table **table, struct fail *why)
 {
-	struct fail why = { 0 };
-
-	if (!decode_record(in->decoder, r->text, change, &why)) {
-		log_error("a record is not in wal2json's format; all tables' groups are told to refetch",
-			  log_s("error", why.text), log_n("offset", why.offset), log_lsn("commit", r->transaction->lsn),
-			  log_s("mend", "report it with the versions of PostgreSQL and wal2json"));
+	if (!decode_record(in->decoder, r->text, change, why))
 		return BOUND_CORRUPT;
-	}
-	if (change->kind == CHANGE_MESSAGE)
-		return BOUND_NOT_LISTED;
 	*table = rules_find(in->rules, change->schema, change->table);
 	if (!*table)
 		return BOUND_NOT_LISTED;
@@ -27,12 +19,6 @@ static void mark_table(struct intake *in, const struct rules_table *table, const
 {
 	for (size_t i = 0; i < table->n_sections; i++)
 		txn_mark(in->txn, table->sections[i], reason);
-}
-
-static void mark_all(struct intake *in, const char *reason)
-{
-	for (size_t i = 0; i < rules_n_tables(in->rules); i++)
-		mark_table(in, rules_table(in->rules, i), reason);
 }
 
 /* Whose permission the row changes. Nothing is asked for it, so limits.bulk does not count it. */
@@ -54,14 +40,6 @@ static void note_members(struct intake *in, const struct rules_table *table, con
 			txn_add_member(in->txn, in->scratch.data);
 		}
 	}
-}
-
-/* What it changed is not known: it may be anything. */
-static void mark_corrupt(struct intake *in)
-{
-	if (rules_has_memberships(in->rules))
-		txn_add_member(in->txn, NULL);
-	mark_all(in, "unknown");
 }
 
 /* Once, not for every row. */
@@ -113,17 +91,22 @@ bool intake_handle_row(struct intake *in, struct record *r)
 {
 	const struct rules_table *table = NULL;
 	struct change change;
+	struct fail why = { 0 };
 
 	if (r->transaction->repeated)
 		return true;
 	if (!r->transaction->visible || (r->asked && !intake_is_answered(r)))
 		return false;
-	switch (intake_bind_row(in, r, &change, &table)) {
+	if (r->skipped) {
+		intake_skip_row(in, r);
+		return true;
+	}
+	switch (intake_bind_row(in, r, &change, &table, &why)) {
 	case BOUND_NOT_LISTED:
 		return true;
 	case BOUND_CORRUPT:
-		mark_corrupt(in);
-		return true;
+		intake_break(in, INTAKE_UNREADABLE, r->transaction, &why);
+		return false;
 	case BOUND_STALE:
 		if (!catalog_is_fresh(in, r))
 			return false;

@@ -134,6 +134,7 @@ void intake_must_be_seen(struct intake *in, struct transaction *t)
 	if (t->wanted || t->repeated)
 		return;
 	t->wanted = true;
+	t->wanted_at = clock_us();
 	t->visible = was_seen(in, t);
 	if (t->visible)
 		return;

@@ -7,6 +7,13 @@
 
 #include "walpush/fail.h"
 
+static mem_more *more;
+
+void mem_set_relief(mem_more *relief)
+{
+	more = relief;
+}
+
 static void *must(void *p, size_t size)
 {
 	if (!p)
@@ -14,30 +21,41 @@ static void *must(void *p, size_t size)
 	return p;
 }
 
+static bool relief(void)
+{
+	return more && more();
+}
+
 static size_t product(size_t n, size_t size)
 {
 	if (size && n > SIZE_MAX / size)
 		fail_never("out of memory: %zu times %zu bytes are more than there can be", n, size);
-	return n * size;
+	return n && size ? n * size : 1;
 }
 
 void *mem_new(size_t size)
 {
-	return must(calloc(1, size ? size : 1), size);
+	return mem_new_array(1, size);
 }
 
 void *mem_new_array(size_t n, size_t size)
 {
 	size_t all = product(n, size);
+	void *p = calloc(1, all);
 
-	return must(calloc(1, all ? all : 1), all);
+	if (!p && relief())
+		p = calloc(1, all);
+	return must(p, all);
 }
 
 void *mem_resize(void *old, size_t n, size_t size)
 {
 	size_t all = product(n, size);
+	void *p = realloc(old, all);
 
-	return must(realloc(old, all ? all : 1), all);
+	if (!p && relief())
+		p = realloc(old, all);
+	return must(p, all);
 }
 
 size_t mem_cost(size_t size)
@@ -54,12 +72,16 @@ bool mem_is_there(size_t bytes)
 
 char *mem_text(const char *text)
 {
-	return must(strdup(text), strlen(text) + 1);
+	return mem_text_of(slice_of(text));
 }
 
 char *mem_text_of(struct slice s)
 {
-	return must(strndup(s.len ? s.at : "", s.len), s.len + 1);
+	char *text = mem_new(s.len + 1);
+
+	if (s.len)
+		memcpy(text, s.at, strnlen(s.at, s.len));
+	return text;
 }
 
 void mem_copy_text(char *to, size_t cap, const char *from)

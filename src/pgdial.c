@@ -455,16 +455,20 @@ PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, str
 
 void pgdial_result_fail(const PGresult *result, struct fail *why)
 {
-	static const char *const harmless[] = { "42", "55", "57", "53", "0A", "3D", "28", "58", "XX" };
+	static const char *const harmless[] = { "42", "55", "57", "53", "54", "25", "0A", "3D", "28", "58", "XX" };
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	/* "out of memory" of a string of 1 GB says in its detail alone what it is. */
+	const char *detail =
+		state && strncmp(state, "54", 2) == 0 ? PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL) : NULL;
 	bool quote = false;
 
 	if (!state)
 		state = "";
 	for (size_t i = 0; i < sizeof(harmless) / sizeof(*harmless); i++)
 		quote = quote || strncmp(state, harmless[i], 2) == 0;
-	fail_set(why, "%s", quote && text ? text : "the server refused the query");
+	fail_set(why, "%s%s%s", quote && text ? text : "the server refused the query", detail ? ": " : "",
+		 detail ? detail : "");
 	mem_copy_text(why->sqlstate, sizeof(why->sqlstate), state);
 	one_line(why->text);
 }

@@ -96,8 +96,19 @@ size_t relay_entry_encode(const struct relay_entry *entry, struct slice out[RELA
 		if (entry->lookup_only)
 			add_field(&e, "l", SLICE("1"));
 		break;
+	case RELAY_SKIPPED:
+		add_field(&e, "o", entry->sections);
+		if (entry->everything)
+			add_field(&e, "n", SLICE("1"));
+		if (entry->closes.len)
+			add_field(&e, "t", entry->closes);
+		break;
 	case RELAY_BEGIN:
 		add_field(&e, "b", SLICE("1"));
+		if (entry->reason.len)
+			add_field(&e, "r", entry->reason);
+		if (entry->everything)
+			add_field(&e, "n", SLICE("1"));
 		break;
 	}
 	return e.n;
@@ -157,6 +168,16 @@ static bool take_field(struct relay_entry *e, char name, struct slice value, uns
 		*has |= HAS_REASON;
 		e->reason = value;
 		return true;
+	case 'o':
+		e->kind = RELAY_SKIPPED;
+		e->sections = value;
+		return true;
+	case 'n':
+		e->everything = true;
+		return true;
+	case 't':
+		e->closes = value;
+		return true;
 	case 'b':
 		e->kind = RELAY_BEGIN;
 		return true;
@@ -210,6 +231,25 @@ static bool check_wordings(const struct relay_entry *e)
 	return n_groups == e->n_groups && len == e->payload.len;
 }
 
+/* Each code is a close code, or 0. */
+static bool check_closes(struct relay_entry *e)
+{
+	struct slice left = e->closes;
+	uint64_t code;
+	size_t n;
+
+	if (!count_texts(left, &n) || n % 2)
+		return false;
+	for (e->n_closes = 0; left.len; e->n_closes++) {
+		size_t len = strlen(left.at), both = len + 1 + strlen(left.at + len + 1) + 1;
+
+		if (!number_parse((struct slice){ left.at, len }, UINT16_MAX, &code))
+			return false;
+		left = (struct slice){ left.at + both, left.len - both };
+	}
+	return true;
+}
+
 static bool is_complete(struct relay_entry *e, unsigned has)
 {
 	size_t n;
@@ -229,6 +269,8 @@ static bool is_complete(struct relay_entry *e, unsigned has)
 		       count_texts(e->about, &n) && n == 3 && check_wordings(e);
 	case RELAY_MARK:
 		return has & HAS_REASON;
+	case RELAY_SKIPPED:
+		return count_texts(e->sections, &n) && check_closes(e);
 	default:
 		return false;
 	}

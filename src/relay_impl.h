@@ -36,7 +36,8 @@ struct relay_writer {
 	struct event_id tail; /* the last entry of the stream */
 	lsn_t tail_end;       /* the last `end` in it */
 	lsn_t safe;
-	lsn_t from; /* where decoding began */
+	lsn_t from;           /* where decoding began */
+	enum relay_hole hole; /* why, if that is behind the tail */
 	struct queued *first, **last, *sent;
 	size_t bytes;
 	unsigned n_in_flight;

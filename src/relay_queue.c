@@ -9,6 +9,7 @@
 #include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/resync.h"
 
 /* Positions without a transaction are gathered for so long. */
 #define GATHER_US 20000
@@ -140,13 +141,16 @@ void relay_queue_begin(struct relay *r)
 	struct relay_entry e = { .kind = RELAY_BEGIN, .id = { w->from - 1, RELAY_INDEX_BEGIN }, .end = w->from };
 	struct queued *q;
 
+	if (w->hole)
+		e.reason = slice_of(resync_name(RESYNC_SKIPPED));
+	e.everything = w->hole == RELAY_HOLE_UNKNOWN;
 	if (w->tail.lsn >= w->from) { /* a transaction that nobody finished; it is left at that */
 		e.id.lsn = w->tail.lsn;
 		e.end = w->tail.lsn + 1;
 	}
 	if (w->tail.lsn == 0)
 		log_info("the stream begins", log_lsn("slot", w->from));
-	else
+	else if (!w->hole)
 		log_warn("the slot does not reach back to where the stream ends; it begins anew",
 			 log_lsn("stream", w->tail_end), log_lsn("slot", w->from));
 	q = queued_new(&e);

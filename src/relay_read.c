@@ -39,18 +39,25 @@ static struct relay *asked_end(struct asked *a)
 /* --- entries ----------------------------------------------------------------------------------------------------- */
 
 /* What begins behind `floor` is complete, what stood before is not. */
-static void begin(struct relay *r, lsn_t floor)
+static void begin(struct relay *r, lsn_t floor, enum relay_hole hole)
 {
 	r->r.is_synced = true;
 	r->r.position = floor;
-	r->calls->begin(r->ctx, floor);
+	r->calls->begin(r->ctx, floor, hole);
+}
+
+static enum relay_hole hole_of(const struct relay_entry *e)
+{
+	if (e->reason.len == 0)
+		return RELAY_HOLE_NONE;
+	return e->everything ? RELAY_HOLE_UNKNOWN : RELAY_HOLE_KNOWN;
 }
 
 /* The first transactions of a stream may have been trimmed in part, so it is read from the first end on. */
 static void take_unsynced(struct relay *r, const struct relay_entry *e)
 {
 	if (e->end)
-		begin(r, e->end);
+		begin(r, e->end, RELAY_HOLE_NONE);
 }
 
 static bool take_entry(struct relay *r, const struct relay_entry *e)
@@ -68,7 +75,7 @@ static bool take_entry(struct relay *r, const struct relay_entry *e)
 	reader->at = e->id;
 	if (e->kind == RELAY_BEGIN) {
 		if (!reader->is_synced || e->end > reader->position)
-			begin(r, e->end);
+			begin(r, e->end, hole_of(e));
 	} else if (!reader->is_synced) {
 		take_unsynced(r, e);
 	} else {

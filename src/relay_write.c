@@ -132,14 +132,15 @@ void relay_writer_ask_tail(struct relay *r)
 
 /* --- the owner's side -------------------------------------------------------------------------------------------- */
 
-lsn_t relay_start(struct relay *r, lsn_t confirmed)
+lsn_t relay_start(struct relay *r, lsn_t from, enum relay_hole hole)
 {
 	struct relay_writer *w = &r->w;
 
 	relay_queue_empty(r);
 	w->settled = false;
 	w->safe = 0;
-	w->from = w->tail_known && w->tail_end > confirmed ? w->tail_end : confirmed;
+	w->hole = hole;
+	w->from = w->tail_known && w->tail_end > from ? w->tail_end : from;
 	w->queued_last = w->tail_known ? w->tail : (struct event_id){ 0 };
 	w->queued_end = w->tail_known ? w->tail_end : 0;
 	w->end = w->from;

@@ -5,7 +5,8 @@
 
 #include "walpush/fail.h"
 
-static const char *const names[] = { "history", "epoch", "gap", "membership", "truncate", "unknown", "lookup", "bulk" };
+static const char *const names[] = { "history", "epoch",  "gap",  "membership", "truncate",
+				     "unknown", "lookup", "bulk", "skipped" };
 
 #define N_NAMES (sizeof(names) / sizeof(names[0]))
 

@@ -19,8 +19,8 @@
  * time than status-interval: each 16 MiB, the size of a segment, is confirmed at once. */
 #define STATUS_BYTES (UINT64_C(16) << 20)
 
-static const char *const state_names[] = { "idle",     "dialling",  "identify", "slot",
-					   "starting", "streaming", "ending",   "waiting" };
+static const char *const state_names[] = { "idle",     "dialling",  "setting", "identify", "slot",
+					   "starting", "streaming", "ending",  "waiting" };
 
 static void source_dial(struct source *s);
 
@@ -59,6 +59,16 @@ static const struct mend mends[] = {
 	{ "58P01", "the server has no wal2json: install the package postgresql-NN-wal2json there", true },
 	{ "0A000", "the server is too old or wal_level is not logical", true },
 	{ "22023", "the slot's plugin refused the options: is it wal2json 2.x?", true },
+	{ "54000",
+	  "a row is too large for wal2json to print: it is passed over unless database.skip is false, see \"A row is "
+	  "too "
+	  "large\" in docs/operations.md",
+	  false },
+	{ "XX000",
+	  "a row may be too large for wal2json to print: see \"A row is too large\" in docs/operations.md, and the "
+	  "server's log",
+	  false },
+	{ "25P", "a timeout of the server ended the session: see \"Timeouts\" in docs/operations.md", false },
 	{ "53300", "no connection or walsender slot is free: raise max_wal_senders or max_connections", false },
 	{ "57P", "the server is starting, stopping or recovering", false },
 };
@@ -105,7 +115,22 @@ static void ended(struct source *s)
 	s->calls->ended(s->ctx);
 }
 
-static void try_again(struct source *s, const struct fail *why, bool slow)
+/* Where libpq gets no memory for a record, it has no word for that but these; the record comes again on the next connection. */
+static bool is_too_large_for_libpq(const char *text)
+{
+	return strstr(text, "out of memory") || strstr(text, "cannot allocate memory for input buffer") ||
+	       strstr(text, "lost synchronization with server");
+}
+
+/* Of the server's errors these alone speak of the record: others pass with what caused them. */
+static bool is_poison(const struct fail *why)
+{
+	if (strcmp(why->sqlstate, "XX000") == 0)
+		return strstr(why->text, "invalid memory alloc request size") != NULL;
+	return strcmp(why->sqlstate, "54000") == 0 || (!why->sqlstate[0] && is_too_large_for_libpq(why->text));
+}
+
+static void try_again(struct source *s, const struct fail *why, bool slow, enum source_loss loss)
 {
 	const struct mend *mend = mend_for(why);
 	bool was_streaming = s->state == SOURCE_STREAMING;
@@ -117,8 +142,10 @@ static void try_again(struct source *s, const struct fail *why, bool slow)
 	hang_up(s);
 	source_to(s, SOURCE_WAITING);
 	event_add(s->retry, &wait);
-	if (was_streaming)
-		s->calls->lost(s->ctx, why);
+	if (!was_streaming)
+		return;
+	s->deaths++;
+	s->calls->lost(s->ctx, loss, why);
 }
 
 void source_lost(struct source *s, const struct fail *why, bool slow)
@@ -126,7 +153,7 @@ void source_lost(struct source *s, const struct fail *why, bool slow)
 	if (s->state == SOURCE_ENDING)
 		ended(s);
 	else
-		try_again(s, why, slow);
+		try_again(s, why, slow, is_poison(why) ? SOURCE_POISON : SOURCE_GONE);
 }
 
 void source_broken(struct source *s)
@@ -187,8 +214,22 @@ void source_send_status(struct source *s)
 	send_status(s, false);
 }
 
-void source_moved(struct source *s)
+void source_ask(struct source *s)
 {
+	send_status(s, true);
+}
+
+int64_t source_spoke(const struct source *s)
+{
+	return s->spoke;
+}
+
+void source_moved(struct source *s, lsn_t handled)
+{
+	if (handled > s->handled) {
+		s->handled = handled;
+		s->refused = false;
+	}
 	if (s->state == SOURCE_STREAMING && s->calls->confirm(s->ctx) >= s->sent + STATUS_BYTES)
 		send_status(s, false);
 }
@@ -202,6 +243,30 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
 
 /* --- reading the stream --------------------------------------------------------------------------------------- */
 
+/* Something came that no earlier connection brought, or there is nothing more to come. What was refused comes early enough to be received
+ * with what is behind it, so there only a position handled is progress. */
+static void progressed(struct source *s)
+{
+	if (s->refused || (!s->deaths && !s->trouble.text[0]))
+		return;
+	s->deaths = 0;
+	s->mend = NULL;
+	repeat_end(&s->trouble);
+	backoff_reset(&s->soon);
+	backoff_reset(&s->slow);
+}
+
+static void moved(struct source *s, const struct walframe *frame)
+{
+	if (frame->end > s->received)
+		s->received = frame->end;
+	if (frame->end > s->furthest)
+		s->furthest = frame->end;
+	else if (frame->kind != WALFRAME_KEEPALIVE || frame->end < s->server_end)
+		return;
+	progressed(s);
+}
+
 /* Takes over `bytes`. */
 static bool take_frame(struct source *s, char *bytes, int n, struct fail *why)
 {
@@ -211,9 +276,9 @@ static bool take_frame(struct source *s, char *bytes, int n, struct fail *why)
 		PQfreemem(bytes);
 		return false;
 	}
-	if (frame.end > s->received)
-		s->received = frame.end;
+	moved(s, &frame);
 	if (frame.kind == WALFRAME_KEEPALIVE) {
+		s->spoke = clock_us();
 		PQfreemem(bytes);
 		s->calls->keepalive(s->ctx, frame.end, frame.reply_demanded);
 		if (frame.reply_demanded)
@@ -237,6 +302,15 @@ static void stream_ended(struct source *s)
 	source_lost(s, &why, false);
 }
 
+static void restart(struct source *s, const struct fail *why, enum source_loss loss)
+{
+	s->restart = false;
+	if (s->state == SOURCE_ENDING)
+		ended(s);
+	else if (s->state != SOURCE_IDLE)
+		try_again(s, why, false, loss);
+}
+
 static void read_stream(struct source *s)
 {
 	struct fail why = { 0 };
@@ -249,9 +323,9 @@ static void read_stream(struct source *s)
 			break;
 	s->in_callback = false;
 	if (s->restart)
-		source_restart(s, "asked for");
+		restart(s, &s->restart_why, s->restart_loss);
 	else if (why.text[0])
-		source_lost(s, &why, true);
+		try_again(s, &why, true, SOURCE_POISON);
 	else if (!s->paused && n == -1)
 		stream_ended(s);
 	else if (!s->paused && n == -2)
@@ -263,11 +337,7 @@ void source_streaming(struct source *s)
 	struct timeval interval = clock_timeval(s->conf->status_interval * 1000);
 
 	source_to(s, SOURCE_STREAMING);
-	repeat_end(&s->trouble);
-	s->mend = NULL;
 	s->held_by_other = false;
-	backoff_reset(&s->soon);
-	backoff_reset(&s->slow);
 	event_add(s->status, &interval);
 	log_info("streaming", log_s("slot", s->conf->slot), log_s("system", s->system_id),
 		 log_s("timeline", s->timeline), log_lsn("confirmed", s->sent), log_lsn("server_end", s->server_end));
@@ -325,7 +395,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 	s->writable = event_new(s->loop, PQsocket(conn), EV_WRITE, on_writable, s);
 	if (!s->readable || !s->writable || event_add(s->readable, NULL) != 0)
 		fail_never("libevent does not watch the replication socket: %s", strerror(errno));
-	source_identify(s);
+	source_begin(s);
 }
 
 static void source_dial(struct source *s)
@@ -347,19 +417,43 @@ void source_go(struct source *s)
 		source_dial(s);
 }
 
+static void restart_soon(struct source *s, const struct fail *why, enum source_loss loss)
+{
+	if (s->in_callback) {
+		s->restart = true;
+		s->restart_why = *why;
+		s->restart_loss = loss;
+	} else {
+		restart(s, why, loss);
+	}
+}
+
 void source_restart(struct source *s, const char *reason)
 {
 	struct fail why = { 0 };
 
-	if (s->in_callback) {
-		s->restart = true;
-		return;
-	}
-	s->restart = false;
-	if (s->state == SOURCE_IDLE)
-		return;
 	fail_set(&why, "%s", reason);
-	source_lost(s, &why, false);
+	restart_soon(s, &why, SOURCE_GONE);
+}
+
+void source_refuse(struct source *s, const struct fail *why)
+{
+	s->refused = true;
+	restart_soon(s, why, SOURCE_POISON);
+}
+
+void source_renew(struct source *s)
+{
+	struct fail why = { 0 };
+
+	assert(!s->in_callback);
+	if (s->state != SOURCE_STREAMING)
+		return;
+	log_info("the replication connection is renewed, because a large record has left a buffer of its size");
+	source_send_status(s);
+	hang_up(s);
+	source_dial(s);
+	s->calls->lost(s->ctx, SOURCE_GONE, &why);
 }
 
 void source_stop(struct source *s)
@@ -414,6 +508,16 @@ lsn_t source_server_end(const struct source *s)
 lsn_t source_received(const struct source *s)
 {
 	return s->received;
+}
+
+lsn_t source_furthest(const struct source *s)
+{
+	return s->furthest;
+}
+
+unsigned source_deaths(const struct source *s)
+{
+	return s->deaths;
 }
 
 bool source_is_held_by_other(const struct source *s)

@@ -13,13 +13,14 @@
 /*
  * The walsender speaks the simple query protocol: one question at a time, its answer awaited.
  *
- *   IDLE ─go▶ DIALLING ─▶ IDENTIFY ─▶ SLOT ─▶ STARTING ─▶ STREAMING ─end▶ ENDING ─▶ IDLE
- *     ▲           │           │         │          │           │
- *     └─ stop ────┴───────────┴── any failure ─────┴───────────┴─▶ WAITING ─timer▶ DIALLING
+ *   IDLE ─go▶ DIALLING ─▶ SETTING ─▶ IDENTIFY ─▶ SLOT ─▶ STARTING ─▶ STREAMING ─end▶ ENDING ─▶ IDLE
+ *     ▲           │          │           │         │          │           │
+ *     └─ stop ────┴──────────┴───────────┴── any failure ─────┴───────────┴─▶ WAITING ─timer▶ DIALLING
  */
 enum source_state {
 	SOURCE_IDLE,
 	SOURCE_DIALLING,
+	SOURCE_SETTING, /* the timeouts that an administrator may have set */
 	SOURCE_IDENTIFY,
 	SOURCE_SLOT,
 	SOURCE_STARTING,
@@ -46,9 +47,16 @@ struct source {
 	struct backoff slow;  /* for what a person must mend */
 	bool paused;
 	bool in_callback; /* the connection must not be closed under the reader's feet */
-	bool restart;     /* asked for meanwhile */
-	lsn_t received;   /* the server's end as far as frames told */
-	lsn_t sent;       /* highest position confirmed on any connection */
+	bool restart;     /* asked for meanwhile, because of: */
+	struct fail restart_why;
+	enum source_loss restart_loss;
+	lsn_t received; /* the server's end as far as frames told */
+	lsn_t furthest; /* the same, of all connections */
+	int64_t spoke;  /* µs: the last keepalive */
+	unsigned deaths;
+	lsn_t handled; /* as the owner told; */
+	bool refused;  /* and it has refused what comes next */
+	lsn_t sent;    /* highest position confirmed on any connection */
 	int64_t down_since;
 	struct repeat trouble;
 	const char *mend; /* what to do about it; a literal, NULL: not known */
@@ -73,7 +81,7 @@ void source_streaming(struct source *s);
 
 /* --- source_start.c --- */
 /* On a new connection: the first question. */
-void source_identify(struct source *s);
+void source_begin(struct source *s);
 /* The socket is readable, and does not stream yet. */
 void source_read_answer(struct source *s);
 

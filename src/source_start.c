@@ -13,9 +13,15 @@ static void ask(struct source *s, const char *command, enum source_state next)
 		source_broken(s);
 }
 
-void source_identify(struct source *s)
+/* An administrator may have set them for the database or the role; decoding one long transaction may take longer than any. A name that a
+ * server does not know is not among its settings. */
+void source_begin(struct source *s)
 {
-	ask(s, "IDENTIFY_SYSTEM", SOURCE_IDENTIFY);
+	ask(s,
+	    "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN "
+	    "('transaction_timeout', "
+	    "'idle_session_timeout', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')",
+	    SOURCE_SETTING);
 }
 
 static void take_identity(struct source *s, PGresult *result)
@@ -125,7 +131,9 @@ static void take_answer(struct source *s, PGresult *result)
 
 	switch (PQresultStatus(result)) {
 	case PGRES_TUPLES_OK:
-		if (s->state == SOURCE_IDENTIFY)
+		if (s->state == SOURCE_SETTING)
+			ask(s, "IDENTIFY_SYSTEM", SOURCE_IDENTIFY);
+		else if (s->state == SOURCE_IDENTIFY)
 			take_identity(s, result);
 		else
 			take_slot(s, result);

@@ -14,6 +14,7 @@
 #include "walpush/files.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/memory.h"
 #include "walpush/tls.h"
 
 #define THREADS_DEFAULT_MOST 4
@@ -110,6 +111,15 @@ static int64_t served_elsewhere_since(const struct tap *t)
 	return source_is_held_by_other(t->source) ? source_down_since(t->source) : 0;
 }
 
+/* A large record leaves the connection with a buffer of its size, for good. */
+static void renew_source(struct tap *t)
+{
+	lsn_t large = intake_large(t->intake);
+
+	if (large && !t->stopping && t->window.handled >= large && (!t->relay || relay_safe(t->relay) >= large))
+		source_renew(t->source);
+}
+
 /* --- once a second -------------------------------------------------------------------------------------------------- */
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -121,6 +131,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	topiclog_tidy(t->log, now);
 	tap_free_retired(t);
+	memory_tick();
+	tap_progress_look(t);
+	renew_source(t);
 	tap_sample(t);
 	flood_tell();
 	if (t->relay)
@@ -294,6 +307,8 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 
 	if (!has_room(tap_hubs_wanted(conf), why))
 		return NULL;
+	mem_set_relief(memory_relief);
+	memory_guard();
 	t = mem_new(sizeof(*t));
 	t->conf = conf;
 	t->loop = make_loop();
@@ -312,6 +327,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	tap_admit_init(t);
 	tap_catalog_init(t);
 	tap_guard_init(t);
+	tap_skip_init(t);
 	tap_stop_init(t);
 	if (tap_start(t, why))
 		return t;
@@ -363,6 +379,7 @@ void tap_free(struct tap *t)
 	}
 	tap_catalog_fini(t);
 	tap_guard_fini(t);
+	tap_skip_fini(t);
 	tap_stop_fini(t);
 	edition_unref(t->edition);
 	gate_free(t->gate);

@@ -3,7 +3,7 @@
  *
  * Plain data, so that it does not matter who decoded a transaction. Of each transaction, in this order:
  *   1. tap_feed_membership  whose permission it changed,
- *   2. tap_feed_message and tap_feed_mark, in the order of their ids,
+ *   2. tap_feed_message and tap_feed_mark, in the order of their ids, or tap_feed_skipped,
  *   3. tap_feed_position    which makes all of it readable at once.
  * The hubs are told once for all that one turn of the loop published.
  */
@@ -179,6 +179,80 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 	topiclog_each(t->log, mark_one, &m);
 	topiclog_mark(t->log, mark->id);
 	buf_fini(&payload);
+}
+
+/* --- a row that was stepped over ---------------------------------------------------------------------------------- */
+
+static void skip_in(struct marking *m, struct topic *topic, uint16_t close)
+{
+	if (event_id_compare(topic_last(topic), m->id) >= 0)
+		return; /* it has been told */
+	m->tag.close = close;
+	topic_append_tagged(m->tap->log, topic, m->id, m->tag, m->header, m->payload, m->now);
+	is_news(m->tap, topic);
+}
+
+static void skip_any(void *ctx, struct topic *topic)
+{
+	skip_in(ctx, topic, 0);
+}
+
+static void skip_of_section(void *ctx, struct topic *topic)
+{
+	struct marking *m = ctx;
+
+	for (size_t i = 0; i < m->section->n_groups; i++)
+		if (route_template_matches(&m->section->groups[i], topic_name(topic)))
+			skip_in(m, topic, 0);
+}
+
+/* Of a group that has no log nobody hears, and one that gets it later does not reach back so far. */
+static void skip_groups(struct marking *m, struct slice closes)
+{
+	while (closes.len) {
+		struct slice name = slice_of(closes.at + strlen(closes.at) + 1);
+		struct topic *topic = topiclog_find(m->tap->log, name);
+
+		if (topic)
+			skip_in(m, topic, (uint16_t)strtoul(closes.at, NULL, 10));
+		closes.len -= (size_t)(name.at + name.len + 1 - closes.at);
+		closes.at = name.at + name.len + 1;
+	}
+}
+
+static bool knows_sections(const struct tap *t, struct slice sections)
+{
+	for (size_t at = 0; at < sections.len; at += strlen(sections.at + at) + 1)
+		if (!rules_section(t->plain, sections.at + at))
+			return false;
+	return true;
+}
+
+bool tap_feed_skipped(struct tap *t, const struct feed_skipped *skipped, int64_t now)
+{
+	struct buf payload = { 0 };
+	char header[FRAME_HEADER_MAX];
+	struct marking m = { .tap = t, .id = skipped->id, .now = now };
+
+	if (!knows_sections(t, skipped->sections))
+		return false;
+	m.tag = (struct entry_tag){ .kind = ENTRY_REFETCH, .reason = RESYNC_SKIPPED };
+	metrics_count(t->counts, METRICS_GROUP_RESYNCS, resync_name(RESYNC_SKIPPED));
+	log_info("groups are told to refetch", log_s("reason", resync_name(RESYNC_SKIPPED)),
+		 log_lsn("commit", skipped->id.lsn));
+	render_resync(resync_name(RESYNC_SKIPPED), t->epoch, skipped->id, &payload);
+	m.header = (struct slice){ header, frame_header(header, payload.len) };
+	m.payload = buf_slice(&payload);
+	skip_groups(&m, skipped->closes); /* first: they may close */
+	for (size_t at = 0; at < skipped->sections.len; at += strlen(skipped->sections.at + at) + 1) {
+		m.section = rules_section(t->plain, skipped->sections.at + at);
+		topiclog_each(t->log, skip_of_section, &m);
+	}
+	if (skipped->everything)
+		topiclog_each(t->log, skip_any, &m);
+	topiclog_mark(t->log, skipped->id);
+	buf_fini(&payload);
+	return true;
 }
 
 void tap_feed_position(struct tap *t, lsn_t upto)

@@ -11,12 +11,14 @@
 #include "walpush/hub.h"
 #include "walpush/intake.h"
 #include "walpush/relay.h"
+#include "walpush/progress.h"
 #include "walpush/repeat.h"
 #include "walpush/resolve.h"
 #include "walpush/source.h"
 #include "walpush/sqlpipe.h"
 #include "walpush/tap.h"
 #include "walpush/trail.h"
+#include "walpush/tries.h"
 #include "walpush/window.h"
 
 #define EPOCH_MAX 48
@@ -41,14 +43,40 @@ struct tap {
 	struct topic **news; /* topics that they have not been told of */
 	size_t n_news, cap_news;
 	int64_t committed_at; /* µs of clock_us: the newest commit that the window knows; never goes back within a history */
-	bool has_event;       /* the relay's entries since the last end of a transaction held a message */
 	int64_t committed;     /* the oldest commit among the news, µs since 1970; 0: none is known */
 	char epoch[EPOCH_MAX]; /* empty until the first stream began */
 	lsn_t live;            /* the server's end when the stream began: before it, all is history */
+	int64_t demanded_at;   /* µs: when the server last demanded a reply */
 	bool is_live;
-	int64_t demanded_at;      /* µs: when the server last demanded a reply */
+	bool has_event;           /* the relay's entries since the last end of a transaction held a message */
 	bool server_stops;        /* it demanded twice: tell the true position, keep nothing back */
 	struct event *stop_limit; /* then the connection is closed */
+
+	struct skip { /* tap_skip.c */
+		struct tries tries;
+		struct intake_place refused; /* what the intake refused; it is why the stream ends next */
+		struct intake_place place;   /* what is passed over, */
+		struct fail why;             /* and for which reason */
+		lsn_t to; /* where streaming begins behind it; of no more use once that is handled. 0: nowhere */
+		enum { SKIP_NOTHING, SKIP_ASKS, SKIP_WATCHES } step; /* ASKS: before it passes over; WATCHES: behind */
+		bool has_refused;
+		uint64_t running; /* while it watches: an xmax, below which all have to end. 0: not known yet */
+		struct sqlpipe_query *query;
+		struct event *again;
+		struct repeat said;
+		char statement[256]; /* that would pass over it, where database.skip is false */
+		uint64_t transactions;
+		lsn_t last_to;
+		int64_t last_at; /* µs since 1970 */
+	} skip;
+	struct progress progress;
+	struct { /* tap_progress.c */
+		struct sqlpipe_query *query;
+		int64_t asked; /* µs */
+		lsn_t end;     /* the server's end of WAL, as it told then */
+		struct repeat said;
+		bool is_at_work; /* the walsender, as last seen */
+	} work;
 
 	/* Rules: `plain`, the edition's, for paths and admissions, never bound; `rules` bound to the catalog of the moment. */
 	struct edition *edition;
@@ -135,6 +163,30 @@ void tap_pause_source(struct tap *t);
 /* The logs are being filled, from the slot or from Redis. */
 bool tap_is_fed(const struct tap *t);
 
+/* --- tap_skip.c --- */
+/* What the stream is about to end for. */
+void tap_skip_at(struct tap *t, const struct intake_place *place);
+/* It has ended, for something that may never pass. */
+void tap_skip_lost(struct tap *t, const struct fail *why);
+/* Streaming must not begin yet. */
+bool tap_skip_asks(const struct tap *t);
+/* Where streaming begins instead of at `handled`; 0: there. */
+lsn_t tap_skip_start(const struct tap *t, lsn_t handled);
+/* The transaction at that place was seen when streaming began behind it. */
+bool tap_skip_is_known(const struct tap *t);
+/* Behind a hole in which a transaction lies that is not known. */
+void tap_skip_watch(struct tap *t);
+void tap_skip_init(struct tap *t);
+void tap_skip_fini(struct tap *t);
+
+/* --- tap_progress.c: what moves, and for how long nothing has --- */
+/* Once a second. */
+void tap_progress_look(struct tap *t);
+/* NULL: all is well; else why not, until the next call. */
+const char *tap_progress_trouble(struct tap *t);
+/* NULL, or what it waits for, although that is no trouble yet. */
+const char *tap_progress_waits(const struct tap *t);
+
 /* --- tap_relay.c --- */
 void tap_relay_start(struct tap *t);
 void tap_relay_publish(struct tap *t, const struct txn *txn, lsn_t next_lsn);
@@ -157,6 +209,12 @@ struct feed_mark { /* every group that a template of this section could name mus
 	bool lookup_only; /* those of its templates alone that name {lookup.x} */
 };
 
+struct feed_skipped { /* a row was stepped over: what txn_skipped says */
+	struct event_id id;
+	bool everything;
+	struct slice sections, closes; /* as relay_entry has them */
+};
+
 /* A membership of this user changed in the transaction that commits at this LSN; NULL: of everybody. */
 void tap_feed_membership(struct tap *t, lsn_t commit, const char *user);
 /* Of a message that closes its receivers' connections with this code (0: no), or stands for others. */
@@ -164,6 +222,8 @@ struct entry_tag tap_feed_tag(uint16_t close, bool bulk);
 /* `now` in µs of clock_us, one for the whole transaction. */
 void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now);
 void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now);
+/* False, and nothing is done: there is no such section. */
+bool tap_feed_skipped(struct tap *t, const struct feed_skipped *skipped, int64_t now);
 /* Everything of commits below `upto` is fed, and may be delivered. */
 void tap_feed_position(struct tap *t, lsn_t upto);
 /* Another history begins at `floor`; but for the first time everybody is told to refetch, for this reason (a literal). */

@@ -39,6 +39,7 @@ static void next_entry(struct sequence *s, const struct relay_entry *e)
 static void next_members(struct sequence *s, const struct txn *txn, struct buf *users)
 {
 	struct relay_entry e = { .kind = RELAY_MEMBERS, .id = { txn_lsn(txn), 0 } };
+	struct txn_skipped skipped;
 
 	if (txn_n_members(txn) == 0)
 		return;
@@ -46,6 +47,9 @@ static void next_members(struct sequence *s, const struct txn *txn, struct buf *
 		if (txn_member(txn, i)) /* NULL, everybody, is the only one */
 			buf_add(users, txn_member(txn, i), strlen(txn_member(txn, i)) + 1);
 	e.users = buf_slice(users);
+	/* An earlier holder of the slot may have published those that it could read. */
+	if (txn_skipped(txn, &skipped))
+		e.id.index = skipped.id.index - 1;
 	next_entry(s, &e);
 }
 
@@ -97,11 +101,28 @@ static void next_mark(struct sequence *s, const struct txn *txn, size_t i)
 	next_entry(s, &e);
 }
 
+static bool next_skipped(struct sequence *s, const struct txn *txn, struct buf *sections)
+{
+	struct relay_entry e = { .kind = RELAY_SKIPPED };
+	struct txn_skipped skipped;
+
+	if (!txn_skipped(txn, &skipped))
+		return false;
+	e.id = skipped.id;
+	e.everything = skipped.everything;
+	e.closes = skipped.groups;
+	txn_skipped_names(&skipped, sections);
+	e.sections = buf_slice(sections);
+	next_entry(s, &e);
+	return true;
+}
+
 void tap_relay_publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 {
 	struct sequence s = { .tap = t };
 	size_t n_marks = txn_n_marks(txn), mark = 0;
-	struct buf users = { 0 };
+	struct buf users = { 0 }, sections = { 0 };
+	bool skipped;
 
 	next_members(&s, txn, &users);
 	for (size_t i = 0; i < txn_n_messages(txn);) {
@@ -111,23 +132,28 @@ void tap_relay_publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 	}
 	while (mark < n_marks)
 		next_mark(&s, txn, mark++);
+	skipped = next_skipped(&s, txn, &sections);
 	s.waiting.end = next_lsn;
-	s.waiting.when = txn_n_messages(txn) || n_marks ? (uint64_t)txn_commit_us(txn) : 0;
+	s.waiting.when = txn_n_messages(txn) || n_marks || skipped ? (uint64_t)txn_commit_us(txn) : 0;
 	relay_add(t->relay, &s.waiting);
 	buf_fini(&users);
+	buf_fini(&sections);
 	buf_fini(&s.wordings[0]);
 	buf_fini(&s.wordings[1]);
 }
 
 /* --- out of the stream ------------------------------------------------------------------------------------------- */
 
-static void on_begin(void *ctx, lsn_t floor)
+static void on_begin(void *ctx, lsn_t floor, enum relay_hole hole)
 {
 	struct tap *t = ctx;
+	bool same = strcmp(t->relay_epoch, t->epoch) == 0;
 
 	tap_window_begins(t, floor);
-	tap_feed_anew(t, t->relay_epoch, floor, strcmp(t->relay_epoch, t->epoch) == 0 ? "gap" : "epoch");
+	tap_feed_anew(t, t->relay_epoch, floor, !same ? "epoch" : hole ? resync_name(RESYNC_SKIPPED) : "gap");
 	tap_stream_reached(t, floor);
+	if (hole == RELAY_HOLE_UNKNOWN)
+		tap_skip_watch(t);
 }
 
 static void feed_members(struct tap *t, const struct relay_entry *e)
@@ -182,6 +208,16 @@ static bool feed_mark(struct tap *t, const struct relay_entry *e)
 	return known;
 }
 
+static bool feed_skipped(struct tap *t, const struct relay_entry *e)
+{
+	struct feed_skipped skipped = {
+		.id = e->id, .everything = e->everything, .sections = e->sections, .closes = e->closes
+	};
+
+	t->has_event = true;
+	return tap_feed_skipped(t, &skipped, clock_us());
+}
+
 static bool on_entry(void *ctx, const struct relay_entry *e)
 {
 	struct tap *t = ctx;
@@ -195,6 +231,10 @@ static bool on_entry(void *ctx, const struct relay_entry *e)
 		break;
 	case RELAY_MARK:
 		if (!feed_mark(t, e))
+			return false;
+		break;
+	case RELAY_SKIPPED:
+		if (!feed_skipped(t, e))
 			return false;
 		break;
 	case RELAY_POSITION:

@@ -90,6 +90,7 @@ static void take_rules(struct tap *t, struct reload *r)
 		return;
 	/* The intake forgets what it holds, so nothing points into the rules before. */
 	source_restart(t->source, "the rules have changed");
+	intake_clear(t->intake);
 	intake_limits(t->intake, &t->conf->limits);
 	tap_use_rules(t, r->rules, r->catalog);
 	r->rules = NULL;

@@ -59,10 +59,15 @@ static const char *queries_missing(const struct tap *t)
 
 const char *tap_trouble(struct tap *t)
 {
+	const char *trouble;
+
 	if (t->stopping)
 		return "stopping";
 	if (t->relay && relay_unready(t->relay, clock_us()))
 		return relay_unready(t->relay, clock_us());
+	trouble = tap_progress_trouble(t);
+	if (trouble)
+		return trouble;
 	if (t->relay && relay_leaderless_since(t->relay))
 		return "nobody feeds the Redis stream";
 	if (!t->relay && !source_is_streaming(t->source))
@@ -135,6 +140,16 @@ static json_t *position_status(struct tap *t, int64_t now)
 			 "confirmed", behind(end, confirmed), "replay", "held_bytes",
 			 behind(t->window.handled, confirmed), "held_seconds",
 			 (double)window_held_us(&t->window, now) / 1e6);
+}
+
+static json_t *skipped_status(const struct tap *t)
+{
+	const struct skip *s = &t->skip;
+
+	return json_pack("{s:I, s:I, s:o, s:o, s:o}", "rows", (json_int_t)intake_skipped(t->intake), "transactions",
+			 (json_int_t)s->transactions, "last_at", s->last_at ? json_time(s->last_at) : json_null(),
+			 "last_from", s->last_at ? json_lsn(s->last_to) : json_null(), "last_error",
+			 s->last_at ? json_string(s->why.text) : json_null());
 }
 
 static json_t *wal_status(const struct tap *t, int64_t now)
@@ -269,6 +284,8 @@ static json_t *head(struct tap *t, int64_t now)
 
 	if (t->relay && relay_mend(t->relay, now))
 		mend = relay_mend(t->relay, now);
+	if (t->skip.said.text[0] && source_deaths(t->source))
+		mend = t->skip.statement;
 	return json_pack("{s:s, s:o, s:I, s:b, s:s?, s:s?, s:s?, s:s, s:s, s:f}", "version", WALPUSH_VERSION, "started",
 			 json_time(t->started * 1000000), "uptime_seconds",
 			 (json_int_t)(clock_wall_us() / 1000000 - t->started), "ready", trouble == NULL, "trouble",
@@ -282,9 +299,13 @@ static json_t *status(void *ctx, bool with_history)
 	struct tap *t = ctx;
 	int64_t now = clock_us();
 	json_t *document = head(t, now);
+	const char *waits = tap_progress_waits(t);
 
 	json_object_set_new(document, "handled", json_lsn(t->window.handled));
 	json_object_set_new(document, "positions", position_status(t, now));
+	json_object_set_new(document, "waits_for", waits ? json_string(waits) : json_null());
+	json_object_set_new(document, "stalled_seconds", json_real((double)progress_stalled(&t->progress, now) / 1e6));
+	json_object_set_new(document, "skipped", skipped_status(t));
 	json_object_set_new(document, "wal", wal_status(t, now));
 	json_object_set_new(document, "intake_bytes", json_integer((json_int_t)intake_bytes(t->intake)));
 	json_object_set_new(document, "log_bytes", json_integer((json_int_t)topiclog_bytes(t->log)));

@@ -9,6 +9,7 @@
 #include "walpush/clock.h"
 #include "walpush/fail.h"
 #include "walpush/log.h"
+#include "walpush/resync.h"
 
 /* A second demanded reply within this time means that the server waits for us to stop. */
 #define DEMAND_TWICE 1000000
@@ -42,7 +43,7 @@ void tap_stream_reached(struct tap *t, lsn_t upto)
 {
 	window_handled(&t->window, upto, tap_committed_at(t, upto, 0));
 	if (t->source)
-		source_moved(t->source);
+		source_moved(t->source, upto);
 	if (!t->is_live && upto >= t->live) {
 		t->is_live = true;
 		log_info("live", log_lsn("position", upto));
@@ -79,12 +80,29 @@ void tap_count_transaction(struct tap *t, lsn_t lsn, int64_t committed)
 		t->committed = committed;
 }
 
-/* The memberships first, then messages and marks in the order of their ids, then the position. */
+static bool feed_skipped(struct tap *t, const struct txn *txn, int64_t now)
+{
+	struct feed_skipped fed = { 0 };
+	struct txn_skipped skipped;
+	struct buf names = { 0 };
+
+	if (!txn_skipped(txn, &skipped))
+		return false;
+	txn_skipped_names(&skipped, &names);
+	fed = (struct feed_skipped){ skipped.id, skipped.everything, buf_slice(&names), skipped.groups };
+	if (!tap_feed_skipped(t, &fed, now))
+		fail_never("a transaction names a section that its configuration lacks");
+	buf_fini(&names);
+	return true;
+}
+
+/* The memberships first, then messages and marks in the order of their ids, or what stands for them all, then the position. */
 static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 {
 	struct tap *t = ctx;
 	size_t n_messages = txn_n_messages(txn), n_marks = txn_n_marks(txn), mark = 0;
 	int64_t now = clock_us();
+	bool skipped;
 
 	if (t->relay) {
 		tap_relay_publish(t, txn, next_lsn);
@@ -99,7 +117,8 @@ static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 	}
 	while (mark < n_marks)
 		feed_mark(t, txn, mark++, now);
-	if (n_messages || n_marks) {
+	skipped = feed_skipped(t, txn, now);
+	if (n_messages || n_marks || skipped) {
 		window_event(&t->window, tap_committed_at(t, txn_lsn(txn), txn_commit_us(txn)));
 		tap_count_transaction(t, txn_lsn(txn), txn_commit_us(txn));
 	}
@@ -130,7 +149,7 @@ static bool is_stuck(const struct tap *t)
 /* A replica that cannot reach Redis leaves the slot to one that can. */
 void tap_stream_go(struct tap *t)
 {
-	if (t->rules && !t->stopping && (!t->relay || relay_is_up(t->relay)))
+	if (t->rules && !t->stopping && !tap_skip_asks(t) && (!t->relay || relay_is_up(t->relay)))
 		source_go(t->source);
 }
 
@@ -156,14 +175,16 @@ static void stale_catalog(void *ctx)
 	tap_read_catalog(ctx);
 }
 
-static void stream_broken(void *ctx, const struct fail *why)
+static void stream_broken(void *ctx, enum intake_broken kind, const struct intake_place *place, const struct fail *why)
 {
 	struct tap *t = ctx;
 
-	log_error("the stream is out of step; starting again behind the last transaction handled",
-		  log_s("error", why->text), log_lsn("handled", t->window.handled),
-		  log_s("mend", "report it if it comes again"));
-	source_restart(t->source, why->text);
+	if (kind == INTAKE_NO_MEMORY) {
+		source_restart(t->source, why->text);
+		return;
+	}
+	tap_skip_at(t, place);
+	source_refuse(t->source, why);
 }
 
 const struct intake_calls tap_intake_calls = { publish, handled, pause_source, stale_catalog, stream_broken };
@@ -176,17 +197,30 @@ static void make_epoch(const struct tap *t, const struct source_start *s, char o
 }
 
 /* Another history, or the same one with a hole: nothing that the logs hold can be continued. */
-static void begin_anew(struct tap *t, const struct source_start *s, const char *epoch, const char *reason)
+static void begin_anew(struct tap *t, lsn_t at, const char *epoch, const char *reason)
 {
-	tap_window_begins(t, s->confirmed);
-	tap_feed_anew(t, epoch, s->confirmed, reason);
+	tap_window_begins(t, at);
+	tap_feed_anew(t, epoch, at, reason);
+}
+
+/* What a stream brought and is not handled yet: it comes again. */
+static void forget_stream(struct tap *t)
+{
+	intake_clear(t->intake);
+	if (t->relay)
+		relay_lead(t->relay, false);
 }
 
 static lsn_t start(void *ctx, const struct source_start *s)
 {
 	struct tap *t = ctx;
 	char epoch[EPOCH_MAX];
+	lsn_t to = tap_skip_start(t, t->window.handled > s->confirmed ? t->window.handled : s->confirmed);
+	lsn_t from = to ? to : s->confirmed;
+	enum relay_hole hole = !to ? RELAY_HOLE_NONE : tap_skip_is_known(t) ? RELAY_HOLE_KNOWN : RELAY_HOLE_UNKNOWN;
 
+	forget_stream(t);
+	t->skip.has_refused = false;
 	make_epoch(t, s, epoch);
 	t->live = s->server_end;
 	t->server_stops = false;
@@ -194,12 +228,16 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	if (t->relay) {
 		memcpy(t->relay_epoch, epoch, sizeof(epoch));
 		relay_open(t->relay, epoch);
-		return relay_start(t->relay, s->confirmed);
+		return relay_start(t->relay, from, hole);
 	}
 	if (strcmp(epoch, t->epoch) != 0)
-		begin_anew(t, s, epoch, "epoch");
+		begin_anew(t, from, epoch, "epoch");
+	else if (hole)
+		begin_anew(t, from, epoch, resync_name(RESYNC_SKIPPED));
 	else if (s->confirmed > t->window.handled || t->window.handled > s->server_end)
-		begin_anew(t, s, epoch, "gap");
+		begin_anew(t, from, epoch, "gap");
+	if (hole == RELAY_HOLE_UNKNOWN)
+		tap_skip_watch(t);
 	return t->window.handled;
 }
 
@@ -281,15 +319,17 @@ static void keepalive(void *ctx, lsn_t end, bool reply_demanded)
 	t->demanded_at = now;
 }
 
-static void lost(void *ctx, const struct fail *why)
+/* Transactions that came in whole before what ends the stream are handled until the next one starts. Otherwise they would never be, if
+ * their answers take longer than the error, and nothing is passed over before they are. */
+static void lost(void *ctx, enum source_loss loss, const struct fail *why)
 {
 	struct tap *t = ctx;
 
-	(void)why;
 	event_del(t->stop_limit);
-	intake_clear(t->intake);
-	if (t->relay)
-		relay_lead(t->relay, false);
+	if (loss == SOURCE_POISON && !t->stopping)
+		tap_skip_lost(t, why);
+	else
+		forget_stream(t);
 	tap_stop_reached(t);
 }
 

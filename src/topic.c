@@ -508,6 +508,13 @@ void topiclog_tidy(struct topiclog *log, int64_t now)
 
 /* --- placing --------------------------------------------------------------------------------------------------- */
 
+struct event_id topic_last(const struct topic *t)
+{
+	uint32_t count = atomic_load_explicit(&t->head->count, memory_order_relaxed);
+
+	return count ? entry_id(t->head, count - 1) : t->dropped;
+}
+
 /* The first entry greater than `after`; the count if none is. */
 static uint32_t segment_search(const struct segment *s, uint32_t count, struct event_id after)
 {

@@ -18,6 +18,7 @@ struct counter { /* messages of one section for one group */
 	uint64_t n;
 	uint64_t left_out; /* those that the bulk message stands for */
 	unsigned close;    /* the last code that one of those closes with */
+	unsigned closes;   /* the last code that any of them closes with */
 	size_t key_len;
 	char key[]; /* the section's pointer, then the group's name and its zero */
 };
@@ -59,6 +60,13 @@ struct txn {
 	const char **users; /* theirs, in the order in which they came */
 	size_t n_users, cap_users;
 	bool everybody;
+	struct {
+		bool is, everything;
+		const struct rules_section **sections; /* each once */
+		size_t n_sections, cap_sections;
+		struct buf groups;
+		size_t n_groups;
+	} skipped;
 	struct buf key;             /* scratch */
 	struct buf fitting;         /* scratch: names of the groups that get the message, */
 	struct buf fitting_rows;    /* and the lookup's rows that spelled them, where that matters */
@@ -121,6 +129,8 @@ void txn_free(struct txn *t)
 	free(t->items);
 	free(t->marks);
 	free(t->late);
+	free(t->skipped.sections);
+	buf_fini(&t->skipped.groups);
 	free(t);
 }
 
@@ -136,6 +146,9 @@ void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time)
 	t->lsn = lsn;
 	t->index = 0;
 	t->n_items = t->n_marks = t->n_late = 0;
+	t->skipped.is = t->skipped.everything = false;
+	t->skipped.n_sections = t->skipped.n_groups = 0;
+	buf_reuse(&t->skipped.groups);
 	if (t->cap_items > 4096) {
 		free(t->items);
 		t->items = NULL;
@@ -287,6 +300,8 @@ static size_t groups_that_fit(struct txn *t, const struct rules_section *section
 	for (size_t i = 0; i < groups->n; i++, name += strlen(name) + 1) {
 		struct counter *c = counter_for(t, section, name);
 
+		if (c)
+			c->closes = close ? close : c->closes;
 		if (!c) {
 			mark_late(t, section, "bulk", false);
 		} else if (full || c->n >= t->limits.bulk) {
@@ -423,11 +438,12 @@ const char *txn_row(struct txn *t, const struct route_plan *plan, const struct t
 	return render_missing(plan->section, &joined);
 }
 
-void txn_finish(struct txn *t)
+/* --- the transaction's end ------------------------------------------------------------------------------------- */
+
+static void finish_bulk(struct txn *t)
 {
 	struct counter *c, *next;
 
-	assert(t->open);
 	/* The hash table keeps the order of insertion, so the numbers are the same in every decoding. */
 	HASH_ITER(hh, t->counters, c, next) {
 		const char *group = counter_group(c);
@@ -446,6 +462,10 @@ void txn_finish(struct txn *t)
 		render_bulk(c->section, c->left_out, item->id, &t->payloads);
 		item_rendered(t, item);
 	}
+}
+
+static void finish_marks(struct txn *t)
+{
 	for (size_t i = 0; i < t->n_late; i++) {
 		struct txn_marked late = t->late[i];
 
@@ -453,7 +473,81 @@ void txn_finish(struct txn *t)
 		if (!find_mark(t->marks, t->n_marks, late.section))
 			add_mark(&t->marks, &t->n_marks, &t->cap_marks, late);
 	}
+}
+
+static void skip_section(struct txn *t, const struct rules_section *section)
+{
+	for (size_t i = 0; i < t->skipped.n_sections; i++)
+		if (t->skipped.sections[i] == section)
+			return;
+	if (t->skipped.n_sections == t->skipped.cap_sections) {
+		t->skipped.cap_sections = t->skipped.cap_sections ? t->skipped.cap_sections * 2 : 8;
+		t->skipped.sections =
+			mem_resize(t->skipped.sections, t->skipped.cap_sections, sizeof(*t->skipped.sections));
+	}
+	t->skipped.sections[t->skipped.n_sections++] = section;
+}
+
+void txn_skip(struct txn *t, const struct rules_section *section)
+{
+	assert(t->open);
+	t->skipped.is = true;
+	if (section)
+		skip_section(t, section);
+	else
+		t->skipped.everything = true;
+}
+
+/* Every message has counted itself for each of its groups; where there was no room to count, its section is marked. */
+static void finish_skipped(struct txn *t)
+{
+	struct counter *c, *next;
+
+	HASH_ITER(hh, t->counters, c, next) {
+		buf_addf(&t->skipped.groups, "%u", c->closes);
+		buf_add_char(&t->skipped.groups, '\0');
+		buf_add(&t->skipped.groups, counter_group(c), strlen(counter_group(c)) + 1);
+		t->skipped.n_groups++;
+	}
+	for (size_t i = 0; i < t->n_marks; i++)
+		skip_section(t, t->marks[i].section);
+	for (size_t i = 0; i < t->n_late; i++)
+		skip_section(t, t->late[i].section);
+	t->n_items = t->n_marks = 0;
+}
+
+void txn_finish(struct txn *t)
+{
+	assert(t->open);
+	if (t->skipped.is) {
+		finish_skipped(t);
+	} else {
+		finish_bulk(t);
+		finish_marks(t);
+	}
 	t->open = false;
+}
+
+bool txn_skipped(const struct txn *t, struct txn_skipped *out)
+{
+	*out = (struct txn_skipped){
+		.id = { t->lsn, TXN_SKIPPED_INDEX },
+		.everything = t->skipped.everything,
+		.sections = t->skipped.sections,
+		.n_sections = t->skipped.n_sections,
+		.groups = buf_slice(&t->skipped.groups),
+		.n_groups = t->skipped.n_groups,
+	};
+	return t->skipped.is;
+}
+
+void txn_skipped_names(const struct txn_skipped *skipped, struct buf *out)
+{
+	for (size_t i = 0; i < skipped->n_sections; i++) {
+		const char *name = skipped->sections[i]->conf->name;
+
+		buf_add(out, name, strlen(name) + 1);
+	}
 }
 
 lsn_t txn_lsn(const struct txn *t)

@@ -37,6 +37,7 @@ struct conf_database {
 	int64_t statement_timeout; /* ms */
 	int64_t status_interval;   /* ms */
 	int64_t warn_bytes;
+	bool skip; /* what cannot be decoded */
 };
 
 struct conf_listen {
@@ -57,6 +58,7 @@ struct conf_admin {
 	int64_t port;
 	struct conf_texts hosts; /* names that a request's Host may be */
 	int64_t ready_bytes;     /* 0: no limit */
+	int64_t ready_seconds;   /* in ms, as all durations */
 };
 
 struct conf_jwt_key {
@@ -97,6 +99,7 @@ struct conf_limits {
 	int64_t bulk;
 	int64_t transaction_bytes;
 	int64_t row_bytes;
+	int64_t record_bytes;
 	int64_t group_bytes;
 	int64_t log_bytes;
 };

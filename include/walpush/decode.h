@@ -63,4 +63,10 @@ void decoder_free(struct decoder *d);
 
 bool decode_record(struct decoder *d, struct slice record, struct change *out, struct fail *why);
 
+/* Nothing of a record needs to be looked at behind this for decode_table: the longest names there are, escaped throughout, end before it. */
+#define DECODE_HEAD_BYTES 1024
+
+/* Whose row it is, from the first DECODE_HEAD_BYTES of a record that may be cut there. False: it cannot be told. */
+bool decode_table(struct slice record, struct slice *schema, struct slice *table);
+
 #endif

@@ -14,8 +14,13 @@
  *
  * Bound: INTAKE_BYTES of records; beyond it the source stops reading until half of it is gone. One transaction of any size passes
  * through, because its rows leave the queue while it is still arriving.
- * Tap thread. A record that is no wal2json record is logged, and the groups of all tables are told to refetch;
- * it may have changed the permission of everybody.
+ *
+ * A record that cannot be handled is one of three.
+ *   - A message, or an action that is not known, is passed over: any role may send those.
+ *   - A row that is larger than limits.record-bytes, or for which there is no memory, is stepped over: its transaction becomes a mark
+ *     (txn_skip). Where it decides about permission, or its table is unknown, everybody is a member of the transaction.
+ *   - What is unreadable or out of place ends the stream (`broken`): it comes again, and the owner decides for how long.
+ * Tap thread.
  */
 #ifndef WALPUSH_INTAKE_H
 #define WALPUSH_INTAKE_H
@@ -30,8 +35,21 @@
 /* Of records; and of the answers to data queries, beyond which no more are asked. */
 #define INTAKE_BYTES (8u << 20)
 #define INTAKE_ASKED 256
+/* The connection that brought such a record keeps a buffer of its size. */
+#define INTAKE_LARGE (16u << 20)
+
+/* Memory may come back: a row for which there is none is asked for again TRIES_MOST times, and for so long. */
+#define INTAKE_PATIENCE 30000000 /* µs */
 
 struct intake;
+
+struct intake_place { /* where the stream broke: in the transaction whose BEGIN came and whose COMMIT is not handled */
+	lsn_t commit; /* 0: in none */
+	uint32_t xid;
+	bool is_first; /* nothing before it waits to be handled */
+};
+
+enum intake_broken { INTAKE_UNREADABLE, INTAKE_NO_MEMORY };
 
 struct intake_calls {
 	/* A transaction is complete; its memberships, messages and marks are to be published. Everything that commits before next_lsn is handled then. */
@@ -41,8 +59,8 @@ struct intake_calls {
 	void (*pause)(void *ctx, bool paused);
 	/* A row has a column that the catalog does not know. Nothing is handled until intake_rules is called. */
 	void (*stale_catalog)(void *ctx);
-	/* The stream is out of step: reconnect, and what was not handled comes again. */
-	void (*broken)(void *ctx, const struct fail *why);
+	/* Reconnect, and what was not handled comes again. The intake may be cleared from within. */
+	void (*broken)(void *ctx, enum intake_broken kind, const struct intake_place *place, const struct fail *why);
 };
 
 /* `counts`: the tap's. */
@@ -59,6 +77,14 @@ void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t hand
 /* Everything that commits before `end` was received, so that it is handled as soon as all that is queued is. Inside of a transaction this
  * says nothing, and is passed over. */
 void intake_position(struct intake *in, lsn_t end);
+/* Where the stream is: the transaction that is being received. */
+struct intake_place intake_place(const struct intake *in);
+/* µs of clock_us since when the next transaction waits to become visible; 0: it does not. */
+int64_t intake_blind_since(const struct intake *in);
+/* Rows that were stepped over. */
+uint64_t intake_skipped(const struct intake *in);
+/* Everything that commits before this is to be handled until a record over INTAKE_LARGE is gone; 0: none came since the last clear. */
+lsn_t intake_large(const struct intake *in);
 /* Forget everything that is not published. */
 void intake_clear(struct intake *in);
 /* Nothing is queued and no transaction is open. */

@@ -12,6 +12,9 @@ void *mem_new_array(size_t n, size_t size); /* zeroed; overflow ends the process
 void *mem_resize(void *old, size_t n, size_t size);
 /* What an allocation of so many bytes takes of the process's memory: glibc adds 8, and counts in steps of 16 from 32 on. */
 size_t mem_cost(size_t size);
+/* Called by any thread when an allocation failed. True: there is more by now, and it is tried once more. */
+typedef bool mem_more(void);
+void mem_set_relief(mem_more *relief);
 /* Could so much be had at this moment? Nothing is kept. */
 bool mem_is_there(size_t bytes);
 char *mem_text(const char *text);

@@ -40,7 +40,7 @@ PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, str
 bool pgdial_identity(const struct conf_database *conf, char **user, char **database, struct fail *why);
 
 /* What a failed result says, in words that hold no data of rows or parameters: SQLSTATE and, for classes that speak of names
- * only (42, 55, 57, 53, 0A, 3D, 28, 22023), the server's text. */
+ * only, the server's text. */
 void pgdial_result_fail(const PGresult *result, struct fail *why);
 
 #endif

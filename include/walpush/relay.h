@@ -29,9 +29,15 @@
 
 struct relay;
 
+enum relay_hole {                    /* what makes a history begin */
+		  RELAY_HOLE_NONE,   /* the slot does not reach back so far */
+		  RELAY_HOLE_KNOWN,  /* a transaction was passed over, */
+		  RELAY_HOLE_UNKNOWN /* of which nothing is known */
+};
+
 struct relay_calls {
 	/* Reading: what stood before `floor`, if anything, cannot be continued (it was trimmed, or a hole was met). */
-	void (*begin)(void *ctx, lsn_t floor);
+	void (*begin)(void *ctx, lsn_t floor, enum relay_hole hole);
 	/* Reading: the next entry, in order. One with `end` completes what it says. False: it makes no sense. */
 	bool (*entry)(void *ctx, const struct relay_entry *e);
 	/* Writing: Redis lost entries that the queue does not hold: decode again, from relay_start's answer on. */
@@ -64,8 +70,9 @@ int64_t relay_leaderless_since(const struct relay *r);
 
 /* --- the holder of the slot ------------------------------------------------------------------------------------------ */
 
-/* Before START_REPLICATION: the queue is emptied. Where to start: where the stream ends, but not before `confirmed`. */
-lsn_t relay_start(struct relay *r, lsn_t confirmed);
+/* Before START_REPLICATION: the queue is emptied. Where to start: where the stream ends, but not before `from`; why, if that leaves a
+ * hole. */
+lsn_t relay_start(struct relay *r, lsn_t from, enum relay_hole hole);
 /* This replica streams from the slot, or does no more. */
 void relay_lead(struct relay *r, bool leads);
 /* Everything that commits before it stands in the stream or in the queue. */

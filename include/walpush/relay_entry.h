@@ -12,8 +12,13 @@
  *      ended by a zero; v, of one that differs from group to group, how many groups and bytes
  *      each wording takes: "2,130;1,128;"
  *   s  the section of `tables` whose groups must refetch, r the reason, l only those of lookups  its own index
- *   b  a history begins at `e`: what stands before it cannot be continued                        index 2^32 - 2, of e - 1 or later
- *   (none of u m s b)  nothing but a position                                                    index 2^32 - 1, of e - 1
+ *   o  a row of the commit was stepped over, of these sections of `tables`, each ended by a zero; index 2^31 - 1
+ *      n, of a table that is not known; t, the groups that the other rows name: for each the
+ *      code with which it is closed (0: it is not) and the name, each ended by a zero. The users
+ *      of such a commit have index 2^31 - 2
+ *   b  a history begins at `e`: what stands before it cannot be continued; r, "skipped", where a  index 2^32 - 2, of e - 1 or later
+ *      transaction was passed over, and n, where nothing is known of it
+ *   (none of u m s o b)  nothing but a position                                                    index 2^32 - 1, of e - 1
  *
  * So ids grow, and what a second writer would repeat has the same ids.
  */
@@ -24,7 +29,7 @@
 #include "walpush/event_id.h"
 #include "walpush/fail.h"
 
-enum relay_kind { RELAY_POSITION, RELAY_MEMBERS, RELAY_MESSAGE, RELAY_MARK, RELAY_BEGIN };
+enum relay_kind { RELAY_POSITION, RELAY_MEMBERS, RELAY_MESSAGE, RELAY_MARK, RELAY_SKIPPED, RELAY_BEGIN };
 
 #define RELAY_INDEX_BEGIN (UINT32_MAX - 1)
 #define RELAY_INDEX_POSITION UINT32_MAX
@@ -42,8 +47,11 @@ struct relay_entry { /* slices are borrowed */
 	struct slice wordings; /* as `v` has them; empty: one for all groups */
 	uint16_t close;        /* its receivers' connections are closed with this code; 0: no */
 	bool bulk;
-	struct slice section, reason;
+	struct slice section, reason; /* of RELAY_BEGIN: empty, or why */
 	bool lookup_only;
+	struct slice sections, closes; /* RELAY_SKIPPED: `o` and `t` */
+	size_t n_closes;               /* pairs */
+	bool everything;
 };
 
 #define RELAY_ID_MAX 33 /* two 64-bit numbers, a hyphen and a zero */

@@ -13,7 +13,8 @@ enum resync_reason {
 	RESYNC_TRUNCATE,
 	RESYNC_UNKNOWN,
 	RESYNC_LOOKUP,
-	RESYNC_BULK
+	RESYNC_BULK,
+	RESYNC_SKIPPED
 };
 
 /* "history", "epoch", …: as it stands in messages. */

@@ -4,7 +4,8 @@
  * Tap thread. It connects, looks at the slot, starts streaming behind the position that its owner names, reads frames, answers keepalives
  * and sends status. What it loses it makes again: 0.1 to 5 s apart for what passes by itself, up to 15 s for what a person must
  * mend (slot missing, lost, wrong plugin, no privilege), each said once in the log with its mend until it changes.
- * A slot held by another is waited for, never taken.
+ * A slot held by another is waited for, never taken. That streaming begins again is no success: the waits grow until something comes that
+ * no earlier connection brought.
  *
  * The owner decides what may be confirmed; the position sent never goes back, because old servers would move the slot back with it.
  */
@@ -27,6 +28,11 @@ struct source_start { /* what the server said before streaming */
 	lsn_t confirmed;  /* of the slot */
 };
 
+enum source_loss {
+	SOURCE_GONE,  /* the connection, the server, or the network */
+	SOURCE_POISON /* what comes next cannot be decoded, received or read; it may pass, or never */
+};
+
 struct source_calls {
 	/* Before START_REPLICATION: where to start. Commits before the answer do not come. The slot's confirmed position at
 	 * the least; the owner compares it with what it handled. */
@@ -37,8 +43,8 @@ struct source_calls {
 	void (*record)(void *ctx, char *bytes, struct slice record);
 	/* Everything that commits before `end` has been sent. Not called while paused. */
 	void (*keepalive)(void *ctx, lsn_t end, bool reply_demanded);
-	/* Streaming ended; it will be tried again. */
-	void (*lost)(void *ctx, const struct fail *why);
+	/* Streaming ended; it will be tried again. source_stop may be called from within. */
+	void (*lost)(void *ctx, enum source_loss loss, const struct fail *why);
 	/* After source_end: the connection is closed. */
 	void (*ended)(void *ctx);
 	/* wal2json's add-tables. */
@@ -56,6 +62,10 @@ void source_free_record(char *bytes);
 void source_go(struct source *s);
 /* Close and connect again. */
 void source_restart(struct source *s, const char *reason);
+/* The same for what was received: it counts as poison. */
+void source_refuse(struct source *s, const struct fail *why);
+/* The same without trouble: a large record has left the connection with a buffer of its size. */
+void source_renew(struct source *s);
 /* Close and stay closed until source_go. A last status is sent, without waiting for the socket. */
 void source_stop(struct source *s);
 /*
@@ -68,13 +78,21 @@ void source_end(struct source *s);
 void source_pause(struct source *s, bool paused);
 /* Sends the position to be confirmed now instead of at the next interval. */
 void source_send_status(struct source *s);
-/* What may be confirmed has moved: tells the server if that is by much. */
-void source_moved(struct source *s);
+/* The same, and the server is to answer with a keepalive. */
+void source_ask(struct source *s);
+/* µs of clock_us: when the last one came; 0: none has. */
+int64_t source_spoke(const struct source *s);
+/* Everything that commits before `handled` is; what may be confirmed has moved: tells the server if that is by much. */
+void source_moved(struct source *s, lsn_t handled);
 bool source_is_streaming(const struct source *s);
 /* The server's end of WAL, as far as it told. */
 lsn_t source_server_end(const struct source *s);
 /* As far as frames came. */
 lsn_t source_received(const struct source *s);
+/* The same, on any connection. */
+lsn_t source_furthest(const struct source *s);
+/* So many streams have ended since something came that had not come before. */
+unsigned source_deaths(const struct source *s);
 /* The last try ended with "slot is active": another process streams. */
 bool source_is_held_by_other(const struct source *s);
 /* Why it does not stream, and what to do about it if that is known; NULL: it streams, or has not tried yet. */

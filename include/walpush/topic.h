@@ -75,6 +75,8 @@ void topiclog_each(struct topiclog *log, void (*one)(void *ctx, struct topic *t)
 /* Those that somebody hears. */
 void topiclog_each_heard(const struct topiclog *log, void (*one)(void *ctx, struct topic *t), void *ctx);
 struct slice topic_name(const struct topic *t);
+/* The last that was appended, be it dropped since; 0-0: none. */
+struct event_id topic_last(const struct topic *t);
 
 /* One message for one group: frame header and payload are copied behind each other. Ids grow within a topic, their indexes are below
  * 2^31. `now` in µs of clock_us. */

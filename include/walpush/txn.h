@@ -49,6 +49,11 @@ const char *txn_row(struct txn *t, const struct route_plan *plan, const struct t
 void txn_mark(struct txn *t, const struct rules_section *section, const char *reason);
 /* A membership of this user changed; NULL: of a user that is not known, so of everybody. */
 void txn_add_member(struct txn *t, const char *user);
+/*
+ * A row of this section was stepped over; NULL: of a table that is not known. The transaction then has no messages and no marks of its own
+ * but txn_skipped, because what the others say may hang on the row that is missing. Its members stay.
+ */
+void txn_skip(struct txn *t, const struct rules_section *section);
 /* No more rows: bulk messages get their numbers. */
 void txn_finish(struct txn *t);
 
@@ -72,6 +77,26 @@ struct txn_marked {
 	const char *reason;
 	bool lookup_only; /* those of its templates alone that name {lookup.x} */
 };
+
+/* One number for all that a transaction with a row stepped over has to say, so that who hears several of its groups is told once. It is
+ * the highest that a message may have: whatever an earlier decoding of the transaction published stands before it. */
+#define TXN_SKIPPED_INDEX ((UINT32_C(1) << 31) - 1)
+
+struct txn_skipped {
+	struct event_id id;
+	bool everything;                             /* every group there is */
+	const struct rules_section *const *sections; /* every group that a template of these could name */
+	size_t n_sections;
+	/* Those that the other rows name: n_groups pairs of texts, each ended by a zero: the code with which the receivers' connections are
+	 * closed behind it ("0": they are not), and the name. */
+	struct slice groups;
+	size_t n_groups;
+};
+
+/* After txn_finish. False: no row was stepped over. */
+bool txn_skipped(const struct txn *t, struct txn_skipped *out);
+/* The names of its sections, each ended by a zero. */
+void txn_skipped_names(const struct txn_skipped *skipped, struct buf *out);
 
 /* Each once; NULL, which then is the only one: everybody. Borrowed as messages are. */
 size_t txn_n_members(const struct txn *t);

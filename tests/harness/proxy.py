@@ -7,10 +7,11 @@ import threading
 
 @contextlib.contextmanager
 def proxy(port, request=None, answer=None):
-    """Forwards connections to 127.0.0.1:port; yields the port to connect to.
+    """Forwards connections to 127.0.0.1:port; yields the port to connect to. A function instead of the port is asked for each
+    connection: a later answer leaves earlier connections where they are.
 
     request(first bytes of the client) gives an answer instead of forwarding, or None; answer(bytes of the server) gives what
-    the client receives.
+    the client receives. What has a state has one for each connection: then answer is a class of those functions.
     """
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=_accept, args=(listener, port, request, answer), daemon=True)
@@ -33,6 +34,11 @@ def _accept(listener, port, request, answer):
 
 
 def _serve(client, port, request, answer):
+    with client, contextlib.suppress(OSError):  # nobody listens there, or one of the two went away: then so does the other
+        _forward(client, port, request, answer)
+
+
+def _forward(client, port, request, answer):
     first = client.recv(8192)
     if first[4:8] == b"\x04\xd2\x16\x2f":  # SSLRequest: no
         client.sendall(b"N")
@@ -40,16 +46,14 @@ def _serve(client, port, request, answer):
     reply = request(first) if request else None
     if reply is not None:
         client.sendall(reply)
-        client.close()
         return
-    server = socket.create_connection(("127.0.0.1", port))
-    server.sendall(first)
-    back = threading.Thread(target=_pump, args=(server, client, answer), daemon=True)
-    back.start()
-    _pump(client, server, None)
-    back.join()
-    client.close()
-    server.close()
+    with socket.create_connection(("127.0.0.1", port() if callable(port) else port)) as server:
+        server.sendall(first)
+        change = answer() if isinstance(answer, type) else answer
+        back = threading.Thread(target=_pump, args=(server, client, change), daemon=True)
+        back.start()
+        _pump(client, server, None)
+        back.join()
 
 
 def _pump(source, sink, change):
@@ -64,3 +68,45 @@ def error_response(state, text):
     """FATAL, as PostgreSQL's protocol says it."""
     body = b"SFATAL\0VFATAL\0C" + state.encode() + b"\0M" + text.encode() + b"\0\0"
     return b"E" + (len(body) + 4).to_bytes(4, "big") + body
+
+
+def tampering(change):
+    """A stand-in for the server's stream, as `answer` of proxy: change(record) of each record that the plugin printed gives the
+    record that comes instead, None (as it is), or an Ending: that error ends the stream there."""
+
+    class Tampering:
+        def __init__(self):
+            self.buffer = b""
+            self.over = False
+
+        def __call__(self, data):
+            self.buffer += data
+            out = []
+            while not self.over and len(self.buffer) >= 5:
+                end = 1 + int.from_bytes(self.buffer[1:5], "big")
+                if len(self.buffer) < end:
+                    break
+                message, self.buffer = self.buffer[:end], self.buffer[end:]
+                out.append(self.message(message))
+            return b"".join(out)
+
+        def message(self, message):
+            if message[:1] != b"d" or message[5:6] != b"w":
+                return message
+            change_to = change(message[30:])
+            if change_to is None:
+                return message
+            if isinstance(change_to, Ending):
+                self.over = True
+                return change_to.response
+            body = message[5:30] + change_to
+            return b"d" + (len(body) + 4).to_bytes(4, "big") + body
+
+    return Tampering
+
+
+class Ending:
+    """The error with which the server ends a stream."""
+
+    def __init__(self, state, text):
+        self.response = error_response(state, text)

@@ -314,6 +314,67 @@ static void test_nothing_at_all(void **state)
 	assert_string_equal(why.text, "offset 0: expected '{' of a record, but the record ends");
 }
 
+/* --- whose row it is ---------------------------------------------------------------------------------------------- */
+
+static void test_the_table_stands_at_the_front(void **state)
+{
+	static const struct {
+		const char *record, *schema, *table; /* NULL: it cannot be told */
+	} cases[] = {
+		{ "{\"action\":\"I\",\"schema\":\"public\",\"table\":\"requests\",\"columns\":[{\"na", "public",
+		  "requests" },
+		{ "{\"action\":\"U\",\"xid\":7,\"timestamp\":\"2025-11-14 "
+		  "12:34:56.5+00\",\"lsn\":\"0/1\",\"schema\":\"a\\\"b\","
+		  "\"table\":\"t\\u0001\",\"columns\"",
+		  "a\\\"b", "t\\u0001" },
+		{ "{\"action\":\"T\",\"schema\":\"s\",\"table\":\"t\"}", "s", "t" },
+		{ "{\"action\":\"I\",\"schema\":\"public\",\"columns\":[]", NULL, NULL },
+		{ "{\"action\":\"I\",\"table\":\"t\",\"columns\":[]", NULL, NULL },
+		{ "{\"action\":\"I\",\"schema\":\"public\",\"table\":\"requ", NULL, NULL },
+		{ "{\"schema\":\"\xff\",\"table\":\"t\"", NULL, NULL },
+		{ "garbage", NULL, NULL },
+		{ "{", NULL, NULL },
+		{ "", NULL, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct slice schema = { 0 }, table = { 0 };
+		bool told = decode_table(slice_of(cases[i].record), &schema, &table);
+
+		if (told != (cases[i].table != NULL))
+			fail_msg("case %zu", i);
+		if (told &&
+		    (!slice_equal(schema, slice_of(cases[i].schema)) || !slice_equal(table, slice_of(cases[i].table))))
+			fail_msg("case %zu", i);
+	}
+}
+
+/* The longest names, of which each byte is escaped. */
+static void test_the_longest_names_stand_at_the_front(void **state)
+{
+	struct buf record = { 0 };
+	struct slice schema, table;
+
+	(void)state;
+	buf_add_text(&record,
+		     "{\"action\":\"U\",\"xid\":4294967295,\"timestamp\":\"2025-11-14 12:34:56.123456+00:00:00\","
+		     "\"origin\":4294967295,\"lsn\":\"FFFFFFFF/FFFFFFFF\",\"schema\":\"");
+	for (int i = 0; i < 63; i++)
+		buf_add_text(&record, "\\u0001");
+	buf_add_text(&record, "\",\"table\":\"");
+	for (int i = 0; i < 63; i++)
+		buf_add_text(&record, "\\u0001");
+	buf_add_text(&record, "\",\"columns\":[");
+	assert_true(record.len < DECODE_HEAD_BYTES);
+	for (int i = 0; i < 4096; i++)
+		buf_add_char(&record, 'x');
+	assert_true(decode_table(buf_slice(&record), &schema, &table));
+	assert_int_equal(schema.len, 378);
+	assert_int_equal(table.len, 378);
+	buf_fini(&record);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,6 +388,8 @@ int main(void)
 		cmocka_unit_test(test_number_of_columns_is_bounded),
 		cmocka_unit_test(test_slices_point_into_the_record),
 		cmocka_unit_test(test_nothing_at_all),
+		cmocka_unit_test(test_the_table_stands_at_the_front),
+		cmocka_unit_test(test_the_longest_names_stand_at_the_front),
 	};
 	int failed;
 

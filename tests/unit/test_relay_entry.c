@@ -41,6 +41,8 @@ static void round_trip(const struct relay_entry *e)
 	assert_true(e->kind != RELAY_MESSAGE || same(again.about, e->about));
 	assert_int_equal(again.n_groups, e->n_groups);
 	assert_true(same(again.wordings, e->wordings));
+	assert_true(same(again.sections, e->sections) && same(again.closes, e->closes));
+	assert_true(again.everything == e->everything && again.n_closes == e->n_closes);
 	buf_fini(&scratch);
 }
 
@@ -49,6 +51,23 @@ static void test_every_kind_survives(void **state)
 	struct relay_entry entries[] = {
 		{ .kind = RELAY_POSITION, .id = { 99, RELAY_INDEX_POSITION }, .end = 100 },
 		{ .kind = RELAY_BEGIN, .id = { 99, RELAY_INDEX_BEGIN }, .end = 100 },
+		{ .kind = RELAY_BEGIN, .id = { 99, RELAY_INDEX_BEGIN }, .end = 100, .reason = { "skipped", 7 } },
+		{ .kind = RELAY_BEGIN,
+		  .id = { 99, RELAY_INDEX_BEGIN },
+		  .end = 100,
+		  .reason = { "skipped", 7 },
+		  .everything = true },
+		{ .kind = RELAY_SKIPPED, .id = { 100, INT32_MAX }, .end = 120, .everything = true },
+		{ .kind = RELAY_SKIPPED,
+		  .id = { 100, INT32_MAX },
+		  .end = 120,
+		  .when = 5,
+		  .sections = { "requests\0crates", 16 },
+		  .closes = { "0\0a_{1}\0"
+			      "4403\0\0"
+			      "65535\0b",
+			      22 },
+		  .n_closes = 3 },
 		{ .kind = RELAY_MEMBERS, .id = { 100, 0 }, .users = { "7\0008", 4 } },
 		{ .kind = RELAY_MEMBERS, .id = { 100, 0 }, .end = 120 },
 		{ .kind = RELAY_MESSAGE,
@@ -162,6 +181,32 @@ static void test_wordings_that_do_not_fit(void **state)
 	}
 }
 
+/* Pairs of a close code and a name. */
+static void test_what_is_closed_and_is_no_pair(void **state)
+{
+	const struct slice cases[] = { SLICE("0\0a"),
+				       SLICE("0\0"),
+				       SLICE("x\0a\0"),
+				       SLICE("\0a\0"),
+				       SLICE("65536\0a\0"),
+				       SLICE("-1\0a\0"),
+				       SLICE("0\0a\0"
+					     "1\0"),
+				       SLICE("04\0a\0") };
+
+	(void)state;
+	for (size_t i = 0; i <= sizeof(cases) / sizeof(*cases); i++) {
+		bool fits = i == sizeof(cases) / sizeof(*cases);
+		struct slice fields[] = { SLICE("p"),          SLICE("4-0"), SLICE("o"),
+					  SLICE("requests\0"), SLICE("t"),   fits ? SLICE("4403\0a\0") : cases[i] };
+		struct relay_entry e;
+		struct fail why;
+
+		if (relay_entry_decode(text("5-1"), fields, 6, &e, &why) != fits)
+			fail_msg("case %zu", i);
+	}
+}
+
 static void test_fields_of_a_later_version(void **state)
 {
 	struct slice fields[] = { SLICE("p"), SLICE("4-0"), SLICE("zz"), SLICE("?"),
@@ -179,7 +224,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_kind_survives),       cmocka_unit_test(test_what_is_no_id),
 		cmocka_unit_test(test_what_is_no_entry),          cmocka_unit_test(test_wordings_that_do_not_fit),
-		cmocka_unit_test(test_fields_of_a_later_version),
+		cmocka_unit_test(test_fields_of_a_later_version), cmocka_unit_test(test_what_is_closed_and_is_no_pair),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,6 +35,8 @@ size_t __sanitizer_get_current_allocated_bytes(void);
 	"    groups = [ \"m_{unit_id}\", \"m_{lookup.unit}\" ] }\n"                                                    \
 	"  roles = { lookup = \"SELECT {role_name}\" groups = [ \"o_{id}\", \"o_{lookup.n}\", \"p_{lookup.n}\" ]\n"    \
 	"    message = \"{ \\\"type\\\": \\\"for {lookup.n}\\\", \\\"id\\\": \\\"{event_id}\\\" }\" }\n"               \
+	"  closing = { from = \"keyless\" type = \"closing\" key = \"code\" groups = [ \"x_{code}\" ] close = 4403 "   \
+	"}\n"                                                                                                          \
 	"}\n"                                                                                                          \
 	"actor = { query = \"SELECT username FROM users WHERE id = {id}\" }\n"
 
@@ -618,6 +620,90 @@ static void the_commit_has_a_time(void **state)
 	}
 }
 
+/* --- rows that are stepped over ---------------------------------------------------------------------------------- */
+
+/* "requests crates; r_5 c_5!4403; all" : sections, groups and what they are closed with, and whether it is everything. */
+static void expect_skipped(const char *wanted)
+{
+	struct txn_skipped skipped;
+	struct buf out = { 0 };
+
+	txn_finish(txn);
+	assert_true(txn_skipped(txn, &skipped));
+	assert_int_equal(txn_n_messages(txn) + txn_n_marks(txn), 0);
+	assert_int_equal(skipped.id.lsn, LSN);
+	assert_int_equal(skipped.id.index, 0x7FFFFFFF);
+	for (size_t i = 0; i < skipped.n_sections; i++)
+		buf_addf(&out, "%s ", skipped.sections[i]->conf->name);
+	buf_add_text(&out, "; ");
+	for (const char *at = skipped.groups.at; at < skipped.groups.at + skipped.groups.len;) {
+		const char *name = at + strlen(at) + 1;
+
+		tmpl_group_display(slice_of(name), &out);
+		buf_addf(&out, "!%s ", at);
+		at = name + strlen(name) + 1;
+	}
+	buf_add_text(&out, skipped.everything ? "; all" : ";");
+	if (strcmp(out.data, wanted) != 0)
+		fail_msg("got    \"%s\"\nwanted \"%s\"", out.data, wanted);
+	buf_fini(&out);
+}
+
+static const struct rules_section *section(const char *table, size_t i)
+{
+	return mapping_section(&m, table, i);
+}
+
+static void a_row_that_is_stepped_over_makes_one_mark_of_all(void **state)
+{
+	struct txn_skipped skipped;
+
+	(void)state;
+	insert("crates", 1, 5);
+	txn_skip(txn, section("requests", 0));
+	insert("crates", 2, 5);
+	insert("crates", 3, 6);
+	txn_mark(txn, section("links", 0), "truncate");
+	txn_skip(txn, section("requests", 0));
+	expect_skipped("requests links ; c_5!0 c_6!0 ;");
+	/* The next one knows nothing of it. */
+	txn_begin(txn, LSN, SLICE(""));
+	insert("crates", 1, 5);
+	expect("1 crate.created c_5; ");
+	assert_false(txn_skipped(txn, &skipped));
+}
+
+static void a_row_of_an_unknown_table_concerns_everything(void **state)
+{
+	(void)state;
+	txn_skip(txn, NULL);
+	expect_skipped("; ; all");
+}
+
+static void who_is_closed_is_closed_beside_it(void **state)
+{
+	(void)state;
+	row("keyless", "code=5", NULL, NULL, NULL);
+	insert("crates", 1, 5);
+	txn_skip(txn, section("crates", 0));
+	expect_skipped("crates ; x_5!4403 c_5!0 ;");
+}
+
+static void where_there_was_no_room_to_count_the_section_is_told(void **state)
+{
+	(void)state;
+	open_with((struct txn_limits){ 1, 400, 1 << 20 });
+	for (unsigned i = 0; i < 50; i++)
+		insert("crates", i, i);
+	txn_skip(txn, section("requests", 0));
+	txn_finish(txn);
+	open_with((struct txn_limits){ 1, 1, 1 << 20 });
+	insert("crates", 1, 1);
+	insert("crates", 2, 2);
+	txn_skip(txn, section("requests", 0));
+	expect_skipped("requests crates ; c_1!0 ;");
+}
+
 #define ON_ROOMY_TXN(test) cmocka_unit_test_setup_teardown(test, open_roomy, close_txn)
 
 int main(void)
@@ -647,6 +733,10 @@ int main(void)
 		ON_ROOMY_TXN(a_member_is_named_once),
 		ON_ROOMY_TXN(everybody_is_the_only_member),
 		ON_ROOMY_TXN(too_many_members_are_everybody),
+		ON_ROOMY_TXN(a_row_that_is_stepped_over_makes_one_mark_of_all),
+		ON_ROOMY_TXN(a_row_of_an_unknown_table_concerns_everything),
+		ON_ROOMY_TXN(who_is_closed_is_closed_beside_it),
+		ON_ROOMY_TXN(where_there_was_no_room_to_count_the_section_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, open_mapping, close_mapping);

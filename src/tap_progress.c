@@ -1,0 +1,132 @@
+/*
+ * tap_progress: is anything handled while something waits?
+ *
+ * The holder of the slot judges. WAL waits when something received is not handled; or when the server's end is ahead of what is handled, and
+ * the walsender, asked to reply, has not: one that replies has sent all that it can, and the rest is no whole record yet. Progress is what was never there before: a
+ * position handled, or a record beyond all that earlier connections brought; and a walsender that is seen at work while it tries a place for
+ * the first time, because it says nothing while it decodes a long transaction. It is looked at once nothing has moved for ASK_AFTER: every
+ * ASK_EVERY while WAL waits, and now and then (ASK_IDLE) for the server's end of WAL, which a walsender that hangs does not tell.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tap_impl.h"
+#include "walpush/clock.h"
+#include "walpush/log.h"
+
+#define ASK_AFTER 3000000 /* µs */
+#define ASK_EVERY 3000000 /* µs */
+#define ASK_IDLE 10000000 /* µs */
+/* Under synchronous replication most commits are visible long before. */
+#define BLIND_LIMIT 5000000 /* µs */
+
+/* It is at work when it runs, or reads and writes files; it waits for new WAL or for us otherwise. */
+#define WALSENDER_SQL                                                                                                  \
+	"SELECT a.state = 'active' AND (a.wait_event_type IS NULL OR a.wait_event_type IN ('IO', 'LWLock', 'Lock')),"  \
+	" CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"                           \
+	" ELSE pg_catalog.pg_current_wal_flush_lsn() END"                                                              \
+	" FROM pg_catalog.pg_replication_slots s JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid"           \
+	" WHERE s.slot_name = $1"
+
+/* --- the walsender ------------------------------------------------------------------------------------------------- */
+
+static void on_walsender(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct tap *t = ctx;
+	const char *at_work = rows && rows->n_rows == 1 ? sqlrows_get(rows, 0, 0) : NULL;
+	lsn_t end = 0;
+
+	t->work.query = NULL;
+	t->work.is_at_work = at_work && strcmp(at_work, "true") == 0;
+	if (at_work && lsn_parse(slice_of(sqlrows_get(rows, 0, 1)), &end) && end > t->work.end)
+		t->work.end = end;
+	if (!rows)
+		log_debug("cannot look at the walsender", log_s("error", why->text));
+	sqlrows_free(rows);
+}
+
+static void ask_walsender(struct tap *t, int64_t now, int64_t every)
+{
+	const char *values[1] = { t->conf->database.slot };
+
+	if (t->work.query || now - t->work.asked < every || !sqlpipe_is_up(t->sql))
+		return;
+	source_ask(t->source);
+	t->work.asked = now;
+	t->work.query = sqlpipe_ask(t->sql, "walsender", WALSENDER_SQL, 1, values, on_walsender, t);
+}
+
+/* --- judging ------------------------------------------------------------------------------------------------------- */
+
+static bool waits(const struct tap *t, lsn_t handled)
+{
+	if (source_deaths(t->source))
+		return true;
+	if (!source_is_streaming(t->source))
+		return false;
+	return !intake_is_idle(t->intake) || (t->work.end > handled && source_spoke(t->source) < t->work.asked);
+}
+
+static void say_blind(struct tap *t, int64_t now)
+{
+	int64_t since = intake_blind_since(t->intake);
+	unsigned times;
+
+	if (!since || now - since < BLIND_LIMIT) {
+		repeat_end(&t->work.said);
+		return;
+	}
+	log_write(
+		repeat_level(&t->work.said, LOG_LEVEL_WARN, "blind", now, &times),
+		"a commit is not visible yet, and what is behind it waits",
+		LOG_FIELDS(log_ms("since_ms", now - since),
+			   log_s("fix",
+				 "is a synchronous standby away? See pg_stat_replication, synchronous_standby_names")));
+}
+
+void tap_progress_look(struct tap *t)
+{
+	lsn_t handled = t->relay ? relay_end(t->relay) : t->window.handled;
+	int64_t now = clock_us();
+	struct progress_facts facts = {
+		.waits = waits(t, handled),
+		.handled = handled,
+		.furthest = source_furthest(t->source),
+		.at_work = t->work.is_at_work && source_is_streaming(t->source) && source_deaths(t->source) == 0,
+	};
+
+	progress_look(&t->progress, &facts, now);
+	say_blind(t, now);
+	if (facts.waits && (facts.at_work || progress_stalled(&t->progress, now) > ASK_AFTER))
+		ask_walsender(t, now, ASK_EVERY);
+	else if (source_is_streaming(t->source) && !facts.waits)
+		ask_walsender(t, now, ASK_IDLE);
+	else
+		t->work.is_at_work = false;
+}
+
+/* --- what is said -------------------------------------------------------------------------------------------------- */
+
+const char *tap_progress_waits(const struct tap *t)
+{
+	int64_t now = clock_us(), blind = intake_blind_since(t->intake);
+
+	if (blind && now - blind > BLIND_LIMIT)
+		return "a commit is not visible yet: a synchronous standby may be away";
+	if (t->work.is_at_work && source_deaths(t->source) == 0)
+		return "decoding a long transaction";
+	return NULL;
+}
+
+const char *tap_progress_trouble(struct tap *t)
+{
+	const char *mend, *said = source_trouble(t->source, &mend), *waits = tap_progress_waits(t);
+
+	/* Once may be the network. */
+	if (source_deaths(t->source) > 1)
+		return said ? said : "the stream ends again and again at the same place";
+	if (progress_stalled(&t->progress, clock_us()) < t->conf->admin.ready_seconds * 1000)
+		return NULL;
+	return waits ? waits : "WAL waits, and nothing has been handled: see the log";
+}

@@ -1,0 +1,82 @@
+"""Connections that are up, and nothing moves: that is not ready, and it is said."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from harness.app import ASHA, fresh_app
+from harness.client import PATIENCE, SLOWDOWN
+from harness.cluster import Cluster
+
+UNIT_1 = "/ws/requests/1/"
+LONG = 3 * PATIENCE * SLOWDOWN
+
+
+def readiness(walpush, wanted, status):
+    """Waits for it; what it says then."""
+    deadline = time.monotonic() + LONG
+    while True:
+        answer = walpush.admin("/readyz")
+        said = answer.body.decode()
+        if answer.status == status and wanted in said:
+            return said
+        assert time.monotonic() < deadline, f"/readyz: {answer.status} {said}"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def impatient(config):
+    return config.set("admin.ready-seconds", 1)
+
+
+def test_a_walsender_that_hangs_is_not_ready(app, impatient, make_walpush):
+    with make_walpush(app, impatient) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        readiness(walpush, "ok", 200)
+        walsender = app.reader()
+        os.kill(walsender, signal.SIGSTOP)
+        try:
+            app.touch(app.request)
+            assert "nothing has been handled" in readiness(walpush, "WAL waits", 503)
+            assert walpush.metric("walpush_stalled_seconds") >= 1
+            assert walpush.admin("/healthz").status == 200
+        finally:
+            os.kill(walsender, signal.SIGCONT)
+        assert client.recv()["request_id"] == app.request
+        readiness(walpush, "ok", 200)
+        assert walpush.metric("walpush_stalled_seconds") < 1
+
+
+def test_who_has_nothing_to_do_is_ready(app, impatient, make_walpush):
+    """Also while another transaction has written and does not end: what is flushed of it is no whole record."""
+    with make_walpush(app, impatient) as walpush, app.transaction() as cursor:
+        cursor.execute("CREATE TABLE unfinished AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            assert walpush.admin("/readyz").status == 200, walpush.admin("/status").body
+            time.sleep(0.2)
+
+
+def test_a_commit_that_is_not_visible_is_said(impatient, make_walpush):
+    """A synchronous standby is away: the commit waits, and so does whoever would hear of it."""
+    with Cluster(fsync=False) as cluster, fresh_app(cluster) as app:
+        app.set_up()
+        with make_walpush(app, impatient) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+            readiness(walpush, "ok", 200)
+            cluster.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            cluster.reload()
+            writer = threading.Thread(target=app.touch, args=(app.request,))
+            writer.start()
+            line = walpush.wait_for_log("a commit is not visible yet", timeout=LONG)
+            assert "synchronous" in line
+            readiness(walpush, "not visible yet", 503)
+            assert "synchronous standby" in json.loads(walpush.admin("/status").body)["waits_for"]
+            cluster.sql("ALTER SYSTEM RESET synchronous_standby_names")
+            cluster.reload()
+            assert client.recv()["request_id"] == app.request
+            writer.join()
+            readiness(walpush, "ok", 200)
+            assert json.loads(walpush.admin("/status").body)["waits_for"] is None
