@@ -63,6 +63,7 @@ struct sqlpipe {
 	struct event *silence; /* runs while anything is sent */
 	struct backoff backoff;
 	struct repeat trouble;
+	struct fail last_words; /* of the server, on the connection of the moment */
 	struct prepared *prepared;
 	unsigned n_prepared; /* names so far */
 
@@ -95,8 +96,8 @@ static void query_reset(struct sqlpipe_query *q)
 	q->prepares = false;
 }
 
-struct sqlpipe_query *sqlpipe_ask(struct sqlpipe *p, const char *statement, const char *sql, size_t n_values,
-				  const char *const *values, sqlpipe_done *done, void *ctx)
+static struct sqlpipe_query *query_new(const char *statement, const char *sql, size_t n_values,
+				       const char *const *values, sqlpipe_done *done, void *ctx)
 {
 	struct sqlpipe_query *q = mem_new(sizeof(*q));
 
@@ -108,6 +109,14 @@ struct sqlpipe_query *sqlpipe_ask(struct sqlpipe *p, const char *statement, cons
 		q->values[i] = values[i] ? mem_text(values[i]) : NULL;
 	q->done = done;
 	q->ctx = ctx;
+	return q;
+}
+
+struct sqlpipe_query *sqlpipe_ask(struct sqlpipe *p, const char *statement, const char *sql, size_t n_values,
+				  const char *const *values, sqlpipe_done *done, void *ctx)
+{
+	struct sqlpipe_query *q = query_new(statement, sql, n_values, values, done, ctx);
+
 	DL_APPEND(p->waiting, q);
 	event_active(p->send, EV_TIMEOUT, 0);
 	return q;
@@ -222,11 +231,26 @@ static void pipe_lost(struct sqlpipe *p, const struct fail *why)
 		p->state(p->ctx, false, why);
 }
 
+/* A server that ends an idle session says why, and libpq hands that over as a notice. */
+static void on_notice(void *ctx, const PGresult *notice)
+{
+	struct sqlpipe *p = ctx;
+	const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	if (severity && strcmp(severity, "FATAL") == 0)
+		pgdial_result_fail(notice, &p->last_words);
+}
+
 static void pipe_broken(struct sqlpipe *p)
 {
 	struct fail why = { 0 };
 	char *newline;
 
+	if (p->last_words.text[0]) {
+		why = p->last_words;
+		pipe_lost(p, &why);
+		return;
+	}
 	fail_set(&why, "%s", pgurl_error(p->conn));
 	newline = strchr(why.text, '\n');
 	if (newline)
@@ -389,6 +413,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		pipe_broken(p);
 		return;
 	}
+	if (!p->sent)
+		(void)PQisBusy(p->conn); /* so that what came is looked at: the server's last words, if anything */
 	/* One NULL comes behind each query's results; a second one means that libpq and `sent` do not agree any more. */
 	while (p->sent && nulls < 2 && !PQisBusy(p->conn)) {
 		PGresult *result = PQgetResult(p->conn);
@@ -427,6 +453,19 @@ static void on_silence(evutil_socket_t fd, short what, void *arg)
 
 /* --- life ----------------------------------------------------------------------------------------------------- */
 
+/* Before all others: an administrator may have set these for the database or the role, and a session that waits for questions would be
+ * ended again and again. A name that a server does not know is not among its settings. */
+static void set_timeouts(struct sqlpipe *p)
+{
+	struct sqlpipe_query *q =
+		query_new("timeouts",
+			  "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings "
+			  "WHERE name IN ('idle_session_timeout', 'transaction_timeout')",
+			  0, NULL, NULL, NULL);
+
+	DL_PREPEND(p->waiting, q);
+}
+
 static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 {
 	struct sqlpipe *p = ctx;
@@ -437,10 +476,13 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 		return;
 	}
 	p->conn = conn;
+	p->last_words = (struct fail){ 0 };
+	PQsetNoticeReceiver(conn, on_notice, p);
 	if (!PQenterPipelineMode(conn)) {
 		pipe_broken(p);
 		return;
 	}
+	set_timeouts(p);
 	backoff_reset(&p->backoff);
 	p->readable = event_new(p->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, p);
 	p->writable = event_new(p->loop, PQsocket(conn), EV_WRITE, on_writable, p);

@@ -9,6 +9,7 @@ from harness.app import ASHA, BOB, RAVI
 from harness.client import PATIENCE, Closed
 
 UNIT_1 = "/ws/requests/1/"
+SESSIONS = "SELECT pid FROM pg_stat_activity WHERE usename = 'walpush' AND datname = %s"
 
 
 def admitted(walpush, user):
@@ -144,3 +145,24 @@ def test_the_role_may_read_what_is_configured_and_nothing_else(app):
 )
 def test_what_a_token_says_is_never_sql(app, walpush, user):
     assert admitted(walpush, user) == 4403
+
+
+def test_no_session_ends_for_being_idle(app, config, make_walpush):
+    """An administrator's policy against idle sessions is not for one that waits for questions."""
+    with settings(app, idle_session_timeout="'500ms'"), make_walpush(app, config) as walpush:
+        pids = {pid for (pid,) in app.sql(SESSIONS, app.name)}
+        assert len(pids) == 3
+        app.sql("SELECT pg_sleep(1.5)")
+        assert {pid for (pid,) in app.sql(SESSIONS, app.name)} == pids
+        assert admitted(walpush, ASHA) is True
+        assert "level=warn" not in walpush.log()
+
+
+def test_the_servers_last_words_are_in_the_log(app, config, make_walpush):
+    with make_walpush(app, config) as walpush:
+        mark = walpush.mark()
+        app.sql(f"SELECT pg_terminate_backend(pid) FROM ({SESSIONS}) AS sessions", app.name)
+        for connection in ("lookups", "admissions"):
+            line = walpush.wait_for_log(f"connection lost.* connection={connection}", since=mark)
+            assert "terminating connection due to administrator command" in line and "sqlstate=57P01" in line
+        walpush.wait_for_log(r'msg="?streaming"?', since=mark)
