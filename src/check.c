@@ -15,6 +15,7 @@ const struct check_row check_rows[] = {
 	{ .name = "key", .offline = true, .run = check_key },
 	{ .name = "certificate", .offline = true, .run = check_certificate },
 	{ .name = "file-limit", .offline = true, .run = check_file_limit },
+	{ .name = "memory", .offline = true, .run = check_memory },
 	{ .name = "connection", .run = check_connection },
 	{ .name = "version", .needs = { "connection" }, .run = check_version },
 	{ .name = "primary",

@@ -89,6 +89,7 @@ extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level
 void check_configuration(struct check *c);
 void check_origins(struct check *c);
 void check_key(struct check *c);
+void check_memory(struct check *c);
 void check_certificate(struct check *c);
 void check_file_limit(struct check *c);
 void check_connection(struct check *c);

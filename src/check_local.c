@@ -1,4 +1,4 @@
-/* What needs no database: the keys of tokens, the certificate, the limit of open files. */
+/* What needs no database: the keys of tokens, the certificate, the limits of open files and of memory. */
 #include "check_impl.h"
 
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "walpush/buf.h"
 #include "walpush/files.h"
+#include "walpush/memory.h"
 #include "walpush/tap.h"
 #include "walpush/tls.h"
 #include "walpush/token.h"
@@ -150,5 +151,55 @@ void check_file_limit(struct check *c)
 	check_add(c, CHECK_FAILURE, CHECK_CONF, mend.data,
 		  "the process may open %llu files, too few for limits.connections = %lld (systemd: LimitNOFILE=)",
 		  (unsigned long long)limit.rlim_max, (long long)wanted);
+	buf_fini(&mend);
+}
+
+/* --- memory --------------------------------------------------------------------------------------------------- */
+
+#define MIB (1u << 20)
+/* Code, threads and libraries; a connection's share is small. */
+#define MEMORY_BASE (48u * MIB)
+
+/* The largest power of two that fits together with what else a record takes, so that the advice is a number that works. */
+static uint64_t fitting_record(uint64_t room)
+{
+	uint64_t bytes = MIB;
+
+	while (memory_for_record(bytes * 2) <= room)
+		bytes *= 2;
+	return bytes;
+}
+
+void check_memory(struct check *c)
+{
+	uint64_t limit = memory_limit(), record = memory_record_bytes((uint64_t)c->conf->limits.record_bytes);
+	uint64_t others = MEMORY_BASE + (uint64_t)c->conf->limits.log_bytes, needs = others + memory_for_record(record);
+	struct buf mend = { 0 };
+
+	if (limit == MEMORY_UNLIMITED) {
+		check_ok(c, "no limit; a row of limits.record-bytes and limits.log-bytes take up to %llu MiB",
+			 (unsigned long long)needs / MIB);
+		return;
+	}
+	if (needs <= limit) {
+		check_ok(c, "%llu MiB, of which up to %llu are used", (unsigned long long)limit / MIB,
+			 (unsigned long long)needs / MIB);
+		return;
+	}
+	if (limit > others + memory_for_record(MIB)) {
+		buf_addf(&mend, "limits.record-bytes = \"%llu MiB\"",
+			 (unsigned long long)fitting_record(limit - others) / MIB);
+		check_add(c, CHECK_WARNING, CHECK_CONF, mend.data,
+			  "the process may have %llu MiB, and a row of %llu MiB (limits.record-bytes) beside "
+			  "limits.log-bytes needs "
+			  "%llu: such a row may become a resync",
+			  (unsigned long long)limit / MIB, (unsigned long long)record / MIB,
+			  (unsigned long long)needs / MIB);
+	} else {
+		buf_addf(&mend, "limits.log-bytes = \"%llu MiB\"", (unsigned long long)limit / 4 / MIB);
+		check_add(c, CHECK_WARNING, CHECK_CONF, mend.data,
+			  "the process may have %llu MiB, too few for limits.log-bytes and a row beside them",
+			  (unsigned long long)limit / MIB);
+	}
 	buf_fini(&mend);
 }
