@@ -231,6 +231,7 @@ run-fuzz: $(FUZZ)
 	@$(FIXED_LAYOUT) tests/fuzz/run.sh $(FUZZ_SECONDS) $^
 
 include tests/chaos/chaos.mk
+include tests/poison/poison.mk
 include tests/wire/wire.mk
 include client/client.mk
 
