@@ -10,6 +10,7 @@ course; a run that finds something keeps its logs and histories, and they are wh
 
 import argparse
 import collections
+import contextlib
 import pathlib
 import random
 import shutil
@@ -23,11 +24,12 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from checker import Gone, Hello, Id, Resync, Seen, Truth, Violation, check  # noqa: E402
 from clients import Subscriber  # noqa: E402
-from faults import Faults  # noqa: E402
+from faults import PASSED, Faults  # noqa: E402
 from fleet import Fleet  # noqa: E402
+from poison import poisoned  # noqa: E402
 from sidecar import LIMITS, LONG, Sidecar  # noqa: E402
 from world import World  # noqa: E402
-from writers import Writer  # noqa: E402
+from writers import Stranger, Writer  # noqa: E402
 
 from harness.app import fresh_app  # noqa: E402
 from harness.cluster import Cluster, ClusterError  # noqa: E402
@@ -36,34 +38,38 @@ from harness.walpush import ROOT  # noqa: E402
 WRITERS = 4
 PAUSE = 0.03  # mean seconds between a writer's transactions
 PROGRESS = 5  # seconds between two lines
-KINDS = ("lost", "duplicated", "out of order", "leaked", "uncommitted", "miscounted", "renumbered", "broken resume")
+KINDS = ("lost", "duplicated", "out of order", "leaked", "uncommitted", "miscounted", "renumbered", "broken resume", "unfounded")
+# A poison transaction holds the stream up for a minute: a run of this length has room for some, and is to have at least one.
+ROOM_FOR_POISON = 240
 
 
 class Run:
-    def __init__(self, app, seed, directory, say, faults=True, replicas=1):
-        self.seed, self.directory, self.say = seed, directory, say
+    def __init__(self, app, url, seconds, seed, directory, say, faults=True, replicas=1):
+        self.seconds, self.seed, self.directory, self.say = seconds, seed, directory, say
         self.violations = []
         self.end = None
-        self.world = World(app.set_up())
-        self.sidecar = Sidecar(app, directory) if replicas == 1 else Fleet(app, directory, replicas, seed)
+        self.world = World(app)
+        self.sidecar = Sidecar(app, directory, url) if replicas == 1 else Fleet(app, directory, url, replicas, seed)
         self.clients = [
             Subscriber(f"client-{i:02}", place, self.sidecar, seed) for i, place in enumerate(self.world.audience())
         ]
-        self.writers = [Writer(self.world, f"writer-{i}", seed, PAUSE, LIMITS["limits.bulk"]) for i in range(WRITERS)]
-        self.faults = Faults(app, self.sidecar, self.clients, seed, self.complain) if faults else None
+        self.writers = [Writer(self.world, f"writer-{i}", seed, PAUSE, LIMITS) for i in range(WRITERS)]
+        self.writers.append(Stranger(self.world, "stranger", seed, 5 * PAUSE))
+        self.poisons = faults and seconds >= ROOM_FOR_POISON
+        self.faults = Faults(self.world, self.sidecar, self.clients, seed, self.complain, self.poisons) if faults else None
 
     def complain(self, what, client="-"):
         self.violations.append(Violation("complaint", client, what))
 
     # --- the course of it --------------------------------------------------------------------------------------
 
-    def go(self, seconds):
+    def go(self):
         self.sidecar.start(streaming=True)
         try:
             threads = [*self.clients, *self.writers] + ([self.faults] if self.faults else [])
             for thread in threads:
                 thread.start()
-            self._watch(seconds)
+            self._watch(self.seconds)
             self._settle()
         except (ClusterError, psycopg2.Error, AssertionError) as error:  # the report is wanted all the same
             self.complain(f"{type(error).__name__}: {error}")
@@ -115,7 +121,10 @@ class Run:
     # --- the verdict -------------------------------------------------------------------------------------------
 
     def _check(self):
-        self.truth = Truth(self.world.notices(), self.end, replicas=self.sidecar.redis is not None)
+        self.truth = Truth(*self.world.notices(), self.end, replicas=self.sidecar.redis is not None)
+        self.passed = self.sidecar.logged(PASSED)
+        if self.poisons and not self.passed and not self.violations:
+            self.complain("no transaction was passed over")
         for client in self.clients:
             for what in client.complaints:
                 self.complain(what, client.name)
@@ -129,11 +138,12 @@ class Run:
         closes = collections.Counter(e.code for c in self.clients for e in c.history if isinstance(e, Gone))
         counts = sum((collections.Counter(w.counts) for w in self.writers), collections.Counter())
         say = self.say
-        say(f"seed {self.seed}: {len(self.truth.notices)} changes in {len(self.truth.by_commit)} transactions"
-            f" ({counts['committed']} answered, {counts['rolled back']} rolled back, {counts['failed']} cut off)")
+        say(f"seed {self.seed}, {self.seconds:.0f} s: {len(self.truth.notices)} changes in {len(self.truth.by_commit)} transactions"
+            f" ({counts['committed']} answered, {counts['rolled back']} rolled back, {counts['failed']} cut off), {len(self.truth.large)} with a large row,"
+            f" {counts['messages']} messages by a stranger")
         if self.faults:
             say(f"{sum(self.faults.counts.values())} faults: " + _listed(self.faults.counts)
-                + f"; slowest stop of PostgreSQL {self.faults.slowest_stop:.1f} s")
+                + f"; {self.passed} transactions passed over; slowest stop of PostgreSQL {self.faults.slowest_stop:.1f} s")
         say(f"{len(self.clients)} clients: {events['Seen']} deliveries, {events['Bulk']} bulk,"
             f" {events['Hello']} connections, {self.resumes} resumed, {events['Resync']} resyncs ({_listed(reasons)}),"
             f" ends {_listed(closes)}")
@@ -172,9 +182,12 @@ def run(seconds, seed, say=print, faults=True, keep=False, replicas=1):
     directory = ROOT / "build" / "chaos" / f"seed-{seed}"
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    with Cluster({"max_connections": 200}) as cluster, fresh_app(cluster) as app:
-        it = Run(app, seed, directory, say, faults, replicas)
-        it.go(seconds)
+    with contextlib.ExitStack() as resources:
+        cluster = resources.enter_context(Cluster({"max_connections": 200}))
+        app = resources.enter_context(fresh_app(cluster)).set_up()
+        url = resources.enter_context(poisoned(app))
+        it = Run(app, url, seconds, seed, directory, say, faults, replicas)
+        it.go()
         it.report()
         if it.violations or keep:
             it.keep()

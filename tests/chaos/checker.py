@@ -19,14 +19,18 @@ like all others, but nothing is owed them.
 
 TRUNCATE is a notice that no message can deliver; only a resync covers it.
 
+A row that is too large to be decoded is a notice like all others; nothing but a resync in its commit, or one behind, covers it.
+
 Violations: lost, duplicated, out of order, leaked (the notice is another group's), uncommitted (no such notice),
-miscounted (a bulk), renumbered (the same notice under two ids: resuming counts on ids), broken resume.
+miscounted (a bulk), renumbered (the same notice under two ids: resuming counts on ids), broken resume, unfounded (a resync
+says that a row of the commit was stepped over, and the commit has none that is large).
 """
 
 import collections
 from typing import NamedTuple, Optional
 
 TRUNCATED = "truncated"
+SKIPPED = "skipped"  # a resync's reason: with an index it stands for rows of its commit
 
 
 class Id(NamedTuple):
@@ -102,10 +106,11 @@ class Violation(NamedTuple):
 
 
 class Truth:
-    """All notices, in commit order. From commit `end` on they may be heard, but need not."""
+    """All notices, in commit order, and the commits with a row that may be stepped over. From commit `end` on they may be heard,
+    but need not."""
 
-    def __init__(self, notices, end=None, replicas=False):
-        self.end, self.replicas = end, replicas
+    def __init__(self, notices, large=frozenset(), end=None, replicas=False):
+        self.large, self.end, self.replicas = large, end, replicas
         self.notices = sorted(notices, key=lambda n: (n.commit, n.order))
         self.by_commit = collections.defaultdict(list)
         for notice in self.notices:
@@ -166,6 +171,8 @@ class ClientCheck:
     def _resync(self, i, resync):
         if resync.id < self.last:
             self._blame("out of order", f"#{i} {resync} behind {self.last}")
+        if resync.reason == SKIPPED and resync.id.index and resync.id.lsn not in self.truth.large:
+            self._blame("unfounded", f"#{i} {resync}")
         self._cover(resync.id)
         if resync.id.index:  # it stands in the log; one without an index is said beside it
             self.last = resync.id

@@ -6,22 +6,25 @@ import subprocess
 import threading
 import time
 
+import poison
 import psycopg2
 import psycopg2.extras
 
 from harness.client import PATIENCE
 from harness.cluster import ClusterError
 
+PASSED = "a transaction is passed over"
+LONGEST_PASS = 2 * PATIENCE  # three tries over 30 s, the waits between them, and what else is broken just then
 LONGEST_STOP = 30  # seconds; a fast shutdown under load, with its checkpoint. One that waits for a walsender takes 60
 
 
 class Faults(threading.Thread):
     """Each fault leaves everything running again, but not everything connected again."""
 
-    def __init__(self, app, sidecar, subscribers, seed, complain):
+    def __init__(self, world, sidecar, subscribers, seed, complain, poisoned):
         super().__init__(name="faults", daemon=True)
-        self.app, self.sidecar, self.subscribers, self.complain = app, sidecar, subscribers, complain
-        self.cluster = app.cluster
+        self.world, self.sidecar, self.subscribers, self.complain = world, sidecar, subscribers, complain
+        self.app, self.cluster = world.app, world.app.cluster
         self.random = random.Random(f"{seed}/faults")
         self.counts = collections.Counter()
         self.slowest_stop = 0
@@ -42,13 +45,27 @@ class Faults(threading.Thread):
             self.slot_advanced: 1,
             self.slot_made_anew: 1,
         }
+        # What leaves the slot to walpush, and it its tries.
+        self._beside_poison = [
+            self.sidecar_paused,
+            self.walsender_ended,
+            self.sql_sessions_ended,
+            self.sockets_cut,
+            self.postgresql_fast,
+            self.postgresql_immediate,
+        ]
         if sidecar.redis:
-            self._menu |= {
+            on_redis = {
                 self.redis_restarted: 3,
                 self.redis_forgot: 2,
                 self.redis_away: 2,
                 self.redis_frozen: 2,
+                self.redis_switched: 4,
             }
+            self._menu |= on_redis
+            self._beside_poison += on_redis
+        if poisoned:
+            self._menu[self.poison_transaction] = 1
 
     def run(self):
         order = list(self._menu)
@@ -162,9 +179,37 @@ class Faults(threading.Thread):
         self.sidecar.redis.start()
 
     def redis_frozen(self):
-        thaw = self.sidecar.redis_frozen()
+        thaw = self.sidecar.redis.freeze()
         self._moment(3)
         thaw()
+
+    def redis_switched(self):
+        """There and, half the time, back again."""
+        for _ in range(self.random.choice((1, 2))):
+            self.sidecar.redis.switch(
+                killed=self.random.random() < 0.3,
+                writable=self.random.random() < 0.3,
+                pause=self.random.choice((0, 0.2, 1, 3)),
+            )
+            self._moment(2)
+
+    # --- what cannot be decoded --------------------------------------------------------------------------------
+
+    def poison_transaction(self):
+        """The stream ends in it each time, until it is passed over. Other things happen meanwhile; with a process its tries end."""
+        before = self.sidecar.logged(PASSED)
+        poison.write(self.world, self.random.choice(list(poison.KINDS)), self.random)
+        if self.random.random() < 0.5:
+            self._moment(20)
+            self.sidecar_killed()
+        for fault in self.random.sample(self._beside_poison, 3):
+            self._moment(6)
+            fault()
+        deadline = time.monotonic() + LONGEST_PASS
+        while self.sidecar.logged(PASSED) == before:
+            if time.monotonic() > deadline:
+                raise AssertionError("it is not passed over")
+            time.sleep(0.2)
 
     # --- the slot ----------------------------------------------------------------------------------------------
 

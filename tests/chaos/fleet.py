@@ -1,20 +1,19 @@
 """Several sidecars on one slot and one Redis: to the test what one sidecar is, but that each thing befalls one of them."""
 
 import random
-import signal
 
+from redises import Redises
 from sidecar import Sidecar, config
 
 from harness.config import Raw
-from harness.redis import Redis
 
 
 class Fleet:
-    def __init__(self, app, directory, n, seed):
+    def __init__(self, app, directory, url, n, seed):
         self.app = app
-        self.redis = Redis()
+        self.redis = Redises()
         made = config().set("relay", Raw(f'{{ url = "{self.redis.url}" }}'))
-        self.all = [Sidecar(app, directory / f"replica-{i}", made) for i in range(n)]
+        self.all = [Sidecar(app, directory / f"replica-{i}", url, made) for i in range(n)]
         self.random = random.Random(f"{seed}/fleet")
         self._gone = []  # killed or stopped, and not started again yet
 
@@ -27,7 +26,7 @@ class Fleet:
         return self.all[0].token(user)
 
     def start(self, streaming=False):
-        if self.redis.process is None:
+        if not self.redis.started:
             self.redis.start()
             self.all[0].start(streaming=streaming)
             self._gone = self.all[1:]
@@ -59,15 +58,14 @@ class Fleet:
         return next((log for log in (one.died() for one in self.all) if log), None)
 
     def wait_for_streaming(self):
-        if self.redis.process.poll() is not None:
+        if not self.redis.running:
             self.redis.start()
         self.all[0].wait_for_streaming()
 
     def end(self):
         for one in self.all:
             one.end()
-        self.redis.__exit__()
+        self.redis.end()
 
-    def redis_frozen(self):
-        self.redis.process.send_signal(signal.SIGSTOP)
-        return lambda: self.redis.process.send_signal(signal.SIGCONT)
+    def logged(self, text):
+        return sum(one.logged(text) for one in self.all)

@@ -13,6 +13,7 @@ LIMITS = {
     "replay.seconds": 30,
     "limits.bulk": 60,
     "limits.row-bytes": 16 << 10,
+    "limits.record-bytes": 64 << 10,
     "limits.transaction-bytes": 256 << 10,
     "limits.group-bytes": 512 << 10,
     "limits.stall": 3,
@@ -35,12 +36,13 @@ def config():
 class Sidecar:
     """Clients ask it for the port of the moment."""
 
-    def __init__(self, app, directory, configuration=None):
-        self.app, self.directory = app, directory
+    def __init__(self, app, directory, url, configuration=None):
+        self.app, self.directory, self.url = app, directory, url
         self.config = configuration or config()
         self.redis = None
         self.generation = 0
         self.process = None
+        self._processes = []
         self.port = free_port()  # nobody listens yet
         self._expected = threading.Event()  # the process may be gone
 
@@ -51,8 +53,9 @@ class Sidecar:
         self.generation += 1
         directory = self.directory / f"walpush-{self.generation:03}"
         directory.mkdir(parents=True)
-        process = Walpush(self.config, directory, self.app)
+        process = Walpush(self.config, directory, self.app, url=self.url)
         process.start(streaming=streaming)
+        self._processes.append(process)
         self.process, self.port = process, process.port
         self._expected.clear()
 
@@ -87,6 +90,10 @@ class Sidecar:
         if self._expected.is_set() or self.process.process.poll() is None:
             return None
         return self.process.log()
+
+    def logged(self, text):
+        """How many lines of all processes have it."""
+        return sum(text in line for process in self._processes for line in list(process.lines))
 
     def wait_for_streaming(self):
         self.app.wait_until(

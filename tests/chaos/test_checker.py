@@ -1,7 +1,7 @@
 """The checker finds each kind of violation, and finds none where there is none."""
 
 import pytest
-from checker import TRUNCATED, Bulk, Gone, Hello, Id, Notice, Resync, Seen, Truth, check
+from checker import SKIPPED, TRUNCATED, Bulk, Gone, Hello, Id, Notice, Resync, Seen, Truth, check
 
 U1, U2 = frozenset({"requests_unit_1"}), frozenset({"requests_unit_2"})
 BEGIN = Hello(Id(50, 0), False, None)
@@ -26,8 +26,8 @@ NOTICES = [
 M1, M2, M4, M5 = seen(100, 1, 11), seen(200, 1, 21), seen(200, 3, 23), seen(300, 1, None, op="deleted")
 
 
-def kinds(*history, notices=NOTICES, groups=U1, end=None, replicas=False):
-    truth = Truth(notices, end, replicas)
+def kinds(*history, notices=NOTICES, groups=U1, large=(200,), end=None, replicas=False):
+    truth = Truth(notices, large, end, replicas)
     return sorted(v.kind for v in check([("client", groups, list(history))], truth).violations)
 
 
@@ -157,6 +157,23 @@ def test_a_resync_before_a_commit_does_not_cover_it():
 
 def test_a_resync_within_a_commit_covers_all_of_it():
     assert kinds(BEGIN, M1, Resync(Id(200, 1), "lookup"), M5) == []
+
+
+def test_a_row_that_was_stepped_over_is_covered_as_all_of_its_commit():
+    skipped = Resync(Id(200, (1 << 31) - 1), SKIPPED)
+    assert kinds(BEGIN, M1, skipped, M5) == []
+    assert kinds(BEGIN, M1, M2, skipped, M5) == []
+    assert kinds(BEGIN, M1, Gone(1006), Hello(skipped.id, True, M1.id), M5) == ["broken resume", "lost", "lost"]
+    assert kinds(BEGIN, M1, skipped, Gone(1006), Hello(skipped.id, True, skipped.id), M5) == []
+    assert kinds(BEGIN, M1, skipped, M2, M5) == ["out of order"]
+    assert kinds(BEGIN, M1, skipped) == ["lost"]
+    assert kinds(BEGIN, M1, Resync(Id(200, 0), SKIPPED), M5) == ["lost", "lost"]
+
+
+def test_only_a_large_row_is_stepped_over():
+    skipped = Resync(Id(200, (1 << 31) - 1), SKIPPED)
+    assert kinds(BEGIN, M1, skipped, M5, large=(100, 300)) == ["unfounded"]
+    assert kinds(BEGIN, M1, Resync(Id(201, 0), SKIPPED), M5, large=()) == []
 
 
 def test_a_resync_in_the_log_keeps_its_place():

@@ -14,6 +14,7 @@ from harness.app import ASHA, BOB, HEAD2, MEENA, RAVI, ROOT_USER, SAM, SECTION_H
 
 CENTRAL = 3
 UNITS = (1, 2, CENTRAL, 4)
+LARGE = 60_000  # characters of a row, old and new: what the plugin prints of it may pass limits.record-bytes
 HEAD4, DEV = 104, 105  # of unit 4: Section Head, user
 
 
@@ -36,7 +37,7 @@ UID_OF = {table.type: table.uid for table in TABLES.values()}
 _COMMON = """
 CREATE SEQUENCE chaos_uid;
 CREATE TABLE chaos_audit (n bigserial PRIMARY KEY, tab text, op text, key int, uid bigint, old_unit int, new_unit int,
-                          ref int, xid text DEFAULT pg_current_xact_id()::text);
+                          ref int, size int, xid text DEFAULT pg_current_xact_id()::text);
 CREATE FUNCTION chaos_truncated() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chaos_audit (tab, op) VALUES (TG_TABLE_NAME, 'TRUNCATE');
@@ -55,13 +56,15 @@ END $$;
 CREATE FUNCTION chaos_record_{table}() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        INSERT INTO chaos_audit (tab, op, key, uid, new_unit, ref)
-        VALUES ('{table}', TG_OP, NEW.id, NEW.{uid}::bigint, {new_unit}, {new_ref});
+        INSERT INTO chaos_audit (tab, op, key, uid, new_unit, ref, size)
+        VALUES ('{table}', TG_OP, NEW.id, NEW.{uid}::bigint, {new_unit}, {new_ref}, length(NEW::text));
     ELSIF TG_OP = 'UPDATE' THEN
-        INSERT INTO chaos_audit (tab, op, key, uid, old_unit, new_unit, ref)
-        VALUES ('{table}', TG_OP, NEW.id, NEW.{uid}::bigint, {old_unit}, {new_unit}, {new_ref});
+        INSERT INTO chaos_audit (tab, op, key, uid, old_unit, new_unit, ref, size)
+        VALUES ('{table}', TG_OP, NEW.id, NEW.{uid}::bigint, {old_unit}, {new_unit}, {new_ref},
+                length(OLD::text) + length(NEW::text));
     ELSE
-        INSERT INTO chaos_audit (tab, op, key, old_unit, ref) VALUES ('{table}', TG_OP, OLD.id, {old_unit}, {old_ref});
+        INSERT INTO chaos_audit (tab, op, key, old_unit, ref, size)
+        VALUES ('{table}', TG_OP, OLD.id, {old_unit}, {old_ref}, length(OLD::text));
     END IF;
     RETURN NULL;
 END $$;
@@ -117,23 +120,25 @@ class World:
     # --- the truth ---------------------------------------------------------------------------------------------
 
     def notices(self):
-        """What was committed, as notices. Reads the slot to its end."""
+        """What was committed, as notices, and which commits have a row that may be too large. Reads the slot to its end."""
         rows = self.app.sql(
             "SELECT data FROM pg_logical_slot_get_changes(%s, NULL, NULL, 'format-version', '2', 'include-lsn', 'true',"
-            " 'add-tables', 'public.chaos_audit')",
+            " 'add-tables', 'public.chaos_audit', 'add-msg-prefixes', 'none')",
             self.slot,
         )
-        notices, commit = [], None
+        notices, large, commit = [], set(), None
         for (text,) in rows:
             record = json.loads(text)
             if record["action"] == "B":
                 commit, order = Id.parse(record["lsn"] + "-0").lsn, 0
             elif record["action"] == "I":
                 row = {column["name"]: column["value"] for column in record["columns"]}
+                if (row["size"] or 0) > LARGE:
+                    large.add(commit)
                 for notice in self._notices_of(row):
                     order += 1
                     notices.append(Notice(commit, order, *notice))
-        return notices
+        return notices, large
 
     def _notices_of(self, row):
         """The notices of one change: moved before updated, as the program tells them."""

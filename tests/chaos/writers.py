@@ -13,13 +13,20 @@ from harness.walpush import ROW_MARK
 STATUSES = ("Pending", "Sent Back", "Approved", "Issued", "Returned", "Rejected", "Completed")
 
 
+def emit(cursor, random):
+    """A logical message, which any role may send, and which is nobody's."""
+    size = random.choices((10, 1_000_000), (97, 3))[0]
+    prefix = random.choice(("walpush", "other", ""))
+    cursor.execute("SELECT pg_logical_emit_message(%s, %s, repeat('x', %s))", (random.random() < 0.5, prefix, size))
+
+
 class Writer(threading.Thread):
     """Updates and deletes its own rows, and all writers' anchors. A lost connection is made again; what it did not hear
     answered may be committed or not: only the slot knows."""
 
-    def __init__(self, world, name, seed, pause, bulk):
+    def __init__(self, world, name, seed, pause, limits):
         super().__init__(name=name, daemon=True)
-        self.world, self.pause, self.bulk = world, pause, bulk
+        self.world, self.pause, self.bulk, self.large = world, pause, limits["limits.bulk"], limits["limits.record-bytes"]
         self.random = random.Random(f"{seed}/{name}")
         self.rows = {"requests": [], "crates": [], "storages": [], "sendbacks": []}
         self.counts = {"committed": 0, "rolled back": 0, "failed": 0}
@@ -31,7 +38,7 @@ class Writer(threading.Thread):
         while not self.stopping.is_set():
             try:
                 if connection is None or connection.closed:
-                    connection = self.world.app.connect(autocommit=False)
+                    connection = self._connect()
                 self._transaction(connection)
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
                 self.counts["failed"] += 1
@@ -45,6 +52,9 @@ class Writer(threading.Thread):
             self.stopping.wait(self.random.expovariate(1 / self.pause))
         if connection is not None:
             connection.close()
+
+    def _connect(self):
+        return self.world.app.connect(autocommit=False)
 
     # --- transactions ------------------------------------------------------------------------------------------
 
@@ -66,6 +76,10 @@ class Writer(threading.Thread):
         kind = self.random.random()
         if kind < 0.004:
             cursor.execute(f"TRUNCATE {self.random.choice(('storages', 'sendbacks'))}")
+            self._some(cursor, 3)
+        elif kind < 0.006:
+            self._some(cursor, 3)
+            self._large(cursor)
             self._some(cursor, 3)
         elif kind < 0.025:
             self._bulk(cursor)
@@ -90,6 +104,19 @@ class Writer(threading.Thread):
     def _some(self, cursor, most):
         for _ in range(self.random.randint(1, most)):
             self._one(cursor)
+        if self.random.random() < 0.02:
+            emit(cursor, self.random)
+
+    def _large(self, cursor):
+        """Rows whose record is not decoded, because it holds too much: new, or old as well. They are gone at the end."""
+        text = "%0*x" % (self.large, self.random.getrandbits(4 * self.large))
+        key = self._insert(
+            cursor, "requests", request_type="", crate_id=self._crate(), unit_id=self._unit(), purpose=text
+        )
+        if self.random.random() < 0.5:
+            cursor.execute("UPDATE requests SET unit_id = %s, purpose = 'small' WHERE id = %s", (self._unit(), key))
+        else:
+            cursor.execute("DELETE FROM requests WHERE id = %s", (key,))
 
     def _with_savepoints(self, cursor):
         for _ in range(self.random.randint(1, 4)):
@@ -204,3 +231,21 @@ class Writer(threading.Thread):
 
     def _update_sendbacks(self, cursor, key):
         cursor.execute("UPDATE sendbacks SET created_at = now() WHERE id = %s", (key,))
+
+
+class Stranger(Writer):
+    """A role that may nothing, and so may send messages."""
+
+    def __init__(self, world, name, seed, pause):
+        super().__init__(world, name, seed, pause, {"limits.bulk": 0, "limits.record-bytes": 0})
+        self.counts["messages"] = 0
+        world.app.cluster.add_role(name)
+
+    def _connect(self):
+        return self.world.app.cluster.connect(self.world.app.name, user=self.name, autocommit=False)
+
+    def _transaction(self, connection):
+        with connection.cursor() as cursor:
+            emit(cursor, self.random)
+        connection.commit()
+        self.counts["messages"] += 1
