@@ -29,8 +29,8 @@ enum topic_list {
 
 struct topic {
 	struct nametab_node node; /* the first, so that one is the other */
-	struct segment *tail,
-		*head; /* the log's reference is on the tail; each segment holds its successor. NULL: none */
+	/* NULL: none. The log's reference is on the tail; each segment holds its successor. */
+	struct segment *tail, *head;
 	struct topic *prev, *next; /* of its list */
 	size_t bytes;              /* what its segments cost */
 	struct event_id dropped;   /* the newest entry that was dropped; what is older cannot be resumed */
