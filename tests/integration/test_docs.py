@@ -30,6 +30,7 @@ SHELL, SQL = ("sh", "console"), ("sql",)
 
 # What no test here runs: a text of the block, and why.
 NOT_RUN = {
+    "ACL SETUSER walpush": "test_relay_refusals.py sets these rights, and feeds replicas with them",
     "apt-get install -y make": "needs root and the network; CI begins with it",
     "request.updated  approved": "what `make run` prints; its numbers are of the moment",
     "<WebSocketProvider": "a fragment; client/test runs the provider and the hooks",
