@@ -9,6 +9,7 @@ import time
 import poison
 import psycopg2
 import psycopg2.extras
+from checker import Id
 
 from harness.client import PATIENCE
 from harness.cluster import ClusterError
@@ -184,7 +185,7 @@ class Faults(threading.Thread):
         thaw()
 
     def redis_switched(self):
-        """There and, half the time, back again."""
+        """There and, half the time, back again. Nobody stays with a server that is no longer the master."""
         for _ in range(self.random.choice((1, 2))):
             self.sidecar.redis.switch(
                 killed=self.random.random() < 0.3,
@@ -192,6 +193,17 @@ class Faults(threading.Thread):
                 pause=self.random.choice((0, 0.2, 1, 3)),
             )
             self._moment(2)
+        if self.now == "redis_switched":  # and not beside something that holds the stream up
+            self._wait_for_news()
+
+    def _wait_for_news(self):
+        """What is written from here on arrives. The writers never rest."""
+        position = Id.parse(self.app.value("SELECT pg_current_wal_insert_lsn()::text") + "-0")
+        deadline = time.monotonic() + PATIENCE
+        while not any(subscriber.last and subscriber.last > position for subscriber in self.subscribers):
+            if time.monotonic() > deadline:
+                raise AssertionError("nobody hears of anything any more")
+            time.sleep(0.05)
 
     # --- what cannot be decoded --------------------------------------------------------------------------------
 
