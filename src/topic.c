@@ -510,7 +510,8 @@ void topiclog_tidy(struct topiclog *log, int64_t now)
 
 struct event_id topic_last(const struct topic *t)
 {
-	uint32_t count = atomic_load_explicit(&t->head->count, memory_order_relaxed);
+	/* One that nobody hears and nothing is in has no segment. */
+	uint32_t count = t->head ? atomic_load_explicit(&t->head->count, memory_order_relaxed) : 0;
 
 	return count ? entry_id(t->head, count - 1) : t->dropped;
 }

@@ -964,6 +964,29 @@ static void the_head_is_there_whatever_was_dropped(void **state)
 }
 
 /* A topic that is made again under the name of a freed one does not pretend to hold what that one had. */
+static void assert_last(const struct topic *t, lsn_t lsn, uint32_t index)
+{
+	assert_int_equal(event_id_compare(topic_last(t), (struct event_id){ lsn, index }), 0);
+}
+
+/* Whether it is heard or not, and whether what was appended is still there or not. */
+static void the_last_that_was_appended_is_known(void **state)
+{
+	struct topic *unheard = topiclog_topic(topics, SLICE("unheard"));
+
+	(void)state;
+	assert_last(unit5, 0, 0);
+	assert_last(unheard, 0, 0);
+	append(unit5, 7, 1, 100);
+	append(unheard, 7, 2, 100);
+	append(unheard, 8, 1, 100);
+	assert_last(unit5, 7, 1);
+	assert_last(unheard, 8, 1);
+	drop_everything();
+	assert_last(unit5, 7, 1);
+	assert_last(unheard, 8, 1);
+}
+
 static void a_freed_topic_does_not_come_back_complete(void **state)
 {
 	(void)state;
@@ -1037,6 +1060,7 @@ int main(void)
 		ON_ROOMY_LOG(a_tidying_has_an_end),
 		ON_ITS_OWN_LOG(visits_cost_no_history),
 		ON_ITS_OWN_LOG(a_forgotten_group_does_not_reach_back),
+		ON_ROOMY_LOG(the_last_that_was_appended_is_known),
 		ON_ITS_OWN_LOG(a_heard_group_is_never_forgotten),
 		ON_ITS_OWN_LOG(an_eighth_is_always_history),
 		ON_ITS_OWN_LOG(appending_to_each_keeps_the_limit),
