@@ -197,9 +197,10 @@ class Faults(threading.Thread):
             self._wait_for_news()
 
     def _wait_for_news(self):
-        """What is written from here on arrives. The writers never rest."""
+        """What is written from here on arrives. The writers never rest. Of several replicas one may have passed over what another
+        meets once more, with the slot."""
         position = Id.parse(self.app.value("SELECT pg_current_wal_insert_lsn()::text") + "-0")
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + LONGEST_PASS
         while not any(subscriber.last and subscriber.last > position for subscriber in self.subscribers):
             if time.monotonic() > deadline:
                 raise AssertionError("nobody hears of anything any more")
