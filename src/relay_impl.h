@@ -141,6 +141,8 @@ void relay_append_forget(struct relay *r);
 /* Everything that commits before `end` was appended. */
 void relay_writer_safe(struct relay *r, lsn_t end);
 void relay_writer_ask_tail(struct relay *r);
+/* An entry that was read is in the stream, whoever appended it: a replica that gets the slot begins where the stream ends. */
+void relay_writer_saw(struct relay *r, const struct relay_entry *e);
 void relay_writer_init(struct relay *r);
 void relay_writer_fini(struct relay *r);
 void relay_writer_second(struct relay *r);

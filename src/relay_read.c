@@ -73,6 +73,7 @@ static bool take_entry(struct relay *r, const struct relay_entry *e)
 		reader->is_synced = false;
 	}
 	reader->at = e->id;
+	relay_writer_saw(r, e);
 	if (e->kind == RELAY_BEGIN) {
 		if (!reader->is_synced || e->end > reader->position)
 			begin(r, e->end, hole_of(e));

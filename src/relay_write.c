@@ -105,6 +105,18 @@ static void tail_found(struct relay *r, struct event_id tail, lsn_t end)
 	event_active(w->flush, EV_TIMEOUT, 0);
 }
 
+void relay_writer_saw(struct relay *r, const struct relay_entry *e)
+{
+	struct relay_writer *w = &r->w;
+
+	if (!w->tail_known || w->n_in_flight || event_id_compare(e->id, w->tail) <= 0)
+		return;
+	w->tail = e->id;
+	if (e->end)
+		w->tail_end = e->end;
+	drop_known(r);
+}
+
 static void on_tail(void *ctx, const redisReply *reply)
 {
 	struct relay *r = ctx;
@@ -131,6 +143,11 @@ void relay_writer_ask_tail(struct relay *r)
 }
 
 /* --- the owner's side -------------------------------------------------------------------------------------------- */
+
+lsn_t relay_reached(const struct relay *r)
+{
+	return r->w.tail_known ? r->w.tail_end : 0;
+}
 
 lsn_t relay_start(struct relay *r, lsn_t from, enum relay_hole hole)
 {

@@ -215,9 +215,8 @@ static lsn_t start(void *ctx, const struct source_start *s)
 {
 	struct tap *t = ctx;
 	char epoch[EPOCH_MAX];
-	lsn_t to = tap_skip_start(t, t->window.handled > s->confirmed ? t->window.handled : s->confirmed);
-	lsn_t from = to ? to : s->confirmed;
-	enum relay_hole hole = !to ? RELAY_HOLE_NONE : tap_skip_is_known(t) ? RELAY_HOLE_KNOWN : RELAY_HOLE_UNKNOWN;
+	lsn_t handled = t->window.handled, to, from;
+	enum relay_hole hole;
 
 	forget_stream(t);
 	t->skip.has_refused = false;
@@ -225,11 +224,16 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	t->live = s->server_end;
 	t->server_stops = false;
 	t->demanded_at = 0;
-	if (t->relay) {
+	if (t->relay) { /* what was read of the stream may be lost since then */
 		memcpy(t->relay_epoch, epoch, sizeof(epoch));
 		relay_open(t->relay, epoch);
-		return relay_start(t->relay, from, hole);
+		handled = relay_reached(t->relay);
 	}
+	to = tap_skip_start(t, handled > s->confirmed ? handled : s->confirmed);
+	from = to ? to : s->confirmed;
+	hole = !to ? RELAY_HOLE_NONE : tap_skip_is_known(t) ? RELAY_HOLE_KNOWN : RELAY_HOLE_UNKNOWN;
+	if (t->relay)
+		return relay_start(t->relay, from, hole);
 	if (strcmp(epoch, t->epoch) != 0)
 		begin_anew(t, from, epoch, "epoch");
 	else if (hole)

@@ -70,6 +70,8 @@ int64_t relay_leaderless_since(const struct relay *r);
 
 /* --- the holder of the slot ------------------------------------------------------------------------------------------ */
 
+/* Where the stream ends, as far as is known; 0: it is not, or the stream is empty. */
+lsn_t relay_reached(const struct relay *r);
 /* Before START_REPLICATION: the queue is emptied. Where to start: where the stream ends, but not before `from`; why, if that leaves a
  * hole. */
 lsn_t relay_start(struct relay *r, lsn_t from, enum relay_hole hole);

@@ -14,7 +14,6 @@ from checker import Id
 from harness.client import PATIENCE
 from harness.cluster import ClusterError
 
-PASSED = "a transaction is passed over"
 LONGEST_PASS = 2 * PATIENCE  # three tries over 30 s, the waits between them, and what else is broken just then
 LONGEST_STOP = 30  # seconds; a fast shutdown under load, with its checkpoint. One that waits for a walsender takes 60
 
@@ -197,8 +196,8 @@ class Faults(threading.Thread):
             self._wait_for_news()
 
     def _wait_for_news(self):
-        """What is written from here on arrives. The writers never rest. Of several replicas one may have passed over what another
-        meets once more, with the slot."""
+        """What is written from here on arrives. The writers never rest. Where Redis lost that a transaction was passed over, it is
+        met once more."""
         position = Id.parse(self.app.value("SELECT pg_current_wal_insert_lsn()::text") + "-0")
         deadline = time.monotonic() + LONGEST_PASS
         while not any(subscriber.last and subscriber.last > position for subscriber in self.subscribers):
@@ -210,7 +209,7 @@ class Faults(threading.Thread):
 
     def poison_transaction(self):
         """The stream ends in it each time, until it is passed over. Other things happen meanwhile; with a process its tries end."""
-        before = self.sidecar.logged(PASSED)
+        before = self.sidecar.passed_over()
         poison.write(self.world, self.random.choice(list(poison.KINDS)), self.random)
         if self.random.random() < 0.5:
             self._moment(20)
@@ -219,7 +218,7 @@ class Faults(threading.Thread):
             self._moment(6)
             fault()
         deadline = time.monotonic() + LONGEST_PASS
-        while self.sidecar.logged(PASSED) == before:
+        while self.sidecar.passed_over() == before:
             if time.monotonic() > deadline:
                 raise AssertionError("it is not passed over")
             time.sleep(0.2)

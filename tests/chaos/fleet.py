@@ -67,5 +67,5 @@ class Fleet:
             one.end()
         self.redis.end()
 
-    def logged(self, text):
-        return sum(one.logged(text) for one in self.all)
+    def passed_over(self):
+        return set().union(*(one.passed_over() for one in self.all))

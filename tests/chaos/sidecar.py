@@ -5,7 +5,7 @@ import threading
 
 from harness.client import PATIENCE
 from harness.config import Raw
-from harness.walpush import Walpush, free_port, shipped_config, token
+from harness.walpush import Walpush, fields_of, free_port, shipped_config, token
 
 LONG = 3 * PATIENCE
 
@@ -91,9 +91,10 @@ class Sidecar:
             return None
         return self.process.log()
 
-    def logged(self, text):
-        """How many lines of all processes have it."""
-        return sum(text in line for process in self._processes for line in list(process.lines))
+    def passed_over(self):
+        """The commits of the transactions that were passed over, as any of the processes said."""
+        lines = (line for process in self._processes for line in list(process.lines))
+        return {fields_of(line)["commit"] for line in lines if 'msg="a transaction is passed over' in line}
 
     def wait_for_streaming(self):
         self.app.wait_until(

@@ -1,4 +1,4 @@
-"""What comes together with the error that ends the stream: transactions that wait for an answer then, and would wait again each time."""
+"""What comes together with the error that ends the stream, and who takes over once the transaction was passed over."""
 
 import contextlib
 import signal
@@ -73,3 +73,31 @@ def test_and_so_with_a_relay(cluster, app, config, make_walpush):
         url = app.url.replace(f":{cluster.port}/", f":{port}/") + "?sslmode=disable"
         with make_walpush(app, config, url=url) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
             passes(app, walpush, client)
+
+
+def test_who_takes_over_does_not_meet_it_again(cluster, app, config, make_walpush):
+    """The holder that passed it over has not confirmed that yet: what the others have read says so."""
+    another = app.insert_request(1)
+    with contextlib.ExitStack() as resources:
+        redis = resources.enter_context(Redis())
+        config.set("relay", Raw(f'{{ url = "{redis.url}" }}'))
+        port = resources.enter_context(
+            proxy(cluster.port, answer=tampering(lambda record: ENDING if MARK in record else None))
+        )
+        url = app.url.replace(f":{cluster.port}/", f":{port}/") + "?sslmode=disable"
+        replicas = [resources.enter_context(make_walpush(app, config, url=url).start(streaming=i == 0)) for i in range(2)]
+        clients = [resources.enter_context(replica.subscribe(UNIT_1, ASHA)) for replica in replicas]
+        app.sql("UPDATE requests SET purpose = %s WHERE id = %s", MARK.decode(), another)
+        app.sql("UPDATE requests SET purpose = 'behind' WHERE id = %s", app.request)
+        for client in clients:
+            messages = client.recv_until(lambda m: m.get("data") and m["data"]["purpose"] == "behind", timeout=GIVES_UP)
+            assert reasons_and_purposes(messages) == ["skipped", "behind"]
+        passed = [replica for replica in replicas if 'msg="a transaction is passed over' in replica.log()]
+        assert len(passed) == 1
+        heir = 1 - replicas.index(passed[0])
+        mark = replicas[heir].mark()
+        passed[0].kill()
+        app.sql("UPDATE requests SET purpose = 'later' WHERE id = %s", app.request)
+        messages = clients[heir].recv_until(lambda m: m["type"] == "resync" or m["data"]["purpose"] == "later")
+        assert reasons_and_purposes(messages) == ["later"]
+        assert "out of memory" not in replicas[heir].log(mark)
