@@ -13,8 +13,12 @@
  * busy group has few segments. Where somebody listens they begin with a few messages, so that these go out in one write. */
 #define SEGMENT_HEARD 2048
 #define SEGMENT_MAX 131072
-/* A segment goes as a whole, so it takes no more than this part of what a topic or the log may keep. */
-#define LIMIT_PARTS 8
+/* A segment goes as a whole, so it costs no more than this part of what a topic or the log may keep. What a topic may keep holds one
+ * transaction of about seven eighths of it: its first segment may be full of what was read before, its last one empty, and a large message that
+ * does not fit in has one of its own, so that little room is left at the end of the others. */
+#define LIMIT_PARTS 16
+/* This part of what the log may keep is history, whatever its topics cost. */
+#define HISTORY_PART 8
 /* A segment that was open for this part of the age is closed, so that age is judged finely enough. */
 #define AGE_PARTS 8
 /* Segments, and topics, that one tidying drops: about 10 ms in which nothing else is handled. */
@@ -47,7 +51,7 @@ struct topic {
 struct topiclog {
 	_Atomic lsn_t published;
 	struct topic_limits limits;
-	size_t segment_max; /* bytes, but for a message that needs more */
+	size_t segment_max; /* bytes of room, but for a message that needs more */
 	struct nametab topics;
 	struct topic *heard;
 	struct topic *idle;       /* in the order of dropped_at */
@@ -175,15 +179,21 @@ static void topic_drop_tail(struct topiclog *log, struct topic *t)
 
 /* --- topics --------------------------------------------------------------------------------------------------- */
 
+/* The room of a segment that costs at most so much. */
+static size_t room_within(size_t cost)
+{
+	size_t besides = mem_cost(sizeof(struct segment)) + sizeof(struct entry);
+
+	return cost > besides + SEGMENT_HEARD ? cost - besides : SEGMENT_HEARD;
+}
+
 struct topiclog *topiclog_new(const struct topic_limits *limits)
 {
 	struct topiclog *log = mem_new(sizeof(*log));
 	size_t least = limits->group_bytes < limits->log_bytes ? limits->group_bytes : limits->log_bytes;
 
 	log->limits = *limits;
-	log->segment_max = least / LIMIT_PARTS < SEGMENT_MAX ? least / LIMIT_PARTS : SEGMENT_MAX;
-	if (log->segment_max < SEGMENT_HEARD)
-		log->segment_max = SEGMENT_HEARD;
+	log->segment_max = room_within(least / LIMIT_PARTS < SEGMENT_MAX ? least / LIMIT_PARTS : SEGMENT_MAX);
 	return log;
 }
 
@@ -339,13 +349,13 @@ static size_t next_room(const struct topiclog *log, const struct topic *t, size_
 		room = SEGMENT_HEARD;
 	if (room > log->segment_max)
 		room = log->segment_max;
-	return room > need ? room : need;
+	return room > need && need < log->segment_max / LIMIT_PARTS ? room : need;
 }
 
 /* The newest segment stays, and so does a part that what heard topics cost cannot take from the history. */
 static bool may_drop(const struct topiclog *log)
 {
-	return log->segments && log->segments->newer && log->history > log->limits.log_bytes / LIMIT_PARTS;
+	return log->segments && log->segments->newer && log->history > log->limits.log_bytes / HISTORY_PART;
 }
 
 /* First go the topics that have nothing to tell, then the oldest segment of all, which is its topic's tail. */

@@ -916,6 +916,39 @@ static void an_eighth_is_always_history(void **state)
 	cursor_release(&c);
 }
 
+/* Whatever its head holds when a transaction begins, and however its messages fill the segments. */
+static void a_group_holds_a_transaction_of_seven_eighths(void **state)
+{
+	static const uint32_t sizes[] = { 100, 1000, 3500, 4000, 4400, 7400, 9000, 22000, 33000, 60000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+		for (unsigned before = 1; before < 900; before += 29) {
+			unsigned n = (unsigned)((1 << 20) / 8 * 7 / (sizes[i] + FRAME + 16)), read = 0;
+			struct cursor c;
+			struct run r;
+
+			open_with((struct topic_limits){ 1 << 20, 256 << 20, AGE });
+			topic_subscribe(topics, unit5, 0);
+			append_commits(unit5, 1, before, 400);
+			topiclog_publish(topics, 100 * before + 1);
+			c = placed(unit5, start);
+			cursor_to_head(&c, 100 * before + 1);
+			for (unsigned k = 1; k <= n; k++)
+				append(unit5, 1000000, k, sizes[i]);
+			topiclog_publish(topics, 1000001);
+			while (cursor_run(&c, 1000001, no_bound, 0, &r) == CURSOR_HAS_RUN) {
+				read += r.entries;
+				cursor_advance(&c, r.entries);
+			}
+			assert_int_equal(read, n);
+			assert_in_range(topiclog_bytes(topics), 0, (1 << 20) + 4096);
+			cursor_release(&c);
+			topiclog_free(topics);
+		}
+	open_with(roomy);
+}
+
 static void append_resync(void *ctx, struct topic *t)
 {
 	unsigned *visits = ctx;
@@ -1063,6 +1096,7 @@ int main(void)
 		ON_ROOMY_LOG(the_last_that_was_appended_is_known),
 		ON_ITS_OWN_LOG(a_heard_group_is_never_forgotten),
 		ON_ITS_OWN_LOG(an_eighth_is_always_history),
+		ON_ITS_OWN_LOG(a_group_holds_a_transaction_of_seven_eighths),
 		ON_ITS_OWN_LOG(appending_to_each_keeps_the_limit),
 		ON_ITS_OWN_LOG(the_head_is_there_whatever_was_dropped),
 		ON_ROOMY_LOG(a_freed_topic_does_not_come_back_complete),
