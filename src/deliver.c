@@ -153,10 +153,16 @@ static int write_replies(struct conn *c)
 
 /* --- merging --------------------------------------------------------------------------------------------------- */
 
-static void resync_because_lost(struct conn *c)
+/* A close among what is lost was meant for those who were admitted before it, and could hear up to there. */
+static struct missed nothing_missed(const struct conn *c)
+{
+	return (struct missed){ c->admitted, c->frozen_at ? c->frozen_at : c->limit - 1, 0 };
+}
+
+static void resync_because_lost(struct conn *c, struct missed *missed)
 {
 	for (size_t i = 0; i < c->n_subs; i++)
-		cursor_to_head(&c->subs[i].cursor, c->hub->published);
+		cursor_to_head(&c->subs[i].cursor, c->hub->published, missed);
 	conn_resync(c, "history", (struct event_id){ c->hub->published, 0 });
 }
 
@@ -175,9 +181,8 @@ static lsn_t horizon(const struct conn *c)
 static struct sub *next_sub(struct conn *c, struct event_id *before, bool *lost)
 {
 	lsn_t published = horizon(c);
-	struct event_id lowest = last_id;
+	struct run run, lowest = { 0 };
 	struct sub *first = NULL;
-	struct run run;
 
 	*before = last_id;
 	for (size_t i = 0; i < c->n_subs; i++) {
@@ -189,13 +194,18 @@ static struct sub *next_sub(struct conn *c, struct event_id *before, bool *lost)
 			*lost = true;
 		if (state != CURSOR_HAS_RUN)
 			continue;
-		order = event_id_compare(run.first, lowest);
-		if (first && order == 0) { /* the same message through another group */
+		order = first ? event_id_compare(run.first, lowest.first) : -1;
+		if (order == 0 && run.tag.close &&
+		    !lowest.tag.close) { /* of the two this one is told, because it closes */
+			cursor_advance(&first->cursor, 1);
+			return next_sub(c, before, lost);
+		}
+		if (order == 0) { /* the same message through another group */
 			cursor_advance(&s->cursor, 1);
 			i--;
 		} else if (order < 0) {
-			*before = lowest;
-			lowest = run.first;
+			*before = first ? lowest.first : last_id;
+			lowest = run;
 			first = s;
 		} else if (event_id_compare(run.first, *before) < 0) {
 			*before = run.first;
@@ -259,6 +269,18 @@ static int deliver_last_word(struct conn *c)
 	return result;
 }
 
+static int tell_loss(struct conn *c)
+{
+	struct missed missed = nothing_missed(c);
+	int result;
+
+	resync_because_lost(c, &missed);
+	result = may_resync(c) ? write_resync(c) : 0;
+	if (result == 0 && missed.close)
+		conn_close(c, missed.close);
+	return result;
+}
+
 static int deliver_runs(struct conn *c)
 {
 	size_t left = TURN_BYTES;
@@ -272,11 +294,10 @@ static int deliver_runs(struct conn *c)
 		case CURSOR_LOST:
 			if (is_emptied(c->hub))
 				return 0;
-			resync_because_lost(c);
-			if (!may_resync(c))
-				return 0;
-			if (write_resync(c) < 0)
+			if (tell_loss(c) < 0)
 				return -1;
+			if (c->resync_due)
+				return 0;
 			break;
 		case CURSOR_HAS_RUN:
 			cursor_advance(&sub->cursor, run.entries);
@@ -363,12 +384,18 @@ void deliver_due(struct hub *h)
 
 static void let_go(struct conn *c)
 {
+	struct missed missed = nothing_missed(c);
 	bool lost = false;
 
 	for (size_t i = 0; i < c->n_subs; i++)
-		lost = cursor_fell_off(&c->subs[i].cursor, c->hub->published) || lost;
-	if (lost && !is_emptied(c->hub))
-		resync_because_lost(c);
+		lost = cursor_fell_off(&c->subs[i].cursor, c->hub->published, &missed) || lost;
+	if (!lost || is_emptied(c->hub))
+		return;
+	resync_because_lost(c, &missed);
+	if (missed.close) {
+		c->last_code = (uint16_t)missed.close;
+		deliver_later(c);
+	}
 }
 
 void deliver_let_go(struct hub *h)

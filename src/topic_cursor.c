@@ -70,12 +70,26 @@ void cursor_advance(struct cursor *c, uint32_t entries)
 	c->entry += entries;
 }
 
-void cursor_to_head(struct cursor *c, lsn_t published)
+static void note_close(const struct cursor *c, struct missed *missed)
+{
+	lsn_t lsn = entry_at(c->segment, c->entry)->lsn;
+	struct entry_tag tag;
+
+	frame_start(c->segment, c->entry, &tag);
+	if (tag.close && lsn >= missed->from && lsn <= missed->to)
+		missed->close = tag.close;
+}
+
+/* What was dropped is there as long as a cursor stands before it. */
+void cursor_to_head(struct cursor *c, lsn_t published, struct missed *missed)
 {
 	uint32_t count;
 
-	while ((count = cursor_settle(c)), c->entry < count && entry_at(c->segment, c->entry)->lsn < published)
+	while ((count = cursor_settle(c)), c->entry < count && entry_at(c->segment, c->entry)->lsn < published) {
+		if (missed)
+			note_close(c, missed);
 		c->entry++;
+	}
 }
 
 void cursor_restart(struct cursor *c)
@@ -87,13 +101,13 @@ void cursor_restart(struct cursor *c)
 		c->entry = count;
 }
 
-bool cursor_fell_off(struct cursor *c, lsn_t published)
+bool cursor_fell_off(struct cursor *c, lsn_t published, struct missed *missed)
 {
 	uint32_t count = cursor_settle(c);
 
 	if (c->entry == count || !atomic_load_explicit(&c->segment->dropped, memory_order_acquire))
 		return false;
-	cursor_to_head(c, published);
+	cursor_to_head(c, published, missed);
 	return true;
 }
 

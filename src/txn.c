@@ -498,17 +498,26 @@ void txn_skip(struct txn *t, const struct rules_section *section)
 		t->skipped.everything = true;
 }
 
-/* Every message has counted itself for each of its groups; where there was no room to count, its section is marked. */
-static void finish_skipped(struct txn *t)
+static void skip_counted(struct txn *t, bool closing)
 {
 	struct counter *c, *next;
 
 	HASH_ITER(hh, t->counters, c, next) {
+		if ((c->closes != 0) != closing)
+			continue;
 		buf_addf(&t->skipped.groups, "%u", c->closes);
 		buf_add_char(&t->skipped.groups, '\0');
 		buf_add(&t->skipped.groups, counter_group(c), strlen(counter_group(c)) + 1);
 		t->skipped.n_groups++;
 	}
+}
+
+/* Every message has counted itself for each of its groups; where there was no room to count, its section is marked. A group that two
+ * sections name is told once, by the first, so those that close come first. */
+static void finish_skipped(struct txn *t)
+{
+	skip_counted(t, true);
+	skip_counted(t, false);
 	for (size_t i = 0; i < t->n_marks; i++)
 		skip_section(t, t->marks[i].section);
 	for (size_t i = 0; i < t->n_late; i++)

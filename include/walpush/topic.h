@@ -142,13 +142,20 @@ struct run {                  /* consecutive frames of one segment */
 enum cursor_state cursor_run(struct cursor *c, lsn_t published, struct event_id before, size_t most, struct run *out);
 /* Over entries that cursor_run returned. */
 void cursor_advance(struct cursor *c, uint32_t entries);
-/* To the first entry of a commit at or above `published`. */
-void cursor_to_head(struct cursor *c, lsn_t published);
+/* What is passed over unread may say that its readers' connections end. */
+struct missed {
+	lsn_t from, to; /* of the commits that the reader is concerned with, both included */
+	unsigned close; /* out: the code of the last message among those that has one */
+};
+
+/* To the first entry of a commit at or above `published`. `missed`: NULL, or what is noted of the entries on the way; take one for all
+ * cursors of a connection. */
+void cursor_to_head(struct cursor *c, lsn_t published, struct missed *missed);
 /* After topiclog_reset: over everything that was dropped, to where the new history begins. */
 void cursor_restart(struct cursor *c);
-/* Is there something below a dropped segment's end that was not read? Then the bytes are let go: the cursor goes to the head
- * and true is returned: tell the client `resync`. */
-bool cursor_fell_off(struct cursor *c, lsn_t published);
+/* Is there something below a dropped segment's end that was not read? Then the bytes are let go: the cursor goes to the head as
+ * cursor_to_head says, and true is returned: tell the client `resync`. */
+bool cursor_fell_off(struct cursor *c, lsn_t published, struct missed *missed);
 /* Another one at the same place. */
 struct cursor cursor_copy(const struct cursor *c);
 void cursor_release(struct cursor *c);

@@ -220,7 +220,7 @@ static void reset(void)
 
 		if (!r->open)
 			continue;
-		cursor_to_head(&r->cursor, UINT64_MAX);
+		cursor_to_head(&r->cursor, UINT64_MAX, NULL);
 		r->next = n_entries;
 	}
 	memset(unknown, 0, sizeof(unknown));
@@ -341,7 +341,7 @@ static void read_on(struct reader *r)
 		     event_id_compare(entries[next].pattern.id, before) >= 0);
 		break;
 	case CURSOR_LOST:
-		cursor_to_head(&r->cursor, published);
+		cursor_to_head(&r->cursor, published, NULL);
 		lost(r);
 		break;
 	case CURSOR_HAS_RUN:
@@ -353,7 +353,7 @@ static void read_on(struct reader *r)
 
 static void fall_off(struct reader *r)
 {
-	if (r->open && cursor_fell_off(&r->cursor, published))
+	if (r->open && cursor_fell_off(&r->cursor, published, NULL))
 		lost(r);
 }
 

@@ -73,6 +73,32 @@ def test_it_does_not_wait_for_admit(app, leaving, make_walpush):
         blocker.close()
 
 
+@pytest.mark.parametrize("before, behind", [(0, 40), (40, 0), (40, 40)])
+@pytest.mark.parametrize("column", ["status", "password"])
+def test_it_is_not_lost_with_the_history_of_its_group(app, leaving, make_walpush, column, before, behind):
+    """The transaction is larger than what is kept of the group: who has not read it is told to refetch, and closed as ever."""
+    leaving.set("limits.group-bytes", 65536)
+
+    def fill(cursor, n):
+        cursor.execute(
+            "INSERT INTO sendbacks (request_id, reason, created_at, created_by_id, sendback_type)"
+            " SELECT %s, repeat('x', 5000), now(), %s, 'Change Request' FROM generate_series(1, %s)",
+            (app.request, RAVI, n),
+        )
+
+    with make_walpush(app, leaving) as walpush, walpush.subscribe(mine(ASHA), ASHA) as own:
+        with walpush.subscribe(mine(RAVI), RAVI) as other:
+            with app.transaction() as cursor:
+                fill(cursor, before)
+                cursor.execute(f"UPDATE users SET {column} = 'Suspended' WHERE id = %s", (ASHA,))
+                fill(cursor, behind)
+            messages, code = own.drain_to_close()
+            assert code == 4000
+            app.sql("UPDATE users SET password = 'his' WHERE id = %s", RAVI)
+            messages, code = other.drain_to_close()
+            assert ([m["type"] for m in messages], code) == (["resync", "force_logout"], 4000)
+
+
 @pytest.mark.parametrize(
     "statement, reason",
     [

@@ -1,13 +1,14 @@
 """Records that any role can put into the log, and those that nobody can handle: what comes behind each of them arrives."""
 
 import contextlib
+import json
 import time
 
 import pytest
 
 from harness.app import ASHA, BOB, MEENA, RAVI, fresh_app
 from harness.client import PATIENCE, SLOWDOWN, assert_in_order
-from harness.config import Raw
+from harness.config import Raw, section
 from harness.proxy import Ending, proxy, tampering
 from harness.redis import Redis
 from harness.walpush import Walpush, shipped_config
@@ -19,6 +20,7 @@ GIVES_UP = 60 * SLOWDOWN
 MARK = b"cannot-be-decoded"
 TOO_LONG = Ending("54000", "out of memory")
 TOO_LARGE = Ending("XX000", "invalid memory alloc request size 1107296259")
+
 
 @pytest.mark.parametrize("transactional", [True, False])
 @pytest.mark.parametrize("prefix", ["walpush", "other", ""])
@@ -112,6 +114,27 @@ def test_a_revocation_beside_it_takes_effect(app, small, make_walpush):
         write(app, "behind", another)
         messages, code = client.drain_to_close()
         assert code == 4403 and all(m["type"] == "resync" for m in messages)
+        assert resyncs(upto(other, "behind")) == ["skipped"]
+
+
+@pytest.mark.parametrize("groups", [["own_{token.user_id}", "all_b"], ["all_b", "own_{token.user_id}"]])
+def test_a_close_beside_it_takes_effect(app, small, make_walpush, groups):
+    """A connection hears all groups of the transaction. One closes it, which another section names too, by the unit's number."""
+    admit = "SELECT 1 FROM users WHERE id = {token.user_id}"
+    small.set("streams.all", Raw(f'{{ path = "/ws/all/" admit = "{admit}" groups = {json.dumps(groups)} }}'))
+    small.set("tables.requests.groups", ["all_b", "own_{unit_id}"])
+    on_password = Raw('{ left = { column = "password"  changes = true } }')
+    accounts = {"from": "users", "type": "account", "key": "account_id", "groups": ["own_{id}"]}
+    small.set("tables.accounts", section(**accounts, only_actions=True, close=4000, actions=on_password))
+    with make_walpush(app, small) as walpush, walpush.subscribe("/ws/all/", ASHA) as own, walpush.subscribe("/ws/all/", RAVI) as other:
+        with app.transaction() as cursor:
+            cursor.execute("UPDATE requests SET purpose = repeat('x', 100000) WHERE id = %s", (app.request,))
+            cursor.execute("UPDATE requests SET purpose = 'left' WHERE id = %s", (app.request,))
+            cursor.execute("UPDATE requests SET purpose = 'x' WHERE unit_id = %s", (ASHA,))
+            cursor.execute("UPDATE users SET password = 'new' WHERE id = %s", (ASHA,))
+        messages, code = own.drain_to_close()
+        assert (resyncs(messages), code) == (["skipped"], 4000)
+        write(app, "behind")
         assert resyncs(upto(other, "behind")) == ["skipped"]
 
 

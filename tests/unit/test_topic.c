@@ -311,11 +311,11 @@ static void the_head_is_the_first_unpublished_commit(void **state)
 
 	(void)state;
 	append_commits(unit5, 1, 100, 300);
-	cursor_to_head(&c, 5000);
+	cursor_to_head(&c, 5000, NULL);
 	topiclog_publish(topics, 5001);
 	assert_next(&c, no_bound, 0, 5000, 1);
 	assert_state(&c, CURSOR_AT_END);
-	cursor_to_head(&far, UINT64_MAX);
+	cursor_to_head(&far, UINT64_MAX, NULL);
 	topiclog_publish(topics, 10001);
 	assert_state(&far, CURSOR_AT_END);
 	append_commits(unit5, 101, 101, 10);
@@ -468,7 +468,7 @@ static void all_groups_share_the_logs_bytes(void **state)
 	append(unit6, 1001, 1, 100);
 	topiclog_publish(topics, 1002);
 	assert_next(&read, no_bound, 0, 1001, 1);
-	assert_true(cursor_fell_off(&unread, 1001));
+	assert_true(cursor_fell_off(&unread, 1001, NULL));
 	assert_next(&unread, no_bound, 0, 1001, 1);
 	cursor_release(&read);
 	cursor_release(&unread);
@@ -525,16 +525,16 @@ static void who_had_read_it_all_lost_nothing(void **state)
 	topiclog_publish(topics, 301);
 	assert_next(&some, no_bound, 0, 100, 1);
 	assert_next(&all, no_bound, SIZE_MAX, 100, 3);
-	assert_false(cursor_fell_off(&none, 301));
+	assert_false(cursor_fell_off(&none, 301, NULL));
 	drop_everything();
 	late = placed(unit5, id_of(300, 1));
 	assert_state(&none, CURSOR_LOST);
 	assert_state(&some, CURSOR_LOST);
 	assert_state(&all, CURSOR_AT_END);
-	assert_true(cursor_fell_off(&none, 301));
-	assert_true(cursor_fell_off(&some, 301));
-	assert_false(cursor_fell_off(&some, 301));
-	assert_false(cursor_fell_off(&all, 301));
+	assert_true(cursor_fell_off(&none, 301, NULL));
+	assert_true(cursor_fell_off(&some, 301, NULL));
+	assert_false(cursor_fell_off(&some, 301, NULL));
+	assert_false(cursor_fell_off(&all, 301, NULL));
 	append_commits(unit5, 4, 4, 10);
 	topiclog_publish(topics, 401);
 	assert_next(&none, no_bound, SIZE_MAX, 400, 1);
@@ -565,7 +565,7 @@ static void what_is_dropped_unpublished_is_lost_when_published(void **state)
 	assert_state(&c, CURSOR_AT_END);
 	topiclog_publish(topics, 201);
 	assert_state(&c, CURSOR_LOST);
-	cursor_to_head(&c, 201);
+	cursor_to_head(&c, 201, NULL);
 	assert_state(&c, CURSOR_AT_END);
 	cursor_release(&c);
 }
@@ -597,7 +597,7 @@ static void a_cursor_holds_a_chain_until_it_is_released(void **state)
 		drop_everything();
 	}
 	topiclog_publish(topics, 3001);
-	assert_true(cursor_fell_off(&c, 3001));
+	assert_true(cursor_fell_off(&c, 3001, NULL));
 	assert_state(&c, CURSOR_AT_END);
 	cursor_release(&c);
 }
@@ -612,7 +612,7 @@ static void a_reset_empties_all(void **state)
 	append_commits(unit5, 1, 50, 100);
 	append_commits(unit6, 1, 5, 100);
 	topiclog_publish(topics, 5001);
-	cursor_to_head(&read, 5001);
+	cursor_to_head(&read, 5001, NULL);
 	topiclog_reset(topics, 40);
 	assert_int_equal(topiclog_bytes(topics), before);
 	assert_reaches_back(unit5, id_of(40, 0), true);
@@ -933,7 +933,7 @@ static void a_group_holds_a_transaction_of_seven_eighths(void **state)
 			append_commits(unit5, 1, before, 400);
 			topiclog_publish(topics, 100 * before + 1);
 			c = placed(unit5, start);
-			cursor_to_head(&c, 100 * before + 1);
+			cursor_to_head(&c, 100 * before + 1, NULL);
 			for (unsigned k = 1; k <= n; k++)
 				append(unit5, 1000000, k, sizes[i]);
 			topiclog_publish(topics, 1000001);
@@ -947,6 +947,32 @@ static void a_group_holds_a_transaction_of_seven_eighths(void **state)
 			topiclog_free(topics);
 		}
 	open_with(roomy);
+}
+
+static void a_close_that_is_passed_over_is_noted(void **state)
+{
+	static const struct missed cases[] = {
+		{ 0, LSN_MAX, 4003 }, { 150, 250, 4001 }, { 100, 100, 4000 },
+		{ 101, 399, 4001 },   { 201, 399, 0 },    { 500, LSN_MAX, 0 },
+	};
+	struct cursor c;
+
+	(void)state;
+	for (unsigned i = 1; i <= 4; i++) {
+		struct entry_tag tag = { .close = i == 3 ? 0 : (uint16_t)(3999 + i) };
+
+		topic_append_tagged(topics, unit5, id_of(100 * i, 1), tag, SLICE("h"), SLICE("payload"), now);
+	}
+	topiclog_publish(topics, 500);
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct missed missed = { cases[i].from, cases[i].to, 0 };
+
+		c = placed(unit5, start);
+		cursor_to_head(&c, 500, &missed);
+		cursor_release(&c);
+		if (missed.close != cases[i].close)
+			fail_msg("case %zu: %u", i, missed.close);
+	}
 }
 
 static void append_resync(void *ctx, struct topic *t)
@@ -1096,6 +1122,7 @@ int main(void)
 		ON_ROOMY_LOG(the_last_that_was_appended_is_known),
 		ON_ITS_OWN_LOG(a_heard_group_is_never_forgotten),
 		ON_ITS_OWN_LOG(an_eighth_is_always_history),
+		ON_ROOMY_LOG(a_close_that_is_passed_over_is_noted),
 		ON_ITS_OWN_LOG(a_group_holds_a_transaction_of_seven_eighths),
 		ON_ITS_OWN_LOG(appending_to_each_keeps_the_limit),
 		ON_ITS_OWN_LOG(the_head_is_there_whatever_was_dropped),

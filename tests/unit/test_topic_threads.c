@@ -114,7 +114,7 @@ static void read_one(struct reader *r, struct reading *c, lsn_t published)
 			return;
 		case CURSOR_LOST:
 			r->losses++;
-			cursor_to_head(&c->cursor, published);
+			cursor_to_head(&c->cursor, published, NULL);
 			c->next = ANY_NUMBER;
 			last.left = 0;
 			break;
@@ -153,7 +153,7 @@ static bool take_cursors(struct reader *r)
 static void let_go(struct reader *r, lsn_t published)
 {
 	for (size_t i = 0; i < r->n_open; i++)
-		if (cursor_fell_off(&r->open[i].cursor, published)) {
+		if (cursor_fell_off(&r->open[i].cursor, published, NULL)) {
 			r->open[i].next = ANY_NUMBER;
 			r->losses++;
 		}
