@@ -5,6 +5,8 @@
 #include "conf_internal.h"
 #include "walpush/mem.h"
 
+#define RECORD_LEAST 65536
+
 /* The line of that option, else of the nearest group around it that the file has. */
 static unsigned line_of(const struct conf_reader *r, const char *option)
 {
@@ -103,6 +105,10 @@ static bool check_limits(const struct conf_reader *r, const struct conf *c)
 		{ l->group_bytes, l->log_bytes, "limits.group-bytes", "limits.log-bytes" },
 	};
 
+	if (l->record_bytes && l->record_bytes < RECORD_LEAST)
+		return conf_error(
+			r, line_of(r, "limits.record-bytes"),
+			"limits.record-bytes is 0, or at least 64 KiB: ordinary rows must not count as too large");
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
 		if (order[i].less > order[i].more)
 			return conf_error(r, line_of(r, order[i].less_name), "%s must not be larger than %s",

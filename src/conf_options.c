@@ -260,11 +260,12 @@ const struct conf_option conf_options[] = {
   .doc = "Size of one row's `data`; a larger one is sent as null with `\"truncated\":true`." },
 { "limits.record-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(limits.record_bytes), RANGE(0, GIB), .initial = "0",
   .doc = "Size of one row as the server's plugin prints it, columns that are not shown included; a larger one is never decoded: its "
-	 "transaction becomes a `resync` with reason `skipped`. 0 is 256 MiB, or a third of the memory that the process may have (its "
+	 "transaction becomes a `resync` with reason `skipped`. At least 64 KiB; 0 is 256 MiB, or a third of the memory that the process may have (its "
 	 "cgroup's, or `ulimit -v`) where that is less. While it is handled, a row takes its size, a tenth of it, and the next power "
 	 "of two beside what all else takes." },
 { "limits.group-bytes", CONF_BYTES, 0, OF_CONF(limits.group_bytes), RANGE(4 * KIB, 64 * GIB), .initial = "1 MiB",
-  .doc = "History kept for one group; a reader that falls behind it gets `resync`." },
+  .doc = "History kept for one group; a reader that falls behind it gets `resync`. One transaction's messages to a group fit if they take "
+	 "less than about seven eighths of it." },
 { "limits.log-bytes", CONF_BYTES, 0, OF_CONF(limits.log_bytes), RANGE(64 * KIB, 1024 * GIB), .initial = "256 MiB",
   .doc = "Memory for all groups together: their history, names and positions. Beyond it the oldest history goes first, and with its "
 	 "last message a group that nobody listens to; who resumes there gets `resync`. The process takes up to a fifth more." },

@@ -307,6 +307,11 @@ void intake_free(struct intake *in)
 	free(in);
 }
 
+void intake_record_limit(struct intake *in, const struct conf_limits *limits)
+{
+	in->record_bytes = (size_t)memory_record_bytes((uint64_t)limits->record_bytes);
+}
+
 void intake_limits(struct intake *in, const struct conf_limits *limits)
 {
 	struct txn_limits bounds = {
@@ -316,7 +321,7 @@ void intake_limits(struct intake *in, const struct conf_limits *limits)
 	};
 
 	assert(!in->head);
-	in->record_bytes = (size_t)memory_record_bytes((uint64_t)limits->record_bytes);
+	intake_record_limit(in, limits);
 	in->bulk = bounds.bulk;
 	txn_free(in->txn);
 	in->txn = txn_new(&bounds);

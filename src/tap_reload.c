@@ -125,6 +125,7 @@ static void take_over(struct reload *r)
 	r->edition = before; /* is let go with the rest */
 	log_setup(t->conf->log.level, t->conf->log.format);
 	tap_reopen_audit(t);
+	intake_record_limit(t->intake, &t->conf->limits);
 	take_rules(t, r);
 	tell_hubs(t);
 	metrics_count(t->counts, METRICS_RELOADS, "taken");

@@ -72,6 +72,8 @@ void intake_free(struct intake *in);
 void intake_rules(struct intake *in, const struct rules *rules);
 /* From the next transaction on; behind intake_clear. */
 void intake_limits(struct intake *in, const struct conf_limits *limits);
+/* limits.record-bytes alone: from the next record on, at any time. */
+void intake_record_limit(struct intake *in, const struct conf_limits *limits);
 /* Takes over `bytes`, which `text` points into. Commits below `handled` are repetitions and skipped. */
 void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t handled);
 /* Everything that commits before `end` was received, so that it is handled as soon as all that is queued is. Inside of a transaction this

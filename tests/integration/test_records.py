@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import signal
 import time
 
 import pytest
@@ -86,6 +87,23 @@ def test_a_row_over_the_limit_is_one_resync(app, small, make_walpush):
             assert resyncs(upto(late, "behind")) == ["skipped"]
         line = walpush.wait_for_log("a row is stepped over")
         assert "table=requests" in line and "commit=" in line and "limits.record-bytes" in line
+
+
+def test_the_limit_can_be_changed_while_it_runs(app, small, make_walpush):
+    with make_walpush(app, small) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        for limit, hears in ((1 << 20, "request.updated"), (65536, "resync")):
+            small.set("limits.record-bytes", limit).write(walpush.file)
+            mark = walpush.mark()
+            walpush.send_signal(signal.SIGHUP)
+            walpush.wait_for_log("the configuration is taken over", since=mark)
+            write(app, "x" * 100000)
+            assert client.recv()["type"] == hears
+
+
+def test_a_limit_that_ordinary_rows_reach_is_refused(app, config, make_walpush):
+    walpush = make_walpush(app, config.set("limits.record-bytes", 1)).spawn()
+    assert walpush.wait() == 2
+    assert "limits.record-bytes is 0, or at least 64 KiB" in walpush.log()
 
 
 def test_groups_of_a_table_in_the_same_transaction_are_told_too(app, small, make_walpush):
