@@ -345,6 +345,11 @@ size_t intake_bytes(const struct intake *in)
 	return in->bytes;
 }
 
+bool intake_owes(const struct intake *in)
+{
+	return in->transactions && in->transactions != in->receiving;
+}
+
 int64_t intake_blind_since(const struct intake *in)
 {
 	const struct transaction *t = in->head ? in->head->transaction : NULL;

@@ -74,7 +74,7 @@ struct tap {
 		struct sqlpipe_query *query;
 		int64_t asked; /* µs */
 		lsn_t end;     /* the server's end of WAL, as it told then */
-		struct repeat said;
+		struct repeat said, said_stalled;
 		bool is_at_work; /* the walsender, as last seen */
 	} work;
 
@@ -186,6 +186,8 @@ void tap_progress_look(struct tap *t);
 const char *tap_progress_trouble(struct tap *t);
 /* NULL, or what it waits for, although that is no trouble yet. */
 const char *tap_progress_waits(const struct tap *t);
+/* As the walsender told, or, where it does not reply, as the server told when it was asked about it. */
+lsn_t tap_server_end(const struct tap *t);
 
 /* --- tap_relay.c --- */
 void tap_relay_start(struct tap *t);

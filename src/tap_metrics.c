@@ -16,7 +16,7 @@ static double behind(lsn_t end, lsn_t position)
 
 static void look_at_stream(struct tap *t)
 {
-	lsn_t end = source_server_end(t->source), published = topiclog_published(t->log);
+	lsn_t end = tap_server_end(t), published = topiclog_published(t->log);
 	int64_t now = clock_us();
 	lsn_t confirmed = window_confirm(&t->window, now);
 
@@ -133,7 +133,7 @@ static void look_at_process(struct tap *t)
 
 void tap_sample(struct tap *t)
 {
-	trail_tick(t->trail, t->metrics, behind(source_server_end(t->source), topiclog_published(t->log)));
+	trail_tick(t->trail, t->metrics, behind(tap_server_end(t), topiclog_published(t->log)));
 }
 
 void tap_metrics(void *ctx, struct buf *out)

@@ -1,11 +1,12 @@
 /*
  * tap_progress: is anything handled while something waits?
  *
- * The holder of the slot judges. WAL waits when something received is not handled; or when the server's end is ahead of what is handled, and
- * the walsender, asked to reply, has not: one that replies has sent all that it can, and the rest is no whole record yet. Progress is what was never there before: a
- * position handled, or a record beyond all that earlier connections brought; and a walsender that is seen at work while it tries a place for
- * the first time, because it says nothing while it decodes a long transaction. It is looked at once nothing has moved for ASK_AFTER: every
- * ASK_EVERY while WAL waits, and now and then (ASK_IDLE) for the server's end of WAL, which a walsender that hangs does not tell.
+ * The holder of the slot judges. WAL waits when something received is not handled; or when the server's end is ahead of what is handled,
+ * and the walsender, asked to reply, has not: one that replies has sent all that it can, and the rest is no whole record yet. Progress is
+ * what was never there before: a position handled, and, until a transaction is there to its end, a record beyond all that earlier
+ * connections brought, or a walsender that is seen at work while it tries a place for the first time, because it says nothing while it
+ * decodes a long transaction. It is looked at while WAL waits, and now and then for the server's end of WAL, which a walsender that hangs
+ * does not tell: both in parts of admin.ready-seconds, so that its limit is kept within a fifth.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,9 +16,11 @@
 #include "walpush/clock.h"
 #include "walpush/log.h"
 
-#define ASK_AFTER 3000000 /* µs */
-#define ASK_EVERY 3000000 /* µs */
-#define ASK_IDLE 10000000 /* µs */
+/* How often the walsender is asked and looked at: in parts of admin.ready-seconds, but not more often, nor more seldom, than that (µs). */
+#define WAITS_PARTS 10
+#define IDLE_PARTS 6
+#define ASK_LEAST 500000
+#define ASK_MOST 10000000
 /* Under synchronous replication most commits are visible long before. */
 #define BLIND_LIMIT 5000000 /* µs */
 
@@ -68,6 +71,32 @@ static bool waits(const struct tap *t, lsn_t handled)
 	return !intake_is_idle(t->intake) || (t->work.end > handled && source_spoke(t->source) < t->work.asked);
 }
 
+static int64_t part_of_patience(const struct tap *t, int64_t parts)
+{
+	int64_t part = t->conf->admin.ready_seconds * 1000 / parts;
+
+	return part < ASK_LEAST ? ASK_LEAST : part > ASK_MOST ? ASK_MOST : part;
+}
+
+/* The source says itself what it has been told. */
+static void say_stalled(struct tap *t, int64_t now)
+{
+	int64_t stalled = progress_stalled(&t->progress, now);
+	const char *waits = tap_progress_waits(t);
+	unsigned times;
+
+	if (stalled < t->conf->admin.ready_seconds * 1000 || source_deaths(t->source)) {
+		if (repeat_end(&t->work.said_stalled))
+			log_info("WAL is handled again", log_lsn("handled", t->progress.handled));
+		return;
+	}
+	log_write(repeat_level(&t->work.said_stalled, LOG_LEVEL_ERROR, "stalled", now, &times),
+		  "WAL waits, and nothing is handled",
+		  LOG_FIELDS(log_ms("since_ms", stalled), log_s("waits_for", waits ? waits : "unknown"),
+			     log_lsn("handled", t->progress.handled), log_lsn("server_end", tap_server_end(t)),
+			     log_s("fix", "see \"Nothing moves\" in docs/operations.md")));
+}
+
 static void say_blind(struct tap *t, int64_t now)
 {
 	int64_t since = intake_blind_since(t->intake);
@@ -94,16 +123,25 @@ void tap_progress_look(struct tap *t)
 		.handled = handled,
 		.furthest = source_furthest(t->source),
 		.at_work = t->work.is_at_work && source_is_streaming(t->source) && source_deaths(t->source) == 0,
+		.owes = intake_owes(t->intake),
 	};
 
 	progress_look(&t->progress, &facts, now);
 	say_blind(t, now);
-	if (facts.waits && (facts.at_work || progress_stalled(&t->progress, now) > ASK_AFTER))
-		ask_walsender(t, now, ASK_EVERY);
+	say_stalled(t, now);
+	if (facts.waits && (facts.at_work || progress_stalled(&t->progress, now) > part_of_patience(t, WAITS_PARTS)))
+		ask_walsender(t, now, part_of_patience(t, WAITS_PARTS));
 	else if (source_is_streaming(t->source) && !facts.waits)
-		ask_walsender(t, now, ASK_IDLE);
+		ask_walsender(t, now, part_of_patience(t, IDLE_PARTS));
 	else
 		t->work.is_at_work = false;
+}
+
+lsn_t tap_server_end(const struct tap *t)
+{
+	lsn_t told = source_server_end(t->source);
+
+	return source_spoke(t->source) < t->work.asked && t->work.end > told ? t->work.end : told;
 }
 
 /* --- what is said -------------------------------------------------------------------------------------------------- */

@@ -28,7 +28,7 @@ static const char *unhealthy(void *ctx)
 
 static bool lags(const struct tap *t)
 {
-	lsn_t end = source_server_end(t->source), published = topiclog_published(t->log);
+	lsn_t end = tap_server_end(t), published = topiclog_published(t->log);
 	int64_t limit = t->conf->admin.ready_bytes;
 
 	return limit && end > published && end - published > (uint64_t)limit;
@@ -131,7 +131,7 @@ static json_t *relay_status(const struct tap *t)
 
 static json_t *position_status(struct tap *t, int64_t now)
 {
-	lsn_t end = source_server_end(t->source), published = topiclog_published(t->log);
+	lsn_t end = tap_server_end(t), published = topiclog_published(t->log);
 	lsn_t confirmed = window_confirm(&t->window, now), received = source_received(t->source);
 
 	return json_pack("{s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:f}}", "server", json_lsn(end), "received",

@@ -222,6 +222,7 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	t->skip.has_refused = false;
 	make_epoch(t, s, epoch);
 	t->live = s->server_end;
+	t->work.end = 0;
 	t->server_stops = false;
 	t->demanded_at = 0;
 	if (t->relay) { /* what was read of the stream may be lost since then */

@@ -85,6 +85,8 @@ struct intake_place intake_place(const struct intake *in);
 int64_t intake_blind_since(const struct intake *in);
 /* Rows that were stepped over. */
 uint64_t intake_skipped(const struct intake *in);
+/* A transaction has come to its end and is not handled. */
+bool intake_owes(const struct intake *in);
 /* Everything that commits before this is to be handled until a record over INTAKE_LARGE is gone; 0: none came since the last clear. */
 lsn_t intake_large(const struct intake *in);
 /* Forget everything that is not published. */

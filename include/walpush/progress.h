@@ -21,11 +21,14 @@ struct progress_facts {
 	lsn_t handled;  /* everything that commits before it is */
 	lsn_t furthest; /* of all that has come on any connection: what comes again is no progress */
 	bool at_work;   /* the server is seen to decode what it has not tried before */
+	bool owes;      /* a transaction is there to its end and not handled: whatever comes behind it is no progress */
 };
 
 static inline void progress_look(struct progress *p, const struct progress_facts *f, int64_t now)
 {
-	if (!p->since || !f->waits || f->at_work || f->handled > p->handled || f->furthest > p->furthest)
+	bool comes = !f->owes && (f->at_work || f->furthest > p->furthest);
+
+	if (!p->since || !f->waits || comes || f->handled > p->handled)
 		p->since = now;
 	p->handled = f->handled;
 	p->furthest = f->furthest > p->furthest ? f->furthest : p->furthest;

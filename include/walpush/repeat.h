@@ -34,9 +34,13 @@ static inline struct repeat *repeat_for(struct repeat table[REPEAT_TABLE], const
 	return &table[hash % REPEAT_TABLE];
 }
 
-static inline void repeat_end(struct repeat *r)
+/* True: something was wrong until now. */
+static inline bool repeat_end(struct repeat *r)
 {
+	bool was = r->text[0];
+
 	*r = (struct repeat){ 0 };
+	return was;
 }
 
 /* The level at which to say it now. `times`: how often it happened since it was last said, this time included. */

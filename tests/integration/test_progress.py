@@ -43,12 +43,16 @@ def test_a_walsender_that_hangs_is_not_ready(app, impatient, make_walpush):
             app.touch(app.request)
             assert "nothing has been handled" in readiness(walpush, "WAL waits", 503)
             assert walpush.metric("walpush_stalled_seconds") >= 1
+            behind = json.loads(walpush.admin("/status").body)["positions"]["behind_bytes"]
+            assert behind["received"] > 0 and behind["published"] > 0
+            walpush.wait_for_log("WAL waits, and nothing is handled")
             assert walpush.admin("/healthz").status == 200
         finally:
             os.kill(walsender, signal.SIGCONT)
         assert client.recv()["request_id"] == app.request
         readiness(walpush, "ok", 200)
         assert walpush.metric("walpush_stalled_seconds") < 1
+        walpush.wait_for_log("WAL is handled again")
 
 
 def test_who_has_nothing_to_do_is_ready(app, impatient, make_walpush):
@@ -86,6 +90,16 @@ class Writer(threading.Thread):
             self.committed += 1
 
 
+def stays_unready_while_others_commit(app, walpush):
+    """Of those who do not wait for a standby. That is received, and waits for the one before it."""
+    with contextlib.closing(app.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit = local")
+        for _ in range(30):
+            cursor.execute("UPDATE crates SET barcode = 'behind' WHERE id = %s", (app.crate,))
+            time.sleep(0.1)  # between two looks of the process at itself there are ten of these
+            assert walpush.admin("/readyz").status == 503
+
+
 def test_a_commit_that_is_not_visible_is_said(impatient, make_walpush):
     """A synchronous standby is away: the commit waits, and so does whoever would hear of it."""
     with Cluster(fsync=False) as cluster, fresh_app(cluster) as app:
@@ -98,6 +112,7 @@ def test_a_commit_that_is_not_visible_is_said(impatient, make_walpush):
                 line = walpush.wait_for_log("a commit is not visible yet", timeout=LONG)
                 assert "synchronous" in line
                 readiness(walpush, "not visible yet", 503)
+                stays_unready_while_others_commit(app, walpush)
                 assert "synchronous standby" in json.loads(walpush.admin("/status").body)["waits_for"]
             writer.over.set()
             writer.join(LONG)

@@ -70,39 +70,54 @@ static void play(const struct look *all, size_t n)
 static void nothing_stalls_while_nothing_waits(void **state)
 {
 	(void)state;
-	PLAY({ { 1, { false, 10, 10, false }, 0 },
-	       { 100, { false, 10, 10, false }, 0 },
-	       { 200, { true, 10, 10, false }, 100 } });
+	PLAY({ { 1, { false, 10, 10, false, false }, 0 },
+	       { 100, { false, 10, 10, false, false }, 0 },
+	       { 200, { true, 10, 10, false, false }, 100 } });
 }
 
 static void what_moves_does_not_stall(void **state)
 {
 	(void)state;
-	PLAY({ { 1, { true, 10, 10, false }, 0 },
-	       { 11, { true, 10, 10, false }, 10 },
-	       { 12, { true, 11, 11, false }, 0 }, /* handled */
-	       { 22, { true, 11, 11, false }, 10 },
-	       { 23, { true, 11, 15, false }, 0 }, /* received */
-	       { 33, { true, 11, 15, true }, 0 },  /* at work */
-	       { 43, { true, 11, 15, false }, 10 } });
+	PLAY({ { 1, { true, 10, 10, false, false }, 0 },
+	       { 11, { true, 10, 10, false, false }, 10 },
+	       { 12, { true, 11, 11, false, false }, 0 }, /* handled */
+	       { 22, { true, 11, 11, false, false }, 10 },
+	       { 23, { true, 11, 15, false, false }, 0 }, /* received */
+	       { 33, { true, 11, 15, true, false }, 0 },  /* at work */
+	       { 43, { true, 11, 15, false, false }, 10 } });
+}
+
+/* A commit that nobody may see yet: others come behind it, and the walsender is at work for them. */
+static void what_comes_behind_one_that_waits_is_no_progress(void **state)
+{
+	(void)state;
+	PLAY({ { 1, { true, 10, 20, false, true }, 0 },
+	       { 11, { true, 10, 25, false, true }, 10 },
+	       { 21, { true, 10, 30, true, true }, 20 },
+	       { 22, { true, 20, 30, false, true }, 0 }, /* handled */
+	       { 23, { true, 20, 35, false, true }, 1 },
+	       { 24, { true, 30, 40, false, false }, 0 },
+	       { 25, { true, 30, 45, false, false }, 0 } }); /* a long one comes */
 }
 
 /* The stream comes again and again up to the same record: furthest does not grow, and handled does not either. */
 static void what_comes_again_is_no_progress(void **state)
 {
 	(void)state;
-	PLAY({ { 1, { true, 10, 20, false }, 0 },
-	       { 2, { true, 10, 12, false }, 1 },
-	       { 3, { true, 10, 20, false }, 2 },
-	       { 33, { true, 10, 20, false }, 32 },
-	       { 34, { true, 10, 21, false }, 0 } });
+	PLAY({ { 1, { true, 10, 20, false, false }, 0 },
+	       { 2, { true, 10, 12, false, false }, 1 },
+	       { 3, { true, 10, 20, false, false }, 2 },
+	       { 33, { true, 10, 20, false, false }, 32 },
+	       { 34, { true, 10, 21, false, false }, 0 } });
 }
 
 /* Another slot, or a server restored from a backup: positions may go back. */
 static void what_goes_back_is_no_progress_and_what_follows_is(void **state)
 {
 	(void)state;
-	PLAY({ { 1, { true, 10, 10, false }, 0 }, { 5, { true, 3, 10, false }, 4 }, { 6, { true, 4, 10, false }, 0 } });
+	PLAY({ { 1, { true, 10, 10, false, false }, 0 },
+	       { 5, { true, 3, 10, false, false }, 4 },
+	       { 6, { true, 4, 10, false, false }, 0 } });
 }
 
 int main(void)
@@ -112,6 +127,7 @@ int main(void)
 		cmocka_unit_test(another_place_begins_anew),
 		cmocka_unit_test(nothing_stalls_while_nothing_waits),
 		cmocka_unit_test(what_moves_does_not_stall),
+		cmocka_unit_test(what_comes_behind_one_that_waits_is_no_progress),
 		cmocka_unit_test(what_comes_again_is_no_progress),
 		cmocka_unit_test(what_goes_back_is_no_progress_and_what_follows_is),
 	};
