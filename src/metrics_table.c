@@ -30,7 +30,7 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
 [METRICS_SENT_BYTES] = { "walpush_sent_bytes_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "Bytes of WebSocket frames written, before TLS." },
 [METRICS_RESYNCS] = { "walpush_resyncs_total", METRICS_COUNTER, METRICS_SUMMED, "reason",
-  { "history", "epoch", "gap", "skipped", "membership", "other" },
+  { "history", "epoch", "gap", "membership", "truncate", "lookup", "unknown", "bulk", "skipped", "other" },
   "`resync` written to one connection: it must refetch." },
 [METRICS_COMMIT_TO_WRITTEN] = { "walpush_commit_to_written_seconds", METRICS_HISTOGRAM, METRICS_SUMMED, NULL, { NULL },
   "From the commit to the write to the socket, for each delivery. Taken once for all that one turn of a hub wrote, by the "

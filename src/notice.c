@@ -67,6 +67,8 @@ int notice_tagged(struct conn *c, const struct run *run)
 	const struct rules_stream *s = stream_of(c);
 	int result;
 
+	if (run->tag.kind == ENTRY_REFETCH)
+		metrics_count(c->hub->counts, METRICS_RESYNCS, resync_name((enum resync_reason)run->tag.reason));
 	if (run->tag.kind == ENTRY_REFETCH && (s->resync.n || s->resync_closes))
 		result = notice_refetch(c, resync_name((enum resync_reason)run->tag.reason), run->first);
 	else

@@ -46,6 +46,14 @@ struct mend {
 static const struct mend mends[] = {
 	{ "55006", "another process holds the slot; waiting for it, as a standby", false },
 	{ "42704", "the slot does not exist: walpush sql prints what creates it", true },
+	{ "55P03", "a lock_timeout of the server or the role ended the session: see \"Timeouts\" in docs/operations.md",
+	  false },
+	{ "57014",
+	  "a statement_timeout of the role, or somebody's cancel, ended the session: see \"Timeouts\" in "
+	  "docs/operations.md",
+	  false },
+	{ "57P05", "an idle_session_timeout ended the session: see \"Timeouts\" in docs/operations.md", false },
+	{ "57P01", "the server is stopping, or somebody ended the session with pg_terminate_backend", false },
 	{ "55000", "the slot cannot be used: see pg_replication_slots; drop it, and walpush sql makes a new one",
 	  true },
 	{ "42501",
@@ -339,8 +347,11 @@ void source_streaming(struct source *s)
 	source_to(s, SOURCE_STREAMING);
 	s->held_by_other = false;
 	event_add(s->status, &interval);
-	log_info("streaming", log_s("slot", s->conf->slot), log_s("system", s->system_id),
-		 log_s("timeline", s->timeline), log_lsn("confirmed", s->sent), log_lsn("server_end", s->server_end));
+	/* That it begins again and again is no news where it ends as often, which is said elsewhere. */
+	log_write(s->deaths > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "streaming",
+		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("system", s->system_id),
+			     log_s("timeline", s->timeline), log_lsn("confirmed", s->sent),
+			     log_lsn("server_end", s->server_end)));
 	/* The answer tells how far the server is, even when nothing is ever written. */
 	send_status(s, true);
 	s->calls->streaming(s->ctx);

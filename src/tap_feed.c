@@ -14,6 +14,7 @@
 #include "tap_impl.h"
 #include "walpush/clock.h"
 #include "walpush/fail.h"
+#include "walpush/flood.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/render.h"
@@ -171,8 +172,8 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 		fail_never("a mark names section %s, which the configuration of its epoch lacks",
 			   mark->section); /* another configuration is another epoch */
 	metrics_count(t->counts, METRICS_GROUP_RESYNCS, mark->reason);
-	log_info("groups are told to refetch", log_s("table", mark->section), log_s("reason", mark->reason),
-		 log_lsn("commit", mark->id.lsn));
+	flood_info("groups are told to refetch", log_s("table", mark->section), log_s("reason", mark->reason),
+		   log_lsn("commit", mark->id.lsn));
 	render_resync(mark->reason, t->epoch, mark->id, &payload);
 	m.header = (struct slice){ header, frame_header(header, payload.len) };
 	m.payload = buf_slice(&payload);
@@ -238,8 +239,8 @@ bool tap_feed_skipped(struct tap *t, const struct feed_skipped *skipped, int64_t
 		return false;
 	m.tag = (struct entry_tag){ .kind = ENTRY_REFETCH, .reason = RESYNC_SKIPPED };
 	metrics_count(t->counts, METRICS_GROUP_RESYNCS, resync_name(RESYNC_SKIPPED));
-	log_info("groups are told to refetch", log_s("reason", resync_name(RESYNC_SKIPPED)),
-		 log_lsn("commit", skipped->id.lsn));
+	flood_info("groups are told to refetch", log_s("reason", resync_name(RESYNC_SKIPPED)),
+		   log_lsn("commit", skipped->id.lsn));
 	render_resync(resync_name(RESYNC_SKIPPED), t->epoch, skipped->id, &payload);
 	m.header = (struct slice){ header, frame_header(header, payload.len) };
 	m.payload = buf_slice(&payload);

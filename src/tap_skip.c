@@ -54,6 +54,7 @@ static void say_passed(struct tap *t)
 {
 	struct skip *s = &t->skip;
 
+	repeat_end(&s->said);
 	s->transactions++;
 	s->last_at = clock_wall_us();
 	s->last_to = s->to;
@@ -165,10 +166,13 @@ void tap_skip_lost(struct tap *t, const struct fail *why)
 {
 	struct skip *s = &t->skip;
 	struct intake_place place = s->has_refused ? s->refused : intake_place(t->intake);
-	lsn_t handled = t->relay ? relay_end(t->relay) : t->window.handled;
+	lsn_t handled = t->relay ? relay_end(t->relay) : t->window.handled,
+	      at = place.commit ? place.commit : handled + 1;
 
 	s->has_refused = false;
-	if (!tries_failed(&s->tries, place.commit ? place.commit : handled + 1, clock_us(), SKIP_PATIENCE))
+	if (at != s->tries.place)
+		repeat_end(&s->said); /* the statement that was said is of another place */
+	if (!tries_failed(&s->tries, at, clock_us(), SKIP_PATIENCE))
 		return;
 	if (!is_clear(t, &place))
 		return;
