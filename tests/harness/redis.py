@@ -46,6 +46,7 @@ class Redis:
             "appendonly": "yes" if self.persistent else "no",
             "appendfsync": "always",
             "loglevel": "notice",
+            "repl-diskless-sync-delay": 0,
         }
         if self.replica_of:
             options["replicaof"] = f"127.0.0.1 {self.replica_of.port}"
