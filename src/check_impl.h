@@ -80,8 +80,8 @@ PGresult *check_ask(struct check *c, const char *sql, size_t n_values, const cha
 /* The rows of a check_row's query. */
 void check_sql(struct check *c, const struct check_row *row);
 
-extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level[], check_sql_slots[],
-	check_sql_walsenders[], check_sql_slot[], check_sql_slot_kind[], check_sql_slot_database[],
+extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level[], check_sql_standby[],
+	check_sql_slots[], check_sql_walsenders[], check_sql_slot[], check_sql_slot_kind[], check_sql_slot_database[],
 	check_sql_slot_state[], check_sql_slot_reader[], check_sql_keep_size[], check_sql_replication_role[],
 	check_sql_superuser[], check_sql_connection_limit[], check_sql_password_expiry[], check_sql_schemas[],
 	check_sql_persistence[];

@@ -29,6 +29,15 @@ const char check_sql_wal_level[] =
 	"       'ALTER SYSTEM SET wal_level = logical;'"
 	" FROM pg_settings WHERE name = 'wal_level' AND setting <> 'logical'";
 
+/* Whose state this role may not see might be one. */
+const char check_sql_standby[] =
+	"SELECT 'failure', format('synchronous_standby_names is %s, and no such standby is connected: commits wait for "
+	"one,"
+	" and what nobody can see yet is pushed to nobody', quote_literal(setting)), 'words',"
+	"       'bring the standby back, or take it off synchronous_standby_names'"
+	" FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting <> '' AND NOT EXISTS"
+	" (SELECT FROM pg_stat_replication WHERE sync_state IS NULL OR sync_state IN ('sync', 'quorum'))";
+
 const char check_sql_slots[] =
 	"SELECT 'failure', format('all %s replication slots are taken: there is room for no other', taken), 'restart',"
 	"       format('ALTER SYSTEM SET max_replication_slots = %s;', taken + 4)"

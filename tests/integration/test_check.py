@@ -415,6 +415,15 @@ def a_wal_level_that_is_too_low(world):
     world.restart()
 
 
+@case("standby", kind="words")
+def a_synchronous_standby_that_is_away(world):
+    world.set_system(synchronous_standby_names="nobody")
+    world.reload()
+    yield
+    world.sql("ALTER SYSTEM RESET synchronous_standby_names")
+    world.reload()
+
+
 @case("slots", kind="restart")
 def no_slot_is_free(world):
     world.sql("SELECT pg_drop_replication_slot('walpush')")
