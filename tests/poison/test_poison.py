@@ -120,6 +120,7 @@ def goes_by(app, config, make_walpush, statement, under=(), replicas=1):
         mark = holder.mark()
         holder.stop()
         holder.start(streaming=len(replicas) == 1)
+        app.settle(replicas[-1])  # what fits is read again first
         with replicas[-1].subscribe(UNIT_1, ASHA) as client:
             app.sql("UPDATE requests SET purpose = 'later' WHERE id = %s", app.request)
             assert not resyncs(client.recv_until(lambda m: m.get("data") and m["data"]["purpose"] == "later"))
