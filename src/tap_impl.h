@@ -73,6 +73,7 @@ struct tap {
 	struct { /* tap_progress.c */
 		struct sqlpipe_query *query;
 		int64_t asked; /* µs */
+		bool is_idle;  /* nothing waited then */
 		lsn_t end;     /* the server's end of WAL, as it told then */
 		struct repeat said, said_stalled;
 		bool is_at_work; /* the walsender, as last seen */

@@ -34,6 +34,13 @@
 
 /* --- the walsender ------------------------------------------------------------------------------------------------- */
 
+static int64_t part_of_patience(const struct tap *t, int64_t parts)
+{
+	int64_t part = t->conf->admin.ready_seconds * 1000 / parts;
+
+	return part < ASK_LEAST ? ASK_LEAST : part > ASK_MOST ? ASK_MOST : part;
+}
+
 static void on_walsender(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct tap *t = ctx;
@@ -41,7 +48,7 @@ static void on_walsender(void *ctx, struct sqlrows *rows, const struct fail *why
 	lsn_t end = 0;
 
 	t->work.query = NULL;
-	t->work.is_at_work = at_work && strcmp(at_work, "true") == 0;
+	t->work.is_at_work = !t->work.is_idle && at_work && strcmp(at_work, "true") == 0;
 	if (at_work && lsn_parse(slice_of(sqlrows_get(rows, 0, 1)), &end) && end > t->work.end)
 		t->work.end = end;
 	if (!rows)
@@ -49,14 +56,17 @@ static void on_walsender(void *ctx, struct sqlrows *rows, const struct fail *why
 	sqlrows_free(rows);
 }
 
-static void ask_walsender(struct tap *t, int64_t now, int64_t every)
+/* Idle: nothing waits, and so whatever the walsender does is no decoding that is waited for. */
+static void ask_walsender(struct tap *t, int64_t now, bool is_idle)
 {
 	const char *values[1] = { t->conf->database.slot };
+	int64_t every = part_of_patience(t, is_idle ? IDLE_PARTS : WAITS_PARTS);
 
 	if (t->work.query || now - t->work.asked < every || !sqlpipe_is_up(t->sql))
 		return;
 	source_ask(t->source);
 	t->work.asked = now;
+	t->work.is_idle = is_idle;
 	t->work.query = sqlpipe_ask(t->sql, "walsender", WALSENDER_SQL, 1, values, on_walsender, t);
 }
 
@@ -69,13 +79,6 @@ static bool waits(const struct tap *t, lsn_t handled)
 	if (!source_is_streaming(t->source))
 		return false;
 	return !intake_is_idle(t->intake) || (t->work.end > handled && source_spoke(t->source) < t->work.asked);
-}
-
-static int64_t part_of_patience(const struct tap *t, int64_t parts)
-{
-	int64_t part = t->conf->admin.ready_seconds * 1000 / parts;
-
-	return part < ASK_LEAST ? ASK_LEAST : part > ASK_MOST ? ASK_MOST : part;
 }
 
 /* The source says itself what it has been told. */
@@ -130,11 +133,11 @@ void tap_progress_look(struct tap *t)
 	say_blind(t, now);
 	say_stalled(t, now);
 	if (facts.waits && (facts.at_work || progress_stalled(&t->progress, now) > part_of_patience(t, WAITS_PARTS)))
-		ask_walsender(t, now, part_of_patience(t, WAITS_PARTS));
-	else if (source_is_streaming(t->source) && !facts.waits)
-		ask_walsender(t, now, part_of_patience(t, IDLE_PARTS));
+		ask_walsender(t, now, false);
 	else
 		t->work.is_at_work = false;
+	if (source_is_streaming(t->source) && !facts.waits)
+		ask_walsender(t, now, true);
 }
 
 lsn_t tap_server_end(const struct tap *t)

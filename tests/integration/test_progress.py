@@ -62,6 +62,7 @@ def test_who_has_nothing_to_do_is_ready(app, impatient, make_walpush):
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline:
             assert walpush.admin("/readyz").status == 200, walpush.admin("/status").body
+            assert json.loads(walpush.admin("/status").body)["waits_for"] is None
             time.sleep(0.2)
 
 
