@@ -55,11 +55,11 @@ class Replicas:
     def running(self):
         return [replica for replica in self.all if replica.process.poll() is None]
 
-    def leader(self):
-        """Whoever streams from the slot; a moment may pass until somebody does, and says so."""
+    def leader(self, of=None):
+        """Whoever streams from the slot; a moment may pass until somebody does, and says so. One that is stopped cannot be asked."""
         deadline = time.monotonic() + LONG
         while True:
-            for replica in self.running():
+            for replica in of or self.running():
                 if json.loads(replica.admin("/status").body)["relay"]["role"].startswith("feeds"):
                     return replica
             assert time.monotonic() < deadline, "nobody streams"
@@ -342,11 +342,14 @@ def test_what_no_window_reaches_is_refetched_once(app, make_walpush, config, for
     app.wait_until(
         "SELECT confirmed_flush_lsn >= %s FROM pg_replication_slots WHERE slot_name = %s", handled, app.slot, timeout=LONG
     )
+    leader = replicas.leader(of=[replica for replica in replicas.all if replica is not late])
+    leader.send_signal(signal.SIGSTOP)  # nothing more is confirmed; what is, it has read
     handled = app.value("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = %s", app.slot)
     for replica in replicas.all:
-        if replica is not late:
+        if replica not in (late, leader):
             replicas.wait_for_position(replica, handled)
     forgetful.lose_everything()
+    leader.send_signal(signal.SIGCONT)
     late.send_signal(signal.SIGCONT)
     app.touch(app.request, "afterwards")
     for replica, listener in zip(replicas.all, listeners):
