@@ -161,6 +161,79 @@ CREATE TEMP VIEW walpush_reads_3 AS SELECT 1 AS one FROM (
 CREATE TEMP VIEW walpush_reads_4 AS SELECT 1 AS one FROM (
     SELECT 1 FROM users u WHERE u.id = NULL AND u.id = NULL AND u.is_active AND u.status = 'Active'
 ) AS q;
+-- What these read decides who may listen, so the log must hold its old rows: see below.
+CREATE TEMP TABLE walpush_found AS
+SELECT schema, name,
+       CASE WHEN bool_or(what = 'whole')
+            THEN ARRAY(SELECT a.attname::text FROM pg_attribute a
+                       WHERE a.attrelid = format('%I.%I', schema, name)::regclass AND attnum > 0 AND NOT attisdropped)
+            ELSE coalesce(array_agg(DISTINCT attname::text) FILTER (WHERE what = 'column'), '{}') END AS columns
+FROM (
+WITH RECURSIVE node (classid, objid, stored) AS (
+  SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid, r.ev_action::text
+  FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class v ON v.oid = r.ev_class
+  WHERE v.relnamespace = pg_catalog.pg_my_temp_schema()
+   AND pg_catalog.starts_with(v.relname::text, 'walpush_reads_')
+  UNION
+  SELECT next.* FROM node n
+  JOIN pg_catalog.pg_depend d ON d.classid = n.classid AND d.objid = n.objid
+   AND d.refclassid = 'pg_catalog.pg_class'::regclass
+  JOIN pg_catalog.pg_class c ON c.oid = d.refobjid CROSS JOIN LATERAL (
+    SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid, r.ev_action::text FROM pg_catalog.pg_rewrite r
+    WHERE r.ev_class = c.oid AND c.relkind = 'v' AND r.ev_type = '1'
+    UNION ALL
+    SELECT 'pg_catalog.pg_policy'::regclass::oid, p.oid, p.polqual::text FROM pg_catalog.pg_policy p
+    WHERE p.polrelid = c.oid AND c.relrowsecurity AND p.polcmd IN ('r', '*')
+  ) AS next (classid, objid, stored)
+), seen AS (
+  SELECT d.refclassid, d.refobjid, d.refobjsubid,
+         pg_catalog.bool_or(coalesce(n.stored LIKE '%:varattno 0 %', false)) AS whole
+  FROM node n JOIN pg_catalog.pg_depend d ON d.classid = n.classid AND d.objid = n.objid
+  GROUP BY 1, 2, 3
+), relation AS (
+  SELECT c.oid, c.relkind, c.relpersistence, s.nspname, c.relname, seen.refobjsubid, seen.whole
+  FROM seen JOIN pg_catalog.pg_class c ON c.oid = seen.refobjid
+  JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
+  WHERE seen.refclassid = 'pg_catalog.pg_class'::regclass AND c.relkind NOT IN ('v', 'c', 'i', 'I', 't')
+), catalog AS (
+  SELECT DISTINCT c.oid FROM node n
+  CROSS JOIN LATERAL pg_catalog.regexp_matches(n.stored, ':relid ([1-9][0-9]*)', 'g') AS found
+  JOIN pg_catalog.pg_class c ON c.oid = found[1]::oid AND c.relnamespace = 'pg_catalog'::regnamespace
+   AND c.relkind <> 'v'
+), called AS (
+  SELECT refobjid AS oid FROM seen WHERE refclassid = 'pg_catalog.pg_proc'::regclass
+  UNION
+  SELECT o.oprcode FROM seen JOIN pg_catalog.pg_operator o ON o.oid = seen.refobjid
+  WHERE seen.refclassid = 'pg_catalog.pg_operator'::regclass
+)
+SELECT 'row' AS what, nspname AS schema, relname AS name, NULL AS attname, NULL AS text
+  FROM relation WHERE relkind IN ('r', 'p') AND relpersistence = 'p'
+  AND nspname <> 'pg_catalog' GROUP BY 2, 3
+UNION ALL
+SELECT CASE WHEN a.attgenerated = '' THEN 'column' ELSE 'whole' END, t.nspname, t.relname, a.attname, NULL
+  FROM relation t JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = t.refobjsubid
+  WHERE t.relkind IN ('r', 'p') AND t.relpersistence = 'p' AND t.nspname <> 'pg_catalog' AND t.refobjsubid > 0
+UNION ALL
+SELECT DISTINCT 'whole', nspname, relname, NULL, NULL FROM relation WHERE relkind IN ('r', 'p')
+  AND relpersistence = 'p' AND nspname <> 'pg_catalog' AND (whole OR refobjsubid < 0)
+UNION ALL
+SELECT DISTINCT 'unknown', nspname, relname, NULL,
+  CASE relkind WHEN 'm' THEN 'materialized view ' WHEN 'f' THEN 'foreign table ' WHEN 'S' THEN 'sequence '
+   ELSE CASE relpersistence WHEN 'u' THEN 'unlogged table ' WHEN 't' THEN 'temporary table ' ELSE 'system catalog '
+   END END || oid::regclass::text
+  FROM relation WHERE relkind NOT IN ('r', 'p') OR relpersistence <> 'p' OR nspname = 'pg_catalog'
+UNION ALL
+SELECT 'unknown', 'pg_catalog', c.relname, NULL, 'system catalog ' || c.oid::regclass::text
+  FROM catalog JOIN pg_catalog.pg_class c ON c.oid = catalog.oid WHERE c.oid NOT IN (SELECT oid FROM relation)
+UNION ALL
+SELECT 'unknown', s.nspname, p.proname, NULL, 'function ' || p.oid::regprocedure::text
+  FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid
+  JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
+  WHERE p.provolatile <> 'i' AND s.nspname <> 'pg_catalog'
+ORDER BY 2, 3, 1, 4, 5
+) AS found (what, schema, name, attname, text)
+WHERE what <> 'unknown'
+GROUP BY schema, name;
 -- lookup of requests
 CREATE TEMP VIEW walpush_reads_5 AS SELECT 1 AS one FROM (
     SELECT n.id AS unit_id FROM crates c JOIN units n ON n.unit_code = 'Central' WHERE c.id = NULL AND c.to_central
@@ -234,6 +307,7 @@ SELECT quoted, lacks, large FROM (
         ('public', 'user_units', ARRAY['user_id']::text[], false),
         ('public', 'users', ARRAY['id', 'is_active', 'is_superuser', 'status', 'role_id']::text[], false),
         ('public', 'roles', ARRAY[]::text[], false)
+        UNION ALL SELECT schema, name, columns, false FROM walpush_found
     ) AS w (schema, name, columns, sent)
     JOIN pg_namespace n ON n.nspname = w.schema
     JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind IN ('r', 'p')
@@ -248,6 +322,7 @@ WHERE lacks IS NOT NULL OR large IS NOT NULL
 ) AS lacking
 \gexec
 RESET lock_timeout;
+DROP TABLE walpush_found;
 
 -- ---- The plugin --------------------------------------------------------------------------------------------------
 

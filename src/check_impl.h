@@ -10,6 +10,7 @@
  *   check_local.c    what needs no database: keys, certificate, file limit
  *   check_connect.c  the connections, and what a refused one means
  *   check_plugin.c   is wal2json there
+ *   check_membership.c  the tables that decide permission
  *   check_tables.c   tables, columns, replica identity
  *   check_queries.c  the queries of the configuration, their grants and plans
  *   check_plan.c     what EXPLAIN says
@@ -96,6 +97,7 @@ void check_connection(struct check *c);
 void check_version(struct check *c);
 void check_replication(struct check *c);
 void check_plugin(struct check *c);
+void check_membership(struct check *c);
 void check_tables(struct check *c);
 void check_partitions(struct check *c);
 void check_identity(struct check *c);

@@ -161,7 +161,7 @@ void check_identity(struct check *c)
 	struct buf sql = { 0 };
 	PGresult *result;
 
-	sqltext_identity(&sql, c->rules);
+	sqltext_identity(&sql, c->rules, NULL);
 	result = check_ask(c, sql.data, 0, NULL);
 	buf_fini(&sql);
 	if (!result)

@@ -277,16 +277,21 @@ static const char audit[] =
 "`receivers` are the subscriptions of the groups at that moment: a connection that hears two of them counts twice.\n";
 
 static const char membership[] =
-"List every table that the `admit` queries read and that can take a permission away:\n"
+"`walpush check` prints the tables that it found, with the columns that count. For those that have a column with the user's id, name it,\n"
+"so that a change asks one user and not all who are connected:\n"
 "\n"
 "```conf\n"
 "membership = {\n"
 "    shop_members = { user = \"user_id\" }\n"
-"    users        = { user = \"id\"  columns = [ \"is_active\" ] }    # not at every last_login\n"
-"    roles        = { }                                        # no user: everybody\n"
-"    bans         = { from = \"support.bans\"  user = \"user_id\" }\n"
+"    users        = { user = \"id\" }\n"
+"    bans         = { from = \"support.bans\"  user = \"user_id\" }    # read by the function that admit calls\n"
+"    may_enter    = { ignore = true }                             # a function that never changes its answer\n"
 "}\n"
-"```\n";
+"```\n"
+"\n"
+"What has no changes in the log cannot be followed: functions that are not `IMMUTABLE`, materialized views, foreign and unlogged\n"
+"tables, the system catalog; and nothing at all where no temporary view can be made, on a standby or without the `TEMPORARY` right. `check`\n"
+"fails there until the tables behind it are listed, or `ignore` is said.\n";
 /* clang-format on */
 
 const char *conf_guide(const char *option)

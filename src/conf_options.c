@@ -205,15 +205,20 @@ const struct conf_option conf_options[] = {
 
 { "membership", CONF_SECTIONS, CONF_RELOAD, OF_CONF(memberships), ARRAY_OF(struct conf_membership),
   .doc = "Rows that decide who may listen: a change re-runs `admit` for that user's open connections, and nothing that was "
-	 "committed with it or later is delivered to them before the answer. A table that `admit` reads and that is not "
-	 "listed here takes effect at the next connect. Give these tables `REPLICA IDENTITY FULL` (`walpush sql` does): a "
-	 "row whose user is not known re-runs `admit` for everybody." },
+	 "committed with it or later is delivered to them before the answer. Every table that an `admit` query reads is one by "
+	 "itself, also through views and policies; a section says whose permission a row decides, so that the others need not be "
+	 "asked, or adds a table that cannot be found, such as one behind a function. Give these tables `REPLICA IDENTITY FULL` "
+	 "(`walpush sql` does): a row whose user is not known re-runs `admit` for everybody." },
 { "membership.*.from", CONF_TEXT, 0, OF_MEMBERSHIP(table), .accept = conf_accept_table,
   .doc = "The table, `table` or `schema.table`; the section's name when not set." },
 { "membership.*.user", CONF_TEXT, 0, OF_MEMBERSHIP(user),
   .doc = "Column that holds the user's id, as `jwt.user-claim` spells it; without it a change re-runs `admit` for everybody." },
 { "membership.*.columns", CONF_TEXTS, 0, OF_MEMBERSHIP(columns),
-  .doc = "Updates count only when one of these changes." },
+  .doc = "Updates count only when one of these, or one that an `admit` query reads, changes. Not set: those that `admit` reads; of a "
+	 "table that no `admit` reads itself, every update counts. One that is read and not named here is a failure of `walpush check`." },
+{ "membership.*.ignore", CONF_BOOL, 0, OF_MEMBERSHIP(ignore), .initial = "false",
+  .doc = "Your promise that what `admit` reads there never changes what it answers: no change re-runs it, and `check` is content. The "
+	 "name may also be that of a function, a materialized view or whatever else cannot be followed." },
 
 { "replay", CONF_GROUP,
   .doc = "How long the slot is held back, so that clients can resume after a crash. The nearer limit counts." },

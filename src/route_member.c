@@ -13,7 +13,7 @@ static bool is_same(const struct row *row, int column)
 
 static bool counts(const struct rules_membership *m, const struct row *row)
 {
-	if (row->change->kind != CHANGE_UPDATE || m->n_columns == 0)
+	if (row->change->kind != CHANGE_UPDATE || m->any)
 		return true;
 	for (size_t i = 0; i < m->n_columns; i++)
 		if (!is_same(row, m->columns[i]))

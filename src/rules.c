@@ -26,24 +26,38 @@ void rules_split_name(const char *name, char **schema, char **table)
 	*table = mem_text(dot ? dot + 1 : name);
 }
 
+struct rules_table *rules_table_named(struct rules *r, const char *schema, const char *name)
+{
+	struct rules_table *t;
+
+	for (size_t i = 0; i < r->n_tables; i++)
+		if (strcmp(r->tables[i].schema, schema) == 0 && strcmp(r->tables[i].name, name) == 0)
+			return &r->tables[i];
+	r->tables = mem_resize(r->tables, r->n_tables + 1, sizeof(*r->tables));
+	t = &r->tables[r->n_tables++];
+	*t = (struct rules_table){ .schema = mem_text(schema), .name = mem_text(name) };
+	return t;
+}
+
 static struct rules_table *find_or_add_table(struct rules *r, const char *name)
 {
-	struct rules_table *t = NULL;
+	struct rules_table *t;
 	char *schema, *table;
 
 	rules_split_name(name, &schema, &table);
-	for (size_t i = 0; i < r->n_tables && !t; i++)
-		if (strcmp(r->tables[i].schema, schema) == 0 && strcmp(r->tables[i].name, table) == 0)
-			t = &r->tables[i];
-	if (t) {
-		free(schema);
-		free(table);
-		return t;
-	}
-	r->tables = mem_resize(r->tables, r->n_tables + 1, sizeof(*r->tables));
-	t = &r->tables[r->n_tables++];
-	*t = (struct rules_table){ .schema = schema, .name = table };
+	t = rules_table_named(r, schema, table);
+	free(schema);
+	free(table);
 	return t;
+}
+
+void rules_add_membership(struct rules_table *t, struct rules_membership *m)
+{
+	struct rules_membership **at =
+		mem_resize((void *)t->memberships, t->n_memberships + 1, sizeof(struct rules_membership *));
+
+	at[t->n_memberships++] = m;
+	t->memberships = at;
 }
 
 /* Every table that a section or a membership names, once, in the order in which the file names them. */
@@ -57,14 +71,9 @@ static void collect_tables(struct rules *r)
 		at[t->n_sections++] = &r->sections[i];
 		t->sections = at;
 	}
-	for (size_t i = 0; i < r->conf->n_memberships; i++) {
-		struct rules_table *t = find_or_add_table(r, r->conf->memberships[i].table);
-		struct rules_membership **at;
-
-		at = mem_resize((void *)t->memberships, t->n_memberships + 1, sizeof(struct rules_membership *));
-		at[t->n_memberships++] = &r->memberships[i];
-		t->memberships = at;
-	}
+	for (size_t i = 0; i < r->conf->n_memberships; i++)
+		if (!r->conf->memberships[i].ignore)
+			rules_add_membership(find_or_add_table(r, r->conf->memberships[i].table), &r->memberships[i]);
 }
 
 /* A path with the names of its values taken out: "/ws/<int:>/". */
@@ -121,8 +130,14 @@ static bool compile(struct rules *r, struct fail *why)
 	for (size_t i = 0; i < conf->n_tables; i++)
 		if (!rules_compile_section(r, &conf->tables[i], &r->sections[i], why))
 			return false;
-	for (size_t i = 0; i < conf->n_memberships; i++)
-		r->memberships[i] = (struct rules_membership){ .conf = &conf->memberships[i], .user = -1 };
+	for (size_t i = 0; i < conf->n_memberships; i++) {
+		const struct conf_membership *m = &conf->memberships[i];
+
+		r->memberships[i] = (struct rules_membership){ .conf = m, .user = -1, .any = true };
+		if (m->ignore && (m->user || m->columns.n))
+			return rules_fail(r, why, m->line,
+					  "membership of %s: with ignore, user and columns mean nothing", m->table);
+	}
 	return check_paths(r, why) && rules_compile_actor(r, &r->actor, why);
 }
 
@@ -157,7 +172,9 @@ void rules_free(struct rules *r)
 		free(r->tables[i].name);
 		free((void *)r->tables[i].sections);
 		free((void *)r->tables[i].memberships);
+		rules_free_read(&r->tables[i].read);
 	}
+	rules_free_found(r);
 	rules_free_query(&r->actor);
 	free(r->streams);
 	free(r->sections);
@@ -198,7 +215,10 @@ const struct rules_section *rules_section(const struct rules *r, const char *nam
 
 bool rules_has_memberships(const struct rules *r)
 {
-	return r->conf->n_memberships > 0;
+	for (size_t i = 0; i < r->n_tables; i++)
+		if (r->tables[i].n_memberships)
+			return true;
+	return false;
 }
 
 size_t rules_n_streams(const struct rules *r)

@@ -170,24 +170,59 @@ static bool bind_section(const struct binder *b, struct rules_section *s)
 	return bind_shown(b, s) && bind_templates(b, s) && bind_actions(b, s);
 }
 
-static bool bind_membership(const struct binder *b, struct rules_membership *m)
+/* Of a column that is gone, or that the log has no value of, nobody can say that it is the same. */
+static void bind_read(const struct binder *b, const struct rules_read *read, struct rules_membership *m)
+{
+	m->any = read->whole;
+	m->columns = mem_resize(m->columns, m->n_columns + read->n_columns, sizeof(*m->columns));
+	for (size_t i = 0; i < read->n_columns; i++) {
+		int at = catalog_column_index(b->table, read->columns[i]);
+
+		if (at < 0 || b->table->columns[at].is_virtual)
+			m->any = true;
+		else
+			m->columns[m->n_columns++] = at;
+	}
+}
+
+/* The columns that its section names, and those that an admit query reads; with neither, any. */
+static bool bind_membership(const struct binder *b, const struct rules_table *t, struct rules_membership *m)
 {
 	const struct conf_membership *conf = m->conf;
 
 	m->table = b->table;
 	m->user = -1;
-	if (conf->user) {
+	if (conf && conf->user) {
 		m->user = resolve(b, conf->user, conf->line, "user");
 		if (m->user < 0)
 			return false;
 	}
 	free(m->columns);
+	m->columns = NULL;
 	m->n_columns = 0;
-	m->columns = bind_columns(b, &conf->columns, "columns");
-	if (!m->columns)
-		return false;
-	m->n_columns = conf->columns.n;
+	if (conf && conf->columns.n) {
+		m->columns = bind_columns(b, &conf->columns, "columns");
+		if (!m->columns)
+			return false;
+		m->n_columns = conf->columns.n;
+	}
+	m->any = !m->n_columns;
+	if (t->read.is_read)
+		bind_read(b, &t->read, m);
 	return true;
+}
+
+/* By the file. */
+static bool is_named(const struct rules_table *t)
+{
+	return t->n_sections || t->memberships[0]->conf;
+}
+
+static unsigned line_of(const struct rules_table *t)
+{
+	if (t->n_sections)
+		return t->sections[0]->conf->line;
+	return t->memberships[0]->conf ? t->memberships[0]->conf->line : 0;
 }
 
 bool rules_bind_table(struct rules *r, size_t at, const struct catalog *catalog, struct fail *why)
@@ -198,8 +233,10 @@ bool rules_bind_table(struct rules *r, size_t at, const struct catalog *catalog,
 	bool ok = true;
 
 	b.table = t->catalog = catalog_find(catalog, t->schema, t->name);
+	if (!b.table && !is_named(t))
+		return true; /* gone since it was found */
 	if (!b.table)
-		return rules_fail(r, why, t->n_sections ? t->sections[0]->conf->line : t->memberships[0]->conf->line,
+		return rules_fail(r, why, line_of(t),
 				  "there is no table %.63s.%.63s in this database; names are case-sensitive", t->schema,
 				  t->name);
 	for (size_t i = 0; i < t->n_sections && ok; i++) {
@@ -208,9 +245,10 @@ bool rules_bind_table(struct rules *r, size_t at, const struct catalog *catalog,
 	}
 	for (size_t i = 0; i < t->n_memberships && ok; i++) {
 		buf_clear(&name);
-		buf_addf(&name, "membership %s", t->memberships[i]->conf->table);
+		if (t->memberships[i]->conf)
+			buf_addf(&name, "membership %s", t->memberships[i]->conf->table);
 		b.section = name.data;
-		ok = bind_membership(&b, t->memberships[i]);
+		ok = bind_membership(&b, t, t->memberships[i]);
 	}
 	buf_fini(&name);
 	return ok;

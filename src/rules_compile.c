@@ -327,6 +327,7 @@ void rules_free_stream(struct rules_stream *s)
 	path_free(s->path);
 	rules_free_query(&s->admit);
 	free_groups(s->groups, s->n_groups);
+	free(s->not_followed);
 	jsontmpl_fini(&s->hello);
 	jsontmpl_fini(&s->resync);
 }

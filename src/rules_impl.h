@@ -9,6 +9,8 @@ struct rules {
 	struct rules_stream *streams; /* as many as conf has, and so on */
 	struct rules_section *sections;
 	struct rules_membership *memberships;
+	struct rules_membership **found; /* of tables that no section names */
+	size_t n_found;
 	struct rules_query actor;   /* sql NULL: none */
 	struct rules_table *tables; /* each table once; they own their arrays */
 	size_t n_tables;
@@ -20,6 +22,12 @@ bool rules_fail(const struct rules *r, struct fail *why, unsigned line, const ch
 
 /* "schema.table" split at the first dot, or "table" of schema public. The texts are the caller's. */
 void rules_split_name(const char *name, char **schema, char **table);
+
+/* Made when missing. */
+struct rules_table *rules_table_named(struct rules *r, const char *schema, const char *name);
+void rules_add_membership(struct rules_table *t, struct rules_membership *m);
+void rules_free_read(struct rules_read *read);
+void rules_free_found(struct rules *r);
 
 /* Compiling what the file alone decides. Each fills a zeroed struct, also on failure as far as it came. */
 bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf, struct rules_stream *s,

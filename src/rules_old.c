@@ -63,10 +63,12 @@ size_t rules_old_columns(const struct rules_table *t, const char ***out)
 	for (size_t i = 0; i < t->n_memberships; i++) {
 		const struct conf_membership *m = t->memberships[i]->conf;
 
-		add(&names, m->user);
-		for (size_t k = 0; k < m->columns.n; k++)
+		add(&names, m ? m->user : NULL);
+		for (size_t k = 0; m && k < m->columns.n; k++)
 			add(&names, m->columns.at[k].text);
 	}
+	for (size_t i = 0; i < t->read.n_columns; i++)
+		add(&names, t->read.columns[i]);
 	*out = names.at;
 	return names.n;
 }

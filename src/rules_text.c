@@ -137,6 +137,17 @@ static void mix_close(uint32_t *digest, const struct conf_table *t)
 		mix_number(digest, t->actions[i].close);
 }
 
+static void mix_read(uint32_t *digest, const struct rules_table *t)
+{
+	if (!t->read.is_read)
+		return;
+	mix_text(digest, t->schema);
+	mix_text(digest, t->name);
+	mix_number(digest, t->read.whole);
+	for (size_t i = 0; i < t->read.n_columns; i++)
+		mix_text(digest, t->read.columns[i]);
+}
+
 uint32_t rules_feed_digest(const struct rules *r)
 {
 	uint32_t digest = rules_digest(r);
@@ -149,7 +160,10 @@ uint32_t rules_feed_digest(const struct rules *r)
 		mix_text(&digest, m->table);
 		mix_text(&digest, m->user);
 		mix_texts(&digest, &m->columns);
+		mix_number(&digest, m->ignore);
 	}
+	for (size_t i = 0; i < r->n_tables; i++)
+		mix_read(&digest, &r->tables[i]);
 	return digest;
 }
 

@@ -1,5 +1,8 @@
 #include "walpush/setup.h"
 
+#include <string.h>
+
+#include "walpush/reads.h"
 #include "walpush/sqltext.h"
 
 static const char head[] =
@@ -172,6 +175,18 @@ static const char reads_text[] =
 	"              WHERE a.attrelid = c.oid AND grantee = to_regrole(quote_ident(:'role')))\n"
 	"\\gexec\n";
 
+static const char found_text[] =
+	"-- What these read decides who may listen, so the log must hold its old rows: see below.\n"
+	"CREATE TEMP TABLE walpush_found AS\n"
+	"SELECT schema, name,\n"
+	"       CASE WHEN bool_or(what = 'whole')\n"
+	"            THEN ARRAY(SELECT a.attname::text FROM pg_attribute a\n"
+	"                       WHERE a.attrelid = format('%I.%I', schema, name)::regclass AND attnum > 0 AND NOT "
+	"attisdropped)\n"
+	"            ELSE coalesce(array_agg(DISTINCT attname::text) FILTER (WHERE what = 'column'), '{}') END AS "
+	"columns\n"
+	"FROM (\n";
+
 static const char grants_text[] = "\n"
 				  "\\gset\n"
 				  ":grants\n"
@@ -202,6 +217,7 @@ static const char plugin_text[] =
 	") AS lacking\n"
 	"\\gexec\n"
 	"RESET lock_timeout;\n"
+	"DROP TABLE walpush_found;\n"
 	"\n"
 	"-- ---- The plugin "
 	"--------------------------------------------------------------------------------------------------\n"
@@ -270,6 +286,17 @@ static void add_variable(struct buf *out, const char *name, const char *value)
 	buf_add_text(out, " \\endif\n");
 }
 
+/* 'public.name', for a name without a schema. */
+static void add_qualified(struct buf *out, const char *name)
+{
+	struct buf text = { 0 };
+
+	buf_addf(&text, "%s%s", strchr(name, '.') ? "" : "public.", name);
+	sqltext_literal(out, text.data);
+	buf_add_char(out, '\n');
+	buf_fini(&text);
+}
+
 static unsigned add_view(struct buf *out, const struct rules_query *q, unsigned n)
 {
 	if (!q || !q->sql)
@@ -280,12 +307,28 @@ static unsigned add_view(struct buf *out, const struct rules_query *q, unsigned 
 	return n + 1;
 }
 
-static unsigned add_views(struct buf *out, const struct rules *rules)
+/* While the views of the admit queries alone are there. A table whose section says that it is ignored is left out. */
+static void add_found(struct buf *out, const struct conf *conf)
+{
+	buf_add_text(out, found_text);
+	buf_add_text(out, reads_query);
+	buf_add_text(out, "\n) AS found (what, schema, name, attname, text)\nWHERE what <> 'unknown'\n");
+	for (size_t i = 0; i < conf->n_memberships; i++) {
+		if (!conf->memberships[i].ignore)
+			continue;
+		buf_add_text(out, "  AND schema || '.' || name <> ");
+		add_qualified(out, conf->memberships[i].table);
+	}
+	buf_add_text(out, "GROUP BY schema, name;\n");
+}
+
+static unsigned add_views(struct buf *out, const struct conf *conf, const struct rules *rules)
 {
 	unsigned n = 0;
 
 	for (size_t i = 0; i < rules_n_streams(rules); i++)
 		n = add_view(out, &rules_stream(rules, i)->admit, n);
+	add_found(out, conf);
 	for (size_t i = 0; i < rules_n_tables(rules); i++) {
 		const struct rules_table *t = rules_table(rules, i);
 
@@ -297,12 +340,12 @@ static unsigned add_views(struct buf *out, const struct rules *rules)
 	return add_view(out, rules_actor(rules), n);
 }
 
-static void add_reads(struct buf *out, const struct rules *rules)
+static void add_reads(struct buf *out, const struct conf *conf, const struct rules *rules)
 {
 	unsigned n;
 
 	buf_add_text(out, reads_text);
-	n = add_views(out, rules);
+	n = add_views(out, conf, rules);
 	buf_add_text(out, "SELECT coalesce(string_agg(statement, E'\\n' ORDER BY statement), '') AS grants FROM (\n");
 	sqltext_grants(out, ":'role'");
 	buf_add_text(out, "\n) AS lacking (statement)");
@@ -321,9 +364,9 @@ void setup_script(const struct conf *conf, const struct rules *rules, const char
 	sqltext_wanted(out, rules);
 	buf_add_text(out, preconditions);
 	buf_add_text(out, role_text);
-	add_reads(out, rules);
+	add_reads(out, conf, rules);
 	buf_add_text(out, identity_text);
-	sqltext_identity(out, rules);
+	sqltext_identity(out, rules, "SELECT schema, name, columns, false FROM walpush_found");
 	buf_add_text(out, plugin_text);
 	buf_add_text(out, slot_text);
 }

@@ -144,7 +144,7 @@ void sqltext_wanted(struct buf *out, const struct rules *r)
 	}
 }
 
-void sqltext_identity(struct buf *out, const struct rules *r)
+void sqltext_identity(struct buf *out, const struct rules *r, const char *more)
 {
 	buf_add_text(out, "SELECT quoted, lacks, large FROM (\n"
 			  "    SELECT c.oid::regclass::text AS quoted,\n"
@@ -155,6 +155,8 @@ void sqltext_identity(struct buf *out, const struct rules *r)
 			  "           FILTER (WHERE w.sent AND a.attlen = -1 AND a.attstorage <> 'p') AS large\n"
 			  "    FROM (VALUES\n        ");
 	sqltext_wanted(out, r);
+	if (more)
+		buf_addf(out, "\n        UNION ALL %s", more);
 	buf_add_text(
 		out,
 		"\n"

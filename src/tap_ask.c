@@ -113,7 +113,7 @@ void ask_join(struct listener *l)
 /* Of this turn; NULL: permission never changes, so where the log is does not matter. */
 static struct batch *batch_of_turn(struct admissions *all)
 {
-	if (!all->batch && rules_has_memberships(all->tap->plain)) {
+	if (!all->batch && (!all->tap->rules || rules_has_memberships(all->tap->rules))) {
 		all->batch = mem_new(sizeof(*all->batch));
 		all->batch->all = all;
 		all->batch->need = NEED_UNKNOWN;

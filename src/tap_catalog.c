@@ -1,4 +1,8 @@
-/* tap_catalog: what the tables look like, read at the start and whenever a row does not fit. */
+/*
+ * tap_catalog: what the admit queries read and what the tables look like, asked at the start and whenever a row does not fit.
+ *
+ *   what is read ─▶ the tables' columns ─▶ bind ─▶ in force
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +11,10 @@
 #include "tap_impl.h"
 #include "walpush/fail.h"
 #include "walpush/log.h"
+#include "walpush/clock.h"
 #include "walpush/mem.h"
+
+#define ASK_AGAIN 5000000 /* µs */
 
 struct catalog *tap_catalog_from(const struct sqlrows *rows, bool relations, struct fail *why)
 {
@@ -83,20 +90,71 @@ void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 	intake_rules(t->intake, rules);
 }
 
+struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why)
+{
+	struct rules *rules = rules_new(conf, why);
+
+	if (rules)
+		rules_reads(rules, reads);
+	return rules;
+}
+
+static void say_not_followed(struct tap *t, const struct rules_stream *s)
+{
+	unsigned times;
+	enum log_level level = repeat_level(repeat_for(t->not_followed, s->conf->name), LOG_LEVEL_WARN, s->not_followed,
+					    clock_us(), &times);
+
+	log_write(level, "not all that an admit query reads can be followed",
+		  LOG_FIELDS(log_s("stream", s->conf->name), log_s("reads", s->not_followed),
+			     log_s("mend", "list the tables behind it in `membership`, or say ignore = true"),
+			     log_n("times", times)));
+}
+
+static void say_all_not_followed(struct tap *t)
+{
+	for (size_t i = 0; i < rules_n_streams(t->rules); i++)
+		if (rules_stream(t->rules, i)->not_followed)
+			say_not_followed(t, rules_stream(t->rules, i));
+}
+
+void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
+{
+	bool other = t->rules && rules_feed_digest(t->rules) != rules_feed_digest(rules);
+
+	if (other) {
+		/* The intake forgets what it holds, so nothing points into the rules before. */
+		source_restart(t->source, "the rules have changed");
+		intake_clear(t->intake);
+		intake_limits(t->intake, &t->conf->limits);
+	}
+	tap_use_rules(t, rules, catalog);
+	say_all_not_followed(t);
+	/* Other memberships than before may count: who hears now is asked again. */
+	if (other)
+		tap_member_changed(t, topiclog_published(t->log), NULL);
+	tap_stream_go(t);
+}
+
 static void take_catalog(struct tap *t, struct catalog *catalog)
 {
 	struct fail why = { 0 };
-	struct rules *rules;
+	struct rules *rules = tap_rules_new(t->conf, t->reads, &why);
 
-	rules = rules_new(t->conf, &why);
 	if (!rules || !rules_bind(rules, catalog, &why)) {
 		cannot_bind(t, &why);
 		rules_free(rules);
 		catalog_free(catalog);
 		return;
 	}
-	tap_use_rules(t, rules, catalog);
-	tap_stream_go(t);
+	tap_take_rules(t, rules, catalog);
+}
+
+static void read_again_in(struct tap *t, int64_t us)
+{
+	struct timeval wait = clock_timeval(us);
+
+	event_add(t->catalog_again, &wait);
 }
 
 static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
@@ -113,11 +171,57 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 	}
 	if (catalog) {
 		take_catalog(t, catalog);
+		if (reads_may_pass(t->reads, rules_n_streams(t->plain)))
+			read_again_in(t, ASK_AGAIN);
 		return;
 	}
 	log_error("cannot read the tables' columns; trying again in 5 s", log_s("sqlstate", rows ? "" : why->sqlstate),
 		  log_s("error", rows ? bad.text : why->text));
-	event_add(t->catalog_again, &(struct timeval){ 5, 0 });
+	read_again_in(t, ASK_AGAIN);
+}
+
+static void ask_catalog(struct tap *t)
+{
+	struct fail why = { 0 };
+	struct rules *rules = tap_rules_new(t->conf, t->reads, &why);
+	struct buf list = { 0 };
+	const char *values[1];
+
+	if (!rules) /* they were made from the same file before */
+		fail_never("the configuration is none any more: %s", why.text);
+	rules_catalog_param(rules, &list);
+	values[0] = list.data;
+	sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
+	buf_fini(&list);
+	rules_free(rules);
+}
+
+static void on_reads(void *ctx, struct reads *reads, const struct fail *why)
+{
+	struct tap *t = ctx;
+	struct edition *of = t->reads_of;
+
+	t->reads_ask = NULL;
+	t->reads_of = NULL;
+	if (!reads) {
+		int64_t wait = backoff_next(&t->reads_backoff);
+
+		/* While there is no connection for queries either, that one tells of it. */
+		log_write(sqlpipe_is_up(t->sql) ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+			  "cannot find out what the admit queries read; trying again",
+			  LOG_FIELDS(log_s("error", why->text), log_ms("wait_ms", wait)));
+		read_again_in(t, wait);
+	} else if (of != t->edition) {
+		reads_free(reads, rules_n_streams(of->rules));
+		tap_read_catalog(t);
+	} else {
+		backoff_reset(&t->reads_backoff);
+		reads_free(t->reads, t->n_reads);
+		t->reads = reads;
+		t->n_reads = rules_n_streams(of->rules);
+		ask_catalog(t);
+	}
+	edition_unref(of);
 }
 
 static void on_again(evutil_socket_t fd, short what, void *arg)
@@ -127,20 +231,19 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 	tap_read_catalog(arg);
 }
 
+/* One question at a time; a row that does not fit asks for it once. */
 void tap_read_catalog(struct tap *t)
 {
-	struct buf list = { 0 };
-	const char *values[1];
-
 	t->catalog_for = t->n_editions;
-	rules_catalog_param(t->plain, &list);
-	values[0] = list.data;
-	sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
-	buf_fini(&list);
+	if (t->reads_ask)
+		return;
+	t->reads_of = edition_ref(t->edition);
+	t->reads_ask = reads_ask_new(t->loop, t->names, &t->conf->database, t->plain, on_reads, t);
 }
 
 void tap_catalog_init(struct tap *t)
 {
+	t->reads_backoff = (struct backoff){ .base = 50000, .cap = ASK_AGAIN };
 	t->catalog_again = event_new(t->loop, -1, 0, on_again, t);
 	if (!t->catalog_again)
 		fail_never("libevent makes no timer for the catalog");
@@ -150,6 +253,9 @@ void tap_catalog_init(struct tap *t)
 void tap_catalog_fini(struct tap *t)
 {
 	event_free(t->catalog_again);
+	reads_ask_cancel(t->reads_ask);
+	edition_unref(t->reads_of);
+	reads_free(t->reads, t->n_reads);
 	free_all_retired(t);
 	rules_free(t->rules);
 	edition_unref(t->rules_of);

@@ -6,12 +6,14 @@
 #include <event2/listener.h>
 
 #include "walpush/admin.h"
+#include "walpush/backoff.h"
 #include "walpush/edition.h"
 #include "walpush/flood.h"
 #include "walpush/hub.h"
 #include "walpush/intake.h"
 #include "walpush/relay.h"
 #include "walpush/progress.h"
+#include "walpush/reads_ask.h"
 #include "walpush/repeat.h"
 #include "walpush/resolve.h"
 #include "walpush/source.h"
@@ -94,6 +96,12 @@ struct tap {
 	unsigned n_editions;  /* so far */
 	unsigned catalog_for; /* whose tables were asked for last */
 	struct event *catalog_again;
+	struct reads *reads; /* what the admit queries of the catalog's edition read */
+	size_t n_reads;
+	struct reads_ask *reads_ask; /* NULL: nobody asks at present */
+	struct edition *reads_of;    /* about whose queries */
+	struct backoff reads_backoff;
+	struct repeat not_followed[REPEAT_TABLE];
 	struct buf add_tables;
 
 	/* Connections. */
@@ -293,6 +301,10 @@ void tap_guard_fini(struct tap *t);
 /* --- tap_catalog.c --- */
 /* Reads the catalog, binds a new set of rules to it, gives it to the intake and starts the source. */
 void tap_read_catalog(struct tap *t);
+/* Not bound yet. NULL: `why`, as rules_new. */
+struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why);
+/* Takes over both. If they make something else of the stream than those in force, it begins again behind what was handled. */
+void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 void tap_free_retired(struct tap *t);
 /* NULL: an error in the rows. `relations` as in data.relations. */
 struct catalog *tap_catalog_from(const struct sqlrows *rows, bool relations, struct fail *why);

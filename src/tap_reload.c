@@ -1,7 +1,7 @@
 /*
  * tap_reload: SIGHUP. Another configuration is made beside the one in force, and takes its place only when all of it is good.
  *
- *   read the file ─▶ compile ─▶ ask the catalog ─▶ bind ─▶ let the server look at each query ─▶ take over
+ *   read the file ─▶ compile ─▶ ask what is read, and the catalog ─▶ bind ─▶ let the server look at each query ─▶ take over
  *        └──────────────┴──────────────┴─────────────┴──────────────┴─▶ refused: nothing changes, and the log says why
  *
  * What the hubs use travels as an edition (edition.h). Rules that are as good as those bound stay, with all that is half read. If they
@@ -14,6 +14,7 @@
 #include <utlist.h>
 
 #include "tap_impl.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 #include "walpush/redisurl.h"
@@ -29,6 +30,9 @@ struct reload {
 	struct tap *tap;
 	struct edition *edition;
 	struct buf kept; /* names of options that differ and need a restart */
+	struct reads_ask *reads_ask;
+	struct reads *reads;
+	struct event *again; /* asks for them once more */
 	struct sqlpipe_query *catalog_query;
 	struct catalog *catalog;
 	struct rules *rules; /* bound to it */
@@ -60,6 +64,9 @@ static void reload_end(struct reload *r)
 			sqlpipe_forget(t->sql, p->asked);
 		free(p);
 	}
+	reads_ask_cancel(r->reads_ask);
+	reads_free(r->reads, rules_n_streams(r->edition->rules));
+	event_free(r->again);
 	if (r->catalog_query)
 		sqlpipe_forget(t->sql, r->catalog_query);
 	rules_free(r->rules);
@@ -83,22 +90,15 @@ static void refuse(struct tap *t, const struct fail *why)
 
 static void take_rules(struct tap *t, struct reload *r)
 {
-	bool same = t->rules && rules_feed_digest(t->rules) == rules_feed_digest(r->rules);
-	bool first = !t->rules;
-
-	if (same)
+	reads_free(t->reads, t->n_reads);
+	t->reads = r->reads;
+	t->n_reads = rules_n_streams(t->plain);
+	r->reads = NULL;
+	if (t->rules && rules_feed_digest(t->rules) == rules_feed_digest(r->rules))
 		return;
-	/* The intake forgets what it holds, so nothing points into the rules before. */
-	source_restart(t->source, "the rules have changed");
-	intake_clear(t->intake);
-	intake_limits(t->intake, &t->conf->limits);
-	tap_use_rules(t, r->rules, r->catalog);
+	tap_take_rules(t, r->rules, r->catalog);
 	r->rules = NULL;
 	r->catalog = NULL;
-	/* Other memberships than before may count: who hears now is asked again. */
-	tap_member_changed(t, topiclog_published(t->log), NULL);
-	if (first)
-		tap_stream_go(t);
 }
 
 static void tell_hubs(struct tap *t)
@@ -217,7 +217,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 		bad = *why;
 	sqlrows_free(rows);
 	if (r->catalog)
-		r->rules = rules_new(r->edition->shared.conf, &bad);
+		r->rules = tap_rules_new(r->edition->shared.conf, r->reads, &bad);
 	if (r->rules && rules_bind(r->rules, r->catalog, &bad))
 		ask_probes(r);
 	else
@@ -226,13 +226,48 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 
 static void ask_catalog(struct reload *r)
 {
+	struct fail bad = { 0 };
+	struct rules *rules = tap_rules_new(r->edition->shared.conf, r->reads, &bad);
 	struct buf list = { 0 };
 	const char *values[1];
 
-	rules_catalog_param(r->edition->rules, &list);
+	if (!rules) {
+		refuse(r->tap, &bad);
+		return;
+	}
+	rules_catalog_param(rules, &list);
 	values[0] = list.data;
 	r->catalog_query = sqlpipe_ask(r->tap->sql, "catalog", catalog_query, 1, values, on_catalog, r);
 	buf_fini(&list);
+	rules_free(rules);
+}
+
+static void on_reads(void *ctx, struct reads *reads, const struct fail *why)
+{
+	struct reload *r = ctx;
+
+	r->reads_ask = NULL;
+	r->reads = reads;
+	if (reads) {
+		ask_catalog(r);
+		return;
+	}
+	log_debug("the reload waits for the database", log_s("error", why->text));
+	event_add(r->again, &(struct timeval){ 1, 0 });
+}
+
+static void ask_reads(struct reload *r)
+{
+	struct tap *t = r->tap;
+
+	r->reads_ask = reads_ask_new(t->loop, t->names, &t->conf->database, r->edition->rules, on_reads, r);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	ask_reads(arg);
 }
 
 /* --- the file ------------------------------------------------------------------------------------------------------ */
@@ -270,7 +305,10 @@ void tap_reload(struct tap *t)
 	t->reload->tap = t;
 	t->reload->edition = edition;
 	t->reload->kept = kept;
-	ask_catalog(t->reload);
+	t->reload->again = event_new(t->loop, -1, 0, on_again, t->reload);
+	if (!t->reload->again)
+		fail_never("libevent makes no timer for the reload");
+	ask_reads(t->reload);
 }
 
 /* Before the connection for lookups is freed. */

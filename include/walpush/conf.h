@@ -175,7 +175,8 @@ struct conf_membership {
 	char *table; /* "schema.table" or "table" */
 	unsigned line;
 	char *user;                /* column; NULL: everybody */
-	struct conf_texts columns; /* empty: any change counts */
+	struct conf_texts columns; /* empty: those that an admit query reads; any, where none does */
+	bool ignore;               /* what an admit query reads there changes nothing */
 };
 
 struct conf {

@@ -33,6 +33,7 @@ struct rules_stream {
 	struct jsontmpl hello;  /* n 0: the standard message */
 	struct jsontmpl resync; /* the same */
 	bool resync_closes;     /* with 1012, in place of it */
+	char *not_followed; /* see rules_reads: what its admit query reads and the log does not tell of; NULL: nothing is known of */
 };
 
 /*
@@ -79,9 +80,10 @@ struct rules_section { /* one entry of `tables` */
 };
 
 struct rules_membership {
-	const struct conf_membership *conf;
+	const struct conf_membership *conf; /* NULL: no section names it, an admit query reads it */
 	const struct catalog_table *table;
 	int user; /* column; -1: everybody */
+	bool any; /* any column of an update counts; else these */
 	int *columns;
 	size_t n_columns;
 };
@@ -93,13 +95,24 @@ struct rules_table { /* one table of the stream of changes */
 	size_t n_sections;
 	struct rules_membership *const *memberships;
 	size_t n_memberships;
+	struct rules_read { /* by admit queries; see rules_reads */
+		bool is_read;
+		bool whole; /* all columns count */
+		char **columns;
+		size_t n_columns;
+	} read;
 };
+
+struct reads;
 
 struct rules;
 
 /* `conf` must outlive the rules. */
 struct rules *rules_new(const struct conf *conf, struct fail *why);
 void rules_free(struct rules *r);
+/* What the admit query of each stream reads, in their order: a table becomes a membership by itself, unless its section says `ignore`.
+ * Once, before anything is bound. */
+void rules_reads(struct rules *r, const struct reads *reads);
 /* Must not be called on rules in use; the catalog must outlive the binding. May be called again, with another
  * catalog. A listed table that does not exist is an error; after an error the rules are good for nothing but
  * another try, or rules_free. */
@@ -113,6 +126,7 @@ const struct rules_table *rules_table(const struct rules *r, size_t i);
 const struct rules_table *rules_find(const struct rules *r, struct slice schema, struct slice table);
 /* By the section's name in the file. NULL: there is none. */
 const struct rules_section *rules_section(const struct rules *r, const char *name);
+/* Of the file, or found. */
 bool rules_has_memberships(const struct rules *r);
 size_t rules_n_streams(const struct rules *r);
 const struct rules_stream *rules_stream(const struct rules *r, size_t i);

@@ -38,8 +38,8 @@ void sqltext_wanted(struct buf *out, const struct rules *r);
  * A query over the rows of sqltext_wanted, one row for each table whose replica identity lacks something: the table, quoted;
  * the columns of which the rules need the old value, or '' where the identity holds nothing at all, so that wal2json would
  * leave out updates and deletes; the columns whose large values, stored apart, an update that leaves them alone does not
- * send. Null where nothing is lacking. Without a semicolon at the end.
+ * send. Null where nothing is lacking. `more`: a query for further rows of the same columns, or NULL. Without a semicolon at the end.
  */
-void sqltext_identity(struct buf *out, const struct rules *r);
+void sqltext_identity(struct buf *out, const struct rules *r, const char *more);
 
 #endif

@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from harness.cluster import Cluster, free_port
-from harness.config import Raw
+from harness.config import Raw, section
 from harness.proxy import error_response, proxy
 from harness.redis import Redis
 from harness.walpush import BINARY, SIGNING_KEY, run_to_end, shipped_config
@@ -561,6 +561,38 @@ def a_table_that_is_missing(world):
     world.sql("ALTER TABLE places RENAME TO storages")
 
 
+@case("membership", kind="conf")
+def a_column_that_admit_reads_and_its_section_leaves_out(world):
+    world.config.set("membership.users.columns", ["status", "role_id"])
+
+
+@case("membership", kind="words")
+def admit_through_a_function(world):
+    world.sql(
+        "CREATE FUNCTION may(person int) RETURNS boolean STABLE LANGUAGE plpgsql"
+        " AS 'BEGIN RETURN EXISTS (SELECT FROM users u WHERE u.id = may.person); END'"
+    )
+    world.config.set("streams.requests.admit", "SELECT 1 WHERE may({token.user_id}::int)")
+    yield
+    world.config.set("membership.may", section(ignore=True))
+
+
+@case("membership", kind="words")
+def admit_through_a_materialized_view(world):
+    world.sql("CREATE TABLE grants (person int)")
+    world.sql("ALTER TABLE grants REPLICA IDENTITY FULL")
+    world.sql("CREATE MATERIALIZED VIEW granted AS SELECT person FROM grants")
+    world.sql("GRANT SELECT ON granted TO walpush")
+    world.config.set("streams.requests.admit", "SELECT 1 FROM granted WHERE person = {token.user_id}")
+    yield
+    world.config.set("membership.grants", section(user="person"))
+
+
+@case("membership")
+def no_temporary_view_can_be_made(world):
+    world.sql("REVOKE TEMPORARY ON DATABASE app FROM PUBLIC")
+
+
 @case("table", kind="conf")
 def a_table_of_another_schema(world):
     world.sql("CREATE SCHEMA archive")
@@ -600,13 +632,13 @@ def a_partitioned_table(world):
 
 @case("table-partitions", state="warning", kind="words")
 def a_partitioned_table_beside_its_partitions(world):
-    section = '{ type = "storage"  key = "storage_id"  groups = [ "storage_unit_{unit_id}" ] }'
+    storages = '{ type = "storage"  key = "storage_id"  groups = [ "storage_unit_{unit_id}" ] }'
     world.sql("CREATE TABLE events (id int, unit_id int) PARTITION BY LIST (unit_id)")
     world.sql("CREATE TABLE events_1 PARTITION OF events DEFAULT")
     world.sql("ALTER TABLE events REPLICA IDENTITY FULL")
     world.sql("ALTER TABLE events_1 REPLICA IDENTITY FULL")
     world.config.set("tables.storages.from", "events_1")
-    world.config.replace("tables = {", f"tables = {{ events = {section}")
+    world.config.replace("tables = {", f"tables = {{ events = {storages}")
     yield
     world.config.remove("tables.events")
 
@@ -619,8 +651,8 @@ def a_table_with_several_partitions(world):
     world.config.set("tables.storages.from", "events")
     yield
     world.config.set("tables.storages.from", "events_1")
-    section = '{ type = "storage"  key = "storage_id"  groups = [ "storage_unit_{unit_id}" ] }'
-    world.config.replace("tables = {", f"tables = {{ events_2 = {section}")
+    storages = '{ type = "storage"  key = "storage_id"  groups = [ "storage_unit_{unit_id}" ] }'
+    world.config.replace("tables = {", f"tables = {{ events_2 = {storages}")
 
 
 @case("replica-identity")

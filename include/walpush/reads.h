@@ -1,0 +1,59 @@
+/*
+ * reads: what an admit query reads, as the server itself knows it, so that no table that decides permission has to be listed.
+ *
+ * A temporary view over the query, made and rolled back, depends in the server's catalog on each column, function and operator that the
+ * query names; from there views and the policies of tables are followed. What has changes in the log becomes a membership: a table, and
+ * the columns of it that count. What has none (a function that may read anything, a materialized, foreign or unlogged relation, the
+ * server's own catalog) is not followed, and is told by name.
+ *
+ * Pure: the statements are texts, the rows come from whoever asked. PostgreSQL 13 to 18.
+ */
+#ifndef WALPUSH_READS_H
+#define WALPUSH_READS_H
+
+#include "walpush/buf.h"
+#include "walpush/fail.h"
+#include "walpush/rules.h"
+
+/* The statements of one query, to be sent one by one: `begin`, reads_view, reads_query, `end`. The view needs a session that may write
+ * temporary objects, which a standby's may not, nor a role without TEMP. */
+#define READS_BEGIN "BEGIN READ WRITE"
+#define READS_END "ROLLBACK"
+
+void reads_view(struct buf *out, const struct rules_query *q);
+/* Of all the session's SQLTEXT_VIEWs: READS_COLUMNS columns a row (what, schema, name, attname, text), each for reads_add. */
+extern const char reads_query[];
+#define READS_COLUMNS 5
+
+struct reads_table {
+	char *schema, *name;
+	char **columns; /* that the query depends on; none: rows that come and go alone */
+	size_t n_columns;
+	bool whole; /* all its columns count */
+};
+
+struct reads_unknown {
+	char *schema, *name; /* of a function without its arguments */
+	char *what;          /* "function public.may_read(integer)", for a person */
+};
+
+struct reads { /* of one query; zeroed: nothing yet */
+	struct reads_table *tables;
+	size_t n_tables;
+	struct reads_unknown *unknown;
+	size_t n_unknown;
+	char *failed;  /* owned; NULL: known. Else why nothing is, and all the rest is empty */
+	bool may_pass; /* what it failed for: a lock, a timeout, want of room. It is worth to ask again */
+};
+
+/* A row of reads_query. False: it is none, which only another version of the server could send. */
+bool reads_add(struct reads *r, const char *const row[READS_COLUMNS], struct fail *why);
+/* The server refused. What is known is forgotten. */
+void reads_fail(struct reads *r, const struct fail *why);
+void reads_fini(struct reads *r);
+/* An array of `n` of them, and the array. NULL is allowed. */
+void reads_free(struct reads *all, size_t n);
+/* One of them failed for what may pass. */
+bool reads_may_pass(const struct reads *all, size_t n);
+
+#endif

@@ -1,0 +1,284 @@
+"""What decides permission is found, not listed: tables that an admit query reads count without a section of `membership`."""
+
+import json
+import signal
+
+import pytest
+
+from harness.app import ASHA, RAVI
+from harness.config import section
+from harness.walpush import SIGNING_KEY, run_to_end
+
+UNIT_1 = "/ws/requests/1/"
+LIVE = r'msg="?live"?( |$)'
+
+
+@pytest.fixture
+def start(app, config, make_walpush):
+    def start(**sections):
+        for table in ("users", "user_units", "roles"):
+            config.remove(f"membership.{table}")
+        for table, options in sections.items():
+            config.set(f"membership.{table}", section(**options))
+        walpush = make_walpush(app, config).start()
+        walpush.wait_for_log(LIVE)
+        return walpush
+
+    return start
+
+
+def text_of(message):
+    return (message.get("data") or {}).get("purpose", message["type"]).partition(" ")[2] or message["type"]
+
+
+def hears_until(client, text):
+    return [text_of(m) for m in client.recv_until(lambda m: text_of(m) == text)]
+
+
+def queries(walpush):
+    return json.loads(walpush.admin("/status").body)["admissions"]["queries"]
+
+
+def is_closed_before(app, client, witness):
+    """The client is closed by what was done, and a witness goes on."""
+    app.touch(app.request, "behind it")
+    assert client.close_code() == 4403
+    assert hears_until(witness, "behind it")[-1] == "behind it"
+
+
+def full(app, *tables):
+    for table in tables:
+        app.sql(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM user_units WHERE user_id = %s",
+        "UPDATE user_units SET unit_id = 2 WHERE user_id = %s AND unit_id = 1",
+        "UPDATE users SET is_active = false WHERE id = %s",
+        "UPDATE users SET status = 'Suspended' WHERE id = %s",
+    ],
+)
+def test_no_section_is_needed(app, start, change):
+    walpush = start()
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
+        app.sql(change, ASHA)
+        is_closed_before(app, client, witness)
+
+
+def test_columns_that_no_query_reads_ask_nobody(app, start):
+    walpush = start()
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        app.touch(app.request, "before")
+        hears_until(client, "before")
+        before = queries(walpush)
+        for _ in range(20):
+            app.sql("UPDATE users SET last_login = now()")
+        app.touch(app.request, "after")
+        assert hears_until(client, "after") == ["after"]
+        assert queries(walpush) == before
+
+
+def test_a_section_names_whose_permission_it_is(app, start):
+    """users changes for one: the others are not asked."""
+    walpush = start(users={"user": "id"})
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
+        app.touch(app.request, "before")
+        hears_until(witness, "before")
+        hears_until(client, "before")
+        before = queries(walpush)
+        app.sql("UPDATE users SET is_active = false WHERE id = %s", ASHA)
+        is_closed_before(app, client, witness)
+        assert queries(walpush) - before == 1
+
+
+def test_a_section_whose_columns_leave_one_out_is_completed(app, start):
+    walpush = start(users={"user": "id", "columns": ["status"]})
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
+        app.sql("UPDATE users SET is_active = false WHERE id = %s", ASHA)
+        is_closed_before(app, client, witness)
+
+
+def test_ignore_is_the_authors_promise(app, start):
+    walpush = start(users={"ignore": True})
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        app.sql("UPDATE users SET is_active = false WHERE id = %s", ASHA)
+        app.touch(app.request, "heard")
+        assert hears_until(client, "heard")[-1] == "heard"
+
+
+# --- through what the query names ------------------------------------------------------------------------------------------
+
+MAY_READ = "SELECT 1 FROM may_read WHERE user_id = {token.user_id} AND unit_id = {path.unit_id}"
+
+
+def through_view(app):
+    app.sql("CREATE TABLE grants (person int, unit int, until date)")
+    app.sql("CREATE VIEW granted AS SELECT person, unit FROM grants WHERE until > '2020-01-01'")
+    app.sql("CREATE VIEW may_read AS SELECT person AS user_id, unit AS unit_id FROM granted")
+
+
+def through_rule_of_security(app):
+    through_view(app)
+    app.sql("DROP VIEW may_read")
+    app.sql("CREATE TABLE may_read (user_id int, unit_id int)")
+    app.sql("ALTER TABLE may_read ENABLE ROW LEVEL SECURITY")
+    app.sql("CREATE POLICY mine ON may_read FOR SELECT TO walpush USING (EXISTS (SELECT FROM granted WHERE person = user_id))")
+    app.sql(f"INSERT INTO may_read VALUES ({ASHA}, 1), ({RAVI}, 1)")
+    full(app, "may_read")
+
+
+def grant_all(app):
+    app.sql(f"INSERT INTO grants VALUES ({ASHA}, 1, '2030-01-01'), ({RAVI}, 1, '2030-01-01')")
+    full(app, "grants")
+    for relation in ("grants", "granted", "may_read"):
+        app.sql(f"GRANT SELECT ON {relation} TO walpush")
+
+
+@pytest.mark.parametrize("through", [through_view, through_rule_of_security])
+@pytest.mark.parametrize(
+    "change", ["DELETE FROM grants WHERE person = %s", "UPDATE grants SET until = '2019-01-01' WHERE person = %s"]
+)
+def test_views_and_policies_are_followed(app, config, start, through, change):
+    through(app)
+    grant_all(app)
+    config.set("streams.requests.admit", MAY_READ)
+    walpush = start()
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
+        app.sql(change, ASHA)
+        is_closed_before(app, client, witness)
+
+
+def test_a_whole_row_counts_with_all_its_columns(app, config, start):
+    through_view(app)
+    grant_all(app)
+    config.set(
+        "streams.requests.admit",
+        "SELECT 1 FROM grants g WHERE g.person = {token.user_id} AND g.unit = {path.unit_id}"
+        " AND to_jsonb(g) ->> 'until' > '2020-01-01'",
+    )
+    walpush = start()
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
+        app.sql("UPDATE grants SET until = '2019-01-01' WHERE person = %s", ASHA)
+        is_closed_before(app, client, witness)
+
+
+# --- what cannot be followed -----------------------------------------------------------------------------------------------
+
+NOT_FOLLOWED = r"not all that an admit query reads can be followed.*"
+
+
+def through_function(app):
+    through_view(app)
+    app.sql(
+        "CREATE FUNCTION may(person int) RETURNS boolean STABLE LANGUAGE plpgsql SECURITY DEFINER"
+        " AS 'BEGIN RETURN EXISTS (SELECT FROM grants g WHERE g.person = may.person); END'"
+    )
+    return "SELECT 1 WHERE may({token.user_id}::int) AND {path.unit_id}::int = 1", r"function may\(integer\)"
+
+
+def through_materialized(app):
+    through_view(app)
+    app.sql("CREATE MATERIALIZED VIEW kept AS SELECT * FROM may_read")
+    app.sql("GRANT SELECT ON kept TO walpush")
+    return MAY_READ.replace("may_read", "kept"), "materialized view kept"
+
+
+def through_unlogged(app):
+    through_view(app)
+    app.sql("CREATE UNLOGGED TABLE fleeting (user_id int, unit_id int)")
+    app.sql("GRANT SELECT ON fleeting TO walpush")
+    return MAY_READ.replace("may_read", "fleeting"), "unlogged table fleeting"
+
+
+def through_catalog(app):
+    return "SELECT 1 FROM pg_roles WHERE rolname = {token.user_id} AND {path.unit_id} = 1", "system catalog pg_authid"
+
+
+@pytest.mark.parametrize("through", [through_function, through_materialized, through_unlogged, through_catalog])
+def test_what_cannot_be_followed_is_said(app, config, start, through):
+    admit, what = through(app)
+    config.set("streams.requests.admit", admit)
+    walpush = start()
+    walpush.wait_for_log(NOT_FOLLOWED + "stream=requests.*" + what)
+
+
+def test_a_function_whose_tables_are_listed(app, config, start):
+    admit, _ = through_function(app)
+    grant_all(app)
+    config.set("streams.requests.admit", admit)
+    walpush = start(grants={"user": "person"})
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
+        app.sql("DELETE FROM grants WHERE person = %s", ASHA)
+        is_closed_before(app, client, witness)
+    assert not [line for line in walpush.lines if "can be followed" in line]
+
+
+def test_a_function_that_is_ignored(app, config, start):
+    admit, _ = through_function(app)
+    config.set("streams.requests.admit", admit)
+    walpush = start(may={"ignore": True})
+    assert not [line for line in walpush.lines if "can be followed" in line]
+
+
+def test_where_no_temporary_view_can_be_made(app, start):
+    app.sql("REVOKE TEMPORARY ON DATABASE " + app.name + " FROM PUBLIC")
+    walpush = start()
+    walpush.wait_for_log(NOT_FOLLOWED + "temporary")
+
+
+# --- while it runs ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_lock_delays_the_answer_and_no_start(app, start):
+    """The query that makes the view waits for the lock; what comes of it is asked for again, and takes effect."""
+    blocker = app.connect(autocommit=False)
+    with blocker.cursor() as cursor:
+        cursor.execute("LOCK TABLE user_units IN ACCESS EXCLUSIVE MODE")
+    walpush = start()
+    blocker.close()
+    walpush.wait_for_log("the rules have changed")
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
+        app.revoke(ASHA, 1)
+        is_closed_before(app, client, witness)
+
+
+def test_a_reload_finds_them_anew(app, config, start):
+    through_view(app)
+    grant_all(app)
+    walpush = start()
+    config.set("streams.requests.admit", MAY_READ)
+    config.write(walpush.file)
+    walpush.send_signal(signal.SIGHUP)
+    walpush.wait_for_log("the configuration is taken over")
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
+        app.sql("DELETE FROM grants WHERE person = %s", ASHA)
+        is_closed_before(app, client, witness)
+
+
+# --- check -----------------------------------------------------------------------------------------------------------------
+
+
+def findings_of(app, config, tmp_path):
+    file = config.write(tmp_path / "check.conf")
+    env = {"DATABASE_URL": app.url, "JWT_SIGNING_KEY": SIGNING_KEY, "WALPUSH_SLOT": app.slot}
+    done = run_to_end("check", "--json", "-c", file, env=env)
+    return [f for f in json.loads(done.stdout)["findings"] if f["check"] == "membership"]
+
+
+def test_check_prints_what_it_found_and_what_a_change_costs(app, config, tmp_path):
+    for table in ("users", "user_units", "roles"):
+        config.remove(f"membership.{table}")
+    config.set("membership.user_units", section(user="user_id"))
+    found = {f["text"].partition(":")[0]: f for f in findings_of(app, config, tmp_path)}
+    assert sorted(found) == ["public.roles", "public.user_units", "public.users"]
+    assert {f["state"] for f in found.values()} == {"ok"}
+    assert "asks the user in user_id" in found["public.user_units"]["text"]
+    assert "asks everybody" in found["public.users"]["text"]
+    assert "membership.users.user" in found["public.users"]["text"]
+    for column in ("id", "is_active", "status", "is_superuser", "role_id"):
+        assert column in found["public.users"]["text"].partition(": ")[2].partition(";")[0].split(", ")
