@@ -205,6 +205,18 @@ WITH RECURSIVE node (classid, objid, stored) AS (
   UNION
   SELECT o.oprcode FROM seen JOIN pg_catalog.pg_operator o ON o.oid = seen.refobjid
   WHERE seen.refclassid = 'pg_catalog.pg_operator'::regclass
+), trusted AS (
+  SELECT oid FROM pg_catalog.pg_roles WHERE rolsuper
+  UNION SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database()
+  UNION SELECT pg_catalog.min(c.relowner) FROM relation t JOIN pg_catalog.pg_class c ON c.oid = t.oid
+  WHERE t.relkind IN ('r', 'p') AND t.nspname <> 'pg_catalog' HAVING pg_catalog.count(DISTINCT c.relowner) = 1
+), resolved AS (
+  SELECT p.pronamespace AS namespace, p.proname AS name, p.proowner AS owner,
+   'function ' || p.oid::regprocedure::text AS text FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid
+  UNION
+  SELECT o.oprnamespace, o.oprname, o.oprowner, 'operator ' || o.oid::regoperator::text
+  FROM seen JOIN pg_catalog.pg_operator o ON o.oid = seen.refobjid
+  WHERE seen.refclassid = 'pg_catalog.pg_operator'::regclass
 )
 SELECT 'row' AS what, nspname AS schema, relname AS name, NULL AS attname, NULL AS text
   FROM relation WHERE relkind IN ('r', 'p') AND relpersistence = 'p'
@@ -230,6 +242,10 @@ SELECT 'unknown', s.nspname, p.proname, NULL, 'function ' || p.oid::regprocedure
   FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid
   JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
   WHERE p.provolatile <> 'i' AND s.nspname <> 'pg_catalog'
+UNION ALL
+SELECT 'stranger', s.nspname, r.name, NULL, r.text || ' of role ' || pg_catalog.pg_get_userbyid(r.owner)
+  FROM resolved r JOIN pg_catalog.pg_namespace s ON s.oid = r.namespace
+  WHERE s.nspname <> 'pg_catalog' AND r.owner <> s.nspowner AND r.owner NOT IN (SELECT oid FROM trusted)
 ORDER BY 2, 3, 1, 4, 5
 ) AS found (what, schema, name, attname, text)
 WHERE what <> 'unknown'

@@ -46,6 +46,7 @@ static void read_query(struct check *c, const struct rules_query *q, struct read
 	reads_view(&view, q);
 	run(c, out, READS_BEGIN);
 	run(c, out, view.data);
+	run(c, out, READS_OWN_NAMES);
 	run(c, out, reads_query);
 	PQclear(PQexec(c->sql, READS_END));
 	buf_fini(&view);
@@ -146,6 +147,17 @@ static void say_table(struct check *c, const struct rules_table *t)
 	buf_fini(&text);
 }
 
+static void say_strangers(struct check *c, const struct rules_stream *s)
+{
+	check_add(c, CHECK_FAILURE, CHECK_WORDS,
+		  "drop it, give it to the owner of the database, or name in the query what is meant: "
+		  "OPERATOR(pg_catalog.=)",
+		  "%s (line %u) calls what belongs to neither the owner of its tables nor an administrator, so that "
+		  "role decides "
+		  "who may listen: %s",
+		  s->admit.name, s->admit.line, s->strangers);
+}
+
 static void say_not_followed(struct check *c, const struct rules_stream *s)
 {
 	check_add(
@@ -171,6 +183,9 @@ void check_membership(struct check *c)
 	for (size_t i = 0; i < n; i++)
 		if (rules_stream(c->rules, i)->not_followed && !reads[i].failed)
 			say_not_followed(c, rules_stream(c->rules, i));
+	for (size_t i = 0; i < n; i++)
+		if (rules_stream(c->rules, i)->strangers)
+			say_strangers(c, rules_stream(c->rules, i));
 	for (size_t i = 0; i < rules_n_tables(c->rules); i++)
 		if (rules_table(c->rules, i)->n_memberships)
 			say_table(c, rules_table(c->rules, i));

@@ -21,7 +21,8 @@ void reads_view(struct buf *out, const struct rules_query *q)
  * A function that is IMMUTABLE promises to read nothing. The function behind an operator is looked at like any other.
  *
  * Rows: what, schema, name, column, text. `column`: a column of table schema.name. `row`: that the table is read. `whole`: as a whole row.
- * `unknown`: something that cannot be followed.
+ * `unknown`: something that cannot be followed. `stranger`: a function or operator that the query resolves to, and that belongs to a role
+ * which is neither superuser, nor owner of the database, of that schema, or of all tables that are read.
  */
 const char reads_query[] =
 	"WITH RECURSIVE node (classid, objid, stored) AS (\n"
@@ -60,6 +61,20 @@ const char reads_query[] =
 	"  UNION\n"
 	"  SELECT o.oprcode FROM seen JOIN pg_catalog.pg_operator o ON o.oid = seen.refobjid\n"
 	"  WHERE seen.refclassid = 'pg_catalog.pg_operator'::regclass\n"
+	"), trusted AS (\n"
+	"  SELECT oid FROM pg_catalog.pg_roles WHERE rolsuper\n"
+	"  UNION SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database()\n"
+	"  UNION SELECT pg_catalog.min(c.relowner) FROM relation t JOIN pg_catalog.pg_class c ON c.oid = t.oid\n"
+	"  WHERE t.relkind IN ('r', 'p') AND t.nspname <> 'pg_catalog' HAVING pg_catalog.count(DISTINCT c.relowner) = "
+	"1\n"
+	"), resolved AS (\n"
+	"  SELECT p.pronamespace AS namespace, p.proname AS name, p.proowner AS owner,\n"
+	"   'function ' || p.oid::regprocedure::text AS text FROM called JOIN pg_catalog.pg_proc p ON p.oid = "
+	"called.oid\n"
+	"  UNION\n"
+	"  SELECT o.oprnamespace, o.oprname, o.oprowner, 'operator ' || o.oid::regoperator::text\n"
+	"  FROM seen JOIN pg_catalog.pg_operator o ON o.oid = seen.refobjid\n"
+	"  WHERE seen.refclassid = 'pg_catalog.pg_operator'::regclass\n"
 	")\n"
 	"SELECT 'row' AS what, nspname AS schema, relname AS name, NULL AS attname, NULL AS text\n"
 	"  FROM relation WHERE relkind IN ('r', 'p') AND relpersistence = 'p'\n"
@@ -88,6 +103,10 @@ const char reads_query[] =
 	"  FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid\n"
 	"  JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace\n"
 	"  WHERE p.provolatile <> 'i' AND s.nspname <> 'pg_catalog'\n"
+	"UNION ALL\n"
+	"SELECT 'stranger', s.nspname, r.name, NULL, r.text || ' of role ' || pg_catalog.pg_get_userbyid(r.owner)\n"
+	"  FROM resolved r JOIN pg_catalog.pg_namespace s ON s.oid = r.namespace\n"
+	"  WHERE s.nspname <> 'pg_catalog' AND r.owner <> s.nspowner AND r.owner NOT IN (SELECT oid FROM trusted)\n"
 	"ORDER BY 2, 3, 1, 4, 5";
 
 static struct reads_table *table_of(struct reads *r, const char *schema, const char *name)
@@ -135,6 +154,8 @@ bool reads_add(struct reads *r, const char *const row[READS_COLUMNS], struct fai
 		add_column(table_of(r, schema, name), column);
 	else if (strcmp(what, "unknown") == 0 && text)
 		add_unknown(r, schema, name, text);
+	else if (strcmp(what, "stranger") == 0 && text)
+		buf_addf(&r->strangers, "%s%s", r->strangers.len ? ", " : "", text);
 	else
 		return fail_set(why, "the server answers something unexpected about what a query reads");
 	return true;
@@ -160,6 +181,7 @@ void reads_fini(struct reads *r)
 	}
 	free(r->tables);
 	free(r->unknown);
+	buf_fini(&r->strangers);
 	free(r->failed);
 	*r = (struct reads){ 0 };
 }

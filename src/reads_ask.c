@@ -23,7 +23,7 @@ struct reads_ask {
 	struct event *readable, *writable;
 	struct event *silence;
 	struct event *nothing; /* there is no query to ask about */
-	enum step { STEP_BEGIN, STEP_VIEW, STEP_QUERY, STEP_END } step;
+	enum step { STEP_BEGIN, STEP_VIEW, STEP_NAMES, STEP_QUERY, STEP_END } step;
 	size_t at; /* the stream */
 	struct reads *reads;
 };
@@ -79,6 +79,8 @@ static bool send_statement(struct reads_ask *a)
 		buf_add_text(&sql, READS_BEGIN);
 	else if (a->step == STEP_VIEW)
 		reads_view(&sql, &rules_stream(a->rules, a->at)->admit);
+	else if (a->step == STEP_NAMES)
+		buf_add_text(&sql, READS_OWN_NAMES);
 	else if (a->step == STEP_QUERY)
 		buf_add_text(&sql, reads_query);
 	else

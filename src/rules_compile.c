@@ -328,6 +328,7 @@ void rules_free_stream(struct rules_stream *s)
 	rules_free_query(&s->admit);
 	free_groups(s->groups, s->n_groups);
 	free(s->not_followed);
+	free(s->strangers);
 	jsontmpl_fini(&s->hello);
 	jsontmpl_fini(&s->resync);
 }

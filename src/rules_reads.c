@@ -102,6 +102,9 @@ void rules_reads(struct rules *r, const struct reads *reads)
 	for (size_t s = 0; s < r->conf->n_streams; s++)
 		for (size_t i = 0; i < reads[s].n_tables; i++)
 			add_table(r, &reads[s].tables[i]);
-	for (size_t s = 0; s < r->conf->n_streams; s++)
+	for (size_t s = 0; s < r->conf->n_streams; s++) {
 		r->streams[s].not_followed = not_followed(r, &reads[s]);
+		if (reads[s].strangers.len)
+			r->streams[s].strangers = mem_text(reads[s].strangers.data);
+	}
 }

@@ -164,6 +164,8 @@ uint32_t rules_feed_digest(const struct rules *r)
 	}
 	for (size_t i = 0; i < r->n_tables; i++)
 		mix_read(&digest, &r->tables[i]);
+	for (size_t i = 0; i < r->conf->n_streams; i++)
+		mix_text(&digest, r->streams[i].strangers);
 	return digest;
 }
 

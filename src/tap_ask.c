@@ -132,6 +132,21 @@ static void seal(struct admissions *all)
 		b->query = sqlpipe_ask(all->tap->admissions_sql, "position", POSITION_SQL, 0, NULL, on_position, b);
 }
 
+/* A stranger would decide. Known of the rules in force, which were bound behind the edition's. */
+static bool is_trusted(const struct tap *t, const struct rules_stream *s)
+{
+	int at = t->rules ? rules_stream_index(t->rules, s->identity) : -1;
+
+	return at < 0 || !rules_stream(t->rules, (size_t)at)->strangers;
+}
+
+static void question_refuse(struct question *q)
+{
+	while (q->next)
+		listener_refuse(q->next, 1013, "query", "the admit query calls what a stranger owns");
+	question_free(q);
+}
+
 static void question_send(struct question *q)
 {
 	struct admissions *all = q->all;
@@ -164,10 +179,12 @@ static void on_ask(evutil_socket_t fd, short what, void *arg)
 	while ((q = all->due)) {
 		DL_DELETE2(all->due, q, prev_due, next_due);
 		q->is_due = false;
-		if (q->next)
+		if (!q->next)
+			question_free(q); /* all who asked have gone */
+		else if (is_trusted(all->tap, q->stream))
 			question_send(q);
 		else
-			question_free(q); /* all who asked have gone */
+			question_refuse(q);
 	}
 	seal(all);
 }

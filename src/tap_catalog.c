@@ -111,11 +111,30 @@ static void say_not_followed(struct tap *t, const struct rules_stream *s)
 			     log_n("times", times)));
 }
 
-static void say_all_not_followed(struct tap *t)
+static void say_strangers(struct tap *t, const struct rules_stream *s)
 {
-	for (size_t i = 0; i < rules_n_streams(t->rules); i++)
-		if (rules_stream(t->rules, i)->not_followed)
-			say_not_followed(t, rules_stream(t->rules, i));
+	unsigned times;
+	enum log_level level = repeat_level(repeat_for(t->strangers, s->conf->name), LOG_LEVEL_ERROR, s->strangers,
+					    clock_us(), &times);
+
+	log_write(
+		level, "an admit query calls what belongs to a role that is not trusted; nobody is admitted by it",
+		LOG_FIELDS(log_s("stream", s->conf->name), log_s("calls", s->strangers),
+			   log_s("mend", "drop it, give it to the owner of the database, or name in the query what is "
+					 "meant: OPERATOR(pg_catalog.=)"),
+			   log_n("times", times)));
+}
+
+static void say_what_was_found(struct tap *t)
+{
+	for (size_t i = 0; i < rules_n_streams(t->rules); i++) {
+		const struct rules_stream *s = rules_stream(t->rules, i);
+
+		if (s->not_followed)
+			say_not_followed(t, s);
+		if (s->strangers)
+			say_strangers(t, s);
+	}
 }
 
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
@@ -129,7 +148,7 @@ void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 		intake_limits(t->intake, &t->conf->limits);
 	}
 	tap_use_rules(t, rules, catalog);
-	say_all_not_followed(t);
+	say_what_was_found(t);
 	/* Other memberships than before may count: who hears now is asked again. */
 	if (other)
 		tap_member_changed(t, topiclog_published(t->log), NULL);

@@ -101,7 +101,7 @@ struct tap {
 	struct reads_ask *reads_ask; /* NULL: nobody asks at present */
 	struct edition *reads_of;    /* about whose queries */
 	struct backoff reads_backoff;
-	struct repeat not_followed[REPEAT_TABLE];
+	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
 	struct buf add_tables;
 
 	/* Connections. */

@@ -15,9 +15,11 @@
 #include "walpush/fail.h"
 #include "walpush/rules.h"
 
-/* The statements of one query, to be sent one by one: `begin`, reads_view, reads_query, `end`. The view needs a session that may write
+/* The statements of one query, to be sent one by one: READS_BEGIN, reads_view, READS_OWN_NAMES, reads_query, READS_END. The view needs a session that may write
  * temporary objects, which a standby's may not, nor a role without TEMP. */
 #define READS_BEGIN "BEGIN READ WRITE"
+/* Names and operators of walpush's own are the server's, whoever may create others in the schemas of the query. */
+#define READS_OWN_NAMES "SET LOCAL search_path = pg_catalog, pg_temp"
 #define READS_END "ROLLBACK"
 
 void reads_view(struct buf *out, const struct rules_query *q);
@@ -42,6 +44,7 @@ struct reads { /* of one query; zeroed: nothing yet */
 	size_t n_tables;
 	struct reads_unknown *unknown;
 	size_t n_unknown;
+	struct buf strangers; /* "function public.f(integer) of role x, …": what is called and belongs to somebody who is not trusted */
 	char *failed;  /* owned; NULL: known. Else why nothing is, and all the rest is empty */
 	bool may_pass; /* what it failed for: a lock, a timeout, want of room. It is worth to ask again */
 };

@@ -33,6 +33,7 @@ struct rules_stream {
 	struct jsontmpl hello;  /* n 0: the standard message */
 	struct jsontmpl resync; /* the same */
 	bool resync_closes;     /* with 1012, in place of it */
+	char *strangers;        /* what its admit query calls and belongs to somebody who is not trusted; NULL: nothing is known of */
 	char *not_followed; /* see rules_reads: what its admit query reads and the log does not tell of; NULL: nothing is known of */
 };
 

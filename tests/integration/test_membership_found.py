@@ -178,21 +178,21 @@ def through_function(app):
         "CREATE FUNCTION may(person int) RETURNS boolean STABLE LANGUAGE plpgsql SECURITY DEFINER"
         " AS 'BEGIN RETURN EXISTS (SELECT FROM grants g WHERE g.person = may.person); END'"
     )
-    return "SELECT 1 WHERE may({token.user_id}::int) AND {path.unit_id}::int = 1", r"function may\(integer\)"
+    return "SELECT 1 WHERE may({token.user_id}::int) AND {path.unit_id}::int = 1", r"function public\.may\(integer\)"
 
 
 def through_materialized(app):
     through_view(app)
     app.sql("CREATE MATERIALIZED VIEW kept AS SELECT * FROM may_read")
     app.sql("GRANT SELECT ON kept TO walpush")
-    return MAY_READ.replace("may_read", "kept"), "materialized view kept"
+    return MAY_READ.replace("may_read", "kept"), "materialized view public.kept"
 
 
 def through_unlogged(app):
     through_view(app)
     app.sql("CREATE UNLOGGED TABLE fleeting (user_id int, unit_id int)")
     app.sql("GRANT SELECT ON fleeting TO walpush")
-    return MAY_READ.replace("may_read", "fleeting"), "unlogged table fleeting"
+    return MAY_READ.replace("may_read", "fleeting"), "unlogged table public.fleeting"
 
 
 def through_catalog(app):
@@ -258,6 +258,84 @@ def test_a_reload_finds_them_anew(app, config, start):
     with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
         app.sql("DELETE FROM grants WHERE person = %s", ASHA)
         is_closed_before(app, client, witness)
+
+
+# --- what belongs to a stranger -------------------------------------------------------------------------------------------
+
+STRANGER = r"an admit query calls what belongs to a role that is not trusted.*stream=requests.*"
+ADMIT = "SELECT 1 FROM users u WHERE u.id = {token.user_id} AND u.status = 'Active'::text AND {path.unit_id}::int > 0"
+
+
+@pytest.fixture
+def stranger(app):
+    """Whoever may log in, on a server whose schema public is open to all, as it was before PostgreSQL 15."""
+    app.sql("DROP ROLE IF EXISTS stranger")
+    app.sql("CREATE ROLE stranger")
+    app.sql("GRANT CREATE ON SCHEMA public TO stranger")
+    yield lambda text: app.sql(f"SET ROLE stranger; {text}; RESET ROLE")
+    app.sql("DROP OWNED BY stranger CASCADE")
+    app.sql("DROP ROLE stranger")
+
+
+def an_operator(sql):
+    """Better than the server's own, which takes text on both sides: it says yes where that says no."""
+    sql("CREATE FUNCTION public.yes(varchar, text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'")
+    sql("CREATE OPERATOR public.= (LEFTARG = varchar, RIGHTARG = text, FUNCTION = public.yes)")
+    return ADMIT, r"operator public\.=\(.*function public\.yes\("
+
+
+def a_function(sql):
+    sql("CREATE FUNCTION public.lower(varchar) RETURNS text IMMUTABLE LANGUAGE sql AS $$SELECT 'active'::text$$")
+    return ADMIT.replace("u.status = 'Active'::text", "lower(u.status) = 'active'"), r"function public\.lower\("
+
+
+def a_cast(sql):
+    sql("CREATE TYPE public.state AS (text text)")
+    sql("CREATE FUNCTION public.state_of(varchar) RETURNS public.state IMMUTABLE LANGUAGE sql AS $$SELECT ROW('Active')::public.state$$")
+    sql("CREATE CAST (varchar AS public.state) WITH FUNCTION public.state_of(varchar)")
+    return ADMIT.replace("u.status", "(u.status::state).text"), r"function public\.state_of\("
+
+
+@pytest.mark.parametrize("make", [an_operator, a_function, a_cast])
+def test_nobody_is_admitted_by_what_a_stranger_owns(app, config, start, stranger, make):
+    admit, what = make(stranger)
+    config.set("streams.requests.admit", admit)
+    config.set("streams.notifications.admit", "SELECT 1 FROM users u WHERE u.id = {token.user_id}")
+    app.sql("UPDATE users SET status = 'Suspended' WHERE id = %s", ASHA)
+    walpush = start()
+    walpush.wait_for_log(STRANGER + what)
+    for user in (ASHA, RAVI):
+        assert walpush.connect(UNIT_1, user).close_code() == 1013
+    with walpush.subscribe(f"/ws/notifications/{RAVI}/", RAVI):
+        pass  # another stream
+
+
+def test_open_connections_are_closed_when_it_is_found(app, config, start, stranger):
+    config.set("streams.requests.admit", ADMIT)
+    walpush = start()
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        an_operator(stranger)
+        walpush.send_signal(signal.SIGHUP)
+        assert client.close_code() == 1013
+
+
+def test_what_the_owner_of_the_tables_made_is_trusted(app, config, start, stranger):
+    """And what the database's owner made, or the schema's: extensions belong to a superuser."""
+    app.sql("ALTER TABLE users OWNER TO stranger")
+    admit, _ = a_function(stranger)
+    config.set("streams.requests.admit", admit)
+    app.sql("GRANT SELECT ON users TO walpush")
+    walpush = start()
+    with walpush.subscribe(UNIT_1, ASHA):
+        pass
+
+
+def test_a_stranger_is_a_failure_of_check(app, config, stranger, tmp_path):
+    """The shipped queries compare a varchar with a literal, whose type is the server's choice: theirs is the stranger's, too."""
+    an_operator(stranger)
+    found = [f["text"] for f in findings_of(app, config, tmp_path) if f["state"] == "failure"]
+    assert [text.split(" (")[0] for text in found] == [f"admit of {s}" for s in ("requests", "crates", "storage", "notifications")]
+    assert all("operator public.=" in text and "role stranger" in text for text in found)
 
 
 # --- check -----------------------------------------------------------------------------------------------------------------
