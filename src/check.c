@@ -69,6 +69,7 @@ const struct check_row check_rows[] = {
 	  .fine = "all tables' changes are in the WAL" },
 	{ .name = "table-partitions", .needs = { "connection" }, .run = check_partitions },
 	{ .name = "replica-identity", .needs = { "connection" }, .run = check_identity },
+	{ .name = "row-security", .needs = { "schema" }, .run = check_row_security },
 	{ .name = "query", .needs = { "schema" }, .run = check_queries },
 	{ .name = "relay", .offline = true, .run = check_relay },
 };

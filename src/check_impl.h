@@ -11,6 +11,7 @@
  *   check_connect.c  the connections, and what a refused one means
  *   check_plugin.c   is wal2json there
  *   check_membership.c  the tables that decide permission
+ *   check_security.c row level security
  *   check_tables.c   tables, columns, replica identity
  *   check_queries.c  the queries of the configuration, their grants and plans
  *   check_plan.c     what EXPLAIN says
@@ -101,7 +102,10 @@ void check_membership(struct check *c);
 void check_tables(struct check *c);
 void check_partitions(struct check *c);
 void check_identity(struct check *c);
+void check_row_security(struct check *c);
 void check_queries(struct check *c);
+/* Each query of the configuration. */
+void check_each_query(struct check *c, void (*one)(struct check *c, const struct rules_query *q));
 void check_relay(struct check *c);
 
 #endif

@@ -270,3 +270,21 @@ void check_queries(struct check *c)
 			check_section(c, rules_table(c->rules, i)->sections[k]);
 	check_actor(c);
 }
+
+void check_each_query(struct check *c, void (*one)(struct check *c, const struct rules_query *q))
+{
+	for (size_t i = 0; i < rules_n_streams(c->rules); i++)
+		one(c, &rules_stream(c->rules, i)->admit);
+	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
+		const struct rules_table *t = rules_table(c->rules, i);
+
+		for (size_t k = 0; k < t->n_sections; k++) {
+			if (t->sections[k]->lookup.sql)
+				one(c, &t->sections[k]->lookup);
+			if (t->sections[k]->data.sql)
+				one(c, &t->sections[k]->data);
+		}
+	}
+	if (rules_actor(c->rules))
+		one(c, rules_actor(c->rules));
+}

@@ -593,6 +593,30 @@ def no_temporary_view_can_be_made(world):
     world.sql("REVOKE TEMPORARY ON DATABASE app FROM PUBLIC")
 
 
+@case("row-security")
+def a_policy_that_hides_what_admit_reads(world):
+    world.sql("ALTER TABLE user_units ENABLE ROW LEVEL SECURITY")
+    world.sql("CREATE POLICY other ON user_units TO postgres USING (true)")
+
+
+@case("row-security")
+def a_policy_for_everybody_that_hides_what_a_lookup_reads(world):
+    world.sql("ALTER TABLE crates ENABLE ROW LEVEL SECURITY")
+    world.sql("CREATE POLICY own ON crates USING (unit_id = current_setting('app.unit', true)::int)")
+
+
+@case("row-security")
+def a_policy_behind_a_view_that_reads_as_who_asks(world):
+    if int(world.sql("SHOW server_version_num")[0][0]) < 150000:
+        pytest.skip("PostgreSQL 15 has such views")
+    world.sql("ALTER TABLE user_units ENABLE ROW LEVEL SECURITY")
+    world.sql("CREATE VIEW mine WITH (security_invoker = on) AS SELECT user_id FROM user_units")
+    world.sql("GRANT SELECT ON mine TO walpush")
+    for stream in ("requests", "crates", "storage"):
+        world.config.set(f"streams.{stream}.admit", "SELECT 1 FROM mine WHERE user_id = {token.user_id}")
+    world.config.set("tables.sendbacks.lookup", "SELECT 1 AS user_id")
+
+
 @case("table", kind="conf")
 def a_table_of_another_schema(world):
     world.sql("CREATE SCHEMA archive")
@@ -985,3 +1009,27 @@ def test_a_certificate_that_is_not_there_is_seen_offline(offline):
     config.set("listen.certificate-key", "none.key")
     done = check()
     assert done.returncode == 1 and re.search("^failure +certificate .*none.crt", done.stdout, re.MULTILINE), done.stdout
+
+
+@pytest.mark.parametrize(
+    "passes",
+    [
+        "ALTER ROLE walpush BYPASSRLS",
+        "CREATE POLICY reads ON user_units FOR SELECT TO walpush USING (unit_id > 0)",
+        "ALTER TABLE user_units DISABLE ROW LEVEL SECURITY",
+    ],
+)
+def test_row_security_that_the_role_passes(world, passes):
+    world.sql("ALTER TABLE user_units ENABLE ROW LEVEL SECURITY")
+    world.sql(passes)
+    try:
+        assert "row level security hides" not in world.check().stdout
+    finally:
+        world.sql("ALTER ROLE walpush NOBYPASSRLS")
+
+
+def test_that_policies_do_not_filter_what_is_pushed_is_said_once(world):
+    for table in ("storages", "sendbacks"):
+        world.sql(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
+    (line,) = [line for line in world.check().stdout.splitlines() if "what is pushed" in line]
+    assert line.startswith("ok ") and "storages" in line and "sendbacks" in line
