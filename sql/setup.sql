@@ -246,9 +246,15 @@ UNION ALL
 SELECT 'stranger', s.nspname, r.name, NULL, r.text || ' of role ' || pg_catalog.pg_get_userbyid(r.owner)
   FROM resolved r JOIN pg_catalog.pg_namespace s ON s.oid = r.namespace
   WHERE s.nspname <> 'pg_catalog' AND r.owner <> s.nspowner AND r.owner NOT IN (SELECT oid FROM trusted)
+UNION ALL
+SELECT DISTINCT 'object', s.nspname, c.relname, NULL, c.oid::text
+  FROM seen JOIN pg_catalog.pg_class c ON c.oid = seen.refobjid
+  JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
+  WHERE seen.refclassid = 'pg_catalog.pg_class'::regclass AND s.oid <> pg_catalog.pg_my_temp_schema()
+   AND s.nspname <> 'pg_catalog'
 ORDER BY 2, 3, 1, 4, 5
 ) AS found (what, schema, name, attname, text)
-WHERE what <> 'unknown'
+WHERE what IN ('row', 'column', 'whole')
 GROUP BY schema, name;
 -- lookup of requests
 CREATE TEMP VIEW walpush_reads_5 AS SELECT 1 AS one FROM (

@@ -129,10 +129,10 @@ const char check_sql_superuser[] =
 
 /* Two for queries, one that streams, one for this check. */
 const char check_sql_connection_limit[] =
-	"SELECT 'failure', format('role %s may have %s connections, and walpush needs 3', current_user, rolconnlimit), "
+	"SELECT 'failure', format('role %s may have %s connections, and walpush needs 5', current_user, rolconnlimit), "
 	"'sql',"
 	"       format('ALTER ROLE %I CONNECTION LIMIT -1;', current_user)"
-	" FROM pg_roles WHERE rolname = current_user AND rolconnlimit BETWEEN 0 AND 3";
+	" FROM pg_roles WHERE rolname = current_user AND rolconnlimit BETWEEN 0 AND 4";
 
 const char check_sql_password_expiry[] =
 	"SELECT 'warning', format('the password of role %s expires at %s', current_user, "

@@ -22,7 +22,8 @@ void reads_view(struct buf *out, const struct rules_query *q)
  *
  * Rows: what, schema, name, column, text. `column`: a column of table schema.name. `row`: that the table is read. `whole`: as a whole row.
  * `unknown`: something that cannot be followed. `stranger`: a function or operator that the query resolves to, and that belongs to a role
- * which is neither superuser, nor owner of the database, of that schema, or of all tables that are read.
+ * which is neither superuser, nor owner of the database, of that schema, or of all tables that are read. `object`: the OID of any relation
+ * on the way.
  */
 const char reads_query[] =
 	"WITH RECURSIVE node (classid, objid, stored) AS (\n"
@@ -107,6 +108,12 @@ const char reads_query[] =
 	"SELECT 'stranger', s.nspname, r.name, NULL, r.text || ' of role ' || pg_catalog.pg_get_userbyid(r.owner)\n"
 	"  FROM resolved r JOIN pg_catalog.pg_namespace s ON s.oid = r.namespace\n"
 	"  WHERE s.nspname <> 'pg_catalog' AND r.owner <> s.nspowner AND r.owner NOT IN (SELECT oid FROM trusted)\n"
+	"UNION ALL\n"
+	"SELECT DISTINCT 'object', s.nspname, c.relname, NULL, c.oid::text\n"
+	"  FROM seen JOIN pg_catalog.pg_class c ON c.oid = seen.refobjid\n"
+	"  JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace\n"
+	"  WHERE seen.refclassid = 'pg_catalog.pg_class'::regclass AND s.oid <> pg_catalog.pg_my_temp_schema()\n"
+	"   AND s.nspname <> 'pg_catalog'\n"
 	"ORDER BY 2, 3, 1, 4, 5";
 
 static struct reads_table *table_of(struct reads *r, const char *schema, const char *name)
@@ -154,6 +161,8 @@ bool reads_add(struct reads *r, const char *const row[READS_COLUMNS], struct fai
 		add_column(table_of(r, schema, name), column);
 	else if (strcmp(what, "unknown") == 0 && text)
 		add_unknown(r, schema, name, text);
+	else if (strcmp(what, "object") == 0 && text)
+		buf_addf(&r->objects, "%s%s", r->objects.len ? "," : "", text);
 	else if (strcmp(what, "stranger") == 0 && text)
 		buf_addf(&r->strangers, "%s%s", r->strangers.len ? ", " : "", text);
 	else
@@ -182,6 +191,7 @@ void reads_fini(struct reads *r)
 	free(r->tables);
 	free(r->unknown);
 	buf_fini(&r->strangers);
+	buf_fini(&r->objects);
 	free(r->failed);
 	*r = (struct reads){ 0 };
 }
@@ -216,4 +226,35 @@ bool reads_may_pass(const struct reads *all, size_t n)
 		if (all[i].may_pass)
 			return true;
 	return false;
+}
+
+static void add_table_text(const struct reads_table *t, struct buf *out)
+{
+	buf_addf(out, "%s.%s(%s", t->schema, t->name, t->whole ? "*" : "");
+	for (size_t i = 0; i < t->n_columns; i++)
+		buf_addf(out, " %s", t->columns[i]);
+	buf_add_text(out, ")\n");
+}
+
+void reads_text(const struct reads *all, size_t n, struct buf *out)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct reads *r = &all[i];
+
+		for (size_t k = 0; k < r->n_tables; k++)
+			add_table_text(&r->tables[k], out);
+		for (size_t k = 0; k < r->n_unknown; k++)
+			buf_addf(out, "%s\n", r->unknown[k].what);
+		buf_addf(out, "%s\n%s\n%s\n", r->strangers.len ? r->strangers.data : "",
+			 r->objects.len ? r->objects.data : "", r->failed ? r->failed : "");
+	}
+}
+
+void reads_objects(const struct reads *all, size_t n, struct buf *out)
+{
+	buf_add_char(out, '{');
+	for (size_t i = 0; i < n; i++)
+		if (all[i].objects.len)
+			buf_addf(out, "%s%s", out->len > 1 ? "," : "", all[i].objects.data);
+	buf_add_char(out, '}');
 }

@@ -39,17 +39,32 @@ static void add_quoted(struct buf *out, const char *name)
 	}
 }
 
-void rules_catalog_param(const struct rules *r, struct buf *out)
+static void add_tables(const struct rules *r, bool deciding, struct buf *out)
 {
+	const char *between = "";
+
 	buf_add_char(out, '{');
 	for (size_t i = 0; i < r->n_tables; i++) {
-		buf_add_text(out, i ? ",\"" : "\"");
+		if (deciding && !r->tables[i].n_memberships)
+			continue;
+		buf_addf(out, "%s\"", between);
 		add_quoted(out, r->tables[i].schema);
 		buf_add_char(out, '.');
 		add_quoted(out, r->tables[i].name);
 		buf_add_char(out, '"');
+		between = ",";
 	}
 	buf_add_char(out, '}');
+}
+
+void rules_catalog_param(const struct rules *r, struct buf *out)
+{
+	add_tables(r, false, out);
+}
+
+void rules_deciding_param(const struct rules *r, struct buf *out)
+{
+	add_tables(r, true, out);
 }
 
 /* FNV-1a, 32 bits, over texts with their ends and over numbers; the order in which they are given is the format. */

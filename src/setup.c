@@ -151,7 +151,7 @@ static const char role_text[] =
 	"ALTER ROLE :\"role\" SET idle_in_transaction_session_timeout = '30s';\n"
 	"\n";
 
-static const char reads_text[] =
+static const char granted_text[] =
 	"-- ---- What it may read "
 	"--------------------------------------------------------------------------------------------\n"
 	"\n"
@@ -312,7 +312,7 @@ static void add_found(struct buf *out, const struct conf *conf)
 {
 	buf_add_text(out, found_text);
 	buf_add_text(out, reads_query);
-	buf_add_text(out, "\n) AS found (what, schema, name, attname, text)\nWHERE what <> 'unknown'\n");
+	buf_add_text(out, "\n) AS found (what, schema, name, attname, text)\nWHERE what IN ('row', 'column', 'whole')\n");
 	for (size_t i = 0; i < conf->n_memberships; i++) {
 		if (!conf->memberships[i].ignore)
 			continue;
@@ -344,7 +344,7 @@ static void add_reads(struct buf *out, const struct conf *conf, const struct rul
 {
 	unsigned n;
 
-	buf_add_text(out, reads_text);
+	buf_add_text(out, granted_text);
 	n = add_views(out, conf, rules);
 	buf_add_text(out, "SELECT coalesce(string_agg(statement, E'\\n' ORDER BY statement), '') AS grants FROM (\n");
 	sqltext_grants(out, ":'role'");

@@ -293,6 +293,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 		return false;
 	t->sql = sqlpipe_new(t->loop, t->names, "lookups", &conf->database, on_lookups_state, t);
 	t->admissions_sql = sqlpipe_new(t->loop, t->names, "admissions", &conf->database, on_admissions_state, t);
+	tap_watch_start(t);
 	t->intake = intake_new(t->loop, &conf->limits, t->sql, t->counts, &tap_intake_calls, t);
 	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
 	tap_relay_start(t);
@@ -327,6 +328,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	tap_admit_init(t);
 	tap_catalog_init(t);
 	tap_guard_init(t);
+	tap_watch_init(t);
 	tap_skip_init(t);
 	tap_stop_init(t);
 	if (tap_start(t, why))
@@ -379,6 +381,7 @@ void tap_free(struct tap *t)
 	}
 	tap_catalog_fini(t);
 	tap_guard_fini(t);
+	tap_watch_fini(t);
 	tap_skip_fini(t);
 	tap_stop_fini(t);
 	edition_unref(t->edition);

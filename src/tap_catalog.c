@@ -1,7 +1,11 @@
 /*
  * tap_catalog: what the admit queries read and what the tables look like, asked at the start and whenever a row does not fit.
  *
- *   what is read ─▶ the tables' columns ─▶ bind ─▶ in force
+ *   what is read ─▶ digest ─▶ what is read ─▶ the tables' columns ─▶ bind ─▶ in force, and watched
+ *                     ▲             │ other than before
+ *                     └─────────────┘
+ *
+ * Asked for once more behind the digest, so that DDL between the two is not taken for what was found.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -190,6 +194,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 	}
 	if (catalog) {
 		take_catalog(t, catalog);
+		tap_watch_go(t);
 		if (reads_may_pass(t->reads, rules_n_streams(t->plain)))
 			read_again_in(t, ASK_AGAIN);
 		return;
@@ -198,6 +203,8 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 		  log_s("error", rows ? bad.text : why->text));
 	read_again_in(t, ASK_AGAIN);
 }
+
+static void read_queries(struct tap *t);
 
 static void ask_catalog(struct tap *t)
 {
@@ -212,6 +219,44 @@ static void ask_catalog(struct tap *t)
 	values[0] = list.data;
 	sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
 	buf_fini(&list);
+	rules_free(rules);
+}
+
+/* Twice the same: whatever changes from now on has another digest. */
+static void take_reads(struct tap *t, struct reads *reads)
+{
+	size_t n = rules_n_streams(t->plain);
+	struct buf text = { 0 };
+	bool same;
+
+	reads_text(reads, n, &text);
+	same = t->reading == READING_AGAIN && slice_equal(buf_slice(&text), buf_slice(&t->reads_text));
+	reads_free(t->reads, t->n_reads);
+	t->reads = reads;
+	t->n_reads = n;
+	buf_fini(&t->reads_text);
+	t->reads_text = text;
+	if (same)
+		ask_catalog(t);
+	else
+		tap_watch_begin(t);
+}
+
+void tap_catalog_watched(struct tap *t)
+{
+	t->reading = READING_AGAIN;
+	read_queries(t);
+}
+
+void tap_catalog_watches(const struct tap *t, struct buf *tables, struct buf *deciding)
+{
+	struct fail why = { 0 };
+	struct rules *rules = tap_rules_new(t->conf, t->reads, &why);
+
+	if (!rules)
+		fail_never("the configuration is none any more: %s", why.text);
+	rules_catalog_param(rules, tables);
+	rules_deciding_param(rules, deciding);
 	rules_free(rules);
 }
 
@@ -235,10 +280,7 @@ static void on_reads(void *ctx, struct reads *reads, const struct fail *why)
 		tap_read_catalog(t);
 	} else {
 		backoff_reset(&t->reads_backoff);
-		reads_free(t->reads, t->n_reads);
-		t->reads = reads;
-		t->n_reads = rules_n_streams(of->rules);
-		ask_catalog(t);
+		take_reads(t, reads);
 	}
 	edition_unref(of);
 }
@@ -250,14 +292,20 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 	tap_read_catalog(arg);
 }
 
+static void read_queries(struct tap *t)
+{
+	t->catalog_for = t->n_editions;
+	t->reads_of = edition_ref(t->edition);
+	t->reads_ask = reads_ask_new(t->loop, t->names, &t->conf->database, t->plain, on_reads, t);
+}
+
 /* One question at a time; a row that does not fit asks for it once. */
 void tap_read_catalog(struct tap *t)
 {
-	t->catalog_for = t->n_editions;
-	if (t->reads_ask)
-		return;
-	t->reads_of = edition_ref(t->edition);
-	t->reads_ask = reads_ask_new(t->loop, t->names, &t->conf->database, t->plain, on_reads, t);
+	t->reading = READING_FIRST;
+	tap_watch_pause(t);
+	if (!t->reads_ask)
+		read_queries(t);
 }
 
 void tap_catalog_init(struct tap *t)
@@ -275,6 +323,7 @@ void tap_catalog_fini(struct tap *t)
 	reads_ask_cancel(t->reads_ask);
 	edition_unref(t->reads_of);
 	reads_free(t->reads, t->n_reads);
+	buf_fini(&t->reads_text);
 	free_all_retired(t);
 	rules_free(t->rules);
 	edition_unref(t->rules_of);

@@ -101,6 +101,16 @@ struct tap {
 	struct reads_ask *reads_ask; /* NULL: nobody asks at present */
 	struct edition *reads_of;    /* about whose queries */
 	struct backoff reads_backoff;
+	struct buf reads_text; /* of `reads`: they are the same when they are asked for once more */
+	enum reading { READING_FIRST, READING_AGAIN } reading;
+	struct { /* tap_watch.c */
+		struct sqlpipe *sql;
+		struct sqlpipe_query *query;
+		struct event *tick;
+		char deciding[33], all[33]; /* digests */
+		bool begins; /* the next answer is what the others are compared with */
+		struct repeat said;
+	} watch;
 	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
 	struct buf add_tables;
 
@@ -298,6 +308,19 @@ void tap_guard_now(struct tap *t);
 void tap_guard_init(struct tap *t);
 void tap_guard_fini(struct tap *t);
 
+/* --- tap_watch.c --- */
+/* Another set of what decides permission: asks for its digest, then tap_catalog_watched. */
+void tap_watch_begin(struct tap *t);
+/* From now on it is compared. */
+void tap_watch_go(struct tap *t);
+/* Until the next tap_watch_begin nothing is compared. */
+void tap_watch_pause(struct tap *t);
+/* What comes next is compared with nothing. */
+void tap_watch_forget(struct tap *t);
+void tap_watch_init(struct tap *t);
+void tap_watch_start(struct tap *t);
+void tap_watch_fini(struct tap *t);
+
 /* --- tap_catalog.c --- */
 /* Reads the catalog, binds a new set of rules to it, gives it to the intake and starts the source. */
 void tap_read_catalog(struct tap *t);
@@ -305,6 +328,10 @@ void tap_read_catalog(struct tap *t);
 struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why);
 /* Takes over both. If they make something else of the stream than those in force, it begins again behind what was handled. */
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
+/* The digest is known against which what is read now will be compared. */
+void tap_catalog_watched(struct tap *t);
+/* Literals of text[]: the tables of the rules, and those of them that decide permission. */
+void tap_catalog_watches(const struct tap *t, struct buf *tables, struct buf *deciding);
 void tap_free_retired(struct tap *t);
 /* NULL: an error in the rows. `relations` as in data.relations. */
 struct catalog *tap_catalog_from(const struct sqlrows *rows, bool relations, struct fail *why);

@@ -96,6 +96,7 @@ static void take_rules(struct tap *t, struct reload *r)
 	r->reads = NULL;
 	if (t->rules && rules_feed_digest(t->rules) == rules_feed_digest(r->rules))
 		return;
+	tap_watch_forget(t); /* others are watched now, and everybody is asked */
 	tap_take_rules(t, r->rules, r->catalog);
 	r->rules = NULL;
 	r->catalog = NULL;
@@ -131,6 +132,7 @@ static void take_over(struct reload *r)
 	metrics_count(t->counts, METRICS_RELOADS, "taken");
 	log_info("the configuration is taken over", log_s("file", t->conf->file));
 	reload_end(r);
+	tap_read_catalog(t); /* other tables decide, perhaps: they are to be watched */
 }
 
 /* Also for who rotates the file. */

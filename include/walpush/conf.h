@@ -36,6 +36,7 @@ struct conf_database {
 	int64_t connect_timeout;   /* ms */
 	int64_t statement_timeout; /* ms */
 	int64_t status_interval;   /* ms */
+	int64_t watch;             /* ms */
 	int64_t warn_bytes;
 	bool skip; /* what cannot be decoded */
 };

@@ -44,9 +44,11 @@ struct reads { /* of one query; zeroed: nothing yet */
 	size_t n_tables;
 	struct reads_unknown *unknown;
 	size_t n_unknown;
-	struct buf strangers; /* "function public.f(integer) of role x, …": what is called and belongs to somebody who is not trusted */
-	char *failed;  /* owned; NULL: known. Else why nothing is, and all the rest is empty */
-	bool may_pass; /* what it failed for: a lock, a timeout, want of room. It is worth to ask again */
+	struct buf
+		strangers; /* "function public.f(integer) of role x, …": what is called and belongs to somebody who is not trusted */
+	struct buf objects; /* OIDs of all relations on the way, with commas */
+	char *failed;       /* owned; NULL: known. Else why nothing is, and all the rest is empty */
+	bool may_pass;      /* what it failed for: a lock, a timeout, want of room. It is worth to ask again */
 };
 
 /* A row of reads_query. False: it is none, which only another version of the server could send. */
@@ -56,6 +58,10 @@ void reads_fail(struct reads *r, const struct fail *why);
 void reads_fini(struct reads *r);
 /* An array of `n` of them, and the array. NULL is allowed. */
 void reads_free(struct reads *all, size_t n);
+/* All that they say: equal where nothing has changed. */
+void reads_text(const struct reads *all, size_t n, struct buf *out);
+/* A literal of oid[] with all their objects. */
+void reads_objects(const struct reads *all, size_t n, struct buf *out);
 /* One of them failed for what may pass. */
 bool reads_may_pass(const struct reads *all, size_t n);
 

@@ -33,7 +33,7 @@ struct rules_stream {
 	struct jsontmpl hello;  /* n 0: the standard message */
 	struct jsontmpl resync; /* the same */
 	bool resync_closes;     /* with 1012, in place of it */
-	char *strangers;        /* what its admit query calls and belongs to somebody who is not trusted; NULL: nothing is known of */
+	char *strangers; /* what its admit query calls and belongs to somebody who is not trusted; NULL: nothing is known of */
 	char *not_followed; /* see rules_reads: what its admit query reads and the log does not tell of; NULL: nothing is known of */
 };
 
@@ -145,6 +145,8 @@ size_t rules_old_columns(const struct rules_table *t, const char ***out);
 void rules_add_tables(const struct rules *r, struct buf *out);
 /* The parameter of catalog_query: a literal of text[] with each listed table as "schema.table". */
 void rules_catalog_param(const struct rules *r, struct buf *out);
+/* The same of those that decide permission. */
+void rules_deciding_param(const struct rules *r, struct buf *out);
 /* Digest of the table rules and of the limits that fold messages, for the epoch: equal rules give equal event ids. */
 uint32_t rules_digest(const struct rules *r);
 /* That, and all else that decides what is made of the stream of changes: tables listed, memberships. Bound rules of equal digest

@@ -255,9 +255,11 @@ def test_a_reload_finds_them_anew(app, config, start):
     config.write(walpush.file)
     walpush.send_signal(signal.SIGHUP)
     walpush.wait_for_log("the configuration is taken over")
+    walpush.wait_for_log("the rules have changed")
     with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
         app.sql("DELETE FROM grants WHERE person = %s", ASHA)
         is_closed_before(app, client, witness)
+    assert not [line for line in walpush.lines if "what decides permission has changed" in line]
 
 
 # --- what belongs to a stranger -------------------------------------------------------------------------------------------

@@ -1,0 +1,202 @@
+/*
+ * tap_watch: is what decides permission still what was found? The log tells of rows, not of DDL: a table that is renamed, swapped for another
+ * or left without its replica identity takes a permission away and no record says so.
+ *
+ * So a digest over the rows of the server's catalog that stand for these tables, views and policies, and for all functions, operators
+ * and casts that are not the server's own, is compared every database.watch. It holds each row's xmin: what was changed there and back is
+ * noticed too. The first answer with another digest stops delivery and asks everybody; then all is found out anew.
+ *
+ * A table of which the log would not print an UPDATE or DELETE cannot be followed at all: while there is one, everybody is asked each time.
+ *
+ * The questions have a connection of their own, so no lookup that waits for a lock delays them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tap_impl.h"
+#include "walpush/clock.h"
+#include "walpush/fail.h"
+#include "walpush/log.h"
+
+/* $1: names of tables, $2: OIDs of relations, $3: names of those that decide permission. One row: the digest of what decides, that of
+ * all, and which of $3 or its children the log does not print. Partitions and other children come with their parent. */
+static const char watch_query[] =
+	"WITH RECURSIVE rel (oid, decides, logged) AS ("
+	"  SELECT c.oid, pg_catalog.format('%s.%s', n.nspname, c.relname) = ANY ($3::text[]), true"
+	"  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	"  WHERE pg_catalog.format('%s.%s', n.nspname, c.relname) = ANY ($1::text[])"
+	"  UNION SELECT o, true, false FROM pg_catalog.unnest($2::oid[]) AS o"
+	"  UNION SELECT i.inhrelid, rel.decides, rel.logged FROM rel JOIN pg_catalog.pg_inherits i ON i.inhparent = "
+	"rel.oid"
+	"), one (oid, decides) AS ("
+	"  SELECT oid, pg_catalog.bool_or(decides) FROM rel GROUP BY oid"
+	"), line (decides, text) AS ("
+	"  SELECT one.decides, pg_catalog.format('r %s %s %s %s', c.oid, c.xmin, c.relname, c.relnamespace)"
+	"  FROM one JOIN pg_catalog.pg_class c ON c.oid = one.oid"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('a %s %s %s', a.attrelid, a.attnum, a.xmin)"
+	"  FROM one JOIN pg_catalog.pg_attribute a ON a.attrelid = one.oid WHERE a.attnum > 0"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('i %s %s %s', i.indexrelid, i.xmin, i.indrelid)"
+	"  FROM one JOIN pg_catalog.pg_index i ON i.indrelid = one.oid WHERE i.indisprimary OR i.indisreplident"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('h %s %s', i.inhrelid, i.xmin)"
+	"  FROM one JOIN pg_catalog.pg_inherits i ON i.inhparent = one.oid"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('p %s %s', p.oid, p.xmin)"
+	"  FROM one JOIN pg_catalog.pg_policy p ON p.polrelid = one.oid"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('v %s %s', r.oid, r.xmin)"
+	"  FROM one JOIN pg_catalog.pg_rewrite r ON r.ev_class = one.oid"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('n %s %s %s', n.oid, n.xmin, n.nspname)"
+	"  FROM one JOIN pg_catalog.pg_class c ON c.oid = one.oid JOIN pg_catalog.pg_namespace n ON n.oid = "
+	"c.relnamespace"
+	"  UNION ALL SELECT true, pg_catalog.format('f %s %s', p.oid, p.xmin) FROM pg_catalog.pg_proc p WHERE p.oid >= "
+	"16384"
+	"  UNION ALL SELECT true, pg_catalog.format('o %s %s', o.oid, o.xmin)"
+	"  FROM pg_catalog.pg_operator o WHERE o.oid >= 16384"
+	"  UNION ALL SELECT true, pg_catalog.format('c %s %s', c.oid, c.xmin) FROM pg_catalog.pg_cast c WHERE c.oid >= "
+	"16384"
+	") "
+	"SELECT (SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(text, ',' ORDER BY text), '')) FROM line WHERE "
+	"decides),"
+	" (SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(text, ',' ORDER BY text), '')) FROM line),"
+	" (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname), ', ')"
+	"  FROM rel JOIN pg_catalog.pg_class c ON c.oid = rel.oid"
+	"  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	"  WHERE rel.decides AND rel.logged AND c.relkind = 'r' AND (c.relreplident = 'n'"
+	"   OR c.relreplident IN ('d', 'i') AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid"
+	"    AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))))";
+
+static void ask_everybody(struct tap *t)
+{
+	tap_member_changed(t, topiclog_published(t->log), NULL);
+}
+
+static void say_blind(struct tap *t, const char *tables)
+{
+	unsigned times;
+	enum log_level level;
+
+	if (!tables) {
+		repeat_end(&t->watch.said);
+		return;
+	}
+	level = repeat_level(&t->watch.said, LOG_LEVEL_ERROR, tables, clock_us(), &times);
+	log_write(level,
+		  "the log does not hold all changes of a table that decides permission; everybody is asked again and "
+		  "again",
+		  LOG_FIELDS(log_s("tables", tables), log_s("mend", "ALTER TABLE … REPLICA IDENTITY FULL"),
+			     log_n("times", times)));
+}
+
+void tap_watch_go(struct tap *t)
+{
+	struct timeval wait = clock_timeval(t->conf->database.watch * 1000);
+
+	event_add(t->watch.tick, &wait);
+}
+
+/* What was known before is compared, also where a row that does not fit came before the comparison. */
+static bool take_digests(struct tap *t, const struct sqlrows *rows)
+{
+	const char *deciding = sqlrows_get(rows, 0, 0), *all = sqlrows_get(rows, 0, 1),
+		   *blind = sqlrows_get(rows, 0, 2);
+	bool is_known = t->watch.all[0], changed = is_known && strcmp(all, t->watch.all) != 0;
+	bool decides = is_known && strcmp(deciding, t->watch.deciding) != 0;
+
+	mem_copy_text(t->watch.deciding, sizeof(t->watch.deciding), deciding);
+	mem_copy_text(t->watch.all, sizeof(t->watch.all), all);
+	say_blind(t, blind);
+	if (decides) {
+		log_info("what decides permission has changed; everybody is asked, and it is found out anew");
+		metrics_add(t->counts, METRICS_WATCHED_CHANGES, 1);
+	}
+	if (decides || blind)
+		ask_everybody(t);
+	return changed;
+}
+
+static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct tap *t = ctx;
+
+	t->watch.query = NULL;
+	if (!rows || rows->n_rows != 1 || !sqlrows_get(rows, 0, 1)) {
+		log_warn("cannot compare what decides permission; trying again",
+			 log_s("sqlstate", rows ? "" : why->sqlstate),
+			 log_s("error", rows ? "a strange answer" : why->text));
+		tap_watch_go(t);
+	} else if (t->watch.begins) {
+		t->watch.begins = false;
+		take_digests(t, rows);
+		tap_catalog_watched(t);
+	} else if (take_digests(t, rows)) {
+		tap_read_catalog(t);
+	} else {
+		tap_watch_go(t);
+	}
+	sqlrows_free(rows);
+}
+
+static void ask(struct tap *t)
+{
+	struct buf names = { 0 }, objects = { 0 }, deciding = { 0 };
+
+	tap_catalog_watches(t, &names, &deciding);
+	reads_objects(t->reads, t->n_reads, &objects);
+	t->watch.query = sqlpipe_ask(t->watch.sql, "watch", watch_query, 3,
+				     (const char *[]){ names.data, objects.data, deciding.data }, on_answer, t);
+	buf_fini(&names);
+	buf_fini(&objects);
+	buf_fini(&deciding);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	ask(arg);
+}
+
+void tap_watch_pause(struct tap *t)
+{
+	event_del(t->watch.tick);
+	if (t->watch.query)
+		sqlpipe_forget(t->watch.sql, t->watch.query);
+	t->watch.query = NULL;
+}
+
+void tap_watch_forget(struct tap *t)
+{
+	t->watch.deciding[0] = t->watch.all[0] = '\0';
+}
+
+void tap_watch_begin(struct tap *t)
+{
+	tap_watch_pause(t);
+	t->watch.begins = true;
+	ask(t);
+}
+
+static void on_state(void *ctx, bool up, const struct fail *why)
+{
+	struct tap *t = ctx;
+
+	(void)why;
+	if (up)
+		metrics_count(t->counts, METRICS_CONNECTS, "watch");
+}
+
+void tap_watch_init(struct tap *t)
+{
+	t->watch.tick = event_new(t->loop, -1, 0, on_tick, t);
+	if (!t->watch.tick)
+		fail_never("libevent makes no timer for the watch");
+}
+
+void tap_watch_start(struct tap *t)
+{
+	t->watch.sql = sqlpipe_new(t->loop, t->names, "watch", &t->conf->database, on_state, t);
+}
+
+void tap_watch_fini(struct tap *t)
+{
+	sqlpipe_free(t->watch.sql);
+	event_free(t->watch.tick);
+}

@@ -1,0 +1,189 @@
+"""DDL takes a permission away, and no record of the log says so: it is noticed, everybody is asked, and it is found out anew."""
+
+import pytest
+
+from harness.app import ASHA, RAVI
+from harness.config import section
+
+PATH = "/ws/u/5/"
+LIVE = r'msg="?live"?( |$)'
+CHANGED = "what decides permission has changed"
+
+
+@pytest.fixture
+def world(app, config):
+    """m says who may hear of t in a unit."""
+    app.sql("CREATE TABLE m (u int, unit int)")
+    app.sql("ALTER TABLE m REPLICA IDENTITY FULL")
+    app.sql(f"INSERT INTO m VALUES ({ASHA}, 5), ({RAVI}, 5)")
+    app.sql("CREATE TABLE t (id int PRIMARY KEY, unit int)")
+    app.sql("CREATE VIEW may AS SELECT u, unit FROM m")
+    app.sql("CREATE VIEW may_2 AS SELECT u, unit FROM may")
+    app.sql("CREATE TABLE guarded (u int, unit int)")
+    app.sql("ALTER TABLE guarded ENABLE ROW LEVEL SECURITY")
+    app.sql("ALTER TABLE guarded REPLICA IDENTITY FULL")
+    app.sql(f"INSERT INTO guarded VALUES ({ASHA}, 5), ({RAVI}, 5)")
+    app.sql("CREATE POLICY reads ON guarded FOR SELECT TO walpush USING (u > 0)")
+    app.sql("CREATE FUNCTION yes(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'")
+    app.sql("GRANT SELECT ON m, may, may_2, guarded TO walpush")
+    app.sql("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO walpush")
+    config.set("database.watch", 0.2)
+    config.set("streams.u", section(path="/ws/u/<int:u>/", admit="SELECT 1", groups=["u_{path.u}"]))
+    config.set("tables.t", section(type="t", key="t_id", groups=["u_{unit}"]))
+    yield app
+    app.sql("ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM walpush")
+
+
+@pytest.fixture
+def start(world, config, make_walpush):
+    def start(admit):
+        config.set("streams.u.admit", admit)
+        walpush = make_walpush(world, config).start()
+        walpush.wait_for_log(LIVE)
+        return walpush
+
+    return start
+
+
+def by(relation):
+    return f"SELECT 1 FROM {relation} WHERE u = {{token.user_id}} AND unit = {{path.u}}"
+
+
+def insert(app, key):
+    app.sql("INSERT INTO t VALUES (%s, 5)", key)
+
+
+def transaction(app, *statements):
+    with app.transaction() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+GONE = f"DELETE FROM m WHERE u = {ASHA}"
+SWAP = ("CREATE TABLE m2 AS SELECT * FROM m", "ALTER TABLE m RENAME TO m_old", "ALTER TABLE m2 RENAME TO m")
+WAYS = {
+    # What the log does not print, or prints under another name.
+    "swapped, and then": (by("m"), SWAP, GONE),
+    "swapped by schema": (
+        by("m"),
+        ("CREATE SCHEMA other", "ALTER TABLE m SET SCHEMA other", f"CREATE TABLE m AS SELECT * FROM other.m WHERE u <> {ASHA}"),
+    ),
+    "renamed and back": (by("m"), ("ALTER TABLE m RENAME TO x", f"DELETE FROM x WHERE u = {ASHA}", "ALTER TABLE x RENAME TO m")),
+    "identity nothing": (by("m"), ("ALTER TABLE m REPLICA IDENTITY NOTHING",), GONE),
+    "identity gone and back": (
+        by("m"),
+        ("ALTER TABLE m REPLICA IDENTITY NOTHING", GONE, "ALTER TABLE m REPLICA IDENTITY FULL"),
+    ),
+    "identity index dropped": (
+        by("m"),
+        (
+            "ALTER TABLE m ALTER u SET NOT NULL",
+            "CREATE UNIQUE INDEX m_u ON m (u)",
+            "ALTER TABLE m REPLICA IDENTITY USING INDEX m_u",
+            "DROP INDEX m_u",
+        ),
+        GONE,
+    ),
+    "column swapped": (
+        by("m"),
+        (
+            "ALTER TABLE m ADD unit_2 int",
+            f"UPDATE m SET unit_2 = 5 WHERE u <> {ASHA}",
+            "ALTER TABLE m RENAME unit TO unit_old",
+            "ALTER TABLE m RENAME unit_2 TO unit",
+        ),
+    ),
+    # What is between the query and its tables.
+    "view replaced": (by("may_2"), (f"CREATE OR REPLACE VIEW may AS SELECT u, unit FROM m WHERE u <> {ASHA}",)),
+    "view swapped": (
+        by("may"),
+        ("ALTER VIEW may RENAME TO may_old", f"CREATE VIEW may AS SELECT u, unit FROM m WHERE u <> {ASHA}"),
+    ),
+    "policy changed": (by("guarded"), (f"ALTER POLICY reads ON guarded USING (u <> {ASHA})",)),
+    "policy added": (
+        by("guarded"),
+        (f"CREATE POLICY no ON guarded AS RESTRICTIVE FOR SELECT TO walpush USING (u <> {ASHA})",),
+    ),
+    "row security switched on": (
+        by("m"),
+        ("ALTER TABLE m ENABLE ROW LEVEL SECURITY", f"CREATE POLICY p ON m TO walpush USING (u <> {ASHA})"),
+    ),
+    "function replaced": (
+        by("m") + " AND yes(u)",
+        (f"CREATE OR REPLACE FUNCTION yes(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT $1 <> {ASHA}'",),
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_ddl_takes_away_is_noticed(world, start, way):
+    admit, together, *then = WAYS[way]
+    walpush = start(admit)
+    with walpush.subscribe(PATH, ASHA) as client, walpush.subscribe(PATH, RAVI) as witness:
+        insert(world, 1)
+        assert (client.recv()["t_id"], witness.recv()["t_id"]) == (1, 1)
+        transaction(world, *together)
+        for statement in then:
+            walpush.wait_for_log(CHANGED)
+            world.sql(statement)
+        assert client.close_code() == 4403
+        insert(world, 2)
+        assert witness.recv_until(lambda m: m.get("t_id") == 2)
+
+
+def test_what_is_found_anew_is_followed_by_the_log(world, start):
+    """The view reads another table now, which nobody knew of. From there on the order is exact again."""
+    walpush = start(by("may"))
+    with walpush.subscribe(PATH, ASHA) as client, walpush.subscribe(PATH, RAVI) as witness:
+        world.sql("CREATE TABLE n (u int, unit int)")
+        world.sql("ALTER TABLE n REPLICA IDENTITY FULL")
+        world.sql(f"INSERT INTO n VALUES ({ASHA}, 5), ({RAVI}, 5)")
+        world.sql("CREATE OR REPLACE VIEW may AS SELECT u, unit FROM n")
+        walpush.wait_for_log("the rules have changed")
+        insert(world, 1)
+        client.recv_until(lambda m: m.get("t_id") == 1)
+        transaction(world, f"DELETE FROM n WHERE u = {ASHA}", "INSERT INTO t VALUES (2, 5)")
+        assert client.close_code() == 4403
+        assert witness.recv_until(lambda m: m.get("t_id") == 2)
+
+
+def test_a_stranger_who_comes_later_closes_what_is_open(world, start):
+    world.sql("CREATE TABLE names (u int, unit int, name varchar)")
+    world.sql(f"INSERT INTO names VALUES ({ASHA}, 5, 'x')")
+    world.sql("ALTER TABLE names REPLICA IDENTITY FULL")
+    world.sql("GRANT SELECT ON names TO walpush")
+    world.sql("DROP ROLE IF EXISTS late")
+    world.sql("CREATE ROLE late")
+    world.sql("GRANT CREATE ON SCHEMA public TO late")
+    walpush = start(by("names") + " AND name = 'x'::text")
+    try:
+        with walpush.subscribe(PATH, ASHA) as client:
+            world.sql(
+                "SET ROLE late; CREATE FUNCTION yes(varchar, text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true';"
+                " CREATE OPERATOR = (LEFTARG = varchar, RIGHTARG = text, FUNCTION = yes); RESET ROLE"
+            )
+            assert client.close_code() == 1013
+        world.sql("DROP OWNED BY late CASCADE")
+        walpush.wait_for_log("the rules have changed", since=walpush.mark() - 1)
+        with walpush.subscribe(PATH, ASHA):
+            pass
+    finally:
+        world.sql("DROP OWNED BY late CASCADE")
+        world.sql("DROP ROLE late")
+
+
+def test_what_does_not_decide_asks_nobody(world, start):
+    walpush = start(by("m"))
+    with walpush.subscribe(PATH, ASHA) as client:
+        world.sql("CREATE TABLE unrelated (id int)")
+        world.sql("CREATE INDEX ON m (unit)")
+        world.sql("ANALYZE m")
+        world.sql("VACUUM m")
+        world.sql("ALTER TABLE unrelated ADD x int")
+
+        insert(world, 1)
+        assert client.recv()["t_id"] == 1
+        # Something that does: by then all of it was compared.
+        world.sql("ALTER TABLE m ADD x int")
+        walpush.wait_for_log(CHANGED)
+        assert len([line for line in walpush.lines if CHANGED in line]) == 1
