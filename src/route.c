@@ -54,32 +54,51 @@ static bool find_op(const struct rules_section *s, const struct row *row, enum r
 	}
 }
 
-static bool condition_holds(const struct rules_condition *c, const struct row *row)
-{
-	const struct column *now, *old;
-	bool differ;
+enum holds { NO, MAYBE, YES };
 
-	if (c->column < 0)
-		return true;
-	old = row->old[c->column];
-	now = row->change->kind == CHANGE_DELETE ? NULL : row_value(row, (size_t)c->column);
-	if (row->change->kind == CHANGE_INSERT)
-		return c->becomes && has_text(now, c->becomes) && !c->was && !c->changes;
-	if (row->change->kind == CHANGE_DELETE)
-		return c->was && has_text(old, c->was) && !c->becomes && !c->changes;
-	differ = now && old && !same_value(now, old);
-	return differ && (!c->becomes || has_text(now, c->becomes)) && (!c->was || has_text(old, c->was));
+/* Of an UPDATE. A value that neither row has was left alone: large values are not sent then. A new one without an old one may be the same. */
+static enum holds update_holds(const struct rules_condition *c, const struct column *now, const struct column *old)
+{
+	if (!now || (c->becomes && !has_text(now, c->becomes)))
+		return NO;
+	if (!old)
+		return c->was && has_text(now, c->was) ? NO : MAYBE;
+	return !same_value(now, old) && (!c->was || has_text(old, c->was)) ? YES : NO;
 }
 
-static const struct rules_action *find_action(const struct rules_section *s, const struct row *row)
+static enum holds condition_holds(const struct rules_condition *c, const struct row *row)
+{
+	const struct column *now, *old;
+
+	if (c->column < 0)
+		return YES;
+	old = row->old[c->column];
+	if (row->change->kind == CHANGE_DELETE) {
+		if (!c->was || c->becomes || c->changes)
+			return NO;
+		return !old ? MAYBE : has_text(old, c->was) ? YES : NO;
+	}
+	now = row_value(row, (size_t)c->column);
+	if (row->change->kind == CHANGE_INSERT)
+		return c->becomes && has_text(now, c->becomes) && !c->was && !c->changes ? YES : NO;
+	return update_holds(c, now, old);
+}
+
+/* The first that holds. *unknown: one that comes before may hold as well, and nobody can tell. */
+static const struct rules_action *find_action(const struct rules_section *s, const struct row *row, bool *unknown)
 {
 	unsigned on = row->change->kind == CHANGE_INSERT   ? CONF_ON_INSERT
 		      : row->change->kind == CHANGE_UPDATE ? CONF_ON_UPDATE
 							   : CONF_ON_DELETE;
 
-	for (size_t i = 0; i < s->n_actions; i++)
-		if (s->actions[i].conf->on & on && condition_holds(&s->actions[i].condition, row))
-			return &s->actions[i];
+	*unknown = false;
+	for (size_t i = 0; i < s->n_actions; i++) {
+		enum holds holds = s->actions[i].conf->on & on ? condition_holds(&s->actions[i].condition, row) : NO;
+
+		*unknown = holds == MAYBE;
+		if (holds != NO)
+			return holds == YES ? &s->actions[i] : NULL;
+	}
 	return NULL;
 }
 
@@ -128,12 +147,15 @@ static void plan_queries(struct route_plan *plan)
 
 bool route_section(const struct rules_section *s, const struct row *row, struct route_plan *out)
 {
+	bool unknown;
+
 	*out = (struct route_plan){ .section = s, .row = row, .actor_column = -1 };
 	if (!find_op(s, row, &out->op))
 		return false;
-	out->action = find_action(s, row);
+	out->action = find_action(s, row, &unknown);
+	out->is_unknown = unknown && s->conf->only_actions;
 	if (!out->action && s->conf->only_actions)
-		return false;
+		return out->is_unknown;
 	plan_queries(out);
 	return true;
 }
@@ -259,13 +281,15 @@ void route_messages(const struct route_plan *plan, const struct sqlrows *lookup,
 	route_groups_clear(&out->left.groups);
 	route_groups_clear(&out->joined.groups);
 	out->joined.groups.tracks_rows = plan->section->message_uses_lookup;
-	out->unknown = false;
 	out->joined.op = plan->op;
 	out->joined.action = action_name(plan);
 	out->joined.key_only = plan->op == ROUTE_DELETED;
 	out->left.op = ROUTE_DELETED;
 	out->left.action = "moved";
 	out->left.key_only = true;
+	out->unknown = plan->is_unknown;
+	if (plan->is_unknown)
+		return;
 	join_groups(plan, lookup, out);
 	if (plan->op == ROUTE_UPDATED)
 		leave_groups(plan, out);

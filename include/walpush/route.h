@@ -14,9 +14,10 @@
  *
  * An action is looked for among those whose `on` names what happened to the row in PostgreSQL, so an UPDATE that
  * brings a row into `when` can be {"type":"request.created","action":"approved"}. Of its condition, `becomes` asks
- * for a new value equal to the text and an old one that differs, `was` for the opposite, `changes` for two known
- * values that differ. A value not sent matches nothing. On INSERT `becomes` asks the new value alone, on DELETE `was`
- * the old one. With only-actions a change without one is nothing.
+ * for a new value equal to the text and an old one that differs, `was` for the opposite, `changes` for two
+ * values that differ. On INSERT `becomes` asks the new value alone, on DELETE `was` the old one. With only-actions a change without one is
+ * nothing. Where the old value was not sent and the new one does not exclude an action, nobody can tell: the message has the op's own
+ * name, and with only-actions the section's groups must refetch.
  */
 #ifndef WALPUSH_ROUTE_H
 #define WALPUSH_ROUTE_H
@@ -36,6 +37,7 @@ struct route_plan { /* filled by route_section; borrowed from rules and row */
 	bool wants_data;                   /* ask section->data, likewise */
 	bool wants_actor;                  /* ask rules_actor with the id in actor_column (row_value) */
 	int actor_column;                  /* -1: none */
+	bool is_unknown;                   /* with only-actions: whether it is one, the values sent do not tell. No message */
 	bool lookup_unknown;               /* a parameter of the lookup was not sent: it cannot be asked */
 };
 

@@ -3,7 +3,7 @@
 import pytest
 
 from harness.app import ASHA, RAVI
-from harness.config import section
+from harness.config import Raw, section
 
 PATH = "/ws/u/5/"
 LIVE = r'msg="?live"?( |$)'
@@ -187,3 +187,42 @@ def test_what_does_not_decide_asks_nobody(world, start):
         world.sql("ALTER TABLE m ADD x int")
         walpush.wait_for_log(CHANGED)
         assert len([line for line in walpush.lines if CHANGED in line]) == 1
+
+
+# --- the replica identity of what is pushed --------------------------------------------------------------------------------
+
+
+LOSSES = {
+    "default": ("ALTER TABLE t REPLICA IDENTITY DEFAULT",),
+    "an index": (
+        "ALTER TABLE t ALTER unit SET NOT NULL",
+        "CREATE UNIQUE INDEX t_unit ON t (id, unit)",
+        "ALTER TABLE t REPLICA IDENTITY USING INDEX t_unit",
+    ),
+    "a swap": (
+        "CREATE TABLE t_new (LIKE t INCLUDING ALL)",
+        "INSERT INTO t_new SELECT * FROM t",
+        "ALTER TABLE t RENAME TO t_old",
+        "ALTER TABLE t_new RENAME TO t",
+    ),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("only, wanted", [(True, ["approved", "resync"]), (False, ["approved", "updated"])])
+def test_an_action_that_cannot_be_told_is_not_passed_over(world, config, start, loss, only, wanted):
+    """Without the old row nobody knows whether it became so now; a page that hears of actions alone must look again."""
+    world.sql("ALTER TABLE t ADD status text")
+    world.sql("ALTER TABLE t REPLICA IDENTITY FULL")
+    world.sql("INSERT INTO t VALUES (1, 5, 'new'), (2, 5, 'new')")
+    actions = "{ approved = { column = \"status\" becomes = \"approved\" } }"
+    config.set("tables.t", section(type="t", key="t_id", groups=["all"], only_actions=only, actions=Raw(actions)))
+    config.set("streams.u.groups", ["all"])
+    walpush = start("SELECT 1")
+    with walpush.subscribe(PATH, ASHA) as client:
+        world.sql("UPDATE t SET status = 'approved' WHERE id = 1")
+        first = client.recv()
+        transaction(world, *LOSSES[loss])
+        world.sql("UPDATE t SET status = 'approved' WHERE id = 2")
+        heard = [first, client.recv_until(lambda m: m.get("t_id") == 2 or m["type"] == "resync")[-1]]
+        assert [m.get("action") or m["type"] for m in heard] == wanted

@@ -166,6 +166,43 @@ static void only_actions_leaves_the_others_out(void **state)
 	mapping_close(&m);
 }
 
+#define ACTIONS                                                                                                        \
+	"actions = { approved = { column = \"status\" becomes = \"Approved\" }"                                        \
+	" back = { column = \"status\" was = \"Approved\" on = [ \"update\", \"delete\" ] } moved = { column = "       \
+	"\"purpose\" changes = true } } } }"
+
+/* Without the old value an action that the new ones do not exclude may have been: never silence, never a guess. */
+static void an_old_value_that_did_not_come(void **state)
+{
+	static const struct route_case only[] = {
+		{ "id=1|unit_id=5|status=\"Approved\"", "id=1|unit_id=5", "unknown" },
+		{ "id=1|unit_id=5|status=\"New\"", "id=1|unit_id=5", "unknown" }, /* it may have been approved */
+		{ "id=1|unit_id=5|status=\"New\"|purpose=\"x\"", "id=1|unit_id=5|status=\"New\"", "unknown" },
+		/* Neither row has it: it was left alone, as large values are sent. */
+		{ "id=1|unit_id=5|status=\"New\"", "id=1|unit_id=5|status=\"New\"", "" },
+		{ NULL, "id=1|unit_id=5", "unknown" },
+		{ NULL, "id=1|unit_id=5|status=\"New\"", "" },
+		/* One that is known to hold, behind one that may. */
+		{ "id=1|unit_id=5|status=\"New\"|purpose=\"x\"", "id=1|unit_id=5|purpose=\"y\"", "unknown" },
+		{ "id=1|unit_id=5|status=\"Approved\"", "id=1|unit_id=5|status=\"New\"", "updated/approved g_5; " },
+	};
+	static const struct route_case all[] = {
+		{ "id=1|unit_id=5|status=\"Approved\"", "id=1|unit_id=5", "updated/updated g_5; " },
+		{ "id=1|unit_id=5|status=\"New\"", "id=1|unit_id=5|status=\"New\"", "updated/updated g_5; " },
+		{ NULL, "id=1|unit_id=5", "deleted/deleted key g_5; " },
+	};
+
+	(void)state;
+	mapping_open(&m, MAPPING_BASE MAPPING_STREAMS "tables = { requests = { type = \"r\" key = \"k\" groups = [ "
+						      "\"g_{unit_id}\" ] only-actions = true\n" ACTIONS);
+	EXPECT_EACH("requests", only);
+	mapping_close(&m);
+	mapping_open(&m, MAPPING_BASE MAPPING_STREAMS
+		     "tables = { requests = { type = \"r\" key = \"k\" groups = [ \"g_{unit_id}\" ]\n" ACTIONS);
+	EXPECT_EACH("requests", all);
+	mapping_close(&m);
+}
+
 static void actors_are_the_actions(void **state)
 {
 	(void)state;
@@ -399,6 +436,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(without_the_old_image_groups_are_unknown, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(the_first_action_that_matches_wins, open_mapping, close_mapping),
 		cmocka_unit_test(only_actions_leaves_the_others_out),
+		cmocka_unit_test(an_old_value_that_did_not_come),
 		cmocka_unit_test_setup_teardown(actors_are_the_actions, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(when_decides_which_rows_count, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(lookups_give_a_group_a_row, open_mapping, close_mapping),
