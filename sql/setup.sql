@@ -332,7 +332,13 @@ SELECT quoted, lacks, large FROM (
         UNION ALL SELECT schema, name, columns, false FROM walpush_found
     ) AS w (schema, name, columns, sent)
     JOIN pg_namespace n ON n.nspname = w.schema
-    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind IN ('r', 'p')
+    JOIN pg_class root ON root.relnamespace = n.oid AND root.relname = w.name AND root.relkind IN ('r', 'p')
+    CROSS JOIN LATERAL (
+        WITH RECURSIVE kin (oid) AS (
+            SELECT root.oid UNION SELECT i.inhrelid FROM kin JOIN pg_inherits i ON i.inhparent = kin.oid
+        ) SELECT oid FROM kin
+    ) AS kin
+    JOIN pg_class c ON c.oid = kin.oid AND c.relkind = 'r'
     LEFT JOIN pg_index i ON i.indrelid = c.oid
      AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)
     LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

@@ -3,7 +3,12 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include <uthash.h>
+
 #include "walpush/mem.h"
+
+/* A name has 63 bytes, and JSON spells each as six at most. */
+#define KEY_MOST 1024
 
 /* A domain leads to its base type in as many steps as it has layers; a true array is known by its output function, since
  * int2vector, name and others have an element type too but print differently. So is hstore, whose OID is another in each database and
@@ -20,22 +25,53 @@ const char catalog_query[] =
 	"type,"
 	"         CASE WHEN t.typoutput = 'pg_catalog.array_out'::pg_catalog.regproc THEN t.typelem ELSE 0 END AS "
 	"element"
-	"    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd')"
-	" SELECT n.nspname::text, c.relname::text, a.attname::text, r.type::text,"
-	"        COALESCE(e.type, r.element::bigint)::text,"
-	"        EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p'"
-	"                AND a.attnum = ANY (k.conkey)),"
-	"        EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'"
-	"                AND k.conkey = ARRAY[a.attnum]),"
-	"        a.atttypid::text, a.attgenerated = 'v'"
-	"   FROM (SELECT DISTINCT pg_catalog.unnest($1::text[]) AS name) w"
-	"   JOIN pg_catalog.pg_namespace n ON n.nspname = pg_catalog.split_part(w.name, '.', 1)"
-	"   JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p')"
-	"        AND c.relname = pg_catalog.substr(w.name, pg_catalog.strpos(w.name, '.') + 1)"
-	"   JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-	"   JOIN resolved r ON r.declared = a.atttypid"
-	"   LEFT JOIN resolved e ON e.declared = r.element"
-	"  ORDER BY n.nspname, c.relname, a.attnum";
+	"    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd'),"
+	" listed AS ("
+	"  SELECT c.oid, c.relnamespace, c.relname, c.relkind"
+	"    FROM (SELECT DISTINCT pg_catalog.unnest($1::text[]) AS name) w"
+	"    JOIN pg_catalog.pg_namespace n ON n.nspname = pg_catalog.split_part(w.name, '.', 1)"
+	"    JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p')"
+	"         AND c.relname = pg_catalog.substr(w.name, pg_catalog.strpos(w.name, '.') + 1)),"
+	" kin (root, oid, depth) AS ("
+	"  SELECT oid, oid, 0 FROM listed"
+	"  UNION ALL SELECT k.root, i.inhrelid, k.depth + 1"
+	"    FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent = k.oid),"
+	" nearest AS ("
+	"  SELECT DISTINCT ON (k.oid) k.oid, k.root FROM kin k"
+	"   WHERE k.depth > 0 ORDER BY k.oid, k.depth),"
+	" parent AS ("
+	"  SELECT l.oid, l.relnamespace FROM listed l WHERE l.relkind = 'p' OR l.oid IN (SELECT root FROM kin WHERE "
+	"depth > 0))"
+	" SELECT * FROM ("
+	"  SELECT n.nspname::text, c.relname::text, a.attname::text, r.type::text,"
+	"         COALESCE(e.type, r.element::bigint)::text,"
+	"         EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p'"
+	"                 AND a.attnum = ANY (k.conkey)),"
+	"         EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'"
+	"                 AND k.conkey = ARRAY[a.attnum]),"
+	"         a.atttypid::text, a.attgenerated = 'v', a.attnum"
+	"    FROM listed c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	"    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+	"    JOIN resolved r ON r.declared = a.atttypid"
+	"    LEFT JOIN resolved e ON e.declared = r.element"
+	"  UNION ALL"
+	"  SELECT n.nspname::text, c.relname::text, NULL, pn.nspname::text, p.relname::text, NULL, NULL, NULL, NULL, "
+	"NULL"
+	"    FROM nearest k JOIN pg_catalog.pg_class c ON c.oid = k.oid JOIN pg_catalog.pg_namespace n ON n.oid = "
+	"c.relnamespace"
+	"    JOIN pg_catalog.pg_class p ON p.oid = k.root JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
+	"  UNION ALL"
+	"  SELECT pn.nspname::text, p.relname::text, NULL, pn.nspname::text, p.relname::text, NULL, NULL, NULL, NULL, "
+	"NULL"
+	"    FROM parent k JOIN pg_catalog.pg_class p ON p.oid = k.oid JOIN pg_catalog.pg_namespace pn ON pn.oid = "
+	"p.relnamespace"
+	"  UNION ALL"
+	"  SELECT n.nspname::text, c.relname::text, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+	"    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	"   WHERE c.relkind IN ('r', 'p') AND c.relnamespace IN (SELECT relnamespace FROM parent)"
+	"     AND c.oid NOT IN (SELECT oid FROM kin)"
+	" ) AS row (schema, name, attname, type, element, in_key, is_foreign, declared, virtual, attnum)"
+	"  ORDER BY attname IS NULL, schema, name, attnum";
 
 enum { ROW_SCHEMA, ROW_TABLE, ROW_COLUMN, ROW_TYPE, ROW_ELEMENT, ROW_IN_KEY, ROW_FOREIGN, ROW_DECLARED, ROW_VIRTUAL };
 
@@ -43,6 +79,15 @@ struct catalog {
 	struct catalog_table **tables; /* each allocated alone, so that its address stays */
 	size_t n_tables;
 	bool keeps_ids;
+	struct kin *kin; /* by the names as wal2json prints them, with a zero between */
+	struct kin **all_kin;
+	size_t n_kin;
+};
+
+struct kin {
+	UT_hash_handle hh;
+	struct catalog_kin is;
+	char key[];
 };
 
 struct catalog *catalog_new(void)
@@ -80,6 +125,13 @@ void catalog_free(struct catalog *c)
 	for (size_t i = 0; i < c->n_tables; i++)
 		free_table(c->tables[i]);
 	free(c->tables);
+	HASH_CLEAR(hh, c->kin);
+	for (size_t i = 0; i < c->n_kin; i++) {
+		free(c->all_kin[i]->is.schema);
+		free(c->all_kin[i]->is.name);
+		free(c->all_kin[i]);
+	}
+	free(c->all_kin);
 	free(c);
 }
 
@@ -174,13 +226,96 @@ static void choose_data_key(struct catalog_table *t, struct catalog_column *colu
 	free(stripped);
 }
 
+/* --- kin ---------------------------------------------------------------------------------------------------------- */
+
+static size_t make_key(char key[KEY_MOST], struct slice schema, struct slice name)
+{
+	if (schema.len + 1 + name.len > KEY_MOST)
+		return 0;
+	memcpy(key, schema.at, schema.len);
+	key[schema.len] = '\0';
+	memcpy(key + schema.len + 1, name.at, name.len);
+	return schema.len + 1 + name.len;
+}
+
+static struct kin *find_kin(const struct catalog *c, struct slice schema, struct slice name)
+{
+	char key[KEY_MOST];
+	size_t len = c->kin ? make_key(key, schema, name) : 0;
+	struct kin *k = NULL;
+
+	if (len)
+		HASH_FIND(hh, c->kin, key, len, k);
+	return k;
+}
+
+static bool add_kin(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS])
+{
+	char *schema = json_text(row[ROW_SCHEMA]), *name = json_text(row[ROW_TABLE]), key[KEY_MOST];
+	size_t len = make_key(key, slice_of(schema), slice_of(name));
+	struct catalog_table *parent =
+		row[ROW_TYPE] && row[ROW_ELEMENT] ? find(c, row[ROW_TYPE], row[ROW_ELEMENT]) : NULL;
+	struct kin *k;
+
+	free(schema);
+	free(name);
+	if (row[ROW_TYPE] && !parent)
+		return true; /* of a table without columns */
+	if (parent)
+		parent->has_children = true;
+	if (!len ||
+	    (parent && strcmp(parent->name, row[ROW_TABLE]) == 0 && strcmp(parent->schema, row[ROW_SCHEMA]) == 0))
+		return true; /* that it is a parent, perhaps of children yet to come */
+	k = mem_new(sizeof(*k) + len);
+	k->is = (struct catalog_kin){ mem_text(row[ROW_SCHEMA]), mem_text(row[ROW_TABLE]), parent };
+	memcpy(k->key, key, len);
+	HASH_ADD_KEYPTR(hh, c->kin, k->key, len, k);
+	c->all_kin = mem_resize((void *)c->all_kin, c->n_kin + 1, sizeof(struct kin *));
+	c->all_kin[c->n_kin++] = k;
+	return true;
+}
+
+const struct catalog_kin *catalog_kin(const struct catalog *c, size_t at)
+{
+	return at < c->n_kin ? &c->all_kin[at]->is : NULL;
+}
+
+const struct catalog_table *catalog_parent(const struct catalog *c, struct slice schema, struct slice table)
+{
+	const struct kin *k = find_kin(c, schema, table);
+
+	return k ? k->is.parent : NULL;
+}
+
+bool catalog_is_whole(const struct catalog *c, const char *schema)
+{
+	for (size_t i = 0; i < c->n_tables; i++)
+		if (c->tables[i]->has_children && strcmp(c->tables[i]->schema, schema) == 0)
+			return true;
+	return false;
+}
+
+bool catalog_is_new(const struct catalog *c, struct slice schema, struct slice table)
+{
+	if (find_kin(c, schema, table))
+		return false;
+	for (size_t i = 0; i < c->n_tables; i++)
+		if (c->tables[i]->has_children && slice_equal(slice_of(c->tables[i]->json_schema), schema))
+			return true;
+	return false;
+}
+
+/* --- rows --------------------------------------------------------------------------------------------------------- */
+
 bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS], struct fail *why)
 {
 	struct catalog_column column = { 0 };
 	struct catalog_table *t;
 	bool foreign;
 
-	if (!row[ROW_SCHEMA] || !row[ROW_TABLE] || !row[ROW_COLUMN] || !*row[ROW_COLUMN])
+	if (row[ROW_SCHEMA] && row[ROW_TABLE] && !row[ROW_COLUMN])
+		return add_kin(c, row);
+	if (!row[ROW_SCHEMA] || !row[ROW_TABLE] || !*row[ROW_COLUMN])
 		return fail_set(why, "the catalog query answered a row without a name");
 	if (!parse_oid(row[ROW_TYPE], &column.type) || !parse_oid(row[ROW_ELEMENT], &column.element) ||
 	    !parse_bool(row[ROW_IN_KEY], &column.in_key) || !parse_bool(row[ROW_FOREIGN], &foreign) ||

@@ -132,6 +132,7 @@ void intake_ask_ahead(struct intake *in)
 			case BOUND:
 				intake_ask_questions(in, r, &change, table);
 				break;
+			case BOUND_NEW:
 			case BOUND_STALE:
 				return; /* its turn will come as the head */
 			default:

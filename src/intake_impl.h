@@ -126,7 +126,7 @@ bool intake_fits(struct intake *in, struct record *r);
 void intake_skip_row(struct intake *in, const struct record *r);
 
 /* --- intake_rows.c --- */
-enum bound { BOUND, BOUND_NOT_LISTED, BOUND_STALE, BOUND_CORRUPT };
+enum bound { BOUND, BOUND_NOT_LISTED, BOUND_NEW, BOUND_STALE, BOUND_CORRUPT };
 
 /* Decodes the record into in->row, which points into the record. BOUND_STALE: the catalog does not fit the row. */
 enum bound intake_bind_row(struct intake *in, const struct record *r, struct change *change,

@@ -2,6 +2,17 @@
 
 #include "walpush/log.h"
 
+/* A partition's rows are its parent's. */
+static enum bound bind_child(struct intake *in, const struct change *change, const struct rules_table **table)
+{
+	*table = rules_find_parent(in->rules, change->schema, change->table);
+	if (!*table)
+		return rules_is_new(in->rules, change->schema, change->table) ? BOUND_NEW : BOUND_NOT_LISTED;
+	if (change->kind == CHANGE_TRUNCATE)
+		return BOUND;
+	return row_bind_child(&in->row, (*table)->catalog, change) ? BOUND : BOUND_STALE;
+}
+
 enum bound intake_bind_row(struct intake *in, const struct record *r, struct change *change,
 			   const struct rules_table **table, struct fail *why)
 {
@@ -9,7 +20,7 @@ enum bound intake_bind_row(struct intake *in, const struct record *r, struct cha
 		return BOUND_CORRUPT;
 	*table = rules_find(in->rules, change->schema, change->table);
 	if (!*table)
-		return BOUND_NOT_LISTED;
+		return bind_child(in, change, table);
 	if (change->kind == CHANGE_TRUNCATE)
 		return BOUND;
 	return row_bind(&in->row, (*table)->catalog, change) ? BOUND : BOUND_STALE;
@@ -39,6 +50,21 @@ static void note_members(struct intake *in, const struct rules_table *table, con
 			buf_add_char(&in->scratch, '\0');
 			txn_add_member(in->txn, in->scratch.data);
 		}
+	}
+}
+
+/* It was made since, and is gone again: nobody can tell whose child it was. Whoever its parent may have been counts. */
+static void note_gone(struct intake *in, const struct change *change)
+{
+	for (size_t i = 0; i < rules_n_tables(in->rules); i++) {
+		const struct rules_table *table = rules_table(in->rules, i);
+
+		if (!table->catalog || !table->catalog->has_children ||
+		    !slice_equal(slice_of(table->catalog->json_schema), change->schema))
+			continue;
+		if (table->n_memberships)
+			txn_add_member(in->txn, NULL);
+		mark_table(in, table, "unknown");
 	}
 }
 
@@ -107,6 +133,11 @@ bool intake_handle_row(struct intake *in, struct record *r)
 	case BOUND_CORRUPT:
 		intake_break(in, INTAKE_UNREADABLE, r->transaction, &why);
 		return false;
+	case BOUND_NEW:
+		if (!catalog_is_fresh(in, r))
+			return false;
+		note_gone(in, &change);
+		return true;
 	case BOUND_STALE:
 		if (!catalog_is_fresh(in, r))
 			return false;

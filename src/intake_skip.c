@@ -99,13 +99,22 @@ static bool decides_permission(const struct rules_table *table)
 	return false;
 }
 
+/* False: it is none of ours. *table NULL: it was made since, and nobody knows whose child it is. */
+static bool find_table(const struct intake *in, const struct record *r, const struct rules_table **table)
+{
+	struct slice schema = slice_of(r->names), name = slice_of(r->names + schema.len + 1);
+
+	*table = rules_find(in->rules, schema, name);
+	if (!*table)
+		*table = rules_find_parent(in->rules, schema, name);
+	return *table || rules_is_new(in->rules, schema, name);
+}
+
 void intake_skip_row(struct intake *in, const struct record *r)
 {
 	const struct rules_table *table = NULL;
 
-	if (r->names)
-		table = rules_find(in->rules, slice_of(r->names), slice_of(r->names + strlen(r->names) + 1));
-	if (r->names && !table)
+	if (r->names && !find_table(in, r, &table))
 		return;
 	in->n_skipped++;
 	if (!table) {

@@ -34,15 +34,44 @@ static bool lay_out(const struct column **at, const struct catalog_table *t, con
 	return fits;
 }
 
-bool row_bind(struct row *r, const struct catalog_table *table, const struct change *change)
+static bool lay_out_child(const struct column **at, const struct catalog_table *t, const struct column *columns,
+			  size_t n)
 {
-	bool now_fits, old_fits;
+	size_t next = 0;
+	bool fits = true;
 
+	memset(at, 0, t->n_columns * sizeof(struct column *));
+	for (size_t i = 0; i < n; i++) {
+		/* Mostly the order is the parent's. */
+		for (size_t tries = 0; tries < t->n_columns; tries++, next++) {
+			const struct catalog_column *known = &t->columns[next % t->n_columns];
+
+			if (!is_named(known, &columns[i]))
+				continue;
+			fits = fits && known->declared == columns[i].type;
+			if (!known->is_virtual)
+				at[next % t->n_columns] = &columns[i];
+			next++;
+			break;
+		}
+	}
+	return fits;
+}
+
+static void make_room(struct row *r, const struct catalog_table *table)
+{
 	if (r->cap < table->n_columns) {
 		r->cap = table->n_columns;
 		r->now = mem_resize(r->now, r->cap, sizeof(struct column *));
 		r->old = mem_resize(r->old, r->cap, sizeof(struct column *));
 	}
+}
+
+bool row_bind(struct row *r, const struct catalog_table *table, const struct change *change)
+{
+	bool now_fits, old_fits;
+
+	make_room(r, table);
 	r->table = table;
 	r->change = change;
 	if (table->n_columns == 0)
@@ -85,4 +114,20 @@ bool row_text(const struct column *c, struct buf *out)
 	}
 	buf_add_slice(out, c->value);
 	return true;
+}
+
+bool row_bind_child(struct row *r, const struct catalog_table *parent, const struct change *change)
+{
+	bool fits;
+
+	make_room(r, parent);
+	r->table = parent;
+	r->change = change;
+	if (parent->n_columns == 0)
+		return true;
+	fits = lay_out_child(r->now, parent, change->columns, change->n_columns);
+	fits = lay_out_child(r->old, parent, change->identity, change->n_identity) && fits;
+	for (size_t i = 0; change->kind == CHANGE_INSERT && i < parent->n_columns; i++)
+		fits = fits && (r->now[i] || parent->columns[i].is_virtual);
+	return fits;
 }

@@ -205,6 +205,21 @@ const struct rules_table *rules_find(const struct rules *r, struct slice schema,
 	return NULL;
 }
 
+const struct rules_table *rules_find_parent(const struct rules *r, struct slice schema, struct slice table)
+{
+	const struct catalog_table *parent = catalog_parent(r->catalog, schema, table);
+
+	for (size_t i = 0; parent && i < r->n_tables; i++)
+		if (r->tables[i].catalog == parent)
+			return &r->tables[i];
+	return NULL;
+}
+
+bool rules_is_new(const struct rules *r, struct slice schema, struct slice table)
+{
+	return catalog_is_new(r->catalog, schema, table);
+}
+
 const struct rules_section *rules_section(const struct rules *r, const char *name)
 {
 	for (size_t i = 0; i < r->conf->n_tables; i++)

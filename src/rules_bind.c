@@ -254,10 +254,47 @@ bool rules_bind_table(struct rules *r, size_t at, const struct catalog *catalog,
 	return ok;
 }
 
+static struct rules_table *parent_of(const struct rules *r, const struct rules_table *t)
+{
+	const struct catalog_table *parent =
+		catalog_parent(r->catalog, slice_of(t->catalog->json_schema), slice_of(t->catalog->json_name));
+
+	for (size_t i = 0; parent && i < r->n_tables; i++)
+		if (r->tables[i].catalog == parent)
+			return &r->tables[i];
+	return NULL;
+}
+
+/* A child that the file lists has sections of its own, and whom its rows let in its parents decide all the same. */
+static bool inherit(struct rules *r, struct rules_table *t, struct fail *why)
+{
+	struct binder b = { .rules = r, .table = t->catalog, .section = t->name, .why = why };
+
+	for (const struct rules_table *p = parent_of(r, t); p; p = parent_of(r, p)) {
+		for (size_t i = 0; i < p->n_memberships; i++) {
+			struct rules_membership *m;
+
+			if (p->memberships[i]->is_inherited)
+				continue;
+			m = rules_found_new(r, t);
+			m->conf = p->memberships[i]->conf;
+			m->is_inherited = true;
+			if (!bind_membership(&b, p, m))
+				return false;
+		}
+	}
+	return true;
+}
+
 bool rules_bind(struct rules *r, const struct catalog *catalog, struct fail *why)
 {
+	r->catalog = catalog;
+	rules_drop_inherited(r);
 	for (size_t i = 0; i < r->n_tables; i++)
 		if (!rules_bind_table(r, i, catalog, why))
+			return false;
+	for (size_t i = 0; i < r->n_tables; i++)
+		if (r->tables[i].catalog && !inherit(r, &r->tables[i], why))
 			return false;
 	return true;
 }

@@ -14,6 +14,7 @@ struct rules {
 	struct rules_query actor;   /* sql NULL: none */
 	struct rules_table *tables; /* each table once; they own their arrays */
 	size_t n_tables;
+	const struct catalog *catalog; /* NULL until bound */
 };
 
 /* "sidecar.conf:12: …"; always false. */
@@ -28,6 +29,9 @@ struct rules_table *rules_table_named(struct rules *r, const char *schema, const
 void rules_add_membership(struct rules_table *t, struct rules_membership *m);
 void rules_free_read(struct rules_read *read);
 void rules_free_found(struct rules *r);
+/* A membership of the table that stands in no file; the rules own it. */
+struct rules_membership *rules_found_new(struct rules *r, struct rules_table *t);
+void rules_drop_inherited(struct rules *r);
 
 /* Compiling what the file alone decides. Each fills a zeroed struct, also on failure as far as it came. */
 bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf, struct rules_stream *s,

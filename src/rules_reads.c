@@ -49,14 +49,31 @@ static void add_column(struct rules_read *read, const char *column)
 	read->columns[read->n_columns++] = mem_text(column);
 }
 
-static void add_found(struct rules *r, struct rules_table *t)
+struct rules_membership *rules_found_new(struct rules *r, struct rules_table *t)
 {
 	struct rules_membership *m = mem_new(sizeof(*m));
 
 	m->user = -1;
-	r->found = mem_resize(r->found, r->n_found + 1, sizeof(struct rules_membership *));
+	r->found = mem_resize((void *)r->found, r->n_found + 1, sizeof(struct rules_membership *));
 	r->found[r->n_found++] = m;
 	rules_add_membership(t, m);
+	return m;
+}
+
+/* They stand behind those of the table's own. */
+void rules_drop_inherited(struct rules *r)
+{
+	for (size_t i = 0; i < r->n_tables; i++) {
+		struct rules_table *t = &r->tables[i];
+
+		while (t->n_memberships && t->memberships[t->n_memberships - 1]->is_inherited)
+			t->n_memberships--;
+	}
+	while (r->n_found && r->found[r->n_found - 1]->is_inherited) {
+		r->n_found--;
+		free(r->found[r->n_found]->columns);
+		free(r->found[r->n_found]);
+	}
 }
 
 static void add_table(struct rules *r, const struct reads_table *found)
@@ -71,7 +88,7 @@ static void add_table(struct rules *r, const struct reads_table *found)
 	for (size_t i = 0; i < found->n_columns; i++)
 		add_column(&t->read, found->columns[i]);
 	if (!t->n_memberships)
-		add_found(r, t);
+		rules_found_new(r, t);
 }
 
 /* Somebody has listed a table that no query reads by itself: what lies behind a function. Which one is behind which, nobody can tell. */

@@ -19,15 +19,57 @@ static void add_escaped(struct buf *out, const char *name)
 	}
 }
 
+static void add_name(struct buf *out, const char *schema, const char *name)
+{
+	if (out->len)
+		buf_add_char(out, ',');
+	add_escaped(out, schema);
+	buf_add_char(out, '.');
+	if (name)
+		add_escaped(out, name);
+	else
+		buf_add_char(out, '*');
+}
+
+/* Is it the first of the rules' tables in that schema? */
+static bool is_first(const struct rules *r, size_t at)
+{
+	for (size_t i = 0; i < at; i++)
+		if (strcmp(r->tables[i].schema, r->tables[at].schema) == 0)
+			return false;
+	return true;
+}
+
+static void add_children(const struct rules *r, struct buf *out)
+{
+	const struct catalog_kin *kin;
+
+	for (size_t i = 0; (kin = catalog_kin(r->catalog, i)); i++)
+		if (kin->parent && !catalog_is_whole(r->catalog, kin->schema))
+			add_name(out, kin->schema, kin->name);
+}
+
 void rules_add_tables(const struct rules *r, struct buf *out)
 {
 	for (size_t i = 0; i < r->n_tables; i++) {
-		if (i)
-			buf_add_char(out, ',');
-		add_escaped(out, r->tables[i].schema);
-		buf_add_char(out, '.');
-		add_escaped(out, r->tables[i].name);
+		const struct rules_table *t = &r->tables[i];
+
+		if (!r->catalog || !catalog_is_whole(r->catalog, t->schema))
+			add_name(out, t->schema, t->name);
+		else if (is_first(r, i))
+			add_name(out, t->schema, NULL);
 	}
+	if (r->catalog)
+		add_children(r, out);
+}
+
+void rules_filter_tables(const struct rules *r, struct buf *out)
+{
+	const struct catalog_kin *kin;
+
+	for (size_t i = 0; (kin = catalog_kin(r->catalog, i)); i++)
+		if (!kin->parent)
+			add_name(out, kin->schema, kin->name);
 }
 
 static void add_quoted(struct buf *out, const char *name)

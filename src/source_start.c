@@ -83,9 +83,21 @@ static bool slot_is_good(struct source *s, const PGresult *result, struct fail *
 	return why->text[0] == '\0';
 }
 
+static void add_option(struct buf *sql, const char *name, const char *value)
+{
+	if (!*value)
+		return;
+	buf_addf(sql, ", \"%s\" '", name);
+	for (const char *c = value; *c; c++) {
+		if (*c == '\'')
+			buf_add_char(sql, '\'');
+		buf_add_char(sql, *c);
+	}
+	buf_add_char(sql, '\'');
+}
+
 static void start_replication(struct source *s, lsn_t from)
 {
-	const char *tables = s->calls->add_tables(s->ctx);
 	char lsn[LSN_TEXT_MAX];
 	struct buf sql = { 0 };
 
@@ -93,14 +105,11 @@ static void start_replication(struct source *s, lsn_t from)
 	buf_addf(&sql,
 		 "START_REPLICATION SLOT \"%s\" LOGICAL %s (\"format-version\" '2', \"include-types\" 'false', "
 		 "\"include-type-oids\" 'true', \"include-lsn\" 'true', \"include-timestamp\" 'true', "
-		 "\"include-xids\" 'true', \"add-msg-prefixes\" '%s', \"add-tables\" '",
+		 "\"include-xids\" 'true', \"add-msg-prefixes\" '%s'",
 		 s->conf->slot, lsn, s->no_prefix);
-	for (const char *c = tables; *c; c++) {
-		if (*c == '\'')
-			buf_add_char(&sql, '\'');
-		buf_add_char(&sql, *c);
-	}
-	buf_add_text(&sql, "')");
+	add_option(&sql, "add-tables", s->calls->add_tables(s->ctx));
+	add_option(&sql, "filter-tables", s->calls->filter_tables(s->ctx));
+	buf_add_char(&sql, ')');
 	ask(s, sql.data, SOURCE_STARTING);
 	buf_fini(&sql);
 }

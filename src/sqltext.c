@@ -157,18 +157,25 @@ void sqltext_identity(struct buf *out, const struct rules *r, const char *more)
 	sqltext_wanted(out, r);
 	if (more)
 		buf_addf(out, "\n        UNION ALL %s", more);
-	buf_add_text(
-		out,
-		"\n"
-		"    ) AS w (schema, name, columns, sent)\n"
-		"    JOIN pg_namespace n ON n.nspname = w.schema\n"
-		"    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name AND c.relkind IN ('r', 'p')\n"
-		"    LEFT JOIN pg_index i ON i.indrelid = c.oid\n"
-		"     AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)\n"
-		"    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped\n"
-		"     AND a.attnum <> ALL (coalesce(i.indkey::int2[], '{}'))\n"
-		"    WHERE c.relreplident <> 'f'\n"
-		"    GROUP BY c.oid, i.indrelid\n"
-		") AS found\n"
-		"WHERE lacks IS NOT NULL OR large IS NOT NULL");
+	buf_add_text(out,
+		     "\n"
+		     "    ) AS w (schema, name, columns, sent)\n"
+		     "    JOIN pg_namespace n ON n.nspname = w.schema\n"
+		     "    JOIN pg_class root ON root.relnamespace = n.oid AND root.relname = w.name AND root.relkind "
+		     "IN ('r', 'p')\n"
+		     "    CROSS JOIN LATERAL (\n"
+		     "        WITH RECURSIVE kin (oid) AS (\n"
+		     "            SELECT root.oid UNION SELECT i.inhrelid FROM kin JOIN pg_inherits i ON i.inhparent = "
+		     "kin.oid\n"
+		     "        ) SELECT oid FROM kin\n"
+		     "    ) AS kin\n"
+		     "    JOIN pg_class c ON c.oid = kin.oid AND c.relkind = 'r'\n"
+		     "    LEFT JOIN pg_index i ON i.indrelid = c.oid\n"
+		     "     AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)\n"
+		     "    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped\n"
+		     "     AND a.attnum <> ALL (coalesce(i.indkey::int2[], '{}'))\n"
+		     "    WHERE c.relreplident <> 'f'\n"
+		     "    GROUP BY c.oid, i.indrelid\n"
+		     ") AS found\n"
+		     "WHERE lacks IS NOT NULL OR large IS NOT NULL");
 }

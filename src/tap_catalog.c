@@ -91,6 +91,8 @@ void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 	t->catalog = catalog;
 	buf_clear(&t->add_tables);
 	rules_add_tables(rules, &t->add_tables);
+	buf_clear(&t->filter_tables);
+	rules_filter_tables(rules, &t->filter_tables);
 	intake_rules(t->intake, rules);
 }
 
@@ -222,6 +224,21 @@ static void ask_catalog(struct tap *t)
 	rules_free(rules);
 }
 
+/* Of a query that waited for a lock in vain, what was known of it counts until it is asked once more. */
+static void keep_known(struct tap *t, struct reads *reads, size_t n)
+{
+	for (size_t i = 0; i < n && t->reads && t->reads_for == t->n_editions; i++) {
+		struct reads known = t->reads[i];
+
+		if (!reads[i].may_pass || known.failed)
+			continue;
+		t->reads[i] = reads[i];
+		reads[i] = known;
+		reads[i].may_pass = true;
+	}
+	t->reads_for = t->n_editions;
+}
+
 /* Twice the same: whatever changes from now on has another digest. */
 static void take_reads(struct tap *t, struct reads *reads)
 {
@@ -229,6 +246,7 @@ static void take_reads(struct tap *t, struct reads *reads)
 	struct buf text = { 0 };
 	bool same;
 
+	keep_known(t, reads, n);
 	reads_text(reads, n, &text);
 	same = t->reading == READING_AGAIN && slice_equal(buf_slice(&text), buf_slice(&t->reads_text));
 	reads_free(t->reads, t->n_reads);
@@ -329,4 +347,5 @@ void tap_catalog_fini(struct tap *t)
 	edition_unref(t->rules_of);
 	catalog_free(t->catalog);
 	buf_fini(&t->add_tables);
+	buf_fini(&t->filter_tables);
 }

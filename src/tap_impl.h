@@ -98,6 +98,7 @@ struct tap {
 	struct event *catalog_again;
 	struct reads *reads; /* what the admit queries of the catalog's edition read */
 	size_t n_reads;
+	unsigned reads_for; /* the edition, as in n_editions */
 	struct reads_ask *reads_ask; /* NULL: nobody asks at present */
 	struct edition *reads_of;    /* about whose queries */
 	struct backoff reads_backoff;
@@ -112,7 +113,7 @@ struct tap {
 		struct repeat said;
 	} watch;
 	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
-	struct buf add_tables;
+	struct buf add_tables, filter_tables;
 
 	/* Connections. */
 	struct sqlpipe *admissions_sql;

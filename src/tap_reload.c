@@ -93,6 +93,7 @@ static void take_rules(struct tap *t, struct reload *r)
 	reads_free(t->reads, t->n_reads);
 	t->reads = r->reads;
 	t->n_reads = rules_n_streams(t->plain);
+	t->reads_for = t->n_editions;
 	r->reads = NULL;
 	if (t->rules && rules_feed_digest(t->rules) == rules_feed_digest(r->rules))
 		return;

@@ -350,6 +350,13 @@ static const char *add_tables(void *ctx)
 	return buf_slice(&t->add_tables).at;
 }
 
+static const char *filter_tables(void *ctx)
+{
+	struct tap *t = ctx;
+
+	return buf_slice(&t->filter_tables).at;
+}
+
 static lsn_t confirm(void *ctx)
 {
 	struct tap *t = ctx;
@@ -365,7 +372,8 @@ bool tap_is_fed(const struct tap *t)
 	return t->is_live && source_is_streaming(t->source);
 }
 
-const struct source_calls tap_source_calls = { start, streaming, record, keepalive, lost, ended, add_tables, confirm };
+const struct source_calls tap_source_calls = { start, streaming,  record,        keepalive, lost,
+					       ended, add_tables, filter_tables, confirm };
 
 void tap_stream_init(struct tap *t)
 {

@@ -4,6 +4,10 @@
  * Filled from CATALOG_QUERY's rows by the tap at each connect and whenever a change shows a column that it does not
  * know; immutable afterwards. Pure: catalog_add takes texts, so tests need no database.
  *
+ * Partitions and INHERITS children of a table are known by name, each under its nearest parent: their rows are the parent's, wherever they
+ * come from. wal2json is asked for all tables of such a parent's schema, so that those made later come too; which tables of it are
+ * none of ours is known as well, and any other name is one that was made since.
+ *
  * A table is named "schema.table", split at the first dot: a table's name may have dots, a schema's may not. Names are
  * compared as they are, without folding of case.
  */
@@ -38,13 +42,15 @@ struct catalog_table {
 	struct catalog_column *columns; /* in attnum order, dropped ones left out */
 	size_t n_columns;
 	size_t n_key; /* those with in_key */
+	bool has_children;
 };
 
 struct catalog;
 
 /* One parameter: an array of "schema.table" texts. Columns of its rows, in order: schema, table, column, type OID
  * (base type of a domain), element OID (0), in primary key (t/f), foreign key (t/f), declared type OID, virtual (t/f).
- * Ordered by table and attnum. Reads pg_catalog alone, which needs no grant. PostgreSQL 12 to 18. */
+ * Ordered by table and attnum. Behind them the kin: a row without a column is a child, type and element its parent's schema and name; or,
+ * where these are null too, another table of a parent's schema. Reads pg_catalog alone, which needs no grant. PostgreSQL 12 to 18. */
 extern const char catalog_query[];
 #define CATALOG_QUERY_COLUMNS 9
 
@@ -55,6 +61,18 @@ void catalog_free(struct catalog *c);
 /* Booleans read t/f or true/false. The declared OID and `virtual` may be NULL: the type itself, false. */
 bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS], struct fail *why);
 const struct catalog_table *catalog_find(const struct catalog *c, const char *schema, const char *table);
+/* By the names that wal2json prints: the nearest parent that is in the catalog; NULL: none. */
+const struct catalog_table *catalog_parent(const struct catalog *c, struct slice schema, struct slice table);
+/* Is it in the schema of a parent, and nobody knew of it when the catalog was read? */
+bool catalog_is_new(const struct catalog *c, struct slice schema, struct slice table);
+/* The schema has a parent: all its tables are asked for. */
+bool catalog_is_whole(const struct catalog *c, const char *schema);
+/* Children, and others, in no order; as PostgreSQL knows their names. NULL: `at` is past the last. */
+struct catalog_kin {
+	char *schema, *name;
+	const struct catalog_table *parent; /* NULL: another table */
+};
+const struct catalog_kin *catalog_kin(const struct catalog *c, size_t at);
 /* -1 when the table has no such column. */
 int catalog_column_index(const struct catalog_table *t, const char *name);
 

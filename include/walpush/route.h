@@ -37,8 +37,8 @@ struct route_plan { /* filled by route_section; borrowed from rules and row */
 	bool wants_data;                   /* ask section->data, likewise */
 	bool wants_actor;                  /* ask rules_actor with the id in actor_column (row_value) */
 	int actor_column;                  /* -1: none */
-	bool is_unknown;                   /* with only-actions: whether it is one, the values sent do not tell. No message */
-	bool lookup_unknown;               /* a parameter of the lookup was not sent: it cannot be asked */
+	bool is_unknown;     /* with only-actions: whether it is one, the values sent do not tell. No message */
+	bool lookup_unknown; /* a parameter of the lookup was not sent: it cannot be asked */
 };
 
 /* False: this section has nothing to say of this row. TRUNCATE is the caller's: resync for all the section's groups. */

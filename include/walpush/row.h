@@ -25,6 +25,8 @@ struct row {
  * before an ALTER TABLE never fits the new catalog: who has just read it goes on with what there is.
  */
 bool row_bind(struct row *r, const struct catalog_table *table, const struct change *change);
+/* The same of a row of a child, laid out as its parent's: it may have columns of its own, in an order of its own. */
+bool row_bind_child(struct row *r, const struct catalog_table *parent, const struct change *change);
 void row_fini(struct row *r);
 
 /* The value after the change: now, or for an unchanged TOAST value the old one. NULL: not known. */

@@ -84,6 +84,7 @@ struct rules_membership {
 	const struct conf_membership *conf; /* NULL: no section names it, an admit query reads it */
 	const struct catalog_table *table;
 	int user; /* column; -1: everybody */
+	bool is_inherited; /* of a parent of the table */
 	bool any; /* any column of an update counts; else these */
 	int *columns;
 	size_t n_columns;
@@ -125,6 +126,10 @@ size_t rules_n_tables(const struct rules *r);
 const struct rules_table *rules_table(const struct rules *r, size_t i);
 /* By the names wal2json prints. NULL: not listed. Bound rules only. */
 const struct rules_table *rules_find(const struct rules *r, struct slice schema, struct slice table);
+/* Of a partition or another child that is not listed itself, the nearest parent's; NULL: it is none's. */
+const struct rules_table *rules_find_parent(const struct rules *r, struct slice schema, struct slice table);
+/* A table that was made since the catalog was read, and may be a child: read it again. */
+bool rules_is_new(const struct rules *r, struct slice schema, struct slice table);
 /* By the section's name in the file. NULL: there is none. */
 const struct rules_section *rules_section(const struct rules *r, const char *name);
 /* Of the file, or found. */
@@ -141,8 +146,11 @@ const struct rules_query *rules_actor(const struct rules *r);
  * deleted rows cannot be told to the right people, and an action that waits for a change never matches. The array is the
  * caller's, the names are borrowed. */
 size_t rules_old_columns(const struct rules_table *t, const char ***out);
-/* wal2json's add-tables: "public.requests,public.crates", escaped as it wants. */
+/* wal2json's add-tables: "public.requests,public.crates", escaped as it wants; "public.*" for the schema of a table with children, which only
+ * bound rules know of. */
 void rules_add_tables(const struct rules *r, struct buf *out);
+/* Its filter-tables: the others in such schemas, as far as the catalog knows them. */
+void rules_filter_tables(const struct rules *r, struct buf *out);
 /* The parameter of catalog_query: a literal of text[] with each listed table as "schema.table". */
 void rules_catalog_param(const struct rules *r, struct buf *out);
 /* The same of those that decide permission. */

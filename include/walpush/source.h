@@ -47,8 +47,9 @@ struct source_calls {
 	void (*lost)(void *ctx, enum source_loss loss, const struct fail *why);
 	/* After source_end: the connection is closed. */
 	void (*ended)(void *ctx);
-	/* wal2json's add-tables. */
+	/* wal2json's add-tables and filter-tables; empty: no such option. */
 	const char *(*add_tables)(void *ctx);
+	const char *(*filter_tables)(void *ctx);
 	/* What to confirm now: never below an earlier answer. */
 	lsn_t (*confirm)(void *ctx);
 };

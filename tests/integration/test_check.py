@@ -646,12 +646,16 @@ def an_unlogged_table(world):
     world.config.set("tables.storages.from", "events")
 
 
-@case("table-partitions", kind="conf")
-def a_partitioned_table(world):
+@case("replica-identity")
+def a_partition_without_its_old_rows(world):
     world.sql("CREATE TABLE events (id int, unit_id int) PARTITION BY LIST (unit_id)")
     world.sql("CREATE TABLE events_1 PARTITION OF events DEFAULT")
-    world.sql("ALTER TABLE events_1 REPLICA IDENTITY FULL")
     world.config.set("tables.storages.from", "events")
+
+
+@case("replica-identity")
+def a_child_without_its_old_rows(world):
+    world.sql("CREATE TABLE central (place text) INHERITS (storages)")
 
 
 @case("table-partitions", state="warning", kind="words")
@@ -665,18 +669,6 @@ def a_partitioned_table_beside_its_partitions(world):
     world.config.replace("tables = {", f"tables = {{ events = {storages}")
     yield
     world.config.remove("tables.events")
-
-
-@case("table-partitions", kind="words")
-def a_table_with_several_partitions(world):
-    world.sql("CREATE TABLE events (id int, unit_id int) PARTITION BY LIST (unit_id)")
-    world.sql("CREATE TABLE events_1 PARTITION OF events FOR VALUES IN (1)")
-    world.sql("CREATE TABLE events_2 PARTITION OF events DEFAULT")
-    world.config.set("tables.storages.from", "events")
-    yield
-    world.config.set("tables.storages.from", "events_1")
-    storages = '{ type = "storage"  key = "storage_id"  groups = [ "storage_unit_{unit_id}" ] }'
-    world.config.replace("tables = {", f"tables = {{ events_2 = {storages}")
 
 
 @case("replica-identity")

@@ -247,6 +247,25 @@ def test_a_lock_delays_the_answer_and_no_start(app, start):
         is_closed_before(app, client, witness)
 
 
+def test_a_lock_while_it_runs_takes_nothing_back(app, config, start):
+    """A migration holds the table that decides for longer than the query waits: what was found of it counts on."""
+    config.set("database.watch", 0.2)
+    walpush = start()
+    looks = "SELECT count(*) %s 0 FROM pg_stat_activity WHERE query LIKE 'CREATE TEMP VIEW%%%%' AND wait_event_type = 'Lock'"
+    migration = app.connect(autocommit=False)
+    with migration.cursor() as cursor:
+        cursor.execute("LOCK TABLE roles IN ACCESS EXCLUSIVE MODE")
+    app.sql("CREATE FUNCTION anything() RETURNS int LANGUAGE sql AS 'SELECT 1'")  # makes it look once more
+    walpush.wait_for_log("what decides permission has changed")
+    app.wait_until(looks % ">")
+    app.wait_until(looks % "=")
+    migration.close()
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
+        app.revoke(ASHA, 1)
+        is_closed_before(app, client, witness)
+    assert not [line for line in walpush.lines if "can be followed" in line or "the rules have changed" in line]
+
+
 def test_a_reload_finds_them_anew(app, config, start):
     through_view(app)
     grant_all(app)

@@ -79,11 +79,59 @@ static void names_are_held_as_wal2json_prints_them(void **state)
 	catalog_free(c);
 }
 
+#define COLUMN(schema, table)                                                                                          \
+	{                                                                                                              \
+		schema, table, "id", "23", "0", "t", "f", "23", "f"                                                    \
+	}
+#define CHILD(schema, table, parent_schema, parent)                                                                    \
+	{                                                                                                              \
+		schema, table, NULL, parent_schema, parent                                                             \
+	}
+#define OTHER(schema, table)                                                                                           \
+	{                                                                                                              \
+		schema, table                                                                                          \
+	}
+
+/* Whose child each name is ("-": another table, "?": made since, "": of no concern). */
+static void children_are_known_by_name(void **state)
+{
+	static const char *const rows[][CATALOG_QUERY_COLUMNS] = {
+		COLUMN("s", "ev"),           COLUMN("s", "plain"),          COLUMN("q", "pay"),
+		CHILD("s", "ev", "s", "ev"), CHILD("s", "ev_1", "s", "ev"), CHILD("far", "a \"b\"", "s", "ev"),
+		OTHER("s", "log"),           CHILD("q", "x", "q", "empty"),
+	};
+	static const struct {
+		const char *schema, *name, *parent;
+	} cases[] = {
+		{ "s", "ev_1", "ev" }, { "far", "a \\\"b\\\"", "ev" }, { "s", "log", "-" }, { "s", "ev_2", "?" },
+		{ "far", "ev_2", "" }, { "q", "pay_2", "" },           { "q", "x", "" },    { "s", "ev", "?" },
+	};
+	struct catalog *c = catalog_new();
+	struct fail why = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		assert_true(catalog_add(c, rows[i], &why));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct slice schema = slice_of(cases[i].schema), name = slice_of(cases[i].name);
+		const struct catalog_table *parent = catalog_parent(c, schema, name);
+		const char *got = parent ? parent->name : catalog_is_new(c, schema, name) ? "?" : "";
+
+		assert_string_equal(got, strcmp(cases[i].parent, "-") == 0 ? "" : cases[i].parent);
+	}
+	assert_true(catalog_is_whole(c, "s"));
+	assert_false(catalog_is_whole(c, "q"));
+	assert_false(catalog_is_whole(c, "far"));
+	assert_string_equal(catalog_kin(c, 0)->name, "ev_1");
+	assert_null(catalog_kin(c, 2)->parent);
+	assert_null(catalog_kin(c, 3));
+	catalog_free(c);
+}
+
 static void refuses_rows_of_another_shape(void **state)
 {
 	static const char *const rows[][CATALOG_QUERY_COLUMNS] = {
 		{ NULL, "t", "c", "23", "0", "f", "f", "23", "f" },
-		{ "s", "t", NULL, "23", "0", "f", "f", "23", "f" },
 		{ "s", "t", "", "23", "0", "f", "f", "23", "f" },
 		{ "s", "t", "c", "-1", "0", "f", "f", "23", "f" },
 		{ "s", "t", "c", "4294967296", "0", "f", "f", "23", "f" },
@@ -126,6 +174,7 @@ int main(void)
 		cmocka_unit_test(foreign_keys_lose_their_ending),
 		cmocka_unit_test(a_taken_name_is_not_taken_twice),
 		cmocka_unit_test(names_are_held_as_wal2json_prints_them),
+		cmocka_unit_test(children_are_known_by_name),
 		cmocka_unit_test(refuses_rows_of_another_shape),
 		cmocka_unit_test(refuses_a_column_twice),
 	};

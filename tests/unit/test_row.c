@@ -100,6 +100,41 @@ static void a_virtual_column_has_no_value(void **state)
 	catalog_free(c);
 }
 
+/* In an order of its own, with columns of its own; what it lacks, or another type, does not fit. */
+static void a_childs_row_is_laid_out_as_its_parents(void **state)
+{
+	const char *const rows[][CATALOG_QUERY_COLUMNS] = {
+		{ "s", "t", "id", "23", "0", "t", "f", "23", "f" },
+		{ "s", "t", "unit", "23", "0", "f", "f", "23", "f" },
+	};
+	struct column columns[] = {
+		{ .name = SLICE("own"), .value = SLICE("x"), .type = 25, .kind = VALUE_STRING },
+		{ .name = SLICE("unit"), .value = SLICE("5"), .type = 23, .kind = VALUE_NUMBER },
+		{ .name = SLICE("id"), .value = SLICE("1"), .type = 23, .kind = VALUE_NUMBER },
+	};
+	struct change change = { .kind = CHANGE_INSERT, .columns = columns, .n_columns = 3 };
+	const struct catalog_table *t;
+	struct catalog *c = catalog_new();
+	struct row row = { 0 };
+	struct fail why;
+
+	(void)state;
+	assert_true(catalog_add(c, rows[0], &why) && catalog_add(c, rows[1], &why));
+	t = catalog_find(c, "s", "t");
+	assert_true(row_bind_child(&row, t, &change));
+	assert_ptr_equal(row.now[0], &columns[2]);
+	assert_ptr_equal(row.now[1], &columns[1]);
+	change.n_columns = 2;
+	assert_false(row_bind_child(&row, t, &change));
+	assert_null(row.now[0]);
+	change.kind = CHANGE_UPDATE;
+	assert_true(row_bind_child(&row, t, &change)); /* a large value that was left alone is not sent */
+	columns[1].type = 20;
+	assert_false(row_bind_child(&row, t, &change));
+	row_fini(&row);
+	catalog_free(c);
+}
+
 static void texts_are_without_escapes(void **state)
 {
 	static const struct {
@@ -132,6 +167,7 @@ int main(void)
 		cmocka_unit_test(says_when_catalog_and_change_do_not_fit),
 		cmocka_unit_test(says_when_a_type_is_another),
 		cmocka_unit_test(a_virtual_column_has_no_value),
+		cmocka_unit_test(a_childs_row_is_laid_out_as_its_parents),
 		cmocka_unit_test(texts_are_without_escapes),
 	};
 

@@ -1,0 +1,144 @@
+"""Partitions and INHERITS children count as their parent, also those that are made while the process runs."""
+
+import pytest
+
+from harness.app import ASHA, RAVI
+from harness.config import section
+
+PATH = "/ws/u/5/"
+LIVE = r'msg="?live"?( |$)'
+
+
+@pytest.fixture
+def world(app, config):
+    """ev is pushed and partitioned; m decides, and is partitioned; pay is pushed and has a child."""
+    app.sql("CREATE SCHEMA parts")
+    app.sql("GRANT USAGE ON SCHEMA parts TO walpush")
+    app.sql("CREATE TABLE parts.ev (id int, unit int, at date, PRIMARY KEY (id, at)) PARTITION BY RANGE (at)")
+    app.sql("CREATE TABLE parts.ev_1 PARTITION OF parts.ev FOR VALUES FROM ('2025-01-01') TO ('2025-02-01')")
+    app.sql("CREATE TABLE parts.other (id int)")
+    app.sql("CREATE TABLE m (u int, unit int) PARTITION BY LIST (unit)")
+    app.sql("CREATE TABLE m_5 PARTITION OF m FOR VALUES IN (5)")
+    app.sql("CREATE TABLE pay (id serial PRIMARY KEY, unit int, v text)")
+    app.sql("CREATE TABLE stripe_pay (acct text, PRIMARY KEY (id)) INHERITS (pay)")
+    for table in ("parts.ev_1", "m_5", "pay", "stripe_pay"):
+        app.sql(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
+    app.sql(f"INSERT INTO m VALUES ({ASHA}, 5), ({RAVI}, 5)")
+    app.sql("GRANT SELECT ON m TO walpush")
+    config.set("database.watch", 0.2)
+    admit = "SELECT 1 FROM m WHERE u = {token.user_id} AND unit = {path.u}"
+    config.set("streams.u", section(path="/ws/u/<int:u>/", admit=admit, groups=["u_{path.u}"]))
+    config.set("tables.ev", section(**{"from": "parts.ev"}, type="ev", key="ev_id", groups=["u_{unit}"]))
+    config.set("tables.pay", section(type="pay", key="pay_id", groups=["u_{unit}"]))
+    return app
+
+
+@pytest.fixture
+def walpush(world, config, make_walpush):
+    with make_walpush(world, config) as walpush:
+        walpush.wait_for_log(LIVE)
+        yield walpush
+
+
+def test_rows_of_partitions_are_their_parents(world, walpush):
+    with walpush.subscribe(PATH, ASHA) as client:
+        world.sql("INSERT INTO parts.ev VALUES (1, 5, '2025-01-05')")
+        world.sql("INSERT INTO parts.ev_1 VALUES (2, 5, '2025-01-06')")
+        world.sql("DELETE FROM parts.ev WHERE id = 1")
+        heard = [client.recv() for _ in range(3)]
+        assert [m["type"] for m in heard] == ["ev.created", "ev.created", "ev.deleted"]
+        assert heard[0]["data"] == {"id": 1, "unit": 5, "at": "2025-01-05"}
+
+
+def test_a_partition_that_is_made_while_it_runs(world, walpush):
+    with walpush.subscribe(PATH, ASHA) as client:
+        world.sql("INSERT INTO parts.ev VALUES (1, 5, '2025-01-05')")
+        with world.transaction() as cursor:
+            cursor.execute("CREATE TABLE parts.ev_2 PARTITION OF parts.ev FOR VALUES FROM ('2025-02-01') TO ('2025-03-01')")
+            cursor.execute("INSERT INTO parts.ev VALUES (2, 5, '2025-02-05')")
+        world.sql("ALTER TABLE parts.ev_2 REPLICA IDENTITY FULL")
+        world.sql("UPDATE parts.ev SET at = '2025-02-07' WHERE id = 1")
+        heard = [m["type"] for m in client.recv_n(4)]
+        assert heard == ["ev.created", "ev.created", "ev.deleted", "ev.created"]
+
+
+def test_a_partition_that_is_made_in_an_other_order_and_attached(world, walpush):
+    with walpush.subscribe(PATH, ASHA) as client:
+        world.sql("CREATE TABLE parts.old (at date NOT NULL, gone text, unit int, id int NOT NULL)")
+        world.sql("ALTER TABLE parts.old DROP gone")
+        world.sql("INSERT INTO parts.old VALUES ('2024-01-05', 5, 7)")
+        world.sql("ALTER TABLE parts.ev ATTACH PARTITION parts.old FOR VALUES FROM ('2024-01-01') TO ('2025-01-01')")
+        world.sql("INSERT INTO parts.ev VALUES (8, 5, '2024-02-05')")
+        while (message := client.recv())["data"]["id"] != 8:
+            pass
+        assert message["data"] == {"id": 8, "unit": 5, "at": "2024-02-05"}
+
+
+def test_rows_of_a_child_are_shown_as_the_parent_shows_them(world, walpush):
+    with walpush.subscribe(PATH, ASHA) as client:
+        world.sql("INSERT INTO stripe_pay (unit, v, acct) VALUES (5, 'child', 'x')")
+        world.sql("UPDATE pay SET v = 'both'")
+        heard = client.recv_n(2)
+        assert [m["type"] for m in heard] == ["pay.created", "pay.updated"]
+        assert heard[1]["data"] == {"id": 1, "unit": 5, "v": "both"}
+
+
+def test_a_child_that_is_made_while_it_runs(world, walpush):
+    with walpush.subscribe(PATH, ASHA) as client:
+        with world.transaction() as cursor:
+            cursor.execute("CREATE TABLE cash_pay (till int) INHERITS (pay)")
+            cursor.execute("INSERT INTO cash_pay (unit, v, till) VALUES (5, 'cash', 3)")
+        assert client.recv()["data"]["v"] == "cash"
+
+
+@pytest.mark.parametrize("how", ["DELETE FROM m WHERE u = %s", "UPDATE m SET u = 99 WHERE u = %s", "DELETE FROM m_5 WHERE u = %s"])
+def test_a_membership_in_a_partition_ends(world, walpush, how):
+    with walpush.subscribe(PATH, ASHA) as client, walpush.subscribe(PATH, RAVI) as witness:
+        with world.transaction() as cursor:
+            cursor.execute(how, (ASHA,))
+            cursor.execute("INSERT INTO parts.ev VALUES (1, 5, '2025-01-05')")
+        assert client.close_code() == 4403
+        assert witness.recv_until(lambda m: m.get("type") == "ev.created")
+
+
+def test_a_membership_in_a_partition_made_while_it_runs(world, walpush):
+    """It has no identity, and no key to stand for one: the next comparison finds it, and asks everybody."""
+    world.sql("CREATE TABLE m_6 PARTITION OF m FOR VALUES IN (6)")
+    world.sql("ALTER TABLE m_6 REPLICA IDENTITY FULL")
+    world.sql(f"INSERT INTO m VALUES ({ASHA}, 6), ({RAVI}, 6)")
+    world.settle(walpush)
+    with walpush.subscribe("/ws/u/6/", ASHA) as client, walpush.subscribe("/ws/u/6/", RAVI) as witness:
+        with world.transaction() as cursor:
+            cursor.execute("DELETE FROM m WHERE u = %s AND unit = 6", (ASHA,))
+            cursor.execute("INSERT INTO parts.ev VALUES (1, 6, '2025-01-05')")
+        assert client.close_code() == 4403
+        assert witness.recv_until(lambda m: m.get("type") == "ev.created")
+
+
+def test_a_partition_that_moves_away_and_is_dropped(world, walpush):
+    """It was never looked up: nobody can tell whose rows they were, so everybody looks again."""
+    with walpush.subscribe(PATH, ASHA) as client:
+        with world.transaction() as cursor:
+            cursor.execute("CREATE TABLE parts.ev_3 PARTITION OF parts.ev FOR VALUES FROM ('2025-03-01') TO ('2025-04-01')")
+            cursor.execute("INSERT INTO parts.ev VALUES (3, 5, '2025-03-05')")
+            cursor.execute("DROP TABLE parts.ev_3")
+        assert client.recv()["type"] == "resync"
+
+
+def test_other_tables_of_the_schema_are_no_children(world, walpush):
+    with walpush.subscribe(PATH, ASHA) as client:
+        world.sql("CREATE TABLE parts.later (id int, unit int, at date)")
+        world.sql("INSERT INTO parts.later VALUES (1, 5, '2025-01-05')")
+        world.sql("INSERT INTO parts.other VALUES (1)")
+        world.sql("INSERT INTO parts.ev VALUES (9, 5, '2025-01-05')")
+        assert client.recv()["data"]["id"] == 9
+
+
+def test_a_partition_with_a_section_of_its_own_still_decides(world, config, make_walpush):
+    config.set("tables.m_5", section(type="m", key="m_id", groups=["u_{unit}"]))
+    with make_walpush(world, config) as walpush:
+        walpush.wait_for_log(LIVE)
+        with walpush.subscribe(PATH, ASHA) as client, walpush.subscribe(PATH, RAVI) as witness:
+            world.sql("DELETE FROM m WHERE u = %s", ASHA)
+            assert client.close_code() == 4403
+            assert witness.recv()["type"] == "m.deleted"
