@@ -48,7 +48,7 @@ def test_the_session_is_what_it_must_be_whatever_the_role_is_set_to(app, config,
     config.set("database.statement-timeout", 3)
     sessions_say(
         config,
-        search_path="public,pg_temp",
+        search_path="pg_catalog,public,pg_temp",
         statement_timeout="3s",
         transaction_read_only="on",
         default_transaction_read_only="on",
@@ -151,7 +151,7 @@ def test_no_session_ends_for_being_idle(app, config, make_walpush):
     """An administrator's policy against idle sessions is not for one that waits for questions."""
     with settings(app, idle_session_timeout="'500ms'"), make_walpush(app, config) as walpush:
         pids = {pid for (pid,) in app.sql(SESSIONS, app.name)}
-        assert len(pids) == 3
+        assert len(pids) == 4
         app.sql("SELECT pg_sleep(1.5)")
         assert {pid for (pid,) in app.sql(SESSIONS, app.name)} == pids
         assert admitted(walpush, ASHA) is True
