@@ -41,7 +41,11 @@ const char catalog_query[] =
 	"   WHERE k.depth > 0 ORDER BY k.oid, k.depth),"
 	" parent AS ("
 	"  SELECT l.oid, l.relnamespace FROM listed l WHERE l.relkind = 'p' OR l.oid IN (SELECT root FROM kin WHERE "
-	"depth > 0))"
+	"depth > 0)),"
+	" related (oid, root) AS ("
+	"  SELECT oid, root FROM nearest UNION ALL SELECT oid, oid FROM parent"
+	"  UNION ALL SELECT c.oid, NULL FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p')"
+	"     AND c.relnamespace IN (SELECT relnamespace FROM parent) AND c.oid NOT IN (SELECT oid FROM kin))"
 	" SELECT * FROM ("
 	"  SELECT n.nspname::text, c.relname::text, a.attname::text, r.type::text,"
 	"         COALESCE(e.type, r.element::bigint)::text,"
@@ -49,31 +53,36 @@ const char catalog_query[] =
 	"                 AND a.attnum = ANY (k.conkey)),"
 	"         EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'"
 	"                 AND k.conkey = ARRAY[a.attnum]),"
-	"         a.atttypid::text, a.attgenerated = 'v', a.attnum"
+	"         a.atttypid::text, a.attgenerated = 'v',"
+	"         NOT EXISTS (SELECT 1 FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT "
+	"l.collisdeterministic),"
+	"         a.attnum"
 	"    FROM listed c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 	"    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
 	"    JOIN resolved r ON r.declared = a.atttypid"
 	"    LEFT JOIN resolved e ON e.declared = r.element"
 	"  UNION ALL"
-	"  SELECT n.nspname::text, c.relname::text, NULL, pn.nspname::text, p.relname::text, NULL, NULL, NULL, NULL, "
-	"NULL"
-	"    FROM nearest k JOIN pg_catalog.pg_class c ON c.oid = k.oid JOIN pg_catalog.pg_namespace n ON n.oid = "
-	"c.relnamespace"
-	"    JOIN pg_catalog.pg_class p ON p.oid = k.root JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
-	"  UNION ALL"
-	"  SELECT pn.nspname::text, p.relname::text, NULL, pn.nspname::text, p.relname::text, NULL, NULL, NULL, NULL, "
-	"NULL"
-	"    FROM parent k JOIN pg_catalog.pg_class p ON p.oid = k.oid JOIN pg_catalog.pg_namespace pn ON pn.oid = "
-	"p.relnamespace"
-	"  UNION ALL"
-	"  SELECT n.nspname::text, c.relname::text, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
-	"    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-	"   WHERE c.relkind IN ('r', 'p') AND c.relnamespace IN (SELECT relnamespace FROM parent)"
-	"     AND c.oid NOT IN (SELECT oid FROM kin)"
-	" ) AS row (schema, name, attname, type, element, in_key, is_foreign, declared, virtual, attnum)"
+	"  SELECT n.nspname::text, c.relname::text, NULL, pn.nspname::text, p.relname::text,"
+	"         NULL, NULL, NULL, NULL, NULL, NULL"
+	"    FROM related k JOIN pg_catalog.pg_class c ON c.oid = k.oid"
+	"    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	"    LEFT JOIN pg_catalog.pg_class p ON p.oid = k.root"
+	"    LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
+	" ) AS row (schema, name, attname, type, element, in_key, is_foreign, declared, virtual, exact, attnum)"
 	"  ORDER BY attname IS NULL, schema, name, attnum";
 
-enum { ROW_SCHEMA, ROW_TABLE, ROW_COLUMN, ROW_TYPE, ROW_ELEMENT, ROW_IN_KEY, ROW_FOREIGN, ROW_DECLARED, ROW_VIRTUAL };
+enum {
+	ROW_SCHEMA,
+	ROW_TABLE,
+	ROW_COLUMN,
+	ROW_TYPE,
+	ROW_ELEMENT,
+	ROW_IN_KEY,
+	ROW_FOREIGN,
+	ROW_DECLARED,
+	ROW_VIRTUAL,
+	ROW_EXACT
+};
 
 struct catalog {
 	struct catalog_table **tables; /* each allocated alone, so that its address stays */
@@ -320,7 +329,8 @@ bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS]
 	if (!parse_oid(row[ROW_TYPE], &column.type) || !parse_oid(row[ROW_ELEMENT], &column.element) ||
 	    !parse_bool(row[ROW_IN_KEY], &column.in_key) || !parse_bool(row[ROW_FOREIGN], &foreign) ||
 	    !parse_oid(row[ROW_DECLARED] ? row[ROW_DECLARED] : row[ROW_TYPE], &column.declared) ||
-	    !parse_bool(row[ROW_VIRTUAL] ? row[ROW_VIRTUAL] : "f", &column.is_virtual))
+	    !parse_bool(row[ROW_VIRTUAL] ? row[ROW_VIRTUAL] : "f", &column.is_virtual) ||
+	    !parse_bool(row[ROW_EXACT] ? row[ROW_EXACT] : "t", &column.is_exact))
 		return fail_set(why, "the catalog query answered something unexpected for %s.%s, column %s",
 				row[ROW_SCHEMA], row[ROW_TABLE], row[ROW_COLUMN]);
 	t = find_or_add(c, row[ROW_SCHEMA], row[ROW_TABLE]);

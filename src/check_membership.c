@@ -135,7 +135,9 @@ static void say_table(struct check *c, const struct rules_table *t)
 		add_names(&text, t->read.columns, t->read.n_columns);
 	else
 		buf_add_text(&text, "rows that come or go");
-	if (m && m->user)
+	if (m && m->user && t->catalog && !t->memberships[0]->by_text)
+		buf_addf(&text, "; a change asks everybody: equal values of %s may be spelled in many ways", m->user);
+	else if (m && m->user)
 		buf_addf(&text, "; asks the user in %s", m->user);
 	else
 		buf_addf(&text,

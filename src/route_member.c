@@ -34,7 +34,7 @@ void route_membership(const struct rules_membership *m, const struct row *row, s
 	*out = (struct route_members){ 0 };
 	if (!counts(m, row))
 		return;
-	if (m->user < 0) {
+	if (m->user < 0 || !m->by_text) {
 		out->everybody = true;
 		return;
 	}

@@ -185,6 +185,17 @@ static void bind_read(const struct binder *b, const struct rules_read *read, str
 	}
 }
 
+/* Whose output is the same for equal values: a claim is compared with it as a text. Not so citext, char(n), numeric (1.0), float. */
+static bool is_by_text(const struct catalog_column *c)
+{
+	static const uint32_t types[] = { 20, 21, 23, 25, 1043, 2950 }; /* int8, int2, int4, text, varchar, uuid */
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(*types); i++)
+		if (c->type == types[i])
+			return c->is_exact;
+	return false;
+}
+
 /* The columns that its section names, and those that an admit query reads; with neither, any. */
 static bool bind_membership(const struct binder *b, const struct rules_table *t, struct rules_membership *m)
 {
@@ -196,6 +207,7 @@ static bool bind_membership(const struct binder *b, const struct rules_table *t,
 		m->user = resolve(b, conf->user, conf->line, "user");
 		if (m->user < 0)
 			return false;
+		m->by_text = is_by_text(&b->table->columns[m->user]);
 	}
 	free(m->columns);
 	m->columns = NULL;

@@ -31,6 +31,7 @@ struct catalog_column {
 	uint32_t declared;   /* OID of the column itself, a domain's own: what wal2json prints */
 	uint32_t element;    /* OID of an array's element type, domains resolved; 0: no array */
 	bool in_key;         /* part of the primary key */
+	bool is_exact;       /* values are equal where their bytes are: its collation is deterministic, or it has none */
 	bool is_virtual;     /* computed when read (PostgreSQL 18): the log has no value of it */
 };
 
@@ -48,17 +49,18 @@ struct catalog_table {
 struct catalog;
 
 /* One parameter: an array of "schema.table" texts. Columns of its rows, in order: schema, table, column, type OID
- * (base type of a domain), element OID (0), in primary key (t/f), foreign key (t/f), declared type OID, virtual (t/f).
+ * (base type of a domain), element OID (0), in primary key (t/f), foreign key (t/f), declared type OID, virtual (t/f),
+ * exact (t/f).
  * Ordered by table and attnum. Behind them the kin: a row without a column is a child, type and element its parent's schema and name; or,
  * where these are null too, another table of a parent's schema. Reads pg_catalog alone, which needs no grant. PostgreSQL 12 to 18. */
 extern const char catalog_query[];
-#define CATALOG_QUERY_COLUMNS 9
+#define CATALOG_QUERY_COLUMNS 10
 
 struct catalog *catalog_new(void);
 /* Foreign key columns added from now on keep their names in `data`. */
 void catalog_keep_ids(struct catalog *c);
 void catalog_free(struct catalog *c);
-/* Booleans read t/f or true/false. The declared OID and `virtual` may be NULL: the type itself, false. */
+/* Booleans read t/f or true/false. The declared OID, `virtual` and `exact` may be NULL: the type itself, false, true. */
 bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS], struct fail *why);
 const struct catalog_table *catalog_find(const struct catalog *c, const char *schema, const char *table);
 /* By the names that wal2json prints: the nearest parent that is in the catalog; NULL: none. */

@@ -141,4 +141,4 @@ def test_a_partition_with_a_section_of_its_own_still_decides(world, config, make
         with walpush.subscribe(PATH, ASHA) as client, walpush.subscribe(PATH, RAVI) as witness:
             world.sql("DELETE FROM m WHERE u = %s", ASHA)
             assert client.close_code() == 4403
-            assert witness.recv()["type"] == "m.deleted"
+            assert witness.recv_until(lambda m: m["type"] == "m.deleted")
