@@ -58,7 +58,7 @@ struct listener {
 	char *epoch;
 };
 
-struct member { /* a user, as the memberships' column and the token's claim spell it */
+struct member { /* a user, however the memberships' column and the token's claim spell it: see user_key.h */
 	UT_hash_handle hh;
 	struct listener *listeners;
 	unsigned n;

@@ -16,6 +16,7 @@
 #include "admit_impl.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/user_key.h"
 
 /* --- users -------------------------------------------------------------------------------------------------------- */
 
@@ -45,17 +46,25 @@ static void remember(struct admissions *all, struct member *m)
 	member_free(all, oldest);
 }
 
+static struct member *member_new(struct admissions *all, struct slice key)
+{
+	struct member *m = mem_new(sizeof(*m) + key.len + 1);
+
+	memcpy(m->user, key.at, key.len);
+	HASH_ADD_KEYPTR(hh, all->members, m->user, key.len, m);
+	return m;
+}
+
 struct member *member_of(struct admissions *all, const char *user)
 {
-	size_t len = strlen(user);
+	struct buf key = { 0 };
 	struct member *m;
 
-	HASH_FIND(hh, all->members, user, len, m);
-	if (m)
-		return m;
-	m = mem_new(sizeof(*m) + len + 1);
-	memcpy(m->user, user, len);
-	HASH_ADD_KEYPTR(hh, all->members, m->user, len, m);
+	user_key(user, &key);
+	HASH_FIND(hh, all->members, buf_slice(&key).at, key.len, m);
+	if (!m)
+		m = member_new(all, buf_slice(&key));
+	buf_fini(&key);
 	return m;
 }
 

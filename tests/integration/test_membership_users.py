@@ -33,6 +33,48 @@ def start(app, config, make_walpush):
     return start
 
 
+UUID = "6fa459ea-ee8a-3ca4-894e-db77e160355e"
+
+
+def revoke_is_noticed(app, walpush, client):
+    app.sql("UPDATE people SET ok = false")
+    app.sql("INSERT INTO t VALUES (1)")
+    assert client.close_code() == 4403
+
+
+@pytest.mark.parametrize(
+    "type, claim",
+    [("uuid", spelled) for spelled in (UUID, UUID.upper(), "{" + UUID + "}", UUID.replace("-", ""), "6fa4-59ea" + UUID[8:])]
+    + [("bigint", spelled) for spelled in (7, "7", "007", " +7", " 7 ")]
+    + [("smallint", "07"), ("text", UUID), ("varchar", " 7 "), ("number", "007")],
+)
+def test_one_user_in_many_spellings(app, start, type, claim):
+    value = UUID if type == "uuid" else claim if type in ("text", "varchar") else 7
+    world(app, type, value, "CREATE DOMAIN number AS int CHECK (value > 0)")
+    walpush = start()
+    with walpush.subscribe("/ws/s/", claim) as client:
+        revoke_is_noticed(app, walpush, client)
+
+
+def test_another_user_is_not_asked(app, start):
+    world(app, "uuid", UUID)
+    app.sql("INSERT INTO people VALUES ('00000000-ee8a-3ca4-894e-db77e160355e', true)")
+    walpush = start()
+    with walpush.subscribe("/ws/s/", UUID.upper()) as client, walpush.subscribe("/ws/s/", "00000000" + UUID[8:]) as other:
+        app.sql("UPDATE people SET ok = false WHERE id = %s", UUID)
+        app.sql("INSERT INTO t VALUES (1)")
+        assert client.close_code() == 4403
+        assert other.recv()["t_id"] == 1
+
+
+def test_limits_count_one_user_in_many_spellings(app, config, start):
+    config.set("limits.per-user", 2)
+    world(app, "uuid", UUID)
+    walpush = start()
+    with walpush.subscribe("/ws/s/", UUID), walpush.subscribe("/ws/s/", UUID.upper()):
+        assert walpush.connect("/ws/s/", UUID.replace("-", "")).close_code() == 4429
+
+
 @pytest.mark.parametrize(
     "type, value, claim, before",
     [
@@ -53,6 +95,4 @@ def test_values_that_are_equal_and_spelled_otherwise(app, start, type, value, cl
     world(app, type, value, before)
     walpush = start()
     with walpush.subscribe("/ws/s/", claim) as client:
-        app.sql("UPDATE people SET ok = false")
-        app.sql("INSERT INTO t VALUES (1)")
-        assert client.close_code() == 4403
+        revoke_is_noticed(app, walpush, client)
