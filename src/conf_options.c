@@ -216,7 +216,8 @@ const struct conf_option conf_options[] = {
 { "membership.*.from", CONF_TEXT, 0, OF_MEMBERSHIP(table), .accept = conf_accept_table,
   .doc = "The table, `table` or `schema.table`; the section's name when not set." },
 { "membership.*.user", CONF_TEXT, 0, OF_MEMBERSHIP(user),
-  .doc = "Column that holds the user's id, as `jwt.user-claim` spells it; without it a change re-runs `admit` for everybody." },
+  .doc = "Column that holds the user's id, as `jwt.user-claim` spells it; without it a change re-runs `admit` for everybody, in "
+	 "rounds that begin 5 s apart or more." },
 { "membership.*.columns", CONF_TEXTS, 0, OF_MEMBERSHIP(columns),
   .doc = "Updates count only when one of these changes." },
 
@@ -249,7 +250,8 @@ const struct conf_option conf_options[] = {
   .doc = "Messages a second from one client; more close with 1008." },
 { "limits.admit-timeout", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.admit_timeout), RANGE(SECOND / 10, 300 * SECOND),
   .initial = "5",
-  .doc = "How long a connection, new or asked about again, waits for the answer of `admit`; then it closes with 1013." },
+  .doc = "How long a connection, new or asked about again, waits for the answer of `admit`; then it closes with 1013. "
+	 "Where everybody is asked, it counts from when the query is sent." },
 { "limits.stall", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.stall), RANGE(SECOND, HOUR), .initial = "60",
   .doc = "How long a reader may take nothing while something waits for it; then it closes with 4408." },
 { "limits.drain", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.drain), RANGE(0, 600 * SECOND), .initial = "10",

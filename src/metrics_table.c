@@ -47,7 +47,7 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
   "Answers to connections that asked to listen, and about open ones whose memberships changed: `kept` may go on. `refused` has its "
   "reasons in `walpush_refusals_total`." },
 [METRICS_ADMISSION_SECONDS] = { "walpush_admission_seconds", METRICS_HISTOGRAM, METRICS_SUMMED, NULL, { NULL },
-  "From the verified token, or from the change of a membership, to the answer." },
+  "From the verified token, from the change of a membership of the user, or from when everybody was asked, to the answer." },
 [METRICS_ADMIT_QUERIES] = { "walpush_admit_queries_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "Admit queries sent to PostgreSQL. Who asks the same at the same time shares one." },
 [METRICS_ADMIT_ROUNDS] = { "walpush_admit_rounds_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
