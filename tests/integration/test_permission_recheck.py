@@ -104,7 +104,7 @@ def test_a_group_that_ends_by_time_is_left(passes, config, make_walpush):
         with walpush.subscribe("/ws/requests/0/", ASHA) as client:
             # An answer to a change counts from that change on; this one counts from now on.
             passes.sql("UPDATE users SET role_id = %s WHERE id = %s", SECTION_HEAD, ASHA)
-            passes.touch(passes.request, "before")
+            passes.touch(passes.request2, "before")
             assert texts_until(client, "before") == ["before"]
             passes.sql("UPDATE passes SET valid_until = now() + %s::interval WHERE unit_id = 1", SOON)
             passes.touch(passes.request, "before the end")
