@@ -1,5 +1,5 @@
 /*
- * admit_impl: what tap_admit.c, tap_ask.c and tap_member.c share: who listens, by whose leave, and up to where. All of it belongs to
+ * admit_impl: what tap_admit.c, tap_ask.c, tap_turn.c and tap_member.c share: who listens, by whose leave, and up to where. All of it belongs to
  * the tap thread.
  */
 #ifndef WALPUSH_ADMIT_IMPL_H
@@ -8,6 +8,8 @@
 #include <uthash.h>
 
 #include "tap_impl.h"
+#include "walpush/rounds.h"
+#include "walpush/verdict.h"
 
 /* Users of whom nobody listens any more, and whose last change of membership is still known. */
 #define MEMBERS_REMEMBERED 4096
@@ -40,12 +42,19 @@ struct listener {
 	struct ticket *ticket; /* a reference */
 	enum listener_state state;
 	bool is_open;      /* the hub was told that it is admitted */
+	bool is_limited;   /* the hub was told of a commit from which on it delivers nothing */
+	bool in_round;     /* which waits for its answer */
 	const char *skips; /* the reason for which something is not delivered, and a resync is due; NULL: none */
-	lsn_t from;        /* the place in the stream from where on its answer counts */
-	int64_t since_us;  /* µs: without an answer since then */
+	struct verdict verdict;
+	lsn_t from;                             /* the place in the stream from where on its answer counts */
+	lsn_t upto;                             /* up to where; while it is told */
+	int64_t since_us;                       /* µs: without an answer since then */
 	struct listener *prev_late, *next_late; /* those without an answer, by that time */
 	struct listener **queue;                /* the one list below that it is in, or NULL */
 	struct listener *prev, *next;
+	struct ring *ring; /* STANDING since it was answered first */
+	struct listener *prev_of_ring, *next_of_ring;
+	int64_t checked;           /* µs: when it was last in its turn there */
 	struct question *question; /* WAITING, and to be asked, or ASKED */
 	struct batch *batch;       /* ANSWERED */
 	struct answer *answer;     /* a reference; its groups are not taken yet */
@@ -85,7 +94,8 @@ struct question {
 	struct batch *batch;         /* that of the query */
 	struct listener *asked;      /* wait for its answer */
 	struct listener *next;       /* for that of the next */
-	bool is_due;
+	bool is_due, in_turn;        /* in one of these lists */
+	bool in_share;               /* with the server as one of it */
 	struct question *prev_due, *next_due;
 	char **values; /* point into the key */
 	size_t key_len;
@@ -101,14 +111,25 @@ struct question {
  * three times wal_writer_delay before it is flushed. So `need` is where WAL was inserted, or, should nobody flush that, where
  * it was flushed to after such a time.
  */
+#define NEED_UNKNOWN LSN_MAX
 struct batch {
 	struct admissions *all;
 	struct batch *prev, *next;
 	struct sqlpipe_query *query;
 	unsigned n_questions;
-	lsn_t need;         /* LSN_MAX: not known yet */
+	lsn_t need;         /* NEED_UNKNOWN: not known yet */
 	int64_t settled_at; /* µs: then look again how far it is flushed; 0: no need to */
 	struct listener *listeners;
+};
+
+/* Those of one stream who are asked again as time passes, the longest unasked first. */
+struct ring {
+	UT_hash_handle hh;
+	uint64_t stream; /* its identity */
+	int64_t every;   /* µs; 0: nobody is */
+	struct recheck pace;
+	struct listener *listeners;
+	size_t n;
 };
 
 struct admissions {
@@ -121,7 +142,13 @@ struct admissions {
 	struct listener *unasked; /* the stream is not live, or not where their client is */
 	struct question *questions;
 	struct question *due; /* to be asked at the end of this turn */
-	struct batch *batch;  /* of this turn; NULL: none yet */
+	struct rounds rounds;
+	struct listener *awaiting; /* the next round */
+	struct question *turn;     /* to be asked in shares, when nobody comes */
+	struct share share;
+	size_t n_out; /* questions with the server */
+	struct ring *rings;
+	struct batch *batch; /* of this turn; NULL: none yet */
 	struct batch *batches;
 	struct listener *late; /* those without an answer, longest first */
 	struct event *ask;
@@ -138,7 +165,7 @@ void listener_admit(struct listener *l, bool on_hold);
 void listener_go_on(struct listener *l);
 /* `why`: as the metric's row spells it. The listener is gone afterwards. */
 void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason);
-void listener_limit(const struct listener *l, lsn_t limit);
+void listener_limit(struct listener *l, lsn_t limit);
 /* The commit may have a last word for it, though it hears nothing else. */
 void listener_frozen(const struct listener *l, lsn_t commit);
 void listener_to(struct listener *l, enum listener_state next);
@@ -146,11 +173,23 @@ void listener_to(struct listener *l, enum listener_state next);
 void listener_move(struct listener *l, struct listener **queue);
 /* Ask admit, as soon as it can be asked. It is without an answer from now on, if it was not before. */
 void listener_ask(struct listener *l);
+/* Permission has changed, or an answer is void, and no question is out: asks at once, or in the next round. It may be gone afterwards. */
+void listener_again(struct listener *l);
 /* All that can be asked now and could not before. */
 void listeners_ask(struct admissions *all);
 
 /* --- tap_ask.c: asking the database, and waiting for the log --- */
 void ask_join(struct listener *l);
+/* At the end of this turn of the loop. */
+void ask_now(struct question *q);
+/* In a share, when its turn comes; at once should somebody ask the same. */
+void ask_in_turn(struct listener *l);
+/* What it was answered, or would be, does not count. It may be gone afterwards. */
+void ask_void(struct listener *l);
+/* Everything below this commit, which is no part of the log yet, has been told. */
+void ask_passed(struct admissions *all, lsn_t commit);
+/* Looks at the clock for as long as something waits. */
+void ask_tick(struct admissions *all);
 void listener_forget_answer(struct listener *l);
 /* Whether limits.admit-timeout runs; it does so from the first call on. */
 void listener_may_be_late(struct listener *l);
@@ -159,6 +198,20 @@ void listener_not_late(struct listener *l);
 void ask_reached(struct admissions *all);
 void ask_init(struct admissions *all);
 void ask_fini(struct admissions *all);
+
+/* --- tap_turn.c: what is asked in its turn: rounds, and what is asked again as time passes --- */
+/* It hears nothing from its change on, and is asked about in the next round. */
+void turn_wait(struct listener *l);
+/* It was asked about, or is gone: no round waits for it. */
+void turn_done(struct listener *l);
+/* What may be asked now: is made due. False: nothing. */
+bool turn_share(struct admissions *all);
+/* Its answer was taken; in an interval it is asked about again. */
+void turn_stand(struct listener *l);
+void turn_leave(struct listener *l);
+void turn_look(struct admissions *all, int64_t now);
+bool turn_waits(const struct admissions *all);
+void turn_fini(struct admissions *all);
 
 /* --- tap_member.c: users, and what changes for them --- */
 /* Made when missing. */

@@ -10,6 +10,7 @@
 #include "walpush/buf.h"
 #include "walpush/mem.h"
 #include "walpush/pgdial.h"
+#include "walpush/sqlclock.h"
 #include "walpush/sqltext.h"
 
 /* Rows. A table below is read from end to end in a millisecond or so. */
@@ -22,9 +23,13 @@ struct query { /* a query, and where the columns of its rows are named */
 	size_t n_groups;
 	const struct jsontmpl **messages;
 	size_t n_messages;
-	enum tmpl_scope scope; /* of the placeholders that are its columns */
-	bool one_column;       /* more are a mistake */
+	enum tmpl_scope scope;            /* of the placeholders that are its columns */
+	bool one_column;                  /* more are a mistake */
+	const struct conf_stream *stream; /* whose admit it is; NULL: of none */
 };
+
+/* Where nothing else is known: an hour's permission then ends a minute late at most. */
+#define RECHECK 60
 
 static void query_failed(struct check *c, const struct query *q, const struct fail *why, enum check_mend kind,
 			 const char *mend)
@@ -130,6 +135,28 @@ static void check_cost(struct check *c, const struct query *q, const char *json)
 	plan_fini(&plan);
 }
 
+/* No change tells when such an answer ends. A view or a policy that asks for the time shows in the plan alone. */
+static void check_clock(struct check *c, const struct query *q, const char *json)
+{
+	struct buf mend = { 0 };
+	const char *word;
+
+	if (!q->stream || q->stream->recheck)
+		return;
+	word = sqlclock_find(q->stream->admit.text, false);
+	if (!word)
+		word = sqlclock_find(json, true);
+	if (!word)
+		return;
+	buf_addf(&mend, "streams.%s.recheck = %d", q->stream->name, RECHECK);
+	check_add(
+		c, CHECK_WARNING, CHECK_CONF, mend.data,
+		"%s (line %u) asks what time it is (%s), and no change tells when its answer ends: a connection stays "
+		"open beyond that",
+		q->q->name, q->q->line, word);
+	buf_fini(&mend);
+}
+
 static void explain(struct check *c, const struct query *q, int n_params)
 {
 	struct buf sql = { 0 };
@@ -144,6 +171,7 @@ static void explain(struct check *c, const struct query *q, int n_params)
 	result = PQexec(c->sql, sql.data);
 	if (PQresultStatus(result) == PGRES_TUPLES_OK) {
 		check_cost(c, q, PQgetvalue(result, 0, 0));
+		check_clock(c, q, PQgetvalue(result, 0, 0));
 	} else {
 		pgdial_result_fail(result, &why);
 		if (strcmp(why.sqlstate, "42501") == 0)
@@ -240,7 +268,7 @@ static void check_section(struct check *c, const struct rules_section *s)
 {
 	const struct jsontmpl *message = &s->message;
 
-	check_query(c, (struct query){ &s->lookup, s->groups, s->n_groups, &message, 1, TMPL_LOOKUP, false });
+	check_query(c, (struct query){ &s->lookup, s->groups, s->n_groups, &message, 1, TMPL_LOOKUP, false, NULL });
 	check_query(c, (struct query){ .q = &s->data, .one_column = true });
 }
 
@@ -263,7 +291,8 @@ void check_queries(struct check *c)
 	for (size_t i = 0; i < rules_n_streams(c->rules); i++) {
 		const struct rules_stream *s = rules_stream(c->rules, i);
 
-		check_query(c, (struct query){ &s->admit, s->groups, s->n_groups, NULL, 0, TMPL_ADMIT, false });
+		check_query(c,
+			    (struct query){ &s->admit, s->groups, s->n_groups, NULL, 0, TMPL_ADMIT, false, s->conf });
 	}
 	for (size_t i = 0; i < rules_n_tables(c->rules); i++)
 		for (size_t k = 0; k < rules_table(c->rules, i)->n_sections; k++)

@@ -153,6 +153,11 @@ const struct conf_option conf_options[] = {
   .doc = "JSON template in place of `resync` and of bulk messages, or `\"close\"`: the connection is closed with "
 	 "1012 instead, for a frontend that refetches when it reconnects." },
 
+{ "streams.*.recheck", CONF_SECONDS, 0, OF_STREAM(recheck), RANGE(0, DAY), .initial = "0",
+  .doc = "`admit` is asked about each open connection again this often, for a permission that ends by time (`valid_until > now()`), which no "
+	 "change tells of. Spread evenly: 10,000 connections and 60 seconds are 167 queries a second. 0 never asks. A change of it takes "
+	 "effect at SIGHUP without closing a connection." },
+
 { "tables", CONF_SECTIONS, CONF_REQUIRED | CONF_RELOAD, OF_CONF(tables), ARRAY_OF(struct conf_table),
   .doc = "Who hears of a row, and what. Each section makes messages of one table's changes." },
 { "tables.*.from", CONF_LINED, 0, OF_TABLE(from), .accept = conf_accept_table,
@@ -216,7 +221,8 @@ const struct conf_option conf_options[] = {
 { "membership.*.from", CONF_TEXT, 0, OF_MEMBERSHIP(table), .accept = conf_accept_table,
   .doc = "The table, `table` or `schema.table`; the section's name when not set." },
 { "membership.*.user", CONF_TEXT, 0, OF_MEMBERSHIP(user),
-  .doc = "Column that holds the user's id, as `jwt.user-claim` spells it; without it a change re-runs `admit` for everybody." },
+  .doc = "Column that holds the user's id, as `jwt.user-claim` spells it; without it a change re-runs `admit` for everybody, in "
+	 "rounds that begin 5 s apart or more." },
 { "membership.*.columns", CONF_TEXTS, 0, OF_MEMBERSHIP(columns),
   .doc = "Updates count only when one of these, or one that an `admit` query reads, changes. Not set: those that `admit` reads; of a "
 	 "table that no `admit` reads itself, every update counts. One that is read and not named here is a failure of `walpush check`." },
@@ -253,7 +259,8 @@ const struct conf_option conf_options[] = {
   .doc = "Messages a second from one client; more close with 1008." },
 { "limits.admit-timeout", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.admit_timeout), RANGE(SECOND / 10, 300 * SECOND),
   .initial = "5",
-  .doc = "How long a connection, new or asked about again, waits for the answer of `admit`; then it closes with 1013." },
+  .doc = "How long a connection, new or asked about again, waits for the answer of `admit`; then it closes with 1013. "
+	 "Where everybody is asked, it counts from when the query is sent." },
 { "limits.stall", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.stall), RANGE(SECOND, HOUR), .initial = "60",
   .doc = "How long a reader may take nothing while something waits for it; then it closes with 4408." },
 { "limits.drain", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.drain), RANGE(0, 600 * SECOND), .initial = "10",

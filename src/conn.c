@@ -290,11 +290,23 @@ void conn_admitted(struct conn *c, const struct mail *mail)
 	deliver_later(c);
 }
 
+/* What is left unread may hold a close that was meant for it. */
+static void note_missed_close(struct conn *c, lsn_t upto)
+{
+	struct missed missed = deliver_nothing_missed(c);
+
+	for (size_t i = 0; i < c->n_subs; i++)
+		cursor_to_head(&c->subs[i].cursor, upto, &missed);
+	if (missed.close)
+		c->last_code = (uint16_t)missed.close;
+}
+
 void conn_moved(struct conn *c, const struct mail *mail)
 {
+	note_missed_close(c, mail->id.lsn);
 	leave_all(c);
 	take_seats(c, mail);
-	conn_limit(c, LSN_MAX);
+	conn_limit(c, mail->limit);
 	conn_resync(c, resync_name(resync_reason(mail->text)), mail->id);
 	deliver_later(c);
 }

@@ -290,6 +290,8 @@ int deliver(struct conn *c);
 /* The same once all mails are taken: one of them may say that something must not be delivered. */
 void deliver_later(struct conn *c);
 void deliver_never(struct conn *c);
+/* The commits whose closes concern it, should they be passed over unread. */
+struct missed deliver_nothing_missed(const struct conn *c);
 /* What is due: for the connections told so, and for all of the channels that are dirty. */
 void deliver_due(struct hub *h);
 /* Those that wait for their sockets, or for leave, must not hold on to what left the logs. */

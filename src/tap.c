@@ -288,6 +288,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 	if (!t->edition)
 		return false;
 	t->plain = t->edition->rules;
+	tap_recheck_all(t);
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
 	if (!t->admin || !start_hubs(t, why) || !tap_listen(t, t->n_hubs, why))
 		return false;

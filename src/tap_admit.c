@@ -49,6 +49,7 @@ static struct listener *listener_new(struct admissions *all, struct mail *mail)
 	l->has_since = mail->has_since;
 	l->since = mail->id;
 	l->epoch = mem_text(mail->text);
+	l->verdict = VERDICT_NONE;
 	HASH_ADD(hh, all->listeners, key, sizeof(l->key), l);
 	member_join(member_of(all, l->ticket->user), l);
 	return l;
@@ -58,6 +59,7 @@ static void listener_free(struct listener *l)
 {
 	HASH_DELETE(hh, l->all->listeners, l);
 	member_leave(l);
+	turn_leave(l);
 	listener_move(l, NULL);
 	listener_not_late(l);
 	listener_forget_answer(l);
@@ -101,6 +103,8 @@ void listener_refuse(struct listener *l, unsigned code, const char *why, const c
 	struct audit_client client = client_of(l);
 	struct mail mail = { .kind = MAIL_REFUSED, .code = code };
 
+	if (l->is_open && !l->is_limited) /* it was asked again as time passed; it has heard up to here */
+		listener_limit(l, topiclog_published(l->all->tap->log));
 	count(l, "refused");
 	metrics_count(l->all->tap->counts, METRICS_REFUSALS, why);
 	if (l->is_open)
@@ -112,10 +116,11 @@ void listener_refuse(struct listener *l, unsigned code, const char *why, const c
 	listener_free(l);
 }
 
-void listener_limit(const struct listener *l, lsn_t limit)
+void listener_limit(struct listener *l, lsn_t limit)
 {
 	struct mail mail = { .kind = MAIL_LIMIT, .limit = limit, .committed = l->all->tap->committed };
 
+	l->is_limited = limit != LSN_MAX;
 	post(l, &mail);
 }
 
@@ -246,25 +251,28 @@ void listener_admit(struct listener *l, bool on_hold)
 	topics = topics_of(l, &n);
 	take_topics(l, topics, n, &mail);
 	place(l, &mail);
-	mail.limit = on_hold ? mail.id.lsn : LSN_MAX;
+	mail.limit = on_hold ? mail.id.lsn : l->upto;
 	mail.admitted = l->from;
 	flood_info("admitted", WHO(l), log_s("stream", listener_stream(l)->conf->name), log_n("groups", (int64_t)n),
 		   log_s("resumed", mail.resumed ? "true" : "false"));
 	count(l, mail.resumed ? "resumed" : "fresh");
 	tell_audit(l, &mail);
 	l->is_open = true;
+	l->is_limited = mail.limit != LSN_MAX;
 	free(l->epoch);
 	l->epoch = NULL;
 	post(l, &mail);
 }
 
+/* Who was not limited has heard up to now: it goes on there, and not where its answer counts from. */
 static void move_over(struct listener *l, struct topic **topics, size_t n)
 {
-	struct mail mail = { .kind = MAIL_MOVED };
+	struct mail mail = { .kind = MAIL_MOVED, .limit = l->upto };
 
 	take_topics(l, topics, n, &mail);
-	if (!place_all(l->all->tap, &mail, (struct event_id){ l->from, 0 }))
+	if (!l->is_limited || !place_all(l->all->tap, &mail, (struct event_id){ l->from, 0 }))
 		place_at_head(l->all->tap, &mail);
+	l->is_limited = mail.limit != LSN_MAX;
 	mem_copy_text(mail.text, sizeof(mail.text), l->skips ? l->skips : "membership");
 	flood_info("admitted anew", WHO(l), log_n("groups", (int64_t)n), log_s("reason", mail.text));
 	l->skips = NULL;
@@ -279,7 +287,7 @@ void listener_go_on(struct listener *l)
 	size_t n;
 
 	if (!l->answer) {
-		listener_limit(l, LSN_MAX);
+		listener_limit(l, l->upto);
 		return;
 	}
 	count(l, "kept");
@@ -289,7 +297,8 @@ void listener_go_on(struct listener *l)
 		return;
 	}
 	free(topics);
-	listener_limit(l, LSN_MAX);
+	if (l->is_limited || l->upto != LSN_MAX)
+		listener_limit(l, l->upto);
 }
 
 /* --- asking ------------------------------------------------------------------------------------------------------- */
@@ -341,6 +350,31 @@ void listener_ask(struct listener *l)
 	ask_or_wait(l);
 }
 
+void listener_again(struct listener *l)
+{
+	int64_t limit = l->all->tap->conf->limits.admit_timeout * 1000;
+
+	if (!l->is_open) {
+		listener_ask(l);
+		return;
+	}
+	switch (verdict_act(&l->verdict, clock_us(), limit)) {
+	case VERDICT_HEARS:
+		listener_move(l, NULL);
+		listener_to(l, LISTENER_STANDING);
+		return;
+	case VERDICT_ASK:
+		listener_ask(l);
+		return;
+	case VERDICT_WAIT:
+		turn_wait(l);
+		return;
+	case VERDICT_LATE:
+		listener_refuse(l, 1013, "timeout", "permission changes faster than the database answers");
+		return;
+	}
+}
+
 void tap_admit(struct tap *t, struct mail *mail)
 {
 	struct listener *l = listener_new(t->admissions, mail);
@@ -372,6 +406,8 @@ void listeners_ask(struct admissions *all)
 	DL_FOREACH_SAFE(all->unasked, l, next)
 		if (may_ask(l))
 			ask_join(l);
+	if (all->turn || all->awaiting)
+		event_active(all->ask, EV_TIMEOUT, 0);
 }
 
 void tap_admit_reached(struct tap *t)
@@ -385,16 +421,16 @@ json_t *tap_admit_status(const struct tap *t)
 	const struct admissions *all = t->admissions;
 	const struct listener *l;
 	const struct batch *b;
-	int unanswered = 0, held = 0;
+	int waiting = tap_admit_waiting(t), unanswered = waiting, held = 0;
 
 	DL_FOREACH2(all->late, l, next_late)
 		unanswered++;
 	DL_FOREACH(all->batches, b)
 		DL_FOREACH(b->listeners, l)
 			held += !l->since_us;
-	return json_pack("{s:i, s:i, s:i, s:I, s:I}", "connections", (int)HASH_COUNT(all->listeners), "unanswered",
-			 unanswered, "held", held, "asked", (json_int_t)all->n_asked, "queries",
-			 (json_int_t)all->n_queries);
+	return json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:i}", "connections", (int)HASH_COUNT(all->listeners),
+			 "unanswered", unanswered, "held", held, "asked", (json_int_t)all->n_asked, "queries",
+			 (json_int_t)all->n_queries, "rounds", (json_int_t)all->rounds.n, "waiting", waiting);
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
@@ -413,6 +449,7 @@ void tap_admit_fini(struct tap *t)
 	HASH_ITER(hh, t->admissions->listeners, l, next)
 		listener_free(l);
 	ask_fini(t->admissions);
+	turn_fini(t->admissions);
 	member_fini(t->admissions);
 	free(t->admissions);
 }

@@ -29,8 +29,6 @@
 /* The longest that a commit without synchronous_commit stays unflushed, in wal_writer_delay. Source: PostgreSQL's manual. */
 #define WRITER_DELAYS 3
 
-#define NEED_UNKNOWN LSN_MAX
-
 struct position {
 	lsn_t flush, insert;
 	int64_t delay; /* µs */
@@ -92,10 +90,13 @@ static void question_free(struct question *q)
 	free(q);
 }
 
-static void make_due(struct question *q)
+void ask_now(struct question *q)
 {
 	if (q->query || q->is_due)
 		return;
+	if (q->in_turn)
+		DL_DELETE2(q->all->turn, q, prev_due, next_due);
+	q->in_turn = false;
 	q->is_due = true;
 	DL_APPEND2(q->all->due, q, prev_due, next_due);
 	event_active(q->all->ask, EV_TIMEOUT, 0);
@@ -105,7 +106,23 @@ void ask_join(struct listener *l)
 {
 	l->question = question_of(l);
 	listener_move(l, &l->question->next);
-	make_due(l->question);
+	ask_now(l->question);
+}
+
+void ask_in_turn(struct listener *l)
+{
+	struct admissions *all = l->all;
+	struct question *q = l->question = question_of(l);
+
+	listener_move(l, &q->next);
+	if (q->query || q->is_due || q->in_turn)
+		return;
+	if (!all->turn && !all->share.left)
+		all->share.moved = clock_us();
+	q->in_turn = true;
+	DL_APPEND2(all->turn, q, prev_due, next_due);
+	event_active(all->ask, EV_TIMEOUT, 0);
+	ask_tick(all);
 }
 
 /* --- asking ------------------------------------------------------------------------------------------------------- */
@@ -153,13 +170,16 @@ static void question_send(struct question *q)
 	struct tap *t = all->tap;
 	const struct rules_query *admit = &q->stream->admit;
 	struct listener *l;
+	int64_t now = clock_us();
 
 	while ((l = q->next)) {
 		listener_move(l, &q->asked);
 		listener_to(l, LISTENER_ASKED);
-		if (!l->is_open)
-			l->from = topiclog_published(t->log);
+		verdict_asked(&l->verdict, l->is_open ? 0 : topiclog_published(t->log), now);
+		l->from = l->verdict.known;
+		listener_may_be_late(l);
 	}
+	all->n_out++;
 	q->batch = batch_of_turn(all);
 	q->query = sqlpipe_ask(t->admissions_sql, admit->name, admit->sql, admit->source.n_refs,
 			       (const char *const *)q->values, on_answer, q);
@@ -169,13 +189,10 @@ static void question_send(struct question *q)
 		seal(all);
 }
 
-static void on_ask(evutil_socket_t fd, short what, void *arg)
+static void send_due(struct admissions *all)
 {
-	struct admissions *all = arg;
 	struct question *q;
 
-	(void)fd;
-	(void)what;
 	while ((q = all->due)) {
 		DL_DELETE2(all->due, q, prev_due, next_due);
 		q->is_due = false;
@@ -187,6 +204,18 @@ static void on_ask(evutil_socket_t fd, short what, void *arg)
 			question_refuse(q);
 	}
 	seal(all);
+}
+
+/* Who comes is first. */
+static void on_ask(evutil_socket_t fd, short what, void *arg)
+{
+	struct admissions *all = arg;
+
+	(void)fd;
+	(void)what;
+	send_due(all);
+	if (turn_share(all))
+		send_due(all);
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */
@@ -223,13 +252,31 @@ static void settle(struct listener *l)
 	}
 	listener_move(l, NULL);
 	l->batch = NULL;
+	l->upto = l->verdict.next;
+	if (verdict_skips(&l->verdict) && !l->skips)
+		l->skips = "membership";
 	if (l->is_open)
 		listener_go_on(l);
 	else
 		listener_admit(l, false);
+	verdict_take(&l->verdict);
 	listener_not_late(l);
 	listener_forget_answer(l);
 	listener_to(l, LISTENER_STANDING);
+	turn_stand(l);
+	if (l->is_limited) {
+		listener_frozen(l, l->verdict.last);
+		listener_again(l);
+	}
+}
+
+void ask_void(struct listener *l)
+{
+	verdict_drop(&l->verdict);
+	listener_forget_answer(l);
+	if (l->is_open) /* asked again, the time begins anew; verdict.h has the bound */
+		listener_not_late(l);
+	listener_again(l);
 }
 
 static void said_yes(struct listener *l, struct answer *a, struct batch *b)
@@ -241,8 +288,18 @@ static void said_yes(struct listener *l, struct answer *a, struct batch *b)
 	l->batch = b;
 	if (b)
 		listener_move(l, &b->listeners);
-	else
+	else if (verdict_counts(&l->verdict, LSN_MAX))
 		settle(l);
+	else
+		ask_void(l);
+}
+
+static void said_no(struct listener *l)
+{
+	if (verdict_no_counts(&l->verdict))
+		listener_refuse(l, 4403, "forbidden", "the admit query says no");
+	else
+		ask_void(l);
 }
 
 static void answer_unref(struct answer *a)
@@ -253,6 +310,19 @@ static void answer_unref(struct answer *a)
 	free(a);
 }
 
+static void question_back(struct question *q)
+{
+	struct admissions *all = q->all;
+
+	q->query = NULL;
+	all->n_out--;
+	if (q->in_share)
+		share_answered(&all->share, clock_us());
+	q->in_share = false;
+	if (all->turn || all->awaiting)
+		event_active(all->ask, EV_TIMEOUT, 0);
+}
+
 static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct question *q = ctx;
@@ -260,14 +330,15 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct listener *l;
 
 	*a = (struct answer){ 1, rows };
-	q->query = NULL;
+	question_back(q);
 	if (!rows)
 		say_failed(q, why);
 	while ((l = q->asked)) {
+		turn_done(l);
 		if (rows && rows->n_rows > 0)
 			said_yes(l, a, q->batch);
 		else if (rows)
-			listener_refuse(l, 4403, "forbidden", "the admit query says no");
+			said_no(l);
 		else if (is_bad_value(why))
 			listener_refuse(l, 4403, "value", "a value does not fit the query");
 		else
@@ -276,7 +347,7 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 	answer_unref(a);
 	q->batch = NULL;
 	if (q->next)
-		make_due(q);
+		ask_now(q);
 	else
 		question_free(q);
 }
@@ -312,10 +383,21 @@ static void batch_hold(struct batch *b)
 	DL_FOREACH(b->listeners, l) {
 		if (!l->is_open && listener_stream(l)) {
 			listener_admit(l, true);
+			verdict_held(&l->verdict);
 			listener_forget_answer(l);
 		}
 		listener_not_late(l);
 	}
+}
+
+/* Of a change below the position that was told since they were asked, nobody knows whether the answer has seen it. */
+static void batch_void(struct batch *b)
+{
+	struct listener *l, *next;
+
+	DL_FOREACH_SAFE(b->listeners, l, next)
+		if (!verdict_counts(&l->verdict, b->need))
+			ask_void(l);
 }
 
 static bool read_position(struct sqlrows *rows, const struct fail *why, struct position *out)
@@ -350,6 +432,7 @@ static void on_position(void *ctx, struct sqlrows *rows, const struct fail *why)
 	b->need = p.insert;
 	if (p.insert > p.flush)
 		b->settled_at = clock_us() + WRITER_DELAYS * p.delay;
+	batch_void(b);
 	if (is_reached(b))
 		batch_settle(b);
 	else
@@ -376,6 +459,15 @@ void ask_reached(struct admissions *all)
 
 	DL_FOREACH_SAFE(all->batches, b, next)
 		if (is_reached(b) || (!b->listeners && b->need != NEED_UNKNOWN))
+			batch_settle(b);
+}
+
+void ask_passed(struct admissions *all, lsn_t commit)
+{
+	struct batch *b, *next;
+
+	DL_FOREACH_SAFE(all->batches, b, next)
+		if (commit >= b->need)
 			batch_settle(b);
 }
 
@@ -417,7 +509,14 @@ static void on_limit(evutil_socket_t fd, short what, void *arg)
 	refuse_late(all, now);
 	listeners_ask(all);
 	look_again(all, now);
-	if (all->late || all->batches)
+	turn_look(all, now);
+	if (all->late || all->batches || turn_waits(all))
+		ask_tick(all);
+}
+
+void ask_tick(struct admissions *all)
+{
+	if (!event_pending(all->limit, EV_TIMEOUT, NULL))
 		event_add(all->limit, &(struct timeval){ 0, LIMIT_TICK });
 }
 
@@ -436,8 +535,7 @@ void listener_may_be_late(struct listener *l)
 		return;
 	l->since_us = clock_us();
 	DL_APPEND2(all->late, l, prev_late, next_late);
-	if (!event_pending(all->limit, EV_TIMEOUT, NULL))
-		event_add(all->limit, &(struct timeval){ 0, LIMIT_TICK });
+	ask_tick(all);
 }
 
 void listener_forget_answer(struct listener *l)

@@ -111,8 +111,9 @@ static void say_not_followed(struct tap *t, const struct rules_stream *s)
 	enum log_level level = repeat_level(repeat_for(t->not_followed, s->conf->name), LOG_LEVEL_WARN, s->not_followed,
 					    clock_us(), &times);
 
-	log_write(level, "not all that an admit query reads can be followed",
+	log_write(level, "not all that an admit query reads can be followed; it is asked again as time passes",
 		  LOG_FIELDS(log_s("stream", s->conf->name), log_s("reads", s->not_followed),
+			     log_ms("every_ms", tap_rechecks(t, s->identity)),
 			     log_s("mend", "list the tables behind it in `membership`, or say ignore = true"),
 			     log_n("times", times)));
 }
@@ -154,6 +155,7 @@ void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 		intake_limits(t->intake, &t->conf->limits);
 	}
 	tap_use_rules(t, rules, catalog);
+	tap_recheck_all(t);
 	say_what_was_found(t);
 	/* Other memberships than before may count: who hears now is asked again. */
 	if (other)

@@ -341,7 +341,7 @@ void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 void tap_catalog_init(struct tap *t);
 void tap_catalog_fini(struct tap *t);
 
-/* --- tap_admit.c, tap_ask.c, tap_member.c --- */
+/* --- tap_admit.c, tap_ask.c, tap_turn.c, tap_member.c --- */
 void tap_admit(struct tap *t, struct mail *mail);
 void tap_admit_ended(struct tap *t, const struct mail *mail);
 /* The log has moved, or the stream is live: some may have waited for that. */
@@ -350,6 +350,14 @@ void tap_admit_reached(struct tap *t);
 void tap_member_changed(struct tap *t, lsn_t commit, const char *user);
 /* The logs are others now, and begin at `floor`: everybody is asked about, and told to refetch for this reason (a literal). */
 void tap_member_anew(struct tap *t, lsn_t floor, const char *reason);
+/* Asks about each connection of this stream again within so many µs, at a moment of its own, and it hears on meanwhile; 0: no more. */
+void tap_recheck(struct tap *t, uint64_t stream, int64_t every);
+/* The same for all streams, as the configuration in force says. */
+void tap_recheck_all(struct tap *t);
+/* How often its connections are asked about as time passes, µs; 0: not at all. */
+int64_t tap_rechecks(const struct tap *t, uint64_t stream);
+/* How many connections wait for a round, or for their turn. */
+int tap_admit_waiting(const struct tap *t);
 json_t *tap_admit_status(const struct tap *t);
 void tap_admit_init(struct tap *t);
 void tap_admit_fini(struct tap *t);

@@ -114,23 +114,34 @@ void member_fini(struct admissions *all)
 
 /* --- freezing ----------------------------------------------------------------------------------------------------- */
 
-/* What its answer was, or would be, counts no more from this commit on. */
-static void freeze(struct listener *l, lsn_t commit)
+/* Who waits for its turn may be asked at once now. */
+static void ask_again(struct listener *l, bool own)
 {
-	enum listener_state was = l->state;
-
-	if (was == LISTENER_STANDING) {
-		listener_limit(l, commit);
-	} else if (l->is_open) {
-		listener_frozen(l, commit);
-		/* Whether it could hear what lies between is not known, and never will be. */
-		l->skips = l->skips ? l->skips : "membership";
+	switch (l->state) {
+	case LISTENER_STANDING:
+		listener_again(l);
+		return;
+	case LISTENER_WAITING:
+		if (own && l->is_open)
+			listener_again(l);
+		return;
+	case LISTENER_ASKED:
+		return; /* its position will tell */
+	case LISTENER_ANSWERED:
+		if (l->batch->need != NEED_UNKNOWN) /* and above the commit: who was below it stands by now */
+			ask_void(l);
+		return;
 	}
-	l->from = commit;
-	if (was == LISTENER_WAITING)
-		return; /* it was not asked yet */
-	listener_forget_answer(l);
-	listener_ask(l);
+}
+
+/* Nothing of this commit or behind it is delivered before an answer covers it. */
+static void freeze(struct listener *l, lsn_t commit, bool own)
+{
+	if (verdict_changed(&l->verdict, commit, own) && l->is_open)
+		listener_limit(l, commit);
+	else if (l->is_open)
+		listener_frozen(l, commit);
+	ask_again(l, own);
 }
 
 static void freeze_all(struct admissions *all, lsn_t commit)
@@ -138,13 +149,13 @@ static void freeze_all(struct admissions *all, lsn_t commit)
 	struct listener *l, *next;
 
 	HASH_ITER(hh, all->listeners, l, next)
-		freeze(l, commit);
+		freeze(l, commit, false);
 }
 
 static void freeze_user(struct admissions *all, const char *user, lsn_t commit)
 {
 	struct member *m = member_of(all, user);
-	struct listener *l;
+	struct listener *l, *next;
 
 	if (m->n == 0) {
 		if (m->changed)
@@ -154,8 +165,8 @@ static void freeze_user(struct admissions *all, const char *user, lsn_t commit)
 		return;
 	}
 	m->changed = commit;
-	DL_FOREACH2(m->listeners, l, next_of_user)
-		freeze(l, commit);
+	DL_FOREACH_SAFE2(m->listeners, l, next, next_of_user)
+		freeze(l, commit, true);
 }
 
 void tap_member_changed(struct tap *t, lsn_t commit, const char *user)
@@ -163,6 +174,7 @@ void tap_member_changed(struct tap *t, lsn_t commit, const char *user)
 	struct admissions *all = t->admissions;
 
 	log_debug("permission changes", log_s("user", user ? user : "everybody"), log_lsn("commit", commit));
+	ask_passed(all, commit);
 	if (user) {
 		freeze_user(all, user, commit);
 		return;
@@ -184,10 +196,13 @@ void tap_member_anew(struct tap *t, lsn_t floor, const char *reason)
 		m->changed = 0;
 	all->everybody_changed = floor;
 	HASH_ITER(hh, all->listeners, l, next) {
+		verdict_anew(&l->verdict, floor);
 		l->from = floor;
-		if (l->is_open)
+		if (l->is_open) {
 			l->skips = reason;
-		if (l->state == LISTENER_WAITING)
+			l->is_limited = true; /* by each hub itself */
+		}
+		if (l->state == LISTENER_WAITING && l->queue != &all->awaiting)
 			continue;
 		listener_forget_answer(l);
 		listener_ask(l);

@@ -20,6 +20,7 @@ static void look_at_stream(struct tap *t)
 	int64_t now = clock_us();
 	lsn_t confirmed = window_confirm(&t->window, now);
 
+	metrics_gauge(t->metrics, METRICS_ADMIT_WAITING, 0, tap_admit_waiting(t));
 	metrics_gauge(t->metrics, METRICS_READY, 0, tap_trouble(t) == NULL);
 	metrics_gauge(t->metrics, METRICS_STREAMING, 0, source_is_streaming(t->source));
 	metrics_gauge(t->metrics, METRICS_BEHIND_BYTES, 0, behind(end, source_received(t->source)));

@@ -129,6 +129,7 @@ static void take_over(struct reload *r)
 	tap_reopen_audit(t);
 	intake_record_limit(t->intake, &t->conf->limits);
 	take_rules(t, r);
+	tap_recheck_all(t);
 	tell_hubs(t);
 	metrics_count(t->counts, METRICS_RELOADS, "taken");
 	log_info("the configuration is taken over", log_s("file", t->conf->file));

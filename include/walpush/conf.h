@@ -128,6 +128,7 @@ struct conf_stream {
 	struct conf_texts groups;
 	struct conf_text hello;  /* JSON template; NULL: the standard one */
 	struct conf_text resync; /* JSON template or "close"; NULL: the standard one */
+	int64_t recheck;         /* ms; 0: never */
 };
 
 struct conf_condition { /* one of an action, or of `when` */

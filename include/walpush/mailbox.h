@@ -28,7 +28,7 @@ enum mail_kind {
 	MAIL_ADMITTED, /* connection, seats, n_seats, id, resumed, resync, limit, admitted, published: a place in the stream */
 	MAIL_LIMIT, /* connection, limit, published, committed: nothing of commits at or above it is delivered; LSN_MAX: everything */
 	MAIL_FROZEN, /* connection, limit: this commit changed its user's permission, before it was known how it stood */
-	MAIL_MOVED, /* connection, seats, n_seats, id, text, published: an open connection goes on there, and must refetch for this reason */
+	MAIL_MOVED, /* connection, seats, n_seats, id, text, limit, published: an open connection goes on there, and must refetch for this reason */
 	MAIL_REFUSED, /* connection, code: one that is open ends too */
 	MAIL_DIRTY,   /* topic, published, committed: it has something new below this position */
 	MAIL_EPOCH,   /* text: the epoch from now on */

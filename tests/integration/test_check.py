@@ -766,6 +766,44 @@ def a_data_query_with_two_columns(world):
     world.config.set("tables.storages.data-query", "SELECT {id}::int")
 
 
+PASSES = "SELECT 1 FROM passes WHERE user_id = {token.user_id} AND unit_id = {path.unit_id}"
+
+
+def passes(world, admit):
+    world.sql("CREATE TABLE IF NOT EXISTS passes (user_id int, unit_id int, valid_until timestamptz)")
+    world.sql("GRANT SELECT ON passes TO walpush")
+    world.config.set("streams.storage.admit", admit)
+
+
+@case("query", state="warning", kind="conf")
+def a_permission_that_ends_by_time(world):
+    passes(world, PASSES + " AND valid_until > now()")
+
+
+@case("query", state="warning", kind="conf")
+def a_permission_that_ends_by_date(world):
+    passes(world, PASSES + " AND valid_until >= CURRENT_DATE")
+
+
+@case("query", state="warning", kind="conf")
+def a_permission_that_ends_by_age(world):
+    passes(world, PASSES + " AND age(valid_until) < '0'")
+
+
+@case("query", state="warning", kind="conf")
+def a_permission_that_ends_in_a_view(world):
+    passes(world, PASSES)
+    world.sql("CREATE VIEW good AS SELECT * FROM passes WHERE valid_until > clock_timestamp()")
+    world.sql("GRANT SELECT ON good TO walpush")
+    world.config.set("streams.storage.admit", PASSES.replace("passes", "good"))
+
+
+@case("query", state="warning", kind="conf")
+def a_permission_that_ends_in_a_function(world):
+    passes(world, PASSES + " AND still_good(valid_until)")
+    world.sql("CREATE FUNCTION still_good(t timestamptz) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT t > LOCALTIMESTAMP'")
+
+
 @case("query", state="warning")
 def a_large_table_that_is_read_whole(world):
     world.sql("CREATE TABLE people (id int, name text)")

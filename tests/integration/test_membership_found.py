@@ -6,6 +6,7 @@ import signal
 import pytest
 
 from harness.app import ASHA, RAVI
+from harness.client import Closed
 from harness.config import section
 from harness.walpush import SIGNING_KEY, run_to_end
 
@@ -17,7 +18,8 @@ LIVE = r'msg="?live"?( |$)'
 def start(app, config, make_walpush):
     def start(**sections):
         for table in ("users", "user_units", "roles"):
-            config.remove(f"membership.{table}")
+            if config.get(f"membership.{table}") is not None:
+                config.remove(f"membership.{table}")
         for table, options in sections.items():
             config.set(f"membership.{table}", section(**options))
         walpush = make_walpush(app, config).start()
@@ -205,6 +207,26 @@ def test_what_cannot_be_followed_is_said(app, config, start, through):
     config.set("streams.requests.admit", admit)
     walpush = start()
     walpush.wait_for_log(NOT_FOLLOWED + "stream=requests.*" + what)
+
+
+def test_what_cannot_be_followed_is_asked_again_as_time_passes(app, config, start):
+    """Every minute, unless the stream says otherwise."""
+    admit, _ = through_function(app)
+    grant_all(app)
+    config.set("streams.requests.admit", admit)
+    walpush = start()
+    assert "every_ms=60000" in walpush.wait_for_log(NOT_FOLLOWED + "stream=requests")
+    walpush.stop()
+    config.set("streams.requests.recheck", 1)
+    walpush = start()
+    assert "every_ms=1000" in walpush.wait_for_log(NOT_FOLLOWED + "stream=requests")
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
+        app.sql("DELETE FROM grants WHERE person = %s", ASHA)
+        with pytest.raises(Closed) as closed:
+            client.recv()
+        assert closed.value.code == 4403
+        app.touch(app.request, "after")
+        assert hears_until(witness, "after")[-1] == "after"
 
 
 def test_a_function_whose_tables_are_listed(app, config, start):

@@ -255,6 +255,25 @@ def test_without_a_change_in_between_nothing_is_missing(doors, config, start):
         assert hears_until(witness, "two") == ["one", "two"]
 
 
+@pytest.mark.parametrize(
+    "change, user",
+    [("UPDATE users SET role_id = %s WHERE id = %s", (SECTION_HEAD, ASHA)), ("UPDATE roles SET is_active = NOT is_active", ())],
+    ids=["of-the-user", "of-everybody"],
+)
+def test_a_change_behind_an_answer_that_waits_for_the_log_leaves_it_good(doors, start, change, user):
+    """The first that the log meets behind the answer's position is the change itself."""
+    walpush = start()
+    with log_stopped(doors):
+        doors.touch(doors.request, "one")
+        doors.sql("SELECT pg_switch_wal()")  # the position is no transaction's end
+        client = walpush.subscribe(UNIT_1, ASHA)
+        wait_for_admissions(walpush, lambda now: now["held"] == 1)
+        doors.sql(change, *user)
+        doors.touch(doors.request, "two")
+    with client:
+        assert hears_until(client, "two") == ["one", "two"]
+
+
 # --- since --------------------------------------------------------------------------------------------------------------
 
 

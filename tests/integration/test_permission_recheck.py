@@ -1,0 +1,158 @@
+"""Permission that ends by time, which no change tells of: `recheck` asks again."""
+
+import json
+import signal
+import time
+
+import pytest
+
+from harness.app import ASHA, RAVI, SECTION_HEAD
+from harness.client import PATIENCE
+
+UNIT_1 = "/ws/requests/1/"
+SOON = "2 seconds"  # a pass's life; the test waits for the close, however long that takes
+
+
+@pytest.fixture
+def passes(app, config):
+    """A pass for each unit, and the time until it is good. No change of it is made, so none asks again."""
+    app.sql("CREATE TABLE passes (user_id int, unit_id int, valid_until timestamptz)")
+    app.sql("GRANT SELECT ON passes TO walpush")
+    admit(config, "SELECT 1 FROM passes WHERE user_id = {token.user_id} AND unit_id = {path.unit_id} AND valid_until > now()")
+    config.set("streams.requests.recheck", 1)
+    return app
+
+
+def admit(config, query):
+    config.set("streams.requests.admit", query)
+
+
+def give(app, user, unit, lasts):
+    app.sql("INSERT INTO passes VALUES (%s, %s, now() + %s::interval)", user, unit, lasts)
+
+
+def texts_until(client, text):
+    return [text_of(m) for m in client.recv_until(lambda m: text_of(m) == text)]
+
+
+def text_of(message):
+    return (message.get("data") or {}).get("purpose", message["type"]).partition(" ")[2] or message["type"]
+
+
+def admissions(walpush):
+    return json.loads(walpush.admin("/status").body)["admissions"]
+
+
+def wait_for_queries(walpush, n):
+    deadline = time.monotonic() + PATIENCE
+    while (now := admissions(walpush))["queries"] < n:
+        assert time.monotonic() < deadline, now
+        time.sleep(0.02)
+
+
+# --- it ends ------------------------------------------------------------------------------------------------------------
+
+
+def view_of_passes(app):
+    app.sql("CREATE VIEW good_passes AS SELECT * FROM passes WHERE valid_until > clock_timestamp()")
+    app.sql("GRANT SELECT ON good_passes TO walpush")
+    return "SELECT 1 FROM good_passes WHERE user_id = {token.user_id} AND unit_id = {path.unit_id}"
+
+
+def function_of_passes(app):
+    app.sql(
+        "CREATE FUNCTION public.may_pass(u int, n int) RETURNS boolean LANGUAGE sql STABLE AS"
+        " 'SELECT EXISTS (SELECT 1 FROM public.passes WHERE user_id = u AND unit_id = n AND valid_until > now())'"
+    )
+    return "SELECT 1 WHERE public.may_pass({token.user_id}, {path.unit_id})"
+
+
+def time_of_day(_app):
+    return (
+        "SELECT 1 FROM passes WHERE user_id = {token.user_id} AND unit_id = {path.unit_id}"
+        " AND valid_until::timestamp > LOCALTIMESTAMP"
+    )
+
+
+@pytest.mark.parametrize("how", [None, view_of_passes, function_of_passes, time_of_day])
+def test_a_pass_that_runs_out_closes_and_one_that_does_not_misses_nothing(passes, config, make_walpush, how):
+    if how:
+        admit(config, how(passes))
+    with make_walpush(passes, config) as walpush:
+        give(passes, RAVI, 1, "1 hour")
+        with walpush.subscribe(UNIT_1, RAVI) as stays:
+            give(passes, ASHA, 1, SOON)
+            with walpush.subscribe(UNIT_1, ASHA) as client:
+                passes.touch(passes.request, "before")
+                messages, code = client.drain_to_close()
+            assert ([text_of(m) for m in messages], code) == (["before"], 4403)
+            passes.touch(passes.request, "behind")
+            assert texts_until(stays, "behind") == ["before", "behind"]
+        with walpush.connect(UNIT_1, ASHA) as again:
+            assert again.close_code() == 4403
+
+
+def test_a_group_that_ends_by_time_is_left(passes, config, make_walpush):
+    admit(
+        config,
+        "SELECT unit_id FROM passes WHERE user_id = {token.user_id} AND valid_until > now() AND {path.unit_id}::int >= 0",
+    )
+    config.set("streams.requests.groups", ["requests_unit_{admit.unit_id}"])
+    with make_walpush(passes, config) as walpush:
+        give(passes, ASHA, 1, "1 hour")
+        give(passes, ASHA, 2, "1 hour")
+        with walpush.subscribe("/ws/requests/0/", ASHA) as client:
+            # An answer to a change counts from that change on; this one counts from now on.
+            passes.sql("UPDATE users SET role_id = %s WHERE id = %s", SECTION_HEAD, ASHA)
+            passes.touch(passes.request2, "before")
+            assert texts_until(client, "before") == ["before"]
+            passes.sql("UPDATE passes SET valid_until = now() + %s::interval WHERE unit_id = 1", SOON)
+            passes.touch(passes.request, "before the end")
+            assert texts_until(client, "resync") == ["before the end", "resync"]
+            passes.touch(passes.request, "hidden")
+            passes.touch(passes.request2, "behind")
+            assert texts_until(client, "behind") == ["behind"]
+
+
+def test_who_is_asked_again_hears_on(passes, config, make_walpush):
+    """The question waits at a lock; meanwhile everything is heard, and a change of permission still stops it."""
+    config.set("limits.admit-timeout", 300).set("database.statement-timeout", 300)
+    url = passes.url + "?options=-c%20lock_timeout%3D0"
+    with make_walpush(passes, config, url=url) as walpush:
+        give(passes, ASHA, 1, "1 hour")
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            blocker = passes.connect(autocommit=False)
+            with blocker.cursor() as cursor:
+                cursor.execute("LOCK TABLE passes")
+            passes.wait_until(
+                "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE relation = 'passes'::regclass AND NOT granted)"
+            )
+            passes.touch(passes.request, "meanwhile")
+            assert texts_until(client, "meanwhile") == ["meanwhile"]
+            passes.sql("UPDATE users SET is_active = false WHERE id = %s", ASHA)
+            passes.touch(passes.request, "hidden")
+            with blocker.cursor() as cursor:
+                cursor.execute("DELETE FROM passes")
+            blocker.commit()
+            blocker.close()
+            assert client.drain_to_close() == ([], 4403)
+
+
+# --- how often ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reload_turns_it_on_and_off_and_closes_nobody(passes, config, make_walpush):
+    config.remove("streams.requests.recheck")
+    with make_walpush(passes, config) as walpush:
+        give(passes, ASHA, 1, "1 hour")
+        give(passes, RAVI, 1, "1 hour")
+        with walpush.subscribe(UNIT_1, ASHA) as asha, walpush.subscribe(UNIT_1, RAVI) as ravi:
+            for seconds in (1, 0, 1):
+                mark = walpush.mark()
+                config.set("streams.requests.recheck", seconds).write(walpush.file)
+                walpush.send_signal(signal.SIGHUP)
+                walpush.wait_for_log("the configuration is taken over", since=mark)
+                if seconds:
+                    wait_for_queries(walpush, admissions(walpush)["queries"] + 4)
+            passes.touch(passes.request, "behind")
+            assert texts_until(asha, "behind") == texts_until(ravi, "behind") == ["behind"]
