@@ -130,7 +130,8 @@ size_t rules_old_columns(const struct rules_table *t, const char ***out);
 void rules_add_tables(const struct rules *r, struct buf *out);
 /* The parameter of catalog_query: a literal of text[] with each listed table as "schema.table". */
 void rules_catalog_param(const struct rules *r, struct buf *out);
-/* Digest of the table rules and of the limits that fold messages, for the epoch: equal rules give equal event ids. */
+/* Digest of the table rules, of the limits that fold messages, and of EVENT_NUMBERING and RELAY_ENTRY_FORMAT, for the epoch:
+ * where it is equal, event ids are, and the entries of the relay mean the same. */
 uint32_t rules_digest(const struct rules *r);
 /* That, and all else that decides what is made of the stream of changes: tables listed, memberships. Bound rules of equal digest
  * are as good as each other. */

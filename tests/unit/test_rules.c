@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include "../../src/rules_impl.h"
 #include "mapping.h"
+#include "walpush/relay_entry.h"
 
 static void compiles_the_application(void **state)
 {
@@ -291,6 +293,22 @@ static void the_digest_tells_rules_apart(void **state)
 		assert_int_not_equal(digest, digest_of(others[i]));
 }
 
+/* Who has a position of another numbering, or entries of another format, must not go on with it. */
+static void the_epoch_has_the_versions_of_numbers_and_entries(void **state)
+{
+	struct mapping m;
+	uint32_t digest;
+
+	(void)state;
+	mapping_open(&m, MAPPING_CONF);
+	digest = rules_digest(m.rules);
+	assert_int_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING, RELAY_ENTRY_FORMAT));
+	assert_int_not_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING + 1, RELAY_ENTRY_FORMAT));
+	assert_int_not_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING, RELAY_ENTRY_FORMAT + 1));
+	assert_int_not_equal(rules_digest_of(m.rules, 1, 2), rules_digest_of(m.rules, 2, 1));
+	mapping_close(&m);
+}
+
 static void long_names_stay_unique(void **state)
 {
 #define LONG "a_section_with_a_name_so_long_that_postgresql_would_cut_it_somewhere_"
@@ -387,6 +405,7 @@ int main(void)
 		cmocka_unit_test(the_digest_tells_rules_apart),
 		cmocka_unit_test(the_feed_has_a_digest_of_its_own),
 		cmocka_unit_test(a_stream_is_the_same_only_if_all_of_it_is),
+		cmocka_unit_test(the_epoch_has_the_versions_of_numbers_and_entries),
 		cmocka_unit_test(long_names_stay_unique),
 		cmocka_unit_test(binds_again),
 	};
