@@ -101,6 +101,7 @@ static void mix_section(uint32_t *digest, const struct conf_table *t)
 	mix_texts(digest, &t->fields);
 	mix_texts(digest, &t->columns);
 	mix_texts(digest, &t->exclude);
+	mix_texts(digest, &t->quiet);
 	mix_number(digest, (int64_t)t->n_when);
 	for (size_t i = 0; i < t->n_when; i++)
 		mix_condition(digest, &t->when[i]);

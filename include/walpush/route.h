@@ -17,6 +17,9 @@
  * for a new value equal to the text and an old one that differs, `was` for the opposite, `changes` for two known
  * values that differ. A value not sent matches nothing. On INSERT `becomes` asks the new value alone, on DELETE `was`
  * the old one. With only-actions a change without one is nothing.
+ *
+ * An update that is `updated` and changed columns of `quiet` alone is nothing either. Without the old value of another
+ * column nobody can tell, and the change is told.
  */
 #ifndef WALPUSH_ROUTE_H
 #define WALPUSH_ROUTE_H
