@@ -11,6 +11,7 @@
  *   check_connect.c  the connections, and what a refused one means
  *   check_plugin.c   is wal2json there
  *   check_tables.c   tables, columns, replica identity
+ *   check_shown.c    what messages show
  *   check_queries.c  the queries of the configuration, their grants and plans
  *   check_plan.c     what EXPLAIN says
  *   check_relay.c    Redis
@@ -99,6 +100,8 @@ void check_plugin(struct check *c);
 void check_tables(struct check *c);
 void check_partitions(struct check *c);
 void check_identity(struct check *c);
+void check_secrets(struct check *c);
+void check_quiet(struct check *c);
 void check_queries(struct check *c);
 void check_relay(struct check *c);
 

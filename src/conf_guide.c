@@ -288,6 +288,7 @@ static const char audit[] =
 "{\"time\":\"2025-11-14T12:34:58.412Z\",\"audit\":\"refused\",\"user\":\"9\",\"peer\":\"10.0.0.2\",\"stream\":\"requests\",\"code\":4403,\"reason\":\"forbidden\"}\n"
 "```\n"
 "\n"
+"`key` is null where the section withholds it (`exclude`, `columns`); `groups` hold the values that name them.\n"
 "Further: `expired` (the token), `revoked` (the permission), `lost` (so many lines could not be written). `user` and\n"
 "`stream` are null as long as they are not known. `reason` is that of `walpush_refusals_total` in [metrics.md](metrics.md).\n"
 "`receivers` are the subscriptions of the groups at that moment: a connection that hears two of them counts twice.\n";

@@ -179,3 +179,18 @@ bool rules_sends_secret(const struct rules_section *s, size_t column)
 
 	return s->conf->columns.n == 0 && can_be_secret(c->type) && secretname_is(c->name) && rules_sends(s, column);
 }
+
+size_t rules_add_secrets(const struct rules_section *s, struct buf *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s->table->n_columns; i++)
+		if (rules_sends_secret(s, i))
+			buf_addf(out, "%s%s", n++ ? ", " : "", s->table->columns[i].name);
+	return n;
+}
+
+bool rules_may_exclude(const struct rules_section *s, size_t column)
+{
+	return s->message.n == 0 && !s->table->columns[column].in_key && !is_field(s, column);
+}

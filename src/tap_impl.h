@@ -95,6 +95,7 @@ struct tap {
 	unsigned catalog_for; /* whose tables were asked for last */
 	struct event *catalog_again;
 	struct buf add_tables;
+	struct buf secrets; /* the columns that look like secrets and are sent, as the log was told of them */
 
 	/* Connections. */
 	struct sqlpipe *admissions_sql;

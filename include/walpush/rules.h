@@ -136,6 +136,10 @@ const char *rules_loud(const struct rules_section *s, size_t column);
 bool rules_sends(const struct rules_section *s, size_t column);
 /* The same, and the column looks like a secret by its name, and `columns` does not say that it is meant. */
 bool rules_sends_secret(const struct rules_section *s, size_t column);
+/* Appends the names of all of them, "otp, ssn"; returns how many. */
+size_t rules_add_secrets(const struct rules_section *s, struct buf *out);
+/* Is `exclude` enough to keep it from being sent? Of a column that rules_sends_secret names. */
+bool rules_may_exclude(const struct rules_section *s, size_t column);
 /* wal2json's add-tables: "public.requests,public.crates", escaped as it wants. */
 void rules_add_tables(const struct rules *r, struct buf *out);
 /* The parameter of catalog_query: a literal of text[] with each listed table as "schema.table". */
