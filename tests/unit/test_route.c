@@ -256,6 +256,13 @@ static void quiet_columns_alone_are_no_news(void **state)
 		     "  quiet = [ \"otp\", \"last_login\", \"ssn\" ] } }");
 	EXPECT_EACH("people", cases);
 	mapping_close(&m);
+	/* A new row is news, also where all of its columns are quiet. */
+	mapping_open(&m, MAPPING_BASE MAPPING_STREAMS
+		     "tables = { keyless = { type = \"p\" key = \"k\" groups = [ \"all\" ]\n"
+		     "  quiet = [ \"code\", \"secret\" ] } }");
+	expect("keyless", "code=\"c\"|secret=\"s\"", NULL, NULL, "created/created all; ");
+	expect("keyless", "code=\"d\"|secret=\"s\"", "code=\"c\"|secret=\"s\"", NULL, "");
+	mapping_close(&m);
 }
 
 /* What an action, a group, a lookup or `when` reads is told, also where `quiet` names it. */
