@@ -13,6 +13,7 @@
  *   check_membership.c  the tables that decide permission
  *   check_security.c row level security
  *   check_tables.c   tables, columns, replica identity
+ *   check_shown.c    what messages show
  *   check_queries.c  the queries of the configuration, their grants and plans
  *   check_plan.c     what EXPLAIN says
  *   check_relay.c    Redis
@@ -103,6 +104,8 @@ void check_tables(struct check *c);
 void check_partitions(struct check *c);
 void check_identity(struct check *c);
 void check_row_security(struct check *c);
+void check_secrets(struct check *c);
+void check_quiet(struct check *c);
 void check_queries(struct check *c);
 /* Each query of the configuration. */
 void check_each_query(struct check *c, void (*one)(struct check *c, const struct rules_query *q));

@@ -169,9 +169,13 @@ const struct conf_option conf_options[] = {
 { "tables.*.groups", CONF_TEXTS, CONF_REQUIRED, OF_TABLE(groups),
   .doc = "Groups that hear of the row, from `{column}`, `{old.column}` and `{lookup.x}`." },
 { "tables.*.fields", CONF_TEXTS, 0, OF_TABLE(fields), .doc = "Columns repeated at the top level of the message." },
-{ "tables.*.columns", CONF_TEXTS, 0, OF_TABLE(columns), .doc = "The only columns that `data` shows." },
+{ "tables.*.columns", CONF_TEXTS, 0, OF_TABLE(columns),
+  .doc = "The only columns that a message shows, anywhere in it; the primary key is one of them." },
 { "tables.*.exclude", CONF_TEXTS, 0, OF_TABLE(exclude),
-  .doc = "Columns that `data` does not show. Not together with `columns`." },
+  .doc = "Columns that no message shows, anywhere in it; not of the primary key. Not together with `columns`." },
+{ "tables.*.quiet", CONF_TEXTS, 0, OF_TABLE(quiet),
+  .doc = "Columns whose changes alone make no message. A column of the primary key, and one that `groups`, `lookup`, `when` or "
+	 "an action reads, is never quiet." },
 { "tables.*.lookup", CONF_LINED, 0, OF_TABLE(lookup),
   .doc = "SQL query whose rows name receivers. `{column}` is bound as a parameter; a group that names `{lookup.x}`"
 	 " exists once for each row." },
@@ -181,8 +185,8 @@ const struct conf_option conf_options[] = {
 { "tables.*.actor", CONF_LINED, 0, OF_TABLE(actor),
   .doc = "Column with the id of who changed the row, for `updated_by`." },
 { "tables.*.message", CONF_LINED, 0, OF_TABLE(message), .accept = conf_accept_message,
-  .doc = "JSON template that replaces the standard message; `type`, `key`, `fields`, `columns` and `exclude` then have no "
-	 "part in it." },
+  .doc = "JSON template that replaces the standard message; `type`, `key` and `fields` then have no part in it. It may not name "
+	 "a column that `columns` or `exclude` withholds." },
 { "tables.*.when", CONF_LIST, 0, OF_TABLE(when), ARRAY_OF(struct conf_condition),
   .doc = "Rows that count: all conditions must hold. A row that stops counting is `deleted` for its receivers." },
 { "tables.*.when.*.column", CONF_TEXT, CONF_REQUIRED, OF_WHEN(column), .doc = "The column." },

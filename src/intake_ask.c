@@ -10,9 +10,9 @@ static const struct question_kind lookup_kind = {
 	.mend = "correct the `lookup` query, or grant SELECT on what it reads",
 };
 static const struct question_kind data_kind = {
-	.failed = "a data query failed; `data` has the row's columns",
+	.failed = "a data query failed; `data` is null, or has what `columns` names",
 	.mend = "correct the `data-query`, or grant SELECT on what it reads",
-	.no_json = "a data query does not return JSON; `data` has the row's columns",
+	.no_json = "a data query does not return JSON; `data` is null, or has what `columns` names",
 };
 static const struct question_kind actor_kind = {
 	.failed = "the actor query failed; updated_by is null",

@@ -39,12 +39,13 @@ static void cut_to_null(struct message *m, size_t start)
 	m->truncated = true;
 }
 
-/* The primary key's value; an array of them, in the table's order, where it has several columns; null without one. */
+/* The primary key's value; an array of them, in the table's order, where it has several columns; null without one, and
+ * where the section withholds it. */
 static void add_key_value(const struct message *m)
 {
 	bool first = true;
 
-	if (m->table->n_key == 0) {
+	if (m->table->n_key == 0 || !m->section->key_shown) {
 		ADD(m->out, "null");
 		return;
 	}
@@ -121,24 +122,26 @@ static bool is_in_data(const struct message *m, size_t i)
 	return m->section->shown[i] && m->row->old[i];
 }
 
-/* What a query made of the row. False: it has nothing to say of it. */
-static bool add_queried_data(struct message *m, const struct sqlrows *rows)
+/* What a query made of the row. */
+static void add_queried_data(struct message *m, const char *json)
 {
-	const char *json = rows && rows->n_rows && rows->n_columns ? sqlrows_get(rows, 0, 0) : NULL;
 	size_t start;
 
-	if (!json || m->key_only)
-		return false;
 	ADD(m->out, ",\"data\":");
 	start = m->out->len;
 	buf_add_text(m->out, json);
 	if (is_too_long(m, start))
 		cut_to_null(m, start);
-	return true;
+}
+
+static void add_no_data(struct message *m)
+{
+	ADD(m->out, ",\"data\":");
+	cut_to_null(m, m->out->len);
 }
 
 /* Returns how many columns were left out because PostgreSQL did not send them. */
-static size_t add_data(struct message *m)
+static size_t add_columns(struct message *m)
 {
 	size_t start, unsent = 0;
 	bool first = true; /* and then the member's comma is passed over */
@@ -183,6 +186,20 @@ static void add_unchanged(const struct message *m)
 		first = false;
 	}
 	ADD(m->out, "]");
+}
+
+/* A query shows what its author chose. Where it has no answer, or is not asked, the row's columns would show what it leaves
+ * out, unless `columns` names those that may be seen. A key names the row in any case. */
+static void add_data(struct message *m, const struct sqlrows *rows)
+{
+	const char *json = rows && rows->n_rows && rows->n_columns ? sqlrows_get(rows, 0, 0) : NULL;
+
+	if (json && !m->key_only)
+		add_queried_data(m, json);
+	else if (m->section->data_is_query && !(m->key_only && m->table->n_key))
+		add_no_data(m);
+	else if (add_columns(m))
+		add_unchanged(m);
 }
 
 static void add_id(struct event_id id, struct buf *out)
@@ -234,8 +251,7 @@ static void standard_message(const struct route_plan *plan, const struct route_m
 		add_fields(&m);
 	add_updated_at(&m, in->commit_time);
 	add_updated_by(&m, in->actor);
-	if (!add_queried_data(&m, in->data) && add_data(&m))
-		add_unchanged(&m);
+	add_data(&m, in->data);
 	if (m.truncated)
 		ADD(out, ",\"truncated\":true");
 	add_id(in->id, out);

@@ -126,6 +126,32 @@ static bool is_known(const struct route_plan *plan, const struct tmpl *t)
 	return true;
 }
 
+/* A value that an update did not send is large and did not change. */
+static bool is_unchanged(const struct row *row, size_t i)
+{
+	const struct column *now = row->now[i], *old = row->old[i];
+
+	return !now || (old && same_value(now, old));
+}
+
+/* Of what the update changed nothing is worth a message. What is not known counts as a change, and a row that does not fit
+ * the catalog as one of another column. */
+static bool is_quiet(const struct rules_section *s, const struct row *row)
+{
+	bool changed = false;
+
+	if (!s->quiet || !row->fits)
+		return false;
+	for (size_t i = 0; i < row->table->n_columns; i++) {
+		if (is_unchanged(row, i))
+			continue;
+		if (!s->quiet[i])
+			return false;
+		changed = true;
+	}
+	return changed;
+}
+
 static void plan_queries(struct route_plan *plan)
 {
 	const struct rules_section *s = plan->section;
@@ -151,6 +177,8 @@ bool route_section(const struct rules_section *s, const struct row *row, struct 
 
 	*out = (struct route_plan){ .section = s, .row = row, .actor_column = -1 };
 	if (!find_op(s, row, &out->op))
+		return false;
+	if (out->op == ROUTE_UPDATED && is_quiet(s, row))
 		return false;
 	out->action = find_action(s, row, &unknown);
 	out->is_unknown = unknown && s->conf->only_actions;

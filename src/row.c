@@ -74,13 +74,15 @@ bool row_bind(struct row *r, const struct catalog_table *table, const struct cha
 	make_room(r, table);
 	r->table = table;
 	r->change = change;
+	r->fits = change->n_columns == 0 && change->n_identity == 0;
 	if (table->n_columns == 0)
-		return change->n_columns == 0 && change->n_identity == 0;
+		return r->fits;
 	now_fits = lay_out(r->now, table, change->columns, change->n_columns);
 	old_fits = lay_out(r->old, table, change->identity, change->n_identity);
+	r->fits = now_fits && old_fits;
 	/* An INSERT carries every column: fewer of them tell of one that was dropped or is not there yet. A virtual
 	 * one is printed too, as null. */
-	return now_fits && old_fits && (change->kind != CHANGE_INSERT || change->n_columns == table->n_columns);
+	return r->fits && (change->kind != CHANGE_INSERT || change->n_columns == table->n_columns);
 }
 
 void row_fini(struct row *r)

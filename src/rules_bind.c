@@ -125,7 +125,7 @@ static int *bind_columns(const struct binder *b, const struct conf_texts *names,
 	return columns;
 }
 
-/* `columns` names what `data` shows, else everything; `exclude` takes away. A virtual column has nothing to show. */
+/* `columns` names what messages show, else everything; `exclude` takes away. A virtual column has nothing to show. */
 static bool mark_shown(const struct binder *b, struct rules_section *s, const struct conf_texts *names, bool shown,
 		       const char *what)
 {
@@ -146,7 +146,26 @@ static bool bind_shown(const struct binder *b, struct rules_section *s)
 	for (size_t i = 0; i < b->table->n_columns; i++)
 		s->shown[i] = s->conf->columns.n == 0 && !b->table->columns[i].is_virtual;
 	return mark_shown(b, s, &s->conf->columns, true, "columns") &&
-	       mark_shown(b, s, &s->conf->exclude, false, "exclude");
+	       mark_shown(b, s, &s->conf->exclude, false, "exclude") && rules_check_key(b->rules, s, b->why);
+}
+
+/* Withheld, the time of the commit stands in for it. */
+static void bind_updated_at(const struct binder *b, struct rules_section *s)
+{
+	s->updated_at = catalog_column_index(b->table, "updated_at");
+	if (s->updated_at >= 0 && !s->shown[s->updated_at])
+		s->updated_at = -1;
+}
+
+static bool bind_quiet(const struct binder *b, struct rules_section *s)
+{
+	int *columns = bind_columns(b, &s->conf->quiet, "quiet");
+
+	free(columns);
+	if (!columns)
+		return false;
+	rules_mark_quiet(s);
+	return true;
 }
 
 static bool bind_section(const struct binder *b, struct rules_section *s)
@@ -154,7 +173,6 @@ static bool bind_section(const struct binder *b, struct rules_section *s)
 	const struct conf_table *conf = s->conf;
 
 	s->table = b->table;
-	s->updated_at = catalog_column_index(b->table, "updated_at");
 	s->actor_column = -1;
 	if (conf->actor.text) {
 		s->actor_column = resolve(b, conf->actor.text, conf->actor.line, "actor");
@@ -167,7 +185,10 @@ static bool bind_section(const struct binder *b, struct rules_section *s)
 	if (!s->fields)
 		return false;
 	s->n_fields = conf->fields.n;
-	return bind_shown(b, s) && bind_templates(b, s) && bind_actions(b, s);
+	if (!bind_shown(b, s) || !bind_templates(b, s) || !bind_actions(b, s))
+		return false;
+	bind_updated_at(b, s);
+	return bind_quiet(b, s);
 }
 
 /* Of a column that is gone, or that the log has no value of, nobody can say that it is the same. */

@@ -201,17 +201,12 @@ static bool check_members(const struct rules *r, const struct rules_section *s, 
 /* What shapes the standard message has no place in one of its own. */
 static bool check_idle(const struct rules *r, const struct conf_table *conf, struct fail *why)
 {
-	unsigned line = conf->data_query.text ? conf->data_query.line
-			: conf->fields.n      ? conf->fields.at[0].line
-			: conf->columns.n     ? conf->columns.at[0].line
-			: conf->exclude.n     ? conf->exclude.at[0].line
-					      : 0;
+	unsigned line = conf->data_query.text ? conf->data_query.line : conf->fields.n ? conf->fields.at[0].line : 0;
 
 	if (line == 0)
 		return true;
 	return rules_fail(r, why, line,
-			  "%s has a message of its own, in which data-query, fields, columns and exclude mean nothing: "
-			  "remove them",
+			  "%s has a message of its own, in which data-query and fields mean nothing: remove them",
 			  conf->name);
 }
 
@@ -278,7 +273,9 @@ bool rules_compile_section(const struct rules *r, const struct conf_table *conf,
 	s->asks_actor = r->conf->actor_query.text != NULL;
 	if (!compile_groups(r, &conf->groups, conf->line, SCOPE(ROW) | SCOPE(OLD) | SCOPE(LOOKUP), conf->name,
 			    &s->groups, &s->n_groups, why) ||
-	    !check_lookups(r, s, why) || !(conf->message.text ? compile_message(r, s, why) : check_members(r, s, why)))
+	    !check_lookups(r, s, why) ||
+	    !(conf->message.text ? compile_message(r, s, why) : check_members(r, s, why)) ||
+	    !rules_check_shown(r, s, why))
 		return false;
 	if (conf->lookup.text &&
 	    !compile_query(r, &s->lookup, &conf->lookup, SCOPE(ROW) | SCOPE(OLD), "lookup", conf->name, why))
@@ -286,6 +283,7 @@ bool rules_compile_section(const struct rules *r, const struct conf_table *conf,
 	if (conf->data_query.text &&
 	    !compile_query(r, &s->data, &conf->data_query, SCOPE(ROW) | SCOPE(OLD), "data-query", conf->name, why))
 		return false;
+	s->data_is_query = conf->data_query.text && conf->columns.n == 0;
 	s->type_json = json_text(conf->type.text ? conf->type.text : conf->name);
 	s->key_json = conf->key.text ? json_text(conf->key.text) : NULL;
 	return compile_conditions(r, s, why);
@@ -356,6 +354,7 @@ void rules_free_section(struct rules_section *s)
 	free(s->actions);
 	free(s->fields);
 	free(s->shown);
+	free(s->quiet);
 	free(s->type_json);
 	free(s->key_json);
 	jsontmpl_fini(&s->message);

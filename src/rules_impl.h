@@ -39,7 +39,15 @@ bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf,
 bool rules_compile_section(const struct rules *r, const struct conf_table *conf, struct rules_section *s,
 			   struct fail *why);
 bool rules_compile_actor(const struct rules *r, struct rules_query *q, struct fail *why);
+/* rules_digest of a program with these versions: EVENT_NUMBERING, RELAY_ENTRY_FORMAT. */
+uint32_t rules_digest_of(const struct rules *r, uint32_t numbering, uint32_t entries);
 uint64_t rules_stream_identity(const struct conf_stream *conf);
+/* Nothing of the file names a column that the section withholds. */
+bool rules_check_shown(const struct rules *r, const struct rules_section *s, struct fail *why);
+/* The same of the primary key, once the section is bound and `shown` is filled; sets `key_shown`. */
+bool rules_check_key(const struct rules *r, struct rules_section *s, struct fail *why);
+/* Fills `quiet`, once the section is bound. */
+void rules_mark_quiet(struct rules_section *s);
 void rules_free_stream(struct rules_stream *s);
 void rules_free_section(struct rules_section *s);
 void rules_free_query(struct rules_query *q);

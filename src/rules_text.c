@@ -1,5 +1,7 @@
 /* What the rules say to others: the list of tables for wal2json and for the catalog, and the digest for the epoch. */
 #include "rules_impl.h"
+#include "walpush/event_id.h"
+#include "walpush/relay_entry.h"
 
 /*
  * wal2json splits the list at commas and white space and a name at its dot, drops a backslash before any character, and
@@ -156,6 +158,7 @@ static void mix_section(uint32_t *digest, const struct conf_table *t)
 	mix_texts(digest, &t->fields);
 	mix_texts(digest, &t->columns);
 	mix_texts(digest, &t->exclude);
+	mix_texts(digest, &t->quiet);
 	mix_number(digest, (int64_t)t->n_when);
 	for (size_t i = 0; i < t->n_when; i++)
 		mix_condition(digest, &t->when[i]);
@@ -171,10 +174,12 @@ static void mix_section(uint32_t *digest, const struct conf_table *t)
 
 /* What a message looks like is part of it too: beyond transaction-bytes messages are folded into one, and so numbered
  * otherwise. */
-uint32_t rules_digest(const struct rules *r)
+uint32_t rules_digest_of(const struct rules *r, uint32_t numbering, uint32_t entries)
 {
 	uint32_t digest = 2166136261u;
 
+	mix_number(&digest, numbering);
+	mix_number(&digest, entries);
 	for (size_t i = 0; i < r->conf->n_tables; i++)
 		mix_section(&digest, &r->conf->tables[i]);
 	mix_text(&digest, r->conf->actor_query.text);
@@ -184,6 +189,11 @@ uint32_t rules_digest(const struct rules *r)
 	mix_text(&digest, r->conf->database.timezone);
 	mix_number(&digest, r->conf->data.relations);
 	return digest;
+}
+
+uint32_t rules_digest(const struct rules *r)
+{
+	return rules_digest_of(r, EVENT_NUMBERING, RELAY_ENTRY_FORMAT);
 }
 
 static void mix_close(uint32_t *digest, const struct conf_table *t)

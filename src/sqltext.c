@@ -3,6 +3,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 
+#include "walpush/mem.h"
+
 void sqltext_literal(struct buf *out, const char *text)
 {
 	buf_add_char(out, '\'');
@@ -123,6 +125,38 @@ static bool sends_columns(const struct rules_table *t)
 	return false;
 }
 
+static void add_names(struct buf *out, const char *const *names, size_t n)
+{
+	buf_add_text(out, "ARRAY[");
+	for (size_t i = 0; i < n; i++) {
+		buf_add_text(out, i ? ", " : "");
+		sqltext_literal(out, names[i]);
+	}
+	buf_add_text(out, "]::text[]");
+}
+
+/* Which columns those are the database knows: the rules may not be bound. The log has no value of a virtual one. */
+static void add_all_but(struct buf *out, const struct rules_table *t, const struct conf_texts *quiet)
+{
+	const char **names = mem_new_array(quiet->n, sizeof(*names));
+
+	for (size_t i = 0; i < quiet->n; i++)
+		names[i] = quiet->at[i].text;
+	buf_add_text(
+		out,
+		"\n         || ARRAY(SELECT q.attname::text FROM pg_attribute q JOIN pg_class k ON k.oid = q.attrelid"
+		"\n                  JOIN pg_namespace s ON s.oid = k.relnamespace"
+		"\n                  WHERE q.attnum > 0 AND NOT q.attisdropped AND q.attgenerated <> 'v'"
+		"\n                    AND s.nspname = ");
+	sqltext_literal(out, t->schema);
+	buf_add_text(out, " AND k.relname = ");
+	sqltext_literal(out, t->name);
+	buf_add_text(out, "\n                    AND q.attname <> ALL (");
+	add_names(out, names, quiet->n);
+	buf_add_text(out, "))");
+	free((void *)names);
+}
+
 void sqltext_wanted(struct buf *out, const struct rules *r)
 {
 	for (size_t i = 0; i < rules_n_tables(r); i++) {
@@ -134,12 +168,12 @@ void sqltext_wanted(struct buf *out, const struct rules *r)
 		sqltext_literal(out, t->schema);
 		buf_add_text(out, ", ");
 		sqltext_literal(out, t->name);
-		buf_add_text(out, ", ARRAY[");
-		for (size_t k = 0; k < n; k++) {
-			buf_add_text(out, k ? ", " : "");
-			sqltext_literal(out, columns[k]);
-		}
-		buf_addf(out, "]::text[], %s)", sends_columns(t) ? "true" : "false");
+		buf_add_text(out, ", ");
+		add_names(out, columns, n);
+		for (size_t k = 0; k < t->n_sections; k++)
+			if (t->sections[k]->conf->quiet.n)
+				add_all_but(out, t, &t->sections[k]->conf->quiet);
+		buf_addf(out, ", %s)", sends_columns(t) ? "true" : "false");
 		free((void *)columns);
 	}
 }

@@ -83,6 +83,29 @@ void tap_free_retired(struct tap *t)
 		free_all_retired(t);
 }
 
+/* Once, and again when a migration or a reload makes them others. */
+static void say_secrets(struct tap *t)
+{
+	struct buf now = { 0 }, names = { 0 };
+
+	for (size_t i = 0; i < rules_n_tables(t->rules); i++) {
+		const struct rules_table *table = rules_table(t->rules, i);
+
+		for (size_t k = 0; k < table->n_sections; k++) {
+			buf_clear(&names);
+			if (rules_add_secrets(table->sections[k], &names))
+				buf_addf(&now, "%s%s: %s", now.len ? "; " : "", table->sections[k]->conf->name,
+					 names.data);
+		}
+	}
+	if (now.len && !slice_equal(buf_slice(&now), buf_slice(&t->secrets)))
+		log_warn("columns that look like secrets are sent", log_s("columns", now.data),
+			 log_s("mend", "name them in `exclude`, or name in `columns` what may be seen"));
+	buf_fini(&names);
+	buf_fini(&t->secrets);
+	t->secrets = now;
+}
+
 void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 {
 	retire(t);
@@ -94,6 +117,7 @@ void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 	buf_clear(&t->filter_tables);
 	rules_filter_tables(rules, &t->filter_tables);
 	intake_rules(t->intake, rules);
+	say_secrets(t);
 }
 
 struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why)
@@ -350,4 +374,5 @@ void tap_catalog_fini(struct tap *t)
 	catalog_free(t->catalog);
 	buf_fini(&t->add_tables);
 	buf_fini(&t->filter_tables);
+	buf_fini(&t->secrets);
 }

@@ -114,6 +114,7 @@ struct tap {
 	} watch;
 	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
 	struct buf add_tables, filter_tables;
+	struct buf secrets; /* the columns that look like secrets and are sent, as the log was told of them */
 
 	/* Connections. */
 	struct sqlpipe *admissions_sql;

@@ -161,6 +161,7 @@ struct conf_table {
 	struct conf_texts fields;
 	struct conf_texts columns;
 	struct conf_texts exclude;
+	struct conf_texts quiet; /* columns whose changes alone make no message */
 	struct conf_text lookup;
 	struct conf_text data_query;
 	struct conf_text actor; /* column */

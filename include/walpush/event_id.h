@@ -19,6 +19,14 @@ struct event_id {
 	uint32_t index;
 };
 
+/*
+ * Version of the numbering. Raise it with every change after which a transaction, decoded again under the same rules, would
+ * give one of its messages another index: another order, a message more or less, a number taken earlier or later, what is
+ * folded into bulk. It is part of the epoch, so clients with a position of the old numbering get `resync`, and replicas of
+ * different versions do not share a Redis stream. tests/unit/test_txn.c shows the numbers; a change there is such a change.
+ */
+#define EVENT_NUMBERING 1
+
 #define LSN_TEXT_MAX 18      /* "FFFFFFFF/FFFFFFFF" and the zero */
 #define EVENT_ID_TEXT_MAX 29 /* that, "-4294967295" */
 

@@ -15,7 +15,8 @@ struct render_input {                 /* what a message says beside its row */
 	size_t lookup_row;            /* the one that {lookup.x} speaks of */
 	const struct sqlrows *actor;  /* its first value is the name for updated_by; NULL, or no row: null */
 	const struct sqlrows
-		*data; /* its first value is `data`, and is JSON; NULL, no row or NULL: the row's columns are */
+		*data; /* its first value is `data`, and is JSON; NULL, no row or NULL: `data` is null, or the columns
+			* that the section's `columns` names */
 	struct slice commit_time; /* the B record's timestamp */
 	struct event_id id;
 	size_t row_bytes; /* a larger data object becomes null, with "truncated":true, as does a template's value that
@@ -25,7 +26,8 @@ struct render_input {                 /* what a message says beside its row */
 /* The standard message, or what the section's template makes of it. */
 void render_message(const struct route_plan *plan, const struct route_message *message, const struct render_input *in,
 		    struct buf *out);
-/* The primary key's value as a message tells it: an array where it has several columns, null without one. */
+/* The primary key's value as a message tells it: an array where it has several columns, null without one, and where the
+ * section withholds one of them. */
 void render_key(const struct route_plan *plan, const struct route_message *message, struct buf *out);
 /* A column that the section's template names and the answers lack; NULL: all are there. */
 const char *render_missing(const struct rules_section *s, const struct render_input *in);

@@ -18,6 +18,9 @@
  * values that differ. On INSERT `becomes` asks the new value alone, on DELETE `was` the old one. With only-actions a change without one is
  * nothing. Where the old value was not sent and the new one does not exclude an action, nobody can tell: the message has the op's own
  * name, and with only-actions the section's groups must refetch.
+ *
+ * An update that is `updated` and changed columns of `quiet` alone is nothing either. Without the old value of another
+ * column nobody can tell, and the change is told.
  */
 #ifndef WALPUSH_ROUTE_H
 #define WALPUSH_ROUTE_H

@@ -17,6 +17,7 @@ struct row {
 	const struct column **now; /* n_columns of the table; all NULL for a delete */
 	const struct column **old; /* all NULL for an insert */
 	size_t cap;
+	bool fits; /* every column of the change is laid out: what is NULL was not sent, or is virtual */
 };
 
 /*

@@ -64,13 +64,16 @@ struct rules_section { /* one entry of `tables` */
 	size_t n_groups;
 	struct rules_query lookup; /* sql NULL: none */
 	struct rules_query data;   /* its first value becomes `data`; sql NULL: none */
+	bool data_is_query;        /* and nothing else does: without an answer there is no data */
 	struct rules_condition *when;
 	size_t n_when;
 	struct rules_action *actions;
 	size_t n_actions;
 	int *fields; /* columns */
 	size_t n_fields;
-	bool *shown;      /* of each column: is it in `data`? */
+	bool *shown;    /* of each column: may a message show it? */
+	bool key_shown; /* all columns of the primary key are; else the key is told nowhere, not in the audit log either */
+	bool *quiet;    /* of each column: is its change alone worth no message? NULL: each is worth one */
 	int actor_column; /* -1: none */
 	bool asks_actor;  /* there is an actor query */
 	int updated_at;   /* column of that name; -1: none */
@@ -147,6 +150,17 @@ const struct rules_query *rules_actor(const struct rules *r);
  * deleted rows cannot be told to the right people, and an action that waits for a change never matches. The array is the
  * caller's, the names are borrowed. */
 size_t rules_old_columns(const struct rules_table *t, const char ***out);
+/* Of a column that `quiet` names although its change is always told: what reads it ("groups", an action's name). NULL: it is
+ * quiet, or not named. Bound sections only. */
+const char *rules_loud(const struct rules_section *s, size_t column);
+/* Do the section's messages show the column's value? Bound sections only. */
+bool rules_sends(const struct rules_section *s, size_t column);
+/* The same, and the column looks like a secret by its name, and `columns` does not say that it is meant. */
+bool rules_sends_secret(const struct rules_section *s, size_t column);
+/* Appends the names of all of them, "otp, ssn"; returns how many. */
+size_t rules_add_secrets(const struct rules_section *s, struct buf *out);
+/* Is `exclude` enough to keep it from being sent? Of a column that rules_sends_secret names. */
+bool rules_may_exclude(const struct rules_section *s, size_t column);
 /* wal2json's add-tables: "public.requests,public.crates", escaped as it wants; "public.*" for the schema of a table with children, which only
  * bound rules know of. */
 void rules_add_tables(const struct rules *r, struct buf *out);
@@ -156,7 +170,8 @@ void rules_filter_tables(const struct rules *r, struct buf *out);
 void rules_catalog_param(const struct rules *r, struct buf *out);
 /* The same of those that decide permission. */
 void rules_deciding_param(const struct rules *r, struct buf *out);
-/* Digest of the table rules and of the limits that fold messages, for the epoch: equal rules give equal event ids. */
+/* Digest of the table rules, of the limits that fold messages, and of EVENT_NUMBERING and RELAY_ENTRY_FORMAT, for the epoch:
+ * where it is equal, event ids are, and the entries of the relay mean the same. */
 uint32_t rules_digest(const struct rules *r);
 /* That, and all else that decides what is made of the stream of changes: tables listed, memberships. Bound rules of equal digest
  * are as good as each other. */

@@ -696,6 +696,59 @@ def a_large_value_that_an_update_leaves_alone(world):
     world.sql("ALTER TABLE sendbacks REPLICA IDENTITY DEFAULT")
 
 
+# --- what messages show --------------------------------------------------------------------------------------------
+
+
+@case("secrets", state="warning", kind="conf")
+def a_token_in_data(world):
+    world.sql("ALTER TABLE crates ADD access_token text, ADD otp int, ADD has_password bool")
+    world.config.set("tables.crates.exclude", ["barcode"])
+
+
+@case("secrets", state="warning", kind="words")
+def a_secret_in_a_message(world):
+    world.sql("ALTER TABLE storages ADD door_pin int")
+    world.config.set("tables.storages.message", '{"type": "storage", "pin": "{door_pin}"}')
+    yield
+    world.config.set("tables.storages.columns", ["door_pin"])
+
+
+@case("secrets", state="warning", kind="words")
+def a_secret_among_the_fields(world):
+    world.sql("ALTER TABLE sendbacks ADD ssn text")
+    world.config.set("tables.sendbacks.fields", ["reason", "ssn"])
+    yield
+    world.config.set("tables.sendbacks.columns", ["id", "reason", "ssn"])
+
+
+@case("secrets", state="warning", kind="words")
+def a_secret_that_is_the_key(world):
+    world.sql("ALTER TABLE storages DROP CONSTRAINT storages_pkey CASCADE, ADD session_key text PRIMARY KEY")
+    yield
+    world.config.set("tables.storages.columns", ["session_key", "room_name"])
+
+
+@case("quiet", state="warning", kind="words")
+def a_quiet_column_that_an_action_reads(world):
+    world.config.set("tables.requests.quiet", ["updated_at", "status"])
+    yield
+    world.config.set("tables.requests.quiet", ["updated_at"])
+
+
+@case("replica-identity")
+def quiet_columns_without_the_old_row(world):
+    """Nothing else of this section needs a former value."""
+    world.config.set("tables.storages", Raw('{ type = "s"  key = "k"  groups = [ "all" ]  quiet = [ "updated_at" ] }'))
+    world.sql("ALTER TABLE storages REPLICA IDENTITY DEFAULT")
+
+
+@case("table", kind="words")
+def a_key_that_is_excluded(world):
+    world.config.set("tables.storages.exclude", ["id"])
+    yield
+    world.config.remove("tables.storages.exclude")
+
+
 # --- queries -----------------------------------------------------------------------------------------------------
 
 

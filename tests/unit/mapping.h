@@ -74,6 +74,13 @@ static const char *const mapping_columns[][6] = {
 	{ "links", "note", "25", "0", "f", "f" },
 	{ "keyless", "code", "25", "0", "f", "f" },
 	{ "keyless", "secret", "25", "0", "f", "f" },
+	{ "people", "ssn", "25", "0", "t", "f" },
+	{ "people", "name", "25", "0", "f", "f" },
+	{ "people", "otp", "23", "0", "f", "f" },
+	{ "people", "last_login", "1184", "0", "f", "f" },
+	{ "people", "password_changed_at", "1184", "0", "f", "f" },
+	{ "people", "has_token", "16", "0", "f", "f" },
+	{ "people", "updated_at", "1184", "0", "f", "f" },
 };
 
 #define MAPPING_N_COLUMNS (sizeof(mapping_columns) / sizeof(mapping_columns[0]))

@@ -449,10 +449,10 @@ static void long_rows_are_cut(void **state)
 static void keys_of_several_columns_and_of_none(void **state)
 {
 	(void)state;
-	mapping_open(
-		&m, MAPPING_BASE MAPPING_STREAMS
-		"tables = { links = { type = \"link\" key = \"link_id\" groups = [ \"all\" ] columns = [ \"note\" ] }\n"
-		"keyless = { type = \"k\" key = \"k_id\" groups = [ \"all\" ] exclude = [ \"secret\" ] } }");
+	mapping_open(&m, MAPPING_BASE MAPPING_STREAMS
+		     "tables = { links = { type = \"link\" key = \"link_id\" groups = [ \"all\" ]\n"
+		     "  columns = [ \"left_id\", \"right_id\" ] }\n"
+		     "keyless = { type = \"k\" key = \"k_id\" groups = [ \"all\" ] exclude = [ \"secret\" ] } }");
 	mapping_change(&m, 'D', "links", NULL, "left_id=1|right_id=2|note=\"n\"");
 	expect_message("links", NULL, NULL, 0,
 		       "{\"type\":\"link.deleted\",\"action\":\"deleted\",\"link_id\":[1,2],"
@@ -462,12 +462,114 @@ static void keys_of_several_columns_and_of_none(void **state)
 	expect_message("links", NULL, NULL, 0,
 		       "{\"type\":\"link.created\",\"action\":\"created\",\"link_id\":[1,2],"
 		       "\"updated_at\":\"2025-11-14T12:34:56.500000Z\",\"updated_by\":null,"
-		       "\"data\":{\"note\":\"n\"},\"id\":\"0/16B3748-1\"}\n");
+		       "\"data\":{\"left\":1,\"right\":2},\"id\":\"0/16B3748-1\"}\n");
 	mapping_change(&m, 'D', "keyless", NULL, "code=\"c\"|secret=\"s\"");
 	expect_message("keyless", NULL, NULL, 0,
 		       "{\"type\":\"k.deleted\",\"action\":\"deleted\",\"k_id\":null,"
 		       "\"updated_at\":\"2025-11-14T12:34:56.500000Z\",\"updated_by\":null,"
 		       "\"data\":{\"code\":\"c\"},\"id\":\"0/16B3748-1\"}\n");
+	mapping_close(&m);
+}
+
+/* What a message of this change shows, with `data` the answer of the section's query; NULL: it has none. */
+static char *render_queried(const char *table, const char *answer)
+{
+	struct sqlrows *rows = mapping_rows(answer);
+	struct render_input in = { .data = rows, .commit_time = SLICE(COMMIT), .id = { 0x16B3748, 1 } };
+	struct buf out = { 0 };
+
+	assert_true(route_section(mapping_section(&m, table, 0), &m.row, &m.plan));
+	route_messages(&m.plan, NULL, &m.result);
+	render_message(&m.plan, &m.result.joined, &in, &out);
+	sqlrows_free(rows);
+	return buf_steal(&out);
+}
+
+static void expect_in(char *got, const char *wanted)
+{
+	if (!strstr(got, wanted))
+		fail_msg("%s is not in %s", wanted, got);
+	free(got);
+}
+
+#define QUERIED(table, more)                                                                                           \
+	MAPPING_BASE MAPPING_STREAMS "tables = { " table " = { type = \"t\" key = \"k\" groups = [ \"all\" ]"          \
+				     " data-query = \"SELECT 1\" " more " } }"
+#define WITHHELD "\"data\":null,\"truncated\":true,\"id\""
+
+/* The row is gone, or the query failed: its columns may hold what the query leaves out. */
+static void without_an_answer_there_is_no_data(void **state)
+{
+	(void)state;
+	mapping_open(&m, QUERIED("crates", ""));
+	mapping_change(&m, 'I', "crates", "id=1|unit_id=5|status=\"s\"", NULL);
+	expect_in(render_queried("crates", "json=7"), "\"data\":7,\"id\"");
+	expect_in(render_queried("crates", "json=NULL"), WITHHELD);
+	expect_in(render_queried("crates", "json="), WITHHELD);
+	expect_in(render_queried("crates", NULL), WITHHELD);
+	/* Its key names a row that goes; the message has it beside `data` too. */
+	mapping_change(&m, 'D', "crates", NULL, "id=1|unit_id=5|status=\"s\"");
+	expect_in(render_queried("crates", NULL), "\"data\":{\"id\":1},\"id\"");
+	mapping_close(&m);
+	mapping_open(&m, QUERIED("keyless", ""));
+	mapping_change(&m, 'D', "keyless", NULL, "code=\"c\"|secret=\"s\"");
+	expect_in(render_queried("keyless", NULL), WITHHELD);
+	mapping_close(&m);
+	mapping_open(&m, QUERIED("crates", "exclude = [ \"status\" ]"));
+	mapping_change(&m, 'U', "crates", "id=1|unit_id=5|status=\"s\"", "id=1|unit_id=5|status=\"r\"");
+	expect_in(render_queried("crates", NULL), WITHHELD);
+	mapping_close(&m);
+	mapping_open(&m, QUERIED("crates", "columns = [ \"id\", \"unit_id\" ]"));
+	mapping_change(&m, 'U', "crates", "id=1|unit_id=5|status=\"s\"", "id=1|unit_id=5|status=\"r\"");
+	expect_in(render_queried("crates", NULL), "\"data\":{\"id\":1,\"unit\":5},\"id\"");
+	mapping_close(&m);
+}
+
+#define PERSON(ssn, login)                                                                                             \
+	"ssn=\"" ssn "\"|name=\"n\"|otp=123456|last_login=" login "|password_changed_at=null|has_token=true"           \
+	"|updated_at=\"2025-11-14 12:34:56.123456+00\""
+
+static void key_of(const char *wanted)
+{
+	struct buf out = { 0 };
+
+	assert_true(route_section(mapping_section(&m, "people", 0), &m.row, &m.plan));
+	route_messages(&m.plan, NULL, &m.result);
+	render_key(&m.plan, &m.result.joined, &out);
+	assert_string_equal(out.data, wanted);
+	buf_fini(&out);
+}
+
+static void what_is_withheld_stands_nowhere(void **state)
+{
+	char *got;
+
+	(void)state;
+	mapping_open(&m, MAPPING_BASE MAPPING_STREAMS
+		     "tables = { people = { type = \"p\" key = \"p_id\" groups = [ \"all\" ]\n"
+		     "  exclude = [ \"otp\", \"updated_at\", \"password_changed_at\" ] } }");
+	/* A large value that was not sent is named, but not a withheld one. */
+	mapping_change(&m, 'U', "people", "ssn=\"1\"|otp=123456|updated_at=\"2025-11-14 12:34:56.123456+00\"",
+		       "ssn=\"1\"|otp=654321");
+	got = render("people", NULL, NULL, 0);
+	assert_null(strstr(got, "otp"));
+	assert_null(strstr(got, "123456"));
+	assert_null(strstr(got, "password"));
+	expect_in(got, "\"updated_at\":\"2025-11-14T12:34:56.500000Z\",\"updated_by\":null,\"data\":{\"ssn\":\"1\"},"
+		       "\"unchanged\":[\"name\",\"last_login\",\"has_token\"],");
+	mapping_close(&m);
+	/* The key of a section with words of its own goes to the audit log, the status page and the relay alone. */
+	mapping_open(&m, MAPPING_BASE MAPPING_STREAMS "tables = { people = { groups = [ \"all\" ] exclude = [ \"ssn\" "
+						      "] message = \"{\\\"n\\\":\\\"{name}\\\"}\" } }");
+	mapping_change(&m, 'I', "people", PERSON("078-05-1120", "null"), NULL);
+	key_of("null");
+	mapping_change(&m, 'D', "people", NULL, PERSON("078-05-1120", "null"));
+	key_of("null");
+	mapping_close(&m);
+	mapping_open(&m, MAPPING_BASE MAPPING_STREAMS
+		     "tables = { people = { groups = [ \"all\" ] message = \"{\\\"n\\\":\\\"{name}\\\"}\" } }");
+	mapping_change(&m, 'I', "people", PERSON("078-05-1120", "null"), NULL);
+	key_of("\"078-05-1120\"");
 	mapping_close(&m);
 }
 
@@ -628,6 +730,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_was_not_sent_is_named, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(long_rows_are_cut, open_mapping, close_mapping),
 		cmocka_unit_test(keys_of_several_columns_and_of_none),
+		cmocka_unit_test(without_an_answer_there_is_no_data),
+		cmocka_unit_test(what_is_withheld_stands_nowhere),
 		cmocka_unit_test(a_template_makes_the_message),
 		cmocka_unit_test(a_stream_has_words_of_its_own),
 		cmocka_unit_test_setup_teardown(a_changed_key_is_known_by_the_former_one, open_mapping, close_mapping),

@@ -259,6 +259,73 @@ static void when_decides_which_rows_count(void **state)
 	EXPECT_EACH("crates", cases);
 }
 
+#define P(ssn, name, otp, login, sent) "ssn=\"" ssn "\"|name=" name "|otp=" otp "|last_login=" login sent
+#define SENT "|password_changed_at=null|has_token=true|updated_at=null"
+
+static void quiet_columns_alone_are_no_news(void **state)
+{
+	static const struct route_case cases[] = {
+		/* One, several, to and from null. */
+		{ P("1", "\"n\"", "5", "\"b\"", SENT), P("1", "\"n\"", "5", "\"a\"", SENT), "" },
+		{ P("1", "\"n\"", "5", "null", SENT), P("1", "\"n\"", "5", "\"a\"", SENT), "" },
+		{ P("1", "\"n\"", "6", "\"b\"", SENT), P("1", "\"n\"", "5", "null", SENT), "" },
+		/* Another column beside them, the key too; nothing at all is no quiet column's change. */
+		{ P("1", "\"m\"", "5", "\"b\"", SENT), P("1", "\"n\"", "5", "\"a\"", SENT), "updated/updated all; " },
+		{ P("1", "null", "5", "\"b\"", SENT), P("1", "\"n\"", "5", "\"a\"", SENT), "updated/updated all; " },
+		{ P("2", "\"n\"", "5", "\"b\"", SENT), P("1", "\"n\"", "5", "\"a\"", SENT), "updated/updated all; " },
+		{ P("1", "\"n\"", "5", "\"a\"", SENT), P("1", "\"n\"", "5", "\"a\"", SENT), "updated/updated all; " },
+		/* A large value that was not sent did not change; an old one that is not known may have. */
+		{ "ssn=\"1\"|otp=6" SENT, P("1", "\"n\"", "5", "\"a\"", SENT), "" },
+		{ P("1", "\"n\"", "5", "\"b\"", SENT), "ssn=\"1\"", "updated/updated all; " },
+		{ P("1", "\"n\"", "5", "\"b\"", SENT), "ssn=\"1\"|name=\"n\"" SENT, "" },
+		/* A column that the catalog does not know. */
+		{ P("1", "\"n\"", "5", "\"b\"", SENT "|new=\"x\""), P("1", "\"n\"", "5", "\"a\"", SENT),
+		  "updated/updated all; " },
+		{ P("1", "\"n\"", "5", "\"b\"", SENT), P("1", "\"n\"", "5", "\"a\"", SENT "|gone=\"x\""),
+		  "updated/updated all; " },
+		{ P("1", "\"n\"", "5", "\"b\"", SENT), NULL, "created/created all; " },
+		{ NULL, P("1", "\"n\"", "5", "\"b\"", SENT), "deleted/deleted key all; " },
+	};
+
+	(void)state;
+	mapping_open(&m, MAPPING_BASE MAPPING_STREAMS
+		     "tables = { people = { type = \"p\" key = \"k\" groups = [ \"all\" ]\n"
+		     "  quiet = [ \"otp\", \"last_login\", \"ssn\" ] } }");
+	EXPECT_EACH("people", cases);
+	mapping_close(&m);
+	/* A new row is news, also where all of its columns are quiet. */
+	mapping_open(&m, MAPPING_BASE MAPPING_STREAMS
+		     "tables = { keyless = { type = \"p\" key = \"k\" groups = [ \"all\" ]\n"
+		     "  quiet = [ \"code\", \"secret\" ] } }");
+	expect("keyless", "code=\"c\"|secret=\"s\"", NULL, NULL, "created/created all; ");
+	expect("keyless", "code=\"d\"|secret=\"s\"", "code=\"c\"|secret=\"s\"", NULL, "");
+	mapping_close(&m);
+}
+
+/* What an action, a group, a lookup or `when` reads is told, also where `quiet` names it. */
+static void what_is_read_is_never_quiet(void **state)
+{
+	static const struct route_case cases[] = {
+		{ P("1", "\"y\"", "5", "\"b\"", SENT), P("1", "\"n\"", "5", "\"b\"", SENT), "updated/named g_5; " },
+		{ P("1", "\"n\"", "6", "\"b\"", SENT), P("1", "\"n\"", "5", "\"b\"", SENT),
+		  "deleted/moved key g_5; updated/updated g_6; " },
+		{ P("1", "\"n\"", "5", "\"b\"", SENT), P("1", "\"n\"", "5", "\"a\"", SENT), "created/created g_5; " },
+		{ P("1", "\"n\"", "5", "\"a\"", SENT), P("1", "\"n\"", "5", "\"b\"", SENT),
+		  "deleted/deleted key g_5; " },
+		{ P("1", "\"n\"", "5", "\"b\"", "|has_token=false"), P("1", "\"n\"", "5", "\"b\"", "|has_token=true"),
+		  "" },
+	};
+
+	(void)state;
+	mapping_open(&m, MAPPING_BASE MAPPING_STREAMS
+		     "tables = { people = { type = \"p\" key = \"k\" groups = [ \"g_{otp}\" ]\n"
+		     "  quiet = [ \"otp\", \"last_login\", \"name\", \"has_token\" ]\n"
+		     "  when = { column = \"last_login\" equals = \"b\" }\n"
+		     "  actions = { named = { column = \"name\" becomes = \"y\" } } } }");
+	EXPECT_EACH("people", cases);
+	mapping_close(&m);
+}
+
 #define SENDBACK "id=1|request_id=2|reason=\"r\"|created_at=null|created_by_id=3"
 
 static void lookups_give_a_group_a_row(void **state)
@@ -437,6 +504,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_first_action_that_matches_wins, open_mapping, close_mapping),
 		cmocka_unit_test(only_actions_leaves_the_others_out),
 		cmocka_unit_test(an_old_value_that_did_not_come),
+		cmocka_unit_test(quiet_columns_alone_are_no_news),
+		cmocka_unit_test(what_is_read_is_never_quiet),
 		cmocka_unit_test_setup_teardown(actors_are_the_actions, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(when_decides_which_rows_count, open_mapping, close_mapping),
 		cmocka_unit_test_setup_teardown(lookups_give_a_group_a_row, open_mapping, close_mapping),

@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include "../../src/rules_impl.h"
 #include "mapping.h"
+#include "walpush/relay_entry.h"
 
 static void compiles_the_application(void **state)
 {
@@ -151,9 +153,9 @@ static void refuses_what_a_message_cannot_say(void **state)
 	expect_refusal(NULL, WORDED(MESSAGE("{\\\"a\\\":\\\"{path.x}\\\"}")), 5,
 		       "message of requests: the string \"{path.x}\": {path.x} cannot stand here; what can: {op}");
 	expect_refusal(NULL, WORDED(MESSAGE("{\\\"a\\\":\\\"{id}\\\"}") "fields = [ \"status\" ]"), 5,
-		       "fields, columns and exclude mean nothing");
+		       "data-query and fields mean nothing");
 	expect_refusal(NULL, WORDED(MESSAGE("{\\\"a\\\":\\\"{id}\\\"}") "data-query = \"SELECT {id}\""), 5,
-		       "data-query, fields, columns and exclude mean nothing");
+		       "data-query and fields mean nothing");
 	expect_refusal(NULL, TABLE(GROUPS "data-query = \"SELECT {x}\""), 5, "{x} in data-query of requests");
 	expect_refusal(NULL, TABLE(GROUPS "data-query = \"SELECT {lookup.x}\""), 5,
 		       "data-query of requests, character 8: {lookup.x} cannot stand here");
@@ -162,6 +164,129 @@ static void refuses_what_a_message_cannot_say(void **state)
 	expect_refusal(
 		STREAM("SELECT 1", "g") " resync = \"{\\\"a\\\":\\\"{admit.y}\\\"}\"", NULL, 4,
 		"resync of s: the string \"{admit.y}\": {admit.y} cannot stand here; what can: {stream}, {epoch}");
+}
+
+#define PEOPLE(body) "tables = { people = { type = \"p\" key = \"p_id\" groups = [ \"g\" ] " body " } }"
+#define PEOPLE_WORDED(json, body) "tables = { people = { groups = [ \"g\" ] message = \"" json "\" " body " } }"
+
+/* What names a column that the same section withholds contradicts itself, wherever it stands. */
+static void refuses_to_name_what_is_withheld(void **state)
+{
+	(void)state;
+	expect_refusal(NULL, TABLE(GROUPS "fields = [ \"status\" ] exclude = [ \"status\" ]"), 5,
+		       "fields of requests: status: exclude withholds it");
+	expect_refusal(NULL, TABLE(GROUPS "fields = [ \"status\", \"purpose\" ] columns = [ \"id\", \"status\" ]"), 5,
+		       "fields of requests: purpose: columns does not list it");
+	expect_refusal(NULL, PEOPLE_WORDED("{\\\"a\\\":\\\"{ssn}\\\"}", "exclude = [ \"ssn\" ]"), 5,
+		       "message of people: {ssn}: exclude withholds it");
+	expect_refusal(NULL, PEOPLE_WORDED("{\\\"a\\\":\\\"was {old.otp}\\\"}", "exclude = [ \"name\", \"otp\" ]"), 5,
+		       "message of people: {old.otp}: exclude withholds it");
+	expect_refusal(NULL, PEOPLE_WORDED("{\\\"a\\\":[\\\"{otp:text}\\\"]}", "columns = [ \"name\" ]"), 5,
+		       "message of people: {otp");
+	/* The key names the row in every message and in a delete's data. */
+	expect_refusal(NULL, PEOPLE("exclude = [ \"ssn\" ]"), 5,
+		       "exclude of people: ssn is in the primary key of public.people");
+	expect_refusal(NULL, PEOPLE("columns = [ \"name\" ]"), 5,
+		       "columns of people: ssn is in the primary key of public.people");
+	expect_refusal(
+		NULL, "tables = { links = { type = \"l\" key = \"k\" groups = [ \"g\" ] exclude = [ \"right_id\" ] } }",
+		5, "right_id is in the primary key of public.links");
+	expect_refusal(NULL, PEOPLE("columns = [ \"ssn\", \"nope\" ]"), 5, "columns of people");
+	expect_refusal(NULL, PEOPLE("quiet = [ \"nope\" ]"), 5, "quiet of people: public.people has no column nope");
+}
+
+/* "ssn name": the columns of people for which the question is answered with yes. */
+static char *columns_with(const struct rules_section *s, bool (*question)(const struct rules_section *s, size_t column))
+{
+	struct buf out = { 0 };
+
+	buf_add_text(&out, "");
+	for (size_t i = 0; i < s->table->n_columns; i++)
+		if (question(s, i))
+			buf_addf(&out, "%s%s", out.len ? " " : "", s->table->columns[i].name);
+	return buf_steal(&out);
+}
+
+static bool is_loud(const struct rules_section *s, size_t column)
+{
+	return rules_loud(s, column) != NULL;
+}
+
+static bool is_quiet(const struct rules_section *s, size_t column)
+{
+	return s->quiet && s->quiet[column];
+}
+
+struct column_case {
+	const char *tables, *wanted;
+};
+
+static void expect_columns(const struct column_case *cases, size_t n,
+			   bool (*question)(const struct rules_section *s, size_t column))
+{
+	for (size_t i = 0; i < n; i++) {
+		struct mapping m;
+		struct buf text = { 0 };
+		char *got;
+
+		buf_addf(&text, "%s%s%s", MAPPING_BASE, MAPPING_STREAMS, cases[i].tables);
+		mapping_open(&m, text.data);
+		got = columns_with(mapping_section(&m, "people", 0), question);
+		if (strcmp(got, cases[i].wanted) != 0)
+			fail_msg("%s: got \"%s\", wanted \"%s\"", cases[i].tables, got, cases[i].wanted);
+		free(got);
+		mapping_close(&m);
+		buf_fini(&text);
+	}
+}
+
+#define EXPECT_COLUMNS(cases, question) expect_columns(cases, sizeof(cases) / sizeof((cases)[0]), question)
+
+static void knows_the_secrets_that_are_sent(void **state)
+{
+	static const struct column_case cases[] = {
+		{ PEOPLE(""), "ssn otp" },
+		{ PEOPLE("exclude = [ \"otp\" ]"), "ssn" },
+		{ PEOPLE("exclude = [ \"name\" ]"), "ssn otp" },
+		{ PEOPLE("columns = [ \"ssn\", \"otp\" ]"), "" }, /* they are meant */
+		/* `data` is what the query says; what else the message shows is not. */
+		{ PEOPLE("data-query = \"SELECT 1\""), "ssn" },
+		{ PEOPLE("data-query = \"SELECT 1\" fields = [ \"otp\" ]"), "ssn otp" },
+		{ PEOPLE_WORDED("{\\\"a\\\":\\\"{name}\\\"}", ""), "" },
+		{ PEOPLE_WORDED("{\\\"a\\\":\\\"{old.otp} {has_token}\\\"}", ""), "otp" },
+		{ PEOPLE_WORDED("{\\\"a\\\":\\\"{otp}\\\"}", "columns = [ \"otp\" ]"), "" },
+	};
+
+	(void)state;
+	EXPECT_COLUMNS(cases, rules_sends_secret);
+}
+
+#define QUIET "quiet = [ \"ssn\", \"name\", \"otp\", \"last_login\" ] "
+
+static void what_the_rules_read_is_never_quiet(void **state)
+{
+	static const struct column_case quiet[] = {
+		{ PEOPLE(""), "" },
+		{ PEOPLE("quiet = [ ]"), "" },
+		{ PEOPLE(QUIET), "name otp last_login" },
+		{ PEOPLE(QUIET "when = { column = \"otp\" equals = \"1\" }"), "name last_login" },
+		{ PEOPLE(QUIET "actions = { a = { column = \"name\" becomes = \"x\" actor = \"otp\" } }"),
+		  "last_login" },
+		{ PEOPLE(QUIET "lookup = \"SELECT {name}, {old.otp}\""), "last_login" },
+		{ PEOPLE(QUIET "actor = \"otp\""), "name otp last_login" },
+		{ "tables = { people = { type = \"p\" key = \"k\" groups = [ \"g_{name}\", \"h_{old.last_login}\" "
+		  "] " QUIET "} }",
+		  "otp" },
+	};
+	static const struct column_case loud[] = {
+		{ PEOPLE(QUIET), "ssn" },
+		{ PEOPLE(QUIET "when = { column = \"otp\" equals = \"1\" }"), "ssn otp" },
+		{ PEOPLE("when = { column = \"otp\" equals = \"1\" }"), "" },
+	};
+
+	(void)state;
+	EXPECT_COLUMNS(quiet, is_quiet);
+	EXPECT_COLUMNS(loud, is_loud);
 }
 
 static void refuses_two_paths_of_one_shape(void **state)
@@ -277,6 +402,7 @@ static void the_digest_tells_rules_apart(void **state)
 		DIGEST_CONF(GROUPS "fields = [ \"status\" ]"),
 		DIGEST_CONF(GROUPS "columns = [ \"status\" ]"),
 		DIGEST_CONF(GROUPS "exclude = [ \"status\" ]"),
+		DIGEST_CONF(GROUPS "quiet = [ \"status\" ]"),
 		DIGEST_CONF(GROUPS "lookup = \"SELECT 1\""),
 		DIGEST_CONF(GROUPS "actions = { a = { column = \"status\" becomes = \"x\" } }"),
 		DIGEST_CONF(GROUPS) " limits = { bulk = 7 }",
@@ -289,6 +415,22 @@ static void the_digest_tells_rules_apart(void **state)
 			 digest_of(MAPPING_BASE "\n\n" MAPPING_STREAMS TABLE(GROUPS) " membership = { roles = { } }"));
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		assert_int_not_equal(digest, digest_of(others[i]));
+}
+
+/* Who has a position of another numbering, or entries of another format, must not go on with it. */
+static void the_epoch_has_the_versions_of_numbers_and_entries(void **state)
+{
+	struct mapping m;
+	uint32_t digest;
+
+	(void)state;
+	mapping_open(&m, MAPPING_CONF);
+	digest = rules_digest(m.rules);
+	assert_int_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING, RELAY_ENTRY_FORMAT));
+	assert_int_not_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING + 1, RELAY_ENTRY_FORMAT));
+	assert_int_not_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING, RELAY_ENTRY_FORMAT + 1));
+	assert_int_not_equal(rules_digest_of(m.rules, 1, 2), rules_digest_of(m.rules, 2, 1));
+	mapping_close(&m);
 }
 
 static void long_names_stay_unique(void **state)
@@ -382,11 +524,15 @@ int main(void)
 		cmocka_unit_test(refuses_columns_that_are_not_there),
 		cmocka_unit_test(refuses_what_a_table_cannot_mean),
 		cmocka_unit_test(refuses_what_a_message_cannot_say),
+		cmocka_unit_test(refuses_to_name_what_is_withheld),
+		cmocka_unit_test(knows_the_secrets_that_are_sent),
+		cmocka_unit_test(what_the_rules_read_is_never_quiet),
 		cmocka_unit_test(refuses_two_paths_of_one_shape),
 		cmocka_unit_test(lists_each_table_once),
 		cmocka_unit_test(the_digest_tells_rules_apart),
 		cmocka_unit_test(the_feed_has_a_digest_of_its_own),
 		cmocka_unit_test(a_stream_is_the_same_only_if_all_of_it_is),
+		cmocka_unit_test(the_epoch_has_the_versions_of_numbers_and_entries),
 		cmocka_unit_test(long_names_stay_unique),
 		cmocka_unit_test(binds_again),
 	};

@@ -148,6 +148,33 @@ static void test_names_are_quoted(void **state)
 	buf_fini(&out);
 }
 
+static const char quiet[] = "database = { url = \"postgresql://app@db/app\"  slot = \"s\" }\n"
+			    "jwt = { algorithm = \"HS256\"  key = \"secret\" }\n"
+			    "streams = { s = { path = \"/ws/\"  admit = \"SELECT 1\"  groups = [ \"g\" ] } }\n"
+			    "tables = { users = { type = \"u\"  key = \"k\"  groups = [ \"g_{role}\" ]  quiet = [ "
+			    "\"last_login\", \"it's\" ] } }\n";
+
+/* An update is compared by all other columns, so the log must hold their old values. */
+static void test_quiet_needs_the_other_columns(void **state)
+{
+	struct fail why = { 0 };
+	struct conf *conf = conf_parse("quiet.conf", slice_of(quiet), &why);
+	struct rules *rules;
+	struct buf out = { 0 };
+
+	(void)state;
+	if (!conf)
+		fail_msg("%s", why.text);
+	rules = rules_of(conf);
+	sqltext_wanted(&out, rules);
+	assert_memory_equal(out.data, "('public', 'users', ARRAY['role']::text[]\n         || ARRAY(SELECT ", 60);
+	assert_non_null(strstr(out.data, "s.nspname = 'public' AND k.relname = 'users'"));
+	assert_non_null(strstr(out.data, "q.attname <> ALL (ARRAY['last_login', 'it''s']::text[])), true)"));
+	buf_fini(&out);
+	rules_free(rules);
+	conf_free(conf);
+}
+
 static void test_a_query_becomes_a_view(void **state)
 {
 	const struct odd *made = *state;
@@ -182,6 +209,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_old_columns_are_those_of_groups_lookups_and_conditions, make_odd,
 						free_odd),
 		cmocka_unit_test_setup_teardown(test_names_are_quoted, make_odd, free_odd),
+		cmocka_unit_test(test_quiet_needs_the_other_columns),
 		cmocka_unit_test_setup_teardown(test_a_query_becomes_a_view, make_odd, free_odd),
 		cmocka_unit_test_setup_teardown(test_the_script_has_the_slot_and_the_role, make_odd, free_odd),
 	};
