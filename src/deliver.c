@@ -154,7 +154,7 @@ static int write_replies(struct conn *c)
 /* --- merging --------------------------------------------------------------------------------------------------- */
 
 /* A close among what is lost was meant for those who were admitted before it, and could hear up to there. */
-static struct missed nothing_missed(const struct conn *c)
+struct missed deliver_nothing_missed(const struct conn *c)
 {
 	return (struct missed){ c->admitted, c->frozen_at ? c->frozen_at : c->limit - 1, 0 };
 }
@@ -271,7 +271,7 @@ static int deliver_last_word(struct conn *c)
 
 static int tell_loss(struct conn *c)
 {
-	struct missed missed = nothing_missed(c);
+	struct missed missed = deliver_nothing_missed(c);
 	int result;
 
 	resync_because_lost(c, &missed);
@@ -384,7 +384,7 @@ void deliver_due(struct hub *h)
 
 static void let_go(struct conn *c)
 {
-	struct missed missed = nothing_missed(c);
+	struct missed missed = deliver_nothing_missed(c);
 	bool lost = false;
 
 	for (size_t i = 0; i < c->n_subs; i++)

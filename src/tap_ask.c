@@ -206,6 +206,10 @@ static void settle(struct listener *l)
 	}
 	listener_move(l, NULL);
 	l->batch = NULL;
+	if (l->of) {
+		listener_take_over(l);
+		return;
+	}
 	if (l->is_open)
 		listener_go_on(l);
 	else
@@ -293,7 +297,7 @@ static void batch_hold(struct batch *b)
 	struct listener *l;
 
 	DL_FOREACH(b->listeners, l) {
-		if (!l->is_open && listener_stream(l)) {
+		if (!l->is_open && !l->of && listener_stream(l)) {
 			listener_admit(l, true);
 			listener_forget_answer(l);
 		}

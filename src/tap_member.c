@@ -117,9 +117,10 @@ static void freeze(struct listener *l, lsn_t commit)
 		/* Whether it could hear what lies between is not known, and never will be. */
 		l->skips = l->skips ? l->skips : "membership";
 	}
+	renewal_ask_again(l->renewal);
 	l->from = commit;
-	if (was == LISTENER_WAITING)
-		return; /* it was not asked yet */
+	if (was == LISTENER_WAITING || listener_is_told(l))
+		return; /* it was not asked yet, or is about to end */
 	listener_forget_answer(l);
 	listener_ask(l);
 }
@@ -175,10 +176,13 @@ void tap_member_anew(struct tap *t, lsn_t floor, const char *reason)
 		m->changed = 0;
 	all->everybody_changed = floor;
 	HASH_ITER(hh, all->listeners, l, next) {
+		renewal_ask_again(l->renewal);
 		l->from = floor;
-		if (l->is_open)
+		if (l->is_open) {
 			l->skips = reason;
-		if (l->state == LISTENER_WAITING)
+			l->is_limited = true; /* by each hub itself */
+		}
+		if (l->state == LISTENER_WAITING || listener_is_told(l))
 			continue;
 		listener_forget_answer(l);
 		listener_ask(l);
