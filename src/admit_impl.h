@@ -26,9 +26,14 @@
  *      │             ended                 (hub: hello)                   │
  *      └────────────── a membership of its user changes ──────────────────┘
  *
- * Only STANDING hears what is new. To all others the hub has said nothing yet (!is_open), or delivers no further than where it was told.
+ * Only STANDING hears what is new. To all others the hub has said nothing yet (!is_open), or delivers no further than where it was told
+ * (is_limited).
+ *
+ * A newer token with other claims has a question of its own, and so a listener of its own (renewal), which no list but those of questions
+ * knows. Until its yes the token in force holds; should that be answered with a no meanwhile, the connection is DENIED: it hears nothing,
+ * and the newer token decides. So is one that was refused, until its hub says that it is gone: a newer token may be on its way.
  */
-enum listener_state { LISTENER_WAITING, LISTENER_ASKED, LISTENER_ANSWERED, LISTENER_STANDING };
+enum listener_state { LISTENER_WAITING, LISTENER_ASKED, LISTENER_ANSWERED, LISTENER_STANDING, LISTENER_DENIED };
 
 struct listener {
 	UT_hash_handle hh;
@@ -39,7 +44,11 @@ struct listener {
 	struct admissions *all;
 	struct member *member;
 	struct listener *prev_of_user, *next_of_user;
-	struct ticket *ticket; /* a reference */
+	struct ticket *ticket;    /* a reference: of the token in force, or, before it is open, of the newest */
+	uint32_t number;          /* of that token; what its answer repeats */
+	struct listener *renewal; /* of the newest token, while another is in force; owned; NULL: none */
+	struct listener *of;      /* of a renewal: its connection's; NULL: it is none */
+	bool is_apart; /* its hub goes by an older token, since it did not take what it was told of this one: only new seats help */
 	enum listener_state state;
 	bool is_open;      /* the hub was told that it is admitted */
 	bool is_limited;   /* the hub was told of a commit from which on it delivers nothing */
@@ -163,7 +172,7 @@ const struct rules_stream *listener_stream(const struct listener *l);
 void listener_admit(struct listener *l, bool on_hold);
 /* It may hear again: what waited for it, or, if it skips something or its groups are others, a resync and what comes behind it. */
 void listener_go_on(struct listener *l);
-/* `why`: as the metric's row spells it. The listener is gone afterwards. */
+/* `why`: as the metric's row spells it. A renewal, and one that is one too many, is gone afterwards. */
 void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason);
 void listener_limit(struct listener *l, lsn_t limit);
 /* The commit may have a last word for it, though it hears nothing else. */
@@ -177,6 +186,22 @@ void listener_ask(struct listener *l);
 void listener_again(struct listener *l);
 /* All that can be asked now and could not before. */
 void listeners_ask(struct admissions *all);
+/* NULL: it was one too many, or is gone. */
+struct listener *listener_find(struct admissions *all, const struct mail *mail);
+/* The renewal's yes has come, and the log is there. The renewal is gone afterwards. */
+void listener_take_over(struct listener *renewal);
+/* A renewed token is in force with the seats that the connection has. */
+void listener_renewed(const struct listener *l);
+/* It was refused, and its hub was told. */
+bool listener_is_told(const struct listener *l);
+/* What it waits for is void. It stands where it is. */
+void listener_leave_question(struct listener *l);
+
+/* --- tap_renew.c: a token in place of the one before --- */
+/* Permission has changed: what was answered, or would be, counts no more. NULL: there is no renewal. */
+void renewal_ask_again(struct listener *renewal);
+/* NULL does nothing. */
+void renewal_free(struct listener *renewal);
 
 /* --- tap_ask.c: asking the database, and waiting for the log --- */
 void ask_join(struct listener *l);

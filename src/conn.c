@@ -7,6 +7,7 @@
 #include "walpush/clock.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/renewal.h"
 #include "walpush/resync.h"
 
 void conn_to(struct conn *c, enum conn_state next)
@@ -213,6 +214,11 @@ void conn_reply(struct conn *c, unsigned char opcode, struct slice payload)
 	if (c->state >= CONN_CLOSING)
 		return;
 	queue_frame(c, opcode, payload);
+	conn_flush(c);
+}
+
+void conn_flush(struct conn *c)
+{
 	if (!c->is_behind && deliver(c) < 0)
 		conn_kill(c);
 }
@@ -230,6 +236,7 @@ void conn_ask_admission(struct conn *c)
 	struct mail mail = { .kind = MAIL_ADMIT, .hub = c->hub->index, .connection = c->id };
 	struct fail why = { 0 };
 	struct token token = { 0 };
+	const char *missing;
 
 	if (!token_verify(shared->keys, slice_of(c->token), clock_wall_us() / 1000000, &token, &why)) {
 		flood_info("token refused", CONN_WHO(c), log_s("reason", why.text));
@@ -237,8 +244,13 @@ void conn_ask_admission(struct conn *c)
 		return;
 	}
 	c->expires = token.expires;
-	c->ticket = ticket_new(rules_stream(c->edition->rules, (size_t)c->stream), c->path, &token, &c->peer);
+	c->ticket = ticket_new(rules_stream(c->edition->rules, (size_t)c->stream), c->path, &token, &c->peer, &missing);
 	token_fini(&token);
+	if (!c->ticket) {
+		flood_info("token refused", CONN_WHO(c), log_s("reason", "claim"), log_s("claim", missing));
+		conn_refuse(c, 4401, "claim");
+		return;
+	}
 	forget_token(c);
 	c->deadline = 0;
 	if (!conn_follow(c)) {
@@ -273,12 +285,23 @@ bool conn_follow(struct conn *c)
 	return true;
 }
 
+/* The mail's reference is the connection's from now on. A renewal that needed no answer has set the expiry meanwhile, but no ticket. */
+static void take_ticket(struct conn *c, const struct mail *mail)
+{
+	if (mail->ticket != c->ticket)
+		c->expires = mail->ticket->expires;
+	ticket_unref(c->ticket);
+	c->ticket = mail->ticket;
+	c->answered = mail->number;
+}
+
 /* Nothing is delivered before all mails are taken. */
 void conn_admitted(struct conn *c, const struct mail *mail)
 {
 	const struct rules_stream *stream = rules_stream(c->edition->rules, (size_t)c->stream);
 
 	take_seats(c, mail);
+	take_ticket(c, mail);
 	c->label = (uint8_t)c->edition->stream_labels[c->stream];
 	conn_to(c, CONN_OPEN);
 	c->admitted = mail->admitted;
@@ -287,6 +310,8 @@ void conn_admitted(struct conn *c, const struct mail *mail)
 	if (mail->resync && !stream->resync_closes)
 		conn_resync(c, "history", mail->id);
 	notice_hello(c, mail->id, mail->resumed);
+	if (mail->number > 0)
+		conn_queue_auth_ok(c, NULL);
 	deliver_later(c);
 }
 
@@ -308,6 +333,19 @@ void conn_moved(struct conn *c, const struct mail *mail)
 	take_seats(c, mail);
 	conn_limit(c, mail->limit);
 	conn_resync(c, resync_name(resync_reason(mail->text)), mail->id);
+	deliver_later(c);
+}
+
+void conn_renewed(struct conn *c, const struct mail *mail)
+{
+	bool same = ticket_same_claims(c->ticket, mail->ticket);
+	char epoch[TICKET_EPOCH_MAX];
+
+	take_ticket(c, mail);
+	if (mail->resync)
+		conn_moved(c, mail);
+	ticket_epoch(c->ticket, c->hub->epoch, epoch);
+	conn_queue_auth_ok(c, renewal_tells_epoch(same, mail->resync) ? epoch : NULL);
 	deliver_later(c);
 }
 

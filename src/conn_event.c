@@ -15,6 +15,7 @@
 #include "walpush/clock.h"
 #include "walpush/fail.h"
 #include "walpush/log.h"
+#include "walpush/renewal.h"
 
 /* µs between a ping and giving up on its answer. */
 #define PONG_WAIT 10000000
@@ -172,6 +173,12 @@ static int move(struct conn *c, const struct conn_cause *why)
 	return 0;
 }
 
+static int take(struct conn *c, const struct conn_cause *why)
+{
+	conn_renewed(c, why->mail);
+	return 0;
+}
+
 static int limit(struct conn *c, const struct conn_cause *why)
 {
 	const struct mail *mail = why->mail;
@@ -192,10 +199,10 @@ static int freeze(struct conn *c, const struct conn_cause *why)
 	return 0;
 }
 
-/* It gets what it may still have. */
+/* It gets what it may still have. Who asked by another token hears all by the one in force until this answer. */
 static int last_word(struct conn *c, const struct conn_cause *why)
 {
-	if (!c->is_held)
+	if (!c->is_held && c->asked == c->answered)
 		fail_never("conn: refused while it may receive");
 	c->last_code = (uint16_t)why->code;
 	deliver_later(c);
@@ -256,6 +263,7 @@ static act_fn *const acts[CONN_ACTS] = {
 	[CONN_REPLY] = reply,
 	[CONN_ADMIT] = admit,
 	[CONN_MOVE] = move,
+	[CONN_TAKE] = take,
 	[CONN_LIMIT] = limit,
 	[CONN_FREEZE] = freeze,
 	[CONN_LAST_WORD] = last_word,
@@ -370,12 +378,22 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 
 /* --- the tap's mails ---------------------------------------------------------------------------------------------- */
 
+/* A user with too many connections has them with every token; and a limit is never lifted by being ignored. */
+static bool is_void(const struct conn *c, enum conn_event event, const struct mail *mail)
+{
+	if (event == CONN_ON_RENEWED || (event == CONN_ON_REFUSED && mail->code != 4429))
+		return renewal_is_void(RENEWAL_SAYS_WHICH, mail->number, c->asked, c->answered);
+	if (event == CONN_ON_MOVED || (event == CONN_ON_LIMIT && mail->limit == LSN_MAX))
+		return renewal_is_void(RENEWAL_SAYS_ON, mail->number, c->asked, c->answered);
+	return false;
+}
+
 void conn_mail(struct hub *h, enum conn_event event, const struct mail *mail)
 {
 	struct conn *c = conn_find(h, mail->connection);
 	enum conn_act act = conn_table_act(c ? c->state : CONN_GONE, event);
 
-	if (act == CONN_GIVE_BACK)
+	if (act == CONN_GIVE_BACK || (c && is_void(c, event, mail)))
 		hub_give_back(h, mail);
 	else if (c)
 		conn_event(c, event, &(struct conn_cause){ .mail = mail, .code = mail->code });

@@ -7,6 +7,7 @@
 #include "walpush/clock.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
+#include "walpush/renewal.h"
 
 /* Replies that wait for the socket: pongs and the like. A client that asks for more without reading is closed. */
 #define REPLY_BYTES 4096
@@ -27,30 +28,88 @@ void conn_take_token(struct conn *c, const char *token)
 	conn_ask_admission(c);
 }
 
+void conn_queue_auth_ok(struct conn *c, const char *epoch)
+{
+	time_t expires = (time_t)c->expires;
+	struct buf message = { 0 };
+	char until[32] = "";
+	struct tm utc;
+
+	gmtime_r(&expires, &utc);
+	strftime(until, sizeof(until), "%Y-%m-%dT%H:%M:%SZ", &utc);
+	buf_addf(&message, "{\"type\":\"auth_ok\",\"expires_at\":\"%s\"", until);
+	if (epoch)
+		buf_addf(&message, ",\"epoch\":\"%s\"", epoch);
+	buf_add_char(&message, '}');
+	conn_queue(c, buf_slice(&message));
+	buf_fini(&message);
+}
+
+/* Its expiry counts, and nothing else of it: what was told to the tap and to the client is of the same claims. */
+static void renew_at_once(struct conn *c, const struct token *token)
+{
+	c->expires = token->expires;
+	conn_queue_auth_ok(c, NULL);
+	conn_flush(c);
+}
+
+static void ask_again(struct conn *c, const struct ticket *ticket)
+{
+	struct mail mail = { .kind = MAIL_RENEW, .hub = c->hub->index, .connection = c->id };
+
+	mail.number = ++c->asked;
+	mail.holds = c->answered;
+	mail.ticket = ticket_ref((struct ticket *)ticket);
+	hub_tell_tap(c->hub, &mail);
+}
+
+static void refuse_renewal(struct conn *c, const char *reason, const char *text, const char *claim)
+{
+	flood_info("renewed token refused", CONN_WHO(c), log_s("reason", text), log_s("claim", claim ? claim : ""));
+	conn_refuse(c, 4401, reason);
+}
+
+static struct ticket *ticket_of(const struct conn *c, const struct token *token, const char **missing)
+{
+	return ticket_renewed(c->ticket, rules_stream(c->edition->rules, (size_t)c->stream), token, missing);
+}
+
 void conn_renew(struct conn *c, const char *token_text)
 {
+	struct renewal_token facts = { .is_asked = c->asked != c->answered };
 	struct fail why = { 0 };
 	struct token token = { 0 };
-	char until[80];
-	struct tm utc;
-	time_t expires;
+	struct ticket *ticket = NULL;
+	const char *missing = NULL;
 
 	if (is_too_long_a_token(c, token_text))
 		return;
-	if (!token_verify(c->hub->shared->keys, slice_of(token_text), clock_wall_us() / 1000000, &token, &why) ||
-	    strcmp(token.user, c->ticket->user) != 0) {
-		flood_info("renewed token refused", CONN_WHO(c),
-			   log_s("reason", why.text[0] ? why.text : "it belongs to another user"));
-		token_fini(&token);
-		conn_tell_audit(c, "refused", 4401, "token");
-		conn_close(c, 4401);
-		return;
+	facts.is_valid =
+		token_verify(c->hub->shared->keys, slice_of(token_text), clock_wall_us() / 1000000, &token, &why);
+	facts.is_same_user = facts.is_valid && strcmp(token.user, c->ticket->user) == 0;
+	if (facts.is_same_user)
+		ticket = ticket_of(c, &token, &missing);
+	facts.has_claims = ticket != NULL;
+	facts.same_claims = ticket && ticket_same_claims(c->ticket, ticket);
+	switch (renewal_judge(&facts)) {
+	case RENEWAL_AT_ONCE:
+		renew_at_once(c, &token);
+		break;
+	case RENEWAL_ASKED:
+		ask_again(c, ticket);
+		break;
+	case RENEWAL_NO_TOKEN:
+		refuse_renewal(c, "token", why.text, NULL);
+		break;
+	case RENEWAL_NOT_THEIRS:
+		refuse_renewal(c, "token", "it belongs to another user", NULL);
+		break;
+	case RENEWAL_NO_CLAIM:
+		refuse_renewal(c, "claim", "claim", missing);
+		break;
 	}
-	c->expires = expires = (time_t)token.expires;
+	ticket_unref(ticket);
 	token_fini(&token);
-	gmtime_r(&expires, &utc);
-	strftime(until, sizeof(until), "{\"type\":\"auth_ok\",\"expires_at\":\"%Y-%m-%dT%H:%M:%SZ\"}", &utc);
-	conn_send(c, slice_of(until));
 }
 
 void conn_take_ping(struct conn *c, const struct clientmsg *ping)

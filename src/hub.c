@@ -64,6 +64,7 @@ void hub_give_back(struct hub *h, const struct mail *mail)
 		cursor_release(&mail->seats[i].cursor);
 		hub_tell_tap(h, &left);
 	}
+	ticket_unref(mail->ticket);
 }
 
 void hub_note_committed(struct hub *h, const struct mail *mail)
@@ -145,6 +146,10 @@ static void take_mail(struct hub *h, struct mail *mail)
 		return;
 	case MAIL_MOVED:
 		conn_mail(h, CONN_ON_MOVED, mail);
+		free(mail->seats);
+		return;
+	case MAIL_RENEWED:
+		conn_mail(h, CONN_ON_RENEWED, mail);
 		free(mail->seats);
 		return;
 	case MAIL_LIMIT:
@@ -404,6 +409,7 @@ static void drop_mails(struct hub *h)
 		for (size_t s = 0; s < mail->n_seats; s++)
 			cursor_release(&mail->seats[s].cursor);
 		free(mail->seats);
+		ticket_unref(mail->ticket);
 	}
 	free(h->taken);
 }

@@ -93,8 +93,9 @@ struct conn { /* lives in the library's memory of the connection, zeroed by it *
 	int stream;
 	lsn_t admitted; /* the position when its admission was asked: no message of before closes it */
 	struct ticket *ticket;
-	char *token; /* from the handshake until it was verified */
-	char *epoch; /* what the client said it knows; NULL: nothing */
+	uint32_t asked, answered; /* the newest token that the tap was asked about, and the newest of its answers */
+	char *token;              /* from the handshake until it was verified */
+	char *epoch;              /* what the client said it knows; NULL: nothing */
 	struct event_id since;
 	int64_t deadline;     /* µs: the token must have come, or the close be answered, by then; 0: none */
 	int64_t born;         /* µs */
@@ -222,12 +223,18 @@ void conn_ask_admission(struct conn *c);
 /* The mail's seats. */
 void conn_admitted(struct conn *c, const struct mail *mail);
 void conn_moved(struct conn *c, const struct mail *mail);
+/* The mail's ticket, and its seats if it has others. */
+void conn_renewed(struct conn *c, const struct mail *mail);
+/* The renewed token is in force: `epoch` is that of its claims, if the client is to be told it, else NULL. */
+void conn_queue_auth_ok(struct conn *c, const char *epoch);
 /* To the hub's edition. False: that does not know the connection's stream as it was, so it must connect anew. */
 bool conn_follow(struct conn *c);
 /* One text message of our own. */
 void conn_send(struct conn *c, struct slice payload);
 /* The same, when deliver is called next. */
 void conn_queue(struct conn *c, struct slice payload);
+/* Writes what is queued, as far as the socket takes it. Not while mails are taken. */
+void conn_flush(struct conn *c);
 /* A frame of our own, behind those that wait for the socket; none once the connection closes. */
 void conn_reply(struct conn *c, unsigned char opcode, struct slice payload);
 void conn_tell_audit(const struct conn *c, const char *what, unsigned code, const char *reason);
@@ -270,7 +277,7 @@ void conn_take_bytes(struct conn *c, const char *bytes, size_t len);
 void conn_take_pong(struct conn *c);
 /* The token that was waited for. */
 void conn_take_token(struct conn *c, const char *token);
-/* A token in place of the one before. */
+/* A token in place of the one before, or of one that still waits for its answer. */
 void conn_renew(struct conn *c, const char *token_text);
 void conn_take_ping(struct conn *c, const struct clientmsg *ping);
 
@@ -322,7 +329,7 @@ bool handshake_path_exists(const struct hub_shared *shared, struct lws *wsi);
 
 /* --- hub.c --- */
 void hub_tell_tap(struct hub *h, const struct mail *mail);
-/* Seats that nobody takes. */
+/* Seats and a ticket that nobody takes. */
 void hub_give_back(struct hub *h, const struct mail *mail);
 /* The oldest commit of this turn's news. */
 void hub_note_committed(struct hub *h, const struct mail *mail);

@@ -12,12 +12,12 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
 [METRICS_HANDSHAKES] = { "walpush_handshakes_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "WebSocket upgrades that were carried out." },
 [METRICS_REFUSALS] = { "walpush_refusals_total", METRICS_COUNTER, METRICS_SUMMED, "reason",
-  { "malformed", "headers", "broken", "path", "origin", "upgrade", "slow", "socket", "full", "rate", "address", "user", "token", "late",
+  { "malformed", "headers", "broken", "path", "origin", "upgrade", "slow", "socket", "full", "rate", "address", "user", "token", "claim", "late",
     "forbidden", "value", "query", "timeout", "offline", "reload", "other" },
   "Clients turned away. Before the upgrade: `malformed`, `headers` (over the limit), `broken` (the request ended too soon; over TLS also "
   "where the library could not read it, or it was over the limit), `path`, `origin`, `upgrade` (not to WebSocket version 13), "
   "`slow` (`limits.handshake` was over); by a limit: `socket` (closed unread: no files left, or far beyond `limits.per-address`), "
-  "`full`, `rate`, `address`, `user`; by the token: `token`, `late` (none came in time); by admission: `forbidden` (the query says no), "
+  "`full`, `rate`, `address`, `user`; by the token: `token`, `claim` (one that the stream names is missing, null, an array or an object), `late` (none came in time); by admission: `forbidden` (the query says no), "
   "`value` (a value does not fit the query), `query` (it fails), `timeout` (no answer), `offline` (not streaming), "
   "`reload` (the stream has just changed)." },
 [METRICS_CLOSES] = { "walpush_closes_total", METRICS_COUNTER, METRICS_SUMMED, "code",
@@ -44,7 +44,7 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
   "How far the cursor furthest back is behind the published position, in bytes of WAL." },
 [METRICS_ADMISSIONS] = { "walpush_admissions_total", METRICS_COUNTER, METRICS_SUMMED, "result",
   { "fresh", "resumed", "kept", "refused" },
-  "Answers to connections that asked to listen, and about open ones whose memberships changed: `kept` may go on. `refused` has its "
+  "Answers to connections that asked to listen, and about open ones whose memberships or claims changed: `kept` may go on. `refused` has its "
   "reasons in `walpush_refusals_total`." },
 [METRICS_ADMISSION_SECONDS] = { "walpush_admission_seconds", METRICS_HISTOGRAM, METRICS_SUMMED, NULL, { NULL },
   "From the verified token, from the change of a membership of the user, or from when everybody was asked, to the answer." },

@@ -1,8 +1,9 @@
 /*
  * notice: what the server says by itself. Hub thread.
  *
- * The logs are shared by all streams, and `resync` and bulk messages stand in them as the standard says them. A stream that has other
- * words for them, or none, gets those instead: such entries are tagged. So is a message that ends its readers' connections.
+ * The logs are shared by all connections, and some entries of them are tagged. `resync` stands there without a word: it names the epoch,
+ * which ends in a digest of the receiver's claims, so it is written for each connection. A bulk message stands there as the standard says
+ * it, and a stream that has other words for it, or none, gets those instead. A message that ends its readers' connections is tagged too.
  */
 #include "hub_impl.h"
 #include "walpush/clock.h"
@@ -22,13 +23,15 @@ static const struct rules_stream *stream_of(const struct conn *c)
 	return rules_stream(c->edition->rules, (size_t)c->stream);
 }
 
-static struct render_notice notice_of(const struct conn *c, struct event_id id)
+/* `epoch` is written, and borrowed by the notice. */
+static struct render_notice notice_of(const struct conn *c, struct event_id id, char epoch[TICKET_EPOCH_MAX])
 {
+	ticket_epoch(c->ticket, c->hub->epoch, epoch);
 	return (struct render_notice){
 		.stream = stream_of(c),
 		.value = value_of_ticket,
 		.ctx = c->ticket,
-		.epoch = c->hub->epoch,
+		.epoch = epoch,
 		.id = id,
 		.now = clock_wall_us(),
 	};
@@ -36,7 +39,8 @@ static struct render_notice notice_of(const struct conn *c, struct event_id id)
 
 void notice_hello(struct conn *c, struct event_id id, bool resumed)
 {
-	struct render_notice n = notice_of(c, id);
+	char epoch[TICKET_EPOCH_MAX];
+	struct render_notice n = notice_of(c, id, epoch);
 	struct buf hello = { 0 };
 
 	n.resumed = resumed;
@@ -47,7 +51,8 @@ void notice_hello(struct conn *c, struct event_id id, bool resumed)
 
 int notice_refetch(struct conn *c, const char *reason, struct event_id id)
 {
-	struct render_notice n = notice_of(c, id);
+	char epoch[TICKET_EPOCH_MAX];
+	struct render_notice n = notice_of(c, id, epoch);
 	struct buf message = { 0 };
 	int result;
 
@@ -62,14 +67,19 @@ int notice_refetch(struct conn *c, const char *reason, struct event_id id)
 	return result;
 }
 
+/* A bulk message is the same for everybody, unless the stream has words of its own for it. */
+static bool is_said_here(const struct rules_stream *s, const struct entry_tag *tag)
+{
+	return tag->kind == ENTRY_REFETCH && (tag->reason != RESYNC_BULK || s->resync.n || s->resync_closes);
+}
+
 int notice_tagged(struct conn *c, const struct run *run)
 {
-	const struct rules_stream *s = stream_of(c);
 	int result;
 
 	if (run->tag.kind == ENTRY_REFETCH)
 		metrics_count(c->hub->counts, METRICS_RESYNCS, resync_name((enum resync_reason)run->tag.reason));
-	if (run->tag.kind == ENTRY_REFETCH && (s->resync.n || s->resync_closes))
+	if (is_said_here(stream_of(c), &run->tag))
 		result = notice_refetch(c, resync_name((enum resync_reason)run->tag.reason), run->first);
 	else
 		result = deliver_raw(c, run->bytes, run->len);

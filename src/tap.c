@@ -48,6 +48,9 @@ static void take_mail(struct tap *t, struct mail *mail)
 	case MAIL_ADMIT:
 		tap_admit(t, mail);
 		return;
+	case MAIL_RENEW:
+		tap_renew(t, mail);
+		return;
 	case MAIL_ENDED:
 		tap_admit_ended(t, mail);
 		return;

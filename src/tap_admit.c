@@ -18,7 +18,7 @@
 /* How long a client may be ahead of the relay's stream: replicas are milliseconds apart, not seconds. */
 #define AHEAD_LIMIT 2000000 /* µs */
 
-static const char *const state_names[] = { "waiting", "asked", "answered", "standing" };
+static const char *const state_names[] = { "waiting", "asked", "answered", "standing", "denied" };
 
 /* --- listeners ---------------------------------------------------------------------------------------------------- */
 
@@ -57,6 +57,7 @@ static struct listener *listener_new(struct admissions *all, struct mail *mail)
 
 static void listener_free(struct listener *l)
 {
+	renewal_free(l->renewal);
 	HASH_DELETE(hh, l->all->listeners, l);
 	member_leave(l);
 	turn_leave(l);
@@ -74,6 +75,7 @@ static void post(const struct listener *l, struct mail *mail)
 	struct tap *t = l->all->tap;
 
 	mail->connection = l->key.connection;
+	mail->number = l->number;
 	mail->published = topiclog_published(t->log);
 	hub_post(t->hubs[l->key.hub], mail);
 }
@@ -98,7 +100,21 @@ static struct audit_client client_of(const struct listener *l)
 	return (struct audit_client){ l->ticket->user, &l->ticket->peer, s ? s->conf->name : NULL };
 }
 
-void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason)
+/* The token in force is no good any more, and a newer one is asked about: that decides. Until then nothing is heard. */
+static void deny(struct listener *l, unsigned code, const char *reason)
+{
+	log_debug("not admitted any more, but by the token that is asked about", WHO(l), log_n("code", code),
+		  log_s("reason", reason));
+	listener_leave_question(l);
+	listener_to(l, LISTENER_DENIED);
+	if (l->is_limited)
+		return;
+	/* It was asked again as time passed; it has heard up to here. */
+	verdict_changed(&l->verdict, topiclog_published(l->all->tap->log), false);
+	listener_limit(l, topiclog_published(l->all->tap->log));
+}
+
+static void refuse(struct listener *l, unsigned code, const char *why, const char *reason)
 {
 	struct audit_client client = client_of(l);
 	struct mail mail = { .kind = MAIL_REFUSED, .code = code };
@@ -107,13 +123,35 @@ void listener_refuse(struct listener *l, unsigned code, const char *why, const c
 		listener_limit(l, topiclog_published(l->all->tap->log));
 	count(l, "refused");
 	metrics_count(l->all->tap->counts, METRICS_REFUSALS, why);
-	if (l->is_open)
+	if (l->is_open || l->of)
 		flood_info("not admitted any more", WHO(l), log_n("code", code), log_s("reason", reason));
 	else
 		flood_info("not admitted", WHO(l), log_n("code", code), log_s("reason", reason));
-	audit_ended(l->all->tap->shared.audit, l->is_open ? "revoked" : "refused", &client, code, why);
+	audit_ended(l->all->tap->shared.audit, l->is_open || l->of ? "revoked" : "refused", &client, code, why);
 	post(l, &mail);
-	listener_free(l);
+}
+
+bool listener_is_told(const struct listener *l)
+{
+	return l->state == LISTENER_DENIED && !l->renewal;
+}
+
+void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason)
+{
+	if (l->renewal) {
+		deny(l, code, reason);
+		return;
+	}
+	refuse(l, code, why, reason);
+	if (l->of) { /* which stands by the token in force until it ends */
+		l->of->renewal = NULL;
+		renewal_free(l);
+	} else if (code == 4429) {
+		listener_free(l);
+	} else {
+		listener_leave_question(l);
+		listener_to(l, LISTENER_DENIED);
+	}
 }
 
 void listener_limit(struct listener *l, lsn_t limit)
@@ -193,13 +231,13 @@ static bool place_all(struct tap *t, struct mail *mail, struct event_id after)
 	return true;
 }
 
-/* Before the last change of its memberships the user may not have been allowed to hear what the client has missed. */
+/* With other claims the client may have heard other groups. Before the last change of its memberships the user may not have been allowed to hear what the client has missed. */
 static bool may_resume(const struct listener *l)
 {
 	const struct tap *t = l->all->tap;
 
-	return l->has_since && strcmp(l->epoch, t->epoch) == 0 && l->since.lsn <= topiclog_published(t->log) &&
-	       l->since.lsn >= member_unchanged_since(l);
+	return l->has_since && ticket_knows_epoch(l->ticket, t->epoch, l->epoch) &&
+	       l->since.lsn <= topiclog_published(t->log) && l->since.lsn >= member_unchanged_since(l);
 }
 
 static void place_at_head(struct tap *t, struct mail *mail)
@@ -253,6 +291,7 @@ void listener_admit(struct listener *l, bool on_hold)
 	place(l, &mail);
 	mail.limit = on_hold ? mail.id.lsn : l->upto;
 	mail.admitted = l->from;
+	mail.ticket = ticket_ref(l->ticket);
 	flood_info("admitted", WHO(l), log_s("stream", listener_stream(l)->conf->name), log_n("groups", (int64_t)n),
 		   log_s("resumed", mail.resumed ? "true" : "false"));
 	count(l, mail.resumed ? "resumed" : "fresh");
@@ -264,20 +303,43 @@ void listener_admit(struct listener *l, bool on_hold)
 	post(l, &mail);
 }
 
-/* Who was not limited has heard up to now: it goes on there, and not where its answer counts from. */
-static void move_over(struct listener *l, struct topic **topics, size_t n)
+static void tell_renewed(const struct listener *l, struct mail *mail)
 {
-	struct mail mail = { .kind = MAIL_MOVED, .limit = l->upto };
+	mail->kind = MAIL_RENEWED;
+	mail->ticket = ticket_ref(l->ticket);
+	flood_info("renewed with other claims", WHO(l), log_s("moved", mail->resync ? "true" : "false"));
+	post(l, mail);
+}
+
+void listener_renewed(const struct listener *l)
+{
+	tell_renewed(l, &(struct mail){ 0 });
+}
+
+/* Who was not limited has heard up to now: it goes on there, and not where its answer counts from. */
+static void move_over(struct listener *l, struct topic **topics, size_t n, bool is_renewed)
+{
+	struct mail mail = { .kind = MAIL_MOVED, .resync = true, .limit = l->upto };
 
 	take_topics(l, topics, n, &mail);
 	if (!l->is_limited || !place_all(l->all->tap, &mail, (struct event_id){ l->from, 0 }))
 		place_at_head(l->all->tap, &mail);
 	l->is_limited = mail.limit != LSN_MAX;
+	l->is_apart = false;
 	mem_copy_text(mail.text, sizeof(mail.text), l->skips ? l->skips : "membership");
 	flood_info("admitted anew", WHO(l), log_n("groups", (int64_t)n), log_s("reason", mail.text));
 	l->skips = NULL;
 	tell_audit(l, &mail);
-	post(l, &mail);
+	if (is_renewed)
+		tell_renewed(l, &mail);
+	else
+		post(l, &mail);
+}
+
+static bool must_move(const struct listener *l, struct topic *const *topics, size_t n)
+{
+	return l->skips || l->is_apart || n != l->n_topics ||
+	       (n && memcmp(topics, l->topics, n * sizeof(*topics)) != 0);
 }
 
 /* Without an answer to look at it was admitted by this one, and only the log was waited for. */
@@ -292,13 +354,53 @@ void listener_go_on(struct listener *l)
 	}
 	count(l, "kept");
 	topics = topics_of(l, &n);
-	if (l->skips || n != l->n_topics || (n && memcmp(topics, l->topics, n * sizeof(*topics)) != 0)) {
-		move_over(l, topics, n);
+	if (must_move(l, topics, n)) {
+		move_over(l, topics, n, false);
 		return;
 	}
 	free(topics);
 	if (l->is_limited || l->upto != LSN_MAX)
 		listener_limit(l, l->upto);
+}
+
+/* The renewal was asked again at each change, so its yes counts from the last one on. What lies between the first and that is skipped. */
+static void count_from_the_last_change(struct listener *l)
+{
+	struct verdict *v = &l->verdict;
+
+	v->known = v->last > v->known ? v->last : v->known;
+	l->from = v->known;
+	l->upto = LSN_MAX;
+	if (l->is_limited && verdict_skips(v) && !l->skips)
+		l->skips = "membership";
+	verdict_drop(v);
+	verdict_take(v);
+}
+
+/* The answer is not older than any change of permission, so it is good for what those have held back too. */
+void listener_take_over(struct listener *renewal)
+{
+	struct listener *l = renewal->of;
+	struct topic **topics;
+	size_t n;
+
+	count(renewal, "kept");
+	topics = topics_of(renewal, &n);
+	ticket_unref(l->ticket);
+	l->ticket = ticket_ref(renewal->ticket);
+	l->number = renewal->number;
+	l->renewal = NULL;
+	renewal_free(renewal);
+	listener_leave_question(l);
+	count_from_the_last_change(l);
+	if (must_move(l, topics, n)) {
+		move_over(l, topics, n, true);
+		return;
+	}
+	free(topics);
+	listener_renewed(l);
+	if (l->is_limited)
+		listener_limit(l, LSN_MAX);
 }
 
 /* --- asking ------------------------------------------------------------------------------------------------------- */
@@ -317,7 +419,7 @@ static bool is_ahead(const struct listener *l)
 {
 	const struct tap *t = l->all->tap;
 
-	return !l->is_open && l->has_since && strcmp(l->epoch, t->epoch) == 0 &&
+	return !l->is_open && l->has_since && ticket_knows_epoch(l->ticket, t->epoch, l->epoch) &&
 	       l->since.lsn >= topiclog_published(t->log) && l->since.index > 0 && may_come(l);
 }
 
@@ -338,6 +440,19 @@ static void ask_or_wait(struct listener *l)
 		ask_join(l);
 	else
 		listener_move(l, &l->all->unasked);
+}
+
+void listener_leave_question(struct listener *l)
+{
+	listener_move(l, NULL);
+	l->question = NULL;
+	l->batch = NULL;
+	turn_done(l);
+	verdict_drop(&l->verdict);
+	listener_forget_answer(l);
+	listener_not_late(l);
+	if (l->state != LISTENER_STANDING)
+		listener_to(l, LISTENER_STANDING);
 }
 
 void listener_ask(struct listener *l)
@@ -388,14 +503,21 @@ void tap_admit(struct tap *t, struct mail *mail)
 		listener_ask(l);
 }
 
-void tap_admit_ended(struct tap *t, const struct mail *mail)
+struct listener *listener_find(struct admissions *all, const struct mail *mail)
 {
 	struct listener_key key = { .connection = mail->connection, .hub = mail->hub };
 	struct listener *l;
 
 	/* The analyzer does not see that the bytes of two numbers are all there. */
-	HASH_FIND(hh, t->admissions->listeners, &key, sizeof(key), l); /* NOLINT(clang-analyzer-core.*) */
-	if (l)                                                         /* else it was refused */
+	HASH_FIND(hh, all->listeners, &key, sizeof(key), l); /* NOLINT(clang-analyzer-core.*) */
+	return l;
+}
+
+void tap_admit_ended(struct tap *t, const struct mail *mail)
+{
+	struct listener *l = listener_find(t->admissions, mail);
+
+	if (l) /* else it was one too many */
 		listener_free(l);
 }
 

@@ -252,6 +252,10 @@ static void settle(struct listener *l)
 	}
 	listener_move(l, NULL);
 	l->batch = NULL;
+	if (l->of) {
+		listener_take_over(l);
+		return;
+	}
 	l->upto = l->verdict.next;
 	if (verdict_skips(&l->verdict) && !l->skips)
 		l->skips = "membership";
@@ -381,7 +385,7 @@ static void batch_hold(struct batch *b)
 	struct listener *l;
 
 	DL_FOREACH(b->listeners, l) {
-		if (!l->is_open && listener_stream(l)) {
+		if (!l->is_open && !l->of && listener_stream(l)) {
 			listener_admit(l, true);
 			verdict_held(&l->verdict);
 			listener_forget_answer(l);

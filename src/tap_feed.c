@@ -140,9 +140,15 @@ struct marking {
 	struct event_id id;
 	bool lookup_only;
 	struct entry_tag tag;
-	struct slice header, payload;
 	int64_t now;
 };
+
+/* What it says is written for each connection (notice.c). */
+static void append_resync(const struct marking *m, struct topic *topic)
+{
+	topic_append_tagged(m->tap->log, topic, m->id, m->tag, SLICE(""), SLICE(""), m->now);
+	is_news(m->tap, topic);
+}
 
 static void mark_one(void *ctx, struct topic *topic)
 {
@@ -153,8 +159,7 @@ static void mark_one(void *ctx, struct topic *topic)
 			continue;
 		if (!route_template_matches(&m->section->groups[i], topic_name(topic)))
 			continue;
-		topic_append_tagged(m->tap->log, topic, m->id, m->tag, m->header, m->payload, m->now);
-		is_news(m->tap, topic);
+		append_resync(m, topic);
 		return;
 	}
 }
@@ -162,8 +167,6 @@ static void mark_one(void *ctx, struct topic *topic)
 /* `resync` stands in the logs like any message, so it keeps its place in the order. */
 void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 {
-	struct buf payload = { 0 };
-	char header[FRAME_HEADER_MAX];
 	struct marking m = { .tap = t, .id = mark->id, .lookup_only = mark->lookup_only, .now = now };
 
 	m.tag = (struct entry_tag){ .kind = ENTRY_REFETCH, .reason = (uint8_t)resync_reason(mark->reason) };
@@ -174,12 +177,8 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 	metrics_count(t->counts, METRICS_GROUP_RESYNCS, mark->reason);
 	flood_info("groups are told to refetch", log_s("table", mark->section), log_s("reason", mark->reason),
 		   log_lsn("commit", mark->id.lsn));
-	render_resync(mark->reason, t->epoch, mark->id, &payload);
-	m.header = (struct slice){ header, frame_header(header, payload.len) };
-	m.payload = buf_slice(&payload);
 	topiclog_each(t->log, mark_one, &m);
 	topiclog_mark(t->log, mark->id);
-	buf_fini(&payload);
 }
 
 /* --- a row that was stepped over ---------------------------------------------------------------------------------- */
@@ -189,8 +188,7 @@ static void skip_in(struct marking *m, struct topic *topic, uint16_t close)
 	if (event_id_compare(topic_last(topic), m->id) >= 0)
 		return; /* it has been told */
 	m->tag.close = close;
-	topic_append_tagged(m->tap->log, topic, m->id, m->tag, m->header, m->payload, m->now);
-	is_news(m->tap, topic);
+	append_resync(m, topic);
 }
 
 static void skip_any(void *ctx, struct topic *topic)
@@ -231,8 +229,6 @@ static bool knows_sections(const struct tap *t, struct slice sections)
 
 bool tap_feed_skipped(struct tap *t, const struct feed_skipped *skipped, int64_t now)
 {
-	struct buf payload = { 0 };
-	char header[FRAME_HEADER_MAX];
 	struct marking m = { .tap = t, .id = skipped->id, .now = now };
 
 	if (!knows_sections(t, skipped->sections))
@@ -241,9 +237,6 @@ bool tap_feed_skipped(struct tap *t, const struct feed_skipped *skipped, int64_t
 	metrics_count(t->counts, METRICS_GROUP_RESYNCS, resync_name(RESYNC_SKIPPED));
 	flood_info("groups are told to refetch", log_s("reason", resync_name(RESYNC_SKIPPED)),
 		   log_lsn("commit", skipped->id.lsn));
-	render_resync(resync_name(RESYNC_SKIPPED), t->epoch, skipped->id, &payload);
-	m.header = (struct slice){ header, frame_header(header, payload.len) };
-	m.payload = buf_slice(&payload);
 	skip_groups(&m, skipped->closes); /* first: they may close */
 	for (size_t at = 0; at < skipped->sections.len; at += strlen(skipped->sections.at + at) + 1) {
 		m.section = rules_section(t->plain, skipped->sections.at + at);
@@ -252,7 +245,6 @@ bool tap_feed_skipped(struct tap *t, const struct feed_skipped *skipped, int64_t
 	if (skipped->everything)
 		topiclog_each(t->log, skip_any, &m);
 	topiclog_mark(t->log, skipped->id);
-	buf_fini(&payload);
 	return true;
 }
 
@@ -274,7 +266,7 @@ void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *re
 
 	mem_copy_text(t->epoch, sizeof(t->epoch), epoch);
 	topiclog_reset(t->log, floor);
-	memcpy(mail.text, t->epoch, sizeof(mail.text));
+	mem_copy_text(mail.text, sizeof(mail.text), t->epoch);
 	tap_tell_hubs(t, &mail);
 	if (!first)
 		log_warn("the stream cannot be continued; everybody is told to refetch", log_s("reason", reason),

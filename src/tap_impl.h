@@ -342,9 +342,10 @@ void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 void tap_catalog_init(struct tap *t);
 void tap_catalog_fini(struct tap *t);
 
-/* --- tap_admit.c, tap_ask.c, tap_turn.c, tap_member.c --- */
+/* --- tap_admit.c, tap_renew.c, tap_ask.c, tap_turn.c, tap_member.c --- */
 void tap_admit(struct tap *t, struct mail *mail);
 void tap_admit_ended(struct tap *t, const struct mail *mail);
+void tap_renew(struct tap *t, struct mail *mail);
 /* The log has moved, or the stream is live: some may have waited for that. */
 void tap_admit_reached(struct tap *t);
 /* A membership of this user changed in the transaction that commits at this LSN, and is not in the logs yet; NULL: of everybody. */

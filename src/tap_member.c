@@ -127,6 +127,8 @@ static void ask_again(struct listener *l, bool own)
 		return;
 	case LISTENER_ASKED:
 		return; /* its position will tell */
+	case LISTENER_DENIED:
+		return; /* a newer token is asked about */
 	case LISTENER_ANSWERED:
 		if (l->batch->need != NEED_UNKNOWN) /* and above the commit: who was below it stands by now */
 			ask_void(l);
@@ -137,11 +139,14 @@ static void ask_again(struct listener *l, bool own)
 /* Nothing of this commit or behind it is delivered before an answer covers it. */
 static void freeze(struct listener *l, lsn_t commit, bool own)
 {
+	if (listener_is_told(l))
+		return; /* it is about to end */
 	if (verdict_changed(&l->verdict, commit, own) && l->is_open)
 		listener_limit(l, commit);
 	else if (l->is_open)
 		listener_frozen(l, commit);
 	ask_again(l, own);
+	renewal_ask_again(l->renewal);
 }
 
 static void freeze_all(struct admissions *all, lsn_t commit)
@@ -196,13 +201,14 @@ void tap_member_anew(struct tap *t, lsn_t floor, const char *reason)
 		m->changed = 0;
 	all->everybody_changed = floor;
 	HASH_ITER(hh, all->listeners, l, next) {
+		renewal_ask_again(l->renewal);
 		verdict_anew(&l->verdict, floor);
 		l->from = floor;
 		if (l->is_open) {
 			l->skips = reason;
 			l->is_limited = true; /* by each hub itself */
 		}
-		if (l->state == LISTENER_WAITING && l->queue != &all->awaiting)
+		if ((l->state == LISTENER_WAITING && l->queue != &all->awaiting) || listener_is_told(l))
 			continue;
 		listener_forget_answer(l);
 		listener_ask(l);

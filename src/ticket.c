@@ -1,5 +1,7 @@
 #include "walpush/ticket.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "walpush/mem.h"
@@ -11,6 +13,9 @@ struct draft { /* values as found; names and texts are offsets until the store s
 	} * places;
 	size_t n, cap;
 	struct buf texts;
+	const struct path_values *path;
+	const struct token *token;
+	const char *missing; /* the first claim that is no value; NULL: all are */
 };
 
 static bool draft_has(const struct draft *d, const struct tmpl_part *part)
@@ -21,7 +26,16 @@ static bool draft_has(const struct draft *d, const struct tmpl_part *part)
 	return false;
 }
 
-static void draft_add(struct draft *d, const struct tmpl_part *part, const char *path_text, const struct token *token)
+static bool draft_text(struct draft *d, const struct tmpl_part *part)
+{
+	const char *text = part->scope == TMPL_PATH ? path_value(d->path, part->text) : NULL;
+
+	if (text)
+		buf_add_text(&d->texts, text);
+	return text || (part->scope == TMPL_TOKEN && token_claim(d->token, part->text, &d->texts));
+}
+
+static void draft_add(struct draft *d, const struct tmpl_part *part)
 {
 	if (d->n == d->cap) {
 		d->cap = d->cap ? d->cap * 2 : 4;
@@ -32,64 +46,146 @@ static void draft_add(struct draft *d, const struct tmpl_part *part, const char 
 	d->places[d->n].name = d->texts.len;
 	buf_add(&d->texts, part->text, strlen(part->text) + 1);
 	d->places[d->n].text = d->texts.len;
-	if (part->scope == TMPL_PATH && path_text)
-		buf_add_text(&d->texts, path_text);
-	else if (part->scope != TMPL_TOKEN || !token_claim(token, part->text, &d->texts))
+	if (!draft_text(d, part)) {
 		d->places[d->n].text = SIZE_MAX;
+		if (part->scope == TMPL_TOKEN && !d->missing)
+			d->missing = part->text;
+	}
 	buf_add_char(&d->texts, '\0');
 	d->n++;
 }
 
-static void draft_placeholder(struct draft *d, const struct tmpl_part *part, const struct path_values *path,
-			      const struct token *token)
+static void draft_placeholder(struct draft *d, const struct tmpl_part *part)
 {
-	if ((part->scope != TMPL_PATH && part->scope != TMPL_TOKEN) || draft_has(d, part))
-		return;
-	draft_add(d, part, part->scope == TMPL_PATH ? path_value(path, part->text) : NULL, token);
+	if ((part->scope == TMPL_PATH || part->scope == TMPL_TOKEN) && !draft_has(d, part))
+		draft_add(d, part);
 }
 
-static void draft_template(struct draft *d, const struct tmpl *t, const struct path_values *path,
-			   const struct token *token)
+static void draft_template(struct draft *d, const struct tmpl *t)
 {
 	for (size_t i = 0; i < t->n_parts; i++)
 		if (t->parts[i].is_ref)
-			draft_placeholder(d, &t->parts[i], path, token);
+			draft_placeholder(d, &t->parts[i]);
 }
 
-static void draft_json(struct draft *d, const struct jsontmpl *t, const struct path_values *path,
-		       const struct token *token)
+static void draft_json(struct draft *d, const struct jsontmpl *t)
 {
 	for (size_t i = 0; i < t->n; i++)
 		if (t->pieces[i].kind != JSONTMPL_LITERAL)
-			draft_placeholder(d, &t->pieces[i].part, path, token);
+			draft_placeholder(d, &t->pieces[i].part);
+}
+
+static void draft_stream(struct draft *d, const struct rules_stream *s)
+{
+	draft_template(d, &s->admit.source);
+	for (size_t i = 0; i < s->n_groups; i++)
+		draft_template(d, &s->groups[i]);
+	draft_json(d, &s->hello);
+	draft_json(d, &s->resync);
+}
+
+/* FNV-1a. Each text ends with a zero byte, so that no two lists of claims give the same bytes. */
+static void mix(uint64_t *digest, const char *text)
+{
+	size_t len = strlen(text) + 1;
+
+	for (size_t i = 0; i < len; i++)
+		*digest = (*digest ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
+}
+
+static uint64_t digest_of(const struct ticket *t)
+{
+	uint64_t digest = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < t->n_values; i++) {
+		if (t->values[i].scope != TMPL_TOKEN)
+			continue;
+		mix(&digest, t->values[i].name);
+		mix(&digest, t->values[i].text);
+	}
+	return digest;
+}
+
+/* The draft's values are the ticket's then. */
+static struct ticket *ticket_from(struct draft *d, uint64_t stream, const struct address *peer)
+{
+	struct ticket *t = mem_new(sizeof(*t) + d->texts.len + strlen(d->token->user) + 1);
+
+	atomic_init(&t->refs, 1);
+	t->stream = stream;
+	t->peer = *peer;
+	t->expires = d->token->expires;
+	t->n_values = d->n;
+	t->values = d->values;
+	d->values = NULL;
+	memcpy(t->store, buf_slice(&d->texts).at, d->texts.len);
+	for (size_t i = 0; i < d->n; i++) {
+		t->values[i].name = t->store + d->places[i].name;
+		t->values[i].text = d->places[i].text == SIZE_MAX ? NULL : t->store + d->places[i].text;
+	}
+	t->user = strcpy(t->store + d->texts.len, d->token->user);
+	t->claims = digest_of(t);
+	return t;
 }
 
 struct ticket *ticket_new(const struct rules_stream *s, const struct path_values *path, const struct token *token,
-			  const struct address *peer)
+			  const struct address *peer, const char **missing)
 {
-	struct draft d = { 0 };
-	struct ticket *t;
+	struct draft d = { .path = path, .token = token };
+	struct ticket *t = NULL;
 
-	draft_template(&d, &s->admit.source, path, token);
-	for (size_t i = 0; i < s->n_groups; i++)
-		draft_template(&d, &s->groups[i], path, token);
-	draft_json(&d, &s->hello, path, token);
-	draft_json(&d, &s->resync, path, token);
-	t = mem_new(sizeof(*t) + d.texts.len + strlen(token->user) + 1);
-	atomic_init(&t->refs, 1);
-	t->stream = s->identity;
-	t->peer = *peer;
-	t->n_values = d.n;
-	t->values = d.values;
-	memcpy(t->store, buf_slice(&d.texts).at, d.texts.len);
-	for (size_t i = 0; i < d.n; i++) {
-		t->values[i].name = t->store + d.places[i].name;
-		t->values[i].text = d.places[i].text == SIZE_MAX ? NULL : t->store + d.places[i].text;
-	}
-	t->user = strcpy(t->store + d.texts.len, token->user);
+	draft_stream(&d, s);
+	*missing = d.missing;
+	if (!d.missing)
+		t = ticket_from(&d, s->identity, peer);
 	buf_fini(&d.texts);
 	free(d.places);
+	free(d.values);
 	return t;
+}
+
+static void path_of(const struct ticket *t, struct path_values *out)
+{
+	out->n = 0;
+	for (size_t i = 0; i < t->n_values && out->n < PATH_VALUES_MAX; i++) {
+		if (t->values[i].scope != TMPL_PATH || !t->values[i].text)
+			continue;
+		out->name[out->n] = t->values[i].name;
+		out->value[out->n++] = t->values[i].text;
+	}
+}
+
+struct ticket *ticket_renewed(const struct ticket *t, const struct rules_stream *s, const struct token *token,
+			      const char **missing)
+{
+	struct path_values path;
+
+	path_of(t, &path);
+	return ticket_new(s, &path, token, &t->peer, missing);
+}
+
+/* Both are of one stream, so they name the same claims; of two streams no claims are the same. */
+bool ticket_same_claims(const struct ticket *a, const struct ticket *b)
+{
+	if (a->stream != b->stream || a->n_values != b->n_values)
+		return false;
+	for (size_t i = 0; i < a->n_values; i++)
+		if (a->values[i].scope == TMPL_TOKEN && strcmp(a->values[i].text, b->values[i].text) != 0)
+			return false;
+	return true;
+}
+
+void ticket_epoch(const struct ticket *t, const char *epoch, char out[TICKET_EPOCH_MAX])
+{
+	snprintf(out, TICKET_EPOCH_MAX, "%.47s-%016" PRIx64, epoch, t->claims);
+}
+
+bool ticket_knows_epoch(const struct ticket *t, const char *epoch, const char *said)
+{
+	char mine[TICKET_EPOCH_MAX];
+
+	ticket_epoch(t, epoch, mine);
+	return strcmp(mine, said) == 0;
 }
 
 struct ticket *ticket_ref(struct ticket *t)
@@ -144,12 +240,6 @@ void ticket_groups(const struct ticket *t, const struct rules_stream *s, const s
 {
 	struct path_values path;
 
-	path.n = 0;
-	for (size_t i = 0; i < t->n_values && path.n < PATH_VALUES_MAX; i++) {
-		if (t->values[i].scope != TMPL_PATH || !t->values[i].text)
-			continue;
-		path.name[path.n] = t->values[i].name;
-		path.value[path.n++] = t->values[i].text;
-	}
+	path_of(t, &path);
 	route_stream_groups(s, &path, claim, (void *)t, admit, out);
 }

@@ -106,22 +106,19 @@ static bool check_header(const struct token_keys *k, const json_t *header, struc
 	return true;
 }
 
-/* NULL: no JSON, or a name stands twice, which two readers could understand differently. */
-static json_t *read_part(struct slice part)
+/* `text` becomes the decoded part. NULL: no JSON, or a name stands twice, which two readers could understand differently. */
+static json_t *read_part(struct slice part, struct buf *text)
 {
-	struct buf text = { 0 };
-	json_t *json;
-
-	add_decoded(part, &text);
-	json = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
-	buf_fini(&text);
-	return json;
+	add_decoded(part, text);
+	return json_loadb(text->data, text->len, JSON_REJECT_DUPLICATES, NULL);
 }
 
 static json_t *read_header(const struct token_keys *k, struct slice part, struct fail *why)
 {
-	json_t *header = read_part(part);
+	struct buf text = { 0 };
+	json_t *header = read_part(part, &text);
 
+	buf_fini(&text);
 	if (check_header(k, header, why))
 		return header;
 	json_decref(header);
@@ -234,30 +231,12 @@ bool token_user_is_sound(const char *user)
 	return n > 0;
 }
 
-static bool add_claim(const json_t *value, struct buf *out)
+static char *read_user(const struct token_keys *k, const struct token *token, struct fail *why)
 {
-	switch (value ? json_typeof(value) : JSON_NULL) {
-	case JSON_STRING:
-		buf_add(out, json_string_value(value), json_string_length(value));
-		return true;
-	case JSON_INTEGER:
-		buf_addf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-		return true;
-	case JSON_TRUE:
-	case JSON_FALSE:
-		buf_add_text(out, json_is_true(value) ? "true" : "false");
-		return true;
-	default:
-		return false;
-	}
-}
-
-static char *read_user(const struct token_keys *k, const json_t *claims, struct fail *why)
-{
-	const json_t *claim = json_object_get(claims, k->user_claim);
+	const json_t *claim = json_object_get(token->claims, k->user_claim);
 	struct buf user = { 0 };
 
-	if ((json_is_integer(claim) || json_is_string(claim)) && add_claim(claim, &user) &&
+	if ((json_is_integer(claim) || json_is_string(claim)) && token_claim(token, k->user_claim, &user) &&
 	    token_user_is_sound(buf_slice(&user).at))
 		return buf_steal(&user);
 	buf_fini(&user);
@@ -265,37 +244,42 @@ static char *read_user(const struct token_keys *k, const json_t *claims, struct 
 	return NULL;
 }
 
-static json_t *read_claims(const struct token_keys *k, struct slice text, struct fail *why)
+static void keep_payload(struct slice part, struct token *out)
+{
+	struct buf text = { 0 };
+
+	out->claims = read_part(part, &text);
+	out->payload = buf_steal(&text);
+}
+
+static bool read_claims(const struct token_keys *k, struct slice text, struct token *out, struct fail *why)
 {
 	struct parts parts = { 0 };
-	json_t *header, *claims = NULL;
+	json_t *header;
 	char *token;
 	bool ok;
 
 	if (!split(text, &parts, why))
-		return NULL;
+		return false;
 	header = read_header(k, parts.header, why);
 	if (!header)
-		return NULL;
+		return false;
 	token = mem_text_of(text);
 	ok = is_signed(k, json_string_value(json_object_get(header, "kid")), token);
 	free(token);
 	json_decref(header);
 	if (ok)
-		claims = read_part(parts.payload);
-	if (!claims)
-		fail_set(why, ok ? "form" : "signature");
-	return claims;
+		keep_payload(parts.payload, out);
+	return out->claims || fail_set(why, ok ? "form" : "signature");
 }
 
 bool token_verify(const struct token_keys *k, struct slice text, int64_t now, struct token *out, struct fail *why)
 {
-	*out = (struct token){ .claims = read_claims(k, text, why) };
-	if (!out->claims)
-		return false;
+	*out = (struct token){ 0 };
 	/* Members of what is no object are absent, so exp refuses a payload that is an array. */
-	if (check_times(k, out->claims, now, &out->expires, why) && check_texts(k, out->claims, why))
-		out->user = read_user(k, out->claims, why);
+	if (read_claims(k, text, out, why) && check_times(k, out->claims, now, &out->expires, why) &&
+	    check_texts(k, out->claims, why))
+		out->user = read_user(k, out, why);
 	if (out->user)
 		return true;
 	token_fini(out);
@@ -305,11 +289,7 @@ bool token_verify(const struct token_keys *k, struct slice text, int64_t now, st
 void token_fini(struct token *t)
 {
 	free(t->user);
+	free(t->payload);
 	json_decref(t->claims);
 	*t = (struct token){ 0 };
-}
-
-bool token_claim(const struct token *t, const char *name, struct buf *out)
-{
-	return add_claim(json_object_get(t->claims, name), out);
 }

@@ -180,6 +180,7 @@ export class Connection {
         // It was asked for behind connection_established, so all that was missed has come before it.
         return this.#hello && this.#to('live');
       case 'auth_ok':
+        if (message.epoch) this.#epoch = message.epoch;
         return;
       case 'connection_established':
         return this.#established(message, token);

@@ -32,6 +32,8 @@ export interface Pong {
 export interface AuthOk {
   type: 'auth_ok';
   expires_at: string;
+  /** The claims that the stream names are others than before, and nothing else is: resume with this epoch from now on. */
+  epoch?: string;
 }
 
 interface Told {

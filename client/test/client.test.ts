@@ -243,6 +243,19 @@ describe('messages', () => {
     expect(listener.mock.calls.slice(1).map(([m]) => m.type)).toEqual(['weather', 'greeting']);
   });
 
+  it('of a renewal with other claims, auth_ok names the epoch to resume with', async () => {
+    await live();
+    FakeSocket.last.say({ type: 'auth_ok', expires_at: 'x' });
+    FakeSocket.last.end();
+    await pass(500);
+    expect(FakeSocket.last.query.get('epoch')).toBe('e1');
+    FakeSocket.last.establish('0/100-0', { resumed: true });
+    FakeSocket.last.say({ type: 'auth_ok', expires_at: 'x', epoch: 'e2' });
+    FakeSocket.last.end();
+    await pass(1000);
+    expect(Object.fromEntries(FakeSocket.last.query)).toEqual({ since: '0/100-0', epoch: 'e2' });
+  });
+
   it.each(['not json', 'null', '[]', '{"id":"0/300-1"}'])('that are none (%s) end the connection, and it resumes', async (text) => {
     await live();
     FakeSocket.last.say(text);

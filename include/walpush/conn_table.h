@@ -45,6 +45,7 @@ enum conn_event {
 	/* mails of the tap */
 	CONN_ON_ADMITTED,
 	CONN_ON_MOVED,
+	CONN_ON_RENEWED,
 	CONN_ON_LIMIT,
 	CONN_ON_FROZEN,
 	CONN_ON_REFUSED,
@@ -76,10 +77,11 @@ enum conn_act {
 	CONN_PART,      /* the peer answers our close frame, or says its own before ours is out */
 	CONN_END,       /* the library frees it soon: leave the hub */
 	CONN_ASK,       /* verify the token, ask for admission */
-	CONN_RENEW,     /* a token in place of the one before */
+	CONN_RENEW,     /* a token in place of the one before: judge it */
 	CONN_REPLY,     /* a pong */
 	CONN_ADMIT,     /* the seats of an admission are taken */
 	CONN_MOVE,      /* other seats */
+	CONN_TAKE,      /* the claims of a newer token, and with them perhaps other seats */
 	CONN_GIVE_BACK, /* the tap is told that nobody takes these seats */
 	CONN_LIMIT,     /* deliver no further, or again */
 	CONN_FREEZE,

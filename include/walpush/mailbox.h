@@ -25,11 +25,12 @@ struct edition;
 enum mail_kind {
 	/* tap to hub */
 	MAIL_SOCKET, /* fd, peer: an accepted socket, the hub's now */
-	MAIL_ADMITTED, /* connection, seats, n_seats, id, resumed, resync, limit, admitted, published: a place in the stream */
-	MAIL_LIMIT, /* connection, limit, published, committed: nothing of commits at or above it is delivered; LSN_MAX: everything */
+	MAIL_ADMITTED, /* connection, ticket (the hub's), number, seats, n_seats, id, resumed, resync, limit, admitted, published */
+	MAIL_LIMIT, /* connection, number, limit, published, committed: nothing of commits at or above it is delivered; LSN_MAX: everything */
 	MAIL_FROZEN, /* connection, limit: this commit changed its user's permission, before it was known how it stood */
 	MAIL_MOVED, /* connection, seats, n_seats, id, text, limit, published: an open connection goes on there, and must refetch for this reason */
-	MAIL_REFUSED, /* connection, code: one that is open ends too */
+	MAIL_RENEWED, /* connection, ticket (the hub's), number: these claims from now on; with resync also what MAIL_MOVED says */
+	MAIL_REFUSED, /* connection, number, code: one that is open ends too */
 	MAIL_DIRTY,   /* topic, published, committed: it has something new below this position */
 	MAIL_EPOCH,   /* text: the epoch from now on */
 	MAIL_EMPTIED, /* published: the logs begin anew there; nothing is delivered before the tap has asked about each connection */
@@ -40,6 +41,7 @@ enum mail_kind {
 	MAIL_STOP,        /* the thread ends */
 	/* hub to tap */
 	MAIL_ADMIT, /* hub, connection, ticket (the tap's), since, epoch in text: may it listen? */
+	MAIL_RENEW, /* hub, connection, ticket (the tap's), number, holds: may it listen with these claims? Only the newest counts */
 	MAIL_ENDED, /* hub, connection: one that asked is gone, or going */
 	MAIL_LEFT,  /* hub, topic: one subscriber less */
 	MAIL_GONE,  /* hub: after MAIL_CLOSE, its last connection ended */
@@ -51,6 +53,8 @@ struct mail {
 	int fd;
 	struct address peer;
 	unsigned code;
+	uint32_t number; /* of the token that is asked about or answered: 0, then each that the tap is asked about */
+	uint32_t holds;  /* MAIL_RENEW: the number of the token that is in force at the hub */
 	bool resumed, resync, has_since, final;
 	uint64_t connection;
 	int64_t wait;
@@ -65,7 +69,7 @@ struct mail {
 	struct edition *edition;
 	struct seat *seats;
 	size_t n_seats;
-	char text[48];
+	char text[TICKET_EPOCH_MAX];
 };
 
 struct mailbox {

@@ -24,6 +24,7 @@ struct token {
 	char *user;      /* the user claim as text; never empty */
 	int64_t expires; /* seconds since 1970: the moment at which the connection ends, leeway included */
 	json_t *claims;  /* all of them */
+	char *payload;   /* the JSON that they were read from, for the spelling of numbers */
 };
 
 /*
@@ -41,7 +42,8 @@ void token_keys_free(struct token_keys *k);
 bool token_verify(const struct token_keys *k, struct slice text, int64_t now, struct token *out, struct fail *why);
 void token_fini(struct token *t);
 
-/* {token.NAME} as text: strings as they are, integers, true/false. False where absent or of another kind. */
+/* {token.NAME} as text: strings as they are, numbers as the token spells them, true/false. False where it is absent, null, an array or
+ * an object: such a claim is no value. */
 bool token_claim(const struct token *t, const char *name, struct buf *out);
 
 /* Mints what SimpleJWT would: for `walpush token` and tests. HS only unless a private key is configured as key. */

@@ -20,8 +20,9 @@ import pytest
 
 from harness.app import ASHA, BOB, RAVI, App, fresh_app
 from harness.browser import look
-from harness.client import PATIENCE
+from harness.client import PATIENCE, Client
 from harness.cluster import Cluster
+from harness.config import template
 from harness.walpush import BINARY, ROOT, SIGNING_KEY, Walpush, free_port
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -371,16 +372,21 @@ def test_the_messages_of_the_protocol(app, walpush):
     assert not examples, examples
 
 
-def test_what_the_protocol_says_in_passing(app, walpush):
+def test_what_the_protocol_says_in_passing(app, config, make_walpush):
     """Objects within the text: what a client may send gets the answer that stands beside it."""
     text = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
-    examples = {m["type"]: m for m in map(loads, re.findall(r'`(\{"type":[^`]*\})`', text))}
-    with walpush.subscribe(UNIT_1, ASHA) as client:
+    found = list(map(loads, re.findall(r'`(\{"type":[^`]*\})`', text)))
+    examples = {m["type"] + (" with epoch" if "epoch" in m else ""): m for m in found}
+    config.set("streams.requests.hello", template({"type": "connection_established", "to": "{token.name}"}))
+    walpush = make_walpush(app, config).start()
+    with Client(walpush.port, UNIT_1, token=walpush.token(ASHA, name="Asha")) as client:
+        client.established()
         client.send_json(examples.pop("ping"))
         assert client.recv() == examples.pop("pong")
         auth = examples.pop("auth")
-        client.send_json({**auth, "token": walpush.token(ASHA)})
-        same_shape(client.recv(), examples.pop("auth_ok"))
+        for name, answer in (("Asha", "auth_ok"), ("Asha K.", "auth_ok with epoch")):
+            client.send_json({**auth, "token": walpush.token(ASHA, name=name)})
+            same_shape(client.recv(), examples.pop(answer))
         with app.transaction() as cursor:
             cursor.execute("INSERT INTO requests (request_type, crate_id, unit_id, request_date, status, withdrawn_by_id, purpose,"
                            " full_withdrawal, created_at, updated_at) SELECT request_type, crate_id, unit_id, request_date, status,"

@@ -34,7 +34,7 @@ def test_first_message_says_where_the_stream_begins(walpush):
     assert hello["type"] == "connection_established"
     assert hello["stream"] == "requests"
     assert ID.match(hello["id"])
-    assert re.match(r"^\d+-1-[0-9a-f]+$", hello["epoch"])
+    assert re.match(r"^\d+-1-[0-9a-f]{8}-[0-9a-f]{16}$", hello["epoch"])
 
 
 def test_an_approval_reaches_everybody_in_the_unit_and_nobody_else(app, walpush):

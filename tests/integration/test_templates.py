@@ -177,7 +177,7 @@ def test_a_message_can_be_the_last(app, config, make_walpush):
         assert code == 4000
         app.touch(app.request2, "marker")
         assert two.recv()["action"] == "updated"
-        epoch = two.hello["epoch"]
+        epoch = one.hello["epoch"]
         with walpush.subscribe(f"{UNIT_1}?since={start}&epoch={epoch}", ASHA) as back:
             assert [m["action"] for m in back.recv_n(3)] == ["issued", "returned", "issued"], "whoever comes later only reads it"
             app.touch(app.request)

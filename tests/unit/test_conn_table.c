@@ -50,6 +50,7 @@ static bool can_come(const struct model *m, enum conn_event e)
 	case CONN_ON_ADMITTED:
 		return asked && m->state != CONN_OPEN; /* once, and in flight while the connection ends */
 	case CONN_ON_MOVED:
+	case CONN_ON_RENEWED:
 	case CONN_ON_LIMIT:
 	case CONN_ON_FROZEN:
 		return m->state >= CONN_OPEN;
@@ -146,6 +147,9 @@ static void act(struct model *m, enum conn_event e, bool other)
 		needs(m, e, m->has_ticket && !m->has_seats, "a ticket, and no seats");
 		m->has_seats = true;
 		m->state = CONN_OPEN;
+		return;
+	case CONN_TAKE:
+		needs(m, e, m->has_ticket && m->has_seats, "a ticket to replace, and seats");
 		return;
 	case CONN_MOVE:
 	case CONN_LIMIT:
