@@ -109,6 +109,7 @@ struct tap {
 		struct sqlpipe_query *query;
 		struct event *tick;
 		char deciding[33], all[33]; /* digests */
+		bool is_blind; /* a table that decides has changes that the log does not hold */
 		bool begins; /* the next answer is what the others are compared with */
 		struct repeat said;
 	} watch;

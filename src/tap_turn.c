@@ -200,10 +200,11 @@ void tap_recheck(struct tap *t, uint64_t stream, int64_t every)
 static int64_t every_of(const struct tap *t, const struct rules_stream *s)
 {
 	int at = t->rules ? rules_stream_index(t->rules, s->identity) : -1;
+	int64_t watch = t->conf->database.watch * 1000, every = s->conf->recheck * 1000;
 
-	if (s->conf->recheck)
-		return s->conf->recheck * 1000;
-	return at >= 0 && rules_stream(t->rules, (size_t)at)->not_followed ? NOT_FOLLOWED_EVERY : 0;
+	if (!every && at >= 0 && rules_stream(t->rules, (size_t)at)->not_followed)
+		every = NOT_FOLLOWED_EVERY;
+	return t->watch.is_blind && (!every || watch < every) ? watch : every;
 }
 
 int64_t tap_rechecks(const struct tap *t, uint64_t stream)

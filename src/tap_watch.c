@@ -6,7 +6,8 @@
  * and casts that are not the server's own, is compared every database.watch. It holds each row's xmin: what was changed there and back is
  * noticed too. The first answer with another digest stops delivery and asks everybody; then all is found out anew.
  *
- * A table of which the log would not print an UPDATE or DELETE cannot be followed at all: while there is one, everybody is asked each time.
+ * A table of which the log would not print an UPDATE or DELETE cannot be followed at all: while there is one, everybody is asked again that often,
+ * and hears on meanwhile.
  *
  * The questions have a connection of their own, so no lookup that waits for a lock delays them.
  */
@@ -107,8 +108,12 @@ static bool take_digests(struct tap *t, const struct sqlrows *rows)
 		log_info("what decides permission has changed; everybody is asked, and it is found out anew");
 		metrics_add(t->counts, METRICS_WATCHED_CHANGES, 1);
 	}
-	if (decides || blind)
+	if (decides)
 		ask_everybody(t);
+	if (t->watch.is_blind != (blind != NULL)) {
+		t->watch.is_blind = blind != NULL;
+		tap_recheck_all(t);
+	}
 	return changed;
 }
 
