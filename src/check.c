@@ -68,6 +68,7 @@ const struct check_row check_rows[] = {
 	  .fine = "all tables' changes are in the WAL" },
 	{ .name = "table-partitions", .needs = { "connection" }, .run = check_partitions },
 	{ .name = "replica-identity", .needs = { "connection" }, .run = check_identity },
+	{ .name = "columns", .needs = { "table" }, .run = check_keys },
 	{ .name = "secrets", .needs = { "table" }, .run = check_secrets },
 	{ .name = "quiet", .needs = { "table" }, .run = check_quiet },
 	{ .name = "query", .needs = { "schema" }, .run = check_queries },
