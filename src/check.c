@@ -70,6 +70,7 @@ const struct check_row check_rows[] = {
 	{ .name = "table-partitions", .needs = { "connection" }, .run = check_partitions },
 	{ .name = "replica-identity", .needs = { "connection" }, .run = check_identity },
 	{ .name = "row-security", .needs = { "schema" }, .run = check_row_security },
+	{ .name = "columns", .needs = { "table" }, .run = check_keys },
 	{ .name = "secrets", .needs = { "table" }, .run = check_secrets },
 	{ .name = "quiet", .needs = { "table" }, .run = check_quiet },
 	{ .name = "query", .needs = { "schema" }, .run = check_queries },

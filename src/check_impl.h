@@ -104,6 +104,7 @@ void check_tables(struct check *c);
 void check_partitions(struct check *c);
 void check_identity(struct check *c);
 void check_row_security(struct check *c);
+void check_keys(struct check *c);
 void check_secrets(struct check *c);
 void check_quiet(struct check *c);
 void check_queries(struct check *c);

@@ -73,6 +73,31 @@ static void check_section_quiet(struct check *c, const struct rules_section *s)
 	buf_fini(&mend);
 }
 
+/* The key is told as `key` says; somebody who lists columns may not have thought of it. */
+static void check_section_key(struct check *c, const struct rules_section *s)
+{
+	struct buf names = { 0 }, mend = { 0 }, list = { 0 };
+
+	for (size_t i = 0; i < s->table->n_columns; i++) {
+		if (!rules_key_unlisted(s, i))
+			continue;
+		buf_addf(&names, "%s%s", names.len ? ", " : "", s->table->columns[i].name);
+		add_name(&list, s->table->columns[i].name);
+	}
+	if (names.len) {
+		for (size_t i = 0; i < s->conf->columns.n; i++)
+			add_name(&list, s->conf->columns.at[i].text);
+		buf_addf(&mend, "tables.%s.columns = [ %s ]", s->conf->name, list.data);
+		check_add(
+			c, CHECK_WARNING, CHECK_CONF, mend.data,
+			"columns of %s (line %u) does not list %s, the primary key: every message shows it, as \"%s\"",
+			s->conf->name, s->conf->columns.at[0].line, names.data, s->conf->key.text);
+	}
+	buf_fini(&names);
+	buf_fini(&mend);
+	buf_fini(&list);
+}
+
 static void each_section(struct check *c, void (*check_one)(struct check *c, const struct rules_section *s))
 {
 	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
@@ -81,6 +106,15 @@ static void each_section(struct check *c, void (*check_one)(struct check *c, con
 		for (size_t k = 0; k < t->n_sections; k++)
 			check_one(c, t->sections[k]);
 	}
+}
+
+void check_keys(struct check *c)
+{
+	size_t before = c->n_findings;
+
+	each_section(c, check_section_key);
+	if (c->n_findings == before)
+		check_ok(c, "no list of columns lacks the key");
 }
 
 void check_secrets(struct check *c)

@@ -170,7 +170,7 @@ const struct conf_option conf_options[] = {
   .doc = "Groups that hear of the row, from `{column}`, `{old.column}` and `{lookup.x}`." },
 { "tables.*.fields", CONF_TEXTS, 0, OF_TABLE(fields), .doc = "Columns repeated at the top level of the message." },
 { "tables.*.columns", CONF_TEXTS, 0, OF_TABLE(columns),
-  .doc = "The only columns that a message shows, anywhere in it; the primary key is one of them." },
+  .doc = "The only columns that a message shows, anywhere in it, beside the primary key, which `key` names." },
 { "tables.*.exclude", CONF_TEXTS, 0, OF_TABLE(exclude),
   .doc = "Columns that no message shows, anywhere in it; not of the primary key. Not together with `columns`." },
 { "tables.*.quiet", CONF_TEXTS, 0, OF_TABLE(quiet),

@@ -2,8 +2,8 @@
  * Which columns a section's messages may show, and which changes are worth one.
  *
  * `columns` and `exclude` hold for all that a section sends, not for `data` alone. So a place of the file that names a
- * withheld column (fields, message, the primary key of a standard message) contradicts them, and is an error: to leave the
- * value out in silence would break the message, to send it would break the promise.
+ * withheld column (fields, message), and an excluded primary key of a standard message, contradict them, and are an error: to
+ * leave the value out in silence would break the message, to send it would break the promise.
  */
 #include "rules_impl.h"
 
@@ -75,25 +75,24 @@ bool rules_check_shown(const struct rules *r, const struct rules_section *s, str
 
 /* --- bound to the table ------------------------------------------------------------------------------------------ */
 
+/* A standard message needs the key, and `key` names it: `columns` need not list it, but `exclude` cannot take it out. A message
+ * of the section's own can do without. */
 bool rules_check_key(const struct rules *r, struct rules_section *s, struct fail *why)
 {
 	s->key_shown = true;
 	for (size_t i = 0; i < s->table->n_columns; i++) {
 		const struct catalog_column *c = &s->table->columns[i];
-		const char *how;
-		unsigned line;
+		const struct conf_text *excluded = find_name(&s->conf->exclude, c->name);
 
 		if (!c->in_key || s->shown[i])
 			continue;
-		s->key_shown = false;
-		line = withheld_at(s->conf, c->name, &how);
-		if (s->message.n == 0 && line)
-			return rules_fail(r, why, line,
-					  "%s of %s: %.63s is in the primary key of %.63s.%.63s, by which every "
-					  "message names its row: %s, or give the section a message of its own",
-					  s->conf->columns.n ? "columns" : "exclude", s->conf->name, c->name,
-					  s->table->schema, s->table->name,
-					  s->conf->columns.n ? "add it" : "take it out");
+		if (s->message.n == 0 && excluded)
+			return rules_fail(
+				r, why, excluded->line,
+				"exclude of %s: %.63s is in the primary key of %.63s.%.63s, by which every "
+				"message names its row: take it out, or give the section a message of its own",
+				s->conf->name, c->name, s->table->schema, s->table->name);
+		s->key_shown = s->message.n == 0;
 	}
 	return true;
 }
@@ -161,10 +160,9 @@ bool rules_sends(const struct rules_section *s, size_t column)
 {
 	if (s->message.n)
 		return message_names(&s->message, column);
-	if (!s->shown[column])
-		return false;
-	return !s->data_is_query || s->table->columns[column].in_key || s->updated_at == (int)column ||
-	       is_field(s, column);
+	if (s->table->columns[column].in_key)
+		return true;
+	return s->shown[column] && (!s->data_is_query || s->updated_at == (int)column || is_field(s, column));
 }
 
 /* Whether, or when, there is a secret is none. */
@@ -177,7 +175,13 @@ bool rules_sends_secret(const struct rules_section *s, size_t column)
 {
 	const struct catalog_column *c = &s->table->columns[column];
 
-	return s->conf->columns.n == 0 && can_be_secret(c->type) && secretname_is(c->name) && rules_sends(s, column);
+	return !find_name(&s->conf->columns, c->name) && can_be_secret(c->type) && secretname_is(c->name) &&
+	       rules_sends(s, column);
+}
+
+bool rules_key_unlisted(const struct rules_section *s, size_t column)
+{
+	return s->message.n == 0 && s->conf->columns.n && s->table->columns[column].in_key && !s->shown[column];
 }
 
 size_t rules_add_secrets(const struct rules_section *s, struct buf *out)

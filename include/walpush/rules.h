@@ -71,9 +71,9 @@ struct rules_section { /* one entry of `tables` */
 	size_t n_actions;
 	int *fields; /* columns */
 	size_t n_fields;
-	bool *shown;    /* of each column: may a message show it? */
-	bool key_shown; /* all columns of the primary key are; else the key is told nowhere, not in the audit log either */
-	bool *quiet;    /* of each column: is its change alone worth no message? NULL: each is worth one */
+	bool *shown;      /* of each column: may a message show it? */
+	bool key_shown;   /* false: a message of the section's own withholds it, and the audit log does too */
+	bool *quiet;      /* of each column: is its change alone worth no message? NULL: each is worth one */
 	int actor_column; /* -1: none */
 	bool asks_actor;  /* there is an actor query */
 	int updated_at;   /* column of that name; -1: none */
@@ -159,6 +159,8 @@ bool rules_sends(const struct rules_section *s, size_t column);
 bool rules_sends_secret(const struct rules_section *s, size_t column);
 /* Appends the names of all of them, "otp, ssn"; returns how many. */
 size_t rules_add_secrets(const struct rules_section *s, struct buf *out);
+/* Does `columns` leave out this column of the primary key, which a standard message shows all the same? */
+bool rules_key_unlisted(const struct rules_section *s, size_t column);
 /* Is `exclude` enough to keep it from being sent? Of a column that rules_sends_secret names. */
 bool rules_may_exclude(const struct rules_section *s, size_t column);
 /* wal2json's add-tables: "public.requests,public.crates", escaped as it wants; "public.*" for the schema of a table with children, which only

@@ -721,6 +721,11 @@ def a_secret_among_the_fields(world):
     world.config.set("tables.sendbacks.columns", ["id", "reason", "ssn"])
 
 
+@case("columns", state="warning", kind="conf")
+def columns_without_the_key(world):
+    world.config.set("tables.storages.columns", ["room_name", "rack_name"])
+
+
 @case("secrets", state="warning", kind="words")
 def a_secret_that_is_the_key(world):
     world.sql("ALTER TABLE storages DROP CONSTRAINT storages_pkey CASCADE, ADD session_key text PRIMARY KEY")

@@ -277,6 +277,7 @@ static void test_full_tables(void **state)
 	(void)state;
 	assert_int_equal(c->n_tables, 2);
 	EXPECT_TEXTS(&t->columns, "id", "status");
+	EXPECT_TEXTS(&t->quiet, "seen_at", "n");
 	assert_string_equal(t->data_query.text, "SELECT 2");
 	assert_int_equal(t->n_when, 2);
 	assert_string_equal(t->when[0].equals, "3");
