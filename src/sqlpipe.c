@@ -241,13 +241,20 @@ static void on_notice(void *ctx, const PGresult *notice)
 		pgdial_result_fail(notice, &p->last_words);
 }
 
+/* Codes with which the server says that the session is over, not that the query is bad. */
+static bool ends_session(const char *sqlstate)
+{
+	return strncmp(sqlstate, "57P", 3) == 0 || strncmp(sqlstate, "08", 2) == 0;
+}
+
 static void pipe_broken(struct sqlpipe *p)
 {
-	struct fail why = { 0 };
+	struct fail why = p->last_words;
 	char *newline;
 
-	if (p->last_words.text[0]) {
-		why = p->last_words;
+	if (!why.text[0] && p->sent && ends_session(p->sent->why.sqlstate))
+		why = p->sent->why; /* said in answer to a query, and no Sync came behind it */
+	if (why.text[0]) {
 		pipe_lost(p, &why);
 		return;
 	}
@@ -256,12 +263,6 @@ static void pipe_broken(struct sqlpipe *p)
 	if (newline)
 		*newline = '\0';
 	pipe_lost(p, &why);
-}
-
-/* Codes with which the server says that the session is over, not that the query is bad. */
-static bool ends_session(const char *sqlstate)
-{
-	return strncmp(sqlstate, "57P", 3) == 0 || strncmp(sqlstate, "08", 2) == 0;
 }
 
 /* The prepared statement no longer fits the tables: prepared again, the query works. */

@@ -158,6 +158,23 @@ def test_no_session_ends_for_being_idle(app, config, make_walpush):
         assert "level=warn" not in walpush.log()
 
 
+def test_the_servers_last_words_to_a_question_that_is_out_are_in_the_log(app, config, make_walpush):
+    config.set("database.statement-timeout", 60)
+    url = app.url + "?options=-c%20lock_timeout%3D0"  # the role's own would end the query
+    waiting = f"SELECT s.pid FROM ({SESSIONS}) AS s JOIN pg_locks l ON l.pid = s.pid WHERE NOT l.granted"
+    with make_walpush(app, config, url=url) as walpush:
+        blocker = app.connect(autocommit=False)
+        with blocker.cursor() as cursor:
+            cursor.execute("LOCK TABLE user_units")  # which admit reads
+        with walpush.connect(UNIT_1, ASHA) as client:
+            app.wait_until(f"SELECT EXISTS ({waiting})", app.name)
+            app.sql(f"SELECT pg_terminate_backend(pid) FROM ({waiting}) AS sessions", app.name)
+            line = walpush.wait_for_log("connection lost.* connection=admissions")
+            assert "terminating connection due to administrator command" in line and "sqlstate=57P01" in line
+            blocker.close()
+            client.established()  # asked once more
+
+
 def test_the_servers_last_words_are_in_the_log(app, config, make_walpush):
     with make_walpush(app, config) as walpush:
         mark = walpush.mark()
