@@ -97,7 +97,7 @@ static void say_stalled(struct tap *t, int64_t now)
 		  "WAL waits, and nothing is handled",
 		  LOG_FIELDS(log_ms("since_ms", stalled), log_s("waits_for", waits ? waits : "unknown"),
 			     log_lsn("handled", t->progress.handled), log_lsn("server_end", tap_server_end(t)),
-			     log_s("fix", "see \"Nothing moves\" in docs/operations.md")));
+			     log_s("mend", "see \"Nothing moves\" in docs/operations.md")));
 }
 
 static void say_blind(struct tap *t, int64_t now)
@@ -113,7 +113,7 @@ static void say_blind(struct tap *t, int64_t now)
 		repeat_level(&t->work.said, LOG_LEVEL_WARN, "blind", now, &times),
 		"a commit is not visible yet, and what is behind it waits",
 		LOG_FIELDS(log_ms("since_ms", now - since),
-			   log_s("fix",
+			   log_s("mend",
 				 "is a synchronous standby away? See pg_stat_replication, synchronous_standby_names")));
 }
 
