@@ -27,8 +27,7 @@
 /* It is at work when it runs, or reads and writes files; it waits for new WAL or for us otherwise. */
 #define WALSENDER_SQL                                                                                                  \
 	"SELECT a.state = 'active' AND (a.wait_event_type IS NULL OR a.wait_event_type IN ('IO', 'LWLock', 'Lock')),"  \
-	" CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"                           \
-	" ELSE pg_catalog.pg_current_wal_flush_lsn() END"                                                              \
+	" " TAP_FLUSHED_SQL                                                                                            \
 	" FROM pg_catalog.pg_replication_slots s JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid"           \
 	" WHERE s.slot_name = $1"
 

@@ -25,10 +25,7 @@
 /* What cannot be seen yet is asked about again after this. */
 #define ASK_AGAIN 200000 /* µs */
 
-#define SNAPSHOT_SQL "SELECT pg_catalog.pg_current_snapshot()"
-#define FLUSHED_SQL                                                                                                    \
-	"SELECT pg_catalog.pg_current_snapshot(), CASE WHEN pg_catalog.pg_is_in_recovery()"                            \
-	" THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_flush_lsn() END"
+#define FLUSHED_SQL "SELECT pg_catalog.pg_current_snapshot(), " TAP_FLUSHED_SQL
 
 /* --- what is said ------------------------------------------------------------------------------------------------- */
 
