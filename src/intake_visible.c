@@ -9,7 +9,6 @@
 #include "walpush/fail.h"
 #include "walpush/log.h"
 
-#define SNAPSHOT_SQL "SELECT pg_catalog.pg_current_snapshot()"
 /* A transaction that is not visible yet is looked for again at once this many times, then after 1 ms, doubling to 32 ms: most are
  * visible within a few milliseconds; under synchronous replication it can take without bound. */
 #define AT_ONCE 8

@@ -1,6 +1,8 @@
 /* relay_write: the holder of the slot and the Redis stream's end: where it is, and what of it is safe. */
 #include "relay_impl.h"
 
+#include <stdio.h>
+
 #include "walpush/clock.h"
 #include "walpush/log.h"
 
@@ -237,8 +239,10 @@ void relay_trim(struct relay *r, lsn_t confirmed)
 /* Whatever Redis says, or nothing: the name may lead to another one by now, as when this one was cut off from its replicas. */
 static void dial_anew(struct relay *r)
 {
-	static const char why[] = "nothing was acknowledged for 10 s; dialling anew";
+	static const char silence[] = "nothing was acknowledged for 10 s; dialling anew";
+	char why[REDISREFUSAL_WORDS + sizeof(silence) + 2];
 
+	snprintf(why, sizeof(why), "%s%s%s", r->w.words, r->w.words[0] ? "; " : "", silence);
 	redislink_drop(r->w.link, why);
 	redislink_drop(r->r.link, why);
 }

@@ -372,22 +372,29 @@ static void read_end(struct source *s)
 	ended(s);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
+static void read_all(struct source *s)
 {
-	struct source *s = arg;
-
-	(void)fd;
-	(void)what;
-	if (!PQconsumeInput(s->conn)) {
-		source_broken(s);
-		return;
-	}
 	if (s->state == SOURCE_STREAMING)
 		read_stream(s);
 	else if (s->state == SOURCE_ENDING)
 		read_end(s);
 	else
 		source_read_answer(s);
+}
+
+/* What came before the end, the server's last words among it, may have been read by PQflush and waits in libpq: it is looked at even if
+ * nothing more can be read. */
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct source *s = arg;
+	PGconn *conn = s->conn;
+	bool is_over = !PQconsumeInput(conn);
+
+	(void)fd;
+	(void)what;
+	read_all(s);
+	if (is_over && s->conn == conn)
+		source_broken(s);
 }
 
 /* --- life ----------------------------------------------------------------------------------------------------- */

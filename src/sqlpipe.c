@@ -241,13 +241,20 @@ static void on_notice(void *ctx, const PGresult *notice)
 		pgdial_result_fail(notice, &p->last_words);
 }
 
+/* Codes with which the server says that the session is over, not that the query is bad. */
+static bool ends_session(const char *sqlstate)
+{
+	return strncmp(sqlstate, "57P", 3) == 0 || strncmp(sqlstate, "08", 2) == 0;
+}
+
 static void pipe_broken(struct sqlpipe *p)
 {
-	struct fail why = { 0 };
+	struct fail why = p->last_words;
 	char *newline;
 
-	if (p->last_words.text[0]) {
-		why = p->last_words;
+	if (!why.text[0] && p->sent && ends_session(p->sent->why.sqlstate))
+		why = p->sent->why; /* said in answer to a query, and no Sync came behind it */
+	if (why.text[0]) {
 		pipe_lost(p, &why);
 		return;
 	}
@@ -256,12 +263,6 @@ static void pipe_broken(struct sqlpipe *p)
 	if (newline)
 		*newline = '\0';
 	pipe_lost(p, &why);
-}
-
-/* Codes with which the server says that the session is over, not that the query is bad. */
-static bool ends_session(const char *sqlstate)
-{
-	return strncmp(sqlstate, "57P", 3) == 0 || strncmp(sqlstate, "08", 2) == 0;
 }
 
 /* The prepared statement no longer fits the tables: prepared again, the query works. */
@@ -390,7 +391,8 @@ static bool take_result(struct sqlpipe *p, PGresult *result)
 	case PGRES_PIPELINE_ABORTED:
 		break;
 	default:
-		pgdial_result_fail(result, &q->why);
+		if (!ends_session(q->why.sqlstate)) /* behind that comes only that the connection is gone */
+			pgdial_result_fail(result, &q->why);
 		if (!q->prepares && is_stale_plan(q->why.sqlstate)) {
 			stale = q->why;
 			PQclear(result);
@@ -405,14 +407,12 @@ static bool take_result(struct sqlpipe *p, PGresult *result)
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct sqlpipe *p = arg;
+	bool is_over = !PQconsumeInput(p->conn);
 	unsigned nulls = 0;
 
 	(void)fd;
 	(void)what;
-	if (!PQconsumeInput(p->conn)) {
-		pipe_broken(p);
-		return;
-	}
+	/* What came before the end may have been read by PQflush, and waits in libpq: it is looked at even if nothing more can be read. */
 	if (!p->sent)
 		(void)PQisBusy(p->conn); /* so that what came is looked at: the server's last words, if anything */
 	/* One NULL comes behind each query's results; a second one means that libpq and `sent` do not agree any more. */
@@ -423,7 +423,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		if (result && !take_result(p, result))
 			return;
 	}
-	if (nulls == 2 || PQstatus(p->conn) != CONNECTION_OK) {
+	if (is_over || nulls == 2 || PQstatus(p->conn) != CONNECTION_OK) {
 		pipe_broken(p);
 		return;
 	}

@@ -24,6 +24,10 @@
 #include "walpush/window.h"
 
 #define EPOCH_MAX 48
+/* An expression: how far the server's WAL is flushed, or on a standby replayed. */
+#define TAP_FLUSHED_SQL                                                                                                \
+	"CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"                            \
+	" ELSE pg_catalog.pg_current_wal_flush_lsn() END"
 
 struct admissions;
 

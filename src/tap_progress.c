@@ -27,8 +27,7 @@
 /* It is at work when it runs, or reads and writes files; it waits for new WAL or for us otherwise. */
 #define WALSENDER_SQL                                                                                                  \
 	"SELECT a.state = 'active' AND (a.wait_event_type IS NULL OR a.wait_event_type IN ('IO', 'LWLock', 'Lock')),"  \
-	" CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"                           \
-	" ELSE pg_catalog.pg_current_wal_flush_lsn() END"                                                              \
+	" " TAP_FLUSHED_SQL                                                                                            \
 	" FROM pg_catalog.pg_replication_slots s JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid"           \
 	" WHERE s.slot_name = $1"
 
@@ -97,7 +96,7 @@ static void say_stalled(struct tap *t, int64_t now)
 		  "WAL waits, and nothing is handled",
 		  LOG_FIELDS(log_ms("since_ms", stalled), log_s("waits_for", waits ? waits : "unknown"),
 			     log_lsn("handled", t->progress.handled), log_lsn("server_end", tap_server_end(t)),
-			     log_s("fix", "see \"Nothing moves\" in docs/operations.md")));
+			     log_s("mend", "see \"Nothing moves\" in docs/operations.md")));
 }
 
 static void say_blind(struct tap *t, int64_t now)
@@ -113,7 +112,7 @@ static void say_blind(struct tap *t, int64_t now)
 		repeat_level(&t->work.said, LOG_LEVEL_WARN, "blind", now, &times),
 		"a commit is not visible yet, and what is behind it waits",
 		LOG_FIELDS(log_ms("since_ms", now - since),
-			   log_s("fix",
+			   log_s("mend",
 				 "is a synchronous standby away? See pg_stat_replication, synchronous_standby_names")));
 }
 

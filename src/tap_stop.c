@@ -19,9 +19,7 @@
 /* Beyond limits.drain, for the last answers to close frames. */
 #define DRAIN_GRACE 2000000
 
-#define END_SQL                                                                                                        \
-	"SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"                     \
-	" ELSE pg_catalog.pg_current_wal_flush_lsn() END"
+#define END_SQL "SELECT " TAP_FLUSHED_SQL
 
 static void stop_to(struct tap *t, enum stop_step next, int64_t limit)
 {

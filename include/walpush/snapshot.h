@@ -12,6 +12,9 @@
 #include "walpush/slice.h"
 #include <stdint.h>
 
+/* One row with its text. */
+#define SNAPSHOT_SQL "SELECT pg_catalog.pg_current_snapshot()"
+
 struct snapshot {
 	uint64_t xmin;
 	uint64_t xmax;

@@ -1,7 +1,9 @@
 """What a query of the configuration can do in the database, whatever the role and the database are set to: read, for a while."""
 
+import concurrent.futures
 import contextlib
 import re
+import threading
 
 import pytest
 
@@ -10,6 +12,8 @@ from harness.client import PATIENCE, Closed
 
 UNIT_1 = "/ws/requests/1/"
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE usename = 'walpush' AND datname = %s"
+
+ASKING = f"{SESSIONS} AND backend_type = 'client backend'"
 
 
 def admitted(walpush, user):
@@ -156,6 +160,46 @@ def test_no_session_ends_for_being_idle(app, config, make_walpush):
         assert {pid for (pid,) in app.sql(SESSIONS, app.name)} == pids
         assert admitted(walpush, ASHA) is True
         assert "level=warn" not in walpush.log()
+
+
+def test_the_servers_last_words_to_a_question_that_is_out_are_in_the_log(app, config, make_walpush):
+    config.set("database.statement-timeout", 60)
+    url = app.url + "?options=-c%20lock_timeout%3D0"  # the role's own would end the query
+    waiting = f"SELECT s.pid FROM ({SESSIONS}) AS s JOIN pg_locks l ON l.pid = s.pid WHERE NOT l.granted"
+    with make_walpush(app, config, url=url) as walpush:
+        blocker = app.connect(autocommit=False)
+        with blocker.cursor() as cursor:
+            cursor.execute("LOCK TABLE user_units")  # which admit reads
+        with walpush.connect(UNIT_1, ASHA) as client:
+            app.wait_until(f"SELECT EXISTS ({waiting})", app.name)
+            app.sql(f"SELECT pg_terminate_backend(pid) FROM ({waiting}) AS sessions", app.name)
+            line = walpush.wait_for_log("connection lost.* connection=admissions")
+            assert "terminating connection due to administrator command" in line and "sqlstate=57P01" in line
+            blocker.close()
+            client.established()  # asked once more
+
+
+def test_the_servers_last_words_come_whatever_is_sent_meanwhile(app, config, make_walpush):
+    """Sending reads too: what libpq took in then is looked at, although the next read finds the end alone."""
+    with make_walpush(app, config) as walpush, concurrent.futures.ThreadPoolExecutor(8) as people:
+        over = threading.Event()
+
+        def come_and_go():
+            while not over.is_set():
+                admitted(walpush, ASHA)
+
+        asking = [people.submit(come_and_go) for _ in range(8)]
+        try:
+            for _ in range(30):
+                app.wait_until(f"SELECT count(*) = 2 FROM ({ASKING}) AS sessions", app.name)
+                app.sql(f"SELECT pg_terminate_backend(pid, 5000) FROM ({ASKING}) AS sessions", app.name)
+        finally:
+            over.set()
+        for one in asking:
+            one.result()
+        lost = [line for line in walpush.lines if "connection lost" in line]
+        assert len(lost) >= 30
+        assert [line for line in lost if "sqlstate=57P01" not in line] == []
 
 
 def test_the_servers_last_words_are_in_the_log(app, config, make_walpush):
