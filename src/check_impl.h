@@ -16,6 +16,7 @@
  *   check_shown.c    what messages show
  *   check_queries.c  the queries of the configuration, their grants and plans
  *   check_plan.c     what EXPLAIN says
+ *   check_tie.c      does a plan tie a table's rows to one user
  *   check_relay.c    Redis
  */
 #ifndef WALPUSH_CHECK_IMPL_H

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "check_plan.h"
+#include "check_tie.h"
 #include "walpush/buf.h"
 #include "walpush/mem.h"
 #include "walpush/pgdial.h"
@@ -157,6 +158,55 @@ static void check_clock(struct check *c, const struct query *q, const char *json
 	buf_fini(&mend);
 }
 
+/* Of each parameter: is it the claim that names the user? The array is the caller's. */
+static bool *user_parameters(const struct check *c, const struct rules_query *q)
+{
+	bool *is_user = mem_new_array(q->source.n_refs, sizeof(*is_user));
+	size_t n = 0;
+
+	for (size_t i = 0; i < q->source.n_parts; i++) {
+		const struct tmpl_part *part = &q->source.parts[i];
+
+		if (part->is_ref)
+			is_user[n++] = part->scope == TMPL_TOKEN && strcmp(part->text, c->conf->jwt.user_claim) == 0;
+	}
+	return is_user;
+}
+
+static void say_loose(struct check *c, const struct query *q, const struct rules_table *t, const char *user)
+{
+	struct buf mend = { 0 };
+
+	buf_addf(&mend, "compare it: %s = {token.%s}; or leave membership.%s.user out, and a change asks everybody",
+		 user, c->conf->jwt.user_claim, t->name);
+	check_add(c, CHECK_WARNING, CHECK_WORDS, mend.data,
+		  "%s (line %u) finds rows of %s.%s by something else than %s = {token.%s}, and a change there asks "
+		  "nobody but the user in %s: a permission that ends for somebody else is not noticed",
+		  q->q->name, q->q->line, t->schema, t->name, user, c->conf->jwt.user_claim, user);
+	buf_fini(&mend);
+}
+
+/* `user` of a section of membership is the author's promise; that the query compares otherwise speaks against it. */
+static void check_users(struct check *c, const struct query *q, const char *json)
+{
+	bool *is_user;
+
+	if (!q->stream)
+		return;
+	is_user = user_parameters(c, q->q);
+	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
+		const struct rules_table *t = rules_table(c->rules, i);
+		const struct rules_membership *m = t->n_memberships ? t->memberships[0] : NULL;
+
+		if (!m || !m->conf || !m->conf->user || !m->by_text)
+			continue;
+		if (tie_of(json, &(struct tie_column){ t->schema, t->name, m->conf->user }, is_user,
+			   q->q->source.n_refs) == TIE_LOOSE)
+			say_loose(c, q, t, m->conf->user);
+	}
+	free(is_user);
+}
+
 static void explain(struct check *c, const struct query *q, int n_params)
 {
 	struct buf sql = { 0 };
@@ -172,6 +222,7 @@ static void explain(struct check *c, const struct query *q, int n_params)
 	if (PQresultStatus(result) == PGRES_TUPLES_OK) {
 		check_cost(c, q, PQgetvalue(result, 0, 0));
 		check_clock(c, q, PQgetvalue(result, 0, 0));
+		check_users(c, q, PQgetvalue(result, 0, 0));
 	} else {
 		pgdial_result_fail(result, &why);
 		if (strcmp(why.sqlstate, "42501") == 0)

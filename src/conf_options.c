@@ -226,7 +226,8 @@ const struct conf_option conf_options[] = {
   .doc = "The table, `table` or `schema.table`; the section's name when not set." },
 { "membership.*.user", CONF_TEXT, 0, OF_MEMBERSHIP(user),
   .doc = "Column that holds the user's id, as `jwt.user-claim` spells it; without it a change re-runs `admit` for everybody, in "
-	 "rounds that begin 5 s apart or more." },
+	 "rounds that begin 5 s apart or more. It is your promise that a row concerns that user alone; `check` warns where an `admit` finds "
+	 "the rows by something else." },
 { "membership.*.columns", CONF_TEXTS, 0, OF_MEMBERSHIP(columns),
   .doc = "Updates count only when one of these, or one that an `admit` query reads, changes. Not set: those that `admit` reads; of a "
 	 "table that no `admit` reads itself, every update counts. One that is read and not named here is a failure of `walpush check`." },

@@ -384,11 +384,15 @@ def test_a_stranger_is_a_failure_of_check(app, config, stranger, tmp_path):
 # --- check -----------------------------------------------------------------------------------------------------------------
 
 
-def findings_of(app, config, tmp_path):
+def all_findings(app, config, tmp_path):
     file = config.write(tmp_path / "check.conf")
     env = {"DATABASE_URL": app.url, "JWT_SIGNING_KEY": SIGNING_KEY, "WALPUSH_SLOT": app.slot}
     done = run_to_end("check", "--json", "-c", file, env=env)
-    return [f for f in json.loads(done.stdout)["findings"] if f["check"] == "membership"]
+    return json.loads(done.stdout)["findings"]
+
+
+def findings_of(app, config, tmp_path):
+    return [f for f in all_findings(app, config, tmp_path) if f["check"] == "membership"]
 
 
 def test_check_prints_what_it_found_and_what_a_change_costs(app, config, tmp_path):
@@ -403,3 +407,43 @@ def test_check_prints_what_it_found_and_what_a_change_costs(app, config, tmp_pat
     assert "membership.users.user" in found["public.users"]["text"]
     for column in ("id", "is_active", "status", "is_superuser", "role_id"):
         assert column in found["public.users"]["text"].partition(": ")[2].partition(";")[0].split(", ")
+
+
+TIED = "finds rows of public.user_units by something else than user_id = {token.user_id}"
+
+
+def test_check_doubts_a_promise_that_the_query_does_not_keep(app, config, tmp_path):
+    """`user` says that a row concerns that user alone; the query must compare that column with the claim."""
+    app.sql("CREATE VIEW mine AS SELECT unit_id AS unit, user_id AS who FROM user_units")
+    app.sql("GRANT SELECT ON mine, users TO walpush")
+    promise = section(user="user_id")
+    kept = [
+        "SELECT 1 FROM user_units WHERE user_id = {token.user_id}",
+        "SELECT 1 FROM user_units m WHERE {token.user_id} = m.user_id::text",
+        "SELECT 1 FROM user_units m JOIN users u ON u.id = m.user_id WHERE u.id = {token.user_id}",
+        "SELECT 1 FROM users u WHERE u.id = {token.user_id} AND EXISTS (SELECT FROM user_units m WHERE m.user_id = u.id AND m.unit_id = {path.unit_id})",
+        "SELECT 1 FROM users WHERE id = {token.user_id} AND id IN (SELECT user_id FROM user_units)",
+        "SELECT 1 FROM mine WHERE who = {token.user_id} AND unit = {path.unit_id}",
+        "WITH m AS (SELECT * FROM user_units) SELECT 1 FROM m WHERE user_id = {token.user_id}",
+        "SELECT 1 FROM users WHERE id = {token.user_id}",
+    ]
+    broken = [
+        "SELECT 1 FROM user_units WHERE unit_id = {path.unit_id}",
+        "SELECT 1 FROM user_units WHERE user_id = {token.boss}",
+        "SELECT 1 FROM user_units WHERE user_id = {token.user_id}::int + 1",
+        "SELECT 1 FROM user_units m JOIN users u ON u.id = m.user_id WHERE lower(u.email) = lower({token.email})",
+        "SELECT 1 FROM user_units m JOIN user_units b ON b.unit_id = m.unit_id WHERE m.user_id = {token.user_id}",
+        "SELECT 1 FROM mine WHERE unit = {path.unit_id} AND {token.user_id} <> ''",
+    ]
+    names = [name for name in ("requests", "crates", "storage") if config.get(f"streams.{name}")]
+    for at in range(0, len(kept) + len(broken), len(names)):
+        queries = dict(zip(names, (kept + broken)[at : at + len(names)]))
+        for name, query in queries.items():
+            config.set(f"streams.{name}.admit", query)
+        config.set("membership.user_units", promise)
+        said = [f for f in all_findings(app, config, tmp_path) if TIED in f["text"]]
+        for name, query in queries.items():
+            about = [f for f in said if f"admit of {name}" in f["text"]]
+            assert bool(about) == (query in broken), query
+            assert {f["state"] for f in about} <= {"warning"}
+            assert all("membership.user_units.user" in f["mend"]["text"] for f in about)

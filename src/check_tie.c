@@ -1,0 +1,242 @@
+#include "check_tie.h"
+
+#include <ctype.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "walpush/buf.h"
+#include "walpush/slice.h"
+#include "walpush/sqltext.h"
+
+struct comparison {
+	struct slice left, right;
+	bool is_tied; /* both sides are the user */
+};
+
+struct search {
+	const struct tie_column *column;
+	const bool *is_user;
+	size_t n_params;
+	struct comparison comparisons[TIE_COMPARISONS_MOST];
+	size_t n_comparisons;
+	struct buf scans[TIE_SCANS_MOST]; /* "alias.column" of each scan, as the plan spells it */
+	size_t n_scans;
+};
+
+/* --- one condition ------------------------------------------------------------------------------------------------ */
+
+/* Behind what begins at `i` and is one thing: a literal, a quoted name, or a byte. */
+static size_t behind(struct slice s, size_t i)
+{
+	char quote = s.at[i++];
+
+	if (quote != '\'' && quote != '"')
+		return i;
+	while (i < s.len && s.at[i] != quote)
+		i++;
+	return i < s.len ? i + 1 : i;
+}
+
+/* Behind the parenthesis that closes the one at `i`; 0: none does. */
+static size_t behind_parenthesis(struct slice s, size_t i)
+{
+	size_t depth = 0;
+
+	for (; i < s.len; i = behind(s, i)) {
+		depth += s.at[i] == '(';
+		if (s.at[i] == ')' && --depth == 0)
+			return i + 1;
+	}
+	return 0;
+}
+
+/* "::numeric(10,2)", "::character varying": the rest of a cast, and nothing behind it. */
+static bool is_cast(struct slice s)
+{
+	if (s.len < 3 || memcmp(s.at, "::", 2) != 0)
+		return false;
+	for (size_t i = 2; i < s.len; i++)
+		if (!isalnum((unsigned char)s.at[i]) && !strchr("_ .,()[]\"", s.at[i]))
+			return false;
+	return true;
+}
+
+/* "((u.id)::text)" is "u.id". */
+static struct slice bare(struct slice s)
+{
+	size_t end;
+
+	while (s.len && s.at[0] == '(' && (end = behind_parenthesis(s, 0))) {
+		struct slice rest = { s.at + end, s.len - end };
+
+		if (rest.len && !is_cast(rest))
+			break;
+		s = (struct slice){ s.at + 1, end - 2 };
+	}
+	return s;
+}
+
+static void add_comparison(struct search *f, struct slice left, struct slice right)
+{
+	if (f->n_comparisons < TIE_COMPARISONS_MOST)
+		f->comparisons[f->n_comparisons++] = (struct comparison){ bare(left), bare(right), false };
+}
+
+/* `s`: behind an opening parenthesis. Where it is "left = right)", that is a comparison. */
+static void take_comparison(struct search *f, struct slice s)
+{
+	static const char equals[] = " = ";
+	size_t middle = 0, end = 0;
+
+	for (size_t i = 0; i < s.len && !end;) {
+		if (!middle && s.len - i > 3 && memcmp(s.at + i, equals, 3) == 0)
+			middle = i;
+		if (s.at[i] == ')')
+			end = i;
+		i = s.at[i] == '(' ? behind_parenthesis(s, i) : behind(s, i);
+		if (i == 0)
+			return;
+	}
+	if (middle && end)
+		add_comparison(f, (struct slice){ s.at, middle },
+			       (struct slice){ s.at + middle + 3, end - middle - 3 });
+}
+
+static void take_condition(struct search *f, const char *text)
+{
+	struct slice s = slice_of(text);
+
+	for (size_t i = 0; i < s.len; i = behind(s, i))
+		if (s.at[i] == '(')
+			take_comparison(f, (struct slice){ s.at + i + 1, s.len - i - 1 });
+}
+
+/* --- the plan ----------------------------------------------------------------------------------------------------- */
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+
+	return n >= m && strcmp(text + n - m, end) == 0;
+}
+
+static bool says(const json_t *node, const char *name, const char *wanted)
+{
+	const char *text = json_string_value(json_object_get(node, name));
+
+	return text && strcmp(text, wanted) == 0;
+}
+
+static void take_scan(struct search *f, const json_t *node)
+{
+	const char *alias = json_string_value(json_object_get(node, "Alias"));
+	struct buf *scan = &f->scans[f->n_scans];
+
+	if (!alias || f->n_scans == TIE_SCANS_MOST || !says(node, "Schema", f->column->schema) ||
+	    !says(node, "Relation Name", f->column->table))
+		return;
+	sqltext_ident(scan, alias);
+	buf_add_char(scan, '.');
+	sqltext_ident(scan, f->column->column);
+	f->n_scans++;
+}
+
+/* jansson bounds the depth when it parses. */
+static void take_node(struct search *f, json_t *node)
+{
+	const char *name;
+	json_t *value;
+	size_t i;
+
+	take_scan(f, node);
+	json_object_foreach(node, name,
+			    value) if (json_is_string(value) && (ends_with(name, "Cond") || ends_with(name, "Filter")))
+		take_condition(f, json_string_value(value));
+	json_array_foreach(json_object_get(node, "Plans"), i, value) take_node(f, value);
+}
+
+/* --- what is the user --------------------------------------------------------------------------------------------- */
+
+static bool is_user_parameter(const struct search *f, struct slice s)
+{
+	size_t number = 0;
+
+	if (s.len < 2 || s.len > 6 || s.at[0] != '$')
+		return false;
+	for (size_t i = 1; i < s.len; i++) {
+		if (!isdigit((unsigned char)s.at[i]))
+			return false;
+		number = number * 10 + (size_t)(s.at[i] - '0');
+	}
+	return number >= 1 && number <= f->n_params && f->is_user[number - 1];
+}
+
+/* "alias.column", as it stands: an expression would be no name. */
+static bool is_column(struct slice s)
+{
+	size_t dots = 0;
+
+	for (size_t i = 0; i < s.len; i = behind(s, i)) {
+		unsigned char c = (unsigned char)s.at[i];
+
+		dots += c == '.';
+		if (c != '.' && c != '"' && c != '_' && c != '$' && c < 0x80 && !isalnum(c))
+			return false;
+	}
+	return dots == 1 && s.at[0] != '$';
+}
+
+static bool is_user(const struct search *f, struct slice s)
+{
+	if (is_user_parameter(f, s))
+		return true;
+	for (size_t i = 0; i < f->n_comparisons; i++)
+		if (f->comparisons[i].is_tied &&
+		    (slice_equal(f->comparisons[i].left, s) || slice_equal(f->comparisons[i].right, s)))
+			return true;
+	return false;
+}
+
+static bool may_be_user(const struct search *f, struct slice s)
+{
+	return is_column(s) || is_user_parameter(f, s);
+}
+
+static bool tie_one_more(struct search *f)
+{
+	for (size_t i = 0; i < f->n_comparisons; i++) {
+		struct comparison *c = &f->comparisons[i];
+
+		if (!c->is_tied && may_be_user(f, c->left) && may_be_user(f, c->right) &&
+		    (is_user(f, c->left) || is_user(f, c->right)))
+			return c->is_tied = true;
+	}
+	return false;
+}
+
+static enum tie judge(struct search *f)
+{
+	if (!f->n_scans)
+		return TIE_UNREAD;
+	while (tie_one_more(f))
+		;
+	for (size_t i = 0; i < f->n_scans; i++)
+		if (!is_user(f, slice_of(f->scans[i].data)))
+			return TIE_LOOSE;
+	return TIE_TIED;
+}
+
+enum tie tie_of(const char *json, const struct tie_column *column, const bool *is_user, size_t n_params)
+{
+	struct search f = { .column = column, .is_user = is_user, .n_params = n_params };
+	json_t *document = json_loads(json, 0, NULL);
+	enum tie tie;
+
+	take_node(&f, json_object_get(json_array_get(document, 0), "Plan"));
+	tie = judge(&f);
+	for (size_t i = 0; i < f.n_scans; i++)
+		buf_fini(&f.scans[i]);
+	json_decref(document);
+	return tie;
+}
