@@ -397,4 +397,24 @@ SELECT 'note: max_slot_wal_keep_size is -1. Bound what a slot can keep:'
        ' ALTER SYSTEM SET max_slot_wal_keep_size = ''10GB''; SELECT pg_reload_conf();'
 WHERE current_setting('max_slot_wal_keep_size') = '-1' AND :'slot' <> '';
 
+-- Whoever may create a function or an operator where walpush looks for names could lead a query to it; walpush then
+-- admits nobody by that query. Said and not done: the application's migrations may live on it.
+SELECT 'note: ' || who || ' may create in schema ' || schema || ', where walpush looks for names. When nothing needs it: '
+       || mend FROM (
+SELECT who, schema, coalesce((SELECT string_agg(format('GRANT CREATE ON SCHEMA %s TO %I;', schema, rolname), ' ' ORDER BY rolname)
+   FROM pg_roles WHERE oid <> owner AND who = 'PUBLIC' AND NOT rolsuper
+   AND oid IN (SELECT relowner FROM pg_class WHERE relnamespace = namespace AND relkind IN ('r', 'p'))) || ' ', '')
+  || format('REVOKE CREATE ON SCHEMA %s FROM %s;', schema, who) AS mend
+FROM (SELECT DISTINCT n.oid AS namespace, n.nspowner AS owner, quote_ident(n.nspname) AS schema,
+   CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS who
+  FROM pg_namespace n, aclexplode(n.nspacl) a
+  WHERE n.nspname = ANY (current_schemas(false)) AND n.nspname !~ '^pg_' AND a.privilege_type = 'CREATE'
+  AND a.grantee <> n.nspowner
+  AND a.grantee NOT IN (SELECT oid FROM pg_roles WHERE rolsuper
+   UNION SELECT datdba FROM pg_database WHERE datname = current_database()
+   UNION SELECT min(relowner) FROM pg_class WHERE relnamespace = n.oid AND relkind IN ('r', 'p')
+   HAVING count(DISTINCT relowner) = 1)) AS creator
+) AS found
+ORDER BY who, schema;
+
 \echo done: DATABASE_URL for walpush is the URL of this database, directly and not through a pooler, with role :role

@@ -61,6 +61,7 @@ const struct check_row check_rows[] = {
 	  .sql = check_sql_keep_size,
 	  .fine = "the slot cannot fill the disk" },
 	{ .name = "schema", .needs = { "connection" }, .sql = check_sql_schemas, .fine = "the role may look into it" },
+	{ .name = "creators", .needs = { "schema" }, .run = check_creators },
 	{ .name = "membership", .needs = { "schema" }, .run = check_membership },
 	{ .name = "table", .needs = { "connection" }, .run = check_tables },
 	{ .name = "table-logged",

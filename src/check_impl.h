@@ -100,6 +100,7 @@ void check_connection(struct check *c);
 void check_version(struct check *c);
 void check_replication(struct check *c);
 void check_plugin(struct check *c);
+void check_creators(struct check *c);
 void check_membership(struct check *c);
 void check_tables(struct check *c);
 void check_partitions(struct check *c);

@@ -94,3 +94,17 @@ void check_row_security(struct check *c)
 		check_ok(c, "no policy hides a row from walpush's queries");
 	say_pushed(c);
 }
+
+/* Sessions name pg_catalog first, and what belongs to a stranger admits nobody; that there may be strangers is said before one acts. */
+void check_creators(struct check *c)
+{
+	PGresult *result = check_ask(c, sqltext_creators, 0, NULL);
+
+	for (int i = 0; i < PQntuples(result); i++)
+		check_add(c, CHECK_WARNING, CHECK_SQL, PQgetvalue(result, i, 2),
+			  "%s may create functions and operators in schema %s, where the queries look for names",
+			  PQgetvalue(result, i, 0), PQgetvalue(result, i, 1));
+	if (result && !PQntuples(result))
+		check_ok(c, "nobody but owners may create where the queries look for names");
+	PQclear(result);
+}

@@ -274,6 +274,21 @@ static const char slot_text[] =
 	"SELECT 'note: max_slot_wal_keep_size is -1. Bound what a slot can keep:'\n"
 	"       ' ALTER SYSTEM SET max_slot_wal_keep_size = ''10GB''; SELECT pg_reload_conf();'\n"
 	"WHERE current_setting('max_slot_wal_keep_size') = '-1' AND :'slot' <> '';\n"
+	"\n";
+
+static const char creators_text[] =
+	"-- Whoever may create a function or an operator where walpush looks for names could lead a query to it; "
+	"walpush then\n"
+	"-- admits nobody by that query. Said and not done: the application's migrations may live on it.\n"
+	"SELECT 'note: ' || who || ' may create in schema ' || schema || ', where walpush looks for names. When "
+	"nothing "
+	"needs it: '\n"
+	"       || mend FROM (\n";
+
+static const char done_text[] =
+	"\n"
+	") AS found\n"
+	"ORDER BY who, schema;\n"
 	"\n"
 	"\\echo done: DATABASE_URL for walpush is the URL of this database, directly and not through a pooler, with "
 	"role :role\n";
@@ -312,7 +327,8 @@ static void add_found(struct buf *out, const struct conf *conf)
 {
 	buf_add_text(out, found_text);
 	buf_add_text(out, reads_query);
-	buf_add_text(out, "\n) AS found (what, schema, name, attname, text)\nWHERE what IN ('row', 'column', 'whole')\n");
+	buf_add_text(out,
+		     "\n) AS found (what, schema, name, attname, text)\nWHERE what IN ('row', 'column', 'whole')\n");
 	for (size_t i = 0; i < conf->n_memberships; i++) {
 		if (!conf->memberships[i].ignore)
 			continue;
@@ -369,4 +385,7 @@ void setup_script(const struct conf *conf, const struct rules *rules, const char
 	sqltext_identity(out, rules, "SELECT schema, name, columns, false FROM walpush_found");
 	buf_add_text(out, plugin_text);
 	buf_add_text(out, slot_text);
+	buf_add_text(out, creators_text);
+	buf_add_text(out, sqltext_creators);
+	buf_add_text(out, done_text);
 }

@@ -213,3 +213,21 @@ void sqltext_identity(struct buf *out, const struct rules *r, const char *more)
 		     ") AS found\n"
 		     "WHERE lacks IS NOT NULL OR large IS NOT NULL");
 }
+
+const char sqltext_creators[] =
+	"SELECT who, schema, coalesce((SELECT string_agg(format('GRANT CREATE ON SCHEMA %s TO %I;', schema, rolname), "
+	"' ' "
+	"ORDER BY rolname)\n"
+	"   FROM pg_roles WHERE oid <> owner AND who = 'PUBLIC' AND NOT rolsuper\n"
+	"   AND oid IN (SELECT relowner FROM pg_class WHERE relnamespace = namespace AND relkind IN ('r', 'p'))) || ' "
+	"', '')\n"
+	"  || format('REVOKE CREATE ON SCHEMA %s FROM %s;', schema, who) AS mend\n"
+	"FROM (SELECT DISTINCT n.oid AS namespace, n.nspowner AS owner, quote_ident(n.nspname) AS schema,\n"
+	"   CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS who\n"
+	"  FROM pg_namespace n, aclexplode(n.nspacl) a\n"
+	"  WHERE n.nspname = ANY (current_schemas(false)) AND n.nspname !~ '^pg_' AND a.privilege_type = 'CREATE'\n"
+	"  AND a.grantee <> n.nspowner\n"
+	"  AND a.grantee NOT IN (SELECT oid FROM pg_roles WHERE rolsuper\n"
+	"   UNION SELECT datdba FROM pg_database WHERE datname = current_database()\n"
+	"   UNION SELECT min(relowner) FROM pg_class WHERE relnamespace = n.oid AND relkind IN ('r', 'p')\n"
+	"   HAVING count(DISTINCT relowner) = 1)) AS creator";

@@ -43,4 +43,12 @@ void sqltext_wanted(struct buf *out, const struct rules *r);
  */
 void sqltext_identity(struct buf *out, const struct rules *r, const char *more);
 
+/*
+ * A query of who may create functions and operators where the session looks for names, and is not trusted to decide who listens: no
+ * superuser, no owner of the database or the schema, not the one owner of all tables in it. One row a role and schema: who ("PUBLIC" or
+ * a quoted name), the quoted schema, the statements that take it away. The owners of tables there are granted it first, because PUBLIC's
+ * right may be what their migrations live on. Without a semicolon at the end.
+ */
+extern const char sqltext_creators[];
+
 #endif

@@ -554,6 +554,16 @@ def a_schema_that_the_role_may_not_look_into(world):
     world.sql("REVOKE USAGE ON SCHEMA public FROM PUBLIC, walpush")
 
 
+@case("creators", state="warning")
+def everybody_may_create_where_queries_look_for_names(world):
+    world.sql("GRANT CREATE ON SCHEMA public TO PUBLIC")
+
+
+@case("creators", state="warning")
+def a_role_may_create_where_queries_look_for_names(world):
+    world.sql("GRANT CREATE ON SCHEMA public TO pg_monitor")
+
+
 @case("table", kind="words")
 def a_table_that_is_missing(world):
     world.sql("ALTER TABLE storages RENAME TO places")

@@ -243,6 +243,34 @@ def test_the_password_is_not_logged(server, ready):
 # --- what setup.sql refuses ----------------------------------------------------------------------------------
 
 
+def test_setup_says_who_may_create_where_queries_look_for_names(server, ready):
+    """And what takes it away, in one piece: PUBLIC's right may be what the migrations live on."""
+
+    role = "migrator"
+    server.sql(f"CREATE ROLE {role}")
+
+    def notes():
+        return [line for line in server.setup(ready).splitlines() if "may create" in line]
+
+    server.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC", dbname=ready)
+    assert notes() == []
+    server.sql("GRANT CREATE ON SCHEMA public TO PUBLIC", dbname=ready)
+    server.sql(f"ALTER TABLE storages OWNER TO {role}", dbname=ready)
+    (note,) = notes()
+    assert note.startswith("note: PUBLIC may create in schema public")
+    assert note.endswith(f"GRANT CREATE ON SCHEMA public TO {role}; REVOKE CREATE ON SCHEMA public FROM PUBLIC;")
+    server.sql(note.partition("it: ")[2], dbname=ready)
+    (note,) = notes()  # who owns one of many tables does not decide about all
+    assert f"{role} may create" in note
+    tables = "SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+    for (table,) in server.sql(tables, dbname=ready):
+        server.sql(f"ALTER TABLE {table} OWNER TO {role}", dbname=ready)
+    assert notes() == []
+    server.sql(f"REASSIGN OWNED BY {role} TO postgres", dbname=ready)
+    server.sql(f"DROP OWNED BY {role}", dbname=ready)
+    server.sql(f"DROP ROLE {role}")
+
+
 def test_setup_names_a_missing_table(server, database):
     server.sql("DROP TABLE sendbacks", dbname=database)
     with pytest.raises(ClusterError, match=r"there is no table public\.sendbacks[\s\S]*HINT:.*migrations"):
