@@ -26,8 +26,8 @@
     \set password `printf %s "$WALPUSH_PASSWORD"`
 \endif
 
--- Where walpush's sessions look for names without a schema.
-SET search_path = public;
+-- Names and operators of this script are the server's own, whoever may create others.
+SET search_path = pg_catalog, pg_temp;
 
 -- ---- What must be there already. Each row found here is an error with its mend. ------------------------------------
 
@@ -145,6 +145,8 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relowner <> to_regrole(quote_
               SELECT FROM pg_attribute a, aclexplode(a.attacl)
               WHERE a.attrelid = c.oid AND grantee = to_regrole(quote_ident(:'role')))
 \gexec
+-- Where walpush's sessions look for names without a schema.
+SET search_path = pg_catalog,public,pg_temp;
 -- admit of requests
 CREATE TEMP VIEW walpush_reads_1 AS SELECT 1 AS one FROM (
     SELECT 1 FROM users u LEFT JOIN roles r ON r.id = u.role_id WHERE u.id = NULL AND u.is_active AND u.status = 'Active'   AND (u.is_superuser OR r.role_name = 'System Admin'        OR EXISTS (SELECT 1 FROM user_units m                    WHERE m.user_id = u.id AND m.unit_id = NULL))
@@ -161,6 +163,7 @@ CREATE TEMP VIEW walpush_reads_3 AS SELECT 1 AS one FROM (
 CREATE TEMP VIEW walpush_reads_4 AS SELECT 1 AS one FROM (
     SELECT 1 FROM users u WHERE u.id = NULL AND u.id = NULL AND u.is_active AND u.status = 'Active'
 ) AS q;
+SET search_path = pg_catalog, pg_temp;
 -- What these read decides who may listen, so the log must hold its old rows: see below.
 CREATE TEMP TABLE walpush_found AS
 SELECT schema, name,
@@ -256,6 +259,7 @@ ORDER BY 2, 3, 1, 4, 5
 ) AS found (what, schema, name, attname, text)
 WHERE what IN ('row', 'column', 'whole')
 GROUP BY schema, name;
+SET search_path = pg_catalog,public,pg_temp;
 -- lookup of requests
 CREATE TEMP VIEW walpush_reads_5 AS SELECT 1 AS one FROM (
     SELECT n.id AS unit_id FROM crates c JOIN units n ON n.unit_code = 'Central' WHERE c.id = NULL AND c.to_central
@@ -268,6 +272,7 @@ CREATE TEMP VIEW walpush_reads_6 AS SELECT 1 AS one FROM (
 CREATE TEMP VIEW walpush_reads_7 AS SELECT 1 AS one FROM (
     SELECT username FROM users WHERE id = NULL
 ) AS q;
+SET search_path = pg_catalog, pg_temp;
 SELECT coalesce(string_agg(statement, E'\n' ORDER BY statement), '') AS grants FROM (
 WITH read AS (
     SELECT d.refobjid AS oid, array_agg(DISTINCT d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,
@@ -408,7 +413,7 @@ SELECT who, schema, coalesce((SELECT string_agg(format('GRANT CREATE ON SCHEMA %
 FROM (SELECT DISTINCT n.oid AS namespace, n.nspowner AS owner, quote_ident(n.nspname) AS schema,
    CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS who
   FROM pg_namespace n, aclexplode(n.nspacl) a
-  WHERE n.nspname = ANY (current_schemas(false)) AND n.nspname !~ '^pg_' AND a.privilege_type = 'CREATE'
+  WHERE n.nspname = ANY (string_to_array('pg_catalog,public,pg_temp', ',')) AND n.nspname !~ '^pg_' AND a.privilege_type = 'CREATE'
   AND a.grantee <> n.nspowner
   AND a.grantee NOT IN (SELECT oid FROM pg_roles WHERE rolsuper
    UNION SELECT datdba FROM pg_database WHERE datname = current_database()

@@ -11,6 +11,9 @@
 \pset format unaligned
 \pset pager off
 
+-- Names and operators are the server's own, whoever may create others.
+SET search_path = pg_catalog, pg_temp;
+
 \if :{?slot} \else \set slot walpush \endif
 \if :{?role} \else \set role walpush \endif
 \if :{?schema} \else \set schema public \endif

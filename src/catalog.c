@@ -12,7 +12,9 @@
 
 /* A domain leads to its base type in as many steps as it has layers; a true array is known by its output function, since
  * int2vector, name and others have an element type too but print differently. So is hstore, whose OID is another in each database and
- * which therefore gets CATALOG_HSTORE. attgenerated exists since 12. */
+ * which therefore gets CATALOG_HSTORE. attgenerated exists since 12.
+ * Both sides of an operator have exactly the types of one in pg_catalog, here and in all queries of walpush's own: of one that fits better
+ * in a schema behind it the server would make that. */
 const char catalog_query[] =
 	"WITH RECURSIVE base (declared, type) AS ("
 	"  SELECT oid, oid FROM pg_catalog.pg_type"
@@ -21,9 +23,11 @@ const char catalog_query[] =
 	"   WHERE t.typtype = 'd'),"
 	" resolved AS ("
 	"  SELECT b.declared, CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_proc p"
-	"         WHERE p.oid = t.typoutput AND p.proname = 'hstore_out') THEN 4294967295 ELSE t.oid::bigint END AS "
+	"         WHERE p.oid = t.typoutput::oid AND p.proname = 'hstore_out') THEN 4294967295 ELSE t.oid::bigint END "
+	"AS "
 	"type,"
-	"         CASE WHEN t.typoutput = 'pg_catalog.array_out'::pg_catalog.regproc THEN t.typelem ELSE 0 END AS "
+	"         CASE WHEN t.typoutput::oid = 'pg_catalog.array_out'::pg_catalog.regproc::oid THEN t.typelem ELSE 0 "
+	"END AS "
 	"element"
 	"    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd'),"
 	" listed AS ("
@@ -52,7 +56,7 @@ const char catalog_query[] =
 	"         EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p'"
 	"                 AND a.attnum = ANY (k.conkey)),"
 	"         EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'"
-	"                 AND k.conkey = ARRAY[a.attnum]),"
+	"                 AND k.conkey OPERATOR(pg_catalog.=) ARRAY[a.attnum]),"
 	"         a.atttypid::text, a.attgenerated = 'v',"
 	"         NOT EXISTS (SELECT 1 FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT "
 	"l.collisdeterministic),"

@@ -103,6 +103,7 @@ void check_connection(struct check *c)
 		refused(c, "cannot connect", &why);
 		return;
 	}
+	PQclear(PQexec(c->sql, CHECK_OWN_NAMES));
 	free(c->role);
 	free(c->database);
 	c->role = quoted(mem_text(PQuser(c->sql)));

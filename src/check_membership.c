@@ -45,6 +45,7 @@ static void read_query(struct check *c, const struct rules_query *q, struct read
 
 	reads_view(&view, q);
 	run(c, out, READS_BEGIN);
+	run(c, out, READS_QUERY_NAMES);
 	run(c, out, view.data);
 	run(c, out, READS_OWN_NAMES);
 	run(c, out, reads_query);

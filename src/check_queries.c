@@ -11,6 +11,7 @@
 #include "walpush/buf.h"
 #include "walpush/mem.h"
 #include "walpush/pgdial.h"
+#include "walpush/reads.h"
 #include "walpush/sqlclock.h"
 #include "walpush/sqltext.h"
 
@@ -56,7 +57,7 @@ static bool find_grants(struct check *c, const struct query *q, struct buf *out)
 	PGresult *result = NULL;
 
 	sqltext_view(&sql, 1, q->q);
-	if (run(c, "BEGIN READ WRITE") && run(c, sql.data)) {
+	if (run(c, READS_BEGIN) && run(c, READS_QUERY_NAMES) && run(c, sql.data) && run(c, READS_OWN_NAMES)) {
 		buf_clear(&sql);
 		sqltext_grants(&sql, "current_user");
 		result = PQexec(c->sql, sql.data);
@@ -64,7 +65,7 @@ static bool find_grants(struct check *c, const struct query *q, struct buf *out)
 	for (int i = 0; i < PQntuples(result); i++)
 		buf_addf(out, "%s%s", i ? " " : "", PQgetvalue(result, i, 0));
 	PQclear(result);
-	run(c, "ROLLBACK");
+	run(c, READS_END);
 	buf_fini(&sql);
 	return out->len > 0;
 }
@@ -307,12 +308,14 @@ static void check_query(struct check *c, struct query q)
 
 	if (!q.q || !q.q->sql)
 		return;
+	run(c, "SET search_path = " PGDIAL_NAMES);
 	result = PQprepare(c->sql, STATEMENT, q.q->sql, 0, NULL);
 	if (PQresultStatus(result) == PGRES_COMMAND_OK)
 		check_prepared(c, &q);
 	else
 		cannot_prepare(c, &q, result);
 	PQclear(result);
+	run(c, CHECK_OWN_NAMES);
 }
 
 static void check_section(struct check *c, const struct rules_section *s)

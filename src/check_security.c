@@ -58,7 +58,7 @@ static void look(struct check *c, const struct rules_query *q)
 	PGresult *result = NULL;
 
 	reads_view(&view, q);
-	if (run(c, READS_BEGIN) && run(c, view.data) && run(c, READS_OWN_NAMES))
+	if (run(c, READS_BEGIN) && run(c, READS_QUERY_NAMES) && run(c, view.data) && run(c, READS_OWN_NAMES))
 		result = PQexec(c->sql, hidden_query);
 	for (int i = 0; i < PQntuples(result); i++)
 		say_hidden(c, q, PQgetvalue(result, i, 0), PQgetvalue(result, i, 1));

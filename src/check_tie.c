@@ -15,6 +15,7 @@ struct comparison {
 };
 
 struct search {
+	const char *json;
 	const struct tie_column *column;
 	const bool *is_user;
 	size_t n_params;
@@ -142,6 +143,24 @@ static void take_scan(struct search *f, const json_t *node)
 	f->n_scans++;
 }
 
+/* "… (hashed SubPlan 1)": of that comparison most versions print no more. Its columns are what the subplan yields, and are taken for tied. */
+static void take_hashed(struct search *f, const json_t *node)
+{
+	const char *name = json_string_value(json_object_get(node, "Subplan Name"));
+	struct buf hashed = { 0 };
+	json_t *value;
+	size_t i;
+
+	buf_addf(&hashed, "hashed %s", name ? name : "");
+	if (name && strstr(f->json, hashed.data))
+		json_array_foreach(json_object_get(node, "Output"), i,
+				   value) if (json_is_string(value) && f->n_comparisons < TIE_COMPARISONS_MOST)
+			f->comparisons[f->n_comparisons++] =
+			(struct comparison){ bare(slice_of(json_string_value(value))),
+					     bare(slice_of(json_string_value(value))), true };
+	buf_fini(&hashed);
+}
+
 /* jansson bounds the depth when it parses. */
 static void take_node(struct search *f, json_t *node)
 {
@@ -150,6 +169,7 @@ static void take_node(struct search *f, json_t *node)
 	size_t i;
 
 	take_scan(f, node);
+	take_hashed(f, node);
 	json_object_foreach(node, name,
 			    value) if (json_is_string(value) && (ends_with(name, "Cond") || ends_with(name, "Filter")))
 		take_condition(f, json_string_value(value));
@@ -158,18 +178,19 @@ static void take_node(struct search *f, json_t *node)
 
 /* --- what is the user --------------------------------------------------------------------------------------------- */
 
-static bool is_user_parameter(const struct search *f, struct slice s)
+/* "$2" is 2; 0: it is no parameter. */
+static size_t parameter(struct slice s)
 {
 	size_t number = 0;
 
 	if (s.len < 2 || s.len > 6 || s.at[0] != '$')
-		return false;
+		return 0;
 	for (size_t i = 1; i < s.len; i++) {
 		if (!isdigit((unsigned char)s.at[i]))
-			return false;
+			return 0;
 		number = number * 10 + (size_t)(s.at[i] - '0');
 	}
-	return number >= 1 && number <= f->n_params && f->is_user[number - 1];
+	return number;
 }
 
 /* "alias.column", as it stands: an expression would be no name. */
@@ -189,7 +210,9 @@ static bool is_column(struct slice s)
 
 static bool is_user(const struct search *f, struct slice s)
 {
-	if (is_user_parameter(f, s))
+	size_t number = parameter(s);
+
+	if (number >= 1 && number <= f->n_params && f->is_user[number - 1])
 		return true;
 	for (size_t i = 0; i < f->n_comparisons; i++)
 		if (f->comparisons[i].is_tied &&
@@ -198,9 +221,9 @@ static bool is_user(const struct search *f, struct slice s)
 	return false;
 }
 
-static bool may_be_user(const struct search *f, struct slice s)
+static bool may_be_user(struct slice s)
 {
-	return is_column(s) || is_user_parameter(f, s);
+	return is_column(s) || parameter(s);
 }
 
 static bool tie_one_more(struct search *f)
@@ -208,7 +231,7 @@ static bool tie_one_more(struct search *f)
 	for (size_t i = 0; i < f->n_comparisons; i++) {
 		struct comparison *c = &f->comparisons[i];
 
-		if (!c->is_tied && may_be_user(f, c->left) && may_be_user(f, c->right) &&
+		if (!c->is_tied && may_be_user(c->left) && may_be_user(c->right) &&
 		    (is_user(f, c->left) || is_user(f, c->right)))
 			return c->is_tied = true;
 	}
@@ -229,7 +252,7 @@ static enum tie judge(struct search *f)
 
 enum tie tie_of(const char *json, const struct tie_column *column, const bool *is_user, size_t n_params)
 {
-	struct search f = { .column = column, .is_user = is_user, .n_params = n_params };
+	struct search f = { .json = json, .column = column, .is_user = is_user, .n_params = n_params };
 	json_t *document = json_loads(json, 0, NULL);
 	enum tie tie;
 

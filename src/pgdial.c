@@ -131,7 +131,7 @@ static void add_options(const struct conf_database *conf, enum pgdial_kind kind,
 {
 	buf_addf(options,
 		 "-c timezone=%s -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex -c "
-		 "search_path=pg_catalog,public,pg_temp ",
+		 "search_path=" PGDIAL_NAMES " ",
 		 conf->timezone);
 	if (kind == PGDIAL_REPLICATION)
 		buf_add_text(options, "-c wal_sender_timeout=60s");

@@ -2,8 +2,13 @@
 
 #include <string.h>
 
+#include "walpush/pgdial.h"
 #include "walpush/reads.h"
 #include "walpush/sqltext.h"
+
+#define OWN_NAMES "SET search_path = pg_catalog, pg_temp;\n"
+/* As walpush's sessions look for those of the configuration's queries. */
+#define QUERY_NAMES "SET search_path = " PGDIAL_NAMES ";\n"
 
 static const char head[] =
 	"-- walpush: what the DBA does once for this configuration. PostgreSQL 13 to 18. Printed by `walpush sql`.\n"
@@ -40,9 +45,7 @@ static const char variables[] =
 	"    \\set password `printf %s \"$WALPUSH_PASSWORD\"`\n"
 	"\\endif\n"
 	"\n"
-	"-- Where walpush's sessions look for names without a schema.\n"
-	"SET search_path = public;\n"
-	"\n"
+	"-- Names and operators of this script are the server's own, whoever may create others.\n" OWN_NAMES "\n"
 	"-- ---- What must be there already. Each row found here is an error with its mend. "
 	"------------------------------------\n"
 	"\n"
@@ -175,7 +178,7 @@ static const char granted_text[] =
 	"              WHERE a.attrelid = c.oid AND grantee = to_regrole(quote_ident(:'role')))\n"
 	"\\gexec\n";
 
-static const char found_text[] =
+static const char found_text[] = OWN_NAMES
 	"-- What these read decides who may listen, so the log must hold its old rows: see below.\n"
 	"CREATE TEMP TABLE walpush_found AS\n"
 	"SELECT schema, name,\n"
@@ -335,7 +338,7 @@ static void add_found(struct buf *out, const struct conf *conf)
 		buf_add_text(out, "  AND schema || '.' || name <> ");
 		add_qualified(out, conf->memberships[i].table);
 	}
-	buf_add_text(out, "GROUP BY schema, name;\n");
+	buf_add_text(out, "GROUP BY schema, name;\n" QUERY_NAMES);
 }
 
 static unsigned add_views(struct buf *out, const struct conf *conf, const struct rules *rules)
@@ -361,8 +364,10 @@ static void add_reads(struct buf *out, const struct conf *conf, const struct rul
 	unsigned n;
 
 	buf_add_text(out, granted_text);
+	buf_add_text(out, "-- Where walpush's sessions look for names without a schema.\n" QUERY_NAMES);
 	n = add_views(out, conf, rules);
-	buf_add_text(out, "SELECT coalesce(string_agg(statement, E'\\n' ORDER BY statement), '') AS grants FROM (\n");
+	buf_add_text(out, OWN_NAMES
+		     "SELECT coalesce(string_agg(statement, E'\\n' ORDER BY statement), '') AS grants FROM (\n");
 	sqltext_grants(out, ":'role'");
 	buf_add_text(out, "\n) AS lacking (statement)");
 	buf_add_text(out, grants_text);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "walpush/mem.h"
+#include "walpush/pgdial.h"
 
 void sqltext_literal(struct buf *out, const char *text)
 {
@@ -225,7 +226,8 @@ const char sqltext_creators[] =
 	"FROM (SELECT DISTINCT n.oid AS namespace, n.nspowner AS owner, quote_ident(n.nspname) AS schema,\n"
 	"   CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS who\n"
 	"  FROM pg_namespace n, aclexplode(n.nspacl) a\n"
-	"  WHERE n.nspname = ANY (current_schemas(false)) AND n.nspname !~ '^pg_' AND a.privilege_type = 'CREATE'\n"
+	"  WHERE n.nspname = ANY (string_to_array('" PGDIAL_NAMES
+	"', ',')) AND n.nspname !~ '^pg_' AND a.privilege_type = 'CREATE'\n"
 	"  AND a.grantee <> n.nspowner\n"
 	"  AND a.grantee NOT IN (SELECT oid FROM pg_roles WHERE rolsuper\n"
 	"   UNION SELECT datdba FROM pg_database WHERE datname = current_database()\n"

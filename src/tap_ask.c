@@ -24,7 +24,8 @@
 #define POSITION_SQL                                                                                                   \
 	"SELECT CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_flush_lsn() END,"  \
 	" CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END,"       \
-	" (EXTRACT(epoch FROM pg_catalog.current_setting('wal_writer_delay')::interval) * 1000000)::bigint"            \
+	" (EXTRACT(epoch FROM pg_catalog.current_setting('wal_writer_delay')::interval)::numeric * "                   \
+	"1000000::numeric)::bigint"                                                                                    \
 	" FROM pg_catalog.pg_is_in_recovery() r"
 /* The longest that a commit without synchronous_commit stays unflushed, in wal_writer_delay. Source: PostgreSQL's manual. */
 #define WRITER_DELAYS 3

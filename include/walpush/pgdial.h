@@ -18,6 +18,9 @@
 #include "walpush/fail.h"
 #include "walpush/resolve.h"
 
+/* The search_path of all sessions: where the queries of the configuration find their names. */
+#define PGDIAL_NAMES "pg_catalog,public,pg_temp"
+
 enum pgdial_kind { PGDIAL_SQL, PGDIAL_REPLICATION };
 
 struct pgdial;

@@ -13,6 +13,7 @@
 
 #include "walpush/buf.h"
 #include "walpush/fail.h"
+#include "walpush/pgdial.h"
 #include "walpush/rules.h"
 
 /* The statements of one query, to be sent one by one: READS_BEGIN, reads_view, READS_OWN_NAMES, reads_query, READS_END. The view needs a session that may write
@@ -20,6 +21,8 @@
 #define READS_BEGIN "BEGIN READ WRITE"
 /* Names and operators of walpush's own are the server's, whoever may create others in the schemas of the query. */
 #define READS_OWN_NAMES "SET LOCAL search_path = pg_catalog, pg_temp"
+/* Where the session has taken walpush's own names already: those of the query, for the view. */
+#define READS_QUERY_NAMES "SET LOCAL search_path = " PGDIAL_NAMES
 #define READS_END "ROLLBACK"
 
 void reads_view(struct buf *out, const struct rules_query *q);

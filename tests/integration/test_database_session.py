@@ -5,10 +5,12 @@ import contextlib
 import re
 import threading
 
+import psycopg2
 import pytest
 
 from harness.app import ASHA, BOB, RAVI
 from harness.client import PATIENCE, Closed
+from harness.walpush import BINARY, SIGNING_KEY, run_to_end
 
 UNIT_1 = "/ws/requests/1/"
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE usename = 'walpush' AND datname = %s"
@@ -210,3 +212,62 @@ def test_the_servers_last_words_are_in_the_log(app, config, make_walpush):
             line = walpush.wait_for_log(f"connection lost.* connection={connection}", since=mark)
             assert "terminating connection due to administrator command" in line and "sqlstate=57P01" in line
         walpush.wait_for_log(r'msg="?streaming"?', since=mark)
+
+
+# --- what others may create where names are looked for ----------------------------------------------------------------------
+
+TYPES = 'oid regproc regclass int2 int4 int8 name text "char" xid xid8 pg_lsn numeric float8 interval bool'.split()
+TYPES += "int2[] int2vector oid[] text[] name[]".split()
+OPERATORS = "= <> < > <= >= + - * / || ~ !~ ~* ~~".split()
+TRAPS = """
+DO $make$
+DECLARE a text; b text; name text;
+BEGIN
+    FOREACH a IN ARRAY %(types)s LOOP
+        FOREACH name IN ARRAY %(names)s LOOP
+            EXECUTE format('CREATE FUNCTION %%I(%%s) RETURNS text LANGUAGE plpgsql AS $$BEGIN RAISE ''trapped''; END$$', name, a);
+        END LOOP;
+        FOREACH b IN ARRAY %(types)s LOOP
+            EXECUTE format('CREATE FUNCTION trap(%%s, %%s) RETURNS boolean LANGUAGE plpgsql AS $$BEGIN RAISE ''trapped''; END$$', a, b);
+            FOREACH name IN ARRAY %(operators)s LOOP
+                CONTINUE WHEN EXISTS (SELECT FROM pg_operator WHERE oprnamespace = 'pg_catalog'::regnamespace AND oprname = name
+                                      AND oprleft = a::regtype AND oprright = b::regtype);
+                EXECUTE format('CREATE OPERATOR %%s (FUNCTION = trap, LEFTARG = %%s, RIGHTARG = %%s)', name, a, b);
+            END LOOP;
+        END LOOP;
+    END LOOP;
+END
+$make$
+"""
+
+
+def traps(app):
+    """In `public`, a function for each that the program's SQL may call, and an operator for each pair of the catalog's types that the server
+    itself has none for: what fits better than the server's own would be called, as whoever asks."""
+    known = {name for (name,) in app.sql("SELECT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace")}
+    called = {name.decode() for name in re.findall(rb"\b([a-z][a-z0-9_]+)\(", BINARY.read_bytes())} & known
+    assert {"format", "split_part", "pg_current_snapshot"} <= called
+    with app.connect().cursor() as cursor:
+        cursor.execute(TRAPS, {"types": TYPES, "operators": OPERATORS, "names": sorted(called)})
+
+
+def test_walpush_itself_asks_with_the_servers_names_and_operators(app, config, make_walpush, tmp_path):
+    for table in ("users", "user_units", "roles"):
+        config.remove(f"membership.{table}")
+    config.set("database.watch", 1)
+    traps(app)
+    with pytest.raises(psycopg2.Error, match="trapped"):  # they are set: a comparison by cast is one of them
+        app.sql("SELECT 1 FROM pg_class c WHERE c.oid = 'pg_class'::regclass")
+    with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        app.touch(app.request)
+        assert client.recv()["type"] == "request.updated"
+        app.sql("ALTER TABLE user_units ADD COLUMN note text")
+        walpush.wait_for_log("what decides permission has changed")
+        app.sql("UPDATE user_units SET unit_id = unit_id")  # asked again, and how far the WAL is
+        app.touch(app.request)
+        assert client.recv_until(lambda m: m["type"] == "request.updated")
+        for doubt in ("trapped", "level=error", "level=warn"):
+            assert doubt not in walpush.log()
+    env = {"DATABASE_URL": app.url, "JWT_SIGNING_KEY": SIGNING_KEY, "WALPUSH_SLOT": app.slot}
+    done = run_to_end("check", "-c", config.write(tmp_path / "check.conf"), env=env)
+    assert "trapped" not in done.stdout and " 0 failures" in f" {done.stdout.splitlines()[-1]}", done.stdout

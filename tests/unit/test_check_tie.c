@@ -53,6 +53,30 @@ static void compared_with_what_is_the_user(void **state)
 	       TIE_TIED);
 }
 
+/* The planner puts one parameter for the other. */
+static void compared_with_what_must_be_equal(void **state)
+{
+	(void)state;
+	expect("{\"Node Type\": \"Result\", \"One-Time Filter\": \"($1 = $2)\", \"Plans\": [" SCAN(
+		       "m", "(m.user_id = $2)") "]}",
+	       TIE_TIED);
+}
+
+#define HASHED(name, output, filter)                                                                                   \
+	"{\"Node Type\": \"Index Scan\", \"Filter\": \"(u.boss OR (hashed SubPlan 1))\", \"Plans\": [{\"Node Type\": " \
+	"\"Seq "                                                                                                       \
+	"Scan\", \"Parent Relationship\": \"SubPlan\", \"Subplan Name\": \"" name                                      \
+	"\", \"Schema\": \"public\", \"Relation Name\": "                                                              \
+	"\"members\", \"Alias\": \"m\", \"Output\": [\"" output "\"], \"Filter\": \"" filter "\"}]}"
+
+static void compared_in_a_hash(void **state)
+{
+	(void)state;
+	expect(HASHED("SubPlan 1", "m.user_id", "(m.unit_id = $2)"), TIE_TIED);
+	expect(HASHED("SubPlan 1", "m.unit_id", "m.active"), TIE_LOOSE);
+	expect(HASHED("SubPlan 2", "m.user_id", "(m.unit_id = $2)"), TIE_LOOSE);
+}
+
 static void compared_otherwise(void **state)
 {
 	(void)state;
@@ -90,6 +114,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(compared_with_the_user),
 		cmocka_unit_test(compared_with_what_is_the_user),
+		cmocka_unit_test(compared_with_what_must_be_equal),
+		cmocka_unit_test(compared_in_a_hash),
 		cmocka_unit_test(compared_otherwise),
 		cmocka_unit_test(not_read),
 	};
