@@ -213,6 +213,12 @@ void reads_fail(struct reads *r, const struct fail *why)
 	r->may_pass = may_pass(why->sqlstate);
 }
 
+void reads_refuse(struct reads *r, const struct fail *why)
+{
+	if (!r->refused.text[0] && !may_pass(why->sqlstate))
+		r->refused = *why;
+}
+
 void reads_free(struct reads *all, size_t n)
 {
 	for (size_t i = 0; all && i < n; i++)

@@ -23,7 +23,16 @@ struct reads_ask {
 	struct event *readable, *writable;
 	struct event *silence;
 	struct event *nothing; /* there is no query to ask about */
-	enum step { STEP_BEGIN, STEP_VIEW, STEP_NAMES, STEP_QUERY, STEP_END } step;
+	enum step {
+		STEP_BEGIN,
+		STEP_VIEW,
+		STEP_NAMES,
+		STEP_QUERY,
+		STEP_END,
+		STEP_PREPARE,
+		STEP_EXPLAIN,
+		STEP_FORGET
+	} step;
 	size_t at; /* the stream */
 	struct reads *reads;
 };
@@ -70,19 +79,37 @@ static void broken(struct reads_ask *a)
 
 /* --- statements ------------------------------------------------------------------------------------------------- */
 
+#define TRIED "walpush_tried"
+
+/* As walpush prepares it, and as far as can be gone without values: what the role may not read is refused where a plan is begun. */
+static void add_explain(struct buf *out, const struct rules_query *q)
+{
+	buf_add_text(out, "EXPLAIN EXECUTE " TRIED);
+	for (size_t i = 0; i < q->source.n_refs; i++)
+		buf_add_text(out, i ? ", NULL" : " (NULL");
+	buf_add_text(out, q->source.n_refs ? ")" : "");
+}
+
 static bool send_statement(struct reads_ask *a)
 {
+	const struct rules_query *q = &rules_stream(a->rules, a->at)->admit;
 	struct buf sql = { 0 };
 	bool ok;
 
+	if (a->step == STEP_PREPARE)
+		return PQsendPrepare(a->conn, TRIED, q->sql, 0, NULL);
 	if (a->step == STEP_BEGIN)
 		buf_add_text(&sql, READS_BEGIN);
 	else if (a->step == STEP_VIEW)
-		reads_view(&sql, &rules_stream(a->rules, a->at)->admit);
+		reads_view(&sql, q);
 	else if (a->step == STEP_NAMES)
 		buf_add_text(&sql, READS_OWN_NAMES);
 	else if (a->step == STEP_QUERY)
 		buf_add_text(&sql, reads_query);
+	else if (a->step == STEP_EXPLAIN)
+		add_explain(&sql, q);
+	else if (a->step == STEP_FORGET)
+		buf_add_text(&sql, "DEALLOCATE ALL");
 	else
 		buf_add_text(&sql, READS_END);
 	ok = PQsendQuery(a->conn, sql.data);
@@ -137,21 +164,30 @@ static void take_result(struct reads_ask *a, const PGresult *result)
 	struct fail why = { 0 };
 
 	if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-		take_rows(r, result);
+		if (a->step == STEP_QUERY)
+			take_rows(r, result);
 	} else if (PQresultStatus(result) != PGRES_COMMAND_OK) {
 		pgdial_result_fail(result, &why);
-		reads_fail(r, &why);
+		if (a->step < STEP_END)
+			reads_fail(r, &why);
+		else
+			reads_refuse(r, &why);
 	}
 }
 
 /* The statement is done. */
 static void go_on(struct reads_ask *a)
 {
-	if (a->step == STEP_END) {
+	const struct reads *r = &a->reads[a->at];
+
+	/* Where the view waited for a lock in vain, the query would too. */
+	if (a->step == STEP_FORGET || (a->step == STEP_END && r->may_pass)) {
 		a->step = STEP_BEGIN;
 		a->at++;
-	} else if (a->reads[a->at].failed) {
+	} else if (a->step < STEP_END && r->failed) {
 		a->step = STEP_END;
+	} else if (a->step == STEP_PREPARE && r->refused.text[0]) {
+		a->step = STEP_FORGET;
 	} else {
 		a->step++;
 	}

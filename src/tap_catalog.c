@@ -265,6 +265,18 @@ static void keep_known(struct tap *t, struct reads *reads, size_t n)
 	t->reads_for = t->n_editions;
 }
 
+void tap_say_refused(const struct rules *rules, const struct reads *reads)
+{
+	for (size_t i = 0; i < rules_n_streams(rules); i++) {
+		const struct rules_query *q = &rules_stream(rules, i)->admit;
+
+		if (reads[i].refused.text[0])
+			log_error("the server refuses this query, so nobody is admitted by it", log_s("query", q->name),
+				  log_n("line", q->line), log_s("sqlstate", reads[i].refused.sqlstate),
+				  log_s("error", reads[i].refused.text), log_s("mend", "see `walpush check`"));
+	}
+}
+
 /* Twice the same: whatever changes from now on has another digest. */
 static void take_reads(struct tap *t, struct reads *reads)
 {
@@ -280,10 +292,12 @@ static void take_reads(struct tap *t, struct reads *reads)
 	t->n_reads = n;
 	buf_fini(&t->reads_text);
 	t->reads_text = text;
-	if (same)
-		ask_catalog(t);
-	else
+	if (!same) {
 		tap_watch_begin(t);
+		return;
+	}
+	tap_say_refused(t->plain, t->reads);
+	ask_catalog(t);
 }
 
 void tap_catalog_watched(struct tap *t)

@@ -102,7 +102,7 @@ struct tap {
 	struct event *catalog_again;
 	struct reads *reads; /* what the admit queries of the catalog's edition read */
 	size_t n_reads;
-	unsigned reads_for; /* the edition, as in n_editions */
+	unsigned reads_for;          /* the edition, as in n_editions */
 	struct reads_ask *reads_ask; /* NULL: nobody asks at present */
 	struct edition *reads_of;    /* about whose queries */
 	struct backoff reads_backoff;
@@ -113,8 +113,8 @@ struct tap {
 		struct sqlpipe_query *query;
 		struct event *tick;
 		char deciding[33], all[33]; /* digests */
-		bool is_blind; /* a table that decides has changes that the log does not hold */
-		bool begins; /* the next answer is what the others are compared with */
+		bool is_blind;              /* a table that decides has changes that the log does not hold */
+		bool begins;                /* the next answer is what the others are compared with */
 		struct repeat said;
 	} watch;
 	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
@@ -337,6 +337,8 @@ struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, 
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 /* The digest is known against which what is read now will be compared. */
 void tap_catalog_watched(struct tap *t);
+/* What the server says to an admit query now it would say to everybody who comes. */
+void tap_say_refused(const struct rules *rules, const struct reads *reads);
 /* Literals of text[]: the tables of the rules, and those of them that decide permission. */
 void tap_catalog_watches(const struct tap *t, struct buf *tables, struct buf *deciding);
 void tap_free_retired(struct tap *t);

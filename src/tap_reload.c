@@ -253,6 +253,7 @@ static void on_reads(void *ctx, struct reads *reads, const struct fail *why)
 	r->reads_ask = NULL;
 	r->reads = reads;
 	if (reads) {
+		tap_say_refused(r->edition->rules, reads);
 		ask_catalog(r);
 		return;
 	}

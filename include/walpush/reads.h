@@ -51,13 +51,17 @@ struct reads { /* of one query; zeroed: nothing yet */
 		strangers; /* "function public.f(integer) of role x, …": what is called and belongs to somebody who is not trusted */
 	struct buf objects; /* OIDs of all relations on the way, with commas */
 	char *failed;       /* owned; NULL: known. Else why nothing is, and all the rest is empty */
-	bool may_pass;      /* what it failed for: a lock, a timeout, want of room. It is worth to ask again */
+	struct fail
+		refused; /* what the server says to the query itself, so that nobody is admitted by it; text "": nothing */
+	bool may_pass; /* what it failed for: a lock, a timeout, want of room. It is worth to ask again */
 };
 
 /* A row of reads_query. False: it is none, which only another version of the server could send. */
 bool reads_add(struct reads *r, const char *const row[READS_COLUMNS], struct fail *why);
 /* The server refused. What is known is forgotten. */
 void reads_fail(struct reads *r, const struct fail *why);
+/* The query itself was refused. What may pass, a lock or a timeout, says nothing of it. */
+void reads_refuse(struct reads *r, const struct fail *why);
 void reads_fini(struct reads *r);
 /* An array of `n` of them, and the array. NULL is allowed. */
 void reads_free(struct reads *all, size_t n);

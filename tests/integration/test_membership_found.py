@@ -1,6 +1,7 @@
 """What decides permission is found, not listed: tables that an admit query reads count without a section of `membership`."""
 
 import json
+import re
 import signal
 
 import pytest
@@ -447,3 +448,30 @@ def test_check_doubts_a_promise_that_the_query_does_not_keep(app, config, tmp_pa
             assert bool(about) == (query in broken), query
             assert {f["state"] for f in about} <= {"warning"}
             assert all("membership.user_units.user" in f["mend"]["text"] for f in about)
+
+
+REFUSED = {
+    "a parameter without a type": ("SELECT 1 WHERE {token.user_id} IS NOT NULL", "42P18"),
+    "a table that is missing": ("SELECT 1 FROM nowhere WHERE id = {token.user_id}", "42P01"),
+    "a column that is not granted": ("SELECT 1 FROM users WHERE id = {token.user_id} AND email <> ''", "42501"),
+    "a function that is missing": ("SELECT 1 WHERE may_read({token.user_id}::int)", "42883"),
+}
+
+
+def test_a_query_that_the_server_refuses_is_said_at_start(app, config, start):
+    """Everybody who comes would get 1013; that is known before anybody comes. And again at a reload, of the query that is new."""
+    queries = list(REFUSED.values())
+    streams = ["requests", "crates", "storage", "notifications"]
+    for stream, (query, _) in zip(streams[:3], queries):
+        config.set(f"streams.{stream}.admit", query)
+    walpush = start()
+    said = [line for line in walpush.lines if "the server refuses this query" in line]
+    assert [re.search(r"sqlstate=(\w+)", line)[1] for line in said] == [sqlstate for _, sqlstate in queries[:3]]
+    assert [f'query="admit of {stream}"' in line for stream, line in zip(streams, said)] == [True] * 3
+    with walpush.subscribe(f"/ws/notifications/{ASHA}/", ASHA):
+        pass
+    mark = walpush.mark()
+    config.set("streams.notifications.admit", queries[3][0])
+    config.write(walpush.file)
+    walpush.process.send_signal(signal.SIGHUP)
+    walpush.wait_for_log(r'the server refuses this query.*query="admit of notifications".*sqlstate=42883', since=mark)
