@@ -115,7 +115,7 @@ struct tap {
 		char deciding[33], all[33]; /* digests */
 		bool is_blind;              /* a table that decides has changes that the log does not hold */
 		bool begins;                /* the next answer is what the others are compared with */
-		struct repeat said;
+		struct repeat said, said_of_others;
 	} watch;
 	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
 	struct buf add_tables, filter_tables;

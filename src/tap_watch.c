@@ -20,7 +20,7 @@
 #include "walpush/log.h"
 
 /* $1: names of tables, $2: OIDs of relations, $3: names of those that decide permission. One row: the digest of what decides, that of
- * all, and which of $3 or its children the log does not print. Partitions and other children come with their parent. */
+ * all, and of which tables, deciding ones and others, or children of them the log does not print updates and deletes. Partitions and other children come with their parent. */
 static const char watch_query[] =
 	"WITH RECURSIVE rel (oid, decides, logged) AS ("
 	"  SELECT c.oid, pg_catalog.format('%s.%s', n.nspname, c.relname) = ANY ($3::text[]), true"
@@ -53,37 +53,49 @@ static const char watch_query[] =
 	"  FROM pg_catalog.pg_operator o WHERE o.oid >= 16384::oid"
 	"  UNION ALL SELECT true, pg_catalog.format('c %s %s', c.oid, c.xmin) FROM pg_catalog.pg_cast c WHERE c.oid >= "
 	"16384::oid"
+	"), mute (name, decides) AS ("
+	"  SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.bool_or(rel.decides)"
+	"  FROM rel JOIN pg_catalog.pg_class c ON c.oid = rel.oid"
+	"  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	"  WHERE rel.logged AND c.relkind = 'r' AND (c.relreplident = 'n'"
+	"   OR c.relreplident IN ('d', 'i') AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid"
+	"    AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)))"
+	"  GROUP BY n.nspname, c.relname"
 	") "
 	"SELECT (SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(text, ',' ORDER BY text), '')) FROM line WHERE "
 	"decides),"
 	" (SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(text, ',' ORDER BY text), '')) FROM line),"
-	" (SELECT pg_catalog.string_agg(DISTINCT pg_catalog.format('%I.%I', n.nspname, c.relname), ', ')"
-	"  FROM rel JOIN pg_catalog.pg_class c ON c.oid = rel.oid"
-	"  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-	"  WHERE rel.decides AND rel.logged AND c.relkind = 'r' AND (c.relreplident = 'n'"
-	"   OR c.relreplident IN ('d', 'i') AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid"
-	"    AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))))";
+	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE decides),"
+	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE NOT decides)";
 
 static void ask_everybody(struct tap *t)
 {
 	tap_member_changed(t, topiclog_published(t->log), NULL);
 }
 
-static void say_blind(struct tap *t, const char *tables)
+static void say_mute(struct repeat *said, enum log_level first, const char *message, const char *tables)
 {
 	unsigned times;
 	enum log_level level;
 
 	if (!tables) {
-		repeat_end(&t->watch.said);
+		repeat_end(said);
 		return;
 	}
-	level = repeat_level(&t->watch.said, LOG_LEVEL_ERROR, tables, clock_us(), &times);
-	log_write(level,
-		  "the log does not hold all changes of a table that decides permission; everybody is asked again and "
-		  "again",
+	level = repeat_level(said, first, tables, clock_us(), &times);
+	log_write(level, message,
 		  LOG_FIELDS(log_s("tables", tables), log_s("mend", "ALTER TABLE … REPLICA IDENTITY FULL"),
 			     log_n("times", times)));
+}
+
+static void say_blind(struct tap *t, const char *deciding, const char *others)
+{
+	say_mute(&t->watch.said, LOG_LEVEL_ERROR,
+		 "the log does not hold all changes of a table that decides permission; everybody is asked again and "
+		 "again",
+		 deciding);
+	say_mute(&t->watch.said_of_others, LOG_LEVEL_ERROR,
+		 "the log does not hold the updates and deletes of a table; nobody hears of them", others);
 }
 
 void tap_watch_go(struct tap *t)
@@ -103,7 +115,7 @@ static bool take_digests(struct tap *t, const struct sqlrows *rows)
 
 	mem_copy_text(t->watch.deciding, sizeof(t->watch.deciding), deciding);
 	mem_copy_text(t->watch.all, sizeof(t->watch.all), all);
-	say_blind(t, blind);
+	say_blind(t, blind, sqlrows_get(rows, 0, 3));
 	if (decides) {
 		log_info("what decides permission has changed; everybody is asked, and it is found out anew");
 		metrics_add(t->counts, METRICS_WATCHED_CHANGES, 1);

@@ -226,3 +226,14 @@ def test_an_action_that_cannot_be_told_is_not_passed_over(world, config, start, 
         world.sql("UPDATE t SET status = 'approved' WHERE id = 2")
         heard = [first, client.recv_until(lambda m: m.get("t_id") == 2 or m["type"] == "resync")[-1]]
         assert [m.get("action") or m["type"] for m in heard] == wanted
+
+
+@pytest.mark.parametrize("loss", ["ALTER TABLE t REPLICA IDENTITY NOTHING", "ALTER TABLE t DROP CONSTRAINT t_pkey"])
+def test_updates_that_the_log_does_not_hold_are_said(world, start, loss):
+    """Nothing comes that could be sent; the log says so, with what mends it, and for as long as it is so."""
+    walpush = start("SELECT 1")
+    mark = walpush.mark()
+    world.sql(loss)
+    line = walpush.wait_for_log("does not hold the updates and deletes of a table", since=mark)
+    assert "tables=public.t" in line and "REPLICA IDENTITY FULL" in line and "level=error" in line
+    world.sql("ALTER TABLE t REPLICA IDENTITY FULL")
