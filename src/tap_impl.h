@@ -103,7 +103,7 @@ struct tap {
 	struct event *catalog_again;
 	struct reads *reads; /* what the admit queries of the catalog's edition read */
 	size_t n_reads;
-	unsigned reads_for; /* the edition, as in n_editions */
+	unsigned reads_for;          /* the edition, as in n_editions */
 	struct reads_ask *reads_ask; /* NULL: nobody asks at present */
 	struct edition *reads_of;    /* about whose queries */
 	struct backoff reads_backoff;
@@ -114,13 +114,13 @@ struct tap {
 		struct sqlpipe_query *query;
 		struct event *tick;
 		char deciding[33], all[33]; /* digests */
-		bool is_blind; /* a table that decides has changes that the log does not hold */
-		bool begins; /* the next answer is what the others are compared with */
+		bool is_blind;              /* a table that decides has changes that the log does not hold */
+		bool begins;                /* the next answer is what the others are compared with */
 		struct repeat said;
 	} watch;
 	struct { /* tap_ddl.c */
 		struct event *later;
-		int64_t began;           /* µs: the last look; 0: there was none */
+		int64_t began; /* µs: the last look; 0: there was none */
 		enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } look; /* under way, and why */
 		char history[EPOCH_MAX]; /* whose positions the intake has looked at */
 		struct repeat said;
