@@ -54,6 +54,12 @@ SELECT format('DROP VIEW %I.walpush_monitoring', :'schema')
 WHERE to_regclass(format('%I.walpush_monitoring', :'schema')) IS NOT NULL
 \gexec
 
+-- ---- The event trigger of `walpush sql --ddl` ----------------------------------------------------------------------
+
+SELECT 'DROP FUNCTION public.walpush_ddl() CASCADE'
+WHERE to_regprocedure('public.walpush_ddl()') IS NOT NULL
+\gexec
+
 -- ---- The role ----------------------------------------------------------------------------------------------------
 
 -- Its grants in this database, and on the database.

@@ -544,3 +544,27 @@ bool decode_table(struct slice record, struct slice *schema, struct slice *table
 	*table = c.table;
 	return c.schema.at && c.table.at;
 }
+
+/* wal2json says whether it is transactional before it prints the prefix. */
+bool decode_is_ddl(struct slice record)
+{
+	struct fail why = { 0 };
+	struct scan s = { record.at, record.at, record.at, &why };
+	struct change c = { .kind = CHANGE_BEGIN };
+	bool transactional = false;
+	enum key key = KEY_COUNT;
+
+	s.end += record.len < DECODE_HEAD_BYTES ? record.len : DECODE_HEAD_BYTES;
+	if (!TAKE(&s, "{"))
+		return false;
+	do {
+		key = take_key(&s, (unsigned)(key + 1));
+		if (key == KEY_PREFIX)
+			return c.kind == CHANGE_MESSAGE && transactional && TAKE(&s, "\"" DECODE_DDL_PREFIX "\"");
+		if (key == KEY_TRANSACTIONAL)
+			transactional = TAKE(&s, "true");
+		else if (key >= KEY_COLUMNS || !member_value(&s, NULL, key, &c))
+			return false;
+	} while (TAKE(&s, ","));
+	return false;
+}

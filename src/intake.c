@@ -93,12 +93,16 @@ static void handle_begin(struct intake *in, const struct record *r)
 	txn_begin(in->txn, change.lsn, change.timestamp);
 }
 
-static void handle_commit(struct intake *in, const struct record *r)
+static bool handle_commit(struct intake *in, const struct record *r)
 {
 	struct transaction *t = r->transaction;
 	struct txn_skipped skipped;
 
+	if (!intake_is_looked_at(in, t))
+		return false;
 	if (!t->repeated) {
+		if (t->is_ddl)
+			txn_add_member(in->txn, NULL);
 		txn_finish(in->txn);
 		if (txn_n_messages(in->txn) || txn_n_marks(in->txn) || txn_n_members(in->txn) ||
 		    txn_skipped(in->txn, &skipped))
@@ -107,6 +111,7 @@ static void handle_commit(struct intake *in, const struct record *r)
 			in->calls->handled(in->ctx, t->next_lsn);
 	}
 	transaction_free(in, t);
+	return true;
 }
 
 /* True when the head is done with. */
@@ -117,8 +122,7 @@ static bool handle(struct intake *in, struct record *r)
 		handle_begin(in, r);
 		return true;
 	case 'C':
-		handle_commit(in, r);
-		return true;
+		return handle_commit(in, r);
 	default:
 		return intake_handle_row(in, r);
 	}
@@ -147,7 +151,7 @@ static void take_position(struct intake *in)
 
 void intake_run(struct intake *in)
 {
-	if (in->running || in->waiting_catalog)
+	if (in->running || in->waiting_catalog || in->look.held)
 		return;
 	in->running = true;
 	while (in->head && handle(in, in->head))
@@ -201,7 +205,7 @@ static bool receive(struct intake *in, struct record *r, lsn_t handled, struct f
 }
 
 /* Logical messages, inside of a transaction or not, and actions that a newer plugin may have. Any role may send messages, so they
- * leave no line in the log. */
+ * are not kept, and leave no line in the log. */
 static bool is_passed_over(char kind)
 {
 	return kind && !strchr("BCIUDT", kind);
@@ -228,6 +232,8 @@ void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t hand
 	struct fail why = { 0 };
 
 	if (is_passed_over(kind)) {
+		if (kind == 'M')
+			intake_message(in, text);
 		source_free_record(bytes);
 		return;
 	}
@@ -265,6 +271,7 @@ void intake_clear(struct intake *in)
 	in->position = 0;
 	in->large = 0;
 	in->fruitless = 0;
+	in->look.wanted = false;
 	control_flow(in);
 }
 

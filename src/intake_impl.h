@@ -6,6 +6,7 @@
  *   intake_ask.c      the SQL that rows want answered
  *   intake_rows.c     a row that is the head, from its bytes to the messages of the transaction
  *   intake_skip.c     a row that cannot be handled
+ *   intake_ddl.c      a transaction that says that DDL is a part of it
  */
 #ifndef WALPUSH_INTAKE_IMPL_H
 #define WALPUSH_INTAKE_IMPL_H
@@ -27,6 +28,7 @@ struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	bool repeated; /* handled before a reconnect */
 	bool wanted;   /* it has rows: it must be visible before they are handled */
 	bool visible;
+	bool is_ddl;         /* it says that DDL is a part of it */
 	int64_t wanted_at;   /* µs */
 	uint64_t questioned; /* rows whose sections asked something */
 };
@@ -85,6 +87,13 @@ struct intake {
 	struct event *again;
 	struct repeat trouble;
 
+	struct {
+		bool held;   /* nothing is handled until the owner has looked */
+		bool wanted; /* the owner was told that the transaction at the head wants a look */
+		lsn_t upto;  /* what the look that is under way covers: DDL of commits up to this one */
+		lsn_t seen;  /* what earlier ones do */
+	} look;
+
 	/* The row at hand, and the transaction that it goes into. */
 	struct decoder *decoder;
 	struct row row;
@@ -124,6 +133,12 @@ void intake_drop_answers(struct record *r);
 bool intake_fits(struct intake *in, struct record *r);
 /* At its place among the others. */
 void intake_skip_row(struct intake *in, const struct record *r);
+
+/* --- intake_ddl.c --- */
+/* A logical message, of the transaction that is being received, if of any. */
+void intake_message(struct intake *in, struct slice text);
+/* At its COMMIT: false, it has to wait for the owner's look. */
+bool intake_is_looked_at(struct intake *in, const struct transaction *t);
 
 /* --- intake_rows.c --- */
 enum bound { BOUND, BOUND_NOT_LISTED, BOUND_NEW, BOUND_STALE, BOUND_CORRUPT };

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "walpush/decode.h"
 #include "walpush/pgdial.h"
 #include "walpush/reads.h"
 #include "walpush/sqltext.h"
@@ -393,4 +394,70 @@ void setup_script(const struct conf *conf, const struct rules *rules, const char
 	buf_add_text(out, creators_text);
 	buf_add_text(out, sqltext_creators);
 	buf_add_text(out, done_text);
+}
+
+/* The message is the owner's, so that nobody who runs DDL needs a right to send one. ENABLE ALWAYS: also under session_replication_role. */
+static const char ddl_text[] =
+	"-- walpush: an event trigger that says in the log where DDL was committed. PostgreSQL 13 to 18. Printed by\n"
+	"-- `walpush sql --ddl`.\n"
+	"--\n"
+	"--     walpush sql --ddl | psql -v ON_ERROR_STOP=1 -d app\n"
+	"--\n"
+	"-- Run it in the application's database as a superuser, or where the provider lets another role create event "
+	"triggers, as\n"
+	"-- that one; the function and the triggers belong to who runs it. It may be run again. walpush needs no "
+	"restart.\n"
+	"--\n"
+	"-- To take it back:\n"
+	"--\n"
+	"--     DROP FUNCTION public.walpush_ddl() CASCADE;\n"
+	"--\n"
+	"-- Without it walpush notices within database.watch (5 s) what DDL takes away; with it nothing that is "
+	"committed behind the DDL\n"
+	"-- is sent before everybody was asked again. So a migration costs one round of admit queries, as does "
+	"everything else that is\n"
+	"-- DDL to PostgreSQL: GRANT, REFRESH MATERIALIZED VIEW. Temporary objects do not count.\n"
+	"--\n"
+	"-- Any role can send such a message by itself. walpush heeds at most one a second. Who wants nobody to: the "
+	"function below does\n"
+	"-- not need the right, but whatever else in this database sends messages does.\n"
+	"--\n"
+	"--     SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure) FROM pg_proc\n"
+	"--     WHERE proname = 'pg_logical_emit_message' \\gexec\n"
+	"\n"
+	"BEGIN;\n"
+	"SET LOCAL client_min_messages = warning;\n"
+	"\n"
+	"CREATE OR REPLACE FUNCTION public.walpush_ddl() RETURNS event_trigger\n"
+	"LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$\n"
+	"BEGIN\n"
+	"    IF tg_event = 'sql_drop' THEN\n"
+	"        -- A rule or a policy of a temporary relation is none itself, but has its name.\n"
+	"        IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger_dropped_objects()\n"
+	"                       WHERE NOT is_temporary AND address_names[1] IS DISTINCT FROM 'pg_temp') THEN\n"
+	"            RETURN;\n"
+	"        END IF;\n"
+	"    ELSIF tg_tag <> 'DROP OWNED' -- which is not listed, and takes rights away\n"
+	"        AND NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger_ddl_commands()\n"
+	"                        WHERE schema_name IS DISTINCT FROM 'pg_temp') THEN\n"
+	"        RETURN;\n"
+	"    END IF;\n"
+	"    PERFORM pg_catalog.pg_logical_emit_message(true, '" DECODE_DDL_PREFIX "', tg_tag);\n"
+	"END\n"
+	"$$;\n"
+	"-- Where somebody else had made one of this name.\n"
+	"ALTER FUNCTION public.walpush_ddl() OWNER TO CURRENT_USER;\n"
+	"REVOKE ALL ON FUNCTION public.walpush_ddl() FROM PUBLIC;\n"
+	"\n"
+	"DROP EVENT TRIGGER IF EXISTS walpush_ddl;\n"
+	"CREATE EVENT TRIGGER walpush_ddl ON ddl_command_end EXECUTE FUNCTION public.walpush_ddl();\n"
+	"ALTER EVENT TRIGGER walpush_ddl ENABLE ALWAYS;\n"
+	"DROP EVENT TRIGGER IF EXISTS walpush_ddl_drop;\n"
+	"CREATE EVENT TRIGGER walpush_ddl_drop ON sql_drop EXECUTE FUNCTION public.walpush_ddl();\n"
+	"ALTER EVENT TRIGGER walpush_ddl_drop ENABLE ALWAYS;\n"
+	"COMMIT;\n";
+
+void setup_ddl(struct buf *out)
+{
+	buf_add_text(out, ddl_text);
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "walpush/buf.h"
+#include "walpush/decode.h"
 #include "walpush/mem.h"
 
 static void ask(struct source *s, const char *command, enum source_state next)
@@ -105,8 +106,8 @@ static void start_replication(struct source *s, lsn_t from)
 	buf_addf(&sql,
 		 "START_REPLICATION SLOT \"%s\" LOGICAL %s (\"format-version\" '2', \"include-types\" 'false', "
 		 "\"include-type-oids\" 'true', \"include-lsn\" 'true', \"include-timestamp\" 'true', "
-		 "\"include-xids\" 'true', \"add-msg-prefixes\" '%s'",
-		 s->conf->slot, lsn, s->no_prefix);
+		 "\"include-xids\" 'true', \"add-msg-prefixes\" '" DECODE_DDL_PREFIX "'",
+		 s->conf->slot, lsn);
 	add_option(&sql, "add-tables", s->calls->add_tables(s->ctx));
 	add_option(&sql, "filter-tables", s->calls->filter_tables(s->ctx));
 	buf_add_char(&sql, ')');

@@ -333,6 +333,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	tap_catalog_init(t);
 	tap_guard_init(t);
 	tap_watch_init(t);
+	tap_ddl_init(t);
 	tap_skip_init(t);
 	tap_stop_init(t);
 	if (tap_start(t, why))
@@ -386,6 +387,7 @@ void tap_free(struct tap *t)
 	tap_catalog_fini(t);
 	tap_guard_fini(t);
 	tap_watch_fini(t);
+	tap_ddl_fini(t);
 	tap_skip_fini(t);
 	tap_stop_fini(t);
 	edition_unref(t->edition);

@@ -182,7 +182,7 @@ void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 	tap_recheck_all(t);
 	say_what_was_found(t);
 	/* Other memberships than before may count: who hears now is asked again. */
-	if (other)
+	if (other && !tap_ddl_asks(t))
 		tap_member_changed(t, topiclog_published(t->log), NULL);
 	tap_stream_go(t);
 }
@@ -214,6 +214,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct fail bad = { 0 };
 	struct catalog *catalog = rows ? tap_catalog_from(rows, t->conf->data.relations, &bad) : NULL;
 
+	t->catalog_query = NULL;
 	sqlrows_free(rows);
 	if (t->catalog_for != t->n_editions) { /* another list of tables, perhaps */
 		catalog_free(catalog);
@@ -222,6 +223,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 	}
 	if (catalog) {
 		take_catalog(t, catalog);
+		tap_ddl_looked(t);
 		tap_watch_go(t);
 		if (reads_may_pass(t->reads, rules_n_streams(t->plain)))
 			read_again_in(t, ASK_AGAIN);
@@ -245,7 +247,7 @@ static void ask_catalog(struct tap *t)
 		fail_never("the configuration is none any more: %s", why.text);
 	rules_catalog_param(rules, &list);
 	values[0] = list.data;
-	sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
+	t->catalog_query = sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
 	buf_fini(&list);
 	rules_free(rules);
 }
@@ -357,11 +359,14 @@ static void read_queries(struct tap *t)
 	t->reads_ask = reads_ask_new(t->loop, t->names, &t->conf->database, t->plain, on_reads, t);
 }
 
-/* One question at a time; a row that does not fit asks for it once. */
+/* One question at a time; a row that does not fit asks for it once. What was asked before this does not count. */
 void tap_read_catalog(struct tap *t)
 {
 	t->reading = READING_FIRST;
 	tap_watch_pause(t);
+	if (t->catalog_query)
+		sqlpipe_forget(t->sql, t->catalog_query);
+	t->catalog_query = NULL;
 	if (!t->reads_ask)
 		read_queries(t);
 }

@@ -99,6 +99,7 @@ struct tap {
 	} * retired;
 	unsigned n_editions;  /* so far */
 	unsigned catalog_for; /* whose tables were asked for last */
+	struct sqlpipe_query *catalog_query;
 	struct event *catalog_again;
 	struct reads *reads; /* what the admit queries of the catalog's edition read */
 	size_t n_reads;
@@ -117,6 +118,13 @@ struct tap {
 		bool begins;                /* the next answer is what the others are compared with */
 		struct repeat said, said_of_others;
 	} watch;
+	struct { /* tap_ddl.c */
+		struct event *later;
+		int64_t began; /* µs: the last look; 0: there was none */
+		enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } look; /* under way, and why */
+		char history[EPOCH_MAX]; /* whose positions the intake has looked at */
+		struct repeat said;
+	} ddl;
 	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
 	struct buf add_tables, filter_tables;
 	struct buf secrets; /* the columns that look like secrets and are sent, as the log was told of them */
@@ -327,6 +335,20 @@ void tap_watch_forget(struct tap *t);
 void tap_watch_init(struct tap *t);
 void tap_watch_start(struct tap *t);
 void tap_watch_fini(struct tap *t);
+
+/* --- tap_ddl.c: what DDL does, at its place in the stream --- */
+/* The intake's wish. */
+void tap_ddl_look(struct tap *t);
+/* A stream is about to begin: of this system and timeline. */
+void tap_ddl_history(struct tap *t, const char *system_id, const char *timeline);
+/* It has begun. */
+void tap_ddl_streaming(struct tap *t);
+/* All is found out anew. */
+void tap_ddl_looked(struct tap *t);
+/* A message is why it is looked: whatever is found, everybody is asked at the commit of that message. */
+bool tap_ddl_asks(const struct tap *t);
+void tap_ddl_init(struct tap *t);
+void tap_ddl_fini(struct tap *t);
 
 /* --- tap_catalog.c --- */
 /* Reads the catalog, binds a new set of rules to it, gives it to the intake and starts the source. */

@@ -187,7 +187,12 @@ static void stream_broken(void *ctx, enum intake_broken kind, const struct intak
 	source_refuse(t->source, why);
 }
 
-const struct intake_calls tap_intake_calls = { publish, handled, pause_source, stale_catalog, stream_broken };
+static void look(void *ctx)
+{
+	tap_ddl_look(ctx);
+}
+
+const struct intake_calls tap_intake_calls = { publish, handled, pause_source, stale_catalog, look, stream_broken };
 
 /* --- the source's calls ------------------------------------------------------------------------------------------ */
 
@@ -219,6 +224,7 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	enum relay_hole hole;
 
 	forget_stream(t);
+	tap_ddl_history(t, s->system_id, s->timeline);
 	t->skip.has_refused = false;
 	make_epoch(t, s, epoch);
 	t->live = s->server_end;
@@ -254,6 +260,7 @@ static void streaming(void *ctx)
 	sqlpipe_hurry(t->sql);
 	sqlpipe_hurry(t->admissions_sql);
 	tap_guard_now(t);
+	tap_ddl_streaming(t);
 	if (t->relay)
 		relay_lead(t->relay, true);
 	else

@@ -119,9 +119,9 @@ static bool take_digests(struct tap *t, const struct sqlrows *rows)
 	if (decides) {
 		log_info("what decides permission has changed; everybody is asked, and it is found out anew");
 		metrics_add(t->counts, METRICS_WATCHED_CHANGES, 1);
+		if (!tap_ddl_asks(t))
+			ask_everybody(t);
 	}
-	if (decides)
-		ask_everybody(t);
 	if (t->watch.is_blind != (blind != NULL)) {
 		t->watch.is_blind = blind != NULL;
 		tap_recheck_all(t);

@@ -31,8 +31,8 @@ struct catalog_column {
 	uint32_t declared;   /* OID of the column itself, a domain's own: what wal2json prints */
 	uint32_t element;    /* OID of an array's element type, domains resolved; 0: no array */
 	bool in_key;         /* part of the primary key */
-	bool is_exact;       /* values are equal where their bytes are: its collation is deterministic, or it has none */
-	bool is_virtual;     /* computed when read (PostgreSQL 18): the log has no value of it */
+	bool is_exact;   /* values are equal where their bytes are: its collation is deterministic, or it has none */
+	bool is_virtual; /* computed when read (PostgreSQL 18): the log has no value of it */
 };
 
 struct catalog_table {

@@ -30,7 +30,7 @@ enum change_kind {
 	CHANGE_UPDATE,   /* U: schema, table, columns; identity unless the table has none */
 	CHANGE_DELETE,   /* D: schema, table, identity */
 	CHANGE_TRUNCATE, /* T: schema, table */
-	CHANGE_MESSAGE   /* M: passed over; nothing but the kind is set */
+	CHANGE_MESSAGE   /* M: nothing but the kind is set; see decode_is_ddl */
 };
 
 enum value_kind { VALUE_NULL, VALUE_BOOL, VALUE_NUMBER, VALUE_STRING };
@@ -63,10 +63,16 @@ void decoder_free(struct decoder *d);
 
 bool decode_record(struct decoder *d, struct slice record, struct change *out, struct fail *why);
 
-/* Nothing of a record needs to be looked at behind this for decode_table: the longest names there are, escaped throughout, end before it. */
+/* Of the messages by which an event trigger tells of DDL. No other messages are asked of the server. */
+#define DECODE_DDL_PREFIX "walpush.ddl"
+
+/* Nothing of a record needs to be looked at behind this for what follows: the longest names there are, escaped throughout, end before it. */
 #define DECODE_HEAD_BYTES 1024
 
 /* Whose row it is, from the first DECODE_HEAD_BYTES of a record that may be cut there. False: it cannot be told. */
 bool decode_table(struct slice record, struct slice *schema, struct slice *table);
+
+/* Is it such a message, and part of its transaction? As above; what the message says is not looked at. */
+bool decode_is_ddl(struct slice record);
 
 #endif

@@ -17,6 +17,8 @@
  *
  * A record that cannot be handled is one of three.
  *   - A message, or an action that is not known, is passed over: any role may send those.
+ *     One that tells of DDL (decode_is_ddl) only marks its transaction. Everybody is a member of that, and it is not published before the owner
+ *     has looked again at what decides permission: what is behind it is judged by what the DDL made of it.
  *   - A row that is larger than limits.record-bytes, or for which there is no memory, is stepped over: its transaction becomes a mark
  *     (txn_skip). Where it decides about permission, or its table is unknown, everybody is a member of the transaction.
  *   - What is unreadable or out of place ends the stream (`broken`): it comes again, and the owner decides for how long.
@@ -59,6 +61,8 @@ struct intake_calls {
 	void (*pause)(void *ctx, bool paused);
 	/* A row has a column that the catalog does not know. Nothing is handled until intake_rules is called. */
 	void (*stale_catalog)(void *ctx);
+	/* DDL is to be published: intake_looks, at once or later, and then intake_looked. Nothing is handled until then. */
+	void (*look)(void *ctx);
 	/* Reconnect, and what was not handled comes again. The intake may be cleared from within. */
 	void (*broken)(void *ctx, enum intake_broken kind, const struct intake_place *place, const struct fail *why);
 };
@@ -70,6 +74,12 @@ void intake_free(struct intake *in);
 
 /* Bound rules; they must outlive the intake or the next call. */
 void intake_rules(struct intake *in, const struct rules *rules);
+/* A look at what decides permission begins: it will see what is visible now. `held`: nothing at all is handled until it is over. */
+void intake_looks(struct intake *in, bool held);
+/* It is over. Also behind an intake_clear what it saw is not looked at again. */
+void intake_looked(struct intake *in);
+/* The positions to come are those of another history. */
+void intake_forget_looks(struct intake *in);
 /* From the next transaction on; behind intake_clear. */
 void intake_limits(struct intake *in, const struct conf_limits *limits);
 /* limits.record-bytes alone: from the next record on, at any time. */

@@ -53,6 +53,7 @@ enum metrics_family {
 	METRICS_UNRESOLVED,
 	METRICS_RELOADS,
 	METRICS_WATCHED_CHANGES,
+	METRICS_DDL_LOOKS,
 	METRICS_AUDIT_LOST,
 	METRICS_ADMIN_REFUSALS,
 	/* looked at when asked: metrics_gauge */

@@ -86,10 +86,10 @@ struct rules_section { /* one entry of `tables` */
 struct rules_membership {
 	const struct conf_membership *conf; /* NULL: no section names it, an admit query reads it */
 	const struct catalog_table *table;
-	int user; /* column; -1: everybody */
-	bool by_text; /* users are equal where the texts of that column are; else a change asks everybody */
+	int user;          /* column; -1: everybody */
+	bool by_text;      /* users are equal where the texts of that column are; else a change asks everybody */
 	bool is_inherited; /* of a parent of the table */
-	bool any; /* any column of an update counts; else these */
+	bool any;          /* any column of an update counts; else these */
 	int *columns;
 	size_t n_columns;
 };

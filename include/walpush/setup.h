@@ -14,4 +14,7 @@
 /* role: a default for the script's variable, as its slot is; NULL: walpush. */
 void setup_script(const struct conf *conf, const struct rules *rules, const char *role, struct buf *out);
 
+/* Another script, the same for every configuration: an event trigger that tells of DDL at its own commit. SQL alone, and one transaction. */
+void setup_ddl(struct buf *out);
+
 #endif

@@ -117,6 +117,15 @@ def setting(server, name):
 # --- setup.sql -----------------------------------------------------------------------------------------------
 
 
+def test_teardown_takes_the_event_trigger_back(server, ready, tmp_path):
+    file = tmp_path / "ddl.sql"
+    file.write_text(run_to_end("sql", "--ddl").stdout)
+    server.psql(file, dbname=ready)
+    for _ in range(2):
+        server.psql(TEARDOWN, dbname=ready)
+        assert server.sql("SELECT evtname FROM pg_event_trigger", dbname=ready) == []
+
+
 def test_setup_may_run_again(server, ready):
     once = state(server, ready)
     server.setup(ready)

@@ -375,6 +375,58 @@ static void test_the_longest_names_stand_at_the_front(void **state)
 	buf_fini(&record);
 }
 
+#define MESSAGE "{\"action\":\"M\",\"xid\":7,\"timestamp\":\"2025-11-14 12:34:56.1+00\",\"lsn\":\"0/1\","
+#define TOLD MESSAGE "\"transactional\":true,\"prefix\":\"" DECODE_DDL_PREFIX "\""
+
+static void test_what_tells_of_ddl(void **state)
+{
+	static const struct {
+		const char *record;
+		bool tells;
+	} cases[] = {
+		{ TOLD ",\"content\":\"CREATE TABLE\"}", true },
+		{ TOLD ",\"content\":\"", true }, /* what follows may be of any size */
+		{ "{\"action\":\"M\",\"origin\":3,\"transactional\":true,\"prefix\":\"walpush.ddl\"", true },
+		{ MESSAGE "\"transactional\":false,\"prefix\":\"walpush.ddl\",\"content\":\"\"}", false },
+		{ "{\"action\":\"M\",\"xid\":null,\"timestamp\":null,\"lsn\":\"0/1\",\"transactional\":false,"
+		  "\"prefix\":\"walpush.ddl\",\"content\":\"\"}",
+		  false },
+		{ "{\"action\":\"M\",\"prefix\":\"walpush.ddl\",\"transactional\":true}", false },
+		{ "{\"action\":\"I\",\"transactional\":true,\"prefix\":\"walpush.ddl\"}", false },
+		{ "{\"transactional\":true,\"prefix\":\"walpush.ddl\"}", false },
+		{ MESSAGE "\"transactional\":true,\"prefix\":\"walpush.ddl.\"}", false },
+		{ MESSAGE "\"transactional\":true,\"prefix\":\"walpush.dd\"}", false },
+		{ MESSAGE "\"transactional\":true,\"prefix\":\"walpush\"}", false },
+		{ MESSAGE "\"transactional\":true,\"prefix\":\"\"}", false },
+		{ MESSAGE "\"transactional\":true,\"content\":\"\\\"prefix\\\":\\\"walpush.ddl\\\"\"}", false },
+		{ MESSAGE "\"transactional\":true}", false },
+		{ "{\"action\":\"M\"", false },
+		{ "{", false },
+		{ "", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct slice record = records_exact(slice_of(cases[i].record));
+
+		if (decode_is_ddl(record) != cases[i].tells)
+			fail_msg("case %zu", i);
+		records_free(record);
+	}
+}
+
+/* Wherever it is cut, it is read no further, and does not tell before its prefix is whole. */
+static void test_what_tells_of_ddl_cut_anywhere(void **state)
+{
+	(void)state;
+	for (size_t n = 0; n <= strlen(TOLD); n++) {
+		struct slice record = records_exact((struct slice){ TOLD, n });
+
+		assert_int_equal(decode_is_ddl(record), n == strlen(TOLD));
+		records_free(record);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -390,6 +442,8 @@ int main(void)
 		cmocka_unit_test(test_nothing_at_all),
 		cmocka_unit_test(test_the_table_stands_at_the_front),
 		cmocka_unit_test(test_the_longest_names_stand_at_the_front),
+		cmocka_unit_test(test_what_tells_of_ddl),
+		cmocka_unit_test(test_what_tells_of_ddl_cut_anywhere),
 	};
 	int failed;
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "walpush/decode.h"
 #include "walpush/setup.h"
 #include "walpush/sqltext.h"
 
@@ -202,6 +203,27 @@ static void test_the_script_has_the_slot_and_the_role(void **state)
 	buf_fini(&out);
 }
 
+/* Whatever sends it to the server, psql or not; all of it or nothing. */
+static void test_the_event_trigger_is_one_transaction_of_sql(void **state)
+{
+	struct buf script = { 0 };
+	const char *begin, *commit;
+
+	(void)state;
+	setup_ddl(&script);
+	begin = strstr(script.data, "\nBEGIN;\n");
+	commit = strstr(script.data, "\nCOMMIT;\n");
+	assert_non_null(begin);
+	assert_non_null(commit);
+	assert_string_equal(commit, "\nCOMMIT;\n");
+	for (const char *line = script.data; line < begin; line = strchr(line, '\n') + 1)
+		if (*line != '\n' && strncmp(line, "--", 2) != 0)
+			fail_msg("this stands before BEGIN: %.40s", line);
+	assert_null(strchr(begin, '\\'));
+	assert_non_null(strstr(begin, "pg_logical_emit_message(true, '" DECODE_DDL_PREFIX "', "));
+	buf_fini(&script);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +234,7 @@ int main(void)
 		cmocka_unit_test(test_quiet_needs_the_other_columns),
 		cmocka_unit_test_setup_teardown(test_a_query_becomes_a_view, make_odd, free_odd),
 		cmocka_unit_test_setup_teardown(test_the_script_has_the_slot_and_the_role, make_odd, free_odd),
+		cmocka_unit_test(test_the_event_trigger_is_one_transaction_of_sql),
 	};
 
 	setenv("DATABASE_URL", "postgresql://walpush@localhost/app", 1);
