@@ -29,6 +29,7 @@ from test_relay import Replicas
 WHOLE = "ISOLATION_WHOLE" in os.environ
 UNITS, USERS = (50, 1000) if WHOLE else (12, 60)
 CHANGES = int(float(os.environ.get("ISOLATION_CHANGES", (20000 if WHOLE else 1000) / SLOWDOWN)))
+DDL = os.environ.get("ISOLATION_DDL", "").split()  # of the ways of DDL these, in this order; otherwise some, or all of them
 WRITERS, ROWS, DESKS, FIRST_UNIT, FIRST_USER = 3, 4, 5, 101, 1
 PATH = "/ws/town/"
 LIVE = r'msg="?live"?( |$)'
@@ -93,13 +94,14 @@ class Verdict:
     resyncs: int = 0
     renewals: int = 0
     late: list = dataclasses.field(default_factory=list)
+    notes: list = dataclasses.field(default_factory=list)  # of what is wrong
 
     @property
     def wrong(self):
         return self.leaks, self.missing, self.again
 
 
-def judge(verdict, began, heard, due, end):
+def judge(verdict, user, began, heard, due, end):
     """Of one client: it hears what is due from `began` to below `end`, in order and once, but for what a resync stands for.
 
     heard: (key, number) of a message, (key, None) of a resync, (None, claims) once other claims hold. Where they come without a resync
@@ -111,7 +113,9 @@ def judge(verdict, began, heard, due, end):
     held = [Claims()]
 
     def count_missing(upto):
-        verdict.missing += sum(due[i].must and due[i].lsn < end and all(map(due[i].is_for, held)) for i in range(at, upto))
+        missing = [d for d in due[at:upto] if d.must and d.lsn < end and all(map(d.is_for, held))]
+        verdict.missing += len(missing)
+        verdict.notes += [f"{user} misses {d} by {held}" for d in missing]
 
     for key, what in heard:
         if key is None:
@@ -124,8 +128,9 @@ def judge(verdict, began, heard, due, end):
         else:
             verdict.deliveries += 1
             i = place.get((key[0], what))
-            if i is None or not any(map(due[i].is_for, held)):
+            if i is None or not any(map(due[i].is_for, held)) or (due[i].late or 0) > LATE:
                 verdict.leaks += 1
+                verdict.notes.append(f"{user} hears {key} {what} by {held}: {due[i] if i is not None else 'never theirs'}")
             elif i < at:
                 verdict.again += 1
             else:
@@ -152,12 +157,14 @@ class Truth:
         self.due, self.moved = collections.defaultdict(list), collections.defaultdict(list)
         self.windows = []  # from DDL to where it is known to have been noticed
         self.asked_at_any_time = float("inf")  # from here on: a new leaf is one more reason to ask everybody, wherever the log is by then
+        self.ddl = []  # for whoever looks into what went wrong
         self.changes = self.moves = self.end = 0
-        self._lost, self._gained = {}, set()  # within the window: (user, unit) → when, and what DDL gave
+        self._lost, self._gained = {}, set()  # within the window: (user, unit) → when; and who got one
         self._with_desks = town.variant.renewals
         self._asks_everybody = town.variant.asks_everybody
         for commit in self._commits(app):
             self._take(*commit)
+        assert {u: units for u, units in self.units_of.items() if units} == town.units_of(), "the truth is none"
 
     @staticmethod
     def _commits(app):
@@ -179,6 +186,10 @@ class Truth:
 
     def _take(self, lsn, when, rows):
         marks = [row["what"] for table, row in rows if table == "marks"]
+        self.ddl += [(lsn, row["what"], row["how"]) for table, row in rows if table == "marks"]
+        if "everybody" in marks:
+            for user in self.units_of:
+                self.moved[user].append(lsn)
         if "leaf" in marks:
             self.asked_at_any_time = min(self.asked_at_any_time, lsn)
         if "ddl" in marks and not self._is_open():
@@ -188,7 +199,7 @@ class Truth:
             self._lost.clear()
             self._gained.clear()
         for row in [row for table, row in rows if table == "moves"]:
-            self._move(lsn, when, row["user_id"], row["unit_id"], row["joined"], "ddl" in marks)
+            self._move(lsn, when, row["user_id"], row["unit_id"], row["joined"])
         for row in [row for table, row in rows if table == "news"]:
             self._change(lsn, when, row)
         self.end = lsn if rows else self.end
@@ -196,7 +207,7 @@ class Truth:
     def _is_open(self):
         return bool(self.windows) and self.windows[-1][1] is None
 
-    def _move(self, lsn, when, user, unit, joined, by_ddl):
+    def _move(self, lsn, when, user, unit, joined):
         self.moves += 1
         self.members[unit][user] += 1 if joined else -1
         assert self.members[unit][user] >= 0, "the truth is none"
@@ -208,8 +219,7 @@ class Truth:
         if self._is_open():
             if is_member:
                 self._lost.pop((user, unit), None)
-                if by_ddl:
-                    self._gained.add((user, unit))
+                self._gained.add((user, unit))
             else:
                 self._lost[user, unit] = when
 
@@ -221,7 +231,7 @@ class Truth:
             must = (user, unit) not in self._gained
             self.due[user].append(Due(lsn, number, unit, desk, self.units_of[user], must))
         for (user, lost), since in self._lost.items():
-            if lost == unit and when - since <= LATE:
+            if lost == unit:
                 self.due[user].append(Due(lsn, number, unit, desk, frozenset({unit}), False, when - since))
 
     def may_be_closed(self, user, offered):
@@ -455,11 +465,11 @@ class Migrator(Worker):
 
     def work(self, connection, cursor):
         self.connection, self.cursor, self.n, self.changes = connection, cursor, 0, 0
-        ways = [self._swap, self._swap_for_partitions, self._rename, self._identity, self._view, self._other_view, self._leaf, self._new_leaf]
-        for way in self.random.sample(ways, len(ways) if WHOLE else 2):
+        ways = ["swap", "swap_for_partitions", "rename", "identity", "view", "other_view", "leaf", "new_leaf"]
+        for self.way in DDL or self.random.sample(ways, len(ways) if WHOLE else 2):
             self._settle()
             self.n += 1
-            way()
+            getattr(self, "_" + self.way)()
         self._settle()
 
     def _settle(self):
@@ -487,7 +497,7 @@ class Migrator(Worker):
         after = self._pairs("members", "may")
         self.cursor.executemany(NOTE, [(*pair, False) for pair in (before - after).elements()])
         self.cursor.executemany(NOTE, [(*pair, True) for pair in (after - before).elements()])
-        self._commit_and_wait("INSERT INTO marks (what) VALUES ('ddl')")
+        self._commit_and_wait(f"INSERT INTO marks (what, how) VALUES ('ddl', '{self.way}')")
         # What was found is in force when something behind it is compared; the first of the two may be met while it is looked for.
         for _ in range(2):
             self._commit_and_wait("CREATE OR REPLACE FUNCTION fence() RETURNS int LANGUAGE sql AS 'SELECT 1'")
@@ -595,6 +605,7 @@ class Migrator(Worker):
     def _take_from_leaf(self, leaf):
         """With changes of the same transaction, before and behind."""
         before = self._pairs("may")
+        self.cursor.execute("INSERT INTO marks (what) VALUES ('everybody')")  # no section says whose they are
         self._change_own()
         self._take_some_from(leaf)
         self._change_own()
@@ -646,7 +657,7 @@ class Town:
         sql("CREATE TABLE news (id serial PRIMARY KEY, unit_id int NOT NULL, desk int, number int NOT NULL)")
         sql("ALTER TABLE news REPLICA IDENTITY FULL")
         sql("CREATE TABLE moves (id serial PRIMARY KEY, user_id text, unit_id int, joined boolean)")
-        sql("CREATE TABLE marks (id serial PRIMARY KEY, what text)")
+        sql("CREATE TABLE marks (id serial PRIMARY KEY, what text, how text)")
         sql("GRANT SELECT ON people, members, news TO walpush")
 
     def _populate(self):
@@ -703,6 +714,14 @@ class Town:
     def connect(self, user):
         process = self.processes[self.users.index(user) % len(self.processes)]
         return Client(process.port, PATH, token=self.token(user, Claims()))
+
+    def units_of(self):
+        """As the database has it now."""
+        found = collections.defaultdict(set)
+        for relation in ("members", "may")[: 1 + self.for_as_long]:
+            for user, unit in self.app.sql(f"SELECT user_id::text, unit_id FROM {relation}"):
+                found[user].add(unit)
+        return found
 
     def committed(self, n):
         with self._step:
@@ -777,7 +796,7 @@ def live(town, workers, capsys):
             assert listening.codes[user] == 4403 and truth.may_be_closed(user, offered), f"{user}: {listening.codes[user]}"
             last = max([hellos[user][0], *(key[0] for key, _ in heard if key)])
             owed = last if listening.is_waiting(user) else truth.owed_to_closed(user, last)
-        judge(verdict, hellos[user][0], heard, truth.due[user], owed)
+        judge(verdict, user, hellos[user][0], heard, truth.due[user], owed)
     with capsys.disabled():
         late = f", {len(verdict.late)} within {max(verdict.late):.2f} s of what took them away" if verdict.late else ""
         print(
@@ -785,6 +804,8 @@ def live(town, workers, capsys):
             f" {verdict.resyncs} resyncs, {verdict.renewals} renewals, {len(listening.codes)} closed, {took:.1f} s:"
             f" {verdict.leaks} leaks, {verdict.missing} missing{late}"
         )
+    if verdict.wrong != (0, 0, 0):
+        print("closed:", listening.codes, "\nDDL:", truth.ddl, "\n" + "\n".join(verdict.notes[:100]))
     assert verdict.wrong == (0, 0, 0), f"leaks, missing, heard again; ISOLATION_SEED={town.seed}"
     assert verdict.deliveries > truth.changes
     assert len(listening.codes) < USERS // 2
