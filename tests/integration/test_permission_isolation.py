@@ -79,6 +79,7 @@ class Due:
     units: frozenset  # those of the user at that commit
     must: bool = True
     late: float = None  # seconds since the commit that took it away, where it may be heard that long
+    when: float = 0
 
     def is_for(self, claims):
         seen = claims.sees(self.units)
@@ -222,6 +223,15 @@ class Truth:
                 self._gained.add((user, unit))
             else:
                 self._lost[user, unit] = when
+                self._excuse(user, unit, when)
+
+    def _excuse(self, user, unit, when):
+        """Everybody is stopped where the log is when DDL is noticed. That may be before its commit: the answer, which is no or comes with a
+        resync, is from behind it."""
+        for due in reversed(self.due[user]):
+            if when - due.when > LATE:
+                break
+            due.must &= due.unit != unit
 
     def _change(self, lsn, when, row):
         self.changes += 1
@@ -229,10 +239,10 @@ class Truth:
         hear = self.units_of if self._with_desks and desk is not None else [u for u, n in self.members[unit].items() if n > 0]
         for user in hear:
             must = (user, unit) not in self._gained
-            self.due[user].append(Due(lsn, number, unit, desk, self.units_of[user], must))
+            self.due[user].append(Due(lsn, number, unit, desk, self.units_of[user], must, when=when))
         for (user, lost), since in self._lost.items():
             if lost == unit:
-                self.due[user].append(Due(lsn, number, unit, desk, frozenset({unit}), False, when - since))
+                self.due[user].append(Due(lsn, number, unit, desk, frozenset({unit}), False, when - since, when))
 
     def may_be_closed(self, user, offered):
         return any(not claims.sees(units) for units in self.states[user] for claims in offered)
