@@ -1,4 +1,4 @@
-# Who hears what, at the whole size: see tests/integration/test_permission_isolation.py. Without SEED one is drawn for each test and printed.
+# Who hears what, at the whole size: see test_permission_isolation.py. Without SEED one is drawn for each test and printed.
 .PHONY: isolation run-isolation
 
 ## make isolation     50 units, 1,000 users: every kind of membership, one replica and three, and DDL meanwhile; SEED=n for a certain run
