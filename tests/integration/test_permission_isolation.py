@@ -36,7 +36,8 @@ LIVE = r'msg="?live"?( |$)'
 CHANGED = "what decides permission has changed"
 # database.watch: where the log alone has to tell, and where DDL is to be noticed. So often everybody can be asked again.
 NEVER, OFTEN = 600, max(0.1, USERS / 500)
-LATE = OFTEN + 1 * SLOWDOWN  # seconds from a commit of DDL; the comparison itself takes a while on a busy machine
+# Seconds from a commit of DDL, or of what no record tells: everybody is asked in turn, and all of it takes a while on a busy machine.
+LATE = 2 * OFTEN + 1 * SLOWDOWN
 
 
 @dataclasses.dataclass(frozen=True)
