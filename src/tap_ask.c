@@ -245,12 +245,25 @@ static void say_failed(const struct question *q, const struct fail *why)
 		  log_n("times", times));
 }
 
+/* Of what decides, the log does not hold all: nobody knows since when it is as the answer says, so it counts from its own position on. What
+ * was held back before that is skipped. */
+static void count_from_the_answer(struct listener *l)
+{
+	struct verdict *v = &l->verdict;
+
+	if (!l->all->tap->watch.is_blind || !l->is_open || !l->is_limited || !l->batch || l->batch->need <= v->known)
+		return;
+	v->known = l->batch->need;
+	l->from = v->known;
+}
+
 static void settle(struct listener *l)
 {
 	if (!listener_stream(l)) {
 		listener_refuse(l, 1012, "reload", "the stream has changed");
 		return;
 	}
+	count_from_the_answer(l);
 	listener_move(l, NULL);
 	l->batch = NULL;
 	if (l->of) {

@@ -4,6 +4,7 @@ import pytest
 
 from harness.app import ASHA, RAVI
 from harness.config import Raw, section
+from test_permission_races import settled
 
 PATH = "/ws/u/5/"
 LIVE = r'msg="?live"?( |$)'
@@ -237,3 +238,27 @@ def test_updates_that_the_log_does_not_hold_are_said(world, start, loss):
     line = walpush.wait_for_log("does not hold the updates and deletes of a table", since=mark)
     assert "tables=public.t" in line and "REPLICA IDENTITY FULL" in line and "level=error" in line
     world.sql("ALTER TABLE t REPLICA IDENTITY FULL")
+
+
+# --- what no record tells --------------------------------------------------------------------------------------------------
+
+
+def test_a_grant_that_no_record_tells_shows_nothing_of_before(world, config, start):
+    """Everybody is held back until the round's answer, which knows of the grant; what was held back is older, perhaps."""
+    config.set("streams.u.groups", ["u_{admit.unit}"])
+    world.sql("ALTER TABLE m REPLICA IDENTITY NOTHING")
+    world.sql(f"INSERT INTO m VALUES ({ASHA}, 7)")
+    walpush = start("SELECT unit FROM m WHERE u = {token.user_id} AND {path.u}::int > 0")
+    walpush.wait_for_log("the log does not hold all changes")
+    with walpush.subscribe(PATH, ASHA) as client:
+        for _ in range(2):  # the first round begins at once, the second some seconds later
+            mark = walpush.mark()
+            world.sql("CREATE OR REPLACE FUNCTION yes(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'")
+            walpush.wait_for_log(CHANGED, since=mark)
+        world.sql("INSERT INTO t VALUES (1, 6)")
+        world.sql(f"UPDATE m SET unit = 6 WHERE u = {ASHA} AND unit = 7")
+        settled(walpush)
+        world.sql("INSERT INTO t VALUES (2, 6)")
+        heard = client.recv_until(lambda m: m.get("t_id") == 2)
+        assert heard[0]["type"] == "resync"
+        assert [m["t_id"] for m in heard if "t_id" in m] == [2]
