@@ -35,6 +35,8 @@ SANITIZER_REPORTS = (
     "Assertion `",
 )
 
+LIVE = r'msg="?live"?( |$)'
+
 _FIELD = re.compile(r'([\w.-]+)=("(?:\\.|[^"\\])*"|\S*)')
 
 
@@ -121,12 +123,13 @@ class Walpush:
         return [*limit, *map(str, self._under)]
 
     def start(self, streaming=True):
-        """Starts the process and waits until it listens, and unless told otherwise until it streams."""
+        """Starts the process and waits until it listens, and unless told otherwise until it streams and has caught up: before that nobody
+        is admitted, and a test that holds up the log would wait for its own end."""
         mark = len(self.lines)
         self.spawn()
         self.port = int(fields_of(self.wait_for_log(r'msg="?listening"?( |$)', since=mark))["port"])
         if streaming:
-            self.wait_for_log(r'msg="?streaming"?( |$)', since=mark)
+            self.wait_for_log(LIVE, since=mark)
         return self
 
     # --- the log ---------------------------------------------------------------------------------------------
