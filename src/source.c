@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "walpush/clock.h"
 #include "walpush/fail.h"
@@ -558,6 +559,17 @@ void source_free_record(char *bytes)
 	PQfreemem(bytes);
 }
 
+/* Any role may send messages, and of any size. */
+static void choose_prefix(struct source *s)
+{
+	unsigned char random[16];
+
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		fail_never("source: no random bytes: %s", strerror(errno));
+	for (size_t i = 0; i < sizeof(random); i++)
+		snprintf(s->no_prefix + 2 * i, 3, "%02x", random[i]);
+}
+
 struct source *source_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
 			  const struct source_calls *calls, void *ctx)
 {
@@ -569,6 +581,7 @@ struct source *source_new(struct event_base *loop, struct resolve *names, const 
 	s->calls = calls;
 	s->ctx = ctx;
 	s->down_since = clock_us();
+	choose_prefix(s);
 	s->soon = (struct backoff){ .base = 100000, .cap = 5000000 };
 	s->slow = (struct backoff){ .base = 5000000, .cap = 15000000 };
 	s->retry = event_new(loop, -1, 0, on_retry, s);

@@ -62,6 +62,7 @@ struct source {
 	const char *mend; /* what to do about it; a literal, NULL: not known */
 	bool held_by_other;
 
+	char no_prefix[33]; /* of logical messages: one that nobody uses, so that the plugin sends none */
 	char *system_id;
 	char *timeline;
 	lsn_t server_end;

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "walpush/buf.h"
-#include "walpush/decode.h"
 #include "walpush/mem.h"
 
 static void ask(struct source *s, const char *command, enum source_state next)
@@ -99,6 +98,7 @@ static void add_option(struct buf *sql, const char *name, const char *value)
 
 static void start_replication(struct source *s, lsn_t from)
 {
+	const char *prefix = s->calls->message_prefix(s->ctx);
 	char lsn[LSN_TEXT_MAX];
 	struct buf sql = { 0 };
 
@@ -106,8 +106,8 @@ static void start_replication(struct source *s, lsn_t from)
 	buf_addf(&sql,
 		 "START_REPLICATION SLOT \"%s\" LOGICAL %s (\"format-version\" '2', \"include-types\" 'false', "
 		 "\"include-type-oids\" 'true', \"include-lsn\" 'true', \"include-timestamp\" 'true', "
-		 "\"include-xids\" 'true', \"add-msg-prefixes\" '" DECODE_DDL_PREFIX "'",
-		 s->conf->slot, lsn);
+		 "\"include-xids\" 'true', \"add-msg-prefixes\" '%s'",
+		 s->conf->slot, lsn, prefix ? prefix : s->no_prefix);
 	add_option(&sql, "add-tables", s->calls->add_tables(s->ctx));
 	add_option(&sql, "filter-tables", s->calls->filter_tables(s->ctx));
 	buf_add_char(&sql, ')');

@@ -170,7 +170,8 @@ static void say_what_was_found(struct tap *t)
 
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 {
-	bool other = t->rules && rules_feed_digest(t->rules) != rules_feed_digest(rules);
+	bool other = t->rules &&
+		     (rules_feed_digest(t->rules) != rules_feed_digest(rules) || t->ddl.heard != t->watch.has_trigger);
 
 	if (other) {
 		/* The intake forgets what it holds, so nothing points into the rules before. */

@@ -19,6 +19,7 @@
 
 #include "tap_impl.h"
 #include "walpush/clock.h"
+#include "walpush/decode.h"
 #include "walpush/fail.h"
 #include "walpush/log.h"
 
@@ -88,6 +89,13 @@ void tap_ddl_looked(struct tap *t)
 		return;
 	t->ddl.look = DDL_NO_LOOK;
 	intake_looked(t->intake);
+}
+
+/* Without the trigger a message would be somebody else's. */
+const char *tap_ddl_prefix(struct tap *t)
+{
+	t->ddl.heard = t->watch.has_trigger;
+	return t->ddl.heard ? DECODE_DDL_PREFIX : NULL;
 }
 
 bool tap_ddl_asks(const struct tap *t)

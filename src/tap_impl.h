@@ -115,11 +115,13 @@ struct tap {
 		struct event *tick;
 		char deciding[33], all[33]; /* digests */
 		bool is_blind;              /* a table that decides has changes that the log does not hold */
+		bool has_trigger;           /* that tells of DDL: see tap_ddl.c */
 		bool begins;                /* the next answer is what the others are compared with */
 		struct repeat said, said_of_others;
 	} watch;
 	struct { /* tap_ddl.c */
 		struct event *later;
+		bool heard;    /* the stream brings the trigger's messages */
 		int64_t began; /* µs: the last look; 0: there was none */
 		enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } look; /* under way, and why */
 		char history[EPOCH_MAX]; /* whose positions the intake has looked at */
@@ -346,6 +348,8 @@ void tap_ddl_streaming(struct tap *t);
 /* All is found out anew. */
 void tap_ddl_looked(struct tap *t);
 /* A message is why it is looked: whatever is found, everybody is asked at the commit of that message. */
+/* For a stream that begins; NULL: no message is wanted, because there is no event trigger. */
+const char *tap_ddl_prefix(struct tap *t);
 bool tap_ddl_asks(const struct tap *t);
 void tap_ddl_init(struct tap *t);
 void tap_ddl_fini(struct tap *t);

@@ -364,6 +364,11 @@ static const char *filter_tables(void *ctx)
 	return buf_slice(&t->filter_tables).at;
 }
 
+static const char *message_prefix(void *ctx)
+{
+	return tap_ddl_prefix(ctx);
+}
+
 static lsn_t confirm(void *ctx)
 {
 	struct tap *t = ctx;
@@ -379,8 +384,8 @@ bool tap_is_fed(const struct tap *t)
 	return t->is_live && source_is_streaming(t->source);
 }
 
-const struct source_calls tap_source_calls = { start, streaming,  record,        keepalive, lost,
-					       ended, add_tables, filter_tables, confirm };
+const struct source_calls tap_source_calls = { start, streaming,  record,        keepalive,      lost,
+					       ended, add_tables, filter_tables, message_prefix, confirm };
 
 void tap_stream_init(struct tap *t)
 {

@@ -20,7 +20,8 @@
 #include "walpush/log.h"
 
 /* $1: names of tables, $2: OIDs of relations, $3: names of those that decide permission. One row: the digest of what decides, that of
- * all, and of which tables, deciding ones and others, or children of them the log does not print updates and deletes. Partitions and other children come with their parent. */
+ * all, and of which tables, deciding ones and others, or children of them the log does not print updates and deletes, and whether an
+ * event trigger tells of DDL. Partitions and other children come with their parent. */
 static const char watch_query[] =
 	"WITH RECURSIVE rel (oid, decides, logged) AS ("
 	"  SELECT c.oid, pg_catalog.format('%s.%s', n.nspname, c.relname) = ANY ($3::text[]), true"
@@ -66,7 +67,8 @@ static const char watch_query[] =
 	"decides),"
 	" (SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(text, ',' ORDER BY text), '')) FROM line),"
 	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE decides),"
-	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE NOT decides)";
+	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE NOT decides),"
+	" EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'walpush_ddl' AND evtenabled <> 'D')";
 
 static void ask_everybody(struct tap *t)
 {
@@ -111,11 +113,14 @@ static bool take_digests(struct tap *t, const struct sqlrows *rows)
 	const char *deciding = sqlrows_get(rows, 0, 0), *all = sqlrows_get(rows, 0, 1),
 		   *blind = sqlrows_get(rows, 0, 2);
 	bool is_known = t->watch.all[0], changed = is_known && strcmp(all, t->watch.all) != 0;
+	bool has_trigger = strcmp(sqlrows_get(rows, 0, 4), "true") == 0;
 	bool decides = is_known && strcmp(deciding, t->watch.deciding) != 0;
 
 	mem_copy_text(t->watch.deciding, sizeof(t->watch.deciding), deciding);
 	mem_copy_text(t->watch.all, sizeof(t->watch.all), all);
 	say_blind(t, blind, sqlrows_get(rows, 0, 3));
+	changed = changed || t->watch.has_trigger != has_trigger;
+	t->watch.has_trigger = has_trigger;
 	if (decides) {
 		log_info("what decides permission has changed; everybody is asked, and it is found out anew");
 		metrics_add(t->counts, METRICS_WATCHED_CHANGES, 1);
@@ -134,7 +139,7 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct tap *t = ctx;
 
 	t->watch.query = NULL;
-	if (!rows || rows->n_rows != 1 || !sqlrows_get(rows, 0, 1)) {
+	if (!rows || rows->n_rows != 1 || !sqlrows_get(rows, 0, 1) || !sqlrows_get(rows, 0, 4)) {
 		log_warn("cannot compare what decides permission; trying again",
 			 log_s("sqlstate", rows ? "" : why->sqlstate),
 			 log_s("error", rows ? "a strange answer" : why->text));

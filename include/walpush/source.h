@@ -50,6 +50,8 @@ struct source_calls {
 	/* wal2json's add-tables and filter-tables; empty: no such option. */
 	const char *(*add_tables)(void *ctx);
 	const char *(*filter_tables)(void *ctx);
+	/* Of the logical messages that are wanted; NULL: none is, and the server sends none, whoever makes some. */
+	const char *(*message_prefix)(void *ctx);
 	/* What to confirm now: never below an earlier answer. */
 	lsn_t (*confirm)(void *ctx);
 };

@@ -102,22 +102,25 @@ def emit(app, transactional, prefix, content="x"):
 
 ROW = "INSERT INTO t VALUES (1, 5)"
 WITHOUT = f"u <> {ASHA}"
+FULL = "ALTER TABLE m REPLICA IDENTITY FULL"  # else nobody knows since when an answer is so, and a resync stands for the rows
 AT_ITS_COMMIT = {
     "view replaced": (by("may"), f"CREATE OR REPLACE VIEW may AS SELECT u, unit FROM m WHERE {WITHOUT}"),
     "view swapped": (by("may"), "ALTER VIEW may RENAME TO old", f"CREATE VIEW may AS SELECT u, unit FROM m WHERE {WITHOUT}"),
-    "table swapped": (by("m"), "ALTER TABLE m RENAME TO old", f"CREATE TABLE m AS SELECT * FROM old WHERE {WITHOUT}"),
+    "table swapped": (by("m"), "ALTER TABLE m RENAME TO old", f"CREATE TABLE m AS SELECT * FROM old WHERE {WITHOUT}", FULL),
     "renamed and back": (by("m"), "ALTER TABLE m RENAME TO x", f"DELETE FROM x WHERE u = {ASHA}", "ALTER TABLE x RENAME TO m"),
     "dropped and made": (
         by("m"),
         "CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT * FROM m",
         "DROP TABLE m CASCADE",
         f"CREATE TABLE m AS SELECT * FROM kept WHERE {WITHOUT}",
+        FULL,
     ),
     "schema": (
         by("m"),
         "CREATE SCHEMA other",
         "ALTER TABLE m SET SCHEMA other",
         f"CREATE TABLE m AS SELECT * FROM other.m WHERE {WITHOUT}",
+        FULL,
     ),
     "identity gone and back": (
         by("m"),
@@ -238,10 +241,14 @@ def test_what_is_rolled_back_is_nothing(world, start):
         assert walpush.metric(LOOKS) == 0
 
 
-def test_it_may_be_installed_while_walpush_runs(world, start, tmp_path):
+def test_it_may_be_installed_while_walpush_runs(world, config, start, tmp_path):
+    """It is heeded within database.watch: from then on the stream brings its messages."""
+    config.set("database.watch", 0.2)
     world.sql("DROP FUNCTION walpush_ddl() CASCADE")
     walpush = start()
+    mark = walpush.mark()
     install(world, tmp_path)
+    walpush.wait_for_log(r'msg="?streaming"?( |$)', since=mark)
     with walpush.subscribe(PATH, ASHA) as client:
         transaction(world, ROW, f"CREATE OR REPLACE VIEW may AS SELECT u, unit FROM m WHERE {WITHOUT}")
         messages, code = client.drain_to_close()
@@ -259,6 +266,18 @@ def stranger(world):
     yield connection
     connection.close()
     world.cluster.sql("DROP ROLE stranger")
+
+
+def test_without_the_trigger_nobodys_message_is_heard(world, start, stranger):
+    world.sql("DROP FUNCTION walpush_ddl() CASCADE")
+    walpush = start()
+    with walpush.subscribe(PATH, ASHA) as client:
+        with stranger.cursor() as cursor:
+            for _ in range(3):
+                cursor.execute("SELECT pg_logical_emit_message(true, 'walpush.ddl', repeat('x', 100000000))")
+        insert(world, 1)
+        assert [m.get("t_id") for m in until(client, 1)] == [1]
+    assert walpush.metric(LOOKS) == 0
 
 
 @pytest.mark.parametrize("in_one", [False, True], ids=["a transaction each", "one transaction"])
