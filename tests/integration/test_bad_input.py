@@ -331,7 +331,6 @@ def test_a_stop_while_nothing_works_is_quick_and_clean(app, config, make_walpush
     assert time.monotonic() - start < PATIENCE / 2
 
 
-@pytest.mark.xfail(reason="`walpush run` does not look at replica identities", strict=True)
 def test_a_table_without_a_usable_identity_is_said(app, config, make_walpush):
     """wal2json skips its updates and deletes, so they are lost in silence."""
     app.sql("ALTER TABLE crates REPLICA IDENTITY NOTHING")

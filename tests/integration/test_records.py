@@ -84,7 +84,7 @@ def test_a_row_over_the_limit_is_one_resync(app, small, make_walpush):
         assert_in_order(messages)
         assert walpush.metric("walpush_records_skipped_total") == 2  # also the one whose old row is
         assert walpush.metric('walpush_resyncs_total{reason="skipped"}') == 1
-        with walpush.connect(UNIT_1 + f"?since={since}&epoch={client.hello['epoch']}", RAVI) as late:
+        with walpush.connect(UNIT_1 + f"?since={since}&epoch={client.hello['epoch']}", ASHA) as late:
             assert resyncs(upto(late, "behind")) == ["skipped"]
         line = walpush.wait_for_log("a row is stepped over")
         assert "table=requests" in line and "commit=" in line and "limits.record-bytes" in line
