@@ -321,13 +321,19 @@ class Cluster:
     def create_database(self, name, schema=True, sample=False):
         """A new database. With the schema, the sidecar's role may use it, and what is missing is only the slot."""
         if schema and not self._prepared:
-            self.sql(f"CREATE DATABASE {_PREPARED}")
+            self._create(_PREPARED, "template1")
             self.psql(SCHEMA, dbname=_PREPARED)
             self.setup(_PREPARED, slot="")
             self._prepared = True
-        self.sql(f'CREATE DATABASE "{name}" TEMPLATE {_PREPARED if schema else "template0"}')
+        self._create(name, _PREPARED if schema else "template0")
         if sample:
             self.psql(SAMPLE, dbname=name)
+
+    def _create(self, name, template):
+        """As 15 and later make one: before, everybody could create in `public`, of which `walpush check` warns."""
+        self.sql(f'CREATE DATABASE "{name}" TEMPLATE {template}')
+        if template != _PREPARED and int(self.sql("SHOW server_version_num")[0][0]) < 150000:
+            self.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC", dbname=name)
 
     def drop(self, name):
         """Drops a database with its slots, ending who uses them."""
