@@ -143,37 +143,51 @@ static void take_scan(struct search *f, const json_t *node)
 	f->n_scans++;
 }
 
+static void add_tied(struct search *f, struct slice column)
+{
+	if (f->n_comparisons < TIE_COMPARISONS_MOST)
+		f->comparisons[f->n_comparisons++] = (struct comparison){ column, column, true };
+}
+
 /* "… (hashed SubPlan 1)": of that comparison most versions print no more. Its columns are what the subplan yields, and are taken for tied. */
 static void take_hashed(struct search *f, const json_t *node)
 {
 	const char *name = json_string_value(json_object_get(node, "Subplan Name"));
+	const json_t *output = json_object_get(node, "Output");
 	struct buf hashed = { 0 };
-	json_t *value;
-	size_t i;
 
-	buf_addf(&hashed, "hashed %s", name ? name : "");
-	if (name && strstr(f->json, hashed.data))
-		json_array_foreach(json_object_get(node, "Output"), i,
-				   value) if (json_is_string(value) && f->n_comparisons < TIE_COMPARISONS_MOST)
-			f->comparisons[f->n_comparisons++] =
-			(struct comparison){ bare(slice_of(json_string_value(value))),
-					     bare(slice_of(json_string_value(value))), true };
+	if (!name)
+		return;
+	buf_addf(&hashed, "hashed %s", name);
+	for (size_t i = 0; strstr(f->json, hashed.data) && i < json_array_size(output); i++) {
+		const char *column = json_string_value(json_array_get(output, i));
+
+		if (column)
+			add_tied(f, bare(slice_of(column)));
+	}
 	buf_fini(&hashed);
+}
+
+static void take_conditions(struct search *f, json_t *node)
+{
+	for (void *at = json_object_iter(node); at; at = json_object_iter_next(node, at)) {
+		const char *name = json_object_iter_key(at), *text = json_string_value(json_object_iter_value(at));
+
+		if (text && (ends_with(name, "Cond") || ends_with(name, "Filter")))
+			take_condition(f, text);
+	}
 }
 
 /* jansson bounds the depth when it parses. */
 static void take_node(struct search *f, json_t *node)
 {
-	const char *name;
-	json_t *value;
-	size_t i;
+	const json_t *children = json_object_get(node, "Plans");
 
 	take_scan(f, node);
 	take_hashed(f, node);
-	json_object_foreach(node, name,
-			    value) if (json_is_string(value) && (ends_with(name, "Cond") || ends_with(name, "Filter")))
-		take_condition(f, json_string_value(value));
-	json_array_foreach(json_object_get(node, "Plans"), i, value) take_node(f, value);
+	take_conditions(f, node);
+	for (size_t i = 0; i < json_array_size(children); i++)
+		take_node(f, json_array_get(children, i));
 }
 
 /* --- what is the user --------------------------------------------------------------------------------------------- */
