@@ -524,15 +524,22 @@ bool decode_record(struct decoder *d, struct slice record, struct change *out, s
 	return true;
 }
 
+/* Of its first DECODE_HEAD_BYTES, which need not be all of it. */
+static struct scan scan_head(struct slice record, struct fail *why)
+{
+	size_t len = record.len < DECODE_HEAD_BYTES ? record.len : DECODE_HEAD_BYTES;
+
+	return (struct scan){ record.at, record.at, record.at + len, why };
+}
+
 /* Up to "columns" or "identity", whose values may be of any size. */
 bool decode_table(struct slice record, struct slice *schema, struct slice *table)
 {
 	struct fail why = { 0 };
-	struct scan s = { record.at, record.at, record.at, &why };
+	struct scan s = scan_head(record, &why);
 	struct change c = { 0 };
 	enum key key = KEY_COUNT;
 
-	s.end += record.len < DECODE_HEAD_BYTES ? record.len : DECODE_HEAD_BYTES;
 	if (!TAKE(&s, "{"))
 		return false;
 	do {
@@ -549,12 +556,11 @@ bool decode_table(struct slice record, struct slice *schema, struct slice *table
 bool decode_is_ddl(struct slice record)
 {
 	struct fail why = { 0 };
-	struct scan s = { record.at, record.at, record.at, &why };
+	struct scan s = scan_head(record, &why);
 	struct change c = { .kind = CHANGE_BEGIN };
 	bool transactional = false;
 	enum key key = KEY_COUNT;
 
-	s.end += record.len < DECODE_HEAD_BYTES ? record.len : DECODE_HEAD_BYTES;
 	if (!TAKE(&s, "{"))
 		return false;
 	do {

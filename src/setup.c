@@ -7,7 +7,7 @@
 #include "walpush/reads.h"
 #include "walpush/sqltext.h"
 
-#define OWN_NAMES "SET search_path = pg_catalog, pg_temp;\n"
+#define OWN_NAMES "SET search_path = " PGDIAL_OWN_NAMES ";\n"
 /* As walpush's sessions look for those of the configuration's queries. */
 #define QUERY_NAMES "SET search_path = " PGDIAL_NAMES ";\n"
 

@@ -20,7 +20,7 @@
  * temporary objects, which a standby's may not, nor a role without TEMP. */
 #define READS_BEGIN "BEGIN READ WRITE"
 /* Names and operators of walpush's own are the server's, whoever may create others in the schemas of the query. */
-#define READS_OWN_NAMES "SET LOCAL search_path = pg_catalog, pg_temp"
+#define READS_OWN_NAMES "SET LOCAL search_path = " PGDIAL_OWN_NAMES
 /* Where the session has taken walpush's own names already: those of the query, for the view. */
 #define READS_QUERY_NAMES "SET LOCAL search_path = " PGDIAL_NAMES
 #define READS_END "ROLLBACK"
