@@ -14,6 +14,7 @@ server's user may enter.
 """
 
 import atexit
+import contextlib
 import os
 import pathlib
 import pwd
@@ -237,6 +238,17 @@ class Cluster:
         self._write(self.data / "promote", "")
         self.process.send_signal(signal.SIGUSR1)
         self._until(lambda: self._state() == "ready", "was not promoted")
+
+    @contextlib.contextmanager
+    def without_its_standby(self):
+        """Commits wait for a standby that is not there, and nobody sees them. Without an end of it, not even a database could be dropped."""
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        self.reload()
+        try:
+            yield
+        finally:
+            self.sql("ALTER SYSTEM RESET synchronous_standby_names")
+            self.reload()
 
     def kill(self):
         """Ends the server and all its processes as a crash would, and returns when none is left."""

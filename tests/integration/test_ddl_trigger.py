@@ -3,7 +3,6 @@
 database.watch is at its maximum throughout, so that it is not the comparison which notices.
 """
 
-import contextlib
 import json
 import re
 import subprocess
@@ -179,18 +178,6 @@ def test_it_costs_one_round(world, start):
         assert (walpush.metric(LOOKS), walpush.metric("walpush_admit_rounds_total")) == (1, 1)
 
 
-@contextlib.contextmanager
-def without_its_standby(cluster):
-    """Who waits for a standby has committed, but nobody sees it."""
-    cluster.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    cluster.reload()
-    try:
-        yield
-    finally:
-        cluster.sql("ALTER SYSTEM RESET synchronous_standby_names")
-        cluster.reload()
-
-
 def test_it_is_asked_when_the_answer_can_be_another_one(world, start):
     """A walsender hands out a commit before other sessions see it. A function is replaced without a lock that admit would wait for."""
     admit, ddl = AT_ITS_COMMIT["function replaced"]
@@ -198,7 +185,7 @@ def test_it_is_asked_when_the_answer_can_be_another_one(world, start):
     with walpush.subscribe(PATH, ASHA) as client, walpush.subscribe(PATH, RAVI) as witness:
         insert(world, 0)
         assert until(client, 0) and until(witness, 0)
-        with without_its_standby(world.cluster):
+        with world.cluster.without_its_standby():
             thread = threading.Thread(target=transaction, args=(world, ddl))
             thread.start()
             world.wait_until("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')")

@@ -66,18 +66,6 @@ def test_who_has_nothing_to_do_is_ready(app, impatient, make_walpush):
             time.sleep(0.2)
 
 
-@contextlib.contextmanager
-def without_its_standby(cluster):
-    """Commits wait for a standby that is not there. Without an end of it, not even the database could be dropped."""
-    cluster.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-    cluster.reload()
-    try:
-        yield
-    finally:
-        cluster.sql("ALTER SYSTEM RESET synchronous_standby_names")
-        cluster.reload()
-
-
 class Writer(threading.Thread):
     """Commits until it is told to stop. A server that is told to reload its settings does so a moment later."""
 
@@ -108,7 +96,7 @@ def test_a_commit_that_is_not_visible_is_said(impatient, make_walpush):
         with make_walpush(app, impatient) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
             readiness(walpush, "ok", 200)
             writer = Writer(app)
-            with without_its_standby(cluster):
+            with cluster.without_its_standby():
                 writer.start()
                 line = walpush.wait_for_log("a commit is not visible yet", timeout=LONG)
                 assert "synchronous" in line
