@@ -203,20 +203,20 @@ def test_changes_that_follow_are_in_order_while_ddl_goes_on(world, start):
     """Each gives the word to the other table, and takes the permission away in it: always one commit later."""
     walpush = start()
     with walpush.subscribe(PATH, RAVI) as witness:
-        for turn in range(6):
-            table = "mn"[turn % 2]
+        for turn in range(3):
+            table, other = "mn"[turn % 2], "nm"[turn % 2]
+            if turn > 0:  # not at the end of a turn: a change that meets the witness's question stands for the rows before it
+                world.sql(f"INSERT INTO {table} VALUES ({ASHA}, 5)")
             world.sql(f"CREATE OR REPLACE VIEW may AS SELECT u, unit FROM {table}")
             with walpush.subscribe(PATH, ASHA) as client:
                 insert(world, 10 * turn)
                 assert until(client, 10 * turn)
-                other = "nm"[turn % 2]
                 world.sql(f"CREATE OR REPLACE VIEW may AS SELECT u, unit FROM {other}")
                 world.sql(f"DELETE FROM {other} WHERE u = {ASHA}")
                 insert(world, 10 * turn + 1)
                 messages, code = client.drain_to_close()
                 assert (keys(messages), code) == ([], 4403)
-            world.sql(f"INSERT INTO {other} VALUES ({ASHA}, 5)")
-        assert until(witness, 51)
+        assert until(witness, 21)
 
 
 def test_what_is_rolled_back_is_nothing(world, start):
