@@ -170,6 +170,8 @@ struct admissions {
 const struct rules_stream *listener_stream(const struct listener *l);
 /* To the answer's groups, at its place in the stream; on hold nothing behind that is delivered yet. */
 void listener_admit(struct listener *l, bool on_hold);
+/* Before the yes is taken: does anything stand in its groups that it skips, so that a resync is due? */
+void listener_skips(struct listener *l);
 /* It may hear again: what waited for it, or, if it skips something or its groups are others, a resync and what comes behind it. */
 void listener_go_on(struct listener *l);
 /* `why`: as the metric's row spells it. A renewal, and one that is one too many, is gone afterwards. */

@@ -342,6 +342,17 @@ static bool must_move(const struct listener *l, struct topic *const *topics, siz
 	       (n && memcmp(topics, l->topics, n * sizeof(*topics)) != 0);
 }
 
+void listener_skips(struct listener *l)
+{
+	struct event_id from = { l->verdict.from, 0 }, known = { l->verdict.known, 0 };
+
+	if (l->skips || !verdict_skips(&l->verdict))
+		return;
+	for (size_t i = 0; i < l->n_topics; i++)
+		if (!topic_is_empty_between(l->all->tap->log, l->topics[i], from, known))
+			l->skips = "membership";
+}
+
 /* Without an answer to look at it was admitted by this one, and only the log was waited for. */
 void listener_go_on(struct listener *l)
 {
@@ -371,8 +382,8 @@ static void count_from_the_last_change(struct listener *l)
 	v->known = v->last > v->known ? v->last : v->known;
 	l->from = v->known;
 	l->upto = LSN_MAX;
-	if (l->is_limited && verdict_skips(v) && !l->skips)
-		l->skips = "membership";
+	if (l->is_limited)
+		listener_skips(l);
 	verdict_drop(v);
 	verdict_take(v);
 }

@@ -271,8 +271,7 @@ static void settle(struct listener *l)
 		return;
 	}
 	l->upto = l->verdict.next;
-	if (verdict_skips(&l->verdict) && !l->skips)
-		l->skips = "membership";
+	listener_skips(l);
 	if (l->is_open)
 		listener_go_on(l);
 	else

@@ -542,27 +542,49 @@ static uint32_t segment_search(const struct segment *s, uint32_t count, struct e
 	return low;
 }
 
+static bool reaches_back(const struct topiclog *log, const struct topic *t, struct event_id after)
+{
+	return after.lsn >= log->floor && event_id_compare(after, t->dropped) >= 0;
+}
+
+/* Of a topic that has segments: where the first entry greater than `after` is, or will be. */
+static struct segment *topic_search(const struct topic *t, struct event_id after, uint32_t *at)
+{
+	for (struct segment *s = t->tail;;) {
+		struct segment *next = atomic_load_explicit(&s->next, memory_order_relaxed);
+		uint32_t count = atomic_load_explicit(&s->count, memory_order_relaxed);
+
+		*at = segment_search(s, count, after);
+		if (*at < count || !next)
+			return s;
+		s = next;
+	}
+}
+
 bool topic_place(struct topiclog *log, struct topic *t, struct event_id after, struct cursor *out)
 {
-	struct segment *s;
-	uint32_t count, at;
-
-	if (after.lsn < log->floor || event_id_compare(after, t->dropped) < 0)
+	if (!reaches_back(log, t, after))
 		return false;
 	if (!t->tail)
 		topic_add_segment(log, t, 0, 0);
-	for (s = t->tail;;) {
-		struct segment *next = atomic_load_explicit(&s->next, memory_order_relaxed);
-
-		count = atomic_load_explicit(&s->count, memory_order_relaxed);
-		at = segment_search(s, count, after);
-		if (at < count || !next)
-			break;
-		s = next;
-	}
-	segment_ref(s);
-	*out = (struct cursor){ s, at };
+	out->segment = topic_search(t, after, &out->entry);
+	segment_ref(out->segment);
 	return true;
+}
+
+bool topic_is_empty_between(const struct topiclog *log, const struct topic *t, struct event_id after,
+			    struct event_id upto)
+{
+	struct segment *s;
+	uint32_t at;
+
+	if (!reaches_back(log, t, after))
+		return false;
+	if (!t->tail)
+		return true;
+	s = topic_search(t, after, &at);
+	return at == atomic_load_explicit(&s->count, memory_order_relaxed) ||
+	       event_id_compare(entry_id(s, at), upto) > 0;
 }
 
 void topic_place_at_head(struct topiclog *log, struct topic *t, struct cursor *out)

@@ -107,6 +107,9 @@ struct cursor {                  /* owned by the connection on its hub; 16 bytes
 
 /* Behind `after`: the first entry greater than it. False: the log does not reach back that far. */
 bool topic_place(struct topiclog *log, struct topic *t, struct event_id after, struct cursor *out);
+/* Is nothing there behind `after`, up to `upto` with it? False also where the log does not reach back that far. */
+bool topic_is_empty_between(const struct topiclog *log, const struct topic *t, struct event_id after,
+			    struct event_id upto);
 /* Before what is not published yet, as far as it is still there. */
 void topic_place_at_head(struct topiclog *log, struct topic *t, struct cursor *out);
 /* Subscriptions of a hub, so that only hubs that hear a topic are told of it. Before a cursor is placed, and until it is released. */

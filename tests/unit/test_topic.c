@@ -370,6 +370,42 @@ static void placing_ends_at_what_was_dropped(void **state)
 	assert_reaches_back(unit6, start, true);
 }
 
+static bool is_empty(const struct topic *t, struct event_id after, struct event_id upto)
+{
+	return topic_is_empty_between(topics, t, after, upto);
+}
+
+static void what_stands_between_two_ids(void **state)
+{
+	(void)state;
+	assert_true(is_empty(topiclog_topic(topics, SLICE("new")), start, id_of(900, 0)));
+	append_commits(unit5, 1, 200, 1000); /* several segments */
+	for (unsigned i = 1; i < 200; i++) {
+		struct event_id last = id_of(100 * i, 1), next = id_of(100 * i + 100, 1);
+
+		assert_true(is_empty(unit5, last, last));
+		assert_true(is_empty(unit5, last, id_of(next.lsn, 0)));
+		assert_false(is_empty(unit5, last, next));
+		assert_false(is_empty(unit5, id_of(last.lsn, 0), last));
+	}
+	assert_true(is_empty(unit5, id_of(20000, 1), id_of(30000, 0)));
+	assert_true(is_empty(unit6, start, id_of(30000, 0)));
+}
+
+/* What was dropped may have stood there. */
+static void nobody_knows_what_stood_where_it_was_dropped(void **state)
+{
+	(void)state;
+	append_commits(unit5, 1, 2, 10);
+	now += AGE + 1;
+	topiclog_tidy(topics, now);
+	assert_false(is_empty(unit5, id_of(100, 1), id_of(300, 0)));
+	assert_true(is_empty(unit5, id_of(200, 1), id_of(300, 0)));
+	topiclog_reset(topics, 500);
+	assert_false(is_empty(unit6, id_of(400, 0), id_of(600, 0)));
+	assert_true(is_empty(unit6, id_of(500, 0), id_of(600, 0)));
+}
+
 static void the_floor_is_where_the_history_begins(void **state)
 {
 	(void)state;
@@ -1098,6 +1134,8 @@ int main(void)
 		ON_ROOMY_LOG(the_head_is_the_first_unpublished_commit),
 		ON_ROOMY_LOG(a_cursor_is_placed_behind_any_id),
 		ON_ROOMY_LOG(placing_ends_at_what_was_dropped),
+		ON_ROOMY_LOG(what_stands_between_two_ids),
+		ON_ROOMY_LOG(nobody_knows_what_stood_where_it_was_dropped),
 		ON_ROOMY_LOG(the_floor_is_where_the_history_begins),
 		ON_ROOMY_LOG(a_mark_bounds_the_topics_made_later),
 		ON_ITS_OWN_LOG(a_group_keeps_its_bytes),
