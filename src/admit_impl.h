@@ -50,9 +50,10 @@ struct listener {
 	struct listener *of;      /* of a renewal: its connection's; NULL: it is none */
 	bool is_apart; /* its hub goes by an older token, since it did not take what it was told of this one: only new seats help */
 	enum listener_state state;
-	bool is_open;      /* the hub was told that it is admitted */
-	bool is_limited;   /* the hub was told of a commit from which on it delivers nothing */
-	bool in_round;     /* which waits for its answer */
+	bool is_open;    /* the hub was told that it is admitted */
+	bool is_limited; /* the hub was told of a commit from which on it delivers nothing */
+	bool in_round;   /* which waits for its answer */
+	struct round_tries tries;
 	const char *skips; /* the reason for which something is not delivered, and a resync is due; NULL: none */
 	struct verdict verdict;
 	lsn_t from;                             /* the place in the stream from where on its answer counts */
@@ -161,6 +162,7 @@ struct admissions {
 	struct batch *batches;
 	struct listener *late; /* those without an answer, longest first */
 	struct event *ask;
+	struct event *queued; /* pending: a round has begun, and asks nothing yet */
 	struct event *limit;
 	uint64_t n_asked, n_queries;
 };
@@ -229,6 +231,8 @@ void ask_fini(struct admissions *all);
 /* --- tap_turn.c: what is asked in its turn: rounds, and what is asked again as time passes --- */
 /* It hears nothing from its change on, and is asked about in the next round. */
 void turn_wait(struct listener *l);
+/* Its answer is void: it is asked again in the same round. False: it has to wait for the next, or need not wait for one. */
+bool turn_again(struct listener *l);
 /* It was asked about, or is gone: no round waits for it. */
 void turn_done(struct listener *l);
 /* What may be asked now: is made due. False: nothing. */
@@ -238,6 +242,7 @@ void turn_stand(struct listener *l);
 void turn_leave(struct listener *l);
 void turn_look(struct admissions *all, int64_t now);
 bool turn_waits(const struct admissions *all);
+void turn_init(struct admissions *all);
 void turn_fini(struct admissions *all);
 
 /* --- tap_member.c: users, and what changes for them --- */

@@ -23,6 +23,20 @@ void rounds_left(struct rounds *r)
 	r->left--;
 }
 
+struct round_tries rounds_tried(const struct rounds *r)
+{
+	return (struct round_tries){ r->n, 1 };
+}
+
+bool rounds_again(struct rounds *r, struct round_tries *tries)
+{
+	if (!tries->n || tries->n >= ROUND_TRIES || tries->round != r->n)
+		return false;
+	tries->n++;
+	r->left++;
+	return true;
+}
+
 size_t share_room(const struct share *s, size_t others)
 {
 	if (s->left || others >= SHARE_BEHIND)

@@ -573,6 +573,7 @@ void tap_admit_init(struct tap *t)
 	t->admissions = mem_new(sizeof(*t->admissions));
 	t->admissions->tap = t;
 	ask_init(t->admissions);
+	turn_init(t->admissions);
 }
 
 void tap_admit_fini(struct tap *t)

@@ -293,7 +293,8 @@ void ask_void(struct listener *l)
 	listener_forget_answer(l);
 	if (l->is_open) /* asked again, the time begins anew; verdict.h has the bound */
 		listener_not_late(l);
-	listener_again(l);
+	if (!turn_again(l))
+		listener_again(l);
 }
 
 static void said_yes(struct listener *l, struct answer *a, struct batch *b)

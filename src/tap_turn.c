@@ -13,6 +13,7 @@
 
 #include "admit_impl.h"
 #include "walpush/clock.h"
+#include "walpush/fail.h"
 #include "walpush/log.h"
 #include "walpush/mem.h"
 
@@ -50,24 +51,62 @@ static void ask_when_its_turn(struct listener *l)
 	ask_in_turn(l);
 }
 
-static void begin_round(struct admissions *all, int64_t now)
+static size_t count_awaiting(const struct admissions *all)
 {
-	struct listener *l;
+	const struct listener *l;
 	size_t n = 0;
 
-	if (!all->awaiting || !rounds_may_begin(&all->rounds, now))
-		return;
-	while ((l = all->awaiting)) {
+	DL_FOREACH(all->awaiting, l)
 		n += !l->in_round;
+	return n;
+}
+
+static bool begin_round(struct admissions *all, int64_t now)
+{
+	struct listener *l;
+
+	if (!all->awaiting || !rounds_may_begin(&all->rounds, now))
+		return false;
+	rounds_begin(&all->rounds, count_awaiting(all), now);
+	metrics_add(all->tap->counts, METRICS_ADMIT_ROUNDS, 1);
+	log_debug("everybody is asked about", log_n("connections", (int64_t)all->rounds.left));
+	while ((l = all->awaiting)) {
 		l->in_round = true;
+		l->tries = rounds_tried(&all->rounds);
 		ask_when_its_turn(l);
 	}
-	rounds_begin(&all->rounds, n, now);
-	metrics_add(all->tap->counts, METRICS_ADMIT_ROUNDS, 1);
-	log_debug("everybody is asked about", log_n("connections", (int64_t)n));
+	return true;
+}
+
+bool turn_again(struct listener *l)
+{
+	struct admissions *all = l->all;
+	int64_t limit = all->tap->conf->limits.admit_timeout * 1000;
+
+	if (!l->is_open || verdict_act(&l->verdict, clock_us(), limit) != VERDICT_WAIT ||
+	    !rounds_again(&all->rounds, &l->tries))
+		return false;
+	l->in_round = true;
+	ask_when_its_turn(l);
+	return true;
 }
 
 /* --- shares ------------------------------------------------------------------------------------------------------- */
+
+/* It takes its time to queue everybody. What has changed meanwhile is read first, or it would make the first answers void. */
+static void read_first(struct admissions *all)
+{
+	event_add(all->queued, &(struct timeval){ 0, 0 });
+}
+
+static void on_queued(evutil_socket_t fd, short what, void *arg)
+{
+	struct admissions *all = arg;
+
+	(void)fd;
+	(void)what;
+	event_active(all->ask, EV_TIMEOUT, 0);
+}
 
 bool turn_share(struct admissions *all)
 {
@@ -75,9 +114,12 @@ bool turn_share(struct admissions *all)
 	size_t room, n = 0;
 	struct question *q;
 
-	if (!tap_is_fed(all->tap))
+	if (!tap_is_fed(all->tap) || event_pending(all->queued, EV_TIMEOUT, NULL))
 		return false;
-	begin_round(all, now);
+	if (begin_round(all, now)) {
+		read_first(all);
+		return false;
+	}
 	room = share_room(&all->share, all->n_out);
 	while (n < room && (q = all->turn)) {
 		q->in_share = q->next != NULL; /* else all who asked have gone */
@@ -269,10 +311,18 @@ int tap_admit_waiting(const struct tap *t)
 	return n;
 }
 
+void turn_init(struct admissions *all)
+{
+	all->queued = event_new(all->tap->loop, -1, 0, on_queued, all);
+	if (!all->queued)
+		fail_never("libevent makes no timer for rounds");
+}
+
 void turn_fini(struct admissions *all)
 {
 	struct ring *r, *next;
 
 	HASH_ITER(hh, all->rings, r, next)
 		ring_free(all, r);
+	event_free(all->queued);
 }

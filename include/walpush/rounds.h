@@ -4,7 +4,8 @@
  * A change that names no user concerns everybody. Asking everybody at each one would cost as many queries as there are connections, times
  * the changes; so changes are gathered into rounds. The first begins at once. A change during a round waits for the next,
  * however many there are, and rounds begin at least ROUNDS_APART after each other. An answer counts up to the first change behind it
- * (verdict.h), so a round costs nobody a refetch if one change alone made it.
+ * (verdict.h), so a round costs nobody a refetch if one change alone made it. Whose answer is void is asked again in the same round,
+ * behind the others, and by the third void one waits for the next round.
  *
  * A round, and what is asked again because time passes (recheck), go to the server in shares: the next share when all of the one before are
  * answered. A connection that comes meanwhile waits behind one share at most, so a share grows while it takes less than
@@ -20,6 +21,7 @@
 #include <stdint.h>
 
 #define ROUNDS_APART 5000000 /* µs */
+#define ROUND_TRIES 3        /* questions for one connection */
 #define SHARE_MOST 16        /* questions */
 #define SHARE_US 20000
 /* No share is sent while so many other questions are with the server: who comes is first. */
@@ -31,11 +33,20 @@ struct rounds {
 	size_t left;   /* connections whose answer it waits for */
 };
 
+struct round_tries { /* of one connection */
+	uint64_t round;
+	unsigned n;
+};
+
 bool rounds_may_begin(const struct rounds *r, int64_t now);
 /* With so many connections; none is no round. */
 void rounds_begin(struct rounds *r, size_t waiting, int64_t now);
 /* One of them was answered, or is gone. */
 void rounds_left(struct rounds *r);
+/* One that the round has just begun with. */
+struct round_tries rounds_tried(const struct rounds *r);
+/* Its answer was void. True: it is asked again, and the round waits for it. */
+bool rounds_again(struct rounds *r, struct round_tries *tries);
 
 struct share {
 	unsigned size; /* of the next one; 0 as SHARE_MOST */

@@ -85,6 +85,42 @@ static void a_minute_of_changes_is_twelve_rounds(void **state)
 	assert_int_equal(n, 12);
 }
 
+/* A void answer is no answer; but a round ends, whatever changes. */
+static void who_has_a_void_answer_is_asked_three_times_a_round(void **state)
+{
+	struct rounds r = { 0 };
+	struct round_tries one, two;
+
+	(void)state;
+	rounds_begin(&r, 2, 7 * MS);
+	one = two = rounds_tried(&r);
+	rounds_left(&r);
+	rounds_left(&r);
+	for (int i = 1; i < ROUND_TRIES; i++) { /* also when it was the last that the round waited for */
+		assert_true(rounds_again(&r, &one));
+		assert_false(rounds_may_begin(&r, 60 * S));
+		rounds_left(&r);
+	}
+	assert_false(rounds_again(&r, &one));
+	assert_true(rounds_may_begin(&r, 60 * S));
+	rounds_begin(&r, 1, 60 * S);
+	assert_false(rounds_again(&r, &two)); /* which is not in this one */
+	one = rounds_tried(&r);
+	rounds_left(&r);
+	assert_true(rounds_again(&r, &one));
+}
+
+static void who_was_in_no_round_waits_for_one(void **state)
+{
+	struct rounds r = { 0 };
+	struct round_tries none = { 0 };
+
+	(void)state;
+	assert_false(rounds_again(&r, &none));
+	rounds_begin(&r, 1, 7 * MS);
+	assert_false(rounds_again(&r, &none));
+}
+
 /* --- shares ------------------------------------------------------------------------------------------------------- */
 
 static void answer_all(struct share *s, int64_t now)
@@ -197,6 +233,8 @@ int main(void)
 		cmocka_unit_test(changes_during_a_round_make_one_more),
 		cmocka_unit_test(a_long_round_is_not_overtaken),
 		cmocka_unit_test(a_minute_of_changes_is_twelve_rounds),
+		cmocka_unit_test(who_has_a_void_answer_is_asked_three_times_a_round),
+		cmocka_unit_test(who_was_in_no_round_waits_for_one),
 		cmocka_unit_test(one_share_is_out_at_a_time),
 		cmocka_unit_test(who_comes_is_first),
 		cmocka_unit_test(a_slow_database_gets_smaller_shares),
