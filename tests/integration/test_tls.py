@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from harness.app import ASHA, fresh_app
+from harness.app import ASHA, RAVI, fresh_app
 from harness.client import PATIENCE, Client, Wire, assert_in_order, upgrade
+from harness.config import section
 from harness.tls import Identity, trusting
 from harness.walpush import BINARY, run_to_end
 
@@ -60,6 +61,34 @@ def test_everything_goes_through_tls(app, walpush):
         assert client.close() == []
     with Client(walpush.port, UNIT_1, token="bad", tls=walpush.tls) as client:
         assert client.close_code() == 4401
+
+
+ADMIT = (
+    "SELECT 1 FROM users u JOIN user_units m ON m.user_id = u.id LEFT JOIN roles r ON r.id = u.role_id"
+    " WHERE u.id = {token.user_id} AND m.unit_id = {token.unit}::int"
+)
+
+
+def test_permission_ends_and_moves_through_tls(app, config, files, make_walpush):
+    """A renewal with other claims, a round, a resync that each connection is told in its own words, and a no."""
+    app.grant(RAVI, 2)
+    config.set("streams.mine", section(path="/ws/mine/", admit=ADMIT, groups=["requests_unit_{token.unit}"]))
+    config.remove("tables.requests.lookup").set("tables.requests.groups", ["requests_unit_{unit_id}"])
+    with make_walpush(app, config) as walpush:
+        walpush.tls = trusting(FIRST)
+        with Client(walpush.port, "/ws/mine/", token=walpush.token(RAVI, unit=1), tls=walpush.tls) as client:
+            before = client.established()["epoch"]
+            client.send_json({"type": "auth", "token": walpush.token(RAVI, unit=2)})
+            ok, resync = client.recv(), client.recv()
+            assert (ok["type"], resync["type"], resync["reason"]) == ("auth_ok", "resync", "membership")
+            assert resync["epoch"] != before
+            app.touch(app.request)
+            app.sql("UPDATE roles SET role_name = role_name || '.' WHERE role_name LIKE 'Store Head%%'")
+            app.touch(app.request2)
+            assert client.recv()["request_id"] == app.request2
+            app.revoke(RAVI, 2)
+            app.touch(app.request2)
+            assert client.drain_to_close() == ([], 4403)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # that is what is tested
