@@ -55,9 +55,10 @@ const struct conf_option conf_options[] = {
   .initial = "10",
   .doc = "How often the server is told how far the slot may forget." },
 { "database.watch", CONF_SECONDS, CONF_RELOAD, OF_CONF(database.watch), RANGE(SECOND / 10, 600 * SECOND), .initial = "5",
-  .doc = "How often it is compared whether the tables, views, policies and functions that decide permission are still those that were "
-	 "found. DDL may change them behind the back of the log: then everybody is asked again, so what DDL took away is heard no longer "
-	 "than this behind its commit. `walpush sql --ddl` prints an event trigger that tells of it at its commit." },
+  .doc = "How long DDL may go unnoticed. Twice in this time it is compared whether the tables, views, policies and functions that decide "
+	 "permission are still those that were found. DDL may change them behind the back of the log: then everybody is asked again, so "
+	 "what DDL took away is heard no longer than this behind its commit. `walpush sql --ddl` prints an event trigger that tells of it "
+	 "at its commit." },
 { "database.skip", CONF_BOOL, CONF_RELOAD, OF_CONF(database.skip), .initial = "true",
   .doc = "Pass over a transaction that the server cannot decode, such as one with a row of more than 1 GB of text, or that cannot be "
 	 "received or read, once that has failed three times in 30 s: everybody is asked about again and told `resync`, reason "

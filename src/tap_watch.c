@@ -3,11 +3,11 @@
  * or left without its replica identity takes a permission away and no record says so.
  *
  * So a digest over the rows of the server's catalog that stand for these tables, views and policies, and for all functions, operators
- * and casts that are not the server's own, is compared every database.watch. It holds each row's xmin: what was changed there and back is
+ * and casts that are not the server's own, is compared twice in each database.watch. It holds each row's xmin: what was changed there and back is
  * noticed too. The first answer with another digest stops delivery and asks everybody; then all is found out anew.
  *
- * A table of which the log would not print an UPDATE or DELETE cannot be followed at all: while there is one, everybody is asked again that often,
- * and hears on meanwhile.
+ * A table of which the log would not print an UPDATE or DELETE cannot be followed at all: while there is one, everybody is asked again every
+ * database.watch, and hears on meanwhile.
  *
  * The questions have a connection of their own, so no lookup that waits for a lock delays them.
  */
@@ -18,6 +18,9 @@
 #include "walpush/clock.h"
 #include "walpush/fail.h"
 #include "walpush/log.h"
+
+/* In each database.watch. What DDL took away must not be heard for longer than that, and the answer takes its time too. */
+#define LOOKS 2
 
 /* $1: names of tables, $2: OIDs of relations, $3: names of those that decide permission. One row: the digest of what decides, that of
  * all, and of which tables, deciding ones and others, or children of them the log does not print updates and deletes, and whether an
@@ -102,7 +105,7 @@ static void say_blind(struct tap *t, const char *deciding, const char *others)
 
 void tap_watch_go(struct tap *t)
 {
-	struct timeval wait = clock_timeval(t->conf->database.watch * 1000);
+	struct timeval wait = clock_timeval(t->conf->database.watch * 1000 / LOOKS);
 
 	event_add(t->watch.tick, &wait);
 }
