@@ -42,7 +42,8 @@ struct pgdial {
 	struct event *io;       /* on the socket of the moment; remade at every step */
 	struct event *deadline; /* also carries a failure of the start to the loop */
 	struct fail why;
-	bool is_command; /* the caller waits, and wants the SQLSTATE of a refusal */
+	struct fail last_words; /* of a server that ends the session while it is being made */
+	bool is_command;        /* the caller waits, and wants the SQLSTATE of a refusal */
 	pgdial_done *done;
 	void *ctx;
 };
@@ -263,6 +264,11 @@ static void dial_connected(struct pgdial *d)
 	PGconn *conn = d->conn;
 
 	PQsetNoticeReceiver(conn, ignore_notice, NULL);
+	if (d->last_words.text[0]) {
+		d->why = d->last_words;
+		dial_end(d, NULL);
+		return;
+	}
 	if (PQsetnonblocking(conn, 1) != 0) {
 		dial_failed(d);
 		return;
@@ -327,6 +333,7 @@ static bool dial_connect(struct pgdial *d)
 	pghosts_lists_fini(&hosts);
 	if (!d->conn)
 		return fail_set(&d->why, "out of memory for a database connection");
+	PQsetNoticeReceiver(d->conn, pgdial_last_words, &d->last_words);
 	if (d->is_command)
 		PQsetErrorVerbosity(d->conn, PQERRORS_VERBOSE);
 	if (PQstatus(d->conn) == CONNECTION_BAD) {
@@ -471,4 +478,12 @@ void pgdial_result_fail(const PGresult *result, struct fail *why)
 		 detail ? detail : "");
 	mem_copy_text(why->sqlstate, sizeof(why->sqlstate), state);
 	one_line(why->text);
+}
+
+void pgdial_last_words(void *words, const PGresult *notice)
+{
+	const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	if (severity && strcmp(severity, "FATAL") == 0)
+		pgdial_result_fail(notice, words);
 }

@@ -231,16 +231,6 @@ static void pipe_lost(struct sqlpipe *p, const struct fail *why)
 		p->state(p->ctx, false, why);
 }
 
-/* A server that ends an idle session says why, and libpq hands that over as a notice. */
-static void on_notice(void *ctx, const PGresult *notice)
-{
-	struct sqlpipe *p = ctx;
-	const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
-
-	if (severity && strcmp(severity, "FATAL") == 0)
-		pgdial_result_fail(notice, &p->last_words);
-}
-
 /* Codes with which the server says that the session is over, not that the query is bad. */
 static bool ends_session(const char *sqlstate)
 {
@@ -477,7 +467,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 	}
 	p->conn = conn;
 	p->last_words = (struct fail){ 0 };
-	PQsetNoticeReceiver(conn, on_notice, p);
+	PQsetNoticeReceiver(conn, pgdial_last_words, &p->last_words);
 	if (!PQenterPipelineMode(conn)) {
 		pipe_broken(p);
 		return;

@@ -48,4 +48,8 @@ bool pgdial_identity(const struct conf_database *conf, char **user, char **datab
  * only, the server's text. */
 void pgdial_result_fail(const PGresult *result, struct fail *why);
 
+/* A notice receiver, for an idle session: the server says why it ends one, and libpq hands that over as a notice. `words`: a struct
+ * fail, which is left alone by other notices. */
+void pgdial_last_words(void *words, const PGresult *notice);
+
 #endif
