@@ -45,15 +45,16 @@ struct listener {
 	struct member *member;
 	struct listener *prev_of_user, *next_of_user;
 	struct ticket *ticket;    /* a reference: of the token in force, or, before it is open, of the newest */
-	uint32_t number;          /* of that token; what its answer repeats */
 	struct listener *renewal; /* of the newest token, while another is in force; owned; NULL: none */
 	struct listener *of;      /* of a renewal: its connection's; NULL: it is none */
-	bool is_apart; /* its hub goes by an older token, since it did not take what it was told of this one: only new seats help */
+	uint32_t number;          /* of the ticket's token; what its answer repeats */
 	enum listener_state state;
-	bool is_open;    /* the hub was told that it is admitted */
-	bool is_limited; /* the hub was told of a commit from which on it delivers nothing */
-	bool in_round;   /* which waits for its answer */
 	struct round_tries tries;
+	bool is_apart; /* its hub goes by an older token, since it did not take what it was told of this one: only new seats help */
+	bool is_open;      /* the hub was told that it is admitted */
+	bool is_limited;   /* the hub was told of a commit from which on it delivers nothing */
+	bool in_round;     /* which waits for its answer */
+	bool has_since;    /* it said what it knows: below */
 	const char *skips; /* the reason for which something is not delivered, and a resync is due; NULL: none */
 	struct verdict verdict;
 	lsn_t from;                             /* the place in the stream from where on its answer counts */
@@ -72,7 +73,6 @@ struct listener {
 	size_t n_topics;
 
 	/* What the client said it knows; of no use once it is open. */
-	bool has_since;
 	struct event_id since;
 	char *epoch;
 };

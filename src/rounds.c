@@ -25,12 +25,12 @@ void rounds_left(struct rounds *r)
 
 struct round_tries rounds_tried(const struct rounds *r)
 {
-	return (struct round_tries){ r->n, 1 };
+	return (struct round_tries){ (uint32_t)r->n, 1 };
 }
 
 bool rounds_again(struct rounds *r, struct round_tries *tries)
 {
-	if (!tries->n || tries->n >= ROUND_TRIES || tries->round != r->n)
+	if (!tries->n || tries->n >= ROUND_TRIES || tries->round != (uint32_t)r->n)
 		return false;
 	tries->n++;
 	r->left++;

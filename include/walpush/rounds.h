@@ -34,8 +34,8 @@ struct rounds {
 };
 
 struct round_tries { /* of one connection */
-	uint64_t round;
-	unsigned n;
+	uint32_t round; /* its number, as far as that goes */
+	uint32_t n;
 };
 
 bool rounds_may_begin(const struct rounds *r, int64_t now);
