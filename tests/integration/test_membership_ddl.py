@@ -4,7 +4,6 @@ import pytest
 
 from harness.app import ASHA, RAVI
 from harness.config import Raw, section
-from test_permission_races import settled
 
 PATH = "/ws/u/5/"
 LIVE = r'msg="?live"?( |$)'
@@ -258,8 +257,9 @@ def test_a_grant_that_no_record_tells_shows_nothing_of_before(world, config, sta
             world.sql("CREATE OR REPLACE FUNCTION yes(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'")
             walpush.wait_for_log(CHANGED, since=mark)
         world.sql("INSERT INTO t VALUES (1, 6)")
+        mark = walpush.mark()
         world.sql(f"UPDATE m SET unit = 6 WHERE u = {ASHA} AND unit = 7")
-        settled(walpush)
+        walpush.wait_for_log("admitted anew", since=mark)
         world.sql("INSERT INTO t VALUES (2, 6)")
         heard = client.recv_until(lambda m: m.get("t_id") == 2)
         assert heard[0]["type"] == "resync"
