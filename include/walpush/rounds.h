@@ -33,7 +33,7 @@ struct rounds {
 	size_t left;   /* connections whose answer it waits for */
 };
 
-struct round_tries { /* of one connection */
+struct round_tries {    /* of one connection */
 	uint32_t round; /* its number, as far as that goes */
 	uint32_t n;
 };
