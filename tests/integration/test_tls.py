@@ -65,7 +65,7 @@ def test_everything_goes_through_tls(app, walpush):
 
 ADMIT = (
     "SELECT 1 FROM users u JOIN user_units m ON m.user_id = u.id LEFT JOIN roles r ON r.id = u.role_id"
-    " WHERE u.id = {token.user_id} AND m.unit_id = {token.unit}::int"
+    " WHERE u.id = {token.user_id} AND m.unit_id = {token.unit}::int AND r.role_name IS DISTINCT FROM 'Nobody'"
 )
 
 
@@ -86,6 +86,7 @@ def test_permission_ends_and_moves_through_tls(app, config, files, make_walpush)
             app.sql("UPDATE roles SET role_name = role_name || '.' WHERE role_name LIKE 'Store Head%%'")
             app.touch(app.request2)
             assert client.recv()["request_id"] == app.request2
+            assert walpush.metric("walpush_admit_rounds_total") == 1
             app.revoke(RAVI, 2)
             app.touch(app.request2)
             assert client.drain_to_close() == ([], 4403)
