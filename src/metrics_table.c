@@ -76,7 +76,7 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
 [METRICS_RELOADS] = { "walpush_reloads_total", METRICS_COUNTER, METRICS_SUMMED, "result", { "taken", "refused" },
   "Configurations read again on SIGHUP." },
 [METRICS_WATCHED_CHANGES] = { "walpush_watched_changes_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
-  "Changes by DDL of what decides permission, each found by comparing every `database.watch`; everybody was asked again." },
+  "Changes by DDL of what decides permission, each found by comparing twice in each `database.watch`; everybody was asked again." },
 [METRICS_DDL_LOOKS] = { "walpush_ddl_looks_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "Times that what decides permission was found out anew because the event trigger of `walpush sql --ddl` told of DDL, at most one a second, or because another replica had the slot before." },
 [METRICS_AUDIT_LOST] = { "walpush_audit_lost_lines_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
