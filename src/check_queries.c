@@ -187,31 +187,36 @@ static void say_loose(struct check *c, const struct query *q, const struct rules
 	buf_fini(&mend);
 }
 
-/* `user` of a section of membership is the author's promise; that the query compares otherwise speaks against it. */
-static void check_users(struct check *c, const struct query *q, const char *json)
+static bool is_promise(const struct rules_table *t)
 {
-	bool *is_user;
+	const struct rules_membership *m = t->n_memberships ? t->memberships[0] : NULL;
 
-	if (!q->stream)
-		return;
-	is_user = user_parameters(c, q->q);
+	return m && m->conf && m->conf->user && m->by_text;
+}
+
+/* `user` of a section of membership is the author's promise; that the query compares otherwise speaks against it. */
+static void check_ties(struct check *c, const struct query *q, const char *json)
+{
+	bool *is_user = user_parameters(c, q->q);
+
 	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
 		const struct rules_table *t = rules_table(c->rules, i);
-		const struct rules_membership *m = t->n_memberships ? t->memberships[0] : NULL;
+		const char *user;
 
-		if (!m || !m->conf || !m->conf->user || !m->by_text)
+		if (!is_promise(t))
 			continue;
-		if (tie_of(json, &(struct tie_column){ t->schema, t->name, m->conf->user }, is_user,
+		user = t->memberships[0]->conf->user;
+		if (tie_of(json, &(struct tie_column){ t->schema, t->name, user, c->catalog }, is_user,
 			   q->q->source.n_refs) == TIE_LOOSE)
-			say_loose(c, q, t, m->conf->user);
+			say_loose(c, q, t, user);
 	}
 	free(is_user);
 }
 
-static void explain(struct check *c, const struct query *q, int n_params)
+/* The generic plan of what is prepared. */
+static PGresult *explain(struct check *c, int n_params)
 {
 	struct buf sql = { 0 };
-	struct fail why = { 0 };
 	PGresult *result;
 
 	buf_add_text(&sql, "EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE " STATEMENT);
@@ -220,10 +225,35 @@ static void explain(struct check *c, const struct query *q, int n_params)
 	if (n_params)
 		buf_add_char(&sql, ')');
 	result = PQexec(c->sql, sql.data);
+	buf_fini(&sql);
+	return result;
+}
+
+/* The parameters are null here, for which the plan would show no partition at all. It is kept, and so has to be forgotten first. */
+static void check_users(struct check *c, const struct query *q, int n_params)
+{
+	PGresult *result;
+
+	if (!q->stream)
+		return;
+	run(c, "SET enable_partition_pruning = off");
+	run(c, "DISCARD PLANS");
+	result = explain(c, n_params);
+	if (PQresultStatus(result) == PGRES_TUPLES_OK)
+		check_ties(c, q, PQgetvalue(result, 0, 0));
+	PQclear(result);
+	run(c, "RESET enable_partition_pruning");
+}
+
+static void read_plan(struct check *c, const struct query *q, int n_params)
+{
+	struct fail why = { 0 };
+	PGresult *result = explain(c, n_params);
+
 	if (PQresultStatus(result) == PGRES_TUPLES_OK) {
 		check_cost(c, q, PQgetvalue(result, 0, 0));
 		check_clock(c, q, PQgetvalue(result, 0, 0));
-		check_users(c, q, PQgetvalue(result, 0, 0));
+		check_users(c, q, n_params);
 	} else {
 		pgdial_result_fail(result, &why);
 		if (strcmp(why.sqlstate, "42501") == 0)
@@ -232,7 +262,6 @@ static void explain(struct check *c, const struct query *q, int n_params)
 			query_failed(c, q, &why, CHECK_WORDS, "correct the query");
 	}
 	PQclear(result);
-	buf_fini(&sql);
 }
 
 /* --- one query ------------------------------------------------------------------------------------------------ */
@@ -284,7 +313,7 @@ static void check_prepared(struct check *c, const struct query *q)
 	PGresult *description = PQdescribePrepared(c->sql, STATEMENT);
 
 	if (check_columns(c, q, description))
-		explain(c, q, PQnparams(description));
+		read_plan(c, q, PQnparams(description));
 	PQclear(description);
 	run(c, "DEALLOCATE " STATEMENT);
 }

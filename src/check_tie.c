@@ -22,6 +22,8 @@ struct search {
 	struct comparison comparisons[TIE_COMPARISONS_MOST];
 	size_t n_comparisons;
 	struct buf scans[TIE_SCANS_MOST]; /* "alias.column" of each scan, as the plan spells it */
+	struct buf
+		parents[TIE_SCANS_MOST]; /* and above the scans of one parent's children; empty: it is no such scan */
 	size_t n_scans;
 };
 
@@ -122,24 +124,63 @@ static bool ends_with(const char *text, const char *end)
 	return n >= m && strcmp(text + n - m, end) == 0;
 }
 
-static bool says(const json_t *node, const char *name, const char *wanted)
+static bool is_child(const struct tie_column *c, const char *schema, const char *name)
 {
-	const char *text = json_string_value(json_object_get(node, name));
+	const struct catalog_table *parent = c->catalog ? catalog_find(c->catalog, c->schema, c->table) : NULL;
+	const struct catalog_kin *kin;
 
-	return text && strcmp(text, wanted) == 0;
+	for (size_t i = 0; parent && (kin = catalog_kin(c->catalog, i)); i++)
+		if (kin->parent == parent && strcmp(kin->schema, schema) == 0 && strcmp(kin->name, name) == 0)
+			return true;
+	return false;
+}
+
+static bool has_children(const struct tie_column *c)
+{
+	const struct catalog_table *t = c->catalog ? catalog_find(c->catalog, c->schema, c->table) : NULL;
+
+	return t && t->has_children;
+}
+
+static void name_column(struct buf *out, const char *alias, const char *column)
+{
+	sqltext_ident(out, alias);
+	buf_add_char(out, '.');
+	sqltext_ident(out, column);
+}
+
+/* Children are scanned as "m_1", "m_2", and above them they are "m": what holds for one of these names holds for all of them. */
+static void take_parent(struct search *f, const char *alias)
+{
+	size_t len = strlen(alias), digits = 0;
+	struct buf *parent = &f->parents[f->n_scans];
+	struct buf name = { 0 };
+
+	while (digits < len && isdigit((unsigned char)alias[len - digits - 1]))
+		digits++;
+	if (!digits || len < digits + 2 || alias[len - digits - 1] != '_')
+		return;
+	buf_add(&name, alias, len - digits - 1);
+	name_column(parent, name.data, f->column->column);
+	add_comparison(f, slice_of(f->scans[f->n_scans].data), slice_of(parent->data));
+	buf_fini(&name);
 }
 
 static void take_scan(struct search *f, const json_t *node)
 {
 	const char *alias = json_string_value(json_object_get(node, "Alias"));
-	struct buf *scan = &f->scans[f->n_scans];
+	const char *schema = json_string_value(json_object_get(node, "Schema"));
+	const char *name = json_string_value(json_object_get(node, "Relation Name"));
+	bool is_itself;
 
-	if (!alias || f->n_scans == TIE_SCANS_MOST || !says(node, "Schema", f->column->schema) ||
-	    !says(node, "Relation Name", f->column->table))
+	if (!alias || !schema || !name || f->n_scans == TIE_SCANS_MOST)
 		return;
-	sqltext_ident(scan, alias);
-	buf_add_char(scan, '.');
-	sqltext_ident(scan, f->column->column);
+	is_itself = strcmp(schema, f->column->schema) == 0 && strcmp(name, f->column->table) == 0;
+	if (!is_itself && !is_child(f->column, schema, name))
+		return;
+	name_column(&f->scans[f->n_scans], alias, f->column->column);
+	if (!is_itself || has_children(f->column))
+		take_parent(f, alias);
 	f->n_scans++;
 }
 
@@ -272,8 +313,10 @@ enum tie tie_of(const char *json, const struct tie_column *column, const bool *i
 
 	take_node(&f, json_object_get(json_array_get(document, 0), "Plan"));
 	tie = judge(&f);
-	for (size_t i = 0; i < f.n_scans; i++)
+	for (size_t i = 0; i < f.n_scans; i++) {
 		buf_fini(&f.scans[i]);
+		buf_fini(&f.parents[i]);
+	}
 	json_decref(document);
 	return tie;
 }

@@ -5,7 +5,8 @@
  * What EXPLAIN (FORMAT JSON, VERBOSE) prints of the generic plan is read: there views and policies can be seen, and the planner has
  * drawn its own conclusions. A row is tied where each scan of the table compares the column by = with a parameter that is the user, or
  * with a column that is tied. Casts of either side do not matter, expressions do. It is a hint for a warning: conditions that a plan
- * does not print, as those between a common table expression and its reader, tie nothing.
+ * does not print, as those between a common table expression and its reader, tie nothing. Children count as their parent; that they are
+ * all in the plan, none pruned, is the caller's affair.
  *
  * Pure.
  */
@@ -15,6 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "walpush/catalog.h"
+
 #define TIE_COMPARISONS_MOST 256 /* in one plan; more are not looked at */
 #define TIE_SCANS_MOST 64        /* of one table; the same */
 
@@ -22,6 +25,7 @@ enum tie { TIE_UNREAD, TIE_TIED, TIE_LOOSE };
 
 struct tie_column {
 	const char *schema, *table, *column;
+	const struct catalog *catalog; /* knows the table's children; NULL: it has none */
 };
 
 /* `is_user`: of each parameter, $1 first. What is no plan reads nothing. */

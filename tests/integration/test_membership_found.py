@@ -450,6 +450,34 @@ def test_check_doubts_a_promise_that_the_query_does_not_keep(app, config, tmp_pa
             assert all("membership.user_units.user" in f["mend"]["text"] for f in about)
 
 
+def test_check_doubts_a_promise_about_children(app, config, tmp_path):
+    """Of a partition the plan says another name, and none at all where the value that chooses it is a parameter."""
+    app.sql("CREATE TABLE seats (user_id int, unit_id int) PARTITION BY LIST (unit_id)")
+    app.sql("CREATE TABLE seats_1 PARTITION OF seats FOR VALUES IN (1)")
+    app.sql("CREATE TABLE seats_rest PARTITION OF seats DEFAULT")
+    app.sql("CREATE TABLE heirs (user_id int, unit_id int); CREATE TABLE heirs_old () INHERITS (heirs)")
+    app.sql("ALTER TABLE heirs REPLICA IDENTITY FULL; ALTER TABLE heirs_old REPLICA IDENTITY FULL")
+    app.sql("GRANT SELECT ON seats, heirs, heirs_old TO walpush")
+    of_user, of_unit = "user_id = {token.user_id}", "unit_id = {path.unit_id}"
+    for table in ("seats", "heirs"):
+        config.set(f"membership.{table}", section(user="user_id"))
+    for table, where, is_kept in (
+        ("seats", f"{of_user} AND {of_unit}", True),
+        ("seats", of_user, True),
+        ("seats", of_unit, False),
+        ("seats", "user_id > 0", False),
+        ("heirs", f"{of_user} AND {of_unit}", True),
+        ("heirs", of_unit, False),
+        ("heirs m JOIN users u ON u.id = m.user_id", "u.id = {token.user_id}", True),
+        ("seats m JOIN users u ON u.id = m.user_id", "u.id = {token.user_id}", True),
+        ("seats m JOIN users u ON u.id > m.user_id", "u.id = {token.user_id}", False),
+    ):
+        config.set("streams.requests.admit", f"SELECT 1 FROM {table} WHERE {where}")
+        said = [f for f in all_findings(app, config, tmp_path) if "by something else than user_id" in f["text"]]
+        about = [f for f in said if f"rows of public.{table[:5]}" in f["text"] and "admit of requests" in f["text"]]
+        assert bool(about) != is_kept, (table, where)
+
+
 REFUSED = {
     "a parameter without a type": ("SELECT 1 WHERE {token.user_id} IS NOT NULL", "42P18"),
     "a table that is missing": ("SELECT 1 FROM nowhere WHERE id = {token.user_id}", "42P01"),

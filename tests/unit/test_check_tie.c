@@ -8,7 +8,7 @@
 
 #include "../../src/check_tie.h"
 
-static const struct tie_column members = { "public", "members", "user_id" };
+static const struct tie_column members = { "public", "members", "user_id", NULL };
 static const bool first_is_user[] = { true, false };
 
 #define SCAN(alias, condition)                                                                                         \
@@ -97,6 +97,73 @@ static void compared_otherwise(void **state)
 	expect(JOIN("(b.unit_id = m.unit_id)", SCAN("m", "(m.user_id = $1)"), SCAN("b", "b.active")), TIE_LOOSE);
 }
 
+#define CHILD(name, alias, condition)                                                                                  \
+	"{\"Node Type\": \"Seq Scan\", \"Schema\": \"far\", \"Relation Name\": \"" name "\", \"Alias\": \"" alias      \
+	"\", \"Filter\": \"" condition "\"}"
+#define APPEND(a, b) "{\"Node Type\": \"Append\", \"Plans\": [" a ", " b "]}"
+
+static struct catalog *members_with_children(void)
+{
+	static const char *const rows[][CATALOG_QUERY_COLUMNS] = {
+		{ "public", "members", "user_id", "23", "0", "t", "f" },
+		{ "far", "members_a", NULL, "public", "members" },
+		{ "far", "members b", NULL, "public", "members" },
+		{ "far", "others", NULL, NULL, NULL },
+	};
+	struct catalog *c = catalog_new();
+	struct fail why = { 0 };
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		assert_true(catalog_add(c, rows[i], &why));
+	return c;
+}
+
+static void children_count_as_their_parent(void **state)
+{
+	static const struct {
+		const char *node;
+		enum tie tie;
+	} cases[] = {
+		{ APPEND(CHILD("members_a", "m_1", "(m_1.user_id = $1)"),
+			 CHILD("members b", "m_2", "(m_2.user_id = $1)")),
+		  TIE_TIED },
+		{ APPEND(CHILD("members_a", "m_1", "(m_1.unit_id = $2)"),
+			 CHILD("members b", "m_2", "(m_2.unit_id = $2)")),
+		  TIE_LOOSE },
+		{ JOIN("(m.user_id = u.id)",
+		       APPEND(CHILD("members_a", "m_1", "m_1.a"), CHILD("members b", "m_2", "m_2.a")),
+		       USERS("u", "(u.id = $1)")),
+		  TIE_TIED },
+		{ JOIN("(m.unit_id = u.id)",
+		       APPEND(CHILD("members_a", "m_1", "m_1.a"), CHILD("members b", "m_2", "m_2.a")),
+		       USERS("u", "(u.id = $1)")),
+		  TIE_LOOSE },
+		/* With one partition alone there is no Append, and the scan has the parent's name. */
+		{ CHILD("members_a", "m", "(m.user_id = $1)"), TIE_TIED },
+		{ CHILD("members_a", "m", "(m.user_id = $2)"), TIE_LOOSE },
+		/* An INHERITS parent is scanned beside its children. */
+		{ JOIN("(m.user_id = u.id)", APPEND(SCAN("m_1", "m_1.a"), CHILD("members_a", "m_2", "m_2.a")),
+		       USERS("u", "(u.id = $1)")),
+		  TIE_TIED },
+		{ APPEND(CHILD("members_a", "x_1", "(x_1.user_id = $1)"),
+			 CHILD("members_a", "y_1", "(y_1.user_id <> $1)")),
+		  TIE_LOOSE },
+		{ CHILD("others", "m_1", "(m_1.user_id = $2)"), TIE_UNREAD },
+	};
+	struct catalog *c = members_with_children();
+	struct tie_column column = { "public", "members", "user_id", c };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char json[2000];
+
+		assert_true((size_t)snprintf(json, sizeof(json), "[{\"Plan\": %s}]", cases[i].node) < sizeof(json));
+		if (tie_of(json, &column, first_is_user, 2) != cases[i].tie)
+			fail_msg("%s", cases[i].node);
+	}
+	catalog_free(c);
+}
+
 static void not_read(void **state)
 {
 	(void)state;
@@ -117,6 +184,7 @@ int main(void)
 		cmocka_unit_test(compared_with_what_must_be_equal),
 		cmocka_unit_test(compared_in_a_hash),
 		cmocka_unit_test(compared_otherwise),
+		cmocka_unit_test(children_count_as_their_parent),
 		cmocka_unit_test(not_read),
 	};
 
