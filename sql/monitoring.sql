@@ -47,7 +47,9 @@ slot AS (
            s.wal_status,
            (to_jsonb(s) ->> 'inactive_since')::timestamptz AS inactive_since,
            coalesce(to_jsonb(s) ->> 'invalidation_reason',
-                    CASE WHEN (to_jsonb(s) ->> 'conflicting')::boolean THEN 'conflict with recovery' END,
+                    -- PostgreSQL 16 says "conflicting" of removed WAL too, and takes restart_lsn away with it.
+                    CASE WHEN (to_jsonb(s) ->> 'conflicting')::boolean AND s.restart_lsn IS NOT NULL
+                         THEN 'conflict with recovery' END,
                     CASE WHEN s.wal_status = 'lost' THEN 'wal_removed' END) AS invalidation_reason
     FROM here
     CROSS JOIN (SELECT :'slot'::name AS name) AS wanted

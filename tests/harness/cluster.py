@@ -114,8 +114,10 @@ class Cluster:
     def _initdb(self):
         password = self.directory / "password"
         self._write(password, self.passwords[SUPERUSER])
-        # The C locale exists everywhere, sorts by bytes and keeps the server's messages in English.
-        how = ["--username", SUPERUSER, "--pwfile", password, "--encoding=UTF8", "--locale=C", "--no-sync"]
+        # The C locale exists everywhere, sorts by bytes and keeps the server's messages in English. PostgreSQL 13 keeps an md5 of the
+        # password unless it is told that SCRAM will ask for it.
+        how = ["--username", SUPERUSER, "--pwfile", password, "--auth=scram-sha-256"]
+        how += ["--encoding=UTF8", "--locale=C", "--no-sync"]
         done = subprocess.run(
             self.command("initdb", "-D", self.data, *how),
             cwd=self.directory,
