@@ -307,6 +307,13 @@ class Cluster:
         finally:
             connection.close()
 
+    def end_sessions(self, where, *args):
+        """Ends those of pg_stat_activity, and returns when they are gone. From PostgreSQL 14 on pg_terminate_backend could wait itself."""
+        ended = self.sql(f"SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE {where}", args)
+        pids = [pid for pid, _ in ended]
+        gone = "SELECT 1 FROM pg_stat_activity WHERE pid = ANY (%s)"
+        self._until(lambda: not self.sql(gone, [pids]), "did not end a session")
+
     def psql(self, script, variables=None, dbname="postgres", user=SUPERUSER):
         """Runs a file, as a DBA would; what it printed. ClusterError at the first statement that fails."""
         command = [str(self.bin / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(script)]
@@ -353,7 +360,7 @@ class Cluster:
         """Drops a database with its slots, ending who uses them."""
         for slot, pid in self.sql("SELECT slot_name, active_pid FROM pg_replication_slots WHERE database = %s", [name]):
             if pid:
-                self.sql("SELECT pg_terminate_backend(%s, 10000)", [pid])
+                self.end_sessions("pid = %s", pid)
             self.sql("SELECT pg_drop_replication_slot(%s)", [slot])
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 

@@ -311,7 +311,7 @@ def test_the_slot_is_dropped_and_made_again(app, config, make_walpush):
         mark = walpush.mark()
         # Held still, so that it cannot take the slot again at once.
         walpush.send_signal(signal.SIGSTOP)
-        app.sql("SELECT pg_terminate_backend(%s, 10000)", app.reader())
+        app.cluster.end_sessions("pid = %s", app.reader())
         app.drop_slot()
         app.touch(app.request, "unheard")
         app.create_slot()

@@ -159,7 +159,7 @@ class World:
             self.reload()
         for slot, pid in server.sql("SELECT slot_name, active_pid FROM pg_replication_slots"):
             if pid:
-                server.sql("SELECT pg_terminate_backend(%s, 10000)", [pid])
+                server.end_sessions("pid = %s", pid)
             server.sql("SELECT pg_drop_replication_slot(%s)", [slot])
         for (database,) in server.sql("SELECT datname FROM pg_database WHERE datname ~ '^app'"):
             server.drop(database)
@@ -357,7 +357,7 @@ def a_server_that_is_full(world):
     yield
     for other in others:
         other.close()
-    world.server.sql("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'walpush'")
+    world.server.end_sessions("usename = 'walpush'")
 
 
 @case("connection", kind="words")

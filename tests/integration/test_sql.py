@@ -225,7 +225,7 @@ def test_the_role_streams_over_tcp(server, ready):
             cursor.consume_stream(take)
         assert '"name":"user_id","type":"integer","value":2' in str(arrived.value)
     # The walsender notices only when it next looks at its socket; teardown must not find the slot in use.
-    server.sql("SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots WHERE active")
+    server.end_sessions("pid IN (SELECT active_pid FROM pg_replication_slots)")
 
 
 def test_names_that_need_quotes(server, database):
@@ -435,7 +435,7 @@ def test_teardown_refuses_while_the_slot_is_read(server, ready):
         cursor.start_replication(slot_name="walpush", options={"format-version": "2"})
         with pytest.raises(ClusterError, match=r"slot walpush is being read by process \d+[\s\S]*Stop walpush"):
             server.psql(TEARDOWN, dbname=ready)
-        server.sql("SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots WHERE active")
+        server.end_sessions("pid IN (SELECT active_pid FROM pg_replication_slots)")
 
 
 def test_teardown_keeps_a_role_that_another_database_needs(server, ready):
@@ -486,7 +486,7 @@ def test_monitoring_of_a_slot_that_is_read(server, watched):
         assert row["active_pid"] > 0
         server.sql(WRITE_20_MB, dbname=watched)
         assert watch(server, watched)["finding"] == "behind"
-        server.sql("SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots WHERE active")
+        server.end_sessions("pid IN (SELECT active_pid FROM pg_replication_slots)")
 
 
 def test_monitoring_says_when_the_slot_is_lost(server, watched):

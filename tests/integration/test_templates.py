@@ -140,7 +140,7 @@ def test_what_is_lost_is_told_in_the_streams_words(app, config, make_walpush):
             assert client.recv()["type"] == closing.recv()["type"] == "welcome"
             mark = walpush.mark()
             walpush.send_signal(signal.SIGSTOP)
-            app.sql("SELECT pg_terminate_backend(%s, 10000)", app.reader())
+            app.cluster.end_sessions("pid = %s", app.reader())
             app.drop_slot()
             app.create_slot()
             walpush.send_signal(signal.SIGCONT)
