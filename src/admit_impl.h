@@ -252,6 +252,8 @@ void member_join(struct member *m, struct listener *l);
 void member_leave(struct listener *l);
 /* Since this commit the user's memberships are as they are now, as far as the log has met them. */
 lsn_t member_unchanged_since(const struct listener *l);
+/* Time, or what the log does not tell of, has taken its permission: should it come back, what lies between is not told. */
+void member_lost(const struct listener *l);
 /* The log is another one, beginning at `floor`. */
 void member_forget_all(struct admissions *all, lsn_t floor);
 void member_fini(struct admissions *all);

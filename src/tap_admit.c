@@ -240,6 +240,23 @@ static bool may_resume(const struct listener *l)
 	       l->since.lsn <= topiclog_published(t->log) && l->since.lsn >= member_unchanged_since(l);
 }
 
+/* What only time or what the log does not tell of has taken away, and given again, left no trace. So who comes back is told of a stretch
+ * that an open connection would have been asked about in, and not of one that is longer. */
+static bool is_known_throughout(const struct listener *l)
+{
+	struct tap *t = l->all->tap;
+	int64_t every = tap_rechecks(t, l->ticket->stream);
+	struct event_id upto = { 0, UINT32_MAX };
+
+	if (!every)
+		return true;
+	upto.lsn = window_before(&t->window, clock_us() - every) - 1;
+	for (size_t i = 0; i < l->n_topics; i++)
+		if (!topic_is_empty_between(t->log, l->topics[i], l->since, upto))
+			return false;
+	return true;
+}
+
 static void place_at_head(struct tap *t, struct mail *mail)
 {
 	mail->id = (struct event_id){ topiclog_published(t->log), 0 };
@@ -253,7 +270,7 @@ static void place(const struct listener *l, struct mail *mail)
 {
 	struct tap *t = l->all->tap;
 
-	mail->resumed = may_resume(l) && place_all(t, mail, l->since);
+	mail->resumed = may_resume(l) && is_known_throughout(l) && place_all(t, mail, l->since);
 	if (mail->resumed)
 		return;
 	mail->resync = l->has_since;

@@ -314,10 +314,13 @@ static void said_yes(struct listener *l, struct answer *a, struct batch *b)
 
 static void said_no(struct listener *l)
 {
-	if (verdict_no_counts(&l->verdict))
-		listener_refuse(l, 4403, "forbidden", "the admit query says no");
-	else
+	if (!verdict_no_counts(&l->verdict)) {
 		ask_void(l);
+		return;
+	}
+	if (l->is_open)
+		member_lost(l);
+	listener_refuse(l, 4403, "forbidden", "the admit query says no");
 }
 
 static void answer_unref(struct answer *a)

@@ -97,6 +97,14 @@ lsn_t member_unchanged_since(const struct listener *l)
 	return l->member->changed > everybody ? l->member->changed : everybody;
 }
 
+void member_lost(const struct listener *l)
+{
+	lsn_t published = topiclog_published(l->all->tap->log);
+
+	if (l->member->changed < published)
+		l->member->changed = published;
+}
+
 static void forget_remembered(struct admissions *all)
 {
 	struct member *m, *next;

@@ -57,6 +57,14 @@ void window_handled(struct window *w, lsn_t lsn, int64_t at)
 	w->handled = lsn;
 }
 
+lsn_t window_before(const struct window *w, int64_t at)
+{
+	for (unsigned i = 0; i < w->n; i++)
+		if (w->marks[(w->first + i) % WINDOW_MARKS].at >= at)
+			return w->marks[(w->first + i) % WINDOW_MARKS].lsn;
+	return w->handled;
+}
+
 lsn_t window_confirm(struct window *w, int64_t now)
 {
 	lsn_t held = w->handled;

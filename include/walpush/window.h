@@ -34,6 +34,8 @@ void window_reset(struct window *w, lsn_t lsn);
 void window_event(struct window *w, int64_t at);
 /* Everything that commits before `lsn` is handled; the last of it was committed at `at`, which does not go back. */
 void window_handled(struct window *w, lsn_t lsn, int64_t at);
+/* What was committed before `at` lies below this position; so may something that was committed later, up to a part of the window. */
+lsn_t window_before(const struct window *w, int64_t at);
 /* What may be confirmed at `now`. */
 lsn_t window_confirm(struct window *w, int64_t now);
 /* How long ago the position that may be confirmed was the newest, in µs; 0: nothing is held. */

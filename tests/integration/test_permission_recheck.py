@@ -158,3 +158,84 @@ def test_a_reload_turns_it_on_and_off_and_closes_nobody(passes, config, make_wal
                     wait_for_queries(walpush, admissions(walpush)["queries"] + 4)
             passes.touch(passes.request, "behind")
             assert texts_until(asha, "behind") == texts_until(ravi, "behind") == ["behind"]
+
+
+# --- it ends, and begins again ------------------------------------------------------------------------------------------
+
+
+def come_back(walpush, user, knows, epoch):
+    """A client that says what it knows, and whether it goes on there."""
+    client = walpush.connect(f"{UNIT_1}?since={knows}&epoch={epoch}", user)
+    return client, client.recv().get("resumed", False)
+
+
+def wait_until_anew(walpush, user, knows, epoch):
+    """What the client has missed grows older than `recheck`; then it does not go on behind what it knows."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        client, resumed = come_back(walpush, user, knows, epoch)
+        with client:
+            if not resumed:
+                return
+        assert time.monotonic() < deadline, "what was committed long ago is still told"
+
+
+def test_what_came_between_two_passes_is_not_told(passes, config, make_walpush):
+    """The first pass was seen to end, and the second begins before what lies between is older than `recheck`."""
+    with make_walpush(passes, config) as walpush:
+        give(passes, ASHA, 1, SOON)
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            assert client.close_code() == 4403
+        passes.touch(passes.request, "between")
+        give(passes, ASHA, 1, "1 hour")
+        again, resumed = come_back(walpush, ASHA, client.hello["id"], client.hello["epoch"])
+        with again:
+            passes.touch(passes.request, "behind")
+            assert (resumed, texts_until(again, "behind")) == (False, ["resync", "behind"])
+
+
+@pytest.mark.parametrize("how", [None, view_of_passes, function_of_passes])
+def test_nobody_resumes_across_a_time_in_which_nobody_asked(passes, config, make_walpush, how):
+    """The pass ends and begins again while the client is away: nothing tells of it. The same for who makes up what it knows."""
+    if how:
+        admit(config, how(passes))
+    with make_walpush(passes, config) as walpush:
+        give(passes, ASHA, 1, "1 hour")
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            pass
+        passes.sql("UPDATE passes SET valid_until = '-infinity' WHERE user_id = %s", ASHA)
+        passes.touch(passes.request, "between")
+        passes.sql("UPDATE passes SET valid_until = 'infinity' WHERE user_id = %s", ASHA)
+        wait_until_anew(walpush, ASHA, client.hello["id"], client.hello["epoch"])
+        give(passes, RAVI, 1, "1 hour")
+        with walpush.subscribe(UNIT_1, RAVI) as newcomer:
+            pass
+        wait_until_anew(walpush, RAVI, client.hello["id"], newcomer.hello["epoch"])
+
+
+def test_who_has_missed_nothing_resumes_however_long_it_was_away(passes, config, make_walpush):
+    with make_walpush(passes, config) as walpush:
+        give(passes, ASHA, 1, "1 hour")
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            passes.touch(passes.request, "heard")
+            last = client.recv()["id"]
+        for n in range(3):
+            passes.touch(passes.request2, f"another unit's {n}")
+        wait_until_anew(walpush, ASHA, client.hello["id"], client.hello["epoch"])
+        again, resumed = come_back(walpush, ASHA, last, client.hello["epoch"])
+        with again:
+            passes.touch(passes.request, "behind")
+            assert (resumed, texts_until(again, "behind")) == (True, ["behind"])
+
+
+def test_what_was_missed_is_told_while_it_is_young(passes, config, make_walpush):
+    config.set("streams.requests.recheck", 3600)
+    with make_walpush(passes, config) as walpush:
+        give(passes, ASHA, 1, "1 hour")
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            pass
+        passes.touch(passes.request, "missed")
+        again, resumed = come_back(walpush, ASHA, client.hello["id"], client.hello["epoch"])
+        with again:
+            passes.touch(passes.request, "behind")
+            assert (resumed, texts_until(again, "behind")) == (True, ["missed", "behind"])

@@ -33,6 +33,24 @@ static void without_an_event_nothing_is_held(void **state)
 	assert_int_equal(window_confirm(&w, AGE), 3000);
 }
 
+static void what_was_committed_before_lies_below(void **state)
+{
+	(void)state;
+	assert_int_equal(window_before(&w, 0), 1000);
+	for (int i = 1; i <= 5; i++)
+		window_handled(&w, 1000 + 1000 * (lsn_t)i, i * 2 * PART);
+	/* The position stood at 1000 until 2 parts had passed, at 2000 until 4 had. */
+	assert_int_equal(window_before(&w, 0), 1000);
+	assert_int_equal(window_before(&w, 2 * PART), 1000);
+	assert_int_equal(window_before(&w, 2 * PART + 1), 2000);
+	assert_int_equal(window_before(&w, 6 * PART), 3000);
+	assert_int_equal(window_before(&w, 10 * PART), 5000);
+	/* Since the last mark nothing tells one moment from another. */
+	assert_int_equal(window_before(&w, 10 * PART + 1), 6000);
+	window_reset(&w, 9000);
+	assert_int_equal(window_before(&w, 0), 9000);
+}
+
 static void an_event_is_held_for_its_age(void **state)
 {
 	(void)state;
@@ -255,6 +273,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ON_A_WINDOW(without_an_event_nothing_is_held),
+		ON_A_WINDOW(what_was_committed_before_lies_below),
 		ON_A_WINDOW(an_event_is_held_for_its_age),
 		ON_A_WINDOW(what_was_long_ago_is_let_go),
 		ON_A_WINDOW(the_distance_is_bounded),
