@@ -182,11 +182,16 @@ def wait_until_anew(walpush, user, knows, epoch):
 
 def test_what_came_between_two_passes_is_not_told(passes, config, make_walpush):
     """The first pass was seen to end, and the second begins before what lies between is older than `recheck`."""
+    config.set("replay.seconds", 10)  # so that the age of a position is known to a tenth of a second
     with make_walpush(passes, config) as walpush:
-        give(passes, ASHA, 1, SOON)
-        with walpush.subscribe(UNIT_1, ASHA) as client:
-            assert client.close_code() == 4403
-        passes.touch(passes.request, "between")
+        for user in (ASHA, RAVI):
+            give(passes, user, 1, "1 hour")
+        with walpush.subscribe(UNIT_1, RAVI) as witness:
+            with walpush.subscribe(UNIT_1, ASHA) as client:
+                passes.sql("UPDATE passes SET valid_until = '-infinity' WHERE user_id = %s", ASHA)
+                assert client.close_code() == 4403
+            passes.touch(passes.request, "between")
+            assert texts_until(witness, "between") == ["between"]
         give(passes, ASHA, 1, "1 hour")
         again, resumed = come_back(walpush, ASHA, client.hello["id"], client.hello["epoch"])
         with again:
