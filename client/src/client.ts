@@ -1,7 +1,8 @@
 /** The connection manager: who listens to what, one socket a stream and id, one token for all. */
 
-import { Connection, type Dial, type Host, type Listener, type LiveState, type Socket } from './connection.js';
+import { openConnection, type Connection, type Ended, type Host, type Listener, type LiveState, type Socket } from './connection.js';
 import type { MessageOf, Stream } from './messages.js';
+import { tokenAsker } from './token.js';
 
 export interface WebSocketClientOptions {
   /**
@@ -24,31 +25,45 @@ export interface WebSocketClientOptions {
   linger?: number;
   /** For tests, and where there is no global one. */
   WebSocket?: new (url: string) => Socket;
-  /** What went wrong in a listener or in `token`. Default: the console. */
+  /** What went wrong in a listener or in `token`, and what keeps a stream from ever opening. Default: the console. */
   onError?: (error: unknown) => void;
+  /** Each end of a connection or an attempt, with its close code and reason. */
+  onEvent?: (event: Ended) => void;
 }
 
 /** Worst first: what the whole page is. */
 const RANK: LiveState[] = ['offline', 'catching_up', 'connecting', 'denied', 'live'];
 
 export class WebSocketClient {
-  #options: WebSocketClientOptions;
   #connections = new Map<string, Connection>();
   #watchers = new Set<() => void>();
   #host: Host;
-  #token: string | null | undefined;
-  #asking: Promise<string | null> | undefined;
+  #asker = tokenAsker((renew) => this.#host.options.token(renew));
 
   constructor(options: WebSocketClientOptions) {
-    this.#options = options;
     this.#host = {
-      token: (stale) => this.#getToken(stale),
-      changed: () => this.#watchers.forEach((watcher) => watcher()),
-      report: (error) => (options.onError ?? console.error)(error),
-      heartbeat: options.heartbeat ?? 25_000,
-      pongWait: options.pongWait ?? 10_000,
-      backoff: options.backoff ?? { base: 500, cap: 20_000 },
+      options,
+      token: this.#asker.get,
+      changed: () => [...this.#watchers].forEach((watcher) => this.#watchers.has(watcher) && this.#guard(watcher)),
+      report: (error) => {
+        try {
+          (this.#host.options.onError ?? console.error)(error);
+        } catch {
+          // it was told
+        }
+      },
+      ended: (event) => {
+        this.#host.changed();
+        this.#guard(() => this.#host.options.onEvent?.(event));
+      },
+      fresh: (token) => this.#connections.forEach((connection) => connection.fresh(token)),
     };
+  }
+
+  /** Other options from now on, all of them. Connections move if their address is another one now. */
+  configure(options: WebSocketClientOptions): void {
+    this.#host.options = options;
+    this.#connections.forEach((connection) => this.#guard(connection.move));
   }
 
   /**
@@ -59,32 +74,29 @@ export class WebSocketClient {
     const key = `${stream}/${id}`;
     // Each subscription its own, even if two share a function.
     const own: Listener = (message) => listener(message);
-    let connection = this.#connections.get(key);
-    if (!connection) {
-      if (!this.#connections.size) this.#listen(true);
-      connection = new Connection(this.#host, this.#dial(stream, id));
-      this.#connections.set(key, connection);
-      connection.join(own);
-      this.#host.changed();
-    } else {
-      connection.join(own);
-    }
-    const joined = connection;
-    return () => joined.leave(own, this.#options.linger ?? 1000, () => this.#remove(key, joined));
+    const connection = this.#connections.get(key) ?? openConnection(this.#host, stream, id, () => this.#remove(key, connection));
+    if (!this.#connections.size) this.#listen(true);
+    this.#connections.set(key, connection);
+    connection.join(own);
+    return () => connection.leave(own);
   }
 
   /** Ends all subscriptions of this stream and id, at once. */
   unsubscribe(stream: Stream, id: string | number): void {
     const key = `${stream}/${id}`;
-    const connection = this.#connections.get(key);
-    if (connection) this.#remove(key, connection);
+    this.#remove(key, this.#connections.get(key));
   }
 
-  /** Of one stream and id, or the worst of all. */
+  /** Of one stream and id, or the worst of all; offline where nobody listens. */
   state(stream?: Stream, id?: string | number): LiveState {
-    if (stream !== undefined) return this.#connections.get(`${stream}/${id}`)?.state ?? 'connecting';
-    const states = [...this.#connections.values()].map((connection) => connection.state);
+    const of = stream === undefined ? [...this.#connections.values()] : [this.#connections.get(`${stream}/${id}`)];
+    const states = of.map((connection) => connection?.state());
     return RANK.find((state) => states.includes(state)) ?? 'offline';
+  }
+
+  /** How the last connection or attempt of this stream and id ended. */
+  cause(stream: Stream, id: string | number): Ended | undefined {
+    return this.#connections.get(`${stream}/${id}`)?.cause();
   }
 
   /** Calls the watcher whenever a state may have changed. Returns what ends it. */
@@ -96,7 +108,7 @@ export class WebSocketClient {
 
   /** After a login or a new permission: tries again what was denied. */
   retry(): void {
-    this.#token = undefined;
+    this.#asker.forget();
     this.#connections.forEach((connection) => connection.reopen());
   }
 
@@ -104,45 +116,26 @@ export class WebSocketClient {
   close(): void {
     this.#connections.forEach((connection) => connection.end());
     this.#connections.clear();
-    this.#token = this.#asking = undefined;
+    this.#asker.forget();
     this.#listen(false);
     this.#host.changed();
   }
 
-  #remove(key: string, connection: Connection): void {
+  #guard(call: () => unknown): void {
+    try {
+      call();
+    } catch (error) {
+      this.#host.report(error);
+    }
+  }
+
+  #remove(key: string, connection?: Connection): void {
+    if (!connection) return;
     connection.end();
     if (this.#connections.get(key) !== connection) return;
     this.#connections.delete(key);
     if (!this.#connections.size) this.#listen(false);
     this.#host.changed();
-  }
-
-  /** Asked once for all who wait. Who finds its token stale gets the one that another has renewed meanwhile. */
-  #getToken(stale: string | undefined): Promise<string | null> {
-    if (stale !== undefined && this.#token && this.#token !== stale) return Promise.resolve(this.#token);
-    if (!this.#asking) {
-      const asking = (async () => this.#options.token(stale !== undefined))();
-      const done = (token?: string | null) => {
-        if (this.#asking !== asking) return;
-        this.#asking = undefined;
-        this.#token = token;
-      };
-      asking.then(done, () => done());
-      this.#asking = asking;
-    }
-    return this.#asking;
-  }
-
-  #dial(stream: string, id: string | number): Dial {
-    const { url, path, tokenIn, WebSocket: Kind = globalThis.WebSocket } = this.#options;
-    const sends = tokenIn !== 'query';
-    return (token, since, epoch) => {
-      const base = url ?? location.origin.replace(/^http/, 'ws');
-      const where = path ? path(stream, id) : `/ws/${stream}/${encodeURIComponent(id)}/`;
-      const query = new URLSearchParams(since && epoch ? { since, epoch } : {});
-      if (!sends) query.set('token', token);
-      return { socket: new Kind(`${base}${where}${query.toString() && `?${query}`}`), sends };
-    };
   }
 
   // The same functions each time, so that they can be taken off again.
@@ -158,5 +151,6 @@ export class WebSocketClient {
     window[how]('online', this.#online);
     window[how]('offline', this.#offline);
     document[how]('visibilitychange', this.#visible);
+    (navigator as { connection?: EventTarget }).connection?.[how]('change', this.#online);
   }
 }
