@@ -34,123 +34,115 @@ export interface WebSocketClientOptions {
 /** Worst first: what the whole page is. */
 const RANK: LiveState[] = ['offline', 'catching_up', 'connecting', 'denied', 'live'];
 
-export class WebSocketClient {
-  #connections = new Map<string, Connection>();
-  #watchers = new Set<() => void>();
-  #host: Host;
-  #asker = tokenAsker((renew) => this.#host.options.token(renew));
-
-  constructor(options: WebSocketClientOptions) {
-    this.#host = {
-      options,
-      token: this.#asker.get,
-      changed: () => [...this.#watchers].forEach((watcher) => this.#watchers.has(watcher) && this.#guard(watcher)),
-      report: (error) => {
-        try {
-          (this.#host.options.onError ?? console.error)(error);
-        } catch {
-          // it was told
-        }
-      },
-      ended: (event) => {
-        this.#host.changed();
-        this.#guard(() => this.#host.options.onEvent?.(event));
-      },
-      fresh: (token) => this.#connections.forEach((connection) => connection.fresh(token)),
-    };
-  }
-
-  /** Other options from now on, all of them. Connections move if their address is another one now. */
-  configure(options: WebSocketClientOptions): void {
-    this.#host.options = options;
-    this.#connections.forEach((connection) => this.#guard(connection.move));
-  }
-
+export interface WebSocketClient {
+  /** Other options from now on, in place of all earlier ones. Connections move if their address is another one now. */
+  configure(options: WebSocketClientOptions): void;
   /**
    * Calls the listener with what this stream says: connection_established first, then each change once, in commit
    * order. All listeners of a stream and id share a socket. Returns what ends it.
    */
-  subscribe<S extends Stream>(stream: S, id: string | number, listener: (message: MessageOf<S>) => unknown): () => void {
-    const key = `${stream}/${id}`;
-    // Each subscription its own, even if two share a function.
-    const own: Listener = (message) => listener(message);
-    const connection = this.#connections.get(key) ?? openConnection(this.#host, stream, id, () => this.#remove(key, connection));
-    if (!this.#connections.size) this.#listen(true);
-    this.#connections.set(key, connection);
-    connection.join(own);
-    return () => connection.leave(own);
-  }
-
+  subscribe<S extends Stream>(stream: S, id: string | number, listener: (message: MessageOf<S>) => unknown): () => void;
   /** Ends all subscriptions of this stream and id, at once. */
-  unsubscribe(stream: Stream, id: string | number): void {
-    const key = `${stream}/${id}`;
-    this.#remove(key, this.#connections.get(key));
-  }
-
+  unsubscribe(stream: Stream, id: string | number): void;
   /** Of one stream and id, or the worst of all; offline where nobody listens. */
-  state(stream?: Stream, id?: string | number): LiveState {
-    const of = stream === undefined ? [...this.#connections.values()] : [this.#connections.get(`${stream}/${id}`)];
-    const states = of.map((connection) => connection?.state());
-    return RANK.find((state) => states.includes(state)) ?? 'offline';
-  }
-
+  state(stream?: Stream, id?: string | number): LiveState;
   /** How the last connection or attempt of this stream and id ended. */
-  cause(stream: Stream, id: string | number): Ended | undefined {
-    return this.#connections.get(`${stream}/${id}`)?.cause();
-  }
-
+  cause(stream: Stream, id: string | number): Ended | undefined;
   /** Calls the watcher whenever a state may have changed. Returns what ends it. */
-  onState(watcher: () => void): () => void {
-    const own = () => watcher();
-    this.#watchers.add(own);
-    return () => void this.#watchers.delete(own);
-  }
-
+  onState(watcher: () => void): () => void;
   /** After a login or a new permission: tries again what was denied. */
-  retry(): void {
-    this.#asker.forget();
-    this.#connections.forEach((connection) => connection.reopen());
-  }
-
+  retry(): void;
   /** Logout: closes everything and forgets the token and every listener. */
-  close(): void {
-    this.#connections.forEach((connection) => connection.end());
-    this.#connections.clear();
-    this.#asker.forget();
-    this.#listen(false);
-    this.#host.changed();
-  }
+  close(): void;
+}
 
-  #guard(call: () => unknown): void {
-    try {
-      call();
-    } catch (error) {
-      this.#host.report(error);
-    }
-  }
+/** A closure, because a minifier shortens the names of variables only. */
+function makeClient(options: WebSocketClientOptions): WebSocketClient {
+  const connections = new Map<string, Connection>();
+  const watchers = new Set<() => void>();
+  const asker = tokenAsker((renew) => host.options.token(renew));
+  const keyOf = (stream?: string, id?: string | number) => `${stream}/${id}`;
 
-  #remove(key: string, connection?: Connection): void {
-    if (!connection) return;
-    connection.end();
-    if (this.#connections.get(key) !== connection) return;
-    this.#connections.delete(key);
-    if (!this.#connections.size) this.#listen(false);
-    this.#host.changed();
-  }
-
-  // The same functions each time, so that they can be taken off again.
-  #online = () => this.#connections.forEach((connection) => connection.wake());
-  #offline = () => this.#connections.forEach((connection) => connection.sleep());
-  #visible = () => {
-    if (!document.hidden) this.#online();
+  const host: Host = {
+    options,
+    token: asker.get,
+    changed: () => [...watchers].forEach((watcher) => watchers.has(watcher) && host.guard(watcher)),
+    report(error) {
+      try {
+        if (error) (host.options.onError ?? console.error)(error);
+      } catch {
+        // it was told
+      }
+    },
+    guard: (call) => void (async () => call())().catch(host.report),
+    fresh: (token) => connections.forEach((connection) => connection.fresh(token)),
   };
 
-  #listen(on: boolean): void {
-    if (typeof window === 'undefined') return;
-    const how = on ? 'addEventListener' : 'removeEventListener';
-    window[how]('online', this.#online);
-    window[how]('offline', this.#offline);
-    document[how]('visibilitychange', this.#visible);
-    (navigator as { connection?: EventTarget }).connection?.[how]('change', this.#online);
-  }
+  const online = () => connections.forEach((connection) => connection.wake());
+  const offline = () => connections.forEach((connection) => connection.sleep());
+  const visible = () => document.hidden || online();
+
+  const listen = (how: 'addEventListener' | 'removeEventListener') => {
+    if (typeof document === 'undefined') return;
+    window[how]('online', online);
+    window[how]('offline', offline);
+    document[how]('visibilitychange', visible);
+    (navigator as { connection?: EventTarget }).connection?.[how]('change', online);
+  };
+
+  const remove = (key: string, connection = connections.get(key)) => {
+    connection?.end();
+    if (!connection || connections.get(key) !== connection) return;
+    connections.delete(key);
+    if (!connections.size) listen('removeEventListener');
+    host.changed();
+  };
+
+  return {
+    configure(latest) {
+      host.options = latest;
+      connections.forEach((connection) => host.guard(connection.move));
+    },
+
+    subscribe(stream, id, listener) {
+      const key = keyOf(stream, id);
+      // Each subscription its own, even if two share a function.
+      const own: Listener = (message) => listener(message);
+      const connection = connections.get(key) ?? openConnection(host, stream, id, () => remove(key, connection));
+      if (!connections.size) listen('addEventListener');
+      connections.set(key, connection);
+      connection.join(own);
+      return () => connection.leave(own);
+    },
+
+    unsubscribe: (stream, id) => remove(keyOf(stream, id)),
+
+    state(stream, id) {
+      const of = stream === undefined ? [...connections.values()] : [connections.get(keyOf(stream, id))];
+      const states = of.map((connection) => connection?.state());
+      return RANK.find((state) => states.includes(state)) ?? 'offline';
+    },
+
+    cause: (stream, id) => connections.get(keyOf(stream, id))?.cause(),
+
+    onState(watcher) {
+      const own = () => watcher();
+      watchers.add(own);
+      return () => void watchers.delete(own);
+    },
+
+    retry() {
+      asker.forget();
+      connections.forEach((connection) => connection.reopen());
+    },
+
+    close() {
+      asker.forget();
+      connections.forEach((connection, key) => remove(key, connection));
+    },
+  };
 }
+
+export const WebSocketClient = function (options: WebSocketClientOptions) {
+  return makeClient(options);
+} as unknown as new (options: WebSocketClientOptions) => WebSocketClient;

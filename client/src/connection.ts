@@ -12,7 +12,7 @@
  */
 
 import type { WebSocketClientOptions } from './client.js';
-import { compareIds } from './eventid.js';
+import { compareIds, isEventId } from './eventid.js';
 import type { Established } from './messages.js';
 import { GOOD_LIFE, PATIENCE, waitAfter } from './retry.js';
 import { GIVE_UP, renewalDelay } from './token.js';
@@ -48,10 +48,12 @@ export interface Host {
   /** The latest: another render may bring others. */
   options: WebSocketClientOptions;
   /** The current token, or a newer one than `stale`; null: there is nobody to be. */
-  token(stale?: string): Promise<string | null>;
+  token(stale?: string): string | null | Promise<string | null>;
   changed(): void;
+  /** An error, or nothing. */
   report(error: unknown): void;
-  ended(event: Ended): void;
+  /** Calls what is not ours, and reports what it throws or rejects with. */
+  guard(call: () => unknown): void;
   /** The server has accepted this token, or it comes from a renewal. */
   fresh(token: string): void;
 }
@@ -63,10 +65,10 @@ export type Connection = ReturnType<typeof openConnection>;
 type Timer = ReturnType<typeof setTimeout> | undefined;
 
 /** Attempts in a row without an upgrade, after which the developer is told. */
-const SHUT = 3;
+export const SHUT = 3;
 const HINT = 'refused before the upgrade: origin, path, or the server is away';
 
-const eventId = (id: any): string | undefined => (compareIds(id, id) === 0 ? id : undefined);
+const eventId = (id: any): string | undefined => (isEventId(id) ? id : undefined);
 
 /** `gone` is called if nobody has joined for `linger` milliseconds after the last has left. */
 export function openConnection(host: Host, stream: string, id: string | number, gone: () => void) {
@@ -88,10 +90,10 @@ export function openConnection(host: Host, stream: string, id: string | number, 
   let failures = 0;
   let refused = 0;
   let shut = 0;
-  let born = 0;
+  let born = Infinity;
   let pinged = 0;
-  let upgraded = false;
-  let denied = false;
+  /** The close code that says so; 1: nobody is logged in. */
+  let denied = 0;
   let wasLive = false;
   /** Waits for the next attempt. */
   let retry: Timer;
@@ -121,8 +123,8 @@ export function openConnection(host: Host, stream: string, id: string | number, 
     [retry, pulse, renewal].forEach(clearTimeout);
     const old = socket;
     retry = pulse = socket = hello = undefined;
-    born = pinged = 0;
-    upgraded = false;
+    pinged = 0;
+    born = Infinity;
     if (old) {
       old.onopen = old.onmessage = old.onclose = null;
       try {
@@ -140,40 +142,29 @@ export function openConnection(host: Host, stream: string, id: string | number, 
     settle();
   };
 
-  const lost = (code = 1006) => {
-    const { base, cap } = host.options.backoff ?? { base: 500, cap: 20_000 };
-    if (born && Date.now() - born > GOOD_LIFE) failures = 0;
-    const [count, least, most] = waitAfter(code, failures, base, cap);
-    failures = count;
-    wait(least + Math.random() * (most - least));
-  };
-
   const closed = (code: number, reason = '') => {
-    if (socket && !upgraded && ++shut >= SHUT) reason = HINT;
-    const known = cause?.code;
-    cause = { stream, id, code, reason };
-    const again = code === 4401 && !refused++;
+    if (shut >= SHUT) reason = HINT;
+    const ended = (cause = { stream, id, code, reason });
     if (code === 4401) stale = token;
-    if (code === 4403 && known !== code) failures = 0;
-    if (again) void open();
+    if (code === 4401 && !refused++) open();
     else {
-      denied ||= code === 4401 || code === 4403;
-      lost(code);
+      const first = (code === 4401 || code === 4403) && denied !== code;
+      if (first) denied = code;
+      if (first || Date.now() - born > GOOD_LIFE) failures = 0;
+      const { base, cap } = host.options.backoff ?? { base: 500, cap: 20_000 };
+      const [count, pause] = waitAfter(code, failures, Math.random(), base, cap);
+      failures = count;
+      wait(pause);
     }
     const text = `walpush: ${stream}/${id}: ${code} ${reason}`;
     if ((PATIENCE[code] || shut >= SHUT) && said !== text) host.report(new Error((said = text)));
-    host.ended(cause);
+    host.changed();
+    host.guard(() => host.options.onEvent?.(ended));
   };
 
   // --- what goes ----------------------------------------------------------------------------------------------------
 
-  const say = (message: object) => {
-    try {
-      socket?.send(JSON.stringify(message));
-    } catch {
-      // it is closing already
-    }
-  };
+  const say = (message: object) => socket?.send(JSON.stringify(message));
 
   /** One timer: the connection is dead if nothing comes behind a ping; a ping is due if nothing came for a while. */
   const watch = () => {
@@ -194,29 +185,32 @@ export function openConnection(host: Host, stream: string, id: string | number, 
     if (milliseconds !== undefined) renewal = setTimeout(renew, milliseconds * (1 - Math.random() / 20));
   };
 
-  /** In place, without a gap. If no token can be had now, the old one is good for a while yet. */
-  const renew = async () => {
+  /** Asks for a token, and goes on with it if nothing else has begun meanwhile. */
+  const ask = async (old: string | undefined, use: (next: string) => void, fail: (error: unknown) => void) => {
     const mine = turn;
-    let failed = false;
     try {
-      const next = await host.token(token);
+      const next = await host.token(old);
       if (mine !== turn) return;
-      if (next === null) return nobody();
-      if (next !== token) say({ type: 'auth', token: (token = next) });
-      host.fresh(next);
+      if (next !== null) return use(next);
+      // Nobody is logged in: until somebody comes, looks or retries.
+      token = undefined;
+      denied = 1;
+      drop();
+      settle();
     } catch (error) {
-      failed = true;
-      if (error) host.report(error);
+      host.report(error);
+      if (mine === turn) fail(error);
     }
-    if (mine === turn) renewIn(failed ? 5000 : renewalDelay(token!, Date.now(), 30_000));
   };
 
-  /** Nobody is logged in: until somebody comes, looks or retries. */
-  const nobody = () => {
-    token = undefined;
-    denied = true;
-    drop();
-    settle();
+  /** In place, without a gap. If no token can be had now, the old one is good for a while yet. */
+  const renew = () => {
+    const use = (next: string) => {
+      if (next !== token) say({ type: 'auth', token: (token = next) });
+      renewIn(renewalDelay(next, Date.now(), 30_000));
+      host.fresh(next);
+    };
+    void ask(token, use, () => renewIn(5000));
   };
 
   // --- an attempt ---------------------------------------------------------------------------------------------------
@@ -226,15 +220,19 @@ export function openConnection(host: Host, stream: string, id: string | number, 
     return (url ?? location.origin.replace(/^http/, 'ws')) + (path ? path(stream, id) : `/ws/${stream}/${encodeURIComponent(id)}/`);
   };
 
-  const dial = () => {
+  const dial = (next: string) => {
     const { WebSocket: Kind = globalThis.WebSocket } = host.options;
     const query = new URLSearchParams(since && epoch ? { since, epoch } : {});
+    token = next;
+    stale = undefined;
+    tokenIn = host.options.tokenIn;
+    address = where();
     const sends = tokenIn !== 'query';
-    if (!sends) query.set('token', token!);
+    if (!sends) query.set('token', token);
     const mark = address.includes('?') ? '&' : '?';
     socket = new Kind(address + (`${query}` && mark + query)) as Socket;
+    shut++;
     socket.onopen = () => {
-      upgraded = true;
       shut = 0;
       if (sends) say({ type: 'auth', token });
     };
@@ -243,48 +241,27 @@ export function openConnection(host: Host, stream: string, id: string | number, 
     socket.onerror = () => {}; // onclose follows
   };
 
-  const open = async () => {
+  const open = () => {
     const mine = drop();
     pulse = setTimeout(closed, GIVE_UP, 1006, 'no answer');
     settle();
-    if (mine !== turn) return;
-    try {
-      address = where();
-      tokenIn = host.options.tokenIn;
-      const next = await host.token(stale);
-      if (mine !== turn) return;
-      if (next === null) return nobody();
-      token = next;
-      stale = undefined;
-      dial();
-    } catch (error) {
-      if (error) host.report(error);
-      if (mine === turn) lost();
-    }
+    if (mine === turn) void ask(stale, dial, (error) => closed(1006, `${error}`));
   };
 
   const reopen = () => {
     stale = undefined;
-    denied = false;
+    denied = 0;
     refused = failures = 0;
-    void open();
+    open();
   };
 
   // --- what comes ---------------------------------------------------------------------------------------------------
 
-  const tell = (listener: Listener, message: unknown) => {
-    try {
-      const done = listener(message);
-      if (done instanceof Promise) done.catch(host.report);
-    } catch (error) {
-      host.report(error);
-    }
-  };
+  const tell = (listener: Listener, message: unknown) => host.guard(() => listener(message));
 
   /** `resumed` is true for those only who heard what came before. */
-  const greet = (listener: Listener) => {
-    const known = listeners.get(listener);
-    if (!hello || known === undefined) return;
+  const greet = (known: boolean, listener: Listener) => {
+    if (!hello) return;
     listeners.set(listener, true);
     const { resumed: _, ...anew } = hello;
     tell(listener, known ? hello : { ...anew, id: since });
@@ -294,7 +271,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
     hello = message;
     born = Date.now();
     wasLive = true;
-    denied = false;
+    denied = 0;
     refused = 0;
     said = '';
     if (!message.resumed || !since) since = eventId(message.id);
@@ -302,8 +279,8 @@ export function openConnection(host: Host, stream: string, id: string | number, 
     ping();
     renewIn(renewalDelay(token!, born));
     to(message.resumed ? 'catching_up' : 'live');
-    [...listeners.keys()].forEach(greet);
-    if (hello) host.fresh(token!);
+    listeners.forEach(greet);
+    host.fresh(token!);
   };
 
   const receive = (text: string) => {
@@ -333,13 +310,13 @@ export function openConnection(host: Host, stream: string, id: string | number, 
       if (compareIds(id, since!) <= 0) return;
       since = eventId(id) ?? since;
     }
-    if (listeners.size) [...listeners.keys()].forEach((listener) => listeners.has(listener) && tell(listener, message));
+    if (listeners.size) listeners.forEach((known, listener) => known && tell(listener, message));
     else {
       // Nobody was there to hear it. Who comes now starts anew, for a resumed stream would lack it.
       drop();
       since = epoch = undefined;
     }
-    if (broken) host.report(broken);
+    host.report(broken);
   };
 
   // --- what the client calls ----------------------------------------------------------------------------------------
@@ -356,7 +333,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
       clearTimeout(linger);
       listeners.set(listener, false);
       if (!pulse && (denied || !retry)) reopen();
-      else if (hello) void Promise.resolve().then(() => listeners.get(listener) === false && greet(listener));
+      else if (hello) queueMicrotask(() => listeners.get(listener) === false && greet(false, listener));
       host.changed();
     },
 
@@ -369,15 +346,15 @@ export function openConnection(host: Host, stream: string, id: string | number, 
     /** The network is back, or somebody looks at the page again: do not wait, and do not trust. */
     wake() {
       if (hello) {
+        ping();
         to('catching_up');
-        if (hello) ping();
       } else if (pulse) settle();
-      else if (listeners.size) void open();
+      else if (listeners.size) open();
     },
 
     /** The network is gone, and with it the socket; what it would have said is resumed. */
     sleep() {
-      if (pulse) wait(Math.random() * (host.options.backoff?.cap ?? 20_000));
+      if (pulse) wait(20_000);
       else settle();
     },
 
@@ -388,12 +365,12 @@ export function openConnection(host: Host, stream: string, id: string | number, 
 
     /** A token that others have been accepted with may open what was denied with an earlier one. */
     fresh(other: string) {
-      if (denied && !pulse && other !== token) void open();
+      if (denied && !pulse && other !== token) open();
     },
 
     /** To another address, if the options say so now. */
     move() {
-      if (address !== where() || tokenIn !== host.options.tokenIn) reopen();
+      if ((socket || retry) && (address !== where() || tokenIn !== host.options.tokenIn)) reopen();
     },
 
     /** For good. */

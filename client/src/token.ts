@@ -1,17 +1,18 @@
 /** The token: one ask for all streams of a client, and when to renew. Nothing is verified: the server does that. */
 
 type Token = string | null;
+type Timer = ReturnType<typeof setTimeout> | undefined;
 
 interface Ask {
   renew: boolean;
   answer: Promise<Token>;
   /** Ends the ask. What its callback says later changes nothing. */
-  settle: (answer?: Token | Promise<Token>) => void;
+  settle: (answer: Token | Promise<Token>) => void;
 }
 
 export interface Asker {
   /** The current token, or one that a renewal has brought, if `stale` is about to expire or was refused. */
-  get(stale?: string): Promise<Token>;
+  get(stale?: string): Token | Promise<Token>;
   /** Gives up the ask under way and forgets what was known; who waits gets a rejection without a reason. */
   forget(): void;
 }
@@ -26,75 +27,67 @@ const OTHERS = 4000;
  * Tabs renew one after another (`navigator.locks`) or at random moments, because each renewal may void the refresh token
  * that another tab is about to use.
  */
-export function tokenAsker(ask: (renew: boolean) => unknown): Asker {
+export function tokenAsker(ask: (renew: boolean) => Token | undefined | Promise<Token | undefined>): Asker {
   let current: Ask | undefined;
   /** From a renewal, and no plain ask has been answered since. */
-  let renewed: Token | undefined;
+  let renewed: Token = null;
 
   function begin(renew: boolean): Ask {
-    let resolve: (answer: any) => void;
-    let begun = false;
-    const run = () => {
-      if (begun || current !== mine) return;
-      begun = true;
-      const answer = (async () => (await ask(renew)) ?? null)() as Promise<Token>;
-      const done = (token?: Token) => {
-        if (current === mine) renewed = renew ? token : undefined;
-        mine.settle(answer);
-      };
-      answer.then(done, () => done());
-    };
-    const mine: Ask = {
-      renew,
-      answer: new Promise((settle) => (resolve = settle)),
-      settle(answer = Promise.reject()) {
-        clearTimeout(limit);
-        clearTimeout(turn);
+    let limit: Timer;
+    let turn: Timer;
+    const before = current;
+    const mine = (current = { renew } as Ask);
+    mine.answer = new Promise((resolve) => {
+      mine.settle = (answer) => {
+        [limit, turn].forEach(clearTimeout);
         if (current === mine) current = undefined;
         resolve(answer);
-      },
-    };
-    const before = current;
-    current = mine;
+      };
+    });
     before?.settle(mine.answer);
-    const limit = setTimeout(() => mine.settle(Promise.reject(new Error('walpush: no answer from token()'))), GIVE_UP);
-    let turn: ReturnType<typeof setTimeout> | undefined;
-    if (renew && typeof document === 'object') {
-      const locks: LockManager | undefined = navigator.locks;
-      turn = setTimeout(run, Math.random() * 1000 + (locks ? OTHERS : 0));
-      locks?.request('walpush-token', () => (run(), mine.answer)).catch(() => {});
-    } else run();
+    limit = setTimeout(() => mine.settle(Promise.reject(new Error('walpush: token() does not answer'))), GIVE_UP);
+    const run = async () => {
+      await new Promise<unknown>((go) => {
+        if (!renew || typeof document === 'undefined') return go(0);
+        const locks: LockManager | undefined = navigator.locks;
+        turn = setTimeout(go, Math.random() * 1000 + (locks ? OTHERS : 0));
+        locks?.request('walpush-token', () => (go(0), mine.answer)).catch(() => {});
+      });
+      if (current !== mine) return;
+      const token = (await ask(renew)) ?? null;
+      if (current === mine) renewed = renew ? token : null;
+      mine.settle(token);
+    };
+    run().catch((error) => mine.settle(Promise.reject(error)));
     return mine;
   }
 
   return {
     get(stale) {
       const renew = stale !== undefined;
-      if (renew && renewed && renewed !== stale) return Promise.resolve(renewed);
-      return (current && (current.renew || !renew) ? current : begin(renew)).answer;
+      if (renew && renewed && renewed !== stale) return renewed;
+      return (current && current.renew >= renew ? current : begin(renew)).answer;
     },
     forget() {
-      renewed = undefined;
-      current?.settle();
+      renewed = null;
+      current?.settle(Promise.reject());
     },
   };
 }
 
-const DAY = 86_400_000;
-
 /**
  * Milliseconds until the token should be renewed: a minute before it expires, or a quarter of its life if that is less,
  * but not before `least` or half of its life: a renewal that did not help, because a clock is wrong, must not make a loop.
- * A token that cannot be read is left to the server, whose 4401 also repairs what comes too late.
+ * It is a day at most. A token that cannot be read is left to the server, whose 4401 also repairs what comes too late.
  */
 export function renewalDelay(token: string, now: number, least = 0): number | undefined {
   try {
     const body = token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/');
-    const { exp, iat } = JSON.parse(atob(body)) as { exp?: unknown; iat?: unknown };
+    const { exp, iat } = JSON.parse(atob(body)) as { exp?: unknown; iat?: number };
     if (typeof exp !== 'number') return undefined;
-    const life = typeof iat === 'number' ? (exp - iat) * 1000 : Infinity;
+    const life = (exp - iat!) * 1000 || Infinity;
     const lead = Math.min(60_000, life / 4);
-    return Math.min(Math.max(exp * 1000 - now - lead, Math.min(least, life / 2)), DAY);
+    return Math.min(Math.max(exp * 1000 - now - lead, Math.min(least, life / 2)), 86_400_000);
   } catch {
     return undefined;
   }

@@ -6,6 +6,8 @@ import { FakeSocket } from './fake.js';
 let online = true;
 let hidden = false;
 let client: WebSocketClient;
+const connection = new EventTarget();
+Object.defineProperty(navigator, 'connection', { value: connection });
 
 beforeEach(async () => {
   vi.useFakeTimers();
@@ -86,14 +88,28 @@ describe('in a page', () => {
     expect(FakeSocket.made[0]!.closed).toBe(true);
   });
 
-  it('what is denied stays denied, whatever the network does', async () => {
-    FakeSocket.last.end(4403);
-    network(false);
-    network(true);
-    document.dispatchEvent(new Event('visibilitychange'));
-    await vi.advanceTimersByTimeAsync(10 ** 6);
-    expect(client.state()).toBe('denied');
+  it.each([
+    ['the network is back', () => (network(false), network(true))],
+    ['the tab is shown', () => document.dispatchEvent(new Event('visibilitychange'))],
+    ['the network is another one', () => connection.dispatchEvent(new Event('change'))],
+  ])('what is denied stays denied, and is tried again when %s', async (_, happens) => {
+    FakeSocket.last.open().end(4403);
+    await vi.advanceTimersByTimeAsync(20_000);
     expect(FakeSocket.made).toHaveLength(1);
+    happens();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(client.state()).toBe('denied');
+    expect(FakeSocket.made).toHaveLength(2);
+    FakeSocket.last.establish();
+    expect(client.state()).toBe('live');
+  });
+
+  it('a denial is not tried without a network', async () => {
+    FakeSocket.last.open().end(4403);
+    network(false);
+    await vi.advanceTimersByTimeAsync(29_900);
+    expect(FakeSocket.made).toHaveLength(1);
+    expect(client.state()).toBe('denied');
   });
 
   it('a closed client hears of nothing', async () => {
