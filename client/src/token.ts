@@ -53,12 +53,13 @@ export function tokenAsker(ask: (renew: boolean) => Token | undefined | Promise<
         turn = setTimeout(go, Math.random() * 1000 + (locks ? OTHERS : 0));
         locks?.request('walpush-token', () => (go(0), mine.answer)).catch(() => {});
       });
-      if (current !== mine) return;
-      const token = (await ask(renew)) ?? null;
+      const token = (current === mine && (await ask(renew))) || null;
       if (current === mine) renewed = renew ? token : null;
-      mine.settle(token);
+      return token;
     };
-    run().catch((error) => mine.settle(Promise.reject(error)));
+    const answer = run();
+    const done = () => mine.settle(answer);
+    answer.then(done, done);
     return mine;
   }
 
