@@ -143,6 +143,4 @@ function makeClient(options: WebSocketClientOptions): WebSocketClient {
   };
 }
 
-export const WebSocketClient = function (options: WebSocketClientOptions) {
-  return makeClient(options);
-} as unknown as new (options: WebSocketClientOptions) => WebSocketClient;
+export const WebSocketClient = makeClient as unknown as new (options: WebSocketClientOptions) => WebSocketClient;

@@ -121,18 +121,13 @@ export function openConnection(host: Host, stream: string, id: string | number, 
   /** Ends what there is, without a word from it any more. */
   const drop = () => {
     [retry, pulse, renewal].forEach(clearTimeout);
-    const old = socket;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
     retry = pulse = socket = hello = undefined;
     pinged = 0;
     born = Infinity;
-    if (old) {
-      old.onopen = old.onmessage = old.onclose = null;
-      try {
-        old.close();
-      } catch {
-        // it never was one
-      }
-    }
     return ++turn;
   };
 
@@ -156,7 +151,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
       failures = count;
       wait(pause);
     }
-    const text = `walpush: ${stream}/${id}: ${code} ${reason}`;
+    const text = `${stream}/${id}: ${code} ${reason}`;
     if ((PATIENCE[code] || shut >= SHUT) && said !== text) host.report(new Error((said = text)));
     host.changed();
     host.guard(() => host.options.onEvent?.(ended));
@@ -182,7 +177,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
   /** Tabs that have the same token renew it at different moments. */
   const renewIn = (milliseconds: number | undefined) => {
     clearTimeout(renewal);
-    if (milliseconds !== undefined) renewal = setTimeout(renew, milliseconds * (1 - Math.random() / 20));
+    if (milliseconds! >= 0) renewal = setTimeout(renew, milliseconds! * (1 - Math.random() / 20));
   };
 
   /** Asks for a token, and goes on with it if nothing else has begun meanwhile. */
@@ -333,7 +328,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
       clearTimeout(linger);
       listeners.set(listener, false);
       if (!pulse && (denied || !retry)) reopen();
-      else if (hello) queueMicrotask(() => listeners.get(listener) === false && greet(false, listener));
+      queueMicrotask(() => listeners.get(listener) === false && greet(false, listener));
       host.changed();
     },
 

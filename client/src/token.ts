@@ -3,13 +3,6 @@
 type Token = string | null;
 type Timer = ReturnType<typeof setTimeout> | undefined;
 
-interface Ask {
-  renew: boolean;
-  answer: Promise<Token>;
-  /** Ends the ask. What its callback says later changes nothing. */
-  settle: (answer: Token | Promise<Token>) => void;
-}
-
 export interface Asker {
   /** The current token, or one that a renewal has brought, if `stale` is about to expire or was refused. */
   get(stale?: string): Token | Promise<Token>;
@@ -28,50 +21,56 @@ const OTHERS = 4000;
  * that another tab is about to use.
  */
 export function tokenAsker(ask: (renew: boolean) => Token | undefined | Promise<Token | undefined>): Asker {
-  let current: Ask | undefined;
+  let current: Promise<Token> | undefined;
+  let renewing = false;
+  /** Ends the current ask. What its callback says later changes nothing. */
+  let settle = (_: Promise<Token>) => {};
   /** From a renewal, and no plain ask has been answered since. */
   let renewed: Token = null;
 
-  function begin(renew: boolean): Ask {
+  const begin = (renew: boolean) => {
+    const before = settle;
     let limit: Timer;
     let turn: Timer;
-    const before = current;
-    const mine = (current = { renew } as Ask);
-    mine.answer = new Promise((resolve) => {
-      mine.settle = (answer) => {
+    const mine = new Promise<Token>((resolve) => {
+      settle = (answer) => {
         [limit, turn].forEach(clearTimeout);
         if (current === mine) current = undefined;
         resolve(answer);
       };
     });
-    before?.settle(mine.answer);
-    limit = setTimeout(() => mine.settle(Promise.reject(new Error('walpush: token() does not answer'))), GIVE_UP);
+    const end = settle;
+    current = mine;
+    renewing = renew;
+    before(mine);
+    limit = setTimeout(() => end(Promise.reject(new Error('token: no answer'))), GIVE_UP);
+
     const run = async () => {
       await new Promise<unknown>((go) => {
         if (!renew || typeof document === 'undefined') return go(0);
         const locks: LockManager | undefined = navigator.locks;
         turn = setTimeout(go, Math.random() * 1000 + (locks ? OTHERS : 0));
-        locks?.request('walpush-token', () => (go(0), mine.answer)).catch(() => {});
+        locks?.request('walpush-token', () => (go(0), mine)).catch(() => {});
       });
       const token = (current === mine && (await ask(renew))) || null;
       if (current === mine) renewed = renew ? token : null;
       return token;
     };
     const answer = run();
-    const done = () => mine.settle(answer);
+    const done = () => end(answer);
     answer.then(done, done);
     return mine;
-  }
+  };
 
   return {
     get(stale) {
       const renew = stale !== undefined;
       if (renew && renewed && renewed !== stale) return renewed;
-      return (current && current.renew >= renew ? current : begin(renew)).answer;
+      return current && renewing >= renew ? current : begin(renew);
     },
     forget() {
       renewed = null;
-      current?.settle(Promise.reject());
+      if (current) settle(Promise.reject());
     },
   };
 }
@@ -85,11 +84,11 @@ export function renewalDelay(token: string, now: number, least = 0): number | un
   try {
     const body = token.split('.')[1]!.replace(/-/g, '+').replace(/_/g, '/');
     const { exp, iat } = JSON.parse(atob(body)) as { exp?: unknown; iat?: number };
-    if (typeof exp !== 'number') return undefined;
+    if (typeof exp !== 'number') return;
     const life = (exp - iat!) * 1000 || Infinity;
     const lead = Math.min(60_000, life / 4);
     return Math.min(Math.max(exp * 1000 - now - lead, Math.min(least, life / 2)), 86_400_000);
   } catch {
-    return undefined;
+    // no token of this form
   }
 }

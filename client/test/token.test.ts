@@ -51,7 +51,7 @@ async function get(who: string, stale?: string): Promise<void> {
   }
 }
 
-const GIVEN_UP = 'Error: walpush: token() does not answer';
+const GIVEN_UP = 'Error: token: no answer';
 
 // A step is "what: who", or "what: the number of the ask"; then what each was told, and which asks renewed.
 it.each<[name: string, steps: string[], told: Record<string, string | null>, renewals: boolean[]]>([
