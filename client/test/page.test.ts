@@ -80,12 +80,42 @@ describe('in a page', () => {
     expect(FakeSocket.made).toHaveLength(before + 1);
   });
 
-  it('that is looked at again does not trust', async () => {
+  it.each([
+    ['is looked at again', () => document.dispatchEvent(new Event('visibilitychange'))],
+    ['has a network again', () => window.dispatchEvent(new Event('online'))],
+    ['has another network', () => connection.dispatchEvent(new Event('change'))],
+  ])('that %s does not trust, and is catching up until the pong', async (_, happens) => {
     FakeSocket.last.establish().pong();
-    document.dispatchEvent(new Event('visibilitychange'));
+    await vi.advanceTimersByTimeAsync(1000);
+    happens();
+    expect(client.state()).toBe('catching_up');
     expect(FakeSocket.last.sent.filter((m) => m.type === 'ping')).toHaveLength(2);
+    FakeSocket.last.change('0/200-1');
+    expect(client.state()).toBe('catching_up');
+    FakeSocket.last.pong();
+    expect(client.state()).toBe('live');
+    happens();
     await vi.advanceTimersByTimeAsync(10_000);
     expect(FakeSocket.made[0]!.closed).toBe(true);
+    expect(client.state()).toBe('catching_up');
+  });
+
+  it('a pong from before is not taken for the answer', async () => {
+    FakeSocket.last.establish();
+    const before = FakeSocket.last.sent.at(-1).timestamp;
+    await vi.advanceTimersByTimeAsync(1000);
+    document.dispatchEvent(new Event('visibilitychange'));
+    FakeSocket.last.say({ type: 'pong', timestamp: before });
+    expect(client.state()).toBe('catching_up');
+    FakeSocket.last.pong();
+    expect(client.state()).toBe('live');
+  });
+
+  it('a watcher that closes the client at the look leaves nothing behind', () => {
+    FakeSocket.last.establish().pong();
+    client.onState(() => client.close());
+    document.dispatchEvent(new Event('visibilitychange'));
+    expect(vi.getTimerCount()).toBe(0);
   });
 
   it.each([
