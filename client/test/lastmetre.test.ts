@@ -537,6 +537,17 @@ describe('a listener or watcher while it is told', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  it('a watcher that closes the client as an attempt begins: no token is asked for', async () => {
+    const token = vi.fn(() => 'token');
+    await live({ token });
+    FakeSocket.last.end(4403);
+    client.onState(() => client.state() === 'catching_up' && client.close());
+    client.retry();
+    await settle();
+    expect(token).toHaveBeenCalledTimes(1);
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
   it.each(['connection_established', 'request.updated', 'resync'])('a listener that closes the client at %s leaves nothing behind', async (wanted) => {
     make();
     const second = vi.fn();
@@ -595,13 +606,12 @@ describe('4403', () => {
     await settle();
     const [requests, crates] = FakeSocket.made;
     crates!.establish().pong();
-    await pass(14_000);
-    requests!.open().end(4403);
+    await pass(19_000);
+    requests!.open().end(4403); // tried again at 34 s at the earliest
     crates!.change('0/100-1');
-    await pass(14_999);
+    await pass(10_999);
     expect(FakeSocket.made).toHaveLength(2);
-    vi.mocked(Math.random).mockReturnValue(0);
-    await pass(1001);
+    await pass(1);
     expect(FakeSocket.made).toHaveLength(3);
   });
 
