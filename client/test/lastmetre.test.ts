@@ -397,6 +397,14 @@ describe('57: options that change', () => {
     expect(FakeSocket.last.open().sent).toEqual([{ type: 'auth', token: 'late' }]);
   });
 
+  it('a render does not prolong an attempt that waits for its token', async () => {
+    make({ token: never }).subscribe('requests', 5, () => {});
+    await pass(15_000);
+    client.configure(all({ token: never }));
+    await pass(5000);
+    expect(client.cause('requests', 5)).toMatchObject({ reason: 'no answer' });
+  });
+
   it('a path that throws harms no other stream', async () => {
     await live();
     client.subscribe('crates', 5, () => {});
@@ -612,6 +620,21 @@ describe('4403', () => {
     await pass(10_999);
     expect(FakeSocket.made).toHaveLength(2);
     await pass(1);
+    expect(FakeSocket.made).toHaveLength(3);
+  });
+
+  it('but not when it is accepted with the same one', async () => {
+    make();
+    client.subscribe('requests', 5, () => {});
+    client.subscribe('crates', 5, () => {});
+    await settle();
+    const [requests, crates] = FakeSocket.made;
+    crates!.establish();
+    requests!.open().end(4403);
+    crates!.end();
+    await pass(500);
+    FakeSocket.last.establish('0/100-0', { resumed: true });
+    await settle();
     expect(FakeSocket.made).toHaveLength(3);
   });
 
