@@ -304,6 +304,7 @@ describe('the provider', () => {
     await server((socket) => socket.establish());
     expect(FakeSocket.last.sent[0]).toEqual({ type: 'auth', token: 'a' });
     await server((socket) => socket.end(4401));
+    await pass(1000); // without navigator.locks, tabs renew at random moments
     await server((socket) => socket.open());
     expect(FakeSocket.last.sent[0]).toEqual({ type: 'auth', token: 'b' });
     const [before] = FakeSocket.made.slice(-1);
