@@ -46,8 +46,8 @@ export function step([since, pays, began, wait, due]: Debt, input: DebtInput, no
     began = now;
     pays = input === 'fetch';
   } else if (input === 'success') {
+    due = now + Math.min(Math.max(COALESCE, REST * (now - (began ?? since ?? now))), REST_MAX); // began unseen: before
     if (pays) since = undefined;
-    due = now + Math.min(Math.max(COALESCE, REST * (now - (began ?? now))), REST_MAX);
     wait = 0;
     pays = false;
     began = undefined;
