@@ -168,6 +168,7 @@ describe('51: a change during a first fetch', () => {
     await show(<Suspended />);
     await pass(200);
     await change('after');
+    await pass(1000); // React shows it at the end of an act
     await pass(5000);
     expect(text()).toBe('liveafter');
     expect(fetch).toHaveBeenCalledTimes(2);
@@ -213,6 +214,7 @@ describe('52: the backend is away at the change', () => {
   it('with a growing wait: an hour of 502 is not an hour of questions', async () => {
     const fetch = failing();
     await open(<List fetch={fetch} />);
+    await pass(1000);
     away = true;
     fetch.mockClear();
     await change('after');
@@ -616,9 +618,15 @@ describe('stale', () => {
   }
 
   it('is true after 10 s owed, until it is paid, and the state is live', async () => {
-    const fetch = slow(20_000);
+    let time = 10;
+    const fetch = async () => {
+      const read = database;
+      await wait(time);
+      return read;
+    };
     await open(<><Stale /><List fetch={fetch} /></>);
-    await pass(21_000);
+    await pass(1000);
+    time = 20_000;
     expect(stale.at(-1)).toBe(false);
     await change('after');
     await pass(9_500);
