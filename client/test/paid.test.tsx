@@ -328,6 +328,19 @@ describe('53: patch, and what else takes the mark away', () => {
     }
   });
 
+  it('a page that cancels, to write what it expects, is not overtaken at once', async () => {
+    const fetch = slow(100);
+    await open(<List fetch={fetch} />);
+    await pass(1000);
+    await change('after');
+    await pass(100);
+    await act(async () => (queries.cancelQueries({ queryKey: KEY }), queries.setQueryData(KEY, 'expected')));
+    await pass(900);
+    expect(data()).toBe('expected');
+    await pass(1000);
+    expect(data()).toBe('after');
+  });
+
   it('a list that shows nothing of the mark: refetchOnMount false', async () => {
     const fetch = slow(10);
     await open(<List fetch={fetch} />);

@@ -1,6 +1,6 @@
 import type { ReactNode } from 'react';
 import type { LiveState, Stream } from '../index.js';
-import { useLiveState, useStale } from './hooks.js';
+import { useLiveState } from './hooks.js';
 
 const LABELS: Record<LiveState, string> = {
   connecting: 'Connecting',
@@ -17,11 +17,11 @@ export interface LiveIndicatorProps {
   className?: string;
 }
 
-/** The state in a word, for the style sheet in `data-state` and `data-stale`; without a stream, the worst of all. */
+/** The state in a word, for the style sheet in `data-state`; without a stream, the worst of all. */
 export function LiveIndicator({ stream, id, labels, className = 'walpush-live' }: LiveIndicatorProps): ReactNode {
   const state = useLiveState(stream, id);
   return (
-    <span role="status" className={className} data-state={state} data-stale={useStale()}>
+    <span role="status" className={className} data-state={state}>
       {labels?.[state] ?? LABELS[state]}
     </span>
   );
