@@ -150,7 +150,7 @@ describe.each([false, true])('patch: %s', (patch) => {
     await act(async () =>
       root.render(
         <QueryClientProvider client={queries}>
-          <WebSocketProvider url="ws://server" token={() => 'token'} WebSocket={FakeSocket} patch={patch} heartbeat={1e9}>
+          <WebSocketProvider url="ws://server" token={() => 'token'} WebSocket={FakeSocket} patch={patch} heartbeat={1e9} pongWait={1e9}>
             <Layout />
           </WebSocketProvider>
         </QueryClientProvider>,

@@ -67,7 +67,7 @@ async function open(first: ReactNode = null, options: UpdateOptions<'requests'> 
   await act(async () => {
     root.render(
       <QueryClientProvider client={queries}>
-        <WebSocketProvider url="ws://server" token={() => 'token'} WebSocket={FakeSocket} heartbeat={1e9} onError={onError}>
+        <WebSocketProvider url="ws://server" token={() => 'token'} WebSocket={FakeSocket} heartbeat={1e9} pongWait={1e9} onError={onError}>
           <Layout first={first} options={options} />
         </WebSocketProvider>
       </QueryClientProvider>,

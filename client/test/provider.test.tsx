@@ -91,3 +91,23 @@ it('62: an indicator of a stream that nobody uses says offline', async () => {
   await act(async () => void FakeSocket.last.establish());
   expect([state(), state('nobody')]).toEqual(['live', 'offline']);
 });
+
+it('a hook that is about to listen does not say offline, not for one frame, nor for another id', async () => {
+  const states: string[] = [];
+  function Says({ id }: { id: number | null }) {
+    states.push(`${id} ${useWebSocket('requests', id, heard)}`);
+    return null;
+  }
+  for (const id of [5, 6, null]) {
+    await act(async () =>
+      root.render(
+        <WebSocketProvider WebSocket={FakeSocket} token={() => 'token'}>
+          <Says id={id} />
+        </WebSocketProvider>,
+      ),
+    );
+    if (id) await act(async () => void FakeSocket.last.establish());
+  }
+  const told = states.filter((state, i) => state !== states[i - 1]);
+  expect(told).toEqual(['5 connecting', '5 live', '6 connecting', '6 live', 'null offline']);
+});

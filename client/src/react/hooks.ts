@@ -8,12 +8,13 @@ import { invalidate, isStale, recover } from './queries.js';
 type Id = string | number | null | undefined;
 
 const connecting = (): LiveState => 'connecting';
+const isNothing = (id: Id) => id == null; // or undefined
 
 /** The state of one stream and id, or without them the worst of all; offline where there is nothing to listen to. */
 export function useLiveState(stream?: Stream, id?: Id): LiveState {
   const { client } = useLive();
   const watch = useCallback((changed: () => void) => client.onState(changed), [client]);
-  const nothing = stream !== undefined && (id === null || id === undefined);
+  const nothing = stream !== undefined && isNothing(id);
   const read = () => (nothing ? 'offline' : client.state(stream, id ?? undefined));
   return useSyncExternalStore(watch, read, connecting);
 }
@@ -38,14 +39,16 @@ export function useWebSocket<S extends Stream>(
 ): LiveState {
   const { client } = useLive();
   const latest = useRef(listener);
+  const joined = useRef<Id>(null);
   useEffect(() => {
     latest.current = listener;
   });
-  useEffect(
-    () => (id === null || id === undefined ? undefined : client.subscribe(stream, id, (m) => latest.current(m))),
-    [client, stream, id],
-  );
-  return useLiveState(stream, id);
+  useEffect(() => {
+    joined.current = id;
+    return isNothing(id) ? undefined : client.subscribe(stream, id!, (m) => latest.current(m));
+  }, [client, stream, id]);
+  const state = useLiveState(stream, id);
+  return isNothing(id) || joined.current === id ? state : 'connecting'; // it will listen in a moment
 }
 
 export interface UpdateOptions<S extends string> {
