@@ -26,7 +26,7 @@ const timers = new WeakMap<Query, ReturnType<typeof setTimeout>>();
 const told = new WeakMap<QueryClient, Map<string, QueryKey>>();
 
 const debtOf = (query: Query) => debts.get(query) ?? PAID;
-const watched = (query: Query) => query.getObserversCount() && !query.isStatic();
+const watched = (query: Query) => query.getObserversCount() && !query.isStatic?.(); // not in every version 5
 
 /** Moves the debt, and sets the query's timer to what follows. */
 function tell(query: Query, input?: DebtInput): void {
@@ -49,7 +49,7 @@ export function invalidate(queries: QueryClient, key: QueryKey): void {
     told.set(queries, (keys = new Map()));
     cache.subscribe((event) => hear(queries, event));
   }
-  if (keys.size > TOLD_MAX) keys.clear(), (key = []);
+  if (keys.size > TOLD_MAX) keys.clear(), keys.set('', []); // [] is above all keys
   keys.set(hashKey(key), key);
   cache.findAll({ queryKey: key }).forEach((query) => {
     if (query.state.status !== 'pending' || query.state.fetchStatus !== 'idle') tell(query, 'owe');
