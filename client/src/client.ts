@@ -1,7 +1,8 @@
 /** The connection manager: who listens to what, one socket a stream and id, one token for all. */
 
-import { Connection, type Dial, type Host, type Listener, type LiveState, type Socket } from './connection.js';
+import { openConnection, type Connection, type Ended, type Host, type Listener, type LiveState, type Socket } from './connection.js';
 import type { MessageOf, Stream } from './messages.js';
+import { tokenAsker } from './token.js';
 
 export interface WebSocketClientOptions {
   /**
@@ -24,139 +25,122 @@ export interface WebSocketClientOptions {
   linger?: number;
   /** For tests, and where there is no global one. */
   WebSocket?: new (url: string) => Socket;
-  /** What went wrong in a listener or in `token`. Default: the console. */
+  /** What went wrong in a listener or in `token`, and what keeps a stream from ever opening. Default: the console. */
   onError?: (error: unknown) => void;
+  /** Each end of a connection or an attempt, with its close code and reason. */
+  onEvent?: (event: Ended) => void;
 }
 
 /** Worst first: what the whole page is. */
 const RANK: LiveState[] = ['offline', 'catching_up', 'connecting', 'denied', 'live'];
 
-export class WebSocketClient {
-  #options: WebSocketClientOptions;
-  #connections = new Map<string, Connection>();
-  #watchers = new Set<() => void>();
-  #host: Host;
-  #token: string | null | undefined;
-  #asking: Promise<string | null> | undefined;
-
-  constructor(options: WebSocketClientOptions) {
-    this.#options = options;
-    this.#host = {
-      token: (stale) => this.#getToken(stale),
-      changed: () => this.#watchers.forEach((watcher) => watcher()),
-      report: (error) => (options.onError ?? console.error)(error),
-      heartbeat: options.heartbeat ?? 25_000,
-      pongWait: options.pongWait ?? 10_000,
-      backoff: options.backoff ?? { base: 500, cap: 20_000 },
-    };
-  }
-
+export interface WebSocketClient {
+  /** Other options from now on, in place of all earlier ones. Connections move if their address is another one now. */
+  configure(options: WebSocketClientOptions): void;
   /**
    * Calls the listener with what this stream says: connection_established first, then each change once, in commit
    * order. All listeners of a stream and id share a socket. Returns what ends it.
    */
-  subscribe<S extends Stream>(stream: S, id: string | number, listener: (message: MessageOf<S>) => unknown): () => void {
-    const key = `${stream}/${id}`;
-    // Each subscription its own, even if two share a function.
-    const own: Listener = (message) => listener(message);
-    let connection = this.#connections.get(key);
-    if (!connection) {
-      if (!this.#connections.size) this.#listen(true);
-      connection = new Connection(this.#host, this.#dial(stream, id));
-      this.#connections.set(key, connection);
-      connection.join(own);
-      this.#host.changed();
-    } else {
-      connection.join(own);
-    }
-    const joined = connection;
-    return () => joined.leave(own, this.#options.linger ?? 1000, () => this.#remove(key, joined));
-  }
-
+  subscribe<S extends Stream>(stream: S, id: string | number, listener: (message: MessageOf<S>) => unknown): () => void;
   /** Ends all subscriptions of this stream and id, at once. */
-  unsubscribe(stream: Stream, id: string | number): void {
-    const key = `${stream}/${id}`;
-    const connection = this.#connections.get(key);
-    if (connection) this.#remove(key, connection);
-  }
-
-  /** Of one stream and id, or the worst of all. */
-  state(stream?: Stream, id?: string | number): LiveState {
-    if (stream !== undefined) return this.#connections.get(`${stream}/${id}`)?.state ?? 'connecting';
-    const states = [...this.#connections.values()].map((connection) => connection.state);
-    return RANK.find((state) => states.includes(state)) ?? 'offline';
-  }
-
+  unsubscribe(stream: Stream, id: string | number): void;
+  /** Of one stream and id, or the worst of all; offline where nobody listens. */
+  state(stream?: Stream, id?: string | number): LiveState;
+  /** How the last connection or attempt of this stream and id ended. */
+  cause(stream: Stream, id: string | number): Ended | undefined;
   /** Calls the watcher whenever a state may have changed. Returns what ends it. */
-  onState(watcher: () => void): () => void {
-    const own = () => watcher();
-    this.#watchers.add(own);
-    return () => void this.#watchers.delete(own);
-  }
-
+  onState(watcher: () => void): () => void;
   /** After a login or a new permission: tries again what was denied. */
-  retry(): void {
-    this.#token = undefined;
-    this.#connections.forEach((connection) => connection.reopen());
-  }
-
+  retry(): void;
   /** Logout: closes everything and forgets the token and every listener. */
-  close(): void {
-    this.#connections.forEach((connection) => connection.end());
-    this.#connections.clear();
-    this.#token = this.#asking = undefined;
-    this.#listen(false);
-    this.#host.changed();
-  }
+  close(): void;
+}
 
-  #remove(key: string, connection: Connection): void {
-    connection.end();
-    if (this.#connections.get(key) !== connection) return;
-    this.#connections.delete(key);
-    if (!this.#connections.size) this.#listen(false);
-    this.#host.changed();
-  }
+/** A closure, because a minifier shortens the names of variables only. */
+function makeClient(options: WebSocketClientOptions): WebSocketClient {
+  const connections = new Map<string, Connection>();
+  const watchers = new Set<() => void>();
+  const asker = tokenAsker((renew) => host.options.token(renew));
+  const keyOf = (stream?: string, id?: string | number) => `${stream}/${id}`;
 
-  /** Asked once for all who wait. Who finds its token stale gets the one that another has renewed meanwhile. */
-  #getToken(stale: string | undefined): Promise<string | null> {
-    if (stale !== undefined && this.#token && this.#token !== stale) return Promise.resolve(this.#token);
-    if (!this.#asking) {
-      const asking = (async () => this.#options.token(stale !== undefined))();
-      const done = (token?: string | null) => {
-        if (this.#asking !== asking) return;
-        this.#asking = undefined;
-        this.#token = token;
-      };
-      asking.then(done, () => done());
-      this.#asking = asking;
-    }
-    return this.#asking;
-  }
-
-  #dial(stream: string, id: string | number): Dial {
-    const { url, path, tokenIn, WebSocket: Kind = globalThis.WebSocket } = this.#options;
-    const sends = tokenIn !== 'query';
-    return (token, since, epoch) => {
-      const base = url ?? location.origin.replace(/^http/, 'ws');
-      const where = path ? path(stream, id) : `/ws/${stream}/${encodeURIComponent(id)}/`;
-      const query = new URLSearchParams(since && epoch ? { since, epoch } : {});
-      if (!sends) query.set('token', token);
-      return { socket: new Kind(`${base}${where}${query.toString() && `?${query}`}`), sends };
-    };
-  }
-
-  // The same functions each time, so that they can be taken off again.
-  #online = () => this.#connections.forEach((connection) => connection.wake());
-  #offline = () => this.#connections.forEach((connection) => connection.sleep());
-  #visible = () => {
-    if (!document.hidden) this.#online();
+  const host: Host = {
+    options,
+    token: asker.get,
+    changed: () => [...watchers].forEach((watcher) => watchers.has(watcher) && host.guard(watcher)),
+    report(error) {
+      try {
+        if (error) (host.options.onError ?? console.error)(error);
+      } catch {
+        // it was told
+      }
+    },
+    guard: (call) => void (async () => call())().catch(host.report),
+    fresh: (token) => connections.forEach((connection) => connection.fresh(token)),
   };
 
-  #listen(on: boolean): void {
-    if (typeof window === 'undefined') return;
-    const how = on ? 'addEventListener' : 'removeEventListener';
-    window[how]('online', this.#online);
-    window[how]('offline', this.#offline);
-    document[how]('visibilitychange', this.#visible);
-  }
+  const online = () => connections.forEach((connection) => connection.wake());
+  const offline = () => connections.forEach((connection) => connection.sleep());
+  const visible = () => document.hidden || online();
+
+  const listen = (how: 'addEventListener' | 'removeEventListener') => {
+    if (typeof document === 'undefined') return;
+    window[how]('online', online);
+    window[how]('offline', offline);
+    document[how]('visibilitychange', visible);
+    (navigator as { connection?: EventTarget }).connection?.[how]('change', online);
+  };
+
+  const remove = (key: string, connection = connections.get(key)) => {
+    connection?.end();
+    if (!connection || connections.get(key) !== connection) return;
+    connections.delete(key);
+    if (!connections.size) listen('removeEventListener');
+    host.changed();
+  };
+
+  return {
+    configure(latest) {
+      host.options = latest;
+      connections.forEach((connection) => host.guard(connection.move));
+    },
+
+    subscribe(stream, id, listener) {
+      const key = keyOf(stream, id);
+      // Each subscription its own, even if two share a function.
+      const own: Listener = (message) => listener(message);
+      const connection = connections.get(key) ?? openConnection(host, stream, id, () => remove(key, connection));
+      if (!connections.size) listen('addEventListener');
+      connections.set(key, connection);
+      connection.join(own);
+      return () => connection.leave(own);
+    },
+
+    unsubscribe: (stream, id) => remove(keyOf(stream, id)),
+
+    state(stream, id) {
+      const of = stream === undefined ? [...connections.values()] : [connections.get(keyOf(stream, id))];
+      const states = of.map((connection) => connection?.state());
+      return RANK.find((state) => states.includes(state)) ?? 'offline';
+    },
+
+    cause: (stream, id) => connections.get(keyOf(stream, id))?.cause(),
+
+    onState(watcher) {
+      const own = () => watcher();
+      watchers.add(own);
+      return () => void watchers.delete(own);
+    },
+
+    retry() {
+      asker.forget();
+      connections.forEach((connection) => connection.reopen());
+    },
+
+    close() {
+      asker.forget();
+      connections.forEach((connection, key) => remove(key, connection));
+    },
+  };
 }
+
+export const WebSocketClient = makeClient as unknown as new (options: WebSocketClientOptions) => WebSocketClient;

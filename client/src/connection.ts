@@ -3,21 +3,35 @@
  *
  *     open ── token ── socket ── connection_established ── live
  *       ▲                                                   │ any end
- *       └────────────── wait (full jitter) ◀────────────────┘
+ *       └────────────── wait (retry.ts) ◀───────────────────┘
  *
  * What survives a loss is `since` and `epoch`: the last event told, from which the server resumes. A listener hears
  * connection_established first, then every change behind its id, once and in commit order, or a resync.
+ *
+ * Watchers and listeners may close the client while they are told. So a function tells them last, or looks at `turn` after.
  */
 
-import { compareIds } from './eventid.js';
+import type { WebSocketClientOptions } from './client.js';
+import { compareIds, isEventId } from './eventid.js';
 import type { Established } from './messages.js';
-import { renewalDelay } from './token.js';
+import { GOOD_LIFE, PATIENCE, waitAfter } from './retry.js';
+import { GIVE_UP, renewalDelay } from './token.js';
 
 /**
  * connecting: never established yet. live: what is shown is what is true, within milliseconds. catching_up: was live, and
- * is coming back. offline: the browser has no network, or nothing is subscribed. denied: may not listen.
+ * is coming back, or a pong is awaited. offline: the browser has no network, or nobody listens. denied: may not listen.
  */
 export type LiveState = 'connecting' | 'live' | 'catching_up' | 'offline' | 'denied';
+
+/** The end of a connection or of an attempt. */
+export interface Ended {
+  stream: string;
+  id: string | number;
+  /** The close code: docs/protocol.md. 1006 without an answer or an upgrade. */
+  code: number;
+  /** The close reason, or what is known instead. */
+  reason: string;
+}
 
 /** What is used of the browser's WebSocket. */
 export interface Socket {
@@ -29,315 +43,336 @@ export interface Socket {
   close(code?: number): void;
 }
 
-/** What a connection needs of the client; times in milliseconds. */
+/** What a connection needs of the client. */
 export interface Host {
+  /** The latest: another render may bring others. */
+  options: WebSocketClientOptions;
   /** The current token, or a newer one than `stale`; null: there is nobody to be. */
-  token(stale?: string): Promise<string | null>;
+  token(stale?: string): string | null | Promise<string | null>;
   changed(): void;
+  /** An error, or nothing. */
   report(error: unknown): void;
-  heartbeat: number;
-  pongWait: number;
-  backoff: { base: number; cap: number };
+  /** Calls what is not ours, and reports what it throws or rejects with. */
+  guard(call: () => unknown): void;
+  /** The server has accepted this token, or it comes from a renewal. */
+  fresh(token: string): void;
 }
-
-/** Makes a socket, still connecting; `sends`: the token is not in its URL, and is to be sent as the first message. */
-export type Dial = (token: string, since?: string, epoch?: string) => { socket: Socket; sends: boolean };
 
 export type Listener = (message: any) => unknown;
 
+export type Connection = ReturnType<typeof openConnection>;
+
 type Timer = ReturnType<typeof setTimeout> | undefined;
 
-/** Until connection_established: the server's own limits for a handshake and an admission are 10 s and 5 s. */
-const ESTABLISH_WAIT = 20_000;
-/** A connection that lived so long was a good one: the next attempt comes soon. */
-const GOOD_LIFE = 5000;
+/** Attempts in a row without an upgrade, after which the developer is told. */
+export const SHUT = 3;
+const HINT = 'refused before the upgrade: origin, path, or the server is away';
 
-/** Where the count of failures starts after a close that asks for patience: up to 2 s, and up to 16 s. */
-const PATIENCE: Record<number, number> = { 1013: 2, 4429: 2, 1002: 5, 1007: 5, 1008: 5, 1009: 5 };
+const eventId = (id: any): string | undefined => (isEventId(id) ? id : undefined);
 
-export class Connection {
-  state: LiveState = 'connecting';
-
-  #host: Host;
-  #dial: Dial;
+/** `gone` is called if nobody has joined for `linger` milliseconds after the last has left. */
+export function openConnection(host: Host, stream: string, id: string | number, gone: () => void) {
   /** And whether each has heard a connection_established yet. */
-  #listeners = new Map<Listener, boolean>();
-  #socket: Socket | undefined;
-  /** Neither open nor trying: denied, or nobody listens. */
-  #idle = false;
+  const listeners = new Map<Listener, boolean>();
+  let state: LiveState = 'connecting';
+  let cause: Ended | undefined;
+  let said = '';
+  let address = '';
+  let tokenIn: string | undefined;
+  let socket: Socket | undefined;
+  let hello: Established | undefined;
+  let token: string | undefined;
+  let stale: string | undefined;
+  let since: string | undefined;
+  let epoch: string | undefined;
   /** Grows with each attempt and each end: what comes late from an earlier one is told by it, and ignored. */
-  #turn = 0;
-  #failures = 0;
-  #refused = 0;
-  #stale: string | undefined;
-  #since: string | undefined;
-  #epoch: string | undefined;
-  #hello: Established | undefined;
-  #wasLive = false;
-  #born = 0;
-  #heard = 0;
-  #retry: Timer;
-  #deadline: Timer;
-  #beat: Timer;
-  #renewal: Timer;
-  #linger: Timer;
-
-  constructor(host: Host, dial: Dial) {
-    this.#host = host;
-    this.#dial = dial;
-    void this.#open();
-  }
-
-  get used(): boolean {
-    return this.#listeners.size > 0;
-  }
-
-  /** Calls the listener with all that comes. One who joins an open connection hears from where on it is complete. */
-  join(listener: Listener): void {
-    clearTimeout(this.#linger);
-    this.#listeners.set(listener, false);
-    if (this.#idle) void this.#open();
-    else if (this.#hello) void Promise.resolve().then(() => this.#listeners.get(listener) === false && this.#greet(listener));
-  }
-
-  /** `gone` is called if nobody has joined for so many milliseconds after the last has left. */
-  leave(listener: Listener, linger: number, gone: () => void): void {
-    if (this.#listeners.delete(listener) && !this.used) this.#linger = setTimeout(gone, linger);
-  }
-
-  /** The network is back, or somebody looks at the page again: do not wait, and do not trust. */
-  wake(): void {
-    if (this.#retry !== undefined) void this.#open();
-    else if (this.#hello) this.#ping();
-    else if (!this.#idle) this.#settle();
-  }
-
-  /** The network is gone, and with it the socket; what it would have said is resumed. */
-  sleep(): void {
-    if (!this.#idle) this.#wait(this.#host.backoff.cap);
-  }
-
-  /** A new attempt even if denied: somebody has logged in. */
-  reopen(): void {
-    this.#stale = undefined;
-    this.#refused = 0;
-    if (!this.#hello) void this.#open();
-  }
-
-  /** For good. */
-  end(): void {
-    clearTimeout(this.#linger);
-    this.#listeners.clear();
-    this.#drop();
-  }
-
-  // --- an attempt ---------------------------------------------------------------------------------------------------
-
-  async #open(): Promise<void> {
-    const turn = this.#drop();
-    this.#idle = false;
-    this.#deadline = setTimeout(() => this.#lost(), ESTABLISH_WAIT);
-    this.#settle();
-    try {
-      const token = await this.#host.token(this.#stale);
-      if (turn !== this.#turn) return;
-      if (token === null) return this.#deny();
-      this.#stale = undefined;
-      this.#connect(token);
-    } catch (error) {
-      this.#host.report(error);
-      if (turn === this.#turn) this.#lost();
-    }
-  }
-
-  #connect(token: string): void {
-    const { socket, sends } = this.#dial(token, this.#since, this.#epoch);
-    this.#socket = socket;
-    socket.onopen = () => {
-      if (sends) this.#say({ type: 'auth', token });
-    };
-    socket.onmessage = (event) => this.#receive(event.data, token);
-    socket.onclose = (event) => this.#closed(event.code, token);
-    socket.onerror = () => {}; // onclose follows
-  }
-
-  // --- what comes ---------------------------------------------------------------------------------------------------
-
-  #receive(text: unknown, token: string): void {
-    let message: any;
-    try {
-      message = JSON.parse(text as string);
-      if (typeof message?.type !== 'string') throw new TypeError('not a message of walpush');
-    } catch (error) {
-      this.#host.report(error);
-      return this.#lost();
-    }
-    this.#heard = Date.now();
-    if (this.#hello) this.#deadline = void clearTimeout(this.#deadline);
-
-    switch (message.type) {
-      case 'pong':
-        // It was asked for behind connection_established, so all that was missed has come before it.
-        return this.#hello && this.#to('live');
-      case 'auth_ok':
-        if (message.epoch) this.#epoch = message.epoch;
-        return;
-      case 'connection_established':
-        return this.#established(message, token);
-      case 'resync':
-        this.#since = message.id;
-        this.#epoch = message.epoch;
-        break;
-      default:
-        if (message.id && this.#since && compareIds(message.id, this.#since) <= 0) return;
-        if (message.id) this.#since = message.id;
-    }
-    if (!this.used) return this.#rest();
-    for (const listener of [...this.#listeners.keys()]) this.#tell(listener, message);
-  }
-
-  #established(hello: Established, token: string): void {
-    this.#hello = hello;
-    this.#born = Date.now();
-    this.#refused = 0;
-    if (!hello.resumed || !this.#since) this.#since = hello.id;
-    this.#epoch = hello.epoch;
-    this.#ping();
-    this.#beat = setInterval(() => {
-      if (Date.now() - this.#heard > this.#host.heartbeat / 2) this.#ping();
-    }, this.#host.heartbeat);
-    this.#renewLater(token);
-    this.#wasLive = true;
-    this.#to(hello.resumed ? 'catching_up' : 'live');
-    for (const listener of [...this.#listeners.keys()]) this.#greet(listener);
-  }
-
-  /** `resumed` is true for those only who heard what came before. */
-  #greet(listener: Listener): void {
-    const known = this.#listeners.get(listener);
-    if (!this.#hello || known === undefined) return;
-    this.#listeners.set(listener, true);
-    const { resumed: _, ...anew } = this.#hello;
-    this.#tell(listener, known ? this.#hello : { ...anew, id: this.#since });
-  }
-
-  #tell(listener: Listener, message: unknown): void {
-    try {
-      const done = listener(message);
-      if (done instanceof Promise) done.catch(this.#host.report);
-    } catch (error) {
-      this.#host.report(error);
-    }
-  }
-
-  // --- what goes ----------------------------------------------------------------------------------------------------
-
-  #say(message: object): void {
-    try {
-      this.#socket?.send(JSON.stringify(message));
-    } catch {
-      this.#lost(); // it is closing already
-    }
-  }
-
-  #ping(): void {
-    clearTimeout(this.#deadline);
-    this.#deadline = setTimeout(() => this.#lost(), this.#host.pongWait);
-    this.#say({ type: 'ping', timestamp: Date.now() });
-  }
-
-  #renewLater(token: string, least = 0): void {
-    const delay = renewalDelay(token, Date.now(), least);
-    clearTimeout(this.#renewal);
-    if (delay !== undefined) this.#renewal = setTimeout(() => void this.#renew(token), delay);
-  }
-
-  /** In place, without a gap. If no token can be had now, the old one is good for a while yet. */
-  async #renew(old: string): Promise<void> {
-    const turn = this.#turn;
-    try {
-      const token = await this.#host.token(old);
-      if (turn !== this.#turn) return;
-      if (token === null) return this.#deny();
-      if (token !== old) this.#say({ type: 'auth', token });
-      if (turn === this.#turn) this.#renewLater(token, 30_000);
-    } catch (error) {
-      this.#host.report(error);
-      if (turn === this.#turn) this.#renewLater(old, 5000);
-    }
-  }
-
-  // --- ends ---------------------------------------------------------------------------------------------------------
-
-  #closed(code: number, token: string): void {
-    if (code === 4403) return this.#deny();
-    if (code === 4401) {
-      this.#stale = token;
-      if (!this.#refused++) return void this.#open();
-      // A new token, and refused as well. Somebody must act; until then ask now and then.
-      this.#to('denied');
-      return this.#wait(this.#host.backoff.cap);
-    }
-    this.#failures = Math.max(this.#failures, PATIENCE[code] ?? 0);
-    this.#lost();
-  }
-
-  #lost(): void {
-    if (this.#born && Date.now() - this.#born > GOOD_LIFE) this.#failures = 0;
-    const { base, cap } = this.#host.backoff;
-    this.#wait(Math.min(cap, base * 2 ** Math.min(this.#failures++, 16)));
-  }
-
-  /** Full jitter: a thousand pages that lost the same server come back at a thousand moments. */
-  #wait(most: number): void {
-    this.#drop();
-    this.#retry = setTimeout(() => void this.#open(), Math.random() * most);
-    this.#settle();
-  }
-
-  #deny(): void {
-    this.#drop();
-    this.#idle = true;
-    this.#to('denied');
-  }
-
-  /** A message came and nobody was there to hear it. Who comes now starts anew, for a resumed stream would lack it. */
-  #rest(): void {
-    this.#drop();
-    this.#idle = true;
-    this.#since = this.#epoch = undefined;
-  }
-
-  /** Ends what there is, without a word from it any more. */
-  #drop(): number {
-    for (const timer of [this.#retry, this.#deadline, this.#beat, this.#renewal]) clearTimeout(timer);
-    this.#retry = this.#deadline = this.#beat = this.#renewal = undefined;
-    const socket = this.#socket;
-    this.#socket = this.#hello = undefined;
-    this.#born = 0;
-    if (socket) {
-      socket.onopen = socket.onmessage = socket.onclose = null;
-      try {
-        socket.close();
-      } catch {
-        // it never was one
-      }
-    }
-    return ++this.#turn;
-  }
+  let turn = 0;
+  let failures = 0;
+  let refused = 0;
+  let shut = 0;
+  let born = Infinity;
+  let pinged = 0;
+  /** The close code that says so; 1: nobody is logged in. */
+  let denied = 0;
+  let wasLive = false;
+  /** Waits for the next attempt. */
+  let retry: Timer;
+  /** Set while there is an attempt or a connection: until it is given up, or until the next ping. */
+  let pulse: Timer;
+  let renewal: Timer;
+  let linger: Timer;
 
   // --- state --------------------------------------------------------------------------------------------------------
 
-  #settle(): void {
-    if (this.#hello) return;
-    if (this.state === 'denied' && this.#refused) return; // until one is accepted
-    const offline = globalThis.navigator?.onLine === false;
-    this.#to(offline ? 'offline' : this.#wasLive ? 'catching_up' : 'connecting');
-  }
+  const to = (next: LiveState) => {
+    if (state === next) return;
+    state = next;
+    host.changed();
+  };
 
-  #to(state: LiveState): void {
-    if (this.state === state) return;
-    this.state = state;
-    this.#host.changed();
-  }
+  const settle = () => {
+    if (hello) return;
+    const offline = globalThis.navigator?.onLine === false;
+    to(denied ? 'denied' : offline ? 'offline' : wasLive ? 'catching_up' : 'connecting');
+  };
+
+  // --- ends ---------------------------------------------------------------------------------------------------------
+
+  /** Ends what there is, without a word from it any more. */
+  const drop = () => {
+    [retry, pulse, renewal].forEach(clearTimeout);
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+    retry = pulse = socket = hello = undefined;
+    pinged = 0;
+    born = Infinity;
+    return ++turn;
+  };
+
+  const wait = (milliseconds: number) => {
+    drop();
+    retry = setTimeout(open, milliseconds);
+    settle();
+  };
+
+  const closed = (code: number, reason = '') => {
+    if (shut >= SHUT) reason = HINT;
+    const ended = (cause = { stream, id, code, reason });
+    if (code === 4401) stale = token;
+    if (code === 4401 && !refused++) open();
+    else {
+      const first = (code === 4401 || code === 4403) && denied !== code;
+      if (first) denied = code;
+      if (first || Date.now() - born > GOOD_LIFE) failures = 0;
+      const { base, cap } = host.options.backoff ?? { base: 500, cap: 20_000 };
+      const [count, pause] = waitAfter(code, failures, Math.random(), base, cap);
+      failures = count;
+      wait(pause);
+    }
+    const text = `${stream}/${id}: ${code} ${reason}`;
+    if ((PATIENCE[code] || shut >= SHUT) && said !== text) host.report(new Error((said = text)));
+    host.changed();
+    host.guard(() => host.options.onEvent?.(ended));
+  };
+
+  // --- what goes ----------------------------------------------------------------------------------------------------
+
+  const say = (message: object) => socket?.send(JSON.stringify(message));
+
+  /** One timer: the connection is dead if nothing comes behind a ping; a ping is due if nothing came for a while. */
+  const watch = () => {
+    const { heartbeat = 25_000, pongWait = 10_000 } = host.options;
+    clearTimeout(pulse);
+    pulse = pinged ? setTimeout(closed, pongWait, 1006, 'no answer') : setTimeout(ping, heartbeat);
+  };
+
+  const ping = () => {
+    pinged = Date.now();
+    say({ type: 'ping', timestamp: pinged });
+    watch();
+  };
+
+  /** Tabs that have the same token renew it at different moments. */
+  const renewIn = (milliseconds: number | undefined) => {
+    clearTimeout(renewal);
+    if (milliseconds! >= 0) renewal = setTimeout(renew, milliseconds! * (1 - Math.random() / 20));
+  };
+
+  /** Asks for a token, and goes on with it if nothing else has begun meanwhile. */
+  const ask = async (old: string | undefined, use: (next: string) => void, fail: (error: unknown) => void) => {
+    const mine = turn;
+    try {
+      const next = await host.token(old);
+      if (mine !== turn) return;
+      if (next !== null) return use(next);
+      // Nobody is logged in: until somebody comes, looks or retries.
+      token = undefined;
+      denied = 1;
+      drop();
+      settle();
+    } catch (error) {
+      host.report(error);
+      if (mine === turn) fail(error);
+    }
+  };
+
+  /** In place, without a gap. If no token can be had now, the old one is good for a while yet. */
+  const renew = () => {
+    const use = (next: string) => {
+      if (next !== token) say({ type: 'auth', token: (token = next) });
+      renewIn(renewalDelay(next, Date.now(), 30_000));
+      host.fresh(next);
+    };
+    void ask(token, use, () => renewIn(5000));
+  };
+
+  // --- an attempt ---------------------------------------------------------------------------------------------------
+
+  const where = () => {
+    const { url, path } = host.options;
+    return (url ?? location.origin.replace(/^http/, 'ws')) + (path ? path(stream, id) : `/ws/${stream}/${encodeURIComponent(id)}/`);
+  };
+
+  const dial = (next: string) => {
+    const { WebSocket: Kind = globalThis.WebSocket } = host.options;
+    const query = new URLSearchParams(since && epoch ? { since, epoch } : {});
+    token = next;
+    stale = undefined;
+    tokenIn = host.options.tokenIn;
+    address = where();
+    const sends = tokenIn !== 'query';
+    if (!sends) query.set('token', token);
+    const mark = address.includes('?') ? '&' : '?';
+    socket = new Kind(address + (`${query}` && mark + query)) as Socket;
+    shut++;
+    socket.onopen = () => {
+      shut = 0;
+      if (sends) say({ type: 'auth', token });
+    };
+    socket.onmessage = (event) => receive(event.data);
+    socket.onclose = (event) => closed(event.code, event.reason);
+    socket.onerror = () => {}; // onclose follows
+  };
+
+  const open = () => {
+    const mine = drop();
+    pulse = setTimeout(closed, GIVE_UP, 1006, 'no answer');
+    settle();
+    if (mine === turn) void ask(stale, dial, (error) => closed(1006, `${error}`));
+  };
+
+  const reopen = () => {
+    stale = undefined;
+    denied = 0;
+    refused = failures = 0;
+    open();
+  };
+
+  // --- what comes ---------------------------------------------------------------------------------------------------
+
+  const tell = (listener: Listener, message: unknown) => host.guard(() => listener(message));
+
+  /** `resumed` is true for those only who heard what came before. */
+  const greet = (known: boolean, listener: Listener) => {
+    if (!hello) return;
+    listeners.set(listener, true);
+    const { resumed: _, ...anew } = hello;
+    tell(listener, known ? hello : { ...anew, id: since });
+  };
+
+  const established = (message: Established) => {
+    hello = message;
+    born = Date.now();
+    wasLive = true;
+    denied = 0;
+    refused = 0;
+    said = '';
+    if (!message.resumed || !since) since = eventId(message.id);
+    epoch = message.epoch;
+    ping();
+    renewIn(renewalDelay(token!, born));
+    to(message.resumed ? 'catching_up' : 'live');
+    listeners.forEach(greet);
+    host.fresh(token!);
+  };
+
+  const receive = (text: string) => {
+    let message: any;
+    let broken: unknown;
+    try {
+      message = JSON.parse(text);
+      message.type; // null has no members
+    } catch (error) {
+      broken = error;
+      message = { type: 'resync', reason: 'unreadable', id: since, epoch };
+    }
+    const { type, id } = message;
+    if (type === 'pong' && message.timestamp === pinged) pinged = 0;
+    if (hello) watch();
+
+    if (type === 'connection_established') return established(message);
+    if (type === 'auth_ok') return void (epoch = message.epoch ?? epoch);
+    // What was missed comes before the pong, because the ping went behind connection_established.
+    if (type === 'pong') return hello && !pinged && to('live');
+    // The first message admits. One of the configuration's own does not say from where on the stream is complete.
+    if (!hello) established({ type: 'connection_established', stream });
+    if (type === 'resync') {
+      since = eventId(id);
+      epoch = message.epoch;
+    } else {
+      if (compareIds(id, since!) <= 0) return;
+      since = eventId(id) ?? since;
+    }
+    if (listeners.size) listeners.forEach((known, listener) => known && tell(listener, message));
+    else {
+      // Nobody was there to hear it. Who comes now starts anew, for a resumed stream would lack it.
+      drop();
+      since = epoch = undefined;
+    }
+    host.report(broken);
+  };
+
+  // --- what the client calls ----------------------------------------------------------------------------------------
+
+  return {
+    /** undefined: nobody listens. */
+    state: () => (listeners.size ? state : undefined),
+
+    /** Of the last end. */
+    cause: () => cause,
+
+    /** Calls the listener with all that comes. One who joins an open connection hears from where on it is complete. */
+    join(listener: Listener) {
+      clearTimeout(linger);
+      listeners.set(listener, false);
+      if (!pulse && (denied || !retry)) reopen();
+      queueMicrotask(() => listeners.get(listener) === false && greet(false, listener));
+      host.changed();
+    },
+
+    leave(listener: Listener) {
+      if (!listeners.delete(listener) || listeners.size) return;
+      linger = setTimeout(gone, host.options.linger ?? 1000);
+      host.changed();
+    },
+
+    /** The network is back, or somebody looks at the page again: do not wait, and do not trust. */
+    wake() {
+      if (hello) {
+        ping();
+        to('catching_up');
+      } else if (pulse) settle();
+      else if (listeners.size) open();
+    },
+
+    /** The network is gone, and with it the socket; what it would have said is resumed. */
+    sleep() {
+      if (pulse) wait(20_000);
+      else settle();
+    },
+
+    /** A new attempt even if denied: somebody has logged in. */
+    reopen() {
+      if (!hello) reopen();
+    },
+
+    /** A token that others have been accepted with may open what was denied with an earlier one. */
+    fresh(other: string) {
+      if (denied && !pulse && other !== token) open();
+    },
+
+    /** To another address, if the options say so now. */
+    move() {
+      if ((socket || retry) && (address !== where() || tokenIn !== host.options.tokenIn)) reopen();
+    },
+
+    /** For good. */
+    end() {
+      clearTimeout(linger);
+      listeners.clear();
+      drop();
+    },
+  };
 }

@@ -5,14 +5,12 @@
 
 const FORM = /^([0-9a-f]{1,8})\/([0-9a-f]{1,8})-(\d{1,15})$/i;
 
-function parts(id: string): number[] | null {
-  const match = FORM.exec(id);
-  return match && [parseInt(match[1]!, 16), parseInt(match[2]!, 16), Number(match[3])];
-}
+export const isEventId = (id: string): boolean => FORM.test(id);
+
+const parts = (id: string) => FORM.exec(id)?.slice(1).map((part, at) => parseInt(part, at < 2 ? 16 : 10));
 
 /** Negative if a comes before b, positive if behind, 0 if equal, NaN if either is no event id. */
 export function compareIds(a: string, b: string): number {
-  const x = parts(a);
-  const y = parts(b);
-  return x && y ? x[0]! - y[0]! || x[1]! - y[1]! || x[2]! - y[2]! : NaN;
+  const other = parts(b);
+  return parts(a)?.reduce((order, part, at) => order || part - other?.[at]!, 0) ?? NaN;
 }

@@ -10,8 +10,9 @@ export type Stream = 'requests' | 'crates' | 'storage' | 'notifications' | (stri
 export interface Established {
   type: 'connection_established';
   stream: string;
-  epoch: string;
-  id: EventId;
+  /** Absent, as `id`, where the configuration has a `hello` of its own: that follows as a message. */
+  epoch?: string;
+  id?: EventId;
   /** What was missed follows. Without it, fetch everything again. */
   resumed?: boolean;
 }
@@ -19,7 +20,7 @@ export interface Established {
 /** Fetch everything again that this stream is about; what follows is complete from `id` on. */
 export interface Resync {
   type: 'resync';
-  reason: 'history' | 'epoch' | 'gap' | 'truncate' | 'lookup' | 'unknown' | 'bulk' | (string & {});
+  reason: 'history' | 'epoch' | 'gap' | 'truncate' | 'lookup' | 'unknown' | 'bulk' | 'unreadable' | (string & {});
   id: EventId;
   epoch: string;
 }

@@ -256,13 +256,22 @@ describe('messages', () => {
     expect(Object.fromEntries(FakeSocket.last.query)).toEqual({ since: '0/100-0', epoch: 'e2' });
   });
 
-  it.each(['not json', 'null', '[]', '{"id":"0/300-1"}'])('that are none (%s) end the connection, and it resumes', async (text) => {
-    await live();
+  it.each(['not json', 'null', '{"type":'])('that are none (%s) count as a resync, and the connection stays', async (text) => {
+    const listener = await live();
     FakeSocket.last.say(text);
     expect(errors).toHaveLength(1);
-    expect(FakeSocket.last.closed).toBe(true);
-    await pass(500);
-    expect(FakeSocket.last.query.get('since')).toBe('0/100-0');
+    expect(listener.mock.lastCall![0]).toEqual({ type: 'resync', reason: 'unreadable', id: '0/100-0', epoch: 'e1' });
+    FakeSocket.last.change('0/200-1');
+    expect(listener.mock.lastCall![0].id).toBe('0/200-1');
+    expect(FakeSocket.made).toHaveLength(1);
+    expect(FakeSocket.last.closed).toBe(false);
+  });
+
+  it.each(['[]', '5', '"text"', '{"id":"0/300-1"}'])('of an unknown form (%s) are passed on', async (text) => {
+    const listener = await live();
+    FakeSocket.last.say(text);
+    expect(errors).toEqual([]);
+    expect(listener.mock.lastCall![0]).toEqual(JSON.parse(text));
   });
 });
 
@@ -395,15 +404,23 @@ describe('close codes', () => {
     expect(FakeSocket.last.query.get('since')).toBe('0/100-0');
   });
 
-  it('4403: stop, until somebody subscribes again', async () => {
+  it('4403: denied, and tried again slowly, or at once when somebody subscribes', async () => {
     await live();
     FakeSocket.last.end(4403);
     expect(client.state('requests', 5)).toBe('denied');
-    await pass(10 ** 6);
-    expect(FakeSocket.made).toHaveLength(1);
+    for (const most of [30_000, 60_000, 120_000, 240_000, 300_000, 300_000]) {
+      const before = FakeSocket.made.length;
+      await pass(most * 0.9995 - 1);
+      expect(FakeSocket.made).toHaveLength(before);
+      await pass(1);
+      expect(FakeSocket.made).toHaveLength(before + 1);
+      expect(client.state('requests', 5)).toBe('denied');
+      FakeSocket.last.open().end(4403);
+    }
     client.subscribe('requests', 5, () => {});
     await settle();
-    expect(FakeSocket.made).toHaveLength(2);
+    expect(FakeSocket.made).toHaveLength(8);
+    expect(client.state('requests', 5)).toBe('catching_up');
     FakeSocket.last.establish();
     expect(client.state('requests', 5)).toBe('live');
   });
@@ -458,6 +475,7 @@ describe('the token', () => {
   it('is renewed in place before it expires', async () => {
     let n = 0;
     const token = vi.fn(async () => jwt(900, Date.now(), { n: ++n }));
+    vi.mocked(Math.random).mockReturnValue(0); // the latest of the moments among which tabs are spread
     await live({ token });
     FakeSocket.last.pong();
     for (let at = 0; at < 820; at += 20) {
@@ -478,10 +496,10 @@ describe('the token', () => {
     const token = vi.fn(async () => jwt(900, Date.now() - 900_000));
     await live({ token });
     FakeSocket.last.pong();
-    await pass(29_999);
+    await pass(28_500);
     FakeSocket.last.pong();
     expect(token.mock.calls).toEqual([[false], [true]]);
-    await pass(1);
+    await pass(2);
     expect(token).toHaveBeenCalledTimes(3);
   });
 

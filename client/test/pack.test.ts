@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 // @ts-expect-error: a script
-import { sizeOf, sizes } from '../size.mjs';
+import { LIMITS, sizeOf, sizes } from '../size.mjs';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const elsewhere = mkdtempSync(join(tmpdir(), 'walpush-pack-'));
@@ -64,10 +64,10 @@ describe('the package', () => {
   });
 
   it('is small, and leaves out what is not used', async () => {
-    const { core, react } = await sizes();
+    const { core, react, both } = await sizes();
     console.log(`minified and compressed: core ${core} bytes, react ${react} bytes`);
-    expect(core).toBeLessThan(4096);
-    expect(react).toBeLessThan(4096);
+    expect(core).toBeLessThan(LIMITS.core);
+    expect(both).toBeLessThan(LIMITS.both);
     writeFileSync(join(ROOT, 'dist/.one.js'), "export { compareIds } from './index.js';");
     const one = await sizeOf('dist/.one.js');
     rmSync(join(ROOT, 'dist/.one.js'));

@@ -6,6 +6,8 @@ import { FakeSocket } from './fake.js';
 let online = true;
 let hidden = false;
 let client: WebSocketClient;
+const connection = new EventTarget();
+Object.defineProperty(navigator, 'connection', { value: connection });
 
 beforeEach(async () => {
   vi.useFakeTimers();
@@ -78,22 +80,66 @@ describe('in a page', () => {
     expect(FakeSocket.made).toHaveLength(before + 1);
   });
 
-  it('that is looked at again does not trust', async () => {
+  it.each([
+    ['is looked at again', () => document.dispatchEvent(new Event('visibilitychange'))],
+    ['has a network again', () => window.dispatchEvent(new Event('online'))],
+    ['has another network', () => connection.dispatchEvent(new Event('change'))],
+  ])('that %s does not trust, and is catching up until the pong', async (_, happens) => {
     FakeSocket.last.establish().pong();
-    document.dispatchEvent(new Event('visibilitychange'));
+    await vi.advanceTimersByTimeAsync(1000);
+    happens();
+    expect(client.state()).toBe('catching_up');
     expect(FakeSocket.last.sent.filter((m) => m.type === 'ping')).toHaveLength(2);
+    FakeSocket.last.change('0/200-1');
+    expect(client.state()).toBe('catching_up');
+    FakeSocket.last.pong();
+    expect(client.state()).toBe('live');
+    happens();
     await vi.advanceTimersByTimeAsync(10_000);
     expect(FakeSocket.made[0]!.closed).toBe(true);
+    expect(client.state()).toBe('catching_up');
   });
 
-  it('what is denied stays denied, whatever the network does', async () => {
-    FakeSocket.last.end(4403);
-    network(false);
-    network(true);
+  it('a pong from before is not taken for the answer', async () => {
+    FakeSocket.last.establish();
+    const before = FakeSocket.last.sent.at(-1).timestamp;
+    await vi.advanceTimersByTimeAsync(1000);
     document.dispatchEvent(new Event('visibilitychange'));
-    await vi.advanceTimersByTimeAsync(10 ** 6);
-    expect(client.state()).toBe('denied');
+    FakeSocket.last.say({ type: 'pong', timestamp: before });
+    expect(client.state()).toBe('catching_up');
+    FakeSocket.last.pong();
+    expect(client.state()).toBe('live');
+  });
+
+  it('a watcher that closes the client at the look leaves nothing behind', () => {
+    FakeSocket.last.establish().pong();
+    client.onState(() => client.close());
+    document.dispatchEvent(new Event('visibilitychange'));
+    expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it.each([
+    ['the network is back', () => (network(false), network(true))],
+    ['the tab is shown', () => document.dispatchEvent(new Event('visibilitychange'))],
+    ['the network is another one', () => connection.dispatchEvent(new Event('change'))],
+  ])('what is denied stays denied, and is tried again when %s', async (_, happens) => {
+    FakeSocket.last.open().end(4403);
+    await vi.advanceTimersByTimeAsync(20_000);
     expect(FakeSocket.made).toHaveLength(1);
+    happens();
+    await vi.advanceTimersByTimeAsync(0);
+    expect(client.state()).toBe('denied');
+    expect(FakeSocket.made).toHaveLength(2);
+    FakeSocket.last.establish();
+    expect(client.state()).toBe('live');
+  });
+
+  it('a denial is not tried without a network', async () => {
+    FakeSocket.last.open().end(4403);
+    network(false);
+    await vi.advanceTimersByTimeAsync(29_900);
+    expect(FakeSocket.made).toHaveLength(1);
+    expect(client.state()).toBe('denied');
   });
 
   it('a closed client hears of nothing', async () => {

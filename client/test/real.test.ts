@@ -1,5 +1,5 @@
 /** Against the real program: tests/harness/stage.py starts it. */
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import {
   WebSocketClient,
@@ -297,4 +297,85 @@ it('closes its connections at logout', async () => {
   client.close();
   await Promise.all(closed);
   expect(client.state()).toBe('offline');
+});
+
+describe('58: templates of the configuration\'s own', () => {
+  const configure = async (settings: object) => {
+    await stage.call('stop');
+    await stage.call('configure', { settings });
+    await stage.call('start');
+  };
+  afterAll(() => configure({}));
+
+  it('a message without a type is passed on, and what follows it is heard', async () => {
+    await configure({ 'tables.requests.fields': null, 'tables.requests.message': '{ "event": "request", "number": "{id}", "why": "{purpose}" }' });
+    token = await stage.token(ASHA);
+    make();
+    const requests = listen('requests', 1);
+    await requests.until(hello);
+    await touch('first');
+    await requests.until((m) => m.why === 'first');
+    await touch('second');
+    expect(await requests.until((m) => m.why === 'second')).toEqual({ event: 'request', number: stage.request, why: 'second' });
+    expect(sockets).toHaveLength(1);
+    expect(client.state()).toBe('live');
+  });
+
+  it('a row\'s number is no event id: the connection resumes', async () => {
+    await configure({ 'tables.requests.fields': null, 'tables.requests.message': '{ "type": "request", "id": "{id}", "why": "{purpose}" }' });
+    token = await stage.token(ASHA);
+    make();
+    const requests = listen('requests', 1);
+    await requests.until(hello);
+    await touch('before');
+    await requests.until((m) => m.why === 'before');
+    await stage.call('kill');
+    await state('catching_up');
+    await touch('while');
+    await stage.call('start');
+    await requests.until((m) => m.why === 'while');
+    expect(requests.heard.filter(hello).at(-1)).toMatchObject({ resumed: true });
+    expect(requests.heard.map((m) => m.type)).not.toContain('resync');
+  });
+
+  it('a hello without a type is live, and refetched at each return', async () => {
+    await configure({ 'streams.requests.hello': '{ "event": "welcome" }' });
+    token = await stage.token(ASHA);
+    make();
+    const requests = listen('requests', 1);
+    await requests.until((m) => m.event === 'welcome');
+    await state('live');
+    await touch('before');
+    await requests.until(purpose('before'));
+    await stage.call('kill');
+    await state('catching_up');
+    await stage.call('start');
+    await state('live');
+    await touch('after');
+    await requests.until(purpose('after'));
+    expect(requests.heard.filter(hello)).toEqual([
+      { type: 'connection_established', stream: 'requests' },
+      { type: 'connection_established', stream: 'requests' },
+    ]);
+    expect(requests.heard[0].type).toBe('connection_established');
+  });
+});
+
+it('59: a path with a query of its own is resumed', async () => {
+  token = await stage.token(ASHA);
+  make({ path: (stream, id) => `/ws/${stream}/${id}/?v=2`, tokenIn: 'query' });
+  const requests = listen('requests', 1);
+  await requests.until(hello);
+  sockets[0]!.socket.terminate();
+  await requests.until((m) => m.resumed);
+});
+
+it('60: an unknown stream says why', async () => {
+  token = await stage.token(ASHA);
+  const errors: string[] = [];
+  make({ onError: (error) => errors.push(String(error)) });
+  client.subscribe('request', 1, () => {});
+  await expect.poll(() => errors, { timeout: PATIENCE }).toEqual([
+    'Error: request/1: 1006 refused before the upgrade: origin, path, or the server is away',
+  ]);
 });

@@ -8,6 +8,8 @@ are. The end of the input ends everything. walpush keeps its port across restart
     {"do": "token", "user": 2, "lifetime": 900}        {"token": "…"}
     {"do": "grant", "user": 2, "unit": 1}, "revoke"    {}
     {"do": "start"}, "stop", "kill"                    {}
+    {"do": "configure", "settings": {"a.b": 1}}        {}; the shipped file with these, without those
+                                                       that are null, at the next start
 """
 
 import contextlib
@@ -29,8 +31,7 @@ class Stage:
     def __init__(self, app, directory):
         self.app = app
         self.port = free_port()
-        config = Config(SHIPPED.read_text())
-        self.walpush = Walpush(config, directory, app, env={"WALPUSH_LISTEN_PORT": str(self.port)})
+        self.walpush = Walpush(Config(SHIPPED.read_text()), directory, app, env={"WALPUSH_LISTEN_PORT": str(self.port)})
         self.walpush.start()
 
     def sql(self, text, args=()):
@@ -45,6 +46,12 @@ class Stage:
 
     def revoke(self, user, unit):
         self.app.revoke(user, unit)
+
+    def configure(self, settings):
+        config = Config(SHIPPED.read_text())
+        for setting, value in settings.items():
+            config.remove(setting) if value is None else config.set(setting, value)
+        config.write(self.walpush.file)
 
     def start(self):
         self.walpush.start()

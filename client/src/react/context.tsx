@@ -1,5 +1,5 @@
 import type { QueryKey } from '@tanstack/react-query';
-import { createContext, useContext, useEffect, useMemo, useRef, useState, type ReactNode } from 'react';
+import { createContext, useContext, useEffect, useMemo, useState, type ReactNode } from 'react';
 import { WebSocketClient, type WebSocketClientOptions } from '../index.js';
 
 /** Which queries show a stream's rows. The first key is where the rows themselves stand; see `patch`. */
@@ -25,21 +25,19 @@ export interface WebSocketProviderProps extends Partial<WebSocketClientOptions> 
 
 const NO_KEYS: StreamKeys = {};
 
-/** Give it a `key` with the user's id, so that a logout closes every connection and the next user gets new ones. */
+const nobody = () => null;
+
+/**
+ * Its properties may change: connections move to another `url`, `path` or `tokenIn`. Give it a `key` with the user's id, so
+ * that a logout closes every connection and the next user gets new ones.
+ */
 export function WebSocketProvider(props: WebSocketProviderProps): ReactNode {
-  const { children, client: given, keys = NO_KEYS, patch = false, ...options } = props;
-  const latest = useRef(options);
-  const [own] = useState(
-    () =>
-      given ??
-      new WebSocketClient({
-        ...options,
-        token: (renew) => latest.current.token?.(renew) ?? null,
-      }),
-  );
+  const { children, client: given, keys = NO_KEYS, patch = false, token = nobody, ...rest } = props;
+  const options = { token, ...rest };
+  const [own] = useState(() => given ?? new WebSocketClient(options));
   const client = given ?? own;
   useEffect(() => {
-    latest.current = options;
+    if (!given) own.configure(options);
   });
   useEffect(() => (given ? undefined : () => own.close()), [given, own]);
   const value = useMemo(() => ({ client, keys, patch }), [client, keys, patch]);

@@ -2,20 +2,34 @@ import { useQueryClient, type QueryKey } from '@tanstack/react-query';
 import { useCallback, useEffect, useRef, useState, useSyncExternalStore } from 'react';
 import { isResync, type ChangeOf, type LiveState, type MessageOf, type SendbackMessage, type Stream } from '../index.js';
 import { useLive } from './context.js';
-import { invalidate, patchQueries } from './queries.js';
+import { patchQueries } from './patch.js';
+import { invalidate, isStale, recover } from './queries.js';
 
 type Id = string | number | null | undefined;
 
 const connecting = (): LiveState => 'connecting';
+const isNothing = (id: Id) => id == null; // or undefined
 
 /** The state of one stream and id, or without them the worst of all; offline where there is nothing to listen to. */
 export function useLiveState(stream?: Stream, id?: Id): LiveState {
   const { client } = useLive();
   const watch = useCallback((changed: () => void) => client.onState(changed), [client]);
-  const nothing = stream !== undefined && (id === null || id === undefined);
+  const nothing = stream !== undefined && isNothing(id);
   const read = () => (nothing ? 'offline' : client.state(stream, id ?? undefined));
   return useSyncExternalStore(watch, read, connecting);
 }
+
+/** True while a query on the page has owed a fetch for ten seconds: the backend is away, or slower than that. */
+export function useStale(): boolean {
+  const queries = useQueryClient();
+  return useSyncExternalStore(everySecond, () => isStale(queries), never);
+}
+
+const never = () => false;
+const everySecond = (look: () => void) => {
+  const timer = setInterval(look, 1000);
+  return () => clearInterval(timer);
+};
 
 /** Listens while the component is there; with an id of null or undefined it does not. Returns the state. */
 export function useWebSocket<S extends Stream>(
@@ -25,14 +39,16 @@ export function useWebSocket<S extends Stream>(
 ): LiveState {
   const { client } = useLive();
   const latest = useRef(listener);
+  const joined = useRef<Id>(null);
   useEffect(() => {
     latest.current = listener;
   });
-  useEffect(
-    () => (id === null || id === undefined ? undefined : client.subscribe(stream, id, (m) => latest.current(m))),
-    [client, stream, id],
-  );
-  return useLiveState(stream, id);
+  useEffect(() => {
+    joined.current = id;
+    return isNothing(id) ? undefined : client.subscribe(stream, id!, (m) => latest.current(m));
+  }, [client, stream, id]);
+  const state = useLiveState(stream, id);
+  return isNothing(id) || joined.current === id ? state : 'connecting'; // it will listen in a moment
 }
 
 export interface UpdateOptions<S extends string> {
@@ -49,12 +65,19 @@ function useUpdates<S extends Stream>(stream: S, id: Id, options: UpdateOptions<
   const queries = useQueryClient();
   return useWebSocket(stream, id, (message) => {
     const all = live.keys[stream] ?? [[stream]];
-    if (isResync(message)) return all.forEach((key) => invalidate(queries, key));
-    if (message.type === 'connection_established') return; // resumed: what was missed follows
+    const owe = (key: QueryKey) => invalidate(queries, key);
+    if (isResync(message)) all.forEach(owe);
+    if (message.type === 'connection_established') return recover(queries); // resumed: what was missed follows
+    if (isResync(message)) return;
     const change = message as ChangeOf<S>;
     const { type, data } = message as { type: string; data?: { id: unknown } | null };
-    if ((options.patch ?? live.patch) && data && all[0]) patchQueries(queries, all[0], data, type.endsWith('.deleted'));
-    (options.keys?.(change) ?? all).forEach((key) => invalidate(queries, key));
+    try {
+      if ((options.patch ?? live.patch) && data && all[0]) patchQueries(queries, all[0], data, type.endsWith('.deleted'));
+      (options.keys?.(change) ?? all).forEach(owe);
+    } catch (error) {
+      all.forEach(owe); // nobody knows which
+      throw error;
+    }
     options.onChange?.(change);
   });
 }

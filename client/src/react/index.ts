@@ -10,6 +10,7 @@ export {
   useLiveState,
   useNotifications,
   useRequestUpdates,
+  useStale,
   useStorageUpdates,
   useWebSocket,
   type Notification,

@@ -1,0 +1,214 @@
+// @vitest-environment jsdom
+/**
+ * Patches and refetches against a fresh fetch: random changes, fetches that are slow, fail or are cancelled, mounts, load
+ * more, a backend that goes away. After each few steps it becomes quiet, and what is cached must be what the server has.
+ */
+import {
+  InfiniteQueryObserver,
+  onlineManager,
+  QueryClient,
+  QueryClientProvider,
+  QueryObserver,
+  type QueryKey,
+} from '@tanstack/react-query';
+import { act } from 'react';
+import { createRoot, type Root } from 'react-dom/client';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { useRequestUpdates, WebSocketProvider } from '../src/react/index.js';
+import { isStale } from '../src/react/queries.js';
+import { FakeSocket } from './fake.js';
+import { randomOf, type Random } from './random.js';
+
+const STEPS = Number(process.env.STEPS ?? 100);
+const STEPS_A_ROUND = 10;
+const PAGE = 3;
+
+interface Row {
+  id: number;
+  open: boolean;
+  text: string;
+  updated_at: string;
+}
+
+/** Answers with what it had at a moment between the question and the answer, as a database does. */
+class Server {
+  rows = new Map<number, Row>();
+  away = false;
+  slowest = 400;
+  #clock = 0;
+  #last = 0;
+  constructor(readonly random: Random) {}
+
+  all = () => [...this.rows.values()].sort((a, b) => a.id - b.id);
+  open = () => this.all().filter((row) => row.open);
+  page = (from: number) => this.all().slice(from, from + PAGE);
+
+  async ask<T>(read: () => T, signal?: AbortSignal): Promise<T> {
+    const whole = this.random.below(this.slowest);
+    const until = this.random.below(whole + 1);
+    if (signal?.aborted) throw new Error('aborted');
+    if (until) await new Promise((resolve) => setTimeout(resolve, until));
+    const answer = structuredClone(read());
+    await new Promise((resolve) => setTimeout(resolve, whole - until));
+    if (this.away) throw new Error('502');
+    return answer;
+  }
+
+  change(): object {
+    const { random } = this;
+    const kind = random.pick(['created', 'updated', 'updated', 'updated', 'deleted']);
+    const known = random.pick(this.all());
+    const id = kind === 'created' || !known ? ++this.#last : known.id;
+    const updated_at = new Date(Date.UTC(2026, 0, 1) + ++this.#clock).toISOString();
+    const row: Row = { id, open: random.chance(0.5), text: `text ${this.#clock}`, updated_at };
+    if (kind === 'deleted') this.rows.delete(id);
+    else this.rows.set(id, row);
+    return { type: `request.${kind}`, action: kind, request_id: id, data: kind === 'deleted' ? { id } : row };
+  }
+}
+
+let root: Root;
+let queries: QueryClient;
+
+const KEYS = { all: ['requests', 'all'], open: ['requests', 'open'], pages: ['requests', 'pages'] } as const;
+
+/** The three lists, each of them there or not. */
+function listsOf(server: Server, random: Random) {
+  const mounted = new Map<string, () => void>();
+  const some = { refetchOnMount: false, refetchOnWindowFocus: false, refetchOnReconnect: false };
+  const simple = (queryKey: QueryKey, read: () => unknown) => ({
+    queryKey,
+    queryFn: ({ signal }: { signal: AbortSignal }) => server.ask(read, random.chance(0.5) ? signal : undefined),
+  });
+  const options = {
+    all: simple(KEYS.all, server.all),
+    open: simple(KEYS.open, server.open),
+    pages: {
+      queryKey: KEYS.pages,
+      queryFn: ({ pageParam }: { pageParam: unknown }) => server.ask(() => server.page(pageParam as number)),
+      initialPageParam: 0,
+      getNextPageParam: (last: unknown[], pages: unknown[]) => (last.length < PAGE ? undefined : pages.length * PAGE),
+    },
+  };
+  const names = ['all', 'open', 'pages'] as const;
+  let pages: InfiniteQueryObserver<any, any, any, any, any>;
+  const enabled: Record<string, QueryObserver<any, any, any, any, any>> = {};
+  return {
+    names,
+    mounted,
+    options,
+    mount(name: (typeof names)[number], more: object = random.chance(0.5) ? some : {}) {
+      if (mounted.has(name)) return;
+      const observer =
+        name === 'pages'
+          ? (pages = new InfiniteQueryObserver(queries, { ...options.pages, ...more } as any))
+          : (enabled[name] = new QueryObserver<any, any, any, any, any>(queries, { ...options[name], ...more } as any));
+      mounted.set(name, observer.subscribe(() => {}));
+    },
+    unmount(name: string) {
+      mounted.get(name)?.();
+      mounted.delete(name);
+    },
+    able(name: 'all' | 'open', able: boolean) {
+      if (mounted.has(name)) enabled[name]!.setOptions({ ...enabled[name]!.options, enabled: able });
+    },
+    more: () => void (mounted.has('pages') && pages.fetchNextPage().catch(() => {})),
+  };
+}
+
+function Layout() {
+  return <>{useRequestUpdates(5)}</>;
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  FakeSocket.made = [];
+  queries = new QueryClient({
+    defaultOptions: { queries: { retry: false, staleTime: Infinity, gcTime: Infinity, networkMode: 'online' } },
+  });
+  document.body.innerHTML = '<div></div>';
+  root = createRoot(document.body.firstElementChild!);
+});
+
+afterEach(async () => {
+  onlineManager.setOnline(true);
+  root.unmount();
+  queries.clear();
+  await vi.advanceTimersByTimeAsync(100_000);
+  vi.useRealTimers();
+});
+
+describe.each([false, true])('patch: %s', (patch) => {
+  it('once it is quiet, every list is what the server answers', async () => {
+    const seed = Number(process.env.SEED ?? 16);
+    const random = randomOf(seed);
+    const server = new Server(random);
+    const lists = listsOf(server, random);
+    const done: string[] = [];
+    const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+    Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: true });
+    await act(async () =>
+      root.render(
+        <QueryClientProvider client={queries}>
+          <WebSocketProvider url="ws://server" token={() => 'token'} WebSocket={FakeSocket} patch={patch} heartbeat={1e9} pongWait={1e9}>
+            <Layout />
+          </WebSocketProvider>
+        </QueryClientProvider>,
+      ),
+    );
+    Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: false });
+    await pass(0);
+    FakeSocket.last.establish();
+    let messages = 0;
+    const steps: Record<string, () => unknown> = {
+      change: () => FakeSocket.last.say({ ...server.change(), id: `0/${(++messages + 4096).toString(16)}-1` }),
+      mount: () => lists.mount(random.pick(lists.names)),
+      unmount: () => lists.unmount(random.pick(lists.names)),
+      more: () => lists.more(),
+      cancel: () => queries.cancelQueries({ queryKey: random.pick(Object.values(KEYS)) }),
+      write: () => queries.setQueriesData({ queryKey: KEYS.all }, (rows: Row[] | undefined) => rows && [...rows]),
+      away: () => (server.away = true),
+      back: () => (server.away = false),
+      slow: () => (server.slowest = random.pick([30, 400, 9000])),
+      disable: () => lists.able(random.pick(['all', 'open']), false),
+      enable: () => (lists.able('all', true), lists.able('open', true)),
+      offline: () => onlineManager.setOnline(false),
+      online: () => onlineManager.setOnline(true),
+      refetch: () => void queries.refetchQueries({ queryKey: random.pick(Object.values(KEYS)) }, { cancelRefetch: random.chance(0.5) }),
+      prefetch: () => void queries.prefetchQuery(lists.options.open),
+      seed: () => {
+        const data = server.open(); // read on a server, on its way since
+        const name = 'open';
+        if (lists.mounted.has(name)) return;
+        steps.change!();
+        queries.removeQueries({ queryKey: KEYS.open });
+        lists.mount(name, { initialData: structuredClone(data) });
+      },
+    };
+    const names = [...Object.keys(steps), ...Array(8).fill('change'), 'mount', 'mount', 'more', 'more', 'back', 'online', 'enable'];
+    for (let round = 0; round < STEPS / STEPS_A_ROUND; round++) {
+      done.length = 0;
+      for (let n = 0; n < STEPS_A_ROUND; n++) {
+        const name = random.pick(names);
+        const wait = random.pick([0, 0, 5, 20, 60, 300, 2000]);
+        done.push(`${name} ${wait}`);
+        steps[name]!();
+        await pass(wait);
+      }
+      server.away = false;
+      onlineManager.setOnline(true);
+      server.slowest = 400;
+      await pass(1);
+      steps.enable!();
+      lists.names.forEach((name) => lists.mount(name, { refetchOnMount: false }));
+      await pass(75_000); // the longest wait, and what was slow
+      const said = `seed ${seed}, round ${round}: ${done.join(', ')}`;
+      expect(queries.getQueryData(KEYS.all), said).toEqual(server.all());
+      expect(queries.getQueryData(KEYS.open), said).toEqual(server.open());
+      const { pages } = queries.getQueryData(KEYS.pages) as { pages: Row[][] };
+      expect(pages.flat(), said).toEqual(server.all().slice(0, pages.length * PAGE));
+      expect(isStale(queries), said).toBe(false);
+    }
+    lists.names.forEach((name) => lists.unmount(name));
+  }, 300_000);
+});
