@@ -15,7 +15,7 @@ import { act, Suspense, useState, type ReactNode } from 'react';
 import { createRoot, type Root } from 'react-dom/client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { useRequestUpdates, useStale, WebSocketProvider, type UpdateOptions } from '../src/react/index.js';
-import { FakeSocket } from './fake.js';
+import { FakeSocket, LastingSocket } from './fake.js';
 
 Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: true });
 
@@ -67,7 +67,7 @@ async function open(first: ReactNode = null, options: UpdateOptions<'requests'> 
   await act(async () => {
     root.render(
       <QueryClientProvider client={queries}>
-        <WebSocketProvider url="ws://server" token={() => 'token'} WebSocket={FakeSocket} heartbeat={1e9} onError={onError}>
+        <WebSocketProvider url="ws://server" token={() => 'token'} WebSocket={LastingSocket} onError={onError}>
           <Layout first={first} options={options} />
         </WebSocketProvider>
       </QueryClientProvider>,
