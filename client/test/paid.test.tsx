@@ -15,6 +15,7 @@ import { act, Suspense, useState, type ReactNode } from 'react';
 import { createRoot, type Root } from 'react-dom/client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { useRequestUpdates, useStale, WebSocketProvider, type UpdateOptions } from '../src/react/index.js';
+import { isStale } from '../src/react/queries.js';
 import { FakeSocket, LastingSocket } from './fake.js';
 
 Object.assign(globalThis, { IS_REACT_ACT_ENVIRONMENT: true });
@@ -373,6 +374,7 @@ describe('53: patch, and what else takes the mark away', () => {
     await open(<List fetch={fetch} enabled={false} />);
     await change('after');
     await pass(11_000);
+    expect(isStale(queries)).toBe(false);
     await show(<List fetch={fetch} enabled />);
     await pass(1000);
     expect(fetch).toHaveBeenCalledTimes(1);
