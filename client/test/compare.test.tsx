@@ -169,6 +169,7 @@ describe.each([false, true])('patch: %s', (patch) => {
       more: () => lists.more(),
       cancel: () => queries.cancelQueries({ queryKey: random.pick(Object.values(KEYS)) }),
       write: () => queries.setQueriesData({ queryKey: KEYS.all }, (rows: Row[] | undefined) => rows && [...rows]),
+      optimistic: () => (steps.write!(), queries.cancelQueries({ queryKey: KEYS.all })),
       away: () => (server.away = true),
       back: () => (server.away = false),
       slow: () => (server.slowest = random.pick([30, 400, 9000])),
@@ -187,7 +188,7 @@ describe.each([false, true])('patch: %s', (patch) => {
         lists.mount(name, { initialData: structuredClone(data) });
       },
     };
-    const names = [...Object.keys(steps), ...Array(8).fill('change'), 'mount', 'mount', 'more', 'more', 'back', 'online', 'enable'];
+    const names = [...Object.keys(steps), ...Array(8).fill('change'), 'mount', 'mount', 'more', 'more', 'optimistic', 'back', 'online', 'enable'];
     for (let round = 0; round < STEPS / STEPS_A_ROUND; round++) {
       done.length = 0;
       for (let n = 0; n < STEPS_A_ROUND; n++) {
