@@ -16,7 +16,7 @@ import { createRoot, type Root } from 'react-dom/client';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { useRequestUpdates, WebSocketProvider } from '../src/react/index.js';
 import { isStale } from '../src/react/queries.js';
-import { FakeSocket } from './fake.js';
+import { FakeSocket, LastingSocket } from './fake.js';
 import { randomOf, type Random } from './random.js';
 
 const STEPS = Number(process.env.STEPS ?? 100);
@@ -35,6 +35,7 @@ class Server {
   rows = new Map<number, Row>();
   away = false;
   slowest = 400;
+  asked = 0;
   #clock = 0;
   #last = 0;
   constructor(readonly random: Random) {}
@@ -44,6 +45,7 @@ class Server {
   page = (from: number) => this.all().slice(from, from + PAGE);
 
   async ask<T>(read: () => T, signal?: AbortSignal): Promise<T> {
+    this.asked++;
     const whole = this.random.below(this.slowest);
     const until = this.random.below(whole + 1);
     if (signal?.aborted) throw new Error('aborted');
@@ -150,7 +152,7 @@ describe.each([false, true])('patch: %s', (patch) => {
     await act(async () =>
       root.render(
         <QueryClientProvider client={queries}>
-          <WebSocketProvider url="ws://server" token={() => 'token'} WebSocket={FakeSocket} patch={patch} heartbeat={1e9} pongWait={1e9}>
+          <WebSocketProvider url="ws://server" token={() => 'token'} WebSocket={LastingSocket} patch={patch}>
             <Layout />
           </WebSocketProvider>
         </QueryClientProvider>,
@@ -167,6 +169,7 @@ describe.each([false, true])('patch: %s', (patch) => {
       more: () => lists.more(),
       cancel: () => queries.cancelQueries({ queryKey: random.pick(Object.values(KEYS)) }),
       write: () => queries.setQueriesData({ queryKey: KEYS.all }, (rows: Row[] | undefined) => rows && [...rows]),
+      optimistic: () => (steps.write!(), queries.cancelQueries({ queryKey: KEYS.all })),
       away: () => (server.away = true),
       back: () => (server.away = false),
       slow: () => (server.slowest = random.pick([30, 400, 9000])),
@@ -185,7 +188,7 @@ describe.each([false, true])('patch: %s', (patch) => {
         lists.mount(name, { initialData: structuredClone(data) });
       },
     };
-    const names = [...Object.keys(steps), ...Array(8).fill('change'), 'mount', 'mount', 'more', 'more', 'back', 'online', 'enable'];
+    const names = [...Object.keys(steps), ...Array(8).fill('change'), 'mount', 'mount', 'more', 'more', 'optimistic', 'back', 'online', 'enable'];
     for (let round = 0; round < STEPS / STEPS_A_ROUND; round++) {
       done.length = 0;
       for (let n = 0; n < STEPS_A_ROUND; n++) {
@@ -202,12 +205,50 @@ describe.each([false, true])('patch: %s', (patch) => {
       steps.enable!();
       lists.names.forEach((name) => lists.mount(name, { refetchOnMount: false }));
       await pass(75_000); // the longest wait, and what was slow
+      expect(FakeSocket.last.closed).toBe(false);
       const said = `seed ${seed}, round ${round}: ${done.join(', ')}`;
       expect(queries.getQueryData(KEYS.all), said).toEqual(server.all());
       expect(queries.getQueryData(KEYS.open), said).toEqual(server.open());
       const { pages } = queries.getQueryData(KEYS.pages) as { pages: Row[][] };
       expect(pages.flat(), said).toEqual(server.all().slice(0, pages.length * PAGE));
       expect(isStale(queries), said).toBe(false);
+
+      if (round % 3 === 0) {
+        // away for long: asked seldom, and at once when the socket is back
+        server.away = true;
+        steps.change!();
+        await pass(100_000);
+        expect(isStale(queries), said).toBe(true);
+        server.asked = 0;
+        await pass(120_000);
+        expect(server.asked, said).toBeLessThanOrEqual(3 * 3);
+        FakeSocket.last.end();
+        await pass(500);
+        server.away = false;
+        FakeSocket.last.establish(`0/${(++messages + 4096).toString(16)}-1`, { resumed: true });
+        await pass(50 + 10 * 400);
+        expect(queries.getQueryData(KEYS.all), said).toEqual(server.all());
+        expect(queries.getQueryData(KEYS.open), said).toEqual(server.open());
+      } else if (round % 3 === 1) {
+        // a loader asks again for what nobody watches, whatever was written since
+        lists.unmount('open');
+        steps.change!();
+        await pass(100);
+        queries.setQueryData(KEYS.open, (rows: Row[] | undefined) => rows && [...rows]);
+        void queries.prefetchQuery(lists.options.open);
+        await pass(1000);
+        expect(queries.getQueryData(KEYS.open), said).toEqual(server.open());
+      } else {
+        // many changes: one refetch of each list after another, and a rest
+        lists.unmount('pages');
+        server.asked = 0;
+        server.slowest = 200;
+        for (let n = 0; n < 200; n++) {
+          steps.change!();
+          await pass(50);
+        }
+        expect(server.asked, said).toBeLessThanOrEqual(2 * 25);
+      }
     }
     lists.names.forEach((name) => lists.unmount(name));
   }, 300_000);

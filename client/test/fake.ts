@@ -52,6 +52,14 @@ export class FakeSocket implements Socket {
   }
 }
 
+/** One whose server answers pings, so that it lasts. */
+export class LastingSocket extends FakeSocket {
+  override send(text: string): void {
+    super.send(text);
+    if (this.sent.at(-1).type === 'ping') queueMicrotask(() => this.pong());
+  }
+}
+
 export function jwt(lifetime: number, now = Date.now(), more: object = {}): string {
   const iat = Math.floor(now / 1000);
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
