@@ -159,8 +159,23 @@ static void check_cost(struct check *c, const struct query *q, const char *json)
 	plan_fini(&plan);
 }
 
+/* The query as the server has read it; NULL: it has no word in a literal that could be a time, or no view can be made. */
+static char *definition_of(struct check *c, const struct query *q)
+{
+	PGresult *result;
+	char *definition = NULL;
+
+	if (!sqlclock_frozen(q->q->sql, ""))
+		return NULL;
+	result = check_view(c, q->q, "SELECT pg_catalog.pg_get_viewdef('pg_temp." SQLTEXT_VIEW "1'::regclass)");
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
+		definition = mem_text(PQgetvalue(result, 0, 0));
+	PQclear(result);
+	return definition;
+}
+
 /* No change tells when such an answer ends. A view or a policy that asks for the time shows in the plan alone. */
-static void check_clock(struct check *c, const struct query *q, const char *json)
+static void check_clock(struct check *c, const struct query *q, const char *definition, const char *json)
 {
 	struct buf mend = { 0 };
 	const char *word;
@@ -168,6 +183,8 @@ static void check_clock(struct check *c, const struct query *q, const char *json
 	if (!q->stream || q->stream->recheck)
 		return;
 	word = sqlclock_find(q->stream->admit.text, false);
+	if (!word && definition)
+		word = sqlclock_find(definition, false);
 	if (!word)
 		word = sqlclock_find(json, true);
 	if (!word)
@@ -181,14 +198,31 @@ static void check_clock(struct check *c, const struct query *q, const char *json
 	buf_fini(&mend);
 }
 
+/* Whatever the query is for, it then answers for a time that is gone. Without a definition it is not known what became of the word. */
+static void check_frozen(struct check *c, const struct query *q, const char *definition)
+{
+	const char *word = sqlclock_frozen(q->q->sql, definition ? definition : "");
+
+	if (word)
+		check_add(
+			c, definition ? CHECK_FAILURE : CHECK_WARNING, CHECK_WORDS,
+			"write now(), current_date, current_date + 1 or current_date - 1 in its place",
+			"%s (line %u): %s'%s' is computed once, when walpush prepares the query, and stays what it is: "
+			"those who come later are answered for that time too, and recheck changes nothing",
+			q->q->name, q->q->line, definition ? "" : "where it is a time or a date, ", word);
+}
+
 static void read_plan(struct check *c, const struct query *q, int n_params)
 {
 	struct fail why = { 0 };
 	PGresult *result = check_explain(c, n_params);
+	char *definition = NULL;
 
 	if (PQresultStatus(result) == PGRES_TUPLES_OK) {
 		check_cost(c, q, PQgetvalue(result, 0, 0));
-		check_clock(c, q, PQgetvalue(result, 0, 0));
+		definition = definition_of(c, q);
+		check_clock(c, q, definition, PQgetvalue(result, 0, 0));
+		check_frozen(c, q, definition);
 		if (q->stream)
 			check_promises(c, q->q);
 	} else {
@@ -198,6 +232,7 @@ static void read_plan(struct check *c, const struct query *q, int n_params)
 		else
 			query_failed(c, q, &why, CHECK_WORDS, "correct the query");
 	}
+	free(definition);
 	PQclear(result);
 }
 

@@ -547,3 +547,42 @@ def test_a_query_that_the_server_refuses_is_said_at_start(app, config, start):
     config.write(walpush.file)
     walpush.process.send_signal(signal.SIGHUP)
     walpush.wait_for_log(r'the server refuses this query.*query="admit of notifications".*sqlstate=42883', since=mark)
+
+
+def test_a_time_that_is_computed_once_is_said_at_start(app, config, start):
+    """Not so a text, nor a text that is cast at each run. And again at a reload."""
+    app.sql("CREATE TABLE passes (user_id int, until timestamptz, note text); ALTER TABLE passes REPLICA IDENTITY FULL")
+    app.sql("GRANT SELECT ON passes TO walpush")
+    passes = "SELECT 1 FROM passes WHERE user_id = {token.user_id} AND "
+    config.set("streams.requests.admit", passes + "until > 'now'")
+    config.set("streams.crates.admit", passes + "until > 'now'::text::timestamptz")
+    config.set("streams.storage.admit", passes + "note = 'now'")
+    walpush = start()
+    said = [line for line in walpush.lines if "computes this time once" in line]
+    assert len(said) == 1 and 'query="admit of requests"' in said[0] and "literal=now" in said[0]
+    mark = walpush.mark()
+    config.set("streams.storage.admit", passes + "until > timestamptz 'Today'")
+    config.write(walpush.file)
+    walpush.process.send_signal(signal.SIGHUP)
+    walpush.wait_for_log(r'computes this time once.*query="admit of storage".*literal=today', since=mark)
+
+
+def test_check_fails_for_a_time_that_is_computed_once_and_not_for_a_text(app, config, tmp_path):
+    app.sql("CREATE TABLE passes (user_id int, until timestamptz, note text, short varchar(9), kind jsonb)")
+    app.sql("ALTER TABLE passes REPLICA IDENTITY FULL; GRANT SELECT ON passes TO walpush")
+    for where, state in (
+        ("until > 'now'", "failure"),
+        ("until::date >= 'today'", "failure"),
+        ("until > date('tomorrow')", "failure"),
+        ("until = ANY ('{{yesterday,now}}')", "failure"),
+        ("until BETWEEN 'yesterday' AND 'infinity' AND note <> 'now'", "failure"),
+        ("until > 'now'::text::timestamptz", "warning"),
+        ("until > (SELECT 'tomorrow'::varchar)::date", "warning"),
+        ("note = 'now' AND short IN ('today', 'tomorrow') AND 'now' BETWEEN note AND short", None),
+        ("kind @> '{{\"at\":\"now\"}}' AND until::date <> '2026-01-01'", None),
+    ):
+        config.set("streams.requests.admit", f"SELECT 1 FROM passes WHERE user_id = {{token.user_id}} AND {where}")
+        findings = all_findings(app, config, tmp_path)
+        assert any("admit of requests" in f["text"] for f in findings if f["check"] == "query")
+        said = [f for f in findings if "computed once" in f["text"] or "what time it is" in f["text"]]
+        assert [f["state"] for f in said] == ([state] if state else []), where
