@@ -16,7 +16,9 @@
  *   check_shown.c    what messages show
  *   check_queries.c  the queries of the configuration, their grants and plans
  *   check_plan.c     what EXPLAIN says
+ *   check_promise.c  do admit queries keep the promise of `user`
  *   check_tie.c      does a plan tie a table's rows to one user
+ *   check_cond.c     which equalities hold where a condition is met
  *   check_relay.c    Redis
  */
 #ifndef WALPUSH_CHECK_IMPL_H
@@ -114,6 +116,16 @@ void check_keys(struct check *c);
 void check_secrets(struct check *c);
 void check_quiet(struct check *c);
 void check_queries(struct check *c);
+/* The query that is looked at is prepared under this name. */
+#define CHECK_STATEMENT "walpush_check"
+/* A statement without rows. False: it failed. */
+bool check_do(struct check *c, const char *sql);
+/* The generic plan of what is prepared, as JSON; its parameters are null. */
+PGresult *check_explain(struct check *c, int n_params);
+/* What `sql` tells of a temporary view over the query (sqltext.h), which is taken back; NULL, or no rows: there is none. */
+PGresult *check_view(struct check *c, const struct rules_query *q, const char *sql);
+/* Of an admit query that is prepared. */
+void check_promises(struct check *c, const struct rules_query *q);
 /* Each query of the configuration. */
 void check_each_query(struct check *c, void (*one)(struct check *c, const struct rules_query *q));
 void check_relay(struct check *c);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 
 #include "check_plan.h"
-#include "check_tie.h"
 #include "walpush/buf.h"
 #include "walpush/mem.h"
 #include "walpush/pgdial.h"
@@ -17,7 +16,6 @@
 
 /* Rows. A table below is read from end to end in a millisecond or so. */
 #define LARGE_ROWS 10000
-#define STATEMENT "walpush_check"
 
 struct query { /* a query, and where the columns of its rows are named */
 	const struct rules_query *q;
@@ -33,15 +31,7 @@ struct query { /* a query, and where the columns of its rows are named */
 /* Where nothing else is known: an hour's permission then ends a minute late at most. */
 #define RECHECK 60
 
-static void query_failed(struct check *c, const struct query *q, const struct fail *why, enum check_mend kind,
-			 const char *mend)
-{
-	check_add(c, CHECK_FAILURE, kind, mend, "%s (line %u): %s", q->q->name, q->q->line, why->text);
-}
-
-/* --- grants --------------------------------------------------------------------------------------------------- */
-
-static bool run(struct check *c, const char *sql)
+bool check_do(struct check *c, const char *sql)
 {
 	PGresult *result = PQexec(c->sql, sql);
 	bool ok = PQresultStatus(result) == PGRES_COMMAND_OK;
@@ -50,22 +40,54 @@ static bool run(struct check *c, const char *sql)
 	return ok;
 }
 
-/* What the role lacks, in a transaction that is taken back. False: the server would not tell. */
+PGresult *check_view(struct check *c, const struct rules_query *q, const char *sql)
+{
+	struct buf view = { 0 };
+	PGresult *result = NULL;
+
+	sqltext_view(&view, 1, q);
+	if (check_do(c, READS_BEGIN) && check_do(c, READS_QUERY_NAMES) && check_do(c, view.data) &&
+	    check_do(c, READS_OWN_NAMES))
+		result = PQexec(c->sql, sql);
+	check_do(c, READS_END);
+	buf_fini(&view);
+	return result;
+}
+
+PGresult *check_explain(struct check *c, int n_params)
+{
+	struct buf sql = { 0 };
+	PGresult *result;
+
+	buf_add_text(&sql, "EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE " CHECK_STATEMENT);
+	for (int i = 0; i < n_params; i++)
+		buf_add_text(&sql, i ? ", NULL" : "(NULL");
+	if (n_params)
+		buf_add_char(&sql, ')');
+	result = PQexec(c->sql, sql.data);
+	buf_fini(&sql);
+	return result;
+}
+
+static void query_failed(struct check *c, const struct query *q, const struct fail *why, enum check_mend kind,
+			 const char *mend)
+{
+	check_add(c, CHECK_FAILURE, kind, mend, "%s (line %u): %s", q->q->name, q->q->line, why->text);
+}
+
+/* --- grants --------------------------------------------------------------------------------------------------- */
+
+/* What the role lacks. False: the server would not tell. */
 static bool find_grants(struct check *c, const struct query *q, struct buf *out)
 {
 	struct buf sql = { 0 };
-	PGresult *result = NULL;
+	PGresult *result;
 
-	sqltext_view(&sql, 1, q->q);
-	if (run(c, READS_BEGIN) && run(c, READS_QUERY_NAMES) && run(c, sql.data) && run(c, READS_OWN_NAMES)) {
-		buf_clear(&sql);
-		sqltext_grants(&sql, "current_user");
-		result = PQexec(c->sql, sql.data);
-	}
+	sqltext_grants(&sql, "current_user");
+	result = check_view(c, q->q, sql.data);
 	for (int i = 0; i < PQntuples(result); i++)
 		buf_addf(out, "%s%s", i ? " " : "", PQgetvalue(result, i, 0));
 	PQclear(result);
-	run(c, READS_END);
 	buf_fini(&sql);
 	return out->len > 0;
 }
@@ -137,8 +159,23 @@ static void check_cost(struct check *c, const struct query *q, const char *json)
 	plan_fini(&plan);
 }
 
+/* The query as the server has read it; NULL: it has no word in a literal that could be a time, or no view can be made. */
+static char *definition_of(struct check *c, const struct query *q)
+{
+	PGresult *result;
+	char *definition = NULL;
+
+	if (!sqlclock_frozen(q->q->sql, ""))
+		return NULL;
+	result = check_view(c, q->q, "SELECT pg_catalog.pg_get_viewdef('pg_temp." SQLTEXT_VIEW "1'::regclass)");
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
+		definition = mem_text(PQgetvalue(result, 0, 0));
+	PQclear(result);
+	return definition;
+}
+
 /* No change tells when such an answer ends. A view or a policy that asks for the time shows in the plan alone. */
-static void check_clock(struct check *c, const struct query *q, const char *json)
+static void check_clock(struct check *c, const struct query *q, const char *definition, const char *json)
 {
 	struct buf mend = { 0 };
 	const char *word;
@@ -146,6 +183,8 @@ static void check_clock(struct check *c, const struct query *q, const char *json
 	if (!q->stream || q->stream->recheck)
 		return;
 	word = sqlclock_find(q->stream->admit.text, false);
+	if (!word && definition)
+		word = sqlclock_find(definition, false);
 	if (!word)
 		word = sqlclock_find(json, true);
 	if (!word)
@@ -159,101 +198,33 @@ static void check_clock(struct check *c, const struct query *q, const char *json
 	buf_fini(&mend);
 }
 
-/* Of each parameter: is it the claim that names the user? The array is the caller's. */
-static bool *user_parameters(const struct check *c, const struct rules_query *q)
+/* Whatever the query is for, it then answers for a time that is gone. Without a definition it is not known what became of the word. */
+static void check_frozen(struct check *c, const struct query *q, const char *definition)
 {
-	bool *is_user = mem_new_array(q->source.n_refs, sizeof(*is_user));
-	size_t n = 0;
+	const char *word = sqlclock_frozen(q->q->sql, definition ? definition : "");
 
-	for (size_t i = 0; i < q->source.n_parts; i++) {
-		const struct tmpl_part *part = &q->source.parts[i];
-
-		if (part->is_ref)
-			is_user[n++] = part->scope == TMPL_TOKEN && strcmp(part->text, c->conf->jwt.user_claim) == 0;
-	}
-	return is_user;
-}
-
-static void say_loose(struct check *c, const struct query *q, const struct rules_table *t, const char *user)
-{
-	struct buf mend = { 0 };
-
-	buf_addf(&mend, "compare it: %s = {token.%s}; or leave membership.%s.user out, and a change asks everybody",
-		 user, c->conf->jwt.user_claim, t->name);
-	check_add(c, CHECK_WARNING, CHECK_WORDS, mend.data,
-		  "%s (line %u) finds rows of %s.%s by something else than %s = {token.%s}, and a change there asks "
-		  "nobody but the user in %s: a permission that ends for somebody else is not noticed",
-		  q->q->name, q->q->line, t->schema, t->name, user, c->conf->jwt.user_claim, user);
-	buf_fini(&mend);
-}
-
-static bool is_promise(const struct rules_table *t)
-{
-	const struct rules_membership *m = t->n_memberships ? t->memberships[0] : NULL;
-
-	return m && m->conf && m->conf->user && m->by_text;
-}
-
-/* `user` of a section of membership is the author's promise; that the query compares otherwise speaks against it. */
-static void check_ties(struct check *c, const struct query *q, const char *json)
-{
-	bool *is_user = user_parameters(c, q->q);
-
-	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
-		const struct rules_table *t = rules_table(c->rules, i);
-		const char *user;
-
-		if (!is_promise(t))
-			continue;
-		user = t->memberships[0]->conf->user;
-		if (tie_of(json, &(struct tie_column){ t->schema, t->name, user, c->catalog }, is_user,
-			   q->q->source.n_refs) == TIE_LOOSE)
-			say_loose(c, q, t, user);
-	}
-	free(is_user);
-}
-
-/* The generic plan of what is prepared. */
-static PGresult *explain(struct check *c, int n_params)
-{
-	struct buf sql = { 0 };
-	PGresult *result;
-
-	buf_add_text(&sql, "EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE " STATEMENT);
-	for (int i = 0; i < n_params; i++)
-		buf_add_text(&sql, i ? ", NULL" : "(NULL");
-	if (n_params)
-		buf_add_char(&sql, ')');
-	result = PQexec(c->sql, sql.data);
-	buf_fini(&sql);
-	return result;
-}
-
-/* The parameters are null here, for which the plan would show no partition at all. It is kept, and so has to be forgotten first. */
-static void check_users(struct check *c, const struct query *q, int n_params)
-{
-	PGresult *result;
-
-	if (!q->stream)
-		return;
-	run(c, "SET enable_partition_pruning = off");
-	run(c, "DISCARD PLANS");
-	result = explain(c, n_params);
-	if (PQresultStatus(result) == PGRES_TUPLES_OK)
-		check_ties(c, q, PQgetvalue(result, 0, 0));
-	PQclear(result);
-	run(c, "RESET enable_partition_pruning");
+	if (word)
+		check_add(
+			c, definition ? CHECK_FAILURE : CHECK_WARNING, CHECK_WORDS,
+			"write now(), current_date, current_date + 1 or current_date - 1 in its place",
+			"%s (line %u): %s'%s' is computed once, when walpush prepares the query, and stays what it is: "
+			"those who come later are answered for that time too, and recheck changes nothing",
+			q->q->name, q->q->line, definition ? "" : "where it is a time or a date, ", word);
 }
 
 static void read_plan(struct check *c, const struct query *q, int n_params)
 {
 	struct fail why = { 0 };
-	PGresult *result = explain(c, n_params);
+	PGresult *result = check_explain(c, n_params);
+	char *definition = NULL;
 
 	if (PQresultStatus(result) == PGRES_TUPLES_OK) {
 		check_cost(c, q, PQgetvalue(result, 0, 0));
-		check_clock(c, q, PQgetvalue(result, 0, 0));
-		check_users(c, q, n_params);
+		definition = definition_of(c, q);
+		check_clock(c, q, definition, PQgetvalue(result, 0, 0));
+		check_frozen(c, q, definition);
+		if (q->stream)
+			check_promises(c, q->q);
 	} else {
 		pgdial_result_fail(result, &why);
 		if (strcmp(why.sqlstate, "42501") == 0)
@@ -261,6 +232,7 @@ static void read_plan(struct check *c, const struct query *q, int n_params)
 		else
 			query_failed(c, q, &why, CHECK_WORDS, "correct the query");
 	}
+	free(definition);
 	PQclear(result);
 }
 
@@ -310,12 +282,12 @@ static bool check_columns(struct check *c, const struct query *q, const PGresult
 
 static void check_prepared(struct check *c, const struct query *q)
 {
-	PGresult *description = PQdescribePrepared(c->sql, STATEMENT);
+	PGresult *description = PQdescribePrepared(c->sql, CHECK_STATEMENT);
 
 	if (check_columns(c, q, description))
 		read_plan(c, q, PQnparams(description));
 	PQclear(description);
-	run(c, "DEALLOCATE " STATEMENT);
+	check_do(c, "DEALLOCATE " CHECK_STATEMENT);
 }
 
 static void cannot_prepare(struct check *c, const struct query *q, const PGresult *result)
@@ -337,14 +309,14 @@ static void check_query(struct check *c, struct query q)
 
 	if (!q.q || !q.q->sql)
 		return;
-	run(c, "SET search_path = " PGDIAL_NAMES);
-	result = PQprepare(c->sql, STATEMENT, q.q->sql, 0, NULL);
+	check_do(c, "SET search_path = " PGDIAL_NAMES);
+	result = PQprepare(c->sql, CHECK_STATEMENT, q.q->sql, 0, NULL);
 	if (PQresultStatus(result) == PGRES_COMMAND_OK)
 		check_prepared(c, &q);
 	else
 		cannot_prepare(c, &q, result);
 	PQclear(result);
-	run(c, CHECK_OWN_NAMES);
+	check_do(c, CHECK_OWN_NAMES);
 }
 
 static void check_section(struct check *c, const struct rules_section *s)
@@ -370,7 +342,7 @@ static void check_actor(struct check *c)
 void check_queries(struct check *c)
 {
 	/* The plan that is used once a statement has been run often enough, and the one for which no value is needed. */
-	run(c, "SET plan_cache_mode = force_generic_plan");
+	check_do(c, "SET plan_cache_mode = force_generic_plan");
 	for (size_t i = 0; i < rules_n_streams(c->rules); i++) {
 		const struct rules_stream *s = rules_stream(c->rules, i);
 

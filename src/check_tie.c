@@ -5,124 +5,272 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check_cond.h"
 #include "walpush/buf.h"
 #include "walpush/slice.h"
 #include "walpush/sqltext.h"
 
-struct comparison {
-	struct slice left, right;
-	bool is_tied; /* both sides are the user */
+/* Where `from` is the user, `to` is: of other rows of `to` it does not matter whether they are there. */
+struct edge {
+	struct slice from, to;
+	const json_t *whose; /* then `from` is any column of the scans below that node */
+	bool is_tied;
+};
+
+struct scan {
+	const json_t *node;
+	struct buf name;   /* "alias.column", as the plan spells it */
+	struct buf parent; /* and above the scans of one parent's children; empty: it is no such scan */
 };
 
 struct search {
-	const char *json;
+	const json_t *root;
 	const struct tie_column *column;
 	const bool *is_user;
 	size_t n_params;
-	struct comparison comparisons[TIE_COMPARISONS_MOST];
-	size_t n_comparisons;
-	struct buf scans[TIE_SCANS_MOST]; /* "alias.column" of each scan, as the plan spells it */
-	struct buf
-		parents[TIE_SCANS_MOST]; /* and above the scans of one parent's children; empty: it is no such scan */
+	struct edge edges[TIE_COMPARISONS_MOST];
+	size_t n_edges;
+	struct scan scans[TIE_SCANS_MOST];
 	size_t n_scans;
+	bool too_many; /* scans; of those left out nothing is known */
 };
 
-/* --- one condition ------------------------------------------------------------------------------------------------ */
+/*
+ * The rows that are gone where a condition is not met: those of a node and all below it, and of further nodes above, which give no row
+ * where that one gives none. A comparison ties only columns of these: what an outer join preserves stays, whatever its condition says.
+ */
+struct scope {
+	const json_t *tree;
+	const struct scope *above;
+};
 
-/* Behind what begins at `i` and is one thing: a literal, a quoted name, or a byte. */
-static size_t behind(struct slice s, size_t i)
+struct place { /* where a condition stands */
+	struct search *f;
+	const struct scope *scope;
+};
+
+/* --- names -------------------------------------------------------------------------------------------------------- */
+
+/* "$2" is 2; 0: it is no parameter. */
+static size_t parameter(struct slice s)
 {
-	char quote = s.at[i++];
+	size_t number = 0;
 
-	if (quote != '\'' && quote != '"')
-		return i;
-	while (i < s.len && s.at[i] != quote)
-		i++;
-	return i < s.len ? i + 1 : i;
-}
-
-/* Behind the parenthesis that closes the one at `i`; 0: none does. */
-static size_t behind_parenthesis(struct slice s, size_t i)
-{
-	size_t depth = 0;
-
-	for (; i < s.len; i = behind(s, i)) {
-		depth += s.at[i] == '(';
-		if (s.at[i] == ')' && --depth == 0)
-			return i + 1;
+	if (s.len < 2 || s.len > 6 || s.at[0] != '$')
+		return 0;
+	for (size_t i = 1; i < s.len; i++) {
+		if (!isdigit((unsigned char)s.at[i]))
+			return 0;
+		number = number * 10 + (size_t)(s.at[i] - '0');
 	}
-	return 0;
+	return number;
 }
 
-/* "::numeric(10,2)", "::character varying": the rest of a cast, and nothing behind it. */
-static bool is_cast(struct slice s)
+/* "alias", of "alias.column" as it stands. Empty: it is no column; an expression would be no name. */
+static struct slice alias_of(struct slice s)
 {
-	if (s.len < 3 || memcmp(s.at, "::", 2) != 0)
+	size_t dots = 0, len = 0;
+
+	for (size_t i = 0; i < s.len; i = cond_behind(s, i)) {
+		unsigned char c = (unsigned char)s.at[i];
+
+		if (c == '.' && dots++ == 0)
+			len = i;
+		if (c != '.' && c != '"' && c != '_' && c != '$' && c < 0x80 && !isalnum(c))
+			return (struct slice){ s.at, 0 };
+	}
+	return (struct slice){ s.at, dots == 1 && s.at[0] != '$' ? len : 0 };
+}
+
+/* Children are scanned as "m_1", "m_2", and above them they are "m". 0: it has no such name. */
+static size_t parents_len(const char *alias)
+{
+	size_t len = strlen(alias), digits = 0;
+
+	while (digits < len && isdigit((unsigned char)alias[len - digits - 1]))
+		digits++;
+	return digits && len >= digits + 2 && alias[len - digits - 1] == '_' ? len - digits - 1 : 0;
+}
+
+static bool is_named(const json_t *node, struct slice alias, bool as_child)
+{
+	const char *name = json_string_value(json_object_get(node, "Alias"));
+	struct buf base = { 0 }, quoted = { 0 };
+	bool same;
+
+	if (!name)
 		return false;
-	for (size_t i = 2; i < s.len; i++)
-		if (!isalnum((unsigned char)s.at[i]) && !strchr("_ .,()[]\"", s.at[i]))
-			return false;
-	return true;
+	buf_add(&base, name, as_child ? parents_len(name) : strlen(name));
+	sqltext_ident(&quoted, base.len ? base.data : "");
+	same = base.len && slice_equal(buf_slice(&quoted), alias);
+	buf_fini(&base);
+	buf_fini(&quoted);
+	return same;
 }
 
-/* "((u.id)::text)" is "u.id". */
-static struct slice bare(struct slice s)
+/* --- the tree ----------------------------------------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *node, const char *name)
 {
-	size_t end;
+	const char *text = json_string_value(json_object_get(node, name));
 
-	while (s.len && s.at[0] == '(' && (end = behind_parenthesis(s, 0))) {
-		struct slice rest = { s.at + end, s.len - end };
+	return text ? text : "";
+}
 
-		if (rest.len && !is_cast(rest))
-			break;
-		s = (struct slice){ s.at + 1, end - 2 };
+static bool is_one_of(const char *text, const char *const *names)
+{
+	for (; *names; names++)
+		if (strcmp(text, *names) == 0)
+			return true;
+	return false;
+}
+
+static bool is_subplan(const json_t *node)
+{
+	return is_one_of(text_of(node, "Parent Relationship"), (const char *const[]){ "SubPlan", "InitPlan", NULL });
+}
+
+/* Which rows come out of it depends on more of those below than have the same value: one too many takes the place of another. DISTINCT ON
+ * is that too, DISTINCT of one column is not. */
+static bool mixes_rows(const json_t *node)
+{
+	static const char *const names[] = { "Limit", "WindowAgg", "SetOp", "Recursive Union", NULL };
+	const char *type = text_of(node, "Node Type");
+
+	return is_one_of(type, names) ||
+	       (strcmp(type, "Unique") == 0 && json_array_size(json_object_get(node, "Output")) != 1);
+}
+
+/* Is a node of that name in the tree, and its rows are known by their columns above? `everywhere`: anywhere in it. */
+static bool holds(const json_t *tree, struct slice alias, bool as_child, bool everywhere)
+{
+	const json_t *children = json_object_get(tree, "Plans");
+
+	if (is_named(tree, alias, as_child))
+		return true;
+	for (size_t i = 0; (everywhere || !mixes_rows(tree)) && i < json_array_size(children); i++) {
+		const json_t *child = json_array_get(children, i);
+
+		if ((everywhere || !is_subplan(child)) && holds(child, alias, as_child, everywhere))
+			return true;
 	}
-	return s;
+	return false;
 }
 
-static void add_comparison(struct search *f, struct slice left, struct slice right)
+static bool holds_node(const json_t *tree, const json_t *node)
 {
-	if (f->n_comparisons < TIE_COMPARISONS_MOST)
-		f->comparisons[f->n_comparisons++] = (struct comparison){ bare(left), bare(right), false };
+	const json_t *children = json_object_get(tree, "Plans");
+
+	if (tree == node)
+		return true;
+	for (size_t i = 0; i < json_array_size(children); i++)
+		if (holds_node(json_array_get(children, i), node))
+			return true;
+	return false;
 }
 
-/* `s`: behind an opening parenthesis. Where it is "left = right)", that is a comparison. */
-static void take_comparison(struct search *f, struct slice s)
+static bool in_scope(const struct place *p, struct slice alias)
 {
-	static const char equals[] = " = ";
-	size_t middle = 0, end = 0;
+	bool as_child = !holds(p->f->root, alias, false, true);
 
-	for (size_t i = 0; i < s.len && !end;) {
-		if (!middle && s.len - i > 3 && memcmp(s.at + i, equals, 3) == 0)
-			middle = i;
-		if (s.at[i] == ')')
-			end = i;
-		i = s.at[i] == '(' ? behind_parenthesis(s, i) : behind(s, i);
-		if (i == 0)
-			return;
+	for (const struct scope *s = p->scope; s; s = s->above)
+		if (holds(s->tree, alias, as_child, false))
+			return true;
+	return false;
+}
+
+static bool scope_holds(const struct scope *s, const json_t *node)
+{
+	for (; s; s = s->above)
+		if (holds_node(s->tree, node))
+			return true;
+	return false;
+}
+
+/* --- comparisons -------------------------------------------------------------------------------------------------- */
+
+static void add_edge(struct search *f, struct slice from, struct slice to, const json_t *whose)
+{
+	if (f->n_edges < TIE_COMPARISONS_MOST)
+		f->edges[f->n_edges++] = (struct edge){ from, to, whose, false };
+}
+
+/* What holds for a parent's column, above the children, holds for theirs. */
+static void add_children(const struct place *p, struct slice parent)
+{
+	for (size_t i = 0; i < p->f->n_scans; i++) {
+		const struct scan *scan = &p->f->scans[i];
+
+		if (slice_equal(buf_slice(&scan->parent), parent) && scope_holds(p->scope, scan->node))
+			add_edge(p->f, parent, buf_slice(&scan->name), NULL);
 	}
-	if (middle && end)
-		add_comparison(f, (struct slice){ s.at, middle },
-			       (struct slice){ s.at + middle + 3, end - middle - 3 });
 }
 
-static void take_condition(struct search *f, const char *text)
+/* A parameter is the same everywhere, but it must equal another only where nothing comes out of the whole plan otherwise. */
+static void may_tie(const struct place *p, struct slice from, struct slice to)
 {
-	struct slice s = slice_of(text);
+	struct slice alias = alias_of(to);
 
-	for (size_t i = 0; i < s.len; i = behind(s, i))
-		if (s.at[i] == '(')
-			take_comparison(f, (struct slice){ s.at + i + 1, s.len - i - 1 });
+	if (!alias.len && !parameter(to))
+		return;
+	if (alias.len ? !in_scope(p, alias) : !scope_holds(p->scope, p->f->root))
+		return;
+	add_edge(p->f, from, to, NULL);
+	if (alias.len)
+		add_children(p, to);
+}
+
+static void take_equality(void *ctx, struct slice left, struct slice right)
+{
+	may_tie(ctx, left, right);
+	may_tie(ctx, right, left);
+}
+
+static void take_condition(struct search *f, const json_t *node, const char *name, const struct scope *scope)
+{
+	struct place p = { f, scope };
+
+	cond_each(slice_of(text_of(node, name)), f->column->casts, take_equality, &p);
+}
+
+/* --- hashes ------------------------------------------------------------------------------------------------------- */
+
+static bool contains(const json_t *value, const char *text)
+{
+	if (json_is_string(value))
+		return strstr(json_string_value(value), text) != NULL;
+	for (size_t i = 0; i < json_array_size(value); i++)
+		if (json_is_string(json_array_get(value, i)) && contains(json_array_get(value, i), text))
+			return true;
+	return false;
+}
+
+static bool mentions(json_t *node, const char *text)
+{
+	for (void *at = json_object_iter(node); at; at = json_object_iter_next(node, at))
+		if (contains(json_object_iter_value(at), text))
+			return true;
+	return false;
+}
+
+/* "… (hashed SubPlan 1)": before PostgreSQL 17 no more is printed of the comparison with what the subplan yields. Where the rows that
+ * compare are the user's, the comparison is taken for one with the user. */
+static void take_hashed(struct search *f, json_t *node, const json_t *subplan)
+{
+	const json_t *output = json_object_get(subplan, "Output");
+	struct buf hashed = { 0 };
+
+	buf_addf(&hashed, "hashed %s)", text_of(subplan, "Subplan Name"));
+	for (size_t i = 0; mentions(node, hashed.data) && i < json_array_size(output); i++) {
+		const char *column = json_string_value(json_array_get(output, i));
+
+		if (column)
+			add_edge(f, (struct slice){ "", 0 }, cond_bare(slice_of(column), f->column->casts), node);
+	}
+	buf_fini(&hashed);
 }
 
 /* --- the plan ----------------------------------------------------------------------------------------------------- */
-
-static bool ends_with(const char *text, const char *end)
-{
-	size_t n = strlen(text), m = strlen(end);
-
-	return n >= m && strcmp(text + n - m, end) == 0;
-}
 
 static bool is_child(const struct tie_column *c, const char *schema, const char *name)
 {
@@ -149,119 +297,124 @@ static void name_column(struct buf *out, const char *alias, const char *column)
 	sqltext_ident(out, column);
 }
 
-/* Children are scanned as "m_1", "m_2", and above them they are "m": what holds for one of these names holds for all of them. */
-static void take_parent(struct search *f, const char *alias)
-{
-	size_t len = strlen(alias), digits = 0;
-	struct buf *parent = &f->parents[f->n_scans];
-	struct buf name = { 0 };
-
-	while (digits < len && isdigit((unsigned char)alias[len - digits - 1]))
-		digits++;
-	if (!digits || len < digits + 2 || alias[len - digits - 1] != '_')
-		return;
-	buf_add(&name, alias, len - digits - 1);
-	name_column(parent, name.data, f->column->column);
-	add_comparison(f, slice_of(f->scans[f->n_scans].data), slice_of(parent->data));
-	buf_fini(&name);
-}
-
 static void take_scan(struct search *f, const json_t *node)
 {
 	const char *alias = json_string_value(json_object_get(node, "Alias"));
 	const char *schema = json_string_value(json_object_get(node, "Schema"));
 	const char *name = json_string_value(json_object_get(node, "Relation Name"));
+	struct scan *scan = &f->scans[f->n_scans];
+	struct buf parent = { 0 };
 	bool is_itself;
 
-	if (!alias || !schema || !name || f->n_scans == TIE_SCANS_MOST)
+	if (!alias || !schema || !name)
 		return;
 	is_itself = strcmp(schema, f->column->schema) == 0 && strcmp(name, f->column->table) == 0;
 	if (!is_itself && !is_child(f->column, schema, name))
 		return;
-	name_column(&f->scans[f->n_scans], alias, f->column->column);
-	if (!is_itself || has_children(f->column))
-		take_parent(f, alias);
+	if (f->n_scans == TIE_SCANS_MOST) {
+		f->too_many = true;
+		return;
+	}
+	scan->node = node;
+	name_column(&scan->name, alias, f->column->column);
+	if (parents_len(alias) && (!is_itself || has_children(f->column))) {
+		buf_add(&parent, alias, parents_len(alias));
+		name_column(&scan->parent, parent.data, f->column->column);
+	}
+	buf_fini(&parent);
 	f->n_scans++;
 }
 
-static void add_tied(struct search *f, struct slice column)
-{
-	if (f->n_comparisons < TIE_COMPARISONS_MOST)
-		f->comparisons[f->n_comparisons++] = (struct comparison){ column, column, true };
-}
-
-/* "… (hashed SubPlan 1)": of that comparison most versions print no more. Its columns are what the subplan yields, and are taken for tied. */
-static void take_hashed(struct search *f, const json_t *node)
-{
-	const char *name = json_string_value(json_object_get(node, "Subplan Name"));
-	const json_t *output = json_object_get(node, "Output");
-	struct buf hashed = { 0 };
-
-	if (!name)
-		return;
-	buf_addf(&hashed, "hashed %s", name);
-	for (size_t i = 0; strstr(f->json, hashed.data) && i < json_array_size(output); i++) {
-		const char *column = json_string_value(json_array_get(output, i));
-
-		if (column)
-			add_tied(f, bare(slice_of(column)));
-	}
-	buf_fini(&hashed);
-}
-
-static void take_conditions(struct search *f, json_t *node)
-{
-	for (void *at = json_object_iter(node); at; at = json_object_iter_next(node, at)) {
-		const char *name = json_object_iter_key(at), *text = json_string_value(json_object_iter_value(at));
-
-		if (text && (ends_with(name, "Cond") || ends_with(name, "Filter")))
-			take_condition(f, text);
-	}
-}
-
-/* jansson bounds the depth when it parses. */
-static void take_node(struct search *f, json_t *node)
+static void take_scans(struct search *f, const json_t *node)
 {
 	const json_t *children = json_object_get(node, "Plans");
 
 	take_scan(f, node);
-	take_hashed(f, node);
-	take_conditions(f, node);
 	for (size_t i = 0; i < json_array_size(children); i++)
-		take_node(f, json_array_get(children, i));
+		take_scans(f, json_array_get(children, i));
+}
+
+/* Has the node a name, its condition speaks of its rows. What stands above a group or a window speaks of other ones. */
+static void take_conditions(struct search *f, const json_t *node, const struct scope *scope)
+{
+	static const char *const conditions[] = { "Filter", "One-Time Filter", "Index Cond", "Recheck Cond",
+						  "TID Cond" };
+
+	if (!json_object_get(node, "Alias") && !json_object_get(node, "Join Type") &&
+	    strcmp(text_of(node, "Node Type"), "Result") != 0)
+		return;
+	for (size_t i = 0; i < sizeof(conditions) / sizeof(*conditions); i++)
+		take_condition(f, node, conditions[i], scope);
+}
+
+static const json_t *child_of(const json_t *node, const char *relationship)
+{
+	const json_t *children = json_object_get(node, "Plans");
+
+	for (size_t i = 0; i < json_array_size(children); i++)
+		if (strcmp(text_of(json_array_get(children, i), "Parent Relationship"), relationship) == 0)
+			return json_array_get(children, i);
+	return NULL;
+}
+
+/* Which child's rows go through a join where no row of the other fits? */
+static bool is_preserved(const json_t *join, const char *relationship)
+{
+	static const char *const outer[] = { "Left", "Anti", "Full", NULL };
+	static const char *const inner[] = { "Right", "Right Anti", "Full", NULL };
+
+	return is_one_of(text_of(join, "Join Type"), strcmp(relationship, "Outer") == 0 ? outer : inner);
+}
+
+static void take_join(struct search *f, const json_t *node, const struct scope *own)
+{
+	static const char *const conditions[] = { "Hash Cond", "Merge Cond", "Join Filter" };
+	static const char *const known[] = {
+		"Inner", "Semi", "Right Semi", "Left", "Anti", "Right", "Right Anti", NULL
+	};
+	bool keeps_outer = is_preserved(node, "Outer"), keeps_inner = is_preserved(node, "Inner");
+	struct scope side = { child_of(node, keeps_outer ? "Inner" : "Outer"), NULL };
+
+	if (!is_one_of(text_of(node, "Join Type"), known))
+		return;
+	for (size_t i = 0; i < sizeof(conditions) / sizeof(*conditions); i++)
+		take_condition(f, node, conditions[i], keeps_outer || keeps_inner ? &side : own);
+}
+
+/* Gives the node no row where this child gives none? */
+static bool needs(const json_t *node, const json_t *child)
+{
+	static const char *const names[] = {
+		"Sort",         "Incremental Sort", "Materialize", "Memoize", "Limit",         "Unique", "Gather",
+		"Gather Merge", "LockRows",         "Hash",        "Result",  "Subquery Scan", NULL
+	};
+	const char *relationship = text_of(child, "Parent Relationship");
+
+	if (is_subplan(child))
+		return false;
+	if (json_object_get(node, "Join Type"))
+		return !is_preserved(node, strcmp(relationship, "Outer") == 0 ? "Inner" : "Outer");
+	return is_one_of(text_of(node, "Node Type"), names);
+}
+
+/* jansson bounds the depth when it parses. */
+static void take_node(struct search *f, json_t *node, const struct scope *above)
+{
+	const json_t *children = json_object_get(node, "Plans");
+	struct scope own = { node, above };
+
+	take_conditions(f, node, &own);
+	take_join(f, node, &own);
+	for (size_t i = 0; i < json_array_size(children); i++) {
+		json_t *child = json_array_get(children, i);
+
+		if (is_subplan(child))
+			take_hashed(f, node, child);
+		take_node(f, child, needs(node, child) ? &own : NULL);
+	}
 }
 
 /* --- what is the user --------------------------------------------------------------------------------------------- */
-
-/* "$2" is 2; 0: it is no parameter. */
-static size_t parameter(struct slice s)
-{
-	size_t number = 0;
-
-	if (s.len < 2 || s.len > 6 || s.at[0] != '$')
-		return 0;
-	for (size_t i = 1; i < s.len; i++) {
-		if (!isdigit((unsigned char)s.at[i]))
-			return 0;
-		number = number * 10 + (size_t)(s.at[i] - '0');
-	}
-	return number;
-}
-
-/* "alias.column", as it stands: an expression would be no name. */
-static bool is_column(struct slice s)
-{
-	size_t dots = 0;
-
-	for (size_t i = 0; i < s.len; i = behind(s, i)) {
-		unsigned char c = (unsigned char)s.at[i];
-
-		dots += c == '.';
-		if (c != '.' && c != '"' && c != '_' && c != '$' && c < 0x80 && !isalnum(c))
-			return false;
-	}
-	return dots == 1 && s.at[0] != '$';
-}
 
 static bool is_user(const struct search *f, struct slice s)
 {
@@ -269,26 +422,28 @@ static bool is_user(const struct search *f, struct slice s)
 
 	if (number >= 1 && number <= f->n_params && f->is_user[number - 1])
 		return true;
-	for (size_t i = 0; i < f->n_comparisons; i++)
-		if (f->comparisons[i].is_tied &&
-		    (slice_equal(f->comparisons[i].left, s) || slice_equal(f->comparisons[i].right, s)))
+	for (size_t i = 0; i < f->n_edges; i++)
+		if (f->edges[i].is_tied && slice_equal(f->edges[i].to, s))
 			return true;
 	return false;
 }
 
-static bool may_be_user(struct slice s)
+static bool has_user(const struct search *f, const json_t *node)
 {
-	return is_column(s) || parameter(s);
+	for (size_t i = 0; i < f->n_edges; i++)
+		if (f->edges[i].is_tied && alias_of(f->edges[i].to).len &&
+		    holds(node, alias_of(f->edges[i].to), false, false))
+			return true;
+	return false;
 }
 
 static bool tie_one_more(struct search *f)
 {
-	for (size_t i = 0; i < f->n_comparisons; i++) {
-		struct comparison *c = &f->comparisons[i];
+	for (size_t i = 0; i < f->n_edges; i++) {
+		struct edge *e = &f->edges[i];
 
-		if (!c->is_tied && may_be_user(c->left) && may_be_user(c->right) &&
-		    (is_user(f, c->left) || is_user(f, c->right)))
-			return c->is_tied = true;
+		if (!e->is_tied && (e->whose ? has_user(f, e->whose) : is_user(f, e->from)))
+			return e->is_tied = true;
 	}
 	return false;
 }
@@ -297,25 +452,29 @@ static enum tie judge(struct search *f)
 {
 	if (!f->n_scans)
 		return TIE_UNREAD;
+	if (f->too_many)
+		return TIE_LOOSE;
 	while (tie_one_more(f))
 		;
 	for (size_t i = 0; i < f->n_scans; i++)
-		if (!is_user(f, slice_of(f->scans[i].data)))
+		if (!is_user(f, buf_slice(&f->scans[i].name)))
 			return TIE_LOOSE;
 	return TIE_TIED;
 }
 
 enum tie tie_of(const char *json, const struct tie_column *column, const bool *is_user, size_t n_params)
 {
-	struct search f = { .json = json, .column = column, .is_user = is_user, .n_params = n_params };
-	json_t *document = json_loads(json, 0, NULL);
+	struct search f = { .column = column, .is_user = is_user, .n_params = n_params };
+	json_t *document = json_loads(json, 0, NULL), *root = json_object_get(json_array_get(document, 0), "Plan");
 	enum tie tie;
 
-	take_node(&f, json_object_get(json_array_get(document, 0), "Plan"));
+	f.root = root;
+	take_scans(&f, root);
+	take_node(&f, root, NULL);
 	tie = judge(&f);
 	for (size_t i = 0; i < f.n_scans; i++) {
-		buf_fini(&f.scans[i]);
-		buf_fini(&f.parents[i]);
+		buf_fini(&f.scans[i].name);
+		buf_fini(&f.scans[i].parent);
 	}
 	json_decref(document);
 	return tie;

@@ -23,7 +23,7 @@ void reads_view(struct buf *out, const struct rules_query *q)
  * Rows: what, schema, name, column, text. `column`: a column of table schema.name. `row`: that the table is read. `whole`: as a whole row.
  * `unknown`: something that cannot be followed. `stranger`: a function or operator that the query resolves to, and that belongs to a role
  * which is neither superuser, nor owner of the database, of that schema, or of all tables that are read. `object`: the OID of any relation
- * on the way.
+ * on the way. `definition`: the query as the server has read it.
  */
 const char reads_query[] =
 	"WITH RECURSIVE node (classid, objid, stored) AS (\n"
@@ -114,6 +114,10 @@ const char reads_query[] =
 	"  JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace\n"
 	"  WHERE seen.refclassid = 'pg_catalog.pg_class'::regclass AND s.oid <> pg_catalog.pg_my_temp_schema()\n"
 	"   AND s.nspname <> 'pg_catalog'\n"
+	"UNION ALL\n"
+	"SELECT 'definition', 'pg_temp', v.relname, NULL, pg_catalog.pg_get_viewdef(v.oid) FROM pg_catalog.pg_class v\n"
+	"  WHERE v.relnamespace = pg_catalog.pg_my_temp_schema()\n"
+	"   AND pg_catalog.starts_with(v.relname::text, '" SQLTEXT_VIEW "')\n"
 	"ORDER BY 2, 3, 1, 4, 5";
 
 static struct reads_table *table_of(struct reads *r, const char *schema, const char *name)
@@ -163,6 +167,8 @@ bool reads_add(struct reads *r, const char *const row[READS_COLUMNS], struct fai
 		add_unknown(r, schema, name, text);
 	else if (strcmp(what, "object") == 0 && text)
 		buf_addf(&r->objects, "%s%s", r->objects.len ? "," : "", text);
+	else if (strcmp(what, "definition") == 0 && text)
+		buf_add_text(&r->definition, text);
 	else if (strcmp(what, "stranger") == 0 && text)
 		buf_addf(&r->strangers, "%s%s", r->strangers.len ? ", " : "", text);
 	else
@@ -192,6 +198,7 @@ void reads_fini(struct reads *r)
 	free(r->unknown);
 	buf_fini(&r->strangers);
 	buf_fini(&r->objects);
+	buf_fini(&r->definition);
 	free(r->failed);
 	*r = (struct reads){ 0 };
 }

@@ -22,6 +22,9 @@ static const struct clock_word {
 	{ "age", CALL_WITH_ONE },
 };
 
+/* Words that the server takes for the time in a literal. */
+static const char *const literals[] = { "now", "today", "tomorrow", "yesterday" };
+
 static bool is_of_name(char c)
 {
 	return isalnum((unsigned char)c) || c == '_' || c == '$' || (unsigned char)c >= 0x80;
@@ -132,6 +135,94 @@ static const char *word_at(const char *at, size_t len, bool is_member, bool is_p
 	return NULL;
 }
 
+/* --- literals ------------------------------------------------------------------------------------------------------ */
+
+/* Is the word at `at` that one, alone? */
+static bool is_word(const char *at, size_t len, const char *word)
+{
+	return strlen(word) == len && strncasecmp(word, at, len) == 0;
+}
+
+static size_t word_len(const char *at, const char *end)
+{
+	size_t len = 0;
+
+	while (at + len < end && isalpha((unsigned char)at[len]))
+		len++;
+	return len;
+}
+
+static size_t count_in_literal(const char *at, const char *end, const char *word)
+{
+	size_t n = 0;
+
+	while (at < end) {
+		size_t len = word_len(at, end);
+
+		n += is_word(at, len, word);
+		at += len ? len : 1;
+	}
+	return n;
+}
+
+static bool begins_literal(const char *at)
+{
+	return *at == '\'' || *at == '$' || ((*at == 'E' || *at == 'e') && at[1] == '\'');
+}
+
+static size_t count(const char *sql, const char *word)
+{
+	size_t n = 0;
+
+	while (*sql) {
+		const char *behind = behind_what_is_no_code(sql, false);
+
+		if (behind && begins_literal(sql))
+			n += count_in_literal(sql + 1, behind, word);
+		if (behind)
+			sql = behind;
+		else
+			for (sql++; is_of_name(sql[-1]) && is_of_name(*sql);)
+				sql++; /* the e of type'x' begins no literal of its own */
+	}
+	return n;
+}
+
+const char *sqlclock_frozen(const char *sql, const char *definition)
+{
+	for (size_t i = 0; i < sizeof(literals) / sizeof(*literals); i++)
+		if (count(sql, literals[i]) > count(definition, literals[i]))
+			return literals[i];
+	return NULL;
+}
+
+static const char *literal_word(const char *at, const char *end)
+{
+	for (size_t i = 0; i < sizeof(literals) / sizeof(*literals); i++)
+		if (count_in_literal(at, end, literals[i]))
+			return literals[i];
+	return NULL;
+}
+
+/* `at`: behind a literal. Is a parenthesis around it cast to a time or a date? Where a plan's string ends, so does the expression. */
+static bool becomes_time(const char *at, bool is_plan)
+{
+	int depth = 0;
+
+	while (*at && !(is_plan && *at == '"' && at[-1] != '\\')) {
+		const char *behind = behind_what_is_no_code(at, is_plan);
+
+		depth += (*at == '(') - (*at == ')');
+		if (depth < 0) {
+			depth = 0;
+			if (strncmp(at + 1, "::date", 6) == 0 || strncmp(at + 1, "::time", 6) == 0)
+				return true;
+		}
+		at = behind ? behind : at + 1;
+	}
+	return false;
+}
+
 /* In JSON a quoted name is \"name\". */
 static bool is_quoted(const char *sql, const char *at)
 {
@@ -146,6 +237,9 @@ const char *sqlclock_find(const char *sql, bool is_plan)
 	while (*at) {
 		behind = behind_what_is_no_code(at, is_plan);
 		if (behind) {
+			found = is_plan || begins_literal(at) ? literal_word(at, behind) : NULL;
+			if (found && becomes_time(behind, is_plan))
+				return found;
 			at = behind;
 			continue;
 		}

@@ -17,6 +17,7 @@
 #include "walpush/log.h"
 #include "walpush/clock.h"
 #include "walpush/mem.h"
+#include "walpush/sqlclock.h"
 
 #define ASK_AGAIN 5000000 /* µs */
 
@@ -268,11 +269,23 @@ static void keep_known(struct tap *t, struct reads *reads, size_t n)
 	t->reads_for = t->n_editions;
 }
 
+static void say_frozen(const struct rules_query *q, const struct reads *reads)
+{
+	const char *word = reads->definition.len ? sqlclock_frozen(q->sql, reads->definition.data) : NULL;
+
+	if (word)
+		log_warn("the server computes this time once, when it prepares the query, so nobody's permission ends "
+			 "by it",
+			 log_s("query", q->name), log_n("line", q->line), log_s("literal", word),
+			 log_s("mend", "write now() or current_date in its place; see `walpush check`"));
+}
+
 void tap_say_refused(const struct rules *rules, const struct reads *reads)
 {
 	for (size_t i = 0; i < rules_n_streams(rules); i++) {
 		const struct rules_query *q = &rules_stream(rules, i)->admit;
 
+		say_frozen(q, &reads[i]);
 		if (reads[i].refused.text[0])
 			log_error("the server refuses this query, so nobody is admitted by it", log_s("query", q->name),
 				  log_n("line", q->line), log_s("sqlstate", reads[i].refused.sqlstate),

@@ -363,7 +363,7 @@ struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, 
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 /* The digest is known against which what is read now will be compared. */
 void tap_catalog_watched(struct tap *t);
-/* What the server says to an admit query now it would say to everybody who comes. */
+/* What the server says to an admit query now it would say to everybody who comes. And a time that it has computed stays what it is. */
 void tap_say_refused(const struct rules *rules, const struct reads *reads);
 /* Literals of text[]: the tables of the rules, and those of them that decide permission. */
 void tap_catalog_watches(const struct tap *t, struct buf *tables, struct buf *deciding);

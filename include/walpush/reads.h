@@ -49,8 +49,9 @@ struct reads { /* of one query; zeroed: nothing yet */
 	size_t n_unknown;
 	struct buf
 		strangers; /* "function public.f(integer) of role x, …": what is called and belongs to somebody who is not trusted */
-	struct buf objects; /* OIDs of all relations on the way, with commas */
-	char *failed;       /* owned; NULL: known. Else why nothing is, and all the rest is empty */
+	struct buf objects;    /* OIDs of all relations on the way, with commas */
+	struct buf definition; /* the query as the server has read it: literals that it computed are gone */
+	char *failed;          /* owned; NULL: known. Else why nothing is, and all the rest is empty */
 	struct fail
 		refused; /* what the server says to the query itself, so that nobody is admitted by it; text "": nothing */
 	bool may_pass; /* what it failed for: a lock, a timeout, want of room. It is worth to ask again */

@@ -874,6 +874,44 @@ def a_permission_that_ends_in_a_function(world):
     world.sql("CREATE FUNCTION still_good(t timestamptz) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT t > LOCALTIMESTAMP'")
 
 
+@case("query", state="warning", kind="conf")
+def a_permission_that_ends_by_a_text_that_becomes_a_time(world):
+    passes(world, PASSES + " AND valid_until > 'now'::text::timestamptz")
+
+
+@case("query", kind="words")
+def a_time_that_is_computed_once(world):
+    passes(world, PASSES + " AND valid_until > 'now'")
+    world.config.set("streams.storage.recheck", 1)
+    yield
+    passes(world, PASSES + " AND valid_until > now()")
+
+
+@case("query", kind="words")
+def a_date_that_is_computed_once(world):
+    passes(world, PASSES + " AND valid_until > CAST(' Tomorrow' AS date)")
+    world.config.set("streams.storage.recheck", 1)
+    yield
+    passes(world, PASSES + " AND valid_until > current_date + 1")
+
+
+@case("query", kind="words")
+def a_range_that_is_computed_once(world):
+    passes(world, PASSES + " AND valid_until <@ '[today,infinity)'::tstzrange")
+    world.config.set("streams.storage.recheck", 1)
+    yield
+    passes(world, PASSES + " AND valid_until <@ tstzrange(current_date, 'infinity')")
+
+
+@case("query", kind="words")
+def a_lookup_with_a_time_that_is_computed_once(world):
+    world.sql("GRANT SELECT ON requests TO walpush")
+    lookup = "SELECT withdrawn_by_id AS user_id FROM requests WHERE id = {request_id} AND request_date < "
+    world.config.set("tables.sendbacks.lookup", lookup + "date 'today'")
+    yield
+    world.config.set("tables.sendbacks.lookup", lookup + "current_date")
+
+
 @case("query", state="warning")
 def a_large_table_that_is_read_whole(world):
     world.sql("CREATE TABLE people (id int, name text)")

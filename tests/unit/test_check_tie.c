@@ -8,7 +8,7 @@
 
 #include "../../src/check_tie.h"
 
-static const struct tie_column members = { "public", "members", "user_id", NULL };
+static const struct tie_column members = { "public", "members", "user_id", NULL, COND_ALL };
 static const bool first_is_user[] = { true, false };
 
 #define SCAN(alias, condition)                                                                                         \
@@ -18,7 +18,8 @@ static const bool first_is_user[] = { true, false };
 	"{\"Node Type\": \"Index Scan\", \"Schema\": \"public\", \"Relation Name\": \"users\", \"Alias\": \"" alias    \
 	"\", \"Index Cond\": \"" condition "\"}"
 #define JOIN(condition, a, b)                                                                                          \
-	"{\"Node Type\": \"Hash Join\", \"Hash Cond\": \"" condition "\", \"Plans\": [" a ", " b "]}"
+	"{\"Node Type\": \"Hash Join\", \"Join Type\": \"Inner\", \"Hash Cond\": \"" condition "\", \"Plans\": [" a    \
+	", " b "]}"
 
 static void expect(const char *node, enum tie wanted)
 {
@@ -39,6 +40,9 @@ static void compared_with_the_user(void **state)
 	expect(SCAN("m", "((m.user_id)::text = ($1)::text)"), TIE_TIED);
 	expect(SCAN("m", "(((m.user_id)::character varying)::text = $1)"), TIE_TIED);
 	expect(SCAN("m", "((m.unit_id = $2) AND (m.user_id = $1))"), TIE_TIED);
+	expect(SCAN("m", "(((m.unit_id = $2) AND (m.user_id = $1)) AND (m.active OR m.new))"), TIE_TIED);
+	expect(SCAN("m", "((m.user_id)::bigint = (($1)::integer)::bigint)"), TIE_TIED);
+	expect(SCAN("m", "(m.user_id = ($1)::uuid)"), TIE_TIED);
 	expect(SCAN("m", "((m.note = ') (m.user_id = $2'::text) AND (m.user_id = $1))"), TIE_TIED);
 	expect(SCAN("Members of all", "(\\\"Members of all\\\".user_id = $1)"), TIE_TIED);
 }
@@ -53,6 +57,119 @@ static void compared_with_what_is_the_user(void **state)
 	       TIE_TIED);
 }
 
+#define OUTER(type, condition, a, b)                                                                                   \
+	"{\"Node Type\": \"Hash Join\", \"Join Type\": \"" type "\", \"Hash Cond\": \"" condition "\", \"Plans\": [" a \
+	", " b "]}"
+#define MEMBERS(relationship)                                                                                          \
+	"{\"Node Type\": \"Seq Scan\", \"Parent Relationship\": \"" relationship                                       \
+	"\", \"Schema\": \"public\", \"Relation Name\": \"members\", \"Alias\": \"m\"}"
+#define THE_USER(relationship)                                                                                         \
+	"{\"Node Type\": \"Index Scan\", \"Parent Relationship\": \"" relationship                                     \
+	"\", \"Relation Name\": \"users\", \"Alias\": \"u\", \"Index Cond\": \"(u.id = $1)\"}"
+
+/* A row of the preserved side stays, whatever the condition says. */
+static void outer_joins_tie_one_side(void **state)
+{
+	static const struct {
+		const char *type;
+		enum tie inner, outer; /* where members is that side */
+	} cases[] = {
+		{ "Inner", TIE_TIED, TIE_TIED },       { "Semi", TIE_TIED, TIE_TIED },
+		{ "Right Semi", TIE_TIED, TIE_TIED },  { "Left", TIE_TIED, TIE_LOOSE },
+		{ "Anti", TIE_TIED, TIE_LOOSE },       { "Right", TIE_LOOSE, TIE_TIED },
+		{ "Right Anti", TIE_LOOSE, TIE_TIED }, { "Full", TIE_LOOSE, TIE_LOOSE },
+		{ "Later", TIE_LOOSE, TIE_LOOSE },
+	};
+	char node[2000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		snprintf(node, sizeof(node), OUTER("%s", "(m.user_id = u.id)", "%s", "%s"), cases[i].type,
+			 THE_USER("Outer"), MEMBERS("Inner"));
+		expect(node, cases[i].inner);
+		snprintf(node, sizeof(node), OUTER("%s", "(m.user_id = u.id)", "%s", "%s"), cases[i].type,
+			 MEMBERS("Outer"), THE_USER("Inner"));
+		expect(node, cases[i].outer);
+	}
+	/* A condition of WHERE above such a join speaks of both sides. */
+	expect("{\"Node Type\": \"Hash Join\", \"Join Type\": \"Full\", \"Filter\": \"(m.user_id = $1)\", \"Plans\": "
+	       "[" MEMBERS("Outer") ", " THE_USER("Inner") "]}",
+	       TIE_TIED);
+}
+
+#define LOOP(type, outer, inner)                                                                                       \
+	"{\"Node Type\": \"Nested Loop\", \"Join Type\": \"" type "\", \"Plans\": [" outer ", " inner "]}"
+#define LOOKED_UP                                                                                                      \
+	"\"Relation Name\": \"users\", \"Alias\": \"u\", \"Index Cond\": \"(u.id = m.user_id)\", \"Filter\": "         \
+	"\"((u.id)::text = $1)\"}"
+#define LOOK_UP "{\"Node Type\": \"Index Scan\", \"Parent Relationship\": \"Inner\", " LOOKED_UP
+
+/* The rows for which the inner side is looked up are gone with it; not where the join preserves them, or the loop is a subquery's. */
+static void a_loop_ties_the_side_that_it_runs_over(void **state)
+{
+	(void)state;
+	expect(LOOP("Inner", MEMBERS("Outer"), LOOK_UP), TIE_TIED);
+	expect(LOOP("Semi", MEMBERS("Outer"),
+		    "{\"Node Type\": \"Memoize\", \"Parent Relationship\": \"Inner\", \"Plans\": [" LOOK_UP "]}"),
+	       TIE_TIED);
+	expect(LOOP("Left", MEMBERS("Outer"), LOOK_UP), TIE_LOOSE);
+	expect(LOOP("Anti", MEMBERS("Outer"), LOOK_UP), TIE_LOOSE);
+	expect(LOOP("Inner", MEMBERS("Outer"),
+		    "{\"Node Type\": \"Aggregate\", \"Parent Relationship\": \"Inner\", \"Plans\": [" LOOK_UP "]}"),
+	       TIE_LOOSE);
+	expect("{\"Node Type\": \"Seq Scan\", \"Schema\": \"public\", \"Relation Name\": \"members\", \"Alias\": "
+	       "\"m\", \"Filter\": "
+	       "\"(m.ok OR (SubPlan 1))\", \"Plans\": [{\"Node Type\": \"Index Scan\", \"Parent Relationship\": "
+	       "\"SubPlan\", " LOOKED_UP "]}",
+	       TIE_LOOSE);
+}
+
+/* Above a limit or a window a row shows, or does not, for the sake of others. */
+static void what_mixes_rows_ties_nothing_below(void **state)
+{
+	static const char *const mixing[] = { "Limit", "WindowAgg", "SetOp", "Unique" };
+	char node[2000];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(mixing) / sizeof(*mixing); i++) {
+		snprintf(node, sizeof(node),
+			 JOIN("(m.user_id = u.id)",
+			      "{\"Node Type\": \"%s\", \"Output\": [\"a\", \"b\"], \"Plans\": [%s]}", "%s"),
+			 mixing[i], MEMBERS("Outer"), THE_USER("Inner"));
+		expect(node, TIE_LOOSE);
+	}
+	expect(JOIN("(m.user_id = u.id)",
+		    "{\"Node Type\": \"Unique\", \"Output\": [\"m.user_id\"], \"Plans\": [" MEMBERS("Outer") "]}",
+		    THE_USER("Inner")),
+	       TIE_TIED);
+	expect("{\"Node Type\": \"WindowAgg\", \"Filter\": \"(m.user_id = $1)\", \"Plans\": [" MEMBERS("Outer") "]}",
+	       TIE_LOOSE);
+}
+
+/* In a bitmap each index has a condition of its own; the heap's scan has all. */
+static void indexes_of_a_bitmap_tie_nothing(void **state)
+{
+	(void)state;
+	expect("{\"Node Type\": \"Bitmap Heap Scan\", \"Schema\": \"public\", \"Relation Name\": \"members\", "
+	       "\"Alias\": \"m\", "
+	       "\"Recheck Cond\": \"((m.user_id = $1) OR (m.user_id = 0))\", \"Plans\": [{\"Node Type\": \"BitmapOr\", "
+	       "\"Plans\": "
+	       "[{\"Node Type\": \"Bitmap Index Scan\", \"Index Cond\": \"(m.user_id = $1)\"}]}]}",
+	       TIE_LOOSE);
+}
+
+/* Not the whole plan's result, but that of a subquery, hangs on it. */
+static void a_subquery_makes_no_parameters_equal(void **state)
+{
+	(void)state;
+	expect("{\"Node Type\": \"Seq Scan\", \"Schema\": \"public\", \"Relation Name\": \"members\", \"Alias\": "
+	       "\"m\", \"Filter\": "
+	       "\"(m.user_id = $2)\", \"Plans\": [{\"Node Type\": \"Result\", \"Parent Relationship\": \"SubPlan\", "
+	       "\"One-Time "
+	       "Filter\": \"($1 = $2)\"}]}",
+	       TIE_LOOSE);
+}
+
 /* The planner puts one parameter for the other. */
 static void compared_with_what_must_be_equal(void **state)
 {
@@ -62,16 +179,21 @@ static void compared_with_what_must_be_equal(void **state)
 	       TIE_TIED);
 }
 
-#define HASHED(name, output, filter)                                                                                   \
-	"{\"Node Type\": \"Index Scan\", \"Filter\": \"(u.boss OR (hashed SubPlan 1))\", \"Plans\": [{\"Node Type\": " \
+#define HASHED_BY(cond, name, output, filter)                                                                          \
+	"{\"Node Type\": \"Index Scan\", \"Alias\": \"u\", \"Index Cond\": \"" cond                                    \
+	"\", \"Filter\": \"(u.boss OR (hashed SubPlan 1))\", \"Plans\": [{\"Node Type\": "                             \
 	"\"Seq "                                                                                                       \
 	"Scan\", \"Parent Relationship\": \"SubPlan\", \"Subplan Name\": \"" name                                      \
 	"\", \"Schema\": \"public\", \"Relation Name\": "                                                              \
 	"\"members\", \"Alias\": \"m\", \"Output\": [\"" output "\"], \"Filter\": \"" filter "\"}]}"
 
+#define HASHED(name, output, filter) HASHED_BY("(u.id = $1)", name, output, filter)
+
 static void compared_in_a_hash(void **state)
 {
 	(void)state;
+	/* Somebody else's rows compare. */
+	expect(HASHED_BY("(u.id = $2)", "SubPlan 1", "m.user_id", "(m.unit_id = $2)"), TIE_LOOSE);
 	expect(HASHED("SubPlan 1", "m.user_id", "(m.unit_id = $2)"), TIE_TIED);
 	expect(HASHED("SubPlan 1", "m.unit_id", "m.active"), TIE_LOOSE);
 	expect(HASHED("SubPlan 2", "m.user_id", "(m.unit_id = $2)"), TIE_LOOSE);
@@ -93,6 +215,24 @@ static void compared_otherwise(void **state)
 	expect(SCAN("m", "m.active"), TIE_LOOSE);
 	expect(JOIN("(m.user_id = u.id)", SCAN("m", "m.active"), USERS("u", "(lower((u.email)::text) = lower($1))")),
 	       TIE_LOOSE);
+	/* Not for each row that passes. */
+	expect(SCAN("m", "((m.user_id = $1) OR m.active)"), TIE_LOOSE);
+	expect(SCAN("m", "((m.unit_id = $2) AND ((m.user_id = $1) OR (m.user_id = 0)))"), TIE_LOOSE);
+	expect(SCAN("m", "(NOT (m.user_id = $1))"), TIE_LOOSE);
+	expect(SCAN("m", "((m.user_id = $1) IS NOT TRUE)"), TIE_LOOSE);
+	expect(SCAN("m", "((m.user_id = $1) = m.active)"), TIE_LOOSE);
+	expect(SCAN("m", "CASE WHEN m.active THEN (m.user_id = $1) ELSE true END"), TIE_LOOSE);
+	expect(SCAN("m", "(CASE WHEN m.active THEN (m.user_id = $1) ELSE true END AND m.active)"), TIE_LOOSE);
+	expect(SCAN("m", "public.f((m.user_id = $1))"), TIE_LOOSE);
+	expect(SCAN("m", "(COALESCE((m.user_id = $1), true) AND (m.unit_id = $2))"), TIE_LOOSE);
+	expect(SCAN("m", "(m.user_id OPERATOR(public.=) $1)"), TIE_LOOSE);
+	/* Other things are equal under these. */
+	expect(SCAN("m", "((m.user_id)::citext = $1)"), TIE_LOOSE);
+	expect(SCAN("m", "((m.user_id)::bpchar = ($1)::bpchar)"), TIE_LOOSE);
+	expect(SCAN("m", "((m.user_id)::text = (($1)::character varying(3))::text)"), TIE_LOOSE);
+	expect(SCAN("m", "((m.user_id)::double precision = $1)"), TIE_LOOSE);
+	expect(SCAN("m", "((m.user_id)::numeric = $1)"), TIE_LOOSE);
+	expect(SCAN("m", "((m.user_id)::text = (public.f($1))::text)"), TIE_LOOSE);
 	/* Once by the user, once by somebody else. */
 	expect(JOIN("(b.unit_id = m.unit_id)", SCAN("m", "(m.user_id = $1)"), SCAN("b", "b.active")), TIE_LOOSE);
 }
@@ -151,7 +291,7 @@ static void children_count_as_their_parent(void **state)
 		{ CHILD("others", "m_1", "(m_1.user_id = $2)"), TIE_UNREAD },
 	};
 	struct catalog *c = members_with_children();
-	struct tie_column column = { "public", "members", "user_id", c };
+	struct tie_column column = { "public", "members", "user_id", c, COND_ALL };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
@@ -162,6 +302,29 @@ static void children_count_as_their_parent(void **state)
 			fail_msg("%s", cases[i].node);
 	}
 	catalog_free(c);
+}
+
+/* A text is the user as it is spelled. */
+static void a_text_has_one_spelling(void **state)
+{
+	static const struct {
+		const char *node;
+		enum tie tie;
+	} cases[] = {
+		{ SCAN("m", "((m.user_id)::text = ($1)::text)"), TIE_TIED },
+		{ SCAN("m", "(m.user_id = (($1)::uuid)::text)"), TIE_LOOSE },
+		{ SCAN("m", "((m.user_id)::integer = $1)"), TIE_LOOSE },
+	};
+	struct tie_column column = { "public", "members", "user_id", NULL, COND_TEXT };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char json[2000];
+
+		assert_true((size_t)snprintf(json, sizeof(json), "[{\"Plan\": %s}]", cases[i].node) < sizeof(json));
+		if (tie_of(json, &column, first_is_user, 2) != cases[i].tie)
+			fail_msg("%s", cases[i].node);
+	}
 }
 
 static void not_read(void **state)
@@ -181,10 +344,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(compared_with_the_user),
 		cmocka_unit_test(compared_with_what_is_the_user),
+		cmocka_unit_test(outer_joins_tie_one_side),
+		cmocka_unit_test(a_loop_ties_the_side_that_it_runs_over),
+		cmocka_unit_test(what_mixes_rows_ties_nothing_below),
+		cmocka_unit_test(indexes_of_a_bitmap_tie_nothing),
+		cmocka_unit_test(a_subquery_makes_no_parameters_equal),
 		cmocka_unit_test(compared_with_what_must_be_equal),
 		cmocka_unit_test(compared_in_a_hash),
 		cmocka_unit_test(compared_otherwise),
 		cmocka_unit_test(children_count_as_their_parent),
+		cmocka_unit_test(a_text_has_one_spelling),
 		cmocka_unit_test(not_read),
 	};
 

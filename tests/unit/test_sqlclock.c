@@ -86,12 +86,60 @@ static void a_plan_shows_what_views_hide(void **state)
 		     { "[{\"Filter\": \"(p.name = 'now()'::text)\", \"Node Type\": \"Seq Scan\"}]", NULL } });
 }
 
+static void a_text_becomes_a_time_in_a_plan(void **state)
+{
+	(void)state;
+	PLAY(false, { { "SELECT 1 WHERE \"t\" > (( SELECT 'now'::text AS \"text\"))::date", "now" },
+		      { "SELECT 1 WHERE \"('now')::date\" = (t)::date", NULL },
+		      { "SELECT 1 WHERE t = 'now'::text AND (d)::date > '2026-01-01'", NULL } });
+	PLAY(true, { { "[{\"Filter\": \"(p.until > ('now'::text)::timestamp with time zone)\"}]", "now" },
+		     { "[{\"Filter\": \"(p.day > ((' Today '::character varying)::text)::date)\"}]", "today" },
+		     { "[{\"Filter\": \"(p.day > (CASE WHEN p.a THEN 'tomorrow'::text ELSE ')'::text END)::date)\"}]",
+		       "tomorrow" },
+		     { "[{\"Filter\": \"(p.day = ANY (('{yesterday}'::text[])::date[]))\"}]", "yesterday" },
+		     { "[{\"Filter\": \"(p.name = 'now'::text)\", \"Output\": [\"(p.x)::date\"]}]", NULL },
+		     { "[{\"Filter\": \"((p.name = 'now'::text) AND (p.x = (p.y)::date))\"}]", NULL },
+		     { "[{\"Filter\": \"(p.until > ('nowhere'::text)::timestamp with time zone)\"}]", NULL },
+		     { "[{\"Filter\": \"('now'", NULL } });
+}
+
+static void what_the_server_computed_is_gone(void **state)
+{
+	static const struct {
+		const char *sql, *definition, *word;
+	} cases[] = {
+		{ "SELECT 1 WHERE t > 'now'", "SELECT 1 WHERE t > '2026-01-01 00:00:00+00'::timestamptz", "now" },
+		{ "SELECT 1 WHERE d > date ' TOMORROW '", "SELECT 1 WHERE d > '2026-01-01'::date", "tomorrow" },
+		{ "SELECT 1 WHERE d > $$today$$", "SELECT 1 WHERE d > '2026-01-01'::date", "today" },
+		{ "SELECT 1 WHERE d > E'yesterday'", "SELECT 1 WHERE d > '2026-01-01'::date", "yesterday" },
+		{ "SELECT 1 WHERE d > date'today 8:00'", "SELECT 1 WHERE d > '2026-01-01'::date", "today" },
+		{ "SELECT 1 WHERE r @> '[now,infinity)'", "SELECT 1 WHERE r @> '[2026-01-01,infinity)'::tstzrange",
+		  "now" },
+		{ "SELECT 'now' WHERE t > 'now'", "SELECT 'now'::text WHERE t > '2026-01-01'::date", "now" },
+		{ "SELECT 1 WHERE t > 'now'::text::date", "SELECT 1 WHERE t > ('now'::text)::date", NULL },
+		{ "SELECT 1 WHERE name = 'now'", "SELECT 1 WHERE name = 'now'::text", NULL },
+		{ "SELECT 1 WHERE name IN ('Now', 'it''s now')", "… ANY (ARRAY['Now'::text, 'it''s now'::text])",
+		  NULL },
+		{ "SELECT j @> '{\"at\":\"now\"}'", "SELECT j @> '{\"at\": \"now\"}'::jsonb", NULL },
+		{ "SELECT now() -- 'now'\n, \"now\", 'know', nowtype'x'", "SELECT now()", NULL },
+		{ "SELECT $1, 'x'", "SELECT NULL, 'x'::text", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		const char *word = sqlclock_frozen(cases[i].sql, cases[i].definition);
+
+		if ((word == NULL) != (cases[i].word == NULL) || (word && strcmp(word, cases[i].word) != 0))
+			fail_msg("%s: %s", cases[i].sql, word ? word : "no word");
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_way_to_ask_is_known),
-		cmocka_unit_test(what_only_looks_so_is_left_alone),
-		cmocka_unit_test(a_plan_shows_what_views_hide),
+		cmocka_unit_test(every_way_to_ask_is_known),        cmocka_unit_test(what_only_looks_so_is_left_alone),
+		cmocka_unit_test(a_plan_shows_what_views_hide),     cmocka_unit_test(a_text_becomes_a_time_in_a_plan),
+		cmocka_unit_test(what_the_server_computed_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
