@@ -28,6 +28,8 @@
 
 -- Names and operators of this script are the server's own, whoever may create others.
 SET search_path = pg_catalog, pg_temp;
+-- What is asked of the catalog is cheap, and dear to compile.
+SET jit = off;
 
 -- ---- What must be there already. Each row found here is an error with its mend. ------------------------------------
 
@@ -178,21 +180,33 @@ WITH RECURSIVE node (classid, objid, stored) AS (
   WHERE v.relnamespace = pg_catalog.pg_my_temp_schema()
    AND pg_catalog.starts_with(v.relname::text, 'walpush_reads_')
   UNION
-  SELECT next.* FROM node n
-  JOIN pg_catalog.pg_depend d ON d.classid = n.classid AND d.objid = n.objid
-   AND d.refclassid = 'pg_catalog.pg_class'::regclass
-  JOIN pg_catalog.pg_class c ON c.oid = d.refobjid CROSS JOIN LATERAL (
-    SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid, r.ev_action::text FROM pg_catalog.pg_rewrite r
-    WHERE r.ev_class = c.oid AND c.relkind = 'v' AND r.ev_type = '1'
+  SELECT next.* FROM node n CROSS JOIN LATERAL (
+    SELECT leads.* FROM pg_catalog.pg_depend d CROSS JOIN LATERAL (
+      SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid, r.ev_action::text
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_rewrite r ON r.ev_class = c.oid
+      WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND c.oid = d.refobjid AND c.relkind = 'v' AND r.ev_type = '1'
+      UNION ALL
+      SELECT 'pg_catalog.pg_policy'::regclass::oid, p.oid, p.polqual::text
+      FROM pg_catalog.pg_class c JOIN pg_catalog.pg_policy p ON p.polrelid = c.oid
+      WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND c.oid = d.refobjid AND c.relrowsecurity AND p.polcmd IN ('r', '*')
+      UNION ALL
+      SELECT 'pg_catalog.pg_type'::regclass::oid, d.refobjid, NULL WHERE d.refclassid = 'pg_catalog.pg_type'::regclass
+    ) AS leads WHERE d.classid = n.classid AND d.objid = n.objid AND n.classid <> 'pg_catalog.pg_type'::regclass
     UNION ALL
-    SELECT 'pg_catalog.pg_policy'::regclass::oid, p.oid, p.polqual::text FROM pg_catalog.pg_policy p
-    WHERE p.polrelid = c.oid AND c.relrowsecurity AND p.polcmd IN ('r', '*')
+    SELECT 'pg_catalog.pg_type'::regclass::oid, part.oid, NULL FROM pg_catalog.pg_type t CROSS JOIN LATERAL (
+      SELECT t.typbasetype UNION ALL SELECT t.typelem
+      UNION ALL SELECT g.rngsubtype FROM pg_catalog.pg_range g WHERE g.rngtypid = t.oid
+      UNION ALL SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0
+    ) AS part (oid) WHERE n.classid = 'pg_catalog.pg_type'::regclass AND t.oid = n.objid AND part.oid >= 16384::oid
+    UNION ALL
+    SELECT 'pg_catalog.pg_constraint'::regclass::oid, k.oid, k.conbin::text FROM pg_catalog.pg_constraint k
+    WHERE n.classid = 'pg_catalog.pg_type'::regclass AND k.contypid = n.objid
   ) AS next (classid, objid, stored)
 ), seen AS (
   SELECT d.refclassid, d.refobjid, d.refobjsubid,
          pg_catalog.bool_or(coalesce(n.stored LIKE '%:varattno 0 %', false)) AS whole
   FROM node n JOIN pg_catalog.pg_depend d ON d.classid = n.classid AND d.objid = n.objid
-  GROUP BY 1, 2, 3
+  WHERE n.classid <> 'pg_catalog.pg_type'::regclass GROUP BY 1, 2, 3
 ), relation AS (
   SELECT c.oid, c.relkind, c.relpersistence, s.nspname, c.relname, seen.refobjsubid, seen.whole
   FROM seen JOIN pg_catalog.pg_class c ON c.oid = seen.refobjid
@@ -203,11 +217,90 @@ WITH RECURSIVE node (classid, objid, stored) AS (
   CROSS JOIN LATERAL pg_catalog.regexp_matches(n.stored, ':relid ([1-9][0-9]*)', 'g') AS found
   JOIN pg_catalog.pg_class c ON c.oid = found[1]::oid AND c.relnamespace = 'pg_catalog'::regnamespace
    AND c.relkind <> 'v'
-), called AS (
+), named AS (
   SELECT refobjid AS oid FROM seen WHERE refclassid = 'pg_catalog.pg_proc'::regclass
   UNION
   SELECT o.oprcode FROM seen JOIN pg_catalog.pg_operator o ON o.oid = seen.refobjid
   WHERE seen.refclassid = 'pg_catalog.pg_operator'::regclass
+  UNION
+  SELECT found[1]::oid FROM node n CROSS JOIN LATERAL pg_catalog.regexp_matches(n.stored,
+   ':(?:funcid|aggfnoid|winfnoid|opfuncid) ([1-9][0-9]*)', 'g') AS found
+  UNION
+  SELECT t.typinput::oid FROM node n
+  CROSS JOIN LATERAL pg_catalog.regexp_matches(n.stored, ':resulttype ([1-9][0-9]*)', 'g') AS found
+  JOIN pg_catalog.pg_type t ON t.oid = found[1]::oid AND pg_catalog.starts_with(t.typname::text, 'reg')
+), called AS (
+  SELECT oid FROM named
+  UNION SELECT f FROM named JOIN pg_catalog.pg_aggregate a ON a.aggfnoid::oid = named.oid,
+   pg_catalog.unnest(ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
+    a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::oid[]) AS f
+), object AS (
+  SELECT 'pg_catalog.pg_class'::regclass::oid AS classid, c.oid, pg_catalog.lower(s.nspname::text COLLATE pg_catalog."C") AS schema, pg_catalog.lower(c.relname::text COLLATE pg_catalog."C") AS name, false AS is_called
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND s.nspname !~ '^pg_(toast|temp)'
+  UNION ALL
+  SELECT 'pg_catalog.pg_proc'::regclass::oid, p.oid, pg_catalog.lower(s.nspname::text COLLATE pg_catalog."C"), pg_catalog.lower(p.proname::text COLLATE pg_catalog."C"), true
+  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
+  WHERE p.provolatile <> 'i' AND (s.nspname <> 'pg_catalog' OR (p.proname::text ~ '_to_xml|^(pg_|has_|to_reg|reg|lo_|txid_|obj_|col_|shobj_|currtid)'
+   OR p.proname IN ('loread', 'lowrite', 'ts_stat', 'ts_rewrite', 'format_type', 'row_security_active',
+    'nextval', 'currval', 'lastval', 'setval'))
+  AND p.proname::text !~ '^pg_(typeof|column_size|column_compression|collation_for|client_encoding|'
+   'backend_pid|trigger_depth|my_temp_schema|char_to_encoding|encoding_to_char|sleep.*)$')
+), lost AS (
+  SELECT p.oid, s.nspname, p.proname, 'function '
+   || CASE s.nspname WHEN 'pg_catalog' THEN 'pg_catalog.' ELSE '' END || p.oid::regprocedure::text AS text
+  FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid
+  JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
+  WHERE p.provolatile <> 'i' AND p.prokind <> 'a' AND (s.nspname <> 'pg_catalog' OR (p.proname::text ~ '_to_xml|^(pg_|has_|to_reg|reg|lo_|txid_|obj_|col_|shobj_|currtid)'
+   OR p.proname IN ('loread', 'lowrite', 'ts_stat', 'ts_rewrite', 'format_type', 'row_security_active',
+    'nextval', 'currval', 'lastval', 'setval'))
+  AND p.proname::text !~ '^pg_(typeof|column_size|column_compression|collation_for|client_encoding|'
+   'backend_pid|trigger_depth|my_temp_schema|char_to_encoding|encoding_to_char|sleep.*)$')
+), reach (root, text, classid, objid) AS (
+  SELECT oid, text, 'pg_catalog.pg_proc'::regclass::oid, oid FROM lost WHERE nspname <> 'pg_catalog'
+  UNION SELECT oid, 'materialized view ' || oid::regclass::text, 'pg_catalog.pg_class'::regclass::oid, oid FROM relation WHERE relkind = 'm'
+  UNION
+  SELECT r.root, r.text, next.* FROM reach r CROSS JOIN LATERAL (
+    SELECT d.refclassid, d.refobjid FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_rewrite w ON w.ev_class = c.oid
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::regclass AND d.objid = w.oid
+    WHERE r.classid = 'pg_catalog.pg_class'::regclass AND c.oid = r.objid AND c.relkind IN ('v', 'm')
+     AND d.refclassid IN ('pg_catalog.pg_class'::regclass, 'pg_catalog.pg_proc'::regclass)
+    UNION ALL
+    SELECT 'pg_catalog.pg_proc'::regclass::oid, f FROM pg_catalog.pg_aggregate a, pg_catalog.unnest(ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
+    a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::oid[]) AS f
+    WHERE r.classid = 'pg_catalog.pg_proc'::regclass AND a.aggfnoid::oid = r.objid AND f <> 0::oid
+    UNION ALL
+    SELECT o.classid, o.oid
+    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang CROSS JOIN LATERAL (
+      SELECT o.classid, o.oid FROM pg_catalog.regexp_matches(
+       pg_catalog.replace(pg_catalog.lower((CASE WHEN l.lanname IN ('c', 'internal') THEN '' WHEN p.prosrc <> '' THEN p.prosrc
+   ELSE coalesce(pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid),
+    '
+(?:BEGIN ATOMIC|RETURN )(.*)$'), '') END) COLLATE pg_catalog."C"), '"', ' '), '(?:((?:[^[:space:][:punct:]]|[_$])+)\s*\.\s*)?((?:[^[:space:][:punct:]]|[_$])+)(\s*\()?', 'g') AS word
+      JOIN object o ON o.name = word[2] AND o.is_called = (word[3] IS NOT NULL)
+       AND (word[1] IS NULL AND o.schema <> 'information_schema' OR o.schema = word[1])
+      UNION ALL SELECT o.classid, o.oid FROM object o WHERE o.name ~ '[^[:alnum:]_$]' AND pg_catalog.strpos(pg_catalog.lower((CASE WHEN l.lanname IN ('c', 'internal') THEN '' WHEN p.prosrc <> '' THEN p.prosrc
+   ELSE coalesce(pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid),
+    '
+(?:BEGIN ATOMIC|RETURN )(.*)$'), '') END) COLLATE pg_catalog."C"), '"' || pg_catalog.replace(o.name, '"', '""') || '"') > 0
+    ) AS o
+    WHERE r.classid = 'pg_catalog.pg_proc'::regclass AND p.oid = r.objid AND p.provolatile <> 'i' AND p.pronamespace <> 'pg_catalog'::regnamespace
+  ) AS next (classid, objid)
+), behind AS (
+  SELECT r.root, r.text, s.nspname, c.relname AS name, r.classid, r.objid
+  FROM reach r JOIN pg_catalog.pg_class c ON c.oid = r.objid
+  JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
+  WHERE r.classid = 'pg_catalog.pg_class'::regclass AND (c.relkind IN ('r', 'p', 'f') OR s.nspname IN ('pg_catalog', 'information_schema'))
+  UNION ALL
+  SELECT r.root, r.text, s.nspname, p.proname, r.classid, r.objid
+  FROM reach r JOIN pg_catalog.pg_proc p ON p.oid = r.objid
+  JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
+  WHERE r.classid = 'pg_catalog.pg_proc'::regclass AND s.nspname = 'pg_catalog' AND p.provolatile <> 'i' AND (p.proname::text ~ '_to_xml|^(pg_|has_|to_reg|reg|lo_|txid_|obj_|col_|shobj_|currtid)'
+   OR p.proname IN ('loread', 'lowrite', 'ts_stat', 'ts_rewrite', 'format_type', 'row_security_active',
+    'nextval', 'currval', 'lastval', 'setval'))
+  AND p.proname::text !~ '^pg_(typeof|column_size|column_compression|collation_for|client_encoding|'
+   'backend_pid|trigger_depth|my_temp_schema|char_to_encoding|encoding_to_char|sleep.*)$'
 ), trusted AS (
   SELECT oid FROM pg_catalog.pg_roles WHERE rolsuper
   UNION SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database()
@@ -241,10 +334,17 @@ UNION ALL
 SELECT 'unknown', 'pg_catalog', c.relname, NULL, 'system catalog ' || c.oid::regclass::text
   FROM catalog JOIN pg_catalog.pg_class c ON c.oid = catalog.oid WHERE c.oid NOT IN (SELECT oid FROM relation)
 UNION ALL
-SELECT 'unknown', s.nspname, p.proname, NULL, 'function ' || p.oid::regprocedure::text
-  FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid
-  JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace
-  WHERE p.provolatile <> 'i' AND s.nspname <> 'pg_catalog'
+SELECT 'unknown', nspname, proname, NULL, text FROM lost
+UNION ALL
+SELECT DISTINCT 'behind', nspname, name, NULL, text FROM behind
+UNION ALL
+SELECT DISTINCT 'source', lost.nspname, lost.proname, NULL, CASE WHEN l.lanname IN ('c', 'internal') THEN '' WHEN p.prosrc <> '' THEN p.prosrc
+   ELSE coalesce(pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid),
+    '
+(?:BEGIN ATOMIC|RETURN )(.*)$'), '') END
+  FROM lost JOIN reach r ON r.root = lost.oid AND r.classid = 'pg_catalog.pg_proc'::regclass
+  JOIN pg_catalog.pg_proc p ON p.oid = r.objid JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+  WHERE p.provolatile <> 'i' AND p.pronamespace <> 'pg_catalog'::regnamespace
 UNION ALL
 SELECT 'stranger', s.nspname, r.name, NULL, r.text || ' of role ' || pg_catalog.pg_get_userbyid(r.owner)
   FROM resolved r JOIN pg_catalog.pg_namespace s ON s.oid = r.namespace
@@ -255,6 +355,9 @@ SELECT DISTINCT 'object', s.nspname, c.relname, NULL, c.oid::text
   JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace
   WHERE seen.refclassid = 'pg_catalog.pg_class'::regclass AND s.oid <> pg_catalog.pg_my_temp_schema()
    AND s.nspname <> 'pg_catalog'
+UNION
+SELECT 'object', nspname, name, NULL, objid::text FROM behind WHERE classid = 'pg_catalog.pg_class'::regclass
+   AND nspname NOT IN ('pg_catalog', 'information_schema')
 ORDER BY 2, 3, 1, 4, 5
 ) AS found (what, schema, name, attname, text)
 WHERE what IN ('row', 'column', 'whole')

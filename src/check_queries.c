@@ -174,6 +174,15 @@ static char *definition_of(struct check *c, const struct query *q)
 	return definition;
 }
 
+/* By a function whose tables are listed. */
+static const char *asked_behind(const struct check *c, const struct query *q)
+{
+	for (size_t i = 0; i < rules_n_streams(c->rules); i++)
+		if (&rules_stream(c->rules, i)->admit == q->q)
+			return rules_stream(c->rules, i)->asks_time;
+	return NULL;
+}
+
 /* No change tells when such an answer ends. A view or a policy that asks for the time shows in the plan alone. */
 static void check_clock(struct check *c, const struct query *q, const char *definition, const char *json)
 {
@@ -187,6 +196,8 @@ static void check_clock(struct check *c, const struct query *q, const char *defi
 		word = sqlclock_find(definition, false);
 	if (!word)
 		word = sqlclock_find(json, true);
+	if (!word)
+		word = asked_behind(c, q);
 	if (!word)
 		return;
 	buf_addf(&mend, "streams.%s.recheck = %d", q->stream->name, RECHECK);

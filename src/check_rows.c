@@ -144,8 +144,9 @@ const char check_sql_password_expiry[] =
 const char check_sql_schemas[] =
 	"SELECT 'failure', format('role %s may not look into schema %s', current_user, nspname), 'sql',"
 	"       format('GRANT USAGE ON SCHEMA %I TO %I;', nspname, current_user)"
-	" FROM pg_namespace WHERE nspname IN (SELECT 'public' UNION SELECT split_part(t, '.', 1) FROM "
-	"unnest($4::text[]) AS t)"
+	" FROM pg_namespace WHERE nspname IN (SELECT 'public' UNION SELECT n.nspname FROM pg_namespace n JOIN "
+	"unnest($4::text[]) "
+	"AS t ON starts_with(t, n.nspname || '.'))"
 	"  AND NOT has_schema_privilege(oid, 'USAGE')";
 
 #define LISTED(kinds)                                                                                                  \

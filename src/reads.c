@@ -11,115 +11,6 @@ void reads_view(struct buf *out, const struct rules_query *q)
 	sqltext_view(out, 1, q);
 }
 
-/*
- * node: the stored rules and policies whose dependencies count: the view's own, those of the views that it reads, and so on, and the
- * policies for SELECT of tables that have row level security. seen: what they depend on.
- *
- * The server writes down no dependency on what initdb made, so a catalog that is read is found in the stored query itself, by its OID.
- * There, too, a reference to a whole row stands as attribute 0; of which of its tables is not worth knowing.
- *
- * A function that is IMMUTABLE promises to read nothing. The function behind an operator is looked at like any other.
- *
- * Rows: what, schema, name, column, text. `column`: a column of table schema.name. `row`: that the table is read. `whole`: as a whole row.
- * `unknown`: something that cannot be followed. `stranger`: a function or operator that the query resolves to, and that belongs to a role
- * which is neither superuser, nor owner of the database, of that schema, or of all tables that are read. `object`: the OID of any relation
- * on the way. `definition`: the query as the server has read it.
- */
-const char reads_query[] =
-	"WITH RECURSIVE node (classid, objid, stored) AS (\n"
-	"  SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid, r.ev_action::text\n"
-	"  FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class v ON v.oid = r.ev_class\n"
-	"  WHERE v.relnamespace = pg_catalog.pg_my_temp_schema()\n"
-	"   AND pg_catalog.starts_with(v.relname::text, '" SQLTEXT_VIEW "')\n"
-	"  UNION\n"
-	"  SELECT next.* FROM node n\n"
-	"  JOIN pg_catalog.pg_depend d ON d.classid = n.classid AND d.objid = n.objid\n"
-	"   AND d.refclassid = 'pg_catalog.pg_class'::regclass\n"
-	"  JOIN pg_catalog.pg_class c ON c.oid = d.refobjid CROSS JOIN LATERAL (\n"
-	"    SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid, r.ev_action::text FROM pg_catalog.pg_rewrite r\n"
-	"    WHERE r.ev_class = c.oid AND c.relkind = 'v' AND r.ev_type = '1'\n"
-	"    UNION ALL\n"
-	"    SELECT 'pg_catalog.pg_policy'::regclass::oid, p.oid, p.polqual::text FROM pg_catalog.pg_policy p\n"
-	"    WHERE p.polrelid = c.oid AND c.relrowsecurity AND p.polcmd IN ('r', '*')\n"
-	"  ) AS next (classid, objid, stored)\n"
-	"), seen AS (\n"
-	"  SELECT d.refclassid, d.refobjid, d.refobjsubid,\n"
-	"         pg_catalog.bool_or(coalesce(n.stored LIKE '%:varattno 0 %', false)) AS whole\n"
-	"  FROM node n JOIN pg_catalog.pg_depend d ON d.classid = n.classid AND d.objid = n.objid\n"
-	"  GROUP BY 1, 2, 3\n"
-	"), relation AS (\n"
-	"  SELECT c.oid, c.relkind, c.relpersistence, s.nspname, c.relname, seen.refobjsubid, seen.whole\n"
-	"  FROM seen JOIN pg_catalog.pg_class c ON c.oid = seen.refobjid\n"
-	"  JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace\n"
-	"  WHERE seen.refclassid = 'pg_catalog.pg_class'::regclass AND c.relkind NOT IN ('v', 'c', 'i', 'I', 't')\n"
-	"), catalog AS (\n"
-	"  SELECT DISTINCT c.oid FROM node n\n"
-	"  CROSS JOIN LATERAL pg_catalog.regexp_matches(n.stored, ':relid ([1-9][0-9]*)', 'g') AS found\n"
-	"  JOIN pg_catalog.pg_class c ON c.oid = found[1]::oid AND c.relnamespace = 'pg_catalog'::regnamespace\n"
-	"   AND c.relkind <> 'v'\n"
-	"), called AS (\n"
-	"  SELECT refobjid AS oid FROM seen WHERE refclassid = 'pg_catalog.pg_proc'::regclass\n"
-	"  UNION\n"
-	"  SELECT o.oprcode FROM seen JOIN pg_catalog.pg_operator o ON o.oid = seen.refobjid\n"
-	"  WHERE seen.refclassid = 'pg_catalog.pg_operator'::regclass\n"
-	"), trusted AS (\n"
-	"  SELECT oid FROM pg_catalog.pg_roles WHERE rolsuper\n"
-	"  UNION SELECT datdba FROM pg_catalog.pg_database WHERE datname = current_database()\n"
-	"  UNION SELECT pg_catalog.min(c.relowner) FROM relation t JOIN pg_catalog.pg_class c ON c.oid = t.oid\n"
-	"  WHERE t.relkind IN ('r', 'p') AND t.nspname <> 'pg_catalog' HAVING pg_catalog.count(DISTINCT c.relowner) = "
-	"1\n"
-	"), resolved AS (\n"
-	"  SELECT p.pronamespace AS namespace, p.proname AS name, p.proowner AS owner,\n"
-	"   'function ' || p.oid::regprocedure::text AS text FROM called JOIN pg_catalog.pg_proc p ON p.oid = "
-	"called.oid\n"
-	"  UNION\n"
-	"  SELECT o.oprnamespace, o.oprname, o.oprowner, 'operator ' || o.oid::regoperator::text\n"
-	"  FROM seen JOIN pg_catalog.pg_operator o ON o.oid = seen.refobjid\n"
-	"  WHERE seen.refclassid = 'pg_catalog.pg_operator'::regclass\n"
-	")\n"
-	"SELECT 'row' AS what, nspname AS schema, relname AS name, NULL AS attname, NULL AS text\n"
-	"  FROM relation WHERE relkind IN ('r', 'p') AND relpersistence = 'p'\n"
-	"  AND nspname <> 'pg_catalog' GROUP BY 2, 3\n"
-	"UNION ALL\n"
-	"SELECT CASE WHEN a.attgenerated = '' THEN 'column' ELSE 'whole' END, t.nspname, t.relname, a.attname, NULL\n"
-	"  FROM relation t JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = t.refobjsubid\n"
-	"  WHERE t.relkind IN ('r', 'p') AND t.relpersistence = 'p' AND t.nspname <> 'pg_catalog' AND t.refobjsubid > "
-	"0\n"
-	"UNION ALL\n"
-	"SELECT DISTINCT 'whole', nspname, relname, NULL, NULL FROM relation WHERE relkind IN ('r', 'p')\n"
-	"  AND relpersistence = 'p' AND nspname <> 'pg_catalog' AND (whole OR refobjsubid < 0)\n"
-	"UNION ALL\n"
-	"SELECT DISTINCT 'unknown', nspname, relname, NULL,\n"
-	"  CASE relkind WHEN 'm' THEN 'materialized view ' WHEN 'f' THEN 'foreign table ' WHEN 'S' THEN 'sequence '\n"
-	"   ELSE CASE relpersistence WHEN 'u' THEN 'unlogged table ' WHEN 't' THEN 'temporary table ' ELSE 'system "
-	"catalog '\n"
-	"   END END || oid::regclass::text\n"
-	"  FROM relation WHERE relkind NOT IN ('r', 'p') OR relpersistence <> 'p' OR nspname = 'pg_catalog'\n"
-	"UNION ALL\n"
-	"SELECT 'unknown', 'pg_catalog', c.relname, NULL, 'system catalog ' || c.oid::regclass::text\n"
-	"  FROM catalog JOIN pg_catalog.pg_class c ON c.oid = catalog.oid WHERE c.oid NOT IN (SELECT oid FROM "
-	"relation)\n"
-	"UNION ALL\n"
-	"SELECT 'unknown', s.nspname, p.proname, NULL, 'function ' || p.oid::regprocedure::text\n"
-	"  FROM called JOIN pg_catalog.pg_proc p ON p.oid = called.oid\n"
-	"  JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace\n"
-	"  WHERE p.provolatile <> 'i' AND s.nspname <> 'pg_catalog'\n"
-	"UNION ALL\n"
-	"SELECT 'stranger', s.nspname, r.name, NULL, r.text || ' of role ' || pg_catalog.pg_get_userbyid(r.owner)\n"
-	"  FROM resolved r JOIN pg_catalog.pg_namespace s ON s.oid = r.namespace\n"
-	"  WHERE s.nspname <> 'pg_catalog' AND r.owner <> s.nspowner AND r.owner NOT IN (SELECT oid FROM trusted)\n"
-	"UNION ALL\n"
-	"SELECT DISTINCT 'object', s.nspname, c.relname, NULL, c.oid::text\n"
-	"  FROM seen JOIN pg_catalog.pg_class c ON c.oid = seen.refobjid\n"
-	"  JOIN pg_catalog.pg_namespace s ON s.oid = c.relnamespace\n"
-	"  WHERE seen.refclassid = 'pg_catalog.pg_class'::regclass AND s.oid <> pg_catalog.pg_my_temp_schema()\n"
-	"   AND s.nspname <> 'pg_catalog'\n"
-	"UNION ALL\n"
-	"SELECT 'definition', 'pg_temp', v.relname, NULL, pg_catalog.pg_get_viewdef(v.oid) FROM pg_catalog.pg_class v\n"
-	"  WHERE v.relnamespace = pg_catalog.pg_my_temp_schema()\n"
-	"   AND pg_catalog.starts_with(v.relname::text, '" SQLTEXT_VIEW "')\n"
-	"ORDER BY 2, 3, 1, 4, 5";
-
 static struct reads_table *table_of(struct reads *r, const char *schema, const char *name)
 {
 	struct reads_table *t;
@@ -142,13 +33,10 @@ static void add_column(struct reads_table *t, const char *column)
 	t->columns[t->n_columns++] = mem_text(column);
 }
 
-static void add_unknown(struct reads *r, const char *schema, const char *name, const char *what)
+static void add_of(struct reads_of **all, size_t *n, const char *schema, const char *name, const char *text)
 {
-	struct reads_unknown *u;
-
-	r->unknown = mem_resize(r->unknown, r->n_unknown + 1, sizeof(*r->unknown));
-	u = &r->unknown[r->n_unknown++];
-	*u = (struct reads_unknown){ mem_text(schema), mem_text(name), mem_text(what) };
+	*all = mem_resize(*all, *n + 1, sizeof(**all));
+	(*all)[(*n)++] = (struct reads_of){ mem_text(schema), mem_text(name), mem_text(text) };
 }
 
 bool reads_add(struct reads *r, const char *const row[READS_COLUMNS], struct fail *why)
@@ -164,7 +52,11 @@ bool reads_add(struct reads *r, const char *const row[READS_COLUMNS], struct fai
 	else if (strcmp(what, "column") == 0 && column)
 		add_column(table_of(r, schema, name), column);
 	else if (strcmp(what, "unknown") == 0 && text)
-		add_unknown(r, schema, name, text);
+		add_of(&r->unknown, &r->n_unknown, schema, name, text);
+	else if (strcmp(what, "behind") == 0 && text)
+		add_of(&r->behind, &r->n_behind, schema, name, text);
+	else if (strcmp(what, "source") == 0 && text)
+		add_of(&r->sources, &r->n_sources, schema, name, text);
 	else if (strcmp(what, "object") == 0 && text)
 		buf_addf(&r->objects, "%s%s", r->objects.len ? "," : "", text);
 	else if (strcmp(what, "definition") == 0 && text)
@@ -185,17 +77,24 @@ static void free_table(struct reads_table *t)
 	free(t->name);
 }
 
+static void free_all(struct reads_of *all, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		free(all[i].schema);
+		free(all[i].name);
+		free(all[i].text);
+	}
+	free(all);
+}
+
 void reads_fini(struct reads *r)
 {
 	for (size_t i = 0; i < r->n_tables; i++)
 		free_table(&r->tables[i]);
-	for (size_t i = 0; i < r->n_unknown; i++) {
-		free(r->unknown[i].schema);
-		free(r->unknown[i].name);
-		free(r->unknown[i].what);
-	}
 	free(r->tables);
-	free(r->unknown);
+	free_all(r->unknown, r->n_unknown);
+	free_all(r->behind, r->n_behind);
+	free_all(r->sources, r->n_sources);
 	buf_fini(&r->strangers);
 	buf_fini(&r->objects);
 	buf_fini(&r->definition);
@@ -257,7 +156,9 @@ void reads_text(const struct reads *all, size_t n, struct buf *out)
 		for (size_t k = 0; k < r->n_tables; k++)
 			add_table_text(&r->tables[k], out);
 		for (size_t k = 0; k < r->n_unknown; k++)
-			buf_addf(out, "%s\n", r->unknown[k].what);
+			buf_addf(out, "%s\n", r->unknown[k].text);
+		for (size_t k = 0; k < r->n_behind; k++)
+			buf_addf(out, "%s %s.%s\n", r->behind[k].text, r->behind[k].schema, r->behind[k].name);
 		buf_addf(out, "%s\n%s\n%s\n", r->strangers.len ? r->strangers.data : "",
 			 r->objects.len ? r->objects.data : "", r->failed ? r->failed : "");
 	}

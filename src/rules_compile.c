@@ -325,6 +325,7 @@ void rules_free_stream(struct rules_stream *s)
 	path_free(s->path);
 	rules_free_query(&s->admit);
 	free_groups(s->groups, s->n_groups);
+	free(s->asks_time);
 	free(s->not_followed);
 	free(s->strangers);
 	jsontmpl_fini(&s->hello);

@@ -6,6 +6,7 @@
 
 #include "walpush/mem.h"
 #include "walpush/reads.h"
+#include "walpush/sqlclock.h"
 
 void rules_free_read(struct rules_read *read)
 {
@@ -91,7 +92,7 @@ static void add_table(struct rules *r, const struct reads_table *found)
 		rules_found_new(r, t);
 }
 
-/* Somebody has listed a table that no query reads by itself: what lies behind a function. Which one is behind which, nobody can tell. */
+/* Somebody has listed a table that no query reads by itself: where nothing is known, it stands for what is read. */
 static bool lists_what_is_behind(const struct rules *r)
 {
 	for (size_t i = 0; i < r->n_tables; i++)
@@ -100,17 +101,88 @@ static bool lists_what_is_behind(const struct rules *r)
 	return false;
 }
 
-static char *not_followed(const struct rules *r, const struct reads *reads)
+static struct rules_table *table_that_counts(const struct rules *r, const struct reads_of *of)
+{
+	for (size_t i = 0; i < r->n_tables; i++) {
+		struct rules_table *t = &r->tables[i];
+
+		if (t->n_memberships && strcmp(t->schema, of->schema) == 0 && strcmp(t->name, of->name) == 0)
+			return t;
+	}
+	return NULL;
+}
+
+static bool is_listed(const struct rules *r, const struct reads_of *of)
+{
+	const struct rules_table *t = table_that_counts(r, of);
+
+	return t ? t->memberships[0]->conf != NULL : is_ignored(r, of->schema, of->name);
+}
+
+/* Which columns of it the function reads, nobody knows. */
+static void count_whole(struct rules *r, const struct reads_of *behind)
+{
+	struct rules_table *t = table_that_counts(r, behind);
+
+	if (t)
+		t->read.whole = true;
+}
+
+/*
+ * What stands behind it is watched or ignored, and the file says so of one of them at least: somebody has thought of it. `lacks`: what
+ * is neither.
+ */
+static bool is_covered(struct rules *r, const struct reads *reads, const struct reads_of *unknown, struct buf *lacks)
+{
+	bool listed = false;
+
+	for (size_t i = 0; i < reads->n_behind; i++) {
+		const struct reads_of *b = &reads->behind[i];
+
+		if (strcmp(b->text, unknown->text) != 0)
+			continue;
+		count_whole(r, b);
+		listed |= is_listed(r, b);
+		if (!table_that_counts(r, b) && !is_ignored(r, b->schema, b->name))
+			buf_addf(lacks, "%s%s.%s", lacks->len ? ", " : "", b->schema, b->name);
+	}
+	return listed && !lacks->len;
+}
+
+static void add_unknown(struct rules *r, const struct reads *reads, const struct reads_of *unknown, struct buf *out)
+{
+	struct buf lacks = { 0 };
+
+	if (!is_ignored(r, unknown->schema, unknown->name) && !is_covered(r, reads, unknown, &lacks)) {
+		buf_addf(out, "%s%s", out->len ? ", " : "", unknown->text);
+		if (lacks.len)
+			buf_addf(out, " (not listed: %s)", lacks.data);
+	}
+	buf_fini(&lacks);
+}
+
+static char *not_followed(struct rules *r, const struct reads *reads)
 {
 	struct buf out = { 0 };
 
-	if (lists_what_is_behind(r))
-		return NULL;
 	if (reads->failed)
-		return mem_text(reads->failed);
+		return lists_what_is_behind(r) ? NULL : mem_text(reads->failed);
 	for (size_t i = 0; i < reads->n_unknown; i++)
-		if (!is_ignored(r, reads->unknown[i].schema, reads->unknown[i].name))
-			buf_addf(&out, "%s%s", out.len ? ", " : "", reads->unknown[i].what);
+		add_unknown(r, reads, &reads->unknown[i], &out);
+	return out.len ? buf_steal(&out) : NULL;
+}
+
+static char *asks_time(const struct rules *r, const struct reads *reads)
+{
+	struct buf out = { 0 };
+
+	for (size_t i = 0; i < reads->n_sources && !out.len; i++) {
+		const struct reads_of *f = &reads->sources[i];
+		const char *word = is_ignored(r, f->schema, f->name) ? NULL : sqlclock_find(f->text, false);
+
+		if (word)
+			buf_addf(&out, "%s in function %s.%s", word, f->schema, f->name);
+	}
 	return out.len ? buf_steal(&out) : NULL;
 }
 
@@ -121,6 +193,9 @@ void rules_reads(struct rules *r, const struct reads *reads)
 			add_table(r, &reads[s].tables[i]);
 	for (size_t s = 0; s < r->conf->n_streams; s++) {
 		r->streams[s].not_followed = not_followed(r, &reads[s]);
+		/* What is not followed is asked about as time passes. */
+		if (!r->streams[s].not_followed)
+			r->streams[s].asks_time = asks_time(r, &reads[s]);
 		if (reads[s].strangers.len)
 			r->streams[s].strangers = mem_text(reads[s].strangers.data);
 	}

@@ -46,7 +46,10 @@ static const char variables[] =
 	"    \\set password `printf %s \"$WALPUSH_PASSWORD\"`\n"
 	"\\endif\n"
 	"\n"
-	"-- Names and operators of this script are the server's own, whoever may create others.\n" OWN_NAMES "\n"
+	"-- Names and operators of this script are the server's own, whoever may create others.\n" OWN_NAMES
+	"-- What is asked of the catalog is cheap, and dear to compile.\n"
+	"SET jit = off;\n"
+	"\n"
 	"-- ---- What must be there already. Each row found here is an error with its mend. "
 	"------------------------------------\n"
 	"\n"

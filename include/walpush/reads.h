@@ -4,7 +4,8 @@
  * A temporary view over the query, made and rolled back, depends in the server's catalog on each column, function and operator that the
  * query names; from there views and the policies of tables are followed. What has changes in the log becomes a membership: a table, and
  * the columns of it that count. What has none (a function that may read anything, a materialized, foreign or unlogged relation, the
- * server's own catalog) is not followed, and is told by name.
+ * server's own catalog) is not followed, and is told by name, with what can be seen to stand behind it: the tables of a materialized view, and
+ * those whose names are words of a function's source.
  *
  * Pure: the statements are texts, the rows come from whoever asked. PostgreSQL 13 to 18.
  */
@@ -18,7 +19,9 @@
 
 /* The statements of one query, to be sent one by one: READS_BEGIN, reads_view, READS_OWN_NAMES, reads_query, READS_END. The view needs a session that may write
  * temporary objects, which a standby's may not, nor a role without TEMP. */
-#define READS_BEGIN "BEGIN READ WRITE"
+/* The planner takes reads_query for far dearer than it is, and would compile it for seconds. */
+#define READS_BEGIN "BEGIN READ WRITE; " READS_NO_JIT
+#define READS_NO_JIT "SET LOCAL jit = off"
 /* Names and operators of walpush's own are the server's, whoever may create others in the schemas of the query. */
 #define READS_OWN_NAMES "SET LOCAL search_path = " PGDIAL_OWN_NAMES
 /* Where the session has taken walpush's own names already: those of the query, for the view. */
@@ -37,16 +40,20 @@ struct reads_table {
 	bool whole; /* all its columns count */
 };
 
-struct reads_unknown {
+struct reads_of {
 	char *schema, *name; /* of a function without its arguments */
-	char *what;          /* "function public.may_read(integer)", for a person */
+	char *text;
 };
 
 struct reads { /* of one query; zeroed: nothing yet */
 	struct reads_table *tables;
 	size_t n_tables;
-	struct reads_unknown *unknown;
+	struct reads_of *unknown; /* text: "function public.may_read(integer)", for a person */
 	size_t n_unknown;
+	struct reads_of *behind; /* what an unknown reads, as far as that can be seen. text: the unknown's */
+	size_t n_behind;
+	struct reads_of *sources; /* of unknown functions. text: what it runs */
+	size_t n_sources;
 	struct buf
 		strangers; /* "function public.f(integer) of role x, …": what is called and belongs to somebody who is not trusted */
 	struct buf objects;    /* OIDs of all relations on the way, with commas */

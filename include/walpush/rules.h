@@ -34,6 +34,7 @@ struct rules_stream {
 	struct jsontmpl resync; /* the same */
 	bool resync_closes;     /* with 1012, in place of it */
 	char *strangers; /* what its admit query calls and belongs to somebody who is not trusted; NULL: nothing is known of */
+	char *asks_time; /* "now in function public.f": what a function whose tables are listed does; NULL: nothing is known of */
 	char *not_followed; /* see rules_reads: what its admit query reads and the log does not tell of; NULL: nothing is known of */
 };
 

@@ -170,6 +170,25 @@ def test_a_whole_row_counts_with_all_its_columns(app, config, start):
         is_closed_before(app, client, witness)
 
 
+def test_names_with_dots(app, config, start):
+    """ "a.b".c and a."b.c" are two tables; the one that decides is watched, whatever the other is."""
+    for table in ('"gr.an".ts', 'gr."an.ts"'):
+        app.sql(f"CREATE SCHEMA {table.rpartition('.')[0]}" if table.startswith('"') else "CREATE SCHEMA gr")
+        app.sql(f"CREATE TABLE {table} (person int, unit int)")
+        app.sql(f"INSERT INTO {table} VALUES ({ASHA}, 1), ({RAVI}, 1)")
+        full(app, table)
+    app.sql('GRANT USAGE ON SCHEMA "gr.an" TO walpush')
+    app.sql('GRANT SELECT ON "gr.an".ts TO walpush')
+    config.set(
+        "streams.requests.admit",
+        'SELECT 1 FROM "gr.an".ts WHERE person = {token.user_id} AND unit = {path.unit_id}',
+    )
+    walpush = start()
+    with walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as witness:
+        app.sql('DELETE FROM "gr.an".ts WHERE person = %s', ASHA)
+        is_closed_before(app, client, witness)
+
+
 # --- what cannot be followed -----------------------------------------------------------------------------------------------
 
 NOT_FOLLOWED = r"not all that an admit query reads can be followed.*"

@@ -135,13 +135,70 @@ static void what_is_not_followed_is_told(void **state)
 	       NULL, "", "function may(integer), materialized view auth.kept");
 	expect("may = { ignore = true }", MAY, NULL, "", "");
 	expect("may = { from = \"auth.may\" ignore = true }", MAY, NULL, "", "function may(integer)");
-	/* What lies behind it is listed: it is in no query. */
-	expect("roles = { }", MAY, NULL, "roles:*", "");
-	/* This one is read by itself, so it is not what lies behind. */
-	expect("roles = { }", ROWS("row public roles - -", "unknown public may - function may(integer)"), NULL,
-	       "roles:", "function may(integer)");
+	/* What is listed does not stand behind it. */
+	expect("roles = { }", MAY, NULL, "roles:*", "function may(integer)");
 	expect("", UNITS, "no temporary view", "", "no temporary view");
 	expect("roles = { }", UNITS, "no temporary view", "roles:*", "");
+}
+
+#define F "function may(integer)"
+#define MAY_READ(...) ROWS("unknown public may - " F, __VA_ARGS__)
+
+static void what_stands_behind_is_listed(void **state)
+{
+	(void)state;
+	expect("roles = { }", MAY_READ("behind public roles - " F), NULL, "roles:*", "");
+	expect("", MAY_READ("behind public roles - " F), NULL, "", F " (not listed: public.roles)");
+	expect("crates = { }", MAY_READ("behind public roles - " F), NULL, "crates:*", F " (not listed: public.roles)");
+	expect("roles = { }", MAY_READ("behind public roles - function other()"), NULL, "roles:*", F);
+	/* All of it, or ignored. */
+	expect("roles = { }", MAY_READ("behind public crates - " F, "behind public roles - " F), NULL, "roles:*",
+	       F " (not listed: public.crates)");
+	expect("roles = { } crates = { ignore = true }",
+	       MAY_READ("behind public crates - " F, "behind public roles - " F), NULL, "roles:*", "");
+	expect("roles = { } may = { ignore = true }", MAY_READ("behind public crates - " F), NULL, "roles:*", "");
+	/* One of two that cannot be followed. */
+	expect("roles = { }",
+	       ROWS("behind public roles - " F, "unknown public may - " F, "unknown auth kept - view auth.kept"), NULL,
+	       "roles:*", "view auth.kept");
+	/* What the query reads too is watched, but with all its columns; that it is all, nobody has said. */
+	expect("", MAY_READ("column public user_units user_id -", "behind public user_units - " F), NULL,
+	       "user_units:*", F);
+	expect("user_units = { user = \"user_id\" }",
+	       MAY_READ("column public user_units user_id -", "behind public user_units - " F), NULL,
+	       "user_units:*@user_id", "");
+}
+
+static void expect_time(const char *membership, const char *const *rows, const char *wanted)
+{
+	struct buf text = { 0 };
+	struct fail why = { 0 };
+	struct reads *reads = mem_new_array(1, sizeof(*reads));
+	struct conf *conf;
+	struct rules *rules;
+
+	buf_addf(&text, "%s%s%smembership = { %s }\n", MAPPING_BASE, STREAMS, TABLES, membership);
+	conf = conf_parse("test.conf", buf_slice(&text), &why);
+	rules = rules_new(conf, &why);
+	assert_non_null(rules);
+	fill(reads, rows);
+	rules_reads(rules, reads);
+	assert_string_equal(rules_stream(rules, 0)->asks_time ? rules_stream(rules, 0)->asks_time : "", wanted);
+	reads_free(reads, 1);
+	rules_free(rules);
+	conf_free(conf);
+	buf_fini(&text);
+}
+
+static void a_function_that_is_followed_may_ask_the_time(void **state)
+{
+#define SOURCE(text) MAY_READ("behind public roles - " F, "source public may - " text)
+	(void)state;
+	expect_time("roles = { }", SOURCE("RETURN t > now();"), "now in function public.may");
+	expect_time("roles = { }", SOURCE("RETURN t > 'now()';"), "");
+	/* It is asked again all the same, or never answers otherwise. */
+	expect_time("", SOURCE("RETURN t > now();"), "");
+	expect_time("may = { ignore = true }", SOURCE("RETURN t > now();"), "");
 }
 
 static void rows_that_are_none(void **state)
@@ -150,6 +207,7 @@ static void rows_that_are_none(void **state)
 		{ NULL, "public", "t", NULL, NULL },     { "row", NULL, "t", NULL, NULL },
 		{ "row", "public", NULL, NULL, NULL },   { "column", "public", "t", NULL, NULL },
 		{ "unknown", "public", "t", "c", NULL }, { "other", "public", "t", "c", "x" },
+		{ "behind", "public", "t", "c", NULL },  { "source", "public", "t", "c", NULL },
 	};
 	struct reads reads = { 0 };
 	struct fail why = { 0 };
@@ -189,6 +247,8 @@ int main(void)
 		cmocka_unit_test(a_section_adds),
 		cmocka_unit_test(what_is_gone_or_unknown_counts_whole),
 		cmocka_unit_test(what_is_not_followed_is_told),
+		cmocka_unit_test(what_stands_behind_is_listed),
+		cmocka_unit_test(a_function_that_is_followed_may_ask_the_time),
 		cmocka_unit_test(rows_that_are_none),
 		cmocka_unit_test(what_may_pass_is_worth_another_question),
 	};
