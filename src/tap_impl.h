@@ -129,6 +129,10 @@ struct tap {
 	} ddl;
 	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
 	struct buf add_tables, filter_tables;
+	struct { /* the same as the stream was asked for last */
+		struct buf add, filter;
+		bool missed; /* it did not bring rows that it should have: the next one begins with a hole */
+	} asked;
 	struct buf secrets; /* the columns that look like secrets and are sent, as the log was told of them */
 
 	/* Connections. */
