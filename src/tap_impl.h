@@ -116,6 +116,7 @@ struct tap {
 		char deciding[33], all[33]; /* digests */
 		bool is_blind;              /* a table that decides has changes that the log does not hold */
 		bool has_trigger;           /* that tells of DDL: see tap_ddl.c */
+		bool renew;                 /* its own session is opened again, too */
 		bool begins;                /* the next answer is what the others are compared with */
 		struct repeat said, said_of_others;
 	} watch;
