@@ -55,7 +55,7 @@ const struct conf_option conf_options[] = {
   .initial = "10",
   .doc = "How often the server is told how far the slot may forget." },
 { "database.watch", CONF_SECONDS, CONF_RELOAD, OF_CONF(database.watch), RANGE(SECOND / 10, 600 * SECOND), .initial = "5",
-  .doc = "How long DDL may go unnoticed. Twice in this time it is compared whether the tables, views, policies and functions that decide "
+  .doc = "How long DDL may go unnoticed. Twice in this time it is compared whether the tables, views, policies, functions, types and roles that decide "
 	 "permission are still those that were found. DDL may change them behind the back of the log: then everybody is asked again, so "
 	 "what DDL took away is heard no longer than this behind its commit. `walpush sql --ddl` prints an event trigger that tells of it "
 	 "at its commit." },

@@ -143,7 +143,7 @@ void relay_queue_begin(struct relay *r)
 
 	if (w->hole)
 		e.reason = slice_of(resync_name(RESYNC_SKIPPED));
-	e.everything = w->hole == RELAY_HOLE_UNKNOWN;
+	e.everything = w->hole != RELAY_HOLE_NONE && w->hole != RELAY_HOLE_KNOWN;
 	if (w->tail.lsn >= w->from) { /* a transaction that nobody finished; it is left at that */
 		e.id.lsn = w->tail.lsn;
 		e.end = w->tail.lsn + 1;

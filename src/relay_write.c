@@ -65,6 +65,8 @@ static void settle(struct relay *r)
 	if (!w->leads || !w->tail_known || w->settled)
 		return;
 	w->settled = true;
+	if (w->hole == RELAY_HOLE_HERE && w->from <= w->tail_end)
+		w->from = w->tail_end + 1;
 	if (w->tail_end < w->from) {
 		relay_queue_begin(r);
 		return;
@@ -160,6 +162,8 @@ lsn_t relay_start(struct relay *r, lsn_t from, enum relay_hole hole)
 	w->safe = 0;
 	w->hole = hole;
 	w->from = w->tail_known && w->tail_end > from ? w->tail_end : from;
+	if (hole == RELAY_HOLE_HERE && w->tail_known && w->from == w->tail_end)
+		w->from++; /* a beginning stands behind what the stream has */
 	w->queued_last = w->tail_known ? w->tail : (struct event_id){ 0 };
 	w->queued_end = w->tail_known ? w->tail_end : 0;
 	w->end = w->from;

@@ -42,6 +42,8 @@ bool rules_compile_actor(const struct rules *r, struct rules_query *q, struct fa
 /* rules_digest of a program with these versions: EVENT_NUMBERING, RELAY_ENTRY_FORMAT. */
 uint32_t rules_digest_of(const struct rules *r, uint32_t numbering, uint32_t entries);
 uint64_t rules_stream_identity(const struct conf_stream *conf);
+/* One more name of a list for wal2json, escaped as it wants; NULL: all tables of the schema. */
+void rules_add_name(struct buf *out, const char *schema, const char *name);
 /* Nothing of the file names a column that the section withholds. */
 bool rules_check_shown(const struct rules *r, const struct rules_section *s, struct fail *why);
 /* The same of the primary key, once the section is bound and `shown` is filled; sets `key_shown`. */

@@ -21,7 +21,7 @@ static void add_escaped(struct buf *out, const char *name)
 	}
 }
 
-static void add_name(struct buf *out, const char *schema, const char *name)
+void rules_add_name(struct buf *out, const char *schema, const char *name)
 {
 	if (out->len)
 		buf_add_char(out, ',');
@@ -48,7 +48,7 @@ static void add_children(const struct rules *r, struct buf *out)
 
 	for (size_t i = 0; (kin = catalog_kin(r->catalog, i)); i++)
 		if (kin->parent && !catalog_is_whole(r->catalog, kin->schema))
-			add_name(out, kin->schema, kin->name);
+			rules_add_name(out, kin->schema, kin->name);
 }
 
 void rules_add_tables(const struct rules *r, struct buf *out)
@@ -57,9 +57,9 @@ void rules_add_tables(const struct rules *r, struct buf *out)
 		const struct rules_table *t = &r->tables[i];
 
 		if (!r->catalog || !catalog_is_whole(r->catalog, t->schema))
-			add_name(out, t->schema, t->name);
+			rules_add_name(out, t->schema, t->name);
 		else if (is_first(r, i))
-			add_name(out, t->schema, NULL);
+			rules_add_name(out, t->schema, NULL);
 	}
 	if (r->catalog)
 		add_children(r, out);
@@ -71,7 +71,7 @@ void rules_filter_tables(const struct rules *r, struct buf *out)
 
 	for (size_t i = 0; (kin = catalog_kin(r->catalog, i)); i++)
 		if (!kin->parent)
-			add_name(out, kin->schema, kin->name);
+			rules_add_name(out, kin->schema, kin->name);
 }
 
 static void add_quoted(struct buf *out, const char *name)

@@ -502,6 +502,23 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	pipe_dial(arg);
 }
 
+/* One that is being opened may have been begun before what the caller knows of. */
+void sqlpipe_renew(struct sqlpipe *p)
+{
+	struct fail why = { 0 };
+
+	if (p->conn) {
+		hang_up(p);
+		fail_set(&why, "the session is renewed");
+		p->state(p->ctx, false, &why);
+	} else if (p->dial) {
+		pgdial_cancel(p->dial);
+	} else {
+		return; /* it is to be opened */
+	}
+	pipe_dial(p);
+}
+
 void sqlpipe_hurry(struct sqlpipe *p)
 {
 	if (event_del(p->retry) == 0 && !p->conn && !p->dial)

@@ -169,14 +169,39 @@ static void say_what_was_found(struct tap *t)
 	}
 }
 
+/* A replica without the slot asks for what it knows of by then. */
+static enum rules_lack lack_of(const struct tap *t, const struct rules *rules)
+{
+	if (!t->rules || !t->asked.add.len || (t->relay && !source_is_streaming(t->source)))
+		return RULES_LACK_NOTHING;
+	return rules_lack(rules, buf_slice(&t->asked.add).at, buf_slice(&t->asked.filter).at);
+}
+
+/*
+ * May something that should have been read have passed already? Not where DDL is met at its place in the stream: the message is why it
+ * is looked, or would have come with what was handled since. Who hears now of tables that decide permission is asked again from here on;
+ * with a relay, the others have found out for themselves, perhaps before.
+ */
+static bool has_missed(const struct tap *t, const struct rules *rules, enum rules_lack lack)
+{
+	if (tap_ddl_asks(t) || (t->ddl.look == DDL_LOOK_STREAM && t->ddl.heard))
+		return false;
+	if (rules_digest(t->rules) != rules_digest(rules))
+		return false; /* another epoch */
+	return lack == RULES_LACK_ROWS || (lack && t->relay);
+}
+
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 {
-	bool other = t->rules &&
-		     (rules_feed_digest(t->rules) != rules_feed_digest(rules) || t->ddl.heard != t->watch.has_trigger);
+	enum rules_lack lack = lack_of(t, rules);
+	bool changed = t->rules && rules_feed_digest(t->rules) != rules_feed_digest(rules),
+	     other = lack || changed || (t->rules && t->ddl.heard != t->watch.has_trigger);
 
 	if (other) {
+		t->asked.missed = t->asked.missed || has_missed(t, rules, lack);
 		/* The intake forgets what it holds, so nothing points into the rules before. */
-		source_restart(t->source, "the rules have changed");
+		source_restart(t->source, lack && !changed ? "a table has a child that the stream does not bring"
+							   : "the rules have changed");
 		intake_clear(t->intake);
 		intake_limits(t->intake, &t->conf->limits);
 	}
@@ -407,5 +432,7 @@ void tap_catalog_fini(struct tap *t)
 	catalog_free(t->catalog);
 	buf_fini(&t->add_tables);
 	buf_fini(&t->filter_tables);
+	buf_fini(&t->asked.add);
+	buf_fini(&t->asked.filter);
 	buf_fini(&t->secrets);
 }

@@ -116,6 +116,7 @@ struct tap {
 		char deciding[33], all[33]; /* digests */
 		bool is_blind;              /* a table that decides has changes that the log does not hold */
 		bool has_trigger;           /* that tells of DDL: see tap_ddl.c */
+		bool renew;                 /* its own session is opened again, too */
 		bool begins;                /* the next answer is what the others are compared with */
 		struct repeat said, said_of_others;
 	} watch;
@@ -129,6 +130,10 @@ struct tap {
 	} ddl;
 	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
 	struct buf add_tables, filter_tables;
+	struct { /* the same as the stream was asked for last */
+		struct buf add, filter;
+		bool missed; /* it did not bring rows that it should have: the next one begins with a hole */
+	} asked;
 	struct buf secrets; /* the columns that look like secrets and are sent, as the log was told of them */
 
 	/* Connections. */

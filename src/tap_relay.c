@@ -152,6 +152,7 @@ static void on_begin(void *ctx, lsn_t floor, enum relay_hole hole)
 	tap_window_begins(t, floor);
 	tap_feed_anew(t, t->relay_epoch, floor, !same ? "epoch" : hole ? resync_name(RESYNC_SKIPPED) : "gap");
 	tap_stream_reached(t, floor);
+	t->asked.missed = t->asked.missed && !hole;
 	if (hole && source_is_streaming(t->source))
 		source_ask(t->source); /* which confirms: nobody may meet it again */
 	if (hole == RELAY_HOLE_UNKNOWN)

@@ -240,15 +240,18 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	from = to ? to : s->confirmed;
 	hole = !to ? RELAY_HOLE_NONE : tap_skip_is_known(t) ? RELAY_HOLE_KNOWN : RELAY_HOLE_UNKNOWN;
 	if (t->relay)
-		return relay_start(t->relay, from, hole);
+		return relay_start(t->relay, from, hole ? hole : t->asked.missed ? RELAY_HOLE_HERE : RELAY_HOLE_NONE);
 	if (strcmp(epoch, t->epoch) != 0)
 		begin_anew(t, from, epoch, "epoch");
 	else if (hole)
 		begin_anew(t, from, epoch, resync_name(RESYNC_SKIPPED));
+	else if (t->asked.missed)
+		begin_anew(t, handled > from ? handled : from, epoch, resync_name(RESYNC_SKIPPED));
 	else if (s->confirmed > t->window.handled || t->window.handled > s->server_end)
 		begin_anew(t, from, epoch, "gap");
 	if (hole == RELAY_HOLE_UNKNOWN)
 		tap_skip_watch(t);
+	t->asked.missed = false;
 	return t->window.handled;
 }
 
@@ -350,18 +353,26 @@ static void ended(void *ctx)
 	tap_stop_released(ctx);
 }
 
+/* What is asked for is compared with what is needed later. */
+static const char *ask_for(struct buf *asked, const struct buf *tables)
+{
+	buf_clear(asked);
+	buf_add_slice(asked, buf_slice(tables));
+	return buf_slice(asked).at;
+}
+
 static const char *add_tables(void *ctx)
 {
 	struct tap *t = ctx;
 
-	return buf_slice(&t->add_tables).at;
+	return ask_for(&t->asked.add, &t->add_tables);
 }
 
 static const char *filter_tables(void *ctx)
 {
 	struct tap *t = ctx;
 
-	return buf_slice(&t->filter_tables).at;
+	return ask_for(&t->asked.filter, &t->filter_tables);
 }
 
 static const char *message_prefix(void *ctx)

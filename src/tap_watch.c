@@ -2,9 +2,14 @@
  * tap_watch: is what decides permission still what was found? The log tells of rows, not of DDL: a table that is renamed, swapped for another
  * or left without its replica identity takes a permission away and no record says so.
  *
- * So a digest over the rows of the server's catalog that stand for these tables, views and policies, and for all functions, operators
- * and casts that are not the server's own, is compared twice in each database.watch. It holds each row's xmin: what was changed there and back is
- * noticed too. The first answer with another digest stops delivery and asks everybody; then all is found out anew.
+ * So a digest over the rows of the server's catalog that stand for these tables, views and policies, for all functions, operators, casts,
+ * types and collations that are not the server's own, for text search, and for what the roles that read are and belong to, is compared
+ * twice in each database.watch. It holds each row's xmin: what was changed there and back is noticed too. The first answer with another
+ * digest stops delivery and asks everybody; then all is found out anew. Of what may be many, the count and the sum of xmin stand for the rows:
+ * a row that takes another's place has a higher one. What is temporary concerns its own session alone.
+ *
+ * The sessions that ask are opened again then: the settings of the role or the database that they began with may have changed, and the server
+ * keeps plans for policies of roles that one was a member of, and for text search of another configuration.
  *
  * A table of which the log would not print an UPDATE or DELETE cannot be followed at all: while there is one, everybody is asked again every
  * database.watch, and hears on meanwhile.
@@ -35,6 +40,21 @@ static const char watch_query[] =
 	"rel.oid"
 	"), one (oid, decides) AS ("
 	"  SELECT oid, pg_catalog.bool_or(decides) FROM rel GROUP BY oid"
+	"), who (oid) AS ("
+	"  SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user OR r.rolname = session_user"
+	"  UNION SELECT c.relowner FROM one JOIN pg_catalog.pg_class c ON c.oid = one.oid"
+	"  UNION SELECT m.roleid FROM who JOIN pg_catalog.pg_auth_members m ON m.member = who.oid"
+	"), setting (text) AS (" /* of sessions that are opened from now on */
+	"  SELECT pg_catalog.format('s %s %s %s', s.setdatabase, s.setrole, s.xmin)"
+	"  FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase IN (SELECT 0::oid UNION ALL"
+	"   SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
+	"  AND s.setrole IN (SELECT 0::oid UNION ALL"
+	"   SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = session_user)"
+	"), temp (oid) AS ("
+	"  SELECT n.oid FROM pg_catalog.pg_namespace n WHERE pg_catalog.starts_with(n.nspname::text, 'pg_temp_')"
+	"), type (oid, xmin) AS ("
+	"  SELECT t.oid, t.xmin FROM pg_catalog.pg_type t WHERE t.oid >= 16384::oid AND t.typrelid = 0::oid"
+	"   AND t.typcategory <> 'A' AND t.typnamespace NOT IN (SELECT oid FROM temp)"
 	"), line (decides, text) AS ("
 	"  SELECT one.decides, pg_catalog.format('r %s %s %s %s', c.oid, c.xmin, c.relname, c.relnamespace)"
 	"  FROM one JOIN pg_catalog.pg_class c ON c.oid = one.oid"
@@ -51,12 +71,37 @@ static const char watch_query[] =
 	"  UNION ALL SELECT one.decides, pg_catalog.format('n %s %s %s', n.oid, n.xmin, n.nspname)"
 	"  FROM one JOIN pg_catalog.pg_class c ON c.oid = one.oid JOIN pg_catalog.pg_namespace n ON n.oid = "
 	"c.relnamespace"
-	"  UNION ALL SELECT true, pg_catalog.format('f %s %s', p.oid, p.xmin) FROM pg_catalog.pg_proc p WHERE p.oid >= "
-	"16384::oid"
-	"  UNION ALL SELECT true, pg_catalog.format('o %s %s', o.oid, o.xmin)"
-	"  FROM pg_catalog.pg_operator o WHERE o.oid >= 16384::oid"
-	"  UNION ALL SELECT true, pg_catalog.format('c %s %s', c.oid, c.xmin) FROM pg_catalog.pg_cast c WHERE c.oid >= "
-	"16384::oid"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('g %s %s', d.oid, d.xmin)"
+	"  FROM one JOIN pg_catalog.pg_attrdef d ON d.adrelid = one.oid"
+	"  JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated <> ''"
+	"  UNION ALL SELECT true, pg_catalog.format('w %s %s %s %s', r.oid, r.rolsuper, r.rolbypassrls, r.rolinherit)"
+	"  FROM who JOIN pg_catalog.pg_roles r ON r.oid = who.oid"
+	"  UNION ALL SELECT true, pg_catalog.format('m %s %s %s', m.roleid, m.member, m.xmin)"
+	"  FROM who JOIN pg_catalog.pg_auth_members m ON m.member = who.oid"
+	"  UNION ALL SELECT true, text FROM setting"
+	"  UNION ALL SELECT true, pg_catalog.format('%s %s %s', kind, pg_catalog.count(*), pg_catalog.sum(x)) FROM ("
+	"   SELECT 'f', p.xmin::text::bigint FROM pg_catalog.pg_proc p WHERE p.oid >= 16384::oid"
+	"    AND p.pronamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'o', o.xmin::text::bigint FROM pg_catalog.pg_operator o WHERE o.oid >= 16384::oid"
+	"    AND o.oprnamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'c', c.xmin::text::bigint FROM pg_catalog.pg_cast c WHERE c.oid >= 16384::oid"
+	"   UNION ALL SELECT 'y', t.xmin::text::bigint FROM type t"
+	"   UNION ALL SELECT 'e', e.xmin::text::bigint FROM pg_catalog.pg_enum e"
+	"    WHERE e.enumtypid IN (SELECT oid FROM type)"
+	"   UNION ALL SELECT 'd', k.xmin::text::bigint FROM pg_catalog.pg_constraint k WHERE k.contypid >= 16384::oid"
+	"    AND k.contypid IN (SELECT oid FROM type)"
+	"   UNION ALL SELECT 'l', l.xmin::text::bigint FROM pg_catalog.pg_collation l WHERE l.oid >= 16384::oid"
+	"    AND l.collnamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'q', q.xmin::text::bigint FROM pg_catalog.pg_opclass q WHERE q.oid >= 16384::oid"
+	"    AND q.opcnamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'b', b.xmin::text::bigint FROM pg_catalog.pg_amop b WHERE b.oid >= 16384::oid"
+	"   UNION ALL SELECT 't', c.xmin::text::bigint FROM pg_catalog.pg_ts_config c"
+	"    WHERE c.cfgnamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'u', d.xmin::text::bigint FROM pg_catalog.pg_ts_dict d"
+	"    WHERE d.dictnamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'x', m.xmin::text::bigint FROM pg_catalog.pg_ts_config_map m"
+	"    JOIN pg_catalog.pg_ts_config c ON c.oid = m.mapcfg WHERE c.cfgnamespace NOT IN (SELECT oid FROM temp)"
+	"  ) AS row (kind, x) GROUP BY kind"
 	"), mute (name, decides) AS ("
 	"  SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.bool_or(rel.decides)"
 	"  FROM rel JOIN pg_catalog.pg_class c ON c.oid = rel.oid"
@@ -66,12 +111,16 @@ static const char watch_query[] =
 	"    AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)))"
 	"  GROUP BY n.nspname, c.relname"
 	") "
-	"SELECT (SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(text, ',' ORDER BY text), '')) FROM line WHERE "
+	"SELECT (SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(text, ',' ORDER BY text COLLATE "
+	"pg_catalog.\"C\"), '')) FROM line WHERE "
 	"decides),"
-	" (SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(text, ',' ORDER BY text), '')) FROM line),"
+	" (SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(text, ',' ORDER BY text COLLATE pg_catalog.\"C\"), "
+	"'')) FROM line),"
 	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE decides),"
 	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE NOT decides),"
 	" EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'walpush_ddl' AND evtenabled <> 'D')";
+
+enum { ROW_DECIDING, ROW_ALL, ROW_BLIND, ROW_BLIND_OTHERS, ROW_TRIGGER };
 
 static void ask_everybody(struct tap *t)
 {
@@ -110,20 +159,30 @@ void tap_watch_go(struct tap *t)
 	event_add(t->watch.tick, &wait);
 }
 
+/* What is with the server is asked again there. */
+static void renew_sessions(struct tap *t)
+{
+	sqlpipe_renew(t->sql);
+	sqlpipe_renew(t->admissions_sql);
+	t->watch.renew = true;
+}
+
 /* What was known before is compared, also where a row that does not fit came before the comparison. */
 static bool take_digests(struct tap *t, const struct sqlrows *rows)
 {
-	const char *deciding = sqlrows_get(rows, 0, 0), *all = sqlrows_get(rows, 0, 1),
-		   *blind = sqlrows_get(rows, 0, 2);
+	const char *deciding = sqlrows_get(rows, 0, ROW_DECIDING), *all = sqlrows_get(rows, 0, ROW_ALL),
+		   *blind = sqlrows_get(rows, 0, ROW_BLIND);
 	bool is_known = t->watch.all[0], changed = is_known && strcmp(all, t->watch.all) != 0;
-	bool has_trigger = strcmp(sqlrows_get(rows, 0, 4), "true") == 0;
+	bool has_trigger = strcmp(sqlrows_get(rows, 0, ROW_TRIGGER), "true") == 0;
 	bool decides = is_known && strcmp(deciding, t->watch.deciding) != 0;
 
 	mem_copy_text(t->watch.deciding, sizeof(t->watch.deciding), deciding);
 	mem_copy_text(t->watch.all, sizeof(t->watch.all), all);
-	say_blind(t, blind, sqlrows_get(rows, 0, 3));
+	say_blind(t, blind, sqlrows_get(rows, 0, ROW_BLIND_OTHERS));
 	changed = changed || t->watch.has_trigger != has_trigger;
 	t->watch.has_trigger = has_trigger;
+	if (decides || (!is_known && t->rules))
+		renew_sessions(t);
 	if (decides) {
 		log_info("what decides permission has changed; everybody is asked, and it is found out anew");
 		metrics_add(t->counts, METRICS_WATCHED_CHANGES, 1);
@@ -142,7 +201,7 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct tap *t = ctx;
 
 	t->watch.query = NULL;
-	if (!rows || rows->n_rows != 1 || !sqlrows_get(rows, 0, 1) || !sqlrows_get(rows, 0, 4)) {
+	if (!rows || rows->n_rows != 1 || !sqlrows_get(rows, 0, ROW_ALL) || !sqlrows_get(rows, 0, ROW_TRIGGER)) {
 		log_warn("cannot compare what decides permission; trying again",
 			 log_s("sqlstate", rows ? "" : why->sqlstate),
 			 log_s("error", rows ? "a strange answer" : why->text));
@@ -163,6 +222,9 @@ static void ask(struct tap *t)
 {
 	struct buf names = { 0 }, objects = { 0 }, deciding = { 0 };
 
+	if (t->watch.renew)
+		sqlpipe_renew(t->watch.sql);
+	t->watch.renew = false;
 	tap_catalog_watches(t, &names, &deciding);
 	reads_objects(t->reads, t->n_reads, &objects);
 	t->watch.query = sqlpipe_ask(t->watch.sql, "watch", watch_query, 3,

@@ -29,10 +29,11 @@
 
 struct relay;
 
-enum relay_hole {                    /* what makes a history begin */
-		  RELAY_HOLE_NONE,   /* the slot does not reach back so far */
-		  RELAY_HOLE_KNOWN,  /* a transaction was passed over, */
-		  RELAY_HOLE_UNKNOWN /* of which nothing is known */
+enum relay_hole {                     /* what makes a history begin */
+		  RELAY_HOLE_NONE,    /* the slot does not reach back so far */
+		  RELAY_HOLE_KNOWN,   /* a transaction was passed over, */
+		  RELAY_HOLE_UNKNOWN, /* of which nothing is known */
+		  RELAY_HOLE_HERE     /* the same, wherever the stream ends: readers get RELAY_HOLE_UNKNOWN */
 };
 
 struct relay_calls {

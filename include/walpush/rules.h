@@ -169,6 +169,10 @@ bool rules_may_exclude(const struct rules_section *s, size_t column);
 void rules_add_tables(const struct rules *r, struct buf *out);
 /* Its filter-tables: the others in such schemas, as far as the catalog knows them. */
 void rules_filter_tables(const struct rules *r, struct buf *out);
+/* What a stream that was asked for with such lists does not bring of what these bound rules need: nothing; rows of tables, or of their
+ * children, that only decide permission; rows that are pushed. */
+enum rules_lack { RULES_LACK_NOTHING, RULES_LACK_DECIDING, RULES_LACK_ROWS };
+enum rules_lack rules_lack(const struct rules *r, const char *add_tables, const char *filter_tables);
 /* The parameter of catalog_query: a literal of text[] with each listed table as "schema.table". */
 void rules_catalog_param(const struct rules *r, struct buf *out);
 /* The same of those that decide permission. */

@@ -37,6 +37,9 @@ bool sqlpipe_is_up(const struct sqlpipe *p);
 /* Why it is not up; NULL: it is, or has not tried yet. */
 const char *sqlpipe_trouble(const struct sqlpipe *p);
 
+/* Another session: what is not answered yet is asked again there. Not from inside `done` of one of its own. */
+void sqlpipe_renew(struct sqlpipe *p);
+
 /* The server is there again: do not wait out the backoff. */
 void sqlpipe_hurry(struct sqlpipe *p);
 

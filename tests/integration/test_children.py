@@ -1,9 +1,14 @@
 """Partitions and INHERITS children count as their parent, also those that are made while the process runs."""
 
+import subprocess
+import time
+
 import pytest
 
 from harness.app import ASHA, RAVI
-from harness.config import section
+from harness.config import Raw, section
+from harness.redis import Redis
+from harness.walpush import BINARY
 
 PATH = "/ws/u/5/"
 LIVE = r'msg="?live"?( |$)'
@@ -142,3 +147,191 @@ def test_a_partition_with_a_section_of_its_own_still_decides(world, config, make
             world.sql("DELETE FROM m WHERE u = %s", ASHA)
             assert client.close_code() == 4403
             assert witness.recv_until(lambda m: m["type"] == "m.deleted")
+
+
+# --- children that the stream was not asked for -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def far(world):
+    world.sql("CREATE SCHEMA far")
+    world.sql("GRANT USAGE ON SCHEMA far TO walpush")
+    world.sql("CREATE TABLE far.spare (u int, unit int)")
+    world.sql("CREATE TABLE spare (u int, unit int)")
+    for table in ("far.spare", "spare"):
+        world.sql(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
+        world.sql(f"INSERT INTO {table} VALUES ({ASHA}, 6), ({RAVI}, 6)")
+    return world
+
+
+def install_ddl(app, tmp_path):
+    file = tmp_path / "ddl.sql"
+    file.write_text(subprocess.run([BINARY, "sql", "--ddl"], capture_output=True, text=True, check=True, cwd="/").stdout)
+    app.cluster.psql(file, dbname=app.name)
+
+
+DECIDING = {
+    "made": (
+        "CREATE TABLE far.m_6 PARTITION OF m FOR VALUES IN (6)",
+        "ALTER TABLE far.m_6 REPLICA IDENTITY FULL",
+        f"INSERT INTO m VALUES ({ASHA}, 6), ({RAVI}, 6)",
+    ),
+    "attached": ("ALTER TABLE m ATTACH PARTITION far.spare FOR VALUES IN (6)",),
+    "known as another table": ("ALTER TABLE m ATTACH PARTITION spare FOR VALUES IN (6)",),
+    "moved": ("DROP TABLE far.spare", "ALTER TABLE m ATTACH PARTITION spare FOR VALUES IN (6)", None, "ALTER TABLE spare SET SCHEMA far"),
+    "moved back": (
+        "ALTER TABLE m ATTACH PARTITION far.spare FOR VALUES IN (6)",
+        None,
+        "ALTER TABLE far.spare RENAME TO m_6",
+        "ALTER TABLE far.m_6 SET SCHEMA public",
+    ),
+    "detached and attached": (
+        "ALTER TABLE m ATTACH PARTITION far.spare FOR VALUES IN (6)",
+        None,
+        "ALTER TABLE m DETACH PARTITION far.spare",
+        None,
+        "ALTER TABLE m ATTACH PARTITION far.spare FOR VALUES IN (6)",
+    ),
+    "schema renamed": ("ALTER TABLE m ATTACH PARTITION far.spare FOR VALUES IN (6)", None, "ALTER SCHEMA far RENAME TO farther"),
+}
+NOTICED = "what decides permission has changed"
+
+
+def is_followed(app, walpush, mark):
+    """Noticed, and all is found out anew: that takes a few round trips more than the message says."""
+    walpush.wait_for_log(NOTICED, since=mark)
+    time.sleep(1)
+    app.settle(walpush)
+
+
+def do(app, walpush, statements):
+    """None: what was done before is noticed first."""
+    mark = walpush.mark()
+    for statement in statements:
+        if statement:
+            app.sql(statement)
+        else:
+            is_followed(app, walpush, mark)
+            mark = walpush.mark()
+    is_followed(app, walpush, mark)
+
+
+@pytest.mark.parametrize("way", DECIDING)
+def test_a_deciding_child_elsewhere(far, walpush, way):
+    do(far, walpush, DECIDING[way])
+    with walpush.subscribe("/ws/u/6/", ASHA) as client, walpush.subscribe("/ws/u/6/", RAVI) as witness:
+        with far.transaction() as cursor:
+            cursor.execute("DELETE FROM m WHERE u = %s AND unit = 6", (ASHA,))
+            cursor.execute("INSERT INTO parts.ev VALUES (1, 6, '2025-01-05')")
+        messages, code = client.drain_to_close()
+        assert code == 4403
+        assert {m["type"] for m in messages} <= {"resync"}
+        assert witness.recv_until(lambda m: m.get("type") == "ev.created")
+
+
+def test_a_deciding_child_is_detached(far, walpush):
+    """With the table goes the permission, and its rows decide nothing any more."""
+    do(far, walpush, DECIDING["attached"])
+    with walpush.subscribe("/ws/u/6/", ASHA) as client, walpush.subscribe(PATH, ASHA) as other:
+        far.sql("ALTER TABLE m DETACH PARTITION far.spare")
+        assert client.close_code() == 4403
+        far.sql("DELETE FROM far.spare")
+        far.sql("INSERT INTO parts.ev VALUES (1, 5, '2025-01-05')")
+        assert other.recv_until(lambda m: m.get("type") == "ev.created")
+
+
+def test_a_plain_deciding_table_gets_a_child_that_was_there(far, config, make_walpush):
+    far.sql("CREATE TABLE ban (who int)")
+    far.sql("CREATE TABLE old_ban (who int)")
+    far.sql("ALTER TABLE old_ban REPLICA IDENTITY FULL")
+    far.sql("ALTER TABLE ban REPLICA IDENTITY FULL")
+    far.sql("GRANT SELECT ON ban TO walpush")
+    config.set("streams.u.admit", "SELECT 1 WHERE NOT EXISTS (SELECT FROM ban WHERE who = {token.user_id}) AND {path.u} > 0")
+    with make_walpush(far, config) as walpush:
+        walpush.wait_for_log(LIVE)
+        do(far, walpush, ["ALTER TABLE old_ban INHERIT ban"])
+        with walpush.subscribe(PATH, ASHA) as client, walpush.subscribe(PATH, RAVI) as witness:
+            with far.transaction() as cursor:
+                cursor.execute("INSERT INTO old_ban VALUES (%s)", (ASHA,))
+                cursor.execute("INSERT INTO parts.ev VALUES (1, 5, '2025-01-05')")
+            assert client.close_code() == 4403
+            assert witness.recv_until(lambda m: m.get("type") == "ev.created")
+
+
+LEAF = "CREATE TABLE far.ev_2 PARTITION OF parts.ev FOR VALUES FROM ('2025-02-01') TO ('2025-03-01')"
+ROWS = {
+    "made": (LEAF, "INSERT INTO parts.ev VALUES (2, 5, '2025-02-05')"),
+    "inherits": ("CREATE TABLE far.cash () INHERITS (pay)", "INSERT INTO far.cash (unit, v) VALUES (5, 'cash')"),
+    "known as another table": (
+        "CREATE TABLE parts.ev_2 (id int NOT NULL, unit int, at date NOT NULL)",
+        None,
+        "ALTER TABLE parts.ev ATTACH PARTITION parts.ev_2 FOR VALUES FROM ('2025-02-01') TO ('2025-03-01')",
+        "INSERT INTO parts.ev VALUES (2, 5, '2025-02-05')",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ROWS)
+def test_rows_of_a_child_elsewhere(far, config, make_walpush, way):
+    """What was committed before it was noticed is a resync; from then on the rows come."""
+    if way == "known as another table":
+        far.sql(ROWS[way][0])
+    *ddl, row = [s for s in ROWS[way][way == "known as another table" :] if s]
+    with make_walpush(far, config) as walpush:
+        walpush.wait_for_log(LIVE)
+        with walpush.subscribe(PATH, ASHA) as client:
+            for statement in (*ddl, row):
+                far.sql(statement)
+            assert client.recv_until(lambda m: m["type"] == "resync" and m["reason"] == "skipped")
+            far.settle(walpush)
+            far.sql(row.replace("(2,", "(3,"))
+            assert client.recv_until(lambda m: m["type"].endswith(".created"))[-1]["data"]["unit"] == 5
+
+
+def test_a_child_elsewhere_with_the_event_trigger(far, config, make_walpush, tmp_path):
+    """Its rows are read from the DDL's own commit on, and nobody is told to look again."""
+    install_ddl(far, tmp_path)
+    config.set("database.watch", 600)
+    with make_walpush(far, config) as walpush:
+        walpush.wait_for_log(LIVE)
+        with walpush.subscribe(PATH, ASHA) as client:
+            with far.transaction() as cursor:
+                cursor.execute(LEAF)
+                cursor.execute("INSERT INTO parts.ev VALUES (2, 5, '2025-02-05')")
+            far.sql("INSERT INTO parts.ev VALUES (3, 5, '2025-02-06')")
+            assert [m["data"]["id"] for m in client.recv_n(2)] == [2, 3]
+            with far.transaction() as cursor:
+                cursor.execute("ALTER TABLE m ATTACH PARTITION far.spare FOR VALUES IN (6)")
+            far.settle(walpush)
+        with walpush.subscribe("/ws/u/6/", ASHA) as client:
+            far.sql("DELETE FROM m WHERE u = %s AND unit = 6", ASHA)
+            assert client.close_code() == 4403
+
+
+@pytest.fixture
+def replicas(far, config, make_walpush):
+    with Redis() as redis:
+        config.set("relay", Raw(f'{{ url = "{redis.url}" }}'))
+        first = make_walpush(far, config).start()
+        first.wait_for_log(LIVE)
+        yield first, make_walpush(far, config).start(streaming=False)
+
+
+def test_a_child_elsewhere_and_several_replicas(far, replicas):
+    holder, other = replicas
+    with holder.subscribe(PATH, ASHA) as here, other.subscribe(PATH, ASHA) as there:
+        far.sql(LEAF)
+        far.sql("INSERT INTO parts.ev VALUES (2, 5, '2025-02-05')")
+        for client in (here, there):
+            assert client.recv_until(lambda m: m["type"] == "resync" and m["reason"] == "skipped")
+        far.settle(holder)
+        far.sql("INSERT INTO parts.ev VALUES (3, 5, '2025-02-06')")
+        for client in (here, there):
+            assert client.recv_until(lambda m: m["type"] == "ev.created")[-1]["data"]["id"] == 3
+    do(far, holder, DECIDING["attached"])
+    with other.subscribe("/ws/u/6/", ASHA) as client, other.subscribe("/ws/u/6/", RAVI) as witness:
+        with far.transaction() as cursor:
+            cursor.execute("DELETE FROM m WHERE u = %s AND unit = 6", (ASHA,))
+            cursor.execute("INSERT INTO parts.ev VALUES (4, 6, '2025-01-05')")
+        assert client.close_code() == 4403
+        assert witness.recv_until(lambda m: m.get("type") == "ev.created")

@@ -1,5 +1,7 @@
 """DDL takes a permission away, and no record of the log says so: it is noticed, everybody is asked, and it is found out anew."""
 
+import time
+
 import pytest
 
 from harness.app import ASHA, RAVI
@@ -8,6 +10,7 @@ from harness.config import Raw, section
 PATH = "/ws/u/5/"
 LIVE = r'msg="?live"?( |$)'
 CHANGED = "what decides permission has changed"
+ROLES = ("trusts", "owns", "aside")
 
 
 @pytest.fixture
@@ -25,13 +28,41 @@ def world(app, config):
     app.sql(f"INSERT INTO guarded VALUES ({ASHA}, 5), ({RAVI}, 5)")
     app.sql("CREATE POLICY reads ON guarded FOR SELECT TO walpush USING (u > 0)")
     app.sql("CREATE FUNCTION yes(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT true'")
-    app.sql("GRANT SELECT ON m, may, may_2, guarded TO walpush")
+    app.sql("CREATE TYPE rank AS ENUM ('member', 'guest')")
+    app.sql("CREATE DOMAIN unit_id AS int CHECK (VALUE > 0)")
+    app.sql("CREATE TABLE ranked (u int, unit int, rank rank, tenant text)")
+    app.sql("ALTER TABLE ranked REPLICA IDENTITY FULL")
+    app.sql(f"INSERT INTO ranked VALUES ({ASHA}, 5, 'member', 'a'), ({RAVI}, 5, 'guest', 'b')")
+    app.sql("CREATE TEXT SEARCH CONFIGURATION words (COPY = simple)")
+    app.sql("CREATE TEXT SEARCH DICTIONARY stops (TEMPLATE = simple)")
+    app.sql("CREATE COLLATION plain FROM \"C\"")
+    for role in ROLES:
+        app.sql(f"DROP ROLE IF EXISTS {role}")
+        app.sql(f"CREATE ROLE {role}")
+    app.sql("GRANT trusts TO walpush")
+    app.sql("GRANT trusts TO owns")
+    app.sql("ALTER ROLE walpush NOBYPASSRLS")
+    app.sql("CREATE TABLE kept (u int, unit int)")
+    app.sql("ALTER TABLE kept ENABLE ROW LEVEL SECURITY")
+    app.sql("ALTER TABLE kept REPLICA IDENTITY FULL")
+    app.sql(f"INSERT INTO kept VALUES ({ASHA}, 5), ({RAVI}, 5)")
+    app.sql("CREATE POLICY trusted ON kept FOR SELECT TO trusts USING (true)")
+    app.sql(f"CREATE POLICY all_but_asha ON kept FOR SELECT USING (u <> {ASHA})")
+    app.sql("CREATE VIEW kept_by AS SELECT u, unit FROM kept")
+    app.sql("GRANT SELECT ON kept TO owns")
+    app.sql("ALTER VIEW kept_by OWNER TO owns")
+    app.sql("GRANT SELECT ON m, may, may_2, guarded, ranked, kept, kept_by TO walpush")
     app.sql("ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO walpush")
     config.set("database.watch", 0.2)
     config.set("streams.u", section(path="/ws/u/<int:u>/", admit="SELECT 1", groups=["u_{path.u}"]))
     config.set("tables.t", section(type="t", key="t_id", groups=["u_{unit}"]))
     yield app
     app.sql("ALTER DEFAULT PRIVILEGES REVOKE SELECT ON TABLES FROM walpush")
+    app.sql("ALTER ROLE walpush NOBYPASSRLS")
+    app.sql("ALTER ROLE walpush RESET ALL")
+    for role in ROLES:
+        app.sql(f"DROP OWNED BY {role} CASCADE")
+        app.sql(f"DROP ROLE {role}")
 
 
 @pytest.fixture
@@ -121,12 +152,55 @@ WAYS = {
         by("m") + " AND yes(u)",
         (f"CREATE OR REPLACE FUNCTION yes(int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT $1 <> {ASHA}'",),
     ),
+    # What is compared with, and by whom.
+    "enum value renamed": (
+        by("ranked") + " AND rank::text IN ('member', 'guest')",
+        ("ALTER TYPE rank RENAME VALUE 'member' TO 'former'",),
+    ),
+    "text search mapping dropped": (
+        by("m") + f" AND (u <> {ASHA} OR to_tsvector('words'::regconfig, 'hello') @@ 'hello'::tsquery)",
+        ("ALTER TEXT SEARCH CONFIGURATION words DROP MAPPING FOR asciiword",),
+    ),
+    "text search dictionary changed": (
+        by("m") + f" AND (u <> {ASHA} OR ts_lexize('stops', 'Hello') = ARRAY['hello'])",
+        ("ALTER TEXT SEARCH DICTIONARY stops (ACCEPT = false)",),
+    ),
+    "role of a policy revoked": (by("kept"), ("REVOKE trusts FROM walpush",)),
+    "role of a view's owner revoked": (by("kept_by"), ("REVOKE trusts FROM owns",)),
+    "BYPASSRLS taken": (by("kept"), ("ALTER ROLE walpush NOBYPASSRLS",)),
+    "setting of the role": (
+        by("ranked") + " AND tenant IS DISTINCT FROM coalesce(current_setting('app.without', true), '')",
+        ("ALTER ROLE walpush SET app.without = 'a'",),
+    ),
 }
+BEFORE = {"BYPASSRLS taken": ("REVOKE trusts FROM walpush", "ALTER ROLE walpush BYPASSRLS")}
+
+# Looked at as DDL of what decides, although no row of a table can show it here.
+SEEN = (
+    "ALTER DOMAIN unit_id ADD CHECK (VALUE < 9)",
+    "DROP COLLATION plain",
+    "ALTER TYPE rank ADD VALUE 'owner'",
+    "GRANT aside TO trusts",
+)
+# What an application does all day.
+UNSEEN = (
+    "CREATE TEMP TABLE mine (id serial PRIMARY KEY, rank rank, units int[])",
+    "CREATE TYPE pg_temp.colour AS ENUM ('red')",
+    "CREATE DOMAIN pg_temp.small AS int CHECK (VALUE < 9)",
+    "CREATE FUNCTION pg_temp.one() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "ALTER TYPE pg_temp.colour RENAME VALUE 'red' TO 'blue'",
+    "CREATE TABLE aside (id serial PRIMARY KEY, units int[])",
+    "GRANT trusts TO aside",
+    "ALTER ROLE owns SET work_mem = '8MB'",
+    "VACUUM (ANALYZE, FREEZE) m",
+    "DROP TABLE mine",
+)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_ddl_takes_away_is_noticed(world, start, way):
     admit, together, *then = WAYS[way]
+    transaction(world, *BEFORE.get(way, ("SELECT",)))
     walpush = start(admit)
     with walpush.subscribe(PATH, ASHA) as client, walpush.subscribe(PATH, RAVI) as witness:
         insert(world, 1)
@@ -139,6 +213,22 @@ def test_what_ddl_takes_away_is_noticed(world, start, way):
         assert code == 4403
         assert {m["type"] for m in messages} <= {"resync"}  # as long as a table has no identity, nobody knows since when an answer is so
         hears_on(world, witness, 2)
+
+
+def test_what_else_is_looked_at(world, start):
+    walpush = start(by("m"))
+    for statement in SEEN:
+        mark = walpush.mark()
+        world.sql(statement)
+        walpush.wait_for_log(CHANGED, since=mark)
+
+
+def test_what_is_not_of_it_asks_nobody(world, start):
+    walpush = start(by("m"))
+    for statement in UNSEEN:
+        world.sql(statement)
+        time.sleep(0.4)
+    assert walpush.metric("walpush_watched_changes_total") == 0
 
 
 def test_what_is_found_anew_is_followed_by_the_log(world, start):
