@@ -235,39 +235,75 @@ static void take_condition(struct search *f, const json_t *node, const char *nam
 
 /* --- hashes ------------------------------------------------------------------------------------------------------- */
 
-static bool contains(const json_t *value, const char *text)
+struct hashed { /* what a subplan yields, as a condition has it */
+	struct search *f;
+	json_t *node; /* whose condition it is */
+	const json_t *output;
+	struct buf name; /* "hashed SubPlan 1)"; before 17 it is also one of "(alternatives: …)" */
+};
+
+static void add_output(struct hashed *h, size_t i, struct slice from, const json_t *whose)
 {
-	if (json_is_string(value))
-		return strstr(json_string_value(value), text) != NULL;
-	for (size_t i = 0; i < json_array_size(value); i++)
-		if (json_is_string(json_array_get(value, i)) && contains(json_array_get(value, i), text))
-			return true;
-	return false;
+	const char *column = json_string_value(json_array_get(h->output, i));
+
+	if (column)
+		add_edge(h->f, from, cond_bare(slice_of(column), h->f->column->casts), whose);
 }
 
-static bool mentions(json_t *node, const char *text)
+/* "u.id = (hashed SubPlan 1).col1" */
+static void take_hashed_equality(void *ctx, struct slice left, struct slice right)
 {
-	for (void *at = json_object_iter(node); at; at = json_object_iter_next(node, at))
-		if (contains(json_object_iter_value(at), text))
-			return true;
-	return false;
+	struct hashed *h = ctx;
+	size_t number = 0;
+
+	if (right.len < h->name.len + 6 || memcmp(right.at + 1, h->name.data, h->name.len) != 0 ||
+	    memcmp(right.at + 1 + h->name.len, ".col", 4) != 0)
+		return;
+	for (size_t i = h->name.len + 5; i < right.len && isdigit((unsigned char)right.at[i]); i++)
+		number = number * 10 + (size_t)(right.at[i] - '0');
+	if (number)
+		add_output(h, number - 1, left, NULL);
 }
 
-/* "… (hashed SubPlan 1)": before PostgreSQL 17 no more is printed of the comparison with what the subplan yields. Where the rows that
- * compare are the user's, the comparison is taken for one with the user. */
+/*
+ * PostgreSQL 17 prints "(ANY (u.id = (hashed SubPlan 1).col1))". Before that, "(hashed SubPlan 1)" is all there is of the comparison: where
+ * the rows that compare have the user in some column, it is taken for a comparison with that.
+ */
+static void take_hashed_text(struct hashed *h, const char *text)
+{
+	static const char any[] = "(ANY (";
+	const char *at = strstr(text, h->name.data);
+
+	if (!at)
+		return;
+	if (at[h->name.len] != '.') {
+		for (size_t i = 0; i < json_array_size(h->output); i++)
+			add_output(h, i, (struct slice){ "", 0 }, h->node);
+		return;
+	}
+	for (at = text; (at = strstr(at, any)); at++) {
+		struct slice rest = slice_of(at + sizeof(any) - 2);
+
+		cond_each((struct slice){ rest.at, cond_behind(rest, 0) }, h->f->column->casts, take_hashed_equality,
+			  h);
+	}
+}
+
 static void take_hashed(struct search *f, json_t *node, const json_t *subplan)
 {
-	const json_t *output = json_object_get(subplan, "Output");
-	struct buf hashed = { 0 };
+	struct hashed h = { f, node, json_object_get(subplan, "Output"), { 0 } };
 
-	buf_addf(&hashed, "hashed %s)", text_of(subplan, "Subplan Name"));
-	for (size_t i = 0; mentions(node, hashed.data) && i < json_array_size(output); i++) {
-		const char *column = json_string_value(json_array_get(output, i));
+	buf_addf(&h.name, "hashed %s)", text_of(subplan, "Subplan Name"));
+	for (void *at = json_object_iter(node); at; at = json_object_iter_next(node, at)) {
+		const json_t *value = json_object_iter_value(at);
 
-		if (column)
-			add_edge(f, (struct slice){ "", 0 }, cond_bare(slice_of(column), f->column->casts), node);
+		if (json_is_string(value))
+			take_hashed_text(&h, json_string_value(value));
+		for (size_t i = 0; i < json_array_size(value); i++)
+			if (json_is_string(json_array_get(value, i)))
+				take_hashed_text(&h, json_string_value(json_array_get(value, i)));
 	}
-	buf_fini(&hashed);
+	buf_fini(&h.name);
 }
 
 /* --- the plan ----------------------------------------------------------------------------------------------------- */
