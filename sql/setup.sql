@@ -277,7 +277,7 @@ WITH RECURSIVE node (classid, objid, stored) AS (
        pg_catalog.replace(pg_catalog.lower((CASE WHEN l.lanname IN ('c', 'internal') THEN '' WHEN p.prosrc <> '' THEN p.prosrc
    ELSE coalesce(pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid),
     '
-(?:BEGIN ATOMIC|RETURN )(.*)$'), '') END) COLLATE pg_catalog."C"), '"', ' '), '(?:((?:[^[:space:][:punct:]]|[_$])+)\s*\.\s*)?((?:[^[:space:][:punct:]]|[_$])+)(\s*\()?', 'g') AS word
+(?:BEGIN ATOMIC|RETURN )(.*)$'), '') END) COLLATE pg_catalog."C"), '"', ' '), '(?:((?:[^[:space:][:punct:]]|[_$])+)\s*\.\s*)?((?:[^[:space:][:punct:]]|[_$])+)(?![^[:space:][:punct:]]|[_$]|\s*[=<>+|~!@#^&?:])(\s*\()?', 'g') AS word
       JOIN object o ON o.name = word[2] AND o.is_called = (word[3] IS NOT NULL)
        AND (word[1] IS NULL AND o.schema <> 'information_schema' OR o.schema = word[1])
       UNION ALL SELECT o.classid, o.oid FROM object o WHERE o.name ~ '[^[:alnum:]_$]' AND pg_catalog.strpos(pg_catalog.lower((CASE WHEN l.lanname IN ('c', 'internal') THEN '' WHEN p.prosrc <> '' THEN p.prosrc
@@ -358,6 +358,10 @@ SELECT DISTINCT 'object', s.nspname, c.relname, NULL, c.oid::text
 UNION
 SELECT 'object', nspname, name, NULL, objid::text FROM behind WHERE classid = 'pg_catalog.pg_class'::regclass
    AND nspname NOT IN ('pg_catalog', 'information_schema')
+UNION ALL
+SELECT 'definition', 'pg_temp', v.relname, NULL, pg_catalog.pg_get_viewdef(v.oid) FROM pg_catalog.pg_class v
+  WHERE v.relnamespace = pg_catalog.pg_my_temp_schema()
+   AND pg_catalog.starts_with(v.relname::text, 'walpush_reads_')
 ORDER BY 2, 3, 1, 4, 5
 ) AS found (what, schema, name, attname, text)
 WHERE what IN ('row', 'column', 'whole')

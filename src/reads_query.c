@@ -60,9 +60,10 @@
  * `unknown`: something that cannot be followed. `behind`: what stands behind an unknown, with its text. `source`: what function schema.name
  * runs, itself or by another. `stranger`: a function or operator that the query resolves to, and that belongs to a role
  * which is neither superuser, nor owner of the database, of that schema, or of all tables that are read. `object`: the OID of any relation
- * on the way.
+ * on the way. `definition`: the query as the server has read it.
  */
-/* clang-format off: a line of the query is a line here. */
+/* A line of the query is a line here. */
+/* clang-format off */
 const char reads_query[] =
 	"WITH RECURSIVE node (classid, objid, stored) AS (\n"
 	"  SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid, r.ev_action::text\n"

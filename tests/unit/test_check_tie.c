@@ -240,7 +240,7 @@ static void compared_otherwise(void **state)
 #define ANY(comparison)                                                                                                \
 	"{\"Node Type\": \"Index Scan\", \"Alias\": \"u\", \"Index Cond\": \"(u.id = $1)\", \"Filter\": \"(u.ok OR "   \
 	"(ANY " comparison "))\", \"Plans\": [{\"Node Type\": \"Seq Scan\", \"Parent Relationship\": \"SubPlan\", "    \
-			   "\"Subplan Name\": \"SubPlan 1\", "                                                         \
+	"\"Subplan Name\": \"SubPlan 1\", "                                                                            \
 	"\"Schema\": \"public\", \"Relation Name\": \"members\", \"Alias\": \"m\", \"Output\": [\"m.unit_id\", "       \
 	"\"m.user_id\"]}]}"
 

@@ -7,7 +7,7 @@
 #include "walpush/catalog.h"
 
 #define CONF                                                                                                           \
-	MAPPING_BASE MAPPING_STREAMS "tables = { ev = { type = \"e\" key = \"ev_id\" groups = [ \"g\" ] } }\n"            \
+	MAPPING_BASE MAPPING_STREAMS "tables = { ev = { type = \"e\" key = \"ev_id\" groups = [ \"g\" ] } }\n"         \
 				     "membership = { m = { user = \"u\" } plain = { user = \"u\" } }\n"
 
 #define COLUMN(table, name)                                                                                            \
