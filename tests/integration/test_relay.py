@@ -255,8 +255,8 @@ def test_a_revocation_overtakes_nothing_on_any_replica(app, replicas):
 
 def ahead(app, hello, bytes):
     """A `since` that no replica has read yet."""
-    high, low = app.value("SELECT pg_current_wal_insert_lsn() + %s", bytes).split("/")
-    return f"{UNIT_1}?since={high}/{low}-1&epoch={hello['epoch']}"
+    position = int(app.value("SELECT pg_current_wal_insert_lsn() - '0/0'")) + bytes
+    return f"{UNIT_1}?since={position >> 32:X}/{position & 0xFFFFFFFF:X}-1&epoch={hello['epoch']}"
 
 
 def test_a_client_that_is_ahead_of_its_replica_waits(app, replicas):

@@ -362,6 +362,19 @@ def test_it_takes_nothing_for_a_while(cluster, make_walpush):
             one.result()
 
 
+def test_a_link_that_is_made_while_it_cannot_save_is_one(app, make_walpush, config, server):
+    """Then Redis refuses PING as if it were a write, and lets the stream be read."""
+    replicas = replicas_of(server, make_walpush, app, config)
+    leader = replicas.leader()
+    wait_for_readiness(leader, 200)
+    with Load(app) as load:
+        load.wait_for(50)
+        with cannot_save(server):
+            server.client().client_kill_filter(_type="normal", skipme=True)
+            wait_for_readiness(leader, 503, "Redis refuses what is appended to the stream: MISCONF")
+    wait_for_readiness(leader, 200)
+
+
 def test_it_does_not_let_itself_be_read(app, make_walpush, config, server):
     """What was appended is not lost, and both replicas say why their clients receive nothing."""
     replicas = replicas_of(server, make_walpush, app, config)
