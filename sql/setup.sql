@@ -277,7 +277,7 @@ WITH RECURSIVE node (classid, objid, stored) AS (
        pg_catalog.replace(pg_catalog.lower((CASE WHEN l.lanname IN ('c', 'internal') THEN '' WHEN p.prosrc <> '' THEN p.prosrc
    ELSE coalesce(pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid),
     '
-(?:BEGIN ATOMIC|RETURN )(.*)$'), '') END) COLLATE pg_catalog."C"), '"', ' '), '(?:((?:[^[:space:][:punct:]]|[_$])+)\s*\.\s*)?((?:[^[:space:][:punct:]]|[_$])+)(\s*\()?', 'g') AS word
+(?:BEGIN ATOMIC|RETURN )(.*)$'), '') END) COLLATE pg_catalog."C"), '"', ' '), '(?:((?:[^[:space:][:punct:]]|[_$])+)\s*\.\s*)?((?:[^[:space:][:punct:]]|[_$])+)(?![^[:space:][:punct:]]|[_$]|\s*[=<>+|~!@#^&?:])(\s*\()?', 'g') AS word
       JOIN object o ON o.name = word[2] AND o.is_called = (word[3] IS NOT NULL)
        AND (word[1] IS NULL AND o.schema <> 'information_schema' OR o.schema = word[1])
       UNION ALL SELECT o.classid, o.oid FROM object o WHERE o.name ~ '[^[:alnum:]_$]' AND pg_catalog.strpos(pg_catalog.lower((CASE WHEN l.lanname IN ('c', 'internal') THEN '' WHEN p.prosrc <> '' THEN p.prosrc
