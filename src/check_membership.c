@@ -165,7 +165,7 @@ static void say_not_followed(struct check *c, const struct rules_stream *s)
 {
 	check_add(
 		c, CHECK_FAILURE, CHECK_WORDS,
-		"list the tables behind it in membership, or promise that it never changes: "
+		"list the tables behind it in membership; where they are, or it never changes, say so: "
 		"membership.name = { ignore = true }",
 		"%s (line %u) reads what has no changes in the log, so a permission that ends there is not noticed: %s",
 		s->admit.name, s->admit.line, s->not_followed);

@@ -309,9 +309,12 @@ static const char membership[] =
 "}\n"
 "```\n"
 "\n"
-"What has no changes in the log cannot be followed: functions that are not `IMMUTABLE`, materialized views, foreign and unlogged\n"
-"tables, the system catalog; and nothing at all where no temporary view can be made, on a standby or without the `TEMPORARY` right. `check`\n"
-"fails there until the tables behind it are listed, or `ignore` is said.\n";
+"What has no changes in the log cannot be followed: functions that are not `IMMUTABLE`, also in aggregates, operators and the checks of\n"
+"domains; materialized views, foreign and unlogged tables, the system catalog, and functions of the server that look something up\n"
+"(`query_to_xml`, `pg_has_role`); and nothing at all where no temporary view can be made, on a standby or without the `TEMPORARY` right.\n"
+"`check` fails there until the tables behind it are listed, or `ignore` is said. Of a materialized view all its tables are meant; of a\n"
+"function those that its source names, also by a view or by another function: each listed, ignored or read by `admit` itself, and one at\n"
+"least in the file. Where its source names none (it is in C, or builds their names), list the tables and say `ignore` of the function.\n";
 /* clang-format on */
 
 const char *conf_guide(const char *option)

@@ -576,15 +576,43 @@ def a_column_that_admit_reads_and_its_section_leaves_out(world):
     world.config.set("membership.users.columns", ["status", "role_id"])
 
 
-@case("membership", kind="words")
-def admit_through_a_function(world):
+def through_function(world, condition):
+    world.sql("CREATE TABLE grants (person int)")
+    world.sql("ALTER TABLE grants REPLICA IDENTITY FULL")
+    world.sql("GRANT SELECT ON grants TO walpush")
     world.sql(
         "CREATE FUNCTION may(person int) RETURNS boolean STABLE LANGUAGE plpgsql"
-        " AS 'BEGIN RETURN EXISTS (SELECT FROM users u WHERE u.id = may.person); END'"
+        f" AS $$BEGIN RETURN EXISTS (SELECT FROM grants g WHERE g.person = may.person AND {condition}); END$$"
     )
     world.config.set("streams.requests.admit", "SELECT 1 WHERE may({token.user_id}::int)")
+
+
+@case("membership", kind="words")
+def admit_through_a_function(world):
+    through_function(world, "true")
     yield
     world.config.set("membership.may", section(ignore=True))
+
+
+@case("membership", kind="words")
+def admit_through_a_function_while_another_table_is_listed(world):
+    through_function(world, "true")
+    world.config.set("membership.crates", section())
+    yield
+    world.config.set("membership.grants", section(user="person"))
+
+
+@case("membership", kind="words")
+def admit_through_a_function_of_the_server(world):
+    world.config.set("streams.requests.admit", "SELECT 1 WHERE pg_has_role({token.user_id}::text, 'app', 'MEMBER')")
+    yield
+    world.config.set("membership.roles_of", section(**{"from": "pg_catalog.pg_has_role", "ignore": True}))
+
+
+@case("query", state="warning", kind="conf")
+def a_permission_that_ends_in_a_function_whose_tables_are_listed(world):
+    through_function(world, "current_date < '2100-01-01'")
+    world.config.set("membership.grants", section(user="person"))
 
 
 @case("membership", kind="words")

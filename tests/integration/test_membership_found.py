@@ -221,7 +221,90 @@ def through_catalog(app):
     return "SELECT 1 FROM pg_roles WHERE rolname = {token.user_id} AND {path.unit_id} = 1", "system catalog pg_authid"
 
 
-@pytest.mark.parametrize("through", [through_function, through_materialized, through_unlogged, through_catalog])
+def through_aggregate(app):
+    admit, _ = through_function(app)
+    app.sql("CREATE FUNCTION step(boolean, int) RETURNS boolean STABLE LANGUAGE sql AS 'SELECT public.may($2)'")
+    app.sql("CREATE AGGREGATE may_all(int) (SFUNC = step, STYPE = boolean)")
+    return admit.replace("may(", "may_all(").replace("WHERE", "FROM users HAVING", 1), (
+        r"function public\.step\(boolean,integer\) \(not listed: public\.grants\)"
+    )
+
+
+def through_domain(app):
+    through_function(app)
+    app.sql("CREATE DOMAIN who AS int CHECK (public.may(VALUE))")
+    app.sql("CREATE DOMAIN member AS who")
+    return "SELECT 1 WHERE {token.user_id}::int::member > 0 AND {path.unit_id}::int = 1", r"function public\.may\(integer\)"
+
+
+def through_cast_to_a_row(app):
+    through_domain(app)
+    app.sql("CREATE TYPE members AS (one member)")
+    return "SELECT 1 WHERE ('(' || {token.user_id} || ')')::members IS NOT NULL AND {path.unit_id}::int = 1", (
+        r"function public\.may\(integer\)"
+    )
+
+
+# Of the server's own functions: what looks up, and what computes.
+LOOKS_UP = {
+    "query_to_xml": "query_to_xml('SELECT 1', false, false, '') IS NOT NULL",
+    "table_to_xml": "table_to_xml('users', false, false, '') IS NOT NULL",
+    "ts_stat": "EXISTS (SELECT FROM ts_stat('SELECT to_tsvector(status) FROM users'))",
+    "ts_rewrite": "ts_rewrite('a'::tsquery, 'SELECT ''a''::tsquery, ''b''::tsquery') IS NOT NULL",
+    "lo_get": "lo_get(1) IS NULL",
+    "has_table_privilege": "has_table_privilege('users', 'SELECT')",
+    "pg_has_role": "pg_has_role('walpush', 'MEMBER')",
+    "row_security_active": "NOT row_security_active('users')",
+    "to_regclass": "to_regclass({token.user_id}::text) IS NULL",
+    "regrolein": "({token.user_id}::text)::regrole IS NULL",
+    "pg_get_userbyid": "pg_get_userbyid(10) IS NOT NULL",
+    "pg_table_is_visible": "pg_table_is_visible(1259)",
+    "format_type": "format_type(23, NULL) = 'integer'",
+    "obj_description": "obj_description(1259, 'pg_class') IS NULL",
+    "txid_current": "txid_current() > 0",
+    "pg_current_wal_lsn": "pg_current_wal_lsn() > '0/0'",
+    "pg_lock_status": "EXISTS (SELECT FROM pg_locks)",
+}
+COMPUTES = [
+    "to_char(now(), 'YYYY') > '2000'",
+    "date_trunc('day', now()) < now()",
+    "timezone('UTC', now()) IS NOT NULL",
+    "concat('a', 1) || format('%s', 2) = 'a12'",
+    "to_jsonb(1) = jsonb_build_array(1) -> 0",
+    "json_build_object('a', 1) IS NOT NULL AND row_to_json(row(1)) IS NOT NULL",
+    "array_to_string(ARRAY[1, 2], ',') = '1,2'",
+    "pg_typeof(1) = 'integer'::regtype AND pg_column_size(1) = 4",
+    "current_setting('server_version') IS NOT NULL AND current_user IS NOT NULL AND current_database() IS NOT NULL",
+    "now() < clock_timestamp() + '1 day'::interval AND age(now()) IS NOT NULL",
+    "to_tsvector('simple', 'a') @@ to_tsquery('simple', 'a')",
+    "(SELECT count(*) + sum(id) FROM users) > 0 AND (SELECT jsonb_agg(id) FROM users) IS NOT NULL",
+    "'2030-01-01'::date > now()",
+]
+
+
+def test_functions_of_the_server_that_look_up_are_not_followed(app, config, start):
+    config.set("streams.requests.admit", "SELECT 1 WHERE {path.unit_id}::int = 1 AND " + " AND ".join(LOOKS_UP.values()))
+    line = start().wait_for_log(NOT_FOLLOWED + "stream=requests")
+    assert [name for name in LOOKS_UP if f"function pg_catalog.{name}(" not in line] == []
+
+
+def test_functions_of_the_server_that_compute_are_followed(app, config, start):
+    config.set("streams.requests.admit", "SELECT 1 WHERE {path.unit_id}::int = 1 AND " + " AND ".join(COMPUTES))
+    assert [line for line in start().lines if "can be followed" in line] == []
+
+
+@pytest.mark.parametrize(
+    "through",
+    [
+        through_function,
+        through_aggregate,
+        through_domain,
+        through_cast_to_a_row,
+        through_materialized,
+        through_unlogged,
+        through_catalog,
+    ],
+)
 def test_what_cannot_be_followed_is_said(app, config, start, through):
     admit, what = through(app)
     config.set("streams.requests.admit", admit)
@@ -258,6 +341,52 @@ def test_a_function_whose_tables_are_listed(app, config, start):
         app.sql("DELETE FROM grants WHERE person = %s", ASHA)
         is_closed_before(app, client, witness)
     assert not [line for line in walpush.lines if "can be followed" in line]
+
+
+def names_it(app, text):
+    through_view(app)
+    app.sql("CREATE TABLE other (id int)")
+    app.sql('CREATE TABLE "odd one" (id int)')
+    app.sql(f"CREATE FUNCTION may(person int) RETURNS boolean STABLE LANGUAGE plpgsql AS $_$BEGIN {text} END$_$")
+    app.sql(
+        "CREATE FUNCTION calls(person int) RETURNS boolean STABLE LANGUAGE plpgsql AS 'BEGIN RETURN public . may(person); END'"
+    )
+    return "SELECT 1 WHERE calls({token.user_id}::int) AND {path.unit_id}::int = 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "lacks"),
+    [
+        ("RETURN EXISTS (SELECT FROM may_read);", "public.grants"),
+        ("RETURN EXISTS (SELECT FROM Public.GRANTS, other);", "public.grants"),
+        ("RETURN EXISTS (SELECT FROM \"grants\", other);", "public.grants"),
+        ("RETURN EXECUTE 'SELECT EXISTS (SELECT FROM grants)';", "public.grants"),
+        ("RETURN EXISTS (SELECT FROM \"odd one\");", "public.odd one"),
+        ("RETURN EXISTS (SELECT FROM other WHERE pg_has_role('a', 'b', 'MEMBER'));", "pg_catalog.pg_has_role"),
+        ("RETURN EXISTS (SELECT FROM other o WHERE o.grants AND grants = 1);", None),
+    ],
+)
+def test_what_a_function_names_stands_behind_it(app, config, start, text, lacks):
+    app.sql("SET check_function_bodies = off")
+    config.set("streams.requests.admit", names_it(app, text))
+    walpush = start(other={})
+    if lacks:
+        walpush.wait_for_log(NOT_FOLLOWED + r"function public\.calls\(integer\) \(not listed: " + re.escape(lacks) + r"\)")
+    else:
+        assert not [line for line in walpush.lines if "can be followed" in line]
+
+
+def test_a_standard_body_names_too(app, config, start):
+    if int(app.sql("SHOW server_version_num")[0][0]) < 140000:
+        pytest.skip("PostgreSQL 14 has such bodies")
+    through_view(app)
+    app.sql("CREATE TABLE other (id int)")
+    app.sql(
+        "CREATE FUNCTION may(person int) RETURNS boolean STABLE LANGUAGE sql"
+        " BEGIN ATOMIC SELECT EXISTS (SELECT FROM grants g WHERE g.person = may.person); END"
+    )
+    config.set("streams.requests.admit", "SELECT 1 WHERE may({token.user_id}::int) AND {path.unit_id}::int = 1")
+    start(other={}).wait_for_log(NOT_FOLLOWED + r"not listed: public\.grants\)")
 
 
 def test_a_function_that_is_ignored(app, config, start):
