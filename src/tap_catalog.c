@@ -250,6 +250,9 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 	}
 	if (catalog) {
 		take_catalog(t, catalog);
+		if (t->watch.finds_out)
+			log_info("what decides permission is found out");
+		t->watch.finds_out = false;
 		tap_ddl_looked(t);
 		tap_watch_go(t);
 		if (reads_may_pass(t->reads, rules_n_streams(t->plain)))

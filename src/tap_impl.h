@@ -114,6 +114,7 @@ struct tap {
 		struct sqlpipe_query *query;
 		struct event *tick;
 		char deciding[33], all[33]; /* digests */
+		bool finds_out;             /* what decides has changed, and is not known yet */
 		bool is_blind;              /* a table that decides has changes that the log does not hold */
 		bool has_trigger;           /* that tells of DDL: see tap_ddl.c */
 		bool renew;                 /* its own session is opened again, too */

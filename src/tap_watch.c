@@ -185,6 +185,7 @@ static bool take_digests(struct tap *t, const struct sqlrows *rows)
 		renew_sessions(t);
 	if (decides) {
 		log_info("what decides permission has changed; everybody is asked, and it is found out anew");
+		t->watch.finds_out = true;
 		metrics_add(t->counts, METRICS_WATCHED_CHANGES, 1);
 		if (!tap_ddl_asks(t))
 			ask_everybody(t);

@@ -1,7 +1,6 @@
 """Partitions and INHERITS children count as their parent, also those that are made while the process runs."""
 
 import subprocess
-import time
 
 import pytest
 
@@ -198,9 +197,9 @@ NOTICED = "what decides permission has changed"
 
 
 def is_followed(app, walpush, mark):
-    """Noticed, and all is found out anew: that takes a few round trips more than the message says."""
+    """Noticed, and all is found out anew."""
     walpush.wait_for_log(NOTICED, since=mark)
-    time.sleep(1)
+    walpush.wait_for_log("what decides permission is found out", since=mark)
     app.settle(walpush)
 
 
