@@ -248,7 +248,7 @@ def traps(app):
     itself has none for: what fits better than the server's own would be called, as whoever asks."""
     known = {name for (name,) in app.sql("SELECT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace")}
     called = {name.decode() for name in re.findall(rb"\b([a-z][a-z0-9_]+)\(", BINARY.read_bytes())} & known
-    assert {"format", "split_part", "pg_current_snapshot"} <= called
+    assert {"format", "starts_with", "pg_current_snapshot"} <= called
     with app.connect().cursor() as cursor:
         cursor.execute(TRAPS, {"types": TYPES, "operators": OPERATORS, "names": sorted(called)})
 

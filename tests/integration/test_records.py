@@ -241,7 +241,8 @@ class Place:
             assert set(found) == {"skipped"} and len(found) <= most, found
         messages, code = self.revoked.drain_to_close()
         assert code == 4403 and all(m["type"] == "resync" for m in messages)
-        assert [one.metric("walpush_transactions_skipped_total") for one in holders] == [1]
+        # A replica that takes over in this moment may pass over it too; clients were told once all the same.
+        assert {one.metric("walpush_transactions_skipped_total") for one in holders} == {1}
         self.walpush.stop()
         self.walpush.start(streaming=len(self.replicas) == 1)
         with self.walpush.subscribe(UNIT_1, ASHA) as client:
