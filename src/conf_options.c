@@ -238,7 +238,8 @@ const struct conf_option conf_options[] = {
 
 { "replay", CONF_GROUP,
   .doc = "How long the slot is held back, so that clients can resume after a crash. The nearer limit counts." },
-{ "replay.seconds", CONF_SECONDS, 0, OF_CONF(replay.seconds), RANGE(0, DAY), .initial = "300", .doc = "By time." },
+{ "replay.seconds", CONF_SECONDS, 0, OF_CONF(replay.seconds), RANGE(0, DAY), .initial = "300",
+  .doc = "By time. Who is connected never needs it: what is younger than 10 s stays in memory, also with 0." },
 { "replay.bytes", CONF_BYTES, 0, OF_CONF(replay.bytes), RANGE(0, 1024 * GIB), .initial = "64 MiB",
   .doc = "By distance in the WAL." },
 

@@ -278,12 +278,16 @@ void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *re
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
+/* Younger messages are not dropped for their age: a hub that the scheduler holds up, an answer that is awaited, still need them. µs */
+#define LIVE_AGE 10000000
+
 void tap_feed_init(struct tap *t)
 {
+	int64_t age = t->conf->replay.seconds * 1000;
 	struct topic_limits limits = {
 		.group_bytes = (size_t)t->conf->limits.group_bytes,
 		.log_bytes = (size_t)t->conf->limits.log_bytes,
-		.age = t->conf->replay.seconds * 1000,
+		.age = age > LIVE_AGE ? age : LIVE_AGE,
 	};
 
 	t->log = topiclog_new(&limits);

@@ -84,6 +84,21 @@ def test_a_reader_that_does_not_read_is_closed_after_the_stall(app, two_hubs, ma
         assert len(messages) < 100
 
 
+def test_without_a_replay_window_a_slow_reader_still_hears_everything(app, two_hubs, make_walpush):
+    """What a connection that is there has not read yet is not dropped for its age."""
+    two_hubs.set("replay.seconds", 0).set("limits.stall", 600).set("limits.group-bytes", 64 << 20)
+    with make_walpush(app, two_hubs) as walpush:
+        with walpush.subscribe("/ws/requests/1/", ASHA, receive_buffer=4096) as slow:
+            text = ROW_MARK + "x" * 100_000
+            for i in range(100):
+                app.sql("UPDATE requests SET purpose = %s WHERE id = %s", f"{text}{i}", app.request)
+            app.settle(walpush)
+            written = app.value("SELECT clock_timestamp()")
+            app.wait_until("SELECT clock_timestamp() > %s + interval '3 seconds'", written)  # the logs are tidied every second
+            messages = slow.recv_n(100)
+    assert [m["data"]["purpose"] for m in messages] == [f"{text}{i}" for i in range(100)]
+
+
 def test_a_reader_that_falls_behind_the_log_is_told_to_refetch(app, two_hubs, make_walpush):
     two_hubs.set("limits.stall", 600).set("limits.group-bytes", 1 << 20)
     with make_walpush(app, two_hubs) as walpush:
