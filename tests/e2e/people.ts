@@ -81,10 +81,10 @@ export class Person {
     return person;
   }
 
-  /** Until everything is answered, and nothing more was asked for half a second. */
-  quiet(): Promise<void> {
+  /** Until everything is answered, and nothing more was asked for so many milliseconds. */
+  quiet(rest = 500): Promise<void> {
     return eventually(async () => {
-      if (this.#waiting || Date.now() - this.#busy < 500) throw new Error(`${this.#waiting} requests are not answered`);
+      if (this.#waiting || Date.now() - this.#busy < rest) throw new Error(`${this.#waiting} requests are not answered`);
     });
   }
 

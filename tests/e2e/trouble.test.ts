@@ -62,6 +62,9 @@ const hellos = (person: Person) =>
 
 type Deed = (people: Person[]) => Promise<void>;
 
+/** Behind a slow fetch a page rests for up to two seconds before the next, which a message may have asked for. */
+const RESTED = 2500;
+
 /**
  * Two pages, one on what changes while something is broken, one on what does not: the first ends equal to the database,
  * the second fetches nothing at all.
@@ -69,6 +72,7 @@ type Deed = (people: Person[]) => Promise<void>;
 async function resumesAcross(broken: Deed, mend: Deed, state: string): Promise<void> {
   const [requests, crates] = await Promise.all([logIn('asha'), logIn('asha', 'crates')]);
   const both = [requests, crates];
+  await Promise.all(both.map((person) => person.quiet(RESTED)));
   await broken(both);
   await Promise.all(both.map((person) => person.state(state)));
   both.forEach((person) => person.forget());
