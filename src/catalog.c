@@ -41,9 +41,10 @@ const char catalog_query[] =
 	"  SELECT oid, oid, 0 FROM listed"
 	"  UNION ALL SELECT k.root, i.inhrelid, k.depth + 1"
 	"    FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent = k.oid),"
-	" nearest AS ("
-	"  SELECT DISTINCT ON (k.oid) k.oid, k.root FROM kin k"
-	"   WHERE k.depth > 0 ORDER BY k.oid, k.depth),"
+	" nearest AS (" /* parents that have no listed child above this one; INHERITS may name several */
+	"  SELECT k.oid, k.root FROM kin k WHERE k.depth > 0"
+	"  EXCEPT SELECT below.oid, k.root FROM kin k JOIN kin below ON below.root = k.oid AND below.depth > 0"
+	"   WHERE k.depth > 0),"
 	" parent AS ("
 	"  SELECT l.oid, l.relnamespace FROM listed l WHERE l.relkind = 'p' OR l.oid IN (SELECT root FROM kin WHERE "
 	"depth > 0)),"
@@ -74,7 +75,7 @@ const char catalog_query[] =
 	"    LEFT JOIN pg_catalog.pg_class p ON p.oid = k.root"
 	"    LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
 	" ) AS row (schema, name, attname, type, element, in_key, is_foreign, declared, virtual, exact, attnum)"
-	"  ORDER BY attname IS NULL, schema, name, attnum";
+	"  ORDER BY attname IS NULL, schema, name, attnum, type, element";
 
 enum {
 	ROW_SCHEMA,
@@ -98,8 +99,9 @@ struct catalog {
 	size_t n_kin;
 };
 
-struct kin {
+struct kin { /* one for each parent; the hash has the first */
 	UT_hash_handle hh;
+	struct kin *next; /* of the same name */
 	struct catalog_kin is;
 	char key[];
 };
@@ -263,6 +265,20 @@ static struct kin *find_kin(const struct catalog *c, struct slice schema, struct
 	return k;
 }
 
+static void add_by_name(struct catalog *c, struct kin *k, size_t len)
+{
+	struct kin *first;
+
+	HASH_FIND(hh, c->kin, k->key, len, first);
+	if (!first) {
+		HASH_ADD_KEYPTR(hh, c->kin, k->key, len, k);
+		return;
+	}
+	while (first->next)
+		first = first->next;
+	first->next = k;
+}
+
 static bool add_kin(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS])
 {
 	char *schema = json_text(row[ROW_SCHEMA]), *name = json_text(row[ROW_TABLE]), key[KEY_MOST];
@@ -283,7 +299,7 @@ static bool add_kin(struct catalog *c, const char *const row[CATALOG_QUERY_COLUM
 	k = mem_new(sizeof(*k) + len);
 	k->is = (struct catalog_kin){ mem_text(row[ROW_SCHEMA]), mem_text(row[ROW_TABLE]), parent };
 	memcpy(k->key, key, len);
-	HASH_ADD_KEYPTR(hh, c->kin, k->key, len, k);
+	add_by_name(c, k, len);
 	c->all_kin = mem_resize((void *)c->all_kin, c->n_kin + 1, sizeof(struct kin *));
 	c->all_kin[c->n_kin++] = k;
 	return true;
@@ -294,10 +310,12 @@ const struct catalog_kin *catalog_kin(const struct catalog *c, size_t at)
 	return at < c->n_kin ? &c->all_kin[at]->is : NULL;
 }
 
-const struct catalog_table *catalog_parent(const struct catalog *c, struct slice schema, struct slice table)
+const struct catalog_table *catalog_parent(const struct catalog *c, struct slice schema, struct slice table, size_t at)
 {
 	const struct kin *k = find_kin(c, schema, table);
 
+	for (; k && at; at--)
+		k = k->next;
 	return k ? k->is.parent : NULL;
 }
 

@@ -104,6 +104,47 @@ static void say_children(struct check *c, const struct rules_table *t, const PGr
 			 t->schema, t->name);
 }
 
+static const struct rules_table *pushed(const struct check *c, const struct catalog_table *table)
+{
+	for (size_t i = 0; i < rules_n_tables(c->rules); i++)
+		if (rules_table(c->rules, i)->n_sections && rules_table(c->rules, i)->catalog == table)
+			return rules_table(c->rules, i);
+	return NULL;
+}
+
+static bool is_listed(const struct check *c, const struct catalog_kin *kin)
+{
+	for (size_t i = 0; i < rules_n_tables(c->rules); i++)
+		if (strcmp(rules_table(c->rules, i)->schema, kin->schema) == 0 &&
+		    strcmp(rules_table(c->rules, i)->name, kin->name) == 0)
+			return true;
+	return false;
+}
+
+/* For deciding tables a row counts as one of each parent. */
+static void say_parents(struct check *c)
+{
+	const struct catalog_kin *kin;
+
+	for (size_t i = 0; c->catalog && (kin = catalog_kin(c->catalog, i)); i++) {
+		struct buf schema = { 0 }, name = { 0 };
+		const struct catalog_table *first;
+
+		buf_add_json(&schema, slice_of(kin->schema));
+		buf_add_json(&name, slice_of(kin->name));
+		first = catalog_parent(c->catalog, buf_slice(&schema), buf_slice(&name), 0);
+		if (kin->parent && kin->parent != first && pushed(c, kin->parent) && !is_listed(c, kin))
+			check_add(c, CHECK_WARNING, CHECK_WORDS,
+				  "give it a section of its own in tables, or let it inherit one of them",
+				  "%s.%s is a child of %s.%s and %s.%s: its rows are sent as those of the first; "
+				  "listeners to the second are told to refetch with each change",
+				  kin->schema, kin->name, first->schema, first->name, kin->parent->schema,
+				  kin->parent->name);
+		buf_fini(&schema);
+		buf_fini(&name);
+	}
+}
+
 void check_partitions(struct check *c)
 {
 	size_t before = c->n_findings;
@@ -123,6 +164,7 @@ void check_partitions(struct check *c)
 			say_children(c, t, children);
 		PQclear(children);
 	}
+	say_parents(c);
 	if (c->n_findings == before)
 		check_ok(c, "no table has partitions or other children");
 	buf_fini(&all);

@@ -5,7 +5,7 @@
 /* A partition's rows are its parent's. */
 static enum bound bind_child(struct intake *in, const struct change *change, const struct rules_table **table)
 {
-	*table = rules_find_parent(in->rules, change->schema, change->table);
+	*table = rules_find_parent(in->rules, change->schema, change->table, 0);
 	if (!*table)
 		return rules_is_new(in->rules, change->schema, change->table) ? BOUND_NEW : BOUND_NOT_LISTED;
 	if (change->kind == CHANGE_TRUNCATE)
@@ -65,6 +65,22 @@ static void note_gone(struct intake *in, const struct change *change)
 		if (table->n_memberships)
 			txn_add_member(in->txn, NULL);
 		mark_table(in, table, "unknown");
+	}
+}
+
+/* INHERITS may name several parents: the row is one of each. It is sent as the first one's; who listens to another is told to refetch. */
+static void note_other_parents(struct intake *in, const struct rules_table *table, const struct change *change)
+{
+	const struct rules_table *other;
+
+	if (rules_find_parent(in->rules, change->schema, change->table, 0) != table)
+		return; /* it is listed itself */
+	for (size_t i = 1; (other = rules_find_parent(in->rules, change->schema, change->table, i)); i++) {
+		if (change->kind == CHANGE_TRUNCATE || row_bind_child(&in->row, other->catalog, change))
+			note_members(in, other, change);
+		else if (other->n_memberships)
+			txn_add_member(in->txn, NULL);
+		mark_table(in, other, "unknown");
 	}
 }
 
@@ -157,5 +173,6 @@ bool intake_handle_row(struct intake *in, struct record *r)
 		mark_table(in, table, "truncate");
 	else
 		route_row(in, r, table);
+	note_other_parents(in, table, &change);
 	return true;
 }

@@ -99,31 +99,47 @@ static bool decides_permission(const struct rules_table *table)
 	return false;
 }
 
-/* False: it is none of ours. *table NULL: it was made since, and nobody knows whose child it is. */
-static bool find_table(const struct intake *in, const struct record *r, const struct rules_table **table)
+static void skip_in_table(struct intake *in, const struct rules_table *table)
 {
-	struct slice schema = slice_of(r->names), name = slice_of(r->names + schema.len + 1);
-
-	*table = rules_find(in->rules, schema, name);
-	if (!*table)
-		*table = rules_find_parent(in->rules, schema, name);
-	return *table || rules_is_new(in->rules, schema, name);
-}
-
-void intake_skip_row(struct intake *in, const struct record *r)
-{
-	const struct rules_table *table = NULL;
-
-	if (r->names && !find_table(in, r, &table))
-		return;
-	in->n_skipped++;
-	if (!table) {
-		txn_skip(in->txn, NULL);
-		txn_add_member(in->txn, NULL);
-		return;
-	}
 	for (size_t i = 0; i < table->n_sections; i++)
 		txn_skip(in->txn, table->sections[i]);
 	if (decides_permission(table))
 		txn_add_member(in->txn, NULL);
+}
+
+/* Nobody knows whose row it was. */
+static void skip_unknown(struct intake *in)
+{
+	txn_skip(in->txn, NULL);
+	txn_add_member(in->txn, NULL);
+}
+
+/* False: it is none of ours. */
+static bool skip_by_name(struct intake *in, struct slice schema, struct slice name)
+{
+	const struct rules_table *table = rules_find(in->rules, schema, name);
+
+	if (table) {
+		skip_in_table(in, table);
+		return true;
+	}
+	for (size_t i = 0; (table = rules_find_parent(in->rules, schema, name, i)); i++)
+		skip_in_table(in, table);
+	if (rules_find_parent(in->rules, schema, name, 0))
+		return true;
+	if (!rules_is_new(in->rules, schema, name))
+		return false;
+	skip_unknown(in); /* it was made since */
+	return true;
+}
+
+void intake_skip_row(struct intake *in, const struct record *r)
+{
+	struct slice schema = slice_of(r->names ? r->names : "");
+
+	if (!r->names)
+		skip_unknown(in);
+	else if (!skip_by_name(in, schema, slice_of(r->names + schema.len + 1)))
+		return;
+	in->n_skipped++;
 }

@@ -205,9 +205,9 @@ const struct rules_table *rules_find(const struct rules *r, struct slice schema,
 	return NULL;
 }
 
-const struct rules_table *rules_find_parent(const struct rules *r, struct slice schema, struct slice table)
+const struct rules_table *rules_find_parent(const struct rules *r, struct slice schema, struct slice table, size_t at)
 {
-	const struct catalog_table *parent = catalog_parent(r->catalog, schema, table);
+	const struct catalog_table *parent = catalog_parent(r->catalog, schema, table, at);
 
 	for (size_t i = 0; parent && i < r->n_tables; i++)
 		if (r->tables[i].catalog == parent)

@@ -287,36 +287,36 @@ bool rules_bind_table(struct rules *r, size_t at, const struct catalog *catalog,
 	return ok;
 }
 
-static struct rules_table *parent_of(const struct rules *r, const struct rules_table *t)
-{
-	const struct catalog_table *parent =
-		catalog_parent(r->catalog, slice_of(t->catalog->json_schema), slice_of(t->catalog->json_name));
+static bool inherit_of(struct rules *r, struct rules_table *t, const struct rules_table *p, struct fail *why);
 
-	for (size_t i = 0; parent && i < r->n_tables; i++)
-		if (r->tables[i].catalog == parent)
-			return &r->tables[i];
-	return NULL;
+/* A child that the file lists has sections of its own, and whom its rows let in its parents decide all the same: from the parents of `of`, and from theirs. */
+static bool inherit_above(struct rules *r, struct rules_table *t, const struct rules_table *of, struct fail *why)
+{
+	struct slice schema = slice_of(of->catalog->json_schema), name = slice_of(of->catalog->json_name);
+	const struct rules_table *p;
+
+	for (size_t i = 0; (p = rules_find_parent(r, schema, name, i)); i++)
+		if (!inherit_of(r, t, p, why))
+			return false;
+	return true;
 }
 
-/* A child that the file lists has sections of its own, and whom its rows let in its parents decide all the same. */
-static bool inherit(struct rules *r, struct rules_table *t, struct fail *why)
+static bool inherit_of(struct rules *r, struct rules_table *t, const struct rules_table *p, struct fail *why)
 {
 	struct binder b = { .rules = r, .table = t->catalog, .section = t->name, .why = why };
 
-	for (const struct rules_table *p = parent_of(r, t); p; p = parent_of(r, p)) {
-		for (size_t i = 0; i < p->n_memberships; i++) {
-			struct rules_membership *m;
+	for (size_t i = 0; i < p->n_memberships; i++) {
+		struct rules_membership *m;
 
-			if (p->memberships[i]->is_inherited)
-				continue;
-			m = rules_found_new(r, t);
-			m->conf = p->memberships[i]->conf;
-			m->is_inherited = true;
-			if (!bind_membership(&b, p, m))
-				return false;
-		}
+		if (p->memberships[i]->is_inherited)
+			continue;
+		m = rules_found_new(r, t);
+		m->conf = p->memberships[i]->conf;
+		m->is_inherited = true;
+		if (!bind_membership(&b, p, m))
+			return false;
 	}
-	return true;
+	return inherit_above(r, t, p, why);
 }
 
 bool rules_bind(struct rules *r, const struct catalog *catalog, struct fail *why)
@@ -327,7 +327,7 @@ bool rules_bind(struct rules *r, const struct catalog *catalog, struct fail *why
 		if (!rules_bind_table(r, i, catalog, why))
 			return false;
 	for (size_t i = 0; i < r->n_tables; i++)
-		if (r->tables[i].catalog && !inherit(r, &r->tables[i], why))
+		if (r->tables[i].catalog && !inherit_above(r, &r->tables[i], &r->tables[i], why))
 			return false;
 	return true;
 }

@@ -5,7 +5,7 @@
  * know; immutable afterwards. Pure: catalog_add takes texts, so tests need no database.
  *
  * Partitions and INHERITS children of a table are known by name, each under its nearest parent: their rows are the parent's, wherever they
- * come from. wal2json is asked for all tables of such a parent's schema, so that those made later come too; which tables of it are
+ * come from; INHERITS may name several. wal2json is asked for all tables of such a parent's schema, so that those made later come too; which tables of it are
  * none of ours is known as well, and any other name is one that was made since.
  *
  * A table is named "schema.table", split at the first dot: a table's name may have dots, a schema's may not. Names are
@@ -63,13 +63,13 @@ void catalog_free(struct catalog *c);
 /* Booleans read t/f or true/false. The declared OID, `virtual` and `exact` may be NULL: the type itself, false, true. */
 bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS], struct fail *why);
 const struct catalog_table *catalog_find(const struct catalog *c, const char *schema, const char *table);
-/* By the names that wal2json prints: the nearest parent that is in the catalog; NULL: none. */
-const struct catalog_table *catalog_parent(const struct catalog *c, struct slice schema, struct slice table);
+/* By the names that wal2json prints: the nearest parents that are in the catalog. INHERITS may name several; NULL: `at` is past the last. */
+const struct catalog_table *catalog_parent(const struct catalog *c, struct slice schema, struct slice table, size_t at);
 /* Is it in the schema of a parent, and nobody knew of it when the catalog was read? */
 bool catalog_is_new(const struct catalog *c, struct slice schema, struct slice table);
 /* The schema has a parent: all its tables are asked for. */
 bool catalog_is_whole(const struct catalog *c, const char *schema);
-/* Children, and others, in no order; as PostgreSQL knows their names. NULL: `at` is past the last. */
+/* Children, once for each parent, and others, in no order; as PostgreSQL knows their names. NULL: `at` is past the last. */
 struct catalog_kin {
 	char *schema, *name;
 	const struct catalog_table *parent; /* NULL: another table */

@@ -131,8 +131,9 @@ size_t rules_n_tables(const struct rules *r);
 const struct rules_table *rules_table(const struct rules *r, size_t i);
 /* By the names wal2json prints. NULL: not listed. Bound rules only. */
 const struct rules_table *rules_find(const struct rules *r, struct slice schema, struct slice table);
-/* Of a partition or another child that is not listed itself, the nearest parent's; NULL: it is none's. */
-const struct rules_table *rules_find_parent(const struct rules *r, struct slice schema, struct slice table);
+/* Of a partition or another child that is not listed itself, the nearest parent's; NULL: it is none's. Of several, one after
+ * the other. */
+const struct rules_table *rules_find_parent(const struct rules *r, struct slice schema, struct slice table, size_t at);
 /* A table that was made since the catalog was read, and may be a child: read it again. */
 bool rules_is_new(const struct rules *r, struct slice schema, struct slice table);
 /* By the section's name in the file. NULL: there is none. */

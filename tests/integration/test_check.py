@@ -709,6 +709,18 @@ def a_partitioned_table_beside_its_partitions(world):
     world.config.remove("tables.events")
 
 
+@case("table-partitions", state="warning", kind="words")
+def a_child_of_two_tables_that_are_pushed(world):
+    world.sql("CREATE TABLE bills (id int, unit_id int)")
+    world.sql("CREATE TABLE both_of () INHERITS (storages, bills)")
+    for table in ("bills", "both_of"):
+        world.sql(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
+    bills = '{ type = "bill"  key = "bill_id"  groups = [ "bills_{unit_id}" ] }'
+    world.config.replace("tables = {", f"tables = {{ bills = {bills}")
+    yield
+    world.sql("ALTER TABLE both_of NO INHERIT bills")
+
+
 @case("replica-identity")
 def an_old_row_without_its_unit(world):
     world.sql("ALTER TABLE requests REPLICA IDENTITY DEFAULT")

@@ -334,3 +334,64 @@ def test_a_child_elsewhere_and_several_replicas(far, replicas):
             cursor.execute("INSERT INTO parts.ev VALUES (4, 6, '2025-01-05')")
         assert client.close_code() == 4403
         assert witness.recv_until(lambda m: m.get("type") == "ev.created")
+
+
+# --- children of several tables ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def banned(world, config):
+    """heir is a child of both tables that the admit query reads, and of two that are pushed."""
+    world.sql("CREATE TABLE member (u int, unit int)")
+    world.sql("CREATE TABLE ban (who int)")
+    world.sql("CREATE TABLE heir () INHERITS (member, ban)")
+    world.sql("CREATE TABLE bill (id int PRIMARY KEY, unit int)")
+    world.sql("CREATE TABLE cost (id int PRIMARY KEY, unit int)")
+    world.sql("CREATE TABLE both_of (PRIMARY KEY (id)) INHERITS (bill, cost)")
+    for table in ("member", "ban", "heir", "bill", "cost", "both_of"):
+        world.sql(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
+    world.sql("GRANT SELECT ON member, ban TO walpush")
+    world.sql(f"INSERT INTO heir VALUES ({ASHA}, 5, 99), ({RAVI}, 5, 98)")
+    admit = "SELECT 1 FROM member WHERE u = {token.user_id} AND unit = {path.u} AND NOT EXISTS (SELECT FROM ban WHERE who = {token.user_id})"
+    config.set("streams.u.admit", admit)
+    config.set("streams.c", section(path="/ws/c/<int:u>/", admit=admit, groups=["c_{path.u}"]))
+    config.set("membership.member", section(user="u"))
+    config.set("membership.ban", section(user="who"))
+    config.set("tables.bill", section(type="bill", key="bill_id", groups=["u_{unit}"]))
+    config.set("tables.cost", section(type="cost", key="cost_id", groups=["c_{unit}"]))
+    return world
+
+
+BANS = {
+    "by the first": f"DELETE FROM heir WHERE u = {ASHA}",
+    "by the second": f"UPDATE heir SET who = {ASHA} WHERE u = {RAVI}",
+    "by an insert": f"INSERT INTO heir VALUES (NULL, NULL, {ASHA})",
+}
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["", "listed"])
+@pytest.mark.parametrize("how", BANS)
+def test_a_child_of_two_deciding_tables(banned, config, make_walpush, how, listed):
+    if listed:
+        config.set("tables.heir", section(type="heir", key="heir_id", groups=["h_{unit}"]))
+        banned.sql("ALTER TABLE heir ADD id serial PRIMARY KEY")
+        how = how.replace("by an insert", "by the second")
+    with make_walpush(banned, config) as walpush:
+        walpush.wait_for_log(LIVE)
+        with walpush.subscribe(PATH, ASHA) as client, walpush.subscribe(PATH, RAVI) as witness:
+            with banned.transaction() as cursor:
+                cursor.execute(BANS[how])
+                cursor.execute("INSERT INTO parts.ev VALUES (1, 5, '2025-01-05')")
+            assert client.close_code() == 4403
+            assert witness.recv_until(lambda m: m.get("type") == "ev.created")
+
+
+@pytest.mark.parametrize("change", ["INSERT INTO both_of VALUES (2, 5)", "UPDATE bill SET unit = 5", "DELETE FROM cost", "TRUNCATE both_of"])
+def test_a_child_of_two_pushed_tables(banned, config, make_walpush, change):
+    banned.sql("INSERT INTO both_of VALUES (1, 5)")
+    with make_walpush(banned, config) as walpush:
+        walpush.wait_for_log(LIVE)
+        with walpush.subscribe(PATH, ASHA) as bills, walpush.subscribe("/ws/c/5/", ASHA) as costs:
+            banned.sql(change)
+            assert bills.recv()["type"].startswith("resync" if "TRUNCATE" in change else "bill")
+            assert costs.recv()["type"] == "resync"

@@ -114,7 +114,7 @@ static void children_are_known_by_name(void **state)
 		assert_true(catalog_add(c, rows[i], &why));
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct slice schema = slice_of(cases[i].schema), name = slice_of(cases[i].name);
-		const struct catalog_table *parent = catalog_parent(c, schema, name);
+		const struct catalog_table *parent = catalog_parent(c, schema, name, 0);
 		const char *got = parent ? parent->name : catalog_is_new(c, schema, name) ? "?" : "";
 
 		assert_string_equal(got, strcmp(cases[i].parent, "-") == 0 ? "" : cases[i].parent);
@@ -125,6 +125,26 @@ static void children_are_known_by_name(void **state)
 	assert_string_equal(catalog_kin(c, 0)->name, "ev_1");
 	assert_null(catalog_kin(c, 2)->parent);
 	assert_null(catalog_kin(c, 3));
+	catalog_free(c);
+}
+
+static void a_child_of_several_parents(void **state)
+{
+	static const char *const rows[][CATALOG_QUERY_COLUMNS] = {
+		COLUMN("s", "m"),          COLUMN("s", "ban"),         COLUMN("q", "x"),
+		CHILD("s", "k", "q", "x"), CHILD("s", "k", "s", "ban"), CHILD("s", "k", "s", "m"),
+	};
+	struct catalog *c = catalog_new();
+	struct fail why = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		assert_true(catalog_add(c, rows[i], &why));
+	assert_string_equal(catalog_parent(c, SLICE("s"), SLICE("k"), 0)->name, "x");
+	assert_string_equal(catalog_parent(c, SLICE("s"), SLICE("k"), 1)->name, "ban");
+	assert_string_equal(catalog_parent(c, SLICE("s"), SLICE("k"), 2)->name, "m");
+	assert_null(catalog_parent(c, SLICE("s"), SLICE("k"), 3));
+	assert_string_equal(catalog_kin(c, 2)->parent->name, "m");
 	catalog_free(c);
 }
 
@@ -175,6 +195,7 @@ int main(void)
 		cmocka_unit_test(a_taken_name_is_not_taken_twice),
 		cmocka_unit_test(names_are_held_as_wal2json_prints_them),
 		cmocka_unit_test(children_are_known_by_name),
+		cmocka_unit_test(a_child_of_several_parents),
 		cmocka_unit_test(refuses_rows_of_another_shape),
 		cmocka_unit_test(refuses_a_column_twice),
 	};
