@@ -25,7 +25,7 @@ struct event_id {
  * folded into bulk. It is part of the epoch, so clients with a position of the old numbering get `resync`, and replicas of
  * different versions do not share a Redis stream. tests/unit/test_txn.c shows the numbers; a change there is such a change.
  */
-#define EVENT_NUMBERING 1
+#define EVENT_NUMBERING 2
 
 #define LSN_TEXT_MAX 18      /* "FFFFFFFF/FFFFFFFF" and the zero */
 #define EVENT_ID_TEXT_MAX 29 /* that, "-4294967295" */

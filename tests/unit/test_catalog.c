@@ -131,7 +131,7 @@ static void children_are_known_by_name(void **state)
 static void a_child_of_several_parents(void **state)
 {
 	static const char *const rows[][CATALOG_QUERY_COLUMNS] = {
-		COLUMN("s", "m"),          COLUMN("s", "ban"),         COLUMN("q", "x"),
+		COLUMN("s", "m"),          COLUMN("s", "ban"),          COLUMN("q", "x"),
 		CHILD("s", "k", "q", "x"), CHILD("s", "k", "s", "ban"), CHILD("s", "k", "s", "m"),
 	};
 	struct catalog *c = catalog_new();
