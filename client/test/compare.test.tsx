@@ -4,6 +4,8 @@
  * more, a backend that goes away. After each few steps it becomes quiet, and what is cached must be what the server has.
  */
 import {
+  dehydrate,
+  hydrate,
   InfiniteQueryObserver,
   onlineManager,
   QueryClient,
@@ -34,6 +36,7 @@ interface Row {
 class Server {
   rows = new Map<number, Row>();
   away = false;
+  fastest = 0;
   slowest = 400;
   asked = 0;
   #clock = 0;
@@ -46,7 +49,7 @@ class Server {
 
   async ask<T>(read: () => T, signal?: AbortSignal): Promise<T> {
     this.asked++;
-    const whole = this.random.below(this.slowest);
+    const whole = this.fastest + this.random.below(this.slowest - this.fastest);
     const until = this.random.below(whole + 1);
     if (signal?.aborted) throw new Error('aborted');
     if (until) await new Promise((resolve) => setTimeout(resolve, until));
@@ -162,6 +165,13 @@ describe.each([false, true])('patch: %s', (patch) => {
     await pass(0);
     FakeSocket.last.establish();
     let messages = 0;
+    let constants = 0;
+    const constant = new QueryObserver(queries, {
+      queryKey: ['requests', 'constant'],
+      queryFn: async () => ++constants,
+      staleTime: 'static',
+    });
+    const leave = constant.subscribe(() => {});
     const steps: Record<string, () => unknown> = {
       change: () => FakeSocket.last.say({ ...server.change(), id: `0/${(++messages + 4096).toString(16)}-1` }),
       mount: () => lists.mount(random.pick(lists.names)),
@@ -180,12 +190,21 @@ describe.each([false, true])('patch: %s', (patch) => {
       refetch: () => void queries.refetchQueries({ queryKey: random.pick(Object.values(KEYS)) }, { cancelRefetch: random.chance(0.5) }),
       prefetch: () => void queries.prefetchQuery(lists.options.open),
       seed: () => {
-        const data = server.open(); // read on a server, on its way since
-        const name = 'open';
-        if (lists.mounted.has(name)) return;
+        if (lists.mounted.has('open')) return;
+        const elsewhere = new QueryClient({ defaultOptions: { dehydrate: { shouldDehydrateQuery: () => true } } });
+        const data = structuredClone(server.open()); // read on a server or by an earlier page, on its way since
+        let stored = true;
+        const kind = random.pick(['initialData', 'hydrated', 'promised', 'stored']);
+        if (kind === 'promised') void elsewhere.prefetchQuery({ queryKey: KEYS.open, queryFn: () => server.ask(() => {}).then(() => data), networkMode: 'always' });
+        else elsewhere.setQueryData(KEYS.open, data, { updatedAt: Date.now() + 5000 });
         steps.change!();
         queries.removeQueries({ queryKey: KEYS.open });
-        lists.mount(name, { initialData: structuredClone(data) });
+        if (kind === 'hydrated' || kind === 'promised') hydrate(queries, dehydrate(elsewhere));
+        lists.mount('open', {
+          initialData: kind === 'initialData' ? data : undefined,
+          persister: kind === 'stored' ? async (ask: any, context: any) => (stored ? ((stored = false), data) : ask(context)) : undefined,
+          refetchOnMount: kind === 'hydrated' ? false : undefined,
+        });
       },
     };
     const names = [...Object.keys(steps), ...Array(8).fill('change'), 'mount', 'mount', 'more', 'more', 'optimistic', 'back', 'online', 'enable'];
@@ -213,7 +232,7 @@ describe.each([false, true])('patch: %s', (patch) => {
       expect(pages.flat(), said).toEqual(server.all().slice(0, pages.length * PAGE));
       expect(isStale(queries), said).toBe(false);
 
-      if (round % 3 === 0) {
+      if (round % 4 === 0) {
         // away for long: asked seldom, and at once when the socket is back
         server.away = true;
         steps.change!();
@@ -229,7 +248,29 @@ describe.each([false, true])('patch: %s', (patch) => {
         await pass(50 + 10 * 400);
         expect(queries.getQueryData(KEYS.all), said).toEqual(server.all());
         expect(queries.getQueryData(KEYS.open), said).toEqual(server.open());
-      } else if (round % 3 === 1) {
+      } else if (round % 4 === 1) {
+        // a change during the first fetch
+        lists.names.forEach((name) => lists.unmount(name));
+        Object.values(KEYS).forEach((queryKey) => queries.removeQueries({ queryKey }));
+        server.fastest = 100;
+        lists.names.forEach((name) => lists.mount(name, {}));
+        await pass(60);
+        steps.change!();
+        await pass(3000);
+        expect(queries.getQueryData(KEYS.all), said).toEqual(server.all());
+        expect(queries.getQueryData(KEYS.open), said).toEqual(server.open());
+        server.fastest = 0;
+        // what is disabled is left alone, and owes meanwhile
+        lists.unmount('pages');
+        lists.able('all', false);
+        lists.able('open', false);
+        server.asked = 0;
+        steps.change!();
+        await pass(3000);
+        expect(server.asked, said).toBe(0);
+        steps.enable!();
+        await pass(1000);
+        expect(queries.getQueryData(KEYS.all), said).toEqual(server.all());
         // a loader asks again for what nobody watches, whatever was written since
         lists.unmount('open');
         steps.change!();
@@ -238,18 +279,42 @@ describe.each([false, true])('patch: %s', (patch) => {
         void queries.prefetchQuery(lists.options.open);
         await pass(1000);
         expect(queries.getQueryData(KEYS.open), said).toEqual(server.open());
+      } else if (round % 4 === 2) {
+        // what is written while a fetch runs is no answer of the server: the fetch fails, and another one brings the change
+        server.fastest = 100;
+        steps.change!();
+        await pass(100);
+        steps.write!();
+        queries.setQueryData(KEYS.open, (rows: Row[] | undefined) => rows && [...rows]);
+        server.away = true;
+        await pass(400);
+        server.away = false;
+        await pass(3000);
+        server.fastest = 0;
+        expect(queries.getQueryData(KEYS.all), said).toEqual(server.all());
+        expect(queries.getQueryData(KEYS.open), said).toEqual(server.open());
       } else {
-        // many changes: one refetch of each list after another, and a rest
+        // many changes: one refetch of each list after another, and a rest; each refetch is let end, and shown
         lists.unmount('pages');
+        let shown = 0;
+        const forget = queries.getQueryCache().subscribe((event) => {
+          if (event.type === 'updated' && event.action.type === 'success' && !event.action.manual) shown++;
+        });
         server.asked = 0;
-        server.slowest = 200;
+        [server.fastest, server.slowest] = [150, 200];
         for (let n = 0; n < 200; n++) {
           steps.change!();
           await pass(50);
         }
+        forget();
+        server.fastest = 0;
         expect(server.asked, said).toBeLessThanOrEqual(2 * 25);
+        expect(shown, said).toBeGreaterThanOrEqual(server.asked - 2);
+        expect(shown, said).toBeGreaterThan(2);
       }
     }
+    expect(constants).toBe(1); // static is exempt
     lists.names.forEach((name) => lists.unmount(name));
+    leave();
   }, 300_000);
 });
