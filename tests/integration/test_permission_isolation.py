@@ -268,7 +268,7 @@ class Listening(threading.Thread):
         self.town, self.clients = town, clients
         self.heard = {user: [] for user in clients}
         self.codes = {}
-        self.until = None  # a commit; whoever has heard of something at or behind it is done
+        self.until = None  # a commit; whoever has heard of something behind it has heard all of it, and is done
         self.error = None
         self.offered = {user: {} for user in clients}  # by the token's expiry
         self.accepted = {}
@@ -293,7 +293,7 @@ class Listening(threading.Thread):
         return bool(self.offered[user]) and self.accepted.get(user) != max(self.offered[user])
 
     def _is_done(self):
-        return self.until and all(self._reached[user] >= self.until for user in self._users.values())
+        return self.until and all(self._reached[user] > self.until for user in self._users.values())
 
     def _take(self, fd):
         user = self._users[fd]
