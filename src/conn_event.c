@@ -182,10 +182,11 @@ static int take(struct conn *c, const struct conn_cause *why)
 static int limit(struct conn *c, const struct conn_cause *why)
 {
 	const struct mail *mail = why->mail;
+	bool is_void = renewal_is_void(RENEWAL_SAYS_ON, mail->number, c->asked, c->answered);
 
 	if (mail->limit == LSN_MAX)
 		hub_note_committed(c->hub, mail);
-	conn_limit(c, mail->limit);
+	conn_limit(c, renewal_limit(is_void, c->limit, mail->limit));
 	c->frozen_at = c->is_held ? mail->limit : 0;
 	if (mail->limit == LSN_MAX)
 		deliver_later(c);
@@ -378,7 +379,7 @@ int conn_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 
 /* --- the tap's mails ---------------------------------------------------------------------------------------------- */
 
-/* A user with too many connections has them with every token; and a limit is never lifted by being ignored. */
+/* A user with too many connections has them with every token; and a limit is put all the same. */
 static bool is_void(const struct conn *c, enum conn_event event, const struct mail *mail)
 {
 	if (event == CONN_ON_RENEWED || (event == CONN_ON_REFUSED && mail->code != 4429))

@@ -18,6 +18,11 @@ bool renewal_is_void(enum renewal_word word, uint32_t number, uint32_t asked, ui
 	return number != (word == RENEWAL_SAYS_WHICH ? asked : answered);
 }
 
+lsn_t renewal_limit(bool is_void, lsn_t held, lsn_t told)
+{
+	return is_void && held < told ? held : told;
+}
+
 /* clang-format off */
 static const unsigned char acts[RENEWAL_STATES][RENEWAL_CLAIMS] = {
 	/*                    OF_THE_ASKED   IN_FORCE      OTHERS */

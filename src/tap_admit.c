@@ -342,7 +342,8 @@ static void move_over(struct listener *l, struct topic **topics, size_t n, bool 
 	if (!l->is_limited || !place_all(l->all->tap, &mail, (struct event_id){ l->from, 0 }))
 		place_at_head(l->all->tap, &mail);
 	l->is_limited = mail.limit != LSN_MAX;
-	l->is_apart = false;
+	l->is_apart =
+		l->is_apart && !is_renewed; /* nothing else that it is told is of the token by which its hub goes */
 	mem_copy_text(mail.text, sizeof(mail.text), l->skips ? l->skips : "membership");
 	flood_info("admitted anew", WHO(l), log_n("groups", (int64_t)n), log_s("reason", mail.text));
 	l->skips = NULL;

@@ -16,6 +16,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "walpush/event_id.h"
+
 /* --- the hub's part ------------------------------------------------------------------------------------------------ */
 
 struct renewal_token {
@@ -44,6 +46,9 @@ enum renewal_word {
 
 /* A newer token is on its way to the tap, or what was in force for the tap never was so here: as if it had not been said. */
 bool renewal_is_void(enum renewal_word word, uint32_t number, uint32_t asked, uint32_t answered);
+/* Of a limit, where nothing is delivered further than `held` and `told` is the new one: what is void takes away all the same, and gives
+ * nothing. */
+lsn_t renewal_limit(bool is_void, lsn_t held, lsn_t told);
 
 /* --- the tap's part ------------------------------------------------------------------------------------------------ */
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import statistics
 import struct
-import subprocess
 import threading
 import time
 
@@ -16,6 +15,7 @@ import pytest
 from harness.app import ASHA, BOB, MEENA, RAVI, ROOT_USER, SAM
 from harness.client import PATIENCE, SLOWDOWN, Closed, Listener, assert_in_order, event_key
 from harness.load import LONG, UNIT_1, Follower, Load, number_of
+from harness.shim import build_shim
 from harness.walpush import BINARY, ROW_MARK
 
 MIB = 1 << 20
@@ -393,16 +393,13 @@ int pthread_mutex_lock(pthread_mutex_t *mutex)
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's library must be the first")
 def test_a_change_around_an_admission_does_not_lie_about(app, config, make_walpush, tmp_path):
     """It is published when the hub has read the position and is about to open its mailbox, which has the admission."""
-    (tmp_path / "slow.c").write_text(SLOW_HUBS)
-    shim = tmp_path / "slow.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", shim, tmp_path / "slow.c", "-ldl"], check=True)
     app.sql("CREATE TABLE gate AS SELECT 1 AS open")
     app.sql("GRANT SELECT ON gate TO walpush")
     config.set("streams.requests.admit", "SELECT 1 FROM gate WHERE {token.user_id} > 0 AND {path.unit_id} > 0")
     config.set("streams.crates.admit", "SELECT 1 FROM users WHERE id = {token.user_id} AND {path.unit_id} > 0")
     config.set("listen.threads", 1)
     url = app.url + "?options=-c%20lock_timeout%3D0"
-    with make_walpush(app, config, url=url, env={"LD_PRELOAD": str(shim)}) as walpush:
+    with make_walpush(app, config, url=url, env=build_shim(tmp_path, SLOW_HUBS)) as walpush:
         with walpush.subscribe("/ws/crates/2/", BOB) as busy:
             with closed_gate(app):
                 client = walpush.connect(UNIT_1, ASHA)

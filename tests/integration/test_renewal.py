@@ -14,16 +14,18 @@ import time
 import pytest
 
 from harness.app import ASHA, RAVI
-from harness.client import TEXT, Client, frame
+from harness.client import PATIENCE, SLOWDOWN, TEXT, Client, frame
 from harness.config import Raw, section, template
 from harness.metrics import Metrics, wait_for_metric
 from harness.redis import Redis
-from harness.walpush import SIGNING_KEY
+from harness.shim import build_shim
+from harness.walpush import BINARY, SIGNING_KEY
 from test_audit import lines_of
 from test_permission import admissions, wait_for_admissions
 from test_permission_races import AT_THE_DOOR, door_shut
 from test_relay import Replicas
 
+SANITIZED = SLOWDOWN >= 3 or any(name in str(BINARY) for name in ("asan", "tsan"))
 MINE = "/ws/mine/"
 ADMIT = (
     "SELECT 1 FROM users u JOIN user_units m ON m.user_id = u.id WHERE u.id = {token.user_id} AND u.is_active"
@@ -369,6 +371,125 @@ def test_the_old_claims_again_do_not_undo_a_revocation(doors, walpush):
         messages, code = client.drain_to_close()
         # The no may come before the second token does: then that is asked about as well.
         assert [m["type"] for m in messages] in (["auth_ok"], []) and code == 4403
+
+
+# --- what the tap says while a newer token is on its way to it ----------------------------------------------------------
+
+HUBS_THAT_WAIT = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Every thread but the first waits before it takes a mutex for as long as the file is there, and says so by another one. */
+int pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+	static int (*real)(pthread_mutex_t *);
+
+	if (!real)
+		real = (int (*)(pthread_mutex_t *))dlsym(RTLD_NEXT, "pthread_mutex_lock");
+	while (syscall(SYS_gettid) != getpid() && access(getenv("HUBS_WAIT"), F_OK) == 0) {
+		close(open(getenv("HUBS_ARE_WAITING"), O_CREAT | O_WRONLY, 0600));
+		usleep(1000);
+	}
+	return real(mutex);
+}
+"""
+
+
+class Hubs:
+    """Stands between the hub and the tap: what the one has to say waits, and what the other says is not read."""
+
+    def __init__(self, directory):
+        self.wait, self.waiting = directory / "wait", directory / "waiting"
+        self.env = {**build_shim(directory, HUBS_THAT_WAIT), "HUBS_WAIT": str(self.wait), "HUBS_ARE_WAITING": str(self.waiting)}
+
+    def hold(self):
+        self.wait.touch()
+
+    def wait_until_held(self):
+        deadline = time.monotonic() + PATIENCE
+        while not self.waiting.exists():
+            assert time.monotonic() < deadline, "the hub has nothing to say"
+            time.sleep(0.005)
+
+    def release(self):
+        self.wait.unlink()
+
+
+UNITS_OF_THE_USER = (
+    "SELECT m.unit_id FROM users u JOIN user_units m ON m.user_id = u.id WHERE u.id = {token.user_id} AND u.is_active"
+    " AND public.door({token.unit}::int, true)"
+)
+
+
+@pytest.fixture
+def hubs(tmp_path):
+    return Hubs(tmp_path)
+
+
+@pytest.fixture
+def crossing(doors, config, make_walpush, hubs):
+    """(walpush, a client of units 1 and 2 whose second token was granted while the hub had read a third, the third's door)
+
+    The hub does not take what it is told of the second, and the tap learns only then that it has read the third. What happens between is
+    the argument's. In the block the third's question waits until its door is closed as a context.
+    """
+    config.set("streams.mine", section(path=MINE, admit=UNITS_OF_THE_USER, groups=["requests_unit_{admit.unit_id}"]))
+    config.set("listen.threads", 1).set("log.level", "debug")
+
+    @contextlib.contextmanager
+    def crossing(meanwhile=lambda walpush: None):
+        url = doors.url + "?options=-c%20lock_timeout%3D0"
+        with make_walpush(doors, config, url=url, env=hubs.env) as walpush, come(walpush, 11) as client:
+            with contextlib.ExitStack() as door:
+                door.enter_context(door_shut(doors, 13))
+                with asked(doors, walpush, client, 12):
+                    hubs.hold()
+                    renew(walpush, client, 13)
+                    hubs.wait_until_held()
+                walpush.wait_for_log("renewed with other claims")
+                meanwhile(walpush)
+                hubs.release()
+                doors.wait_until(AT_THE_DOOR, 1)
+                yield walpush, client, door
+
+    return crossing
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's library must be the first")
+def test_groups_that_the_hub_did_not_take_are_told_with_the_next_token(doors, crossing):
+    request3 = doors.insert_request(3)
+    with crossing() as (walpush, client, door):
+        mark = walpush.mark()
+        doors.grant(ASHA, 3)
+        walpush.wait_for_log("permission changes", since=mark)
+        door.close()
+        walpush.wait_for_log("admitted anew", since=mark)
+        moved(client)
+        hears(doors, client, request3)
+        hears(doors, client, doors.request2)
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's library must be the first")
+def test_a_limit_is_not_lifted_by_what_the_hub_does_not_take(doors, crossing):
+    """Revoked, told of, and changed once more, all of it said of the token that the hub did not take."""
+
+    def meanwhile(walpush):
+        for change in (lambda: doors.revoke(ASHA, 2), lambda: doors.grant(ASHA, 3)):
+            mark = walpush.mark()
+            change()
+            walpush.wait_for_log("admitted anew", since=mark)
+            doors.touch(doors.request2)
+
+    with crossing(meanwhile) as (_, client, door):
+        doors.touch(doors.request2)
+        door.close()
+        moved(client)
+        hears(doors, client, doors.request2, doors.request)
 
 
 # --- since, and the epoch -----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 
 from harness.app import ASHA, fresh_app
 from harness.client import PATIENCE
+from harness.shim import build_shim
 from harness.walpush import BINARY, fields_of, free_port
 
 UNIT_1 = "/ws/requests/1/"
@@ -216,18 +217,14 @@ def test_without_the_plugin(app, config, make_walpush, tmp_path, kind):
 
 @pytest.fixture(scope="module")
 def sleeper(tmp_path_factory):
-    """A library that takes the wake-up of libwebsockets away, as a build without its pipe does."""
-    source = tmp_path_factory.mktemp("sleeper") / "sleeper.c"
-    source.write_text("void lws_cancel_service(void *context) { (void)context; }\n")
-    library = source.with_suffix(".so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
-    return library
+    """Takes the wake-up of libwebsockets away, as a build without its pipe does."""
+    return build_shim(tmp_path_factory.mktemp("sleeper"), "void lws_cancel_service(void *context) { (void)context; }\n")
 
 
 @plain
 def test_a_hub_that_is_not_woken_ends_the_start(app, config, make_walpush, sleeper):
     config.set("listen.threads", 2)
-    line = refusal(make_walpush(app, config, env={"LD_PRELOAD": str(sleeper)}).spawn())
+    line = refusal(make_walpush(app, config, env=sleeper).spawn())
     assert "thread 0 cannot be woken" in line and "libwebsockets-evlib-uv" in line
 
 
@@ -237,7 +234,7 @@ def test_a_hub_that_is_not_woken_ends_the_start(app, config, make_walpush, sleep
 @plain
 def test_sigterm_while_a_hub_is_waited_for(app, config, make_walpush, sleeper):
     """The admin port is open, the process does not listen yet, and no loop turns that could take the signal."""
-    walpush = make_walpush(app, config, env={"LD_PRELOAD": str(sleeper)}).spawn()
+    walpush = make_walpush(app, config, env=sleeper).spawn()
     wait_until(lambda: answers(walpush.admin_port))
     walpush.stop()
     assert not walpush.lines

@@ -80,13 +80,15 @@ static void what_is_said_of_another_token_is_void(void **state)
 #define DEPTH 7
 #define NONE -1
 
-enum kind { IS_TOKEN, IS_IN_FORCE, IS_LIMIT, IS_LIFT, IS_REFUSAL };
+enum kind { IS_TOKEN, IS_IN_FORCE, IS_MOVED, IS_LIMIT, IS_LIFT, IS_REFUSAL };
 
 struct letter {
 	enum kind kind;
 	int claims;
 	unsigned number, holds;
 	bool has_seats;
+	int seats;      /* what has_seats gives */
+	unsigned limit; /* of IS_LIMIT: the first change that is not delivered */
 };
 
 struct box {
@@ -106,13 +108,15 @@ struct world {
 	struct { /* the tap's listener */
 		bool is_open, is_limited, is_denied, is_renewing, is_apart;
 		int in_force, newest;      /* claims */
+		int seats;                 /* the groups that it believes the hub to have */
 		struct question old, next; /* about the token in force, and about the newest */
 		unsigned version;          /* of the user's permission, as the log has it */
 		unsigned number, next_number, questions;
 	} tap;
 	struct {
-		bool is_open, is_limited, has_ended;
-		int in_force, seats; /* the claims that they are of */
+		bool is_open, has_ended;
+		int in_force, seats; /* claims, and groups */
+		lsn_t limit;         /* the first change that it does not deliver; LSN_MAX: it delivers all */
 		unsigned asked, answered;
 	} hub;
 	int said; /* the claims of the client's newest token */
@@ -131,6 +135,12 @@ enum happening {
 	HUB_TAKES,
 	HAPPENINGS
 };
+
+/* Two claims have the same groups, and every second change leaves them as they are. */
+static int groups_of(int claims, unsigned version)
+{
+	return (int)(version + 1) / 2 * 2 + (claims == CLAIMS - 1);
+}
 
 static void post(struct box *b, struct letter letter)
 {
@@ -184,13 +194,17 @@ static void put_in_force(struct world *w, int claims, unsigned number, bool has_
 	w->tap.number = number;
 	w->tap.is_renewing = false;
 	w->tap.next.is_open = false;
-	post(&w->to_hub, (struct letter){ IS_IN_FORCE, claims, number, 0, has_seats });
+	if (has_seats)
+		w->tap.seats = groups_of(claims, w->tap.version);
+	post(&w->to_hub, (struct letter){ IS_IN_FORCE, claims, number, 0, has_seats, w->tap.seats, 0 });
 }
 
 static void limit(struct world *w, bool is_limited)
 {
 	if (w->tap.is_limited != is_limited)
-		post(&w->to_hub, (struct letter){ .kind = is_limited ? IS_LIMIT : IS_LIFT, .number = w->tap.number });
+		post(&w->to_hub, (struct letter){ .kind = is_limited ? IS_LIMIT : IS_LIFT,
+						  .number = w->tap.number,
+						  .limit = w->tap.version });
 	w->tap.is_limited = is_limited;
 }
 
@@ -239,12 +253,22 @@ static void permission_changes(struct world *w)
 		ask(w, &w->tap.next, w->tap.newest);
 }
 
+/* That the hub goes by an older token is over with the newest one's seats alone: these are of the token that it did not take. */
+static void move(struct world *w)
+{
+	w->tap.seats = groups_of(w->tap.in_force, w->tap.version);
+	w->tap.is_limited = false;
+	post(&w->to_hub, (struct letter){ IS_MOVED, w->tap.in_force, w->tap.number, 0, true, w->tap.seats, 0 });
+}
+
 static void answer_is_yes(struct world *w)
 {
 	count_answer(w, &w->tap.old, w->tap.in_force);
 	if (!w->tap.is_open)
 		put_in_force(w, w->tap.in_force, w->tap.number, true);
 	w->tap.is_open = true;
+	if (w->tap.is_apart || w->tap.seats != groups_of(w->tap.in_force, w->tap.version))
+		move(w);
 	limit(w, false);
 }
 
@@ -253,12 +277,13 @@ static void answer_is_no(struct world *w)
 	count_answer(w, &w->tap.old, w->tap.in_force);
 	w->tap.is_denied = true;
 	if (!w->tap.is_renewing)
-		post(&w->to_hub, (struct letter){ IS_REFUSAL, w->tap.in_force, w->tap.number, 0, false });
+		post(&w->to_hub,
+		     (struct letter){ .kind = IS_REFUSAL, .claims = w->tap.in_force, .number = w->tap.number });
 }
 
 static void newest_is_let_in(struct world *w)
 {
-	bool has_seats = w->tap.is_apart || w->tap.in_force != w->tap.newest;
+	bool has_seats = w->tap.is_apart || w->tap.seats != groups_of(w->tap.newest, w->tap.version);
 
 	count_answer(w, &w->tap.next, w->tap.newest);
 	w->tap.is_denied = w->tap.is_apart = false;
@@ -273,12 +298,12 @@ static void newest_is_refused(struct world *w)
 {
 	count_answer(w, &w->tap.next, w->tap.newest);
 	w->tap.is_renewing = false;
-	post(&w->to_hub, (struct letter){ IS_REFUSAL, w->tap.newest, w->tap.next_number, 0, false });
+	post(&w->to_hub, (struct letter){ .kind = IS_REFUSAL, .claims = w->tap.newest, .number = w->tap.next_number });
 }
 
 static bool is_void(const struct world *w, const struct letter *mail)
 {
-	if (mail->kind == IS_LIFT)
+	if (mail->kind == IS_LIFT || mail->kind == IS_MOVED)
 		return renewal_is_void(RENEWAL_SAYS_ON, mail->number, w->hub.asked, w->hub.answered);
 	if (mail->kind == IS_REFUSAL || (mail->kind == IS_IN_FORCE && w->hub.is_open))
 		return renewal_is_void(RENEWAL_SAYS_WHICH, mail->number, w->hub.asked, w->hub.answered);
@@ -288,13 +313,19 @@ static bool is_void(const struct world *w, const struct letter *mail)
 static void hub_is_told(struct world *w, const struct letter *mail)
 {
 	if (mail->has_seats) {
-		w->hub.seats = mail->claims;
-		w->hub.is_limited = false;
+		w->hub.seats = mail->seats;
+		w->hub.limit = LSN_MAX;
 	}
 	w->hub.is_open = true;
 	w->hub.in_force = mail->claims;
 	w->hub.answered = mail->number;
-	assert_int_equal(w->hub.seats, w->hub.in_force);
+}
+
+static void hub_is_limited(struct world *w, const struct letter *mail)
+{
+	bool is_void = renewal_is_void(RENEWAL_SAYS_ON, mail->number, w->hub.asked, w->hub.answered);
+
+	w->hub.limit = renewal_limit(is_void, w->hub.limit, mail->kind == IS_LIFT ? LSN_MAX : mail->limit);
 }
 
 static void hub_takes(struct world *w)
@@ -303,13 +334,13 @@ static void hub_takes(struct world *w)
 
 	if (is_void(w, &mail))
 		return;
-	if (mail.kind == IS_IN_FORCE) {
+	if (mail.kind == IS_IN_FORCE || mail.kind == IS_MOVED) {
 		hub_is_told(w, &mail);
 	} else if (mail.kind == IS_REFUSAL) { /* it ends, and not for a token that was replaced */
 		w->hub.has_ended = true;
 		assert_int_equal(mail.claims, w->said);
 	} else {
-		w->hub.is_limited = mail.kind == IS_LIMIT;
+		hub_is_limited(w, &mail);
 	}
 }
 
@@ -321,7 +352,9 @@ static void client_says(struct world *w, int claims)
 	w->is_dear = w->is_dear || claims != 0;
 	if (renewal_judge(&token) == RENEWAL_ASKED) {
 		w->hub.asked++;
-		post(&w->to_tap, (struct letter){ IS_TOKEN, claims, w->hub.asked, w->hub.answered, false });
+		post(&w->to_tap,
+		     (struct letter){
+			     .kind = IS_TOKEN, .claims = claims, .number = w->hub.asked, .holds = w->hub.answered });
 		return;
 	}
 	/* What the tap is not told of must be what it goes by. */
@@ -354,6 +387,12 @@ static bool can_happen(const struct world *w, int what)
 	}
 }
 
+/* The last change that it delivers. */
+static unsigned delivered(const struct world *w)
+{
+	return w->hub.limit == LSN_MAX ? w->tap.version : (unsigned)w->hub.limit - 1;
+}
+
 static void happens(struct world *w, int what)
 {
 	static void (*const acts[HAPPENINGS])(struct world *) = {
@@ -375,7 +414,10 @@ static void happens(struct world *w, int what)
 	assert_int_equal(w->tap.old.is_open, (!w->tap.is_open || w->tap.is_limited) && !w->tap.is_denied);
 	/* Whom the tap holds back the hub holds back, or is about to learn of it. */
 	if (w->to_hub.n == 0 && w->tap.is_limited && !w->hub.has_ended)
-		assert_true(w->hub.is_limited);
+		assert_true(w->hub.limit != LSN_MAX);
+	/* What it delivers is of groups that its token had there. */
+	if (w->to_hub.n == 0 && w->hub.is_open && !w->hub.has_ended)
+		assert_int_equal(w->hub.seats, groups_of(w->hub.in_force, delivered(w)));
 }
 
 /* Nothing more is said: then the newest token is in force everywhere, and nobody waits. */
@@ -394,7 +436,7 @@ static void comes_to_rest(struct world w)
 	}
 	if (w.hub.has_ended)
 		return;
-	assert_true(w.hub.is_open && !w.hub.is_limited && !w.tap.is_limited);
+	assert_true(w.hub.is_open && w.hub.limit == LSN_MAX && !w.tap.is_limited);
 	assert_int_equal(w.hub.in_force, w.said);
 	assert_int_equal(w.tap.in_force, w.said);
 	assert_int_equal(w.hub.answered, w.hub.asked);
@@ -420,7 +462,7 @@ static unsigned long try_all(const struct world *w, unsigned depth)
 
 static struct world coming(void)
 {
-	struct world w = { 0 };
+	struct world w = { .hub.limit = LSN_MAX };
 
 	ask(&w, &w.tap.old, 0);
 	return w;
@@ -521,7 +563,7 @@ static void an_answer_about_what_the_hub_did_not_take_lifts_nothing(void **state
 		happens(&w, order[i]);
 	}
 	assert_int_equal(w.hub.in_force, A);
-	assert_true(w.hub.is_limited);
+	assert_true(w.hub.limit != LSN_MAX);
 	comes_to_rest(w);
 }
 
