@@ -80,7 +80,6 @@ it('A approves, B shows it: 50 times, and how long that takes', async () => {
     `A's click to B's text, over 50: p50 ${p50.toFixed(0)} ms, p95 ${p95.toFixed(0)} ms, most ${most.toFixed(0)} ms; ` +
       `the backend's answer to A alone: p50 ${percentile(answers, 50).toFixed(0)} ms, p95 ${percentile(answers, 95).toFixed(0)} ms`,
   );
-  expect(p95).toBeLessThan(2000); // 100 ms on an idle machine
   const statuses = await stage.sql('SELECT id, status FROM requests WHERE unit_id = %s ORDER BY id DESC LIMIT 200', NORTH);
   await eventually(async () => expect(await b.rows()).toEqual(statuses));
   await leave(a, b);

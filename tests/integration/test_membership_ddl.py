@@ -36,6 +36,10 @@ def world(app, config):
     app.sql("CREATE TEXT SEARCH CONFIGURATION words (COPY = simple)")
     app.sql("CREATE TEXT SEARCH DICTIONARY stops (TEMPLATE = simple)")
     app.sql("CREATE COLLATION plain FROM \"C\"")
+    app.sql("CREATE FUNCTION same(int, int) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT $1 = $2'")
+    app.sql("CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = same)")
+    app.sql("CREATE FUNCTION number_of(rank) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 1'")
+    app.sql("CREATE OPERATOR CLASS hashed FOR TYPE int USING hash AS OPERATOR 1 =, FUNCTION 1 hashint4(int)")
     for role in ROLES:
         app.sql(f"DROP ROLE IF EXISTS {role}")
         app.sql(f"CREATE ROLE {role}")
@@ -180,6 +184,14 @@ SEEN = (
     "ALTER DOMAIN unit_id ADD CHECK (VALUE < 9)",
     "DROP COLLATION plain",
     "ALTER TYPE rank ADD VALUE 'owner'",
+    "ALTER FUNCTION yes(int) COST 2",
+    "ALTER OPERATOR === (int, int) SET (RESTRICT = eqsel)",
+    "ALTER OPERATOR CLASS hashed USING hash RENAME TO scattered",
+    "ALTER OPERATOR FAMILY hashed USING hash ADD OPERATOR 1 = (bigint, bigint)",
+    "CREATE CAST (rank AS int) WITH FUNCTION number_of(rank)",
+    "ALTER TYPE rank RENAME TO grade",
+    "ALTER TEXT SEARCH CONFIGURATION words RENAME TO terms",
+    "ALTER TEXT SEARCH CONFIGURATION terms DROP MAPPING FOR word",
     "GRANT aside TO trusts",
 )
 # What an application does all day.
