@@ -100,6 +100,17 @@ static struct audit_client client_of(const struct listener *l)
 	return (struct audit_client){ l->ticket->user, &l->ticket->peer, s ? s->conf->name : NULL };
 }
 
+/* It was asked again as time passed; it has heard up to here. */
+static void stop_here(struct listener *l)
+{
+	lsn_t here = topiclog_published(l->all->tap->log);
+
+	if (!l->is_open || l->is_limited)
+		return;
+	verdict_changed(&l->verdict, here, false);
+	listener_limit(l, here);
+}
+
 /* The token in force is no good any more, and a newer one is asked about: that decides. Until then nothing is heard. */
 static void deny(struct listener *l, unsigned code, const char *reason)
 {
@@ -107,11 +118,7 @@ static void deny(struct listener *l, unsigned code, const char *reason)
 		  log_s("reason", reason));
 	listener_leave_question(l);
 	listener_to(l, LISTENER_DENIED);
-	if (l->is_limited)
-		return;
-	/* It was asked again as time passed; it has heard up to here. */
-	verdict_changed(&l->verdict, topiclog_published(l->all->tap->log), false);
-	listener_limit(l, topiclog_published(l->all->tap->log));
+	stop_here(l);
 }
 
 static void refuse(struct listener *l, unsigned code, const char *why, const char *reason)
@@ -119,8 +126,7 @@ static void refuse(struct listener *l, unsigned code, const char *why, const cha
 	struct audit_client client = client_of(l);
 	struct mail mail = { .kind = MAIL_REFUSED, .code = code };
 
-	if (l->is_open && !l->is_limited) /* it was asked again as time passed; it has heard up to here */
-		listener_limit(l, topiclog_published(l->all->tap->log));
+	stop_here(l);
 	count(l, "refused");
 	metrics_count(l->all->tap->counts, METRICS_REFUSALS, why);
 	if (l->is_open || l->of)
@@ -392,12 +398,16 @@ void listener_go_on(struct listener *l)
 		listener_limit(l, l->upto);
 }
 
-/* The renewal was asked again at each change, so its yes counts from the last one on. What lies between the first and that is skipped. */
-static void count_from_the_last_change(struct listener *l)
+/*
+ * The renewal was asked again at each change, so its yes counts from the last one on. What lies between the first and that is skipped; so is
+ * all that came since the token in force was denied: of a connection that is about to end nobody notes the changes.
+ */
+static void count_from_the_last_change(struct listener *l, bool was_denied)
 {
 	struct verdict *v = &l->verdict;
+	lsn_t last = was_denied ? topiclog_published(l->all->tap->log) : v->last;
 
-	v->known = v->last > v->known ? v->last : v->known;
+	v->known = last > v->known ? last : v->known;
 	l->from = v->known;
 	l->upto = LSN_MAX;
 	if (l->is_limited)
@@ -410,6 +420,7 @@ static void count_from_the_last_change(struct listener *l)
 void listener_take_over(struct listener *renewal)
 {
 	struct listener *l = renewal->of;
+	bool was_denied = l->state == LISTENER_DENIED;
 	struct topic **topics;
 	size_t n;
 
@@ -421,7 +432,7 @@ void listener_take_over(struct listener *renewal)
 	l->renewal = NULL;
 	renewal_free(renewal);
 	listener_leave_question(l);
-	count_from_the_last_change(l);
+	count_from_the_last_change(l, was_denied);
 	if (must_move(l, topics, n)) {
 		move_over(l, topics, n, true);
 		return;
