@@ -106,13 +106,14 @@ class Verdict:
 def judge(verdict, user, began, heard, due, end):
     """Of one client: it hears what is due from `began` to below `end`, in order and once, but for what a resync stands for.
 
-    heard: (key, number) of a message, (key, None) of a resync, (None, claims) once other claims hold. Where they come without a resync
-    the groups are as before, and what is under way may be from before: what either of them says is right.
+    heard: (key, number) of a message, (key, None) of a resync, (None, claims) or, where the groups are as before, (None, (claims,))
+    once other claims hold. Then what is under way may be from before, and so may be one resync: what either of them says is right.
     """
     place = {(d.lsn, d.number): i for i, d in enumerate(due)}
     lsns = [d.lsn for d in due]
     at = bisect.bisect_left(lsns, began)
     held = [Claims()]
+    one_is_under_way = False
 
     def count_missing(upto):
         missing = [d for d in due[at:upto] if d.must and d.lsn < end and all(map(d.is_for, held))]
@@ -121,11 +122,13 @@ def judge(verdict, user, began, heard, due, end):
 
     for key, what in heard:
         if key is None:
-            held.append(what)
+            one_is_under_way = isinstance(what, tuple)
+            held.append(what[0] if one_is_under_way else what)
             verdict.renewals += 1
         elif what is None:
             verdict.resyncs += 1
-            held = held[-1:]
+            held = held if one_is_under_way else held[-1:]
+            one_is_under_way = False
             at = max(at, bisect.bisect_left(lsns, key[0]))
         else:
             verdict.deliveries += 1
@@ -315,7 +318,8 @@ class Listening(threading.Thread):
         if message["type"] == "auth_ok":
             expiry = int(datetime.datetime.fromisoformat(message["expires_at"]).timestamp())
             self.accepted[user] = expiry
-            self.heard[user].append((None, self.offered[user][expiry]))
+            claims = self.offered[user][expiry]
+            self.heard[user].append((None, (claims,) if "epoch" in message else claims))
             return
         key = event_key(message)
         self._reached[user] = key[0]
