@@ -245,6 +245,21 @@ def through_cast_to_a_row(app):
     )
 
 
+def through_array_of_a_domain(app):
+    through_domain(app)
+    return "SELECT 1 WHERE ARRAY[{token.user_id}::int]::member[] IS NOT NULL AND {path.unit_id}::int = 1", (
+        r"function public\.may\(integer\)"
+    )
+
+
+def through_range_of_a_domain(app):
+    through_domain(app)
+    app.sql("CREATE TYPE span AS RANGE (subtype = who)")
+    return "SELECT 1 WHERE ('[1,' || {token.user_id} || ']')::span IS NOT NULL AND {path.unit_id}::int = 1", (
+        r"function public\.may\(integer\)"
+    )
+
+
 # Of the server's own functions: what looks up, and what computes.
 LOOKS_UP = {
     "query_to_xml": "query_to_xml('SELECT 1', false, false, '') IS NOT NULL",
@@ -300,6 +315,8 @@ def test_functions_of_the_server_that_compute_are_followed(app, config, start):
         through_aggregate,
         through_domain,
         through_cast_to_a_row,
+        through_array_of_a_domain,
+        through_range_of_a_domain,
         through_materialized,
         through_unlogged,
         through_catalog,
@@ -341,6 +358,18 @@ def test_a_function_whose_tables_are_listed(app, config, start):
         app.sql("DELETE FROM grants WHERE person = %s", ASHA)
         is_closed_before(app, client, witness)
     assert not [line for line in walpush.lines if "can be followed" in line]
+
+
+def test_a_materialized_view_whose_tables_are_listed(app, config, start):
+    through_view(app)
+    app.sql("CREATE TABLE other (id int)")
+    app.sql("CREATE MATERIALIZED VIEW kept AS SELECT r.* FROM may_read r WHERE NOT EXISTS (SELECT FROM other WHERE id = r.unit_id)")
+    app.sql("GRANT SELECT ON kept TO walpush")
+    config.set("streams.requests.admit", MAY_READ.replace("may_read", "kept"))
+    walpush = start(other={})
+    walpush.wait_for_log(NOT_FOLLOWED + r"materialized view public\.kept \(not listed: public\.grants\)")
+    walpush.stop()
+    assert not [line for line in start(other={}, grants={}).lines if "can be followed" in line]
 
 
 def names_it(app, text):
@@ -620,7 +649,7 @@ def test_check_doubts_a_promise_that_the_query_does_not_keep(app, config, tmp_pa
 def test_check_doubts_a_promise_about_texts(app, config, tmp_path):
     """A text is the user as it is spelled; a comparison that takes two spellings for one is about others too. COLLATE shows in no plan."""
     app.sql("CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false)")
-    app.sql("CREATE TABLE guests (who text, short varchar(3), name text COLLATE loose)")
+    app.sql("CREATE TABLE guests (who text, short varchar(3), name text COLLATE loose, number int)")
     app.sql("ALTER TABLE guests REPLICA IDENTITY FULL; GRANT SELECT ON guests TO walpush")
     app.sql("CREATE VIEW loosely AS SELECT who COLLATE loose AS who FROM guests; GRANT SELECT ON loosely TO walpush")
     for query, user, is_kept in (
@@ -634,6 +663,9 @@ def test_check_doubts_a_promise_about_texts(app, config, tmp_path):
         ("SELECT 1 FROM guests WHERE short = {token.user_id}::varchar(3)", "short", False),
         ("SELECT 1 FROM guests WHERE who = {token.user_id}::uuid::text", "who", False),
         ("SELECT 1 FROM guests WHERE who = {token.user_id}::int::text", "who", False),
+        ("SELECT 1 FROM guests WHERE number = {token.user_id}", "number", True),
+        ("SELECT 1 FROM guests WHERE number::text = {token.user_id}", "number", True),
+        ("SELECT 1 FROM guests WHERE number::text = {token.user_id} COLLATE loose", "number", False),
     ):
         config.set("membership.guests", section(user=user))
         config.set("streams.requests.admit", query)

@@ -347,6 +347,23 @@ static void a_text_has_one_spelling(void **state)
 	}
 }
 
+/* Of those left out nothing is known. */
+static void more_scans_than_are_looked_at(void **state)
+{
+	static char json[(TIE_SCANS_MOST + 1) * 200];
+	size_t len = 0;
+
+	(void)state;
+	for (unsigned n = TIE_SCANS_MOST; n <= TIE_SCANS_MOST + 1; n++) {
+		len = (size_t)snprintf(json, sizeof(json), "[{\"Plan\": {\"Node Type\": \"Append\", \"Plans\": [");
+		for (unsigned i = 0; i < n; i++)
+			len += (size_t)snprintf(json + len, sizeof(json) - len, "%s%s", i ? ", " : "",
+						SCAN("m", "(m.user_id = $1)"));
+		snprintf(json + len, sizeof(json) - len, "]}}]");
+		assert_int_equal(tie_of(json, &members, first_is_user, 2), n > TIE_SCANS_MOST ? TIE_LOOSE : TIE_TIED);
+	}
+}
+
 static void not_read(void **state)
 {
 	(void)state;
@@ -375,6 +392,7 @@ int main(void)
 		cmocka_unit_test(compared_otherwise),
 		cmocka_unit_test(children_count_as_their_parent),
 		cmocka_unit_test(a_text_has_one_spelling),
+		cmocka_unit_test(more_scans_than_are_looked_at),
 		cmocka_unit_test(not_read),
 	};
 
