@@ -81,13 +81,14 @@ function makeClient(options: WebSocketClientOptions): WebSocketClient {
   const online = () => connections.forEach((connection) => connection.wake());
   const offline = () => connections.forEach((connection) => connection.sleep());
   const visible = () => document.hidden || online();
+  const changed = () => connections.forEach((connection) => connection.wake(true));
 
   const listen = (how: 'addEventListener' | 'removeEventListener') => {
     if (typeof document === 'undefined') return;
     window[how]('online', online);
     window[how]('offline', offline);
     document[how]('visibilitychange', visible);
-    (navigator as { connection?: EventTarget }).connection?.[how]('change', online);
+    (navigator as { connection?: EventTarget }).connection?.[how]('change', changed);
   };
 
   const remove = (key: string, connection = connections.get(key)) => {

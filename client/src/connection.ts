@@ -78,6 +78,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
   let cause: Ended | undefined;
   let said = '';
   let address = '';
+  let path: string | undefined;
   let tokenIn: string | undefined;
   let socket: Socket | undefined;
   let hello: Established | undefined;
@@ -210,13 +211,13 @@ export function openConnection(host: Host, stream: string, id: string | number, 
 
   // --- an attempt ---------------------------------------------------------------------------------------------------
 
-  const where = () => {
-    const { url, path } = host.options;
-    return (url ?? location.origin.replace(/^http/, 'ws')) + (path ? path(stream, id) : `/ws/${stream}/${encodeURIComponent(id)}/`);
-  };
+  const place = () => host.options.path?.(stream, id) ?? `/ws/${stream}/${encodeURIComponent(id)}/`;
+
+  const where = () => (host.options.url ?? location.origin.replace(/^http/, 'ws')) + place();
 
   const dial = (next: string) => {
     const { WebSocket: Kind = globalThis.WebSocket } = host.options;
+    if (path !== (path = place())) since = epoch = undefined; // what was heard there says nothing of what is missing here
     const query = new URLSearchParams(since && epoch ? { since, epoch } : {});
     token = next;
     stale = undefined;
@@ -338,13 +339,13 @@ export function openConnection(host: Host, stream: string, id: string | number, 
       host.changed();
     },
 
-    /** The network is back, or somebody looks at the page again: do not wait, and do not trust. */
-    wake() {
+    /** The network is back, or somebody looks at the page again: do not trust, and do not wait, if it is not `doubt` alone. */
+    wake(doubt?: boolean) {
       if (hello) {
         ping();
         to('catching_up');
       } else if (pulse) settle();
-      else if (listeners.size) open();
+      else if (listeners.size && !doubt) open();
     },
 
     /** The network is gone, and with it the socket; what it would have said is resumed. */
@@ -365,7 +366,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
 
     /** To another address, if the options say so now. */
     move() {
-      if ((socket || retry) && (address !== where() || tokenIn !== host.options.tokenIn)) reopen();
+      if (address && (socket || retry) && (address !== where() || tokenIn !== host.options.tokenIn)) reopen();
     },
 
     /** For good. */

@@ -5,9 +5,10 @@
 
 const FORM = /^([0-9a-f]{1,8})\/([0-9a-f]{1,8})-(\d{1,15})$/i;
 
-export const isEventId = (id: string): boolean => FORM.test(id);
+const parts = (id: unknown) =>
+  typeof id === 'string' ? FORM.exec(id)?.slice(1).map((part, at) => parseInt(part, at < 2 ? 16 : 10)) : undefined;
 
-const parts = (id: string) => FORM.exec(id)?.slice(1).map((part, at) => parseInt(part, at < 2 ? 16 : 10));
+export const isEventId = (id: unknown): boolean => !!parts(id);
 
 /** Negative if a comes before b, positive if behind, 0 if equal, NaN if either is no event id. */
 export function compareIds(a: string, b: string): number {

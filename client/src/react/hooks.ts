@@ -72,7 +72,10 @@ function useUpdates<S extends Stream>(stream: S, id: Id, options: UpdateOptions<
     const change = message as ChangeOf<S>;
     const { type, data } = message as { type: string; data?: { id: unknown } | null };
     try {
-      if ((options.patch ?? live.patch) && data && all[0]) patchQueries(queries, all[0], data, type.endsWith('.deleted'));
+      if ((options.patch ?? live.patch) && data && all[0]) {
+        patchQueries(queries, all[0], data, type.endsWith('.deleted'));
+        owe(all[0]); // a patch may come late
+      }
       (options.keys?.(change) ?? all).forEach(owe);
     } catch (error) {
       all.forEach(owe); // nobody knows which

@@ -15,24 +15,19 @@ const patches = new WeakMap<QueryClient, Map<string, Patch[]>>();
 
 /** Patches at once if nothing was patched just now, and else with all that comes within PACE. See patchNow. */
 export function patchQueries(queries: QueryClient, key: QueryKey, row: Row, deleted: boolean): void {
-  let waiting = patches.get(queries);
-  if (!waiting) patches.set(queries, (waiting = new Map()));
   const hash = hashKey(key);
-  const before = waiting.get(hash);
-  if (before) return void before.push([row, deleted]);
-  patchNow(queries, key, [[row, deleted]]);
-  rest(queries, key, hash, waiting);
-}
-
-function rest(queries: QueryClient, key: QueryKey, hash: string, waiting: Map<string, Patch[]>): void {
-  const mine: Patch[] = [];
-  waiting.set(hash, mine);
-  setTimeout(() => {
+  let waiting = patches.get(queries)!;
+  if (!waiting) patches.set(queries, (waiting = new Map()));
+  const run = (): void => {
+    const mine = waiting.get(hash)!;
     waiting.delete(hash);
     if (!mine.length) return;
+    waiting.set(hash, []);
     patchNow(queries, key, mine);
-    rest(queries, key, hash, waiting);
-  }, PACE);
+    setTimeout(run, PACE);
+  };
+  const before = waiting.get(hash) ?? [];
+  if (before.push([row, deleted]) < 2 && !waiting.has(hash)) waiting.set(hash, before), run();
 }
 
 /**

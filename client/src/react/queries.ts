@@ -25,11 +25,18 @@ const debts = new WeakMap<Query, Debt>();
 const timers = new WeakMap<Query, ReturnType<typeof setTimeout>>();
 const told = new WeakMap<QueryClient, Map<string, QueryKey>>();
 
+/** The fetch that begins is answered by what was asked for elsewhere. */
+let lent = false;
+
 const debtOf = (query: Query) => debts.get(query) ?? PAID;
 const watched = (query: Query) => query.getObserversCount() && !query.isStatic?.(); // not in every version 5
 
 /** Moves the debt, and sets the query's timer to what follows. */
 function tell(query: Query, input?: DebtInput): void {
+  if (!debts.has(query)) {
+    const { fetch } = query; // its events do not say what a dehydrated promise answers
+    query.fetch = (options, how) => ((lent = !!how?.initialPromise), fetch.call(query, options, how));
+  }
   const debt = step(debtOf(query), input, performance.now());
   debts.set(query, debt);
   if (debt[0] !== undefined) query.invalidate(); // for loaders and mounts; a patch or a cancellation took the mark
@@ -48,11 +55,13 @@ export function invalidate(queries: QueryClient, key: QueryKey): void {
   if (!keys) {
     told.set(queries, (keys = new Map()));
     cache.subscribe((event) => hear(queries, event));
+    cache.getAll().forEach((query) => tell(query));
   }
   if (keys.size > TOLD_MAX) keys.clear(), keys.set('', []); // [] is above all keys
   keys.set(hashKey(key), key);
   cache.findAll({ queryKey: key }).forEach((query) => {
-    if (query.state.status !== 'pending' || query.state.fetchStatus !== 'idle') tell(query, 'owe');
+    // What is not wanted yet owes nothing: its first fetch is to come.
+    if (query.state.status !== 'pending' || query.state.fetchStatus !== 'idle' || query.isActive()) tell(query, 'owe');
   });
 }
 
@@ -61,26 +70,26 @@ export const recover = (queries: QueryClient): void =>
   queries.getQueryCache().getAll().forEach((query) => tell(query, 'recovery'));
 
 function hear(queries: QueryClient, event: QueryCacheNotifyEvent): void {
-  const { query, type } = event;
-  const { state, options } = query;
+  const { query, type, action } = event as QueryCacheNotifyEvent & { action: any };
+  const { data } = query.state;
   const [, , began, wait] = debtOf(query);
+  const what = action?.type ?? type;
   let input: DebtInput;
-  let borrowed = type === 'added' && state.data !== undefined;
-  if (type === 'observerAdded') input = 'recovery';
-  if (type === 'updated') {
-    const { action } = event;
-    if (action.type === 'fetch') {
-      // hydration has no queryFn, and a persister answers first from its store
-      borrowed = !options.queryFn || (!!options.persister && state.data === undefined);
-      input = borrowed || action.meta?.fetchMore ? 'part' : 'fetch';
-    } else if (action.type === 'error') input = 'error';
-    else if (action.type === 'success') {
-      if (action.manual) borrowed = !!action.dataUpdatedAt;
-      else input = 'success';
-    } else if (action.type === 'setState') {
-      if (began !== undefined && action.state.fetchStatus === 'idle') input = 'error'; // cancelled
-      else borrowed = state.data !== undefined;
-    }
+  let borrowed = what === 'added' && data !== undefined;
+  if (what === 'observerResultsUpdated') return; // comes before its success, and would set the mark again
+  if (what === 'observerAdded') input = 'recovery';
+  else if (what === 'fetch') {
+    // a persister answers first from its store
+    borrowed = lent || (!!query.options.persister && data === undefined);
+    input = borrowed || action.meta?.fetchMore ? 'part' : 'fetch';
+  } else if (what === 'error') input = 'error';
+  else if (what === 'success') {
+    if (action.manual) borrowed = !!action.dataUpdatedAt;
+    else input = 'success';
+  } else if (what === 'setState') {
+    const { fetchStatus } = action.state;
+    if (began !== undefined && fetchStatus === 'idle') input = 'error'; // cancelled
+    else borrowed = data !== undefined && !fetchStatus; // with it: from another tab, which owes the same
   }
   tell(query, input);
   if (borrowed && [...told.get(queries)!.values()].some((queryKey) => matchQuery({ queryKey }, query))) tell(query, 'borrow');
