@@ -78,17 +78,16 @@ function makeClient(options: WebSocketClientOptions): WebSocketClient {
     fresh: (token) => connections.forEach((connection) => connection.fresh(token)),
   };
 
-  const online = () => connections.forEach((connection) => connection.wake());
+  const online = ({ type }: Event) => connections.forEach((connection) => connection.wake(type === 'change'));
   const offline = () => connections.forEach((connection) => connection.sleep());
-  const visible = () => document.hidden || online();
-  const changed = () => connections.forEach((connection) => connection.wake(true));
+  const visible = (event: Event) => document.hidden || online(event);
 
   const listen = (how: 'addEventListener' | 'removeEventListener') => {
     if (typeof document === 'undefined') return;
     window[how]('online', online);
     window[how]('offline', offline);
     document[how]('visibilitychange', visible);
-    (navigator as { connection?: EventTarget }).connection?.[how]('change', changed);
+    (navigator as { connection?: EventTarget }).connection?.[how]('change', online);
   };
 
   const remove = (key: string, connection = connections.get(key)) => {

@@ -12,7 +12,7 @@
  */
 
 import type { WebSocketClientOptions } from './client.js';
-import { compareIds, isEventId } from './eventid.js';
+import { compareIds, eventId } from './eventid.js';
 import type { Established } from './messages.js';
 import { GOOD_LIFE, PATIENCE, waitAfter } from './retry.js';
 import { GIVE_UP, renewalDelay } from './token.js';
@@ -68,8 +68,6 @@ type Timer = ReturnType<typeof setTimeout> | undefined;
 export const SHUT = 3;
 const HINT = 'refused before the upgrade: origin, path, or the server is away';
 
-const eventId = (id: any): string | undefined => (isEventId(id) ? id : undefined);
-
 /** `gone` is called if nobody has joined for `linger` milliseconds after the last has left. */
 export function openConnection(host: Host, stream: string, id: string | number, gone: () => void) {
   /** And whether each has heard a connection_established yet. */
@@ -78,7 +76,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
   let cause: Ended | undefined;
   let said = '';
   let address = '';
-  let path: string | undefined;
+  let place: string | undefined;
   let tokenIn: string | undefined;
   let socket: Socket | undefined;
   let hello: Established | undefined;
@@ -211,18 +209,21 @@ export function openConnection(host: Host, stream: string, id: string | number, 
 
   // --- an attempt ---------------------------------------------------------------------------------------------------
 
-  const place = () => host.options.path?.(stream, id) ?? `/ws/${stream}/${encodeURIComponent(id)}/`;
-
-  const where = () => (host.options.url ?? location.origin.replace(/^http/, 'ws')) + place();
+  const where = () => {
+    const { url, path } = host.options;
+    const before = place;
+    place = path ? path(stream, id) : `/ws/${stream}/${encodeURIComponent(id)}/`;
+    if (place !== before) since = epoch = undefined; // what was heard there says nothing of what is missing here
+    return (url ?? location.origin.replace(/^http/, 'ws')) + place;
+  };
 
   const dial = (next: string) => {
     const { WebSocket: Kind = globalThis.WebSocket } = host.options;
-    if (path !== (path = place())) since = epoch = undefined; // what was heard there says nothing of what is missing here
+    address = where();
     const query = new URLSearchParams(since && epoch ? { since, epoch } : {});
     token = next;
     stale = undefined;
     tokenIn = host.options.tokenIn;
-    address = where();
     const sends = tokenIn !== 'query';
     if (!sends) query.set('token', token);
     const mark = address.includes('?') ? '&' : '?';
@@ -366,7 +367,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
 
     /** To another address, if the options say so now. */
     move() {
-      if (address && (socket || retry) && (address !== where() || tokenIn !== host.options.tokenIn)) reopen();
+      if (address && (socket || retry) && (address !== (address = where()) || tokenIn !== host.options.tokenIn)) reopen();
     },
 
     /** For good. */

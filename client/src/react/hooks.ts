@@ -70,10 +70,10 @@ function useUpdates<S extends Stream>(stream: S, id: Id, options: UpdateOptions<
     if (message.type === 'connection_established') return recover(queries); // resumed: what was missed follows
     if (isResync(message)) return;
     const change = message as ChangeOf<S>;
-    const { type, data } = message as { type: string; data?: { id: unknown } | null };
+    const { type, data } = message as { type: string; data?: { id: Id } | null };
     try {
-      if ((options.patch ?? live.patch) && data && all[0]) {
-        patchQueries(queries, all[0], data, type.endsWith('.deleted'));
+      if ((options.patch ?? live.patch) && !isNothing(data?.id) && all[0]) {
+        patchQueries(queries, all[0], [data, type.endsWith('.deleted')]);
         owe(all[0]); // a patch may come late
       }
       (options.keys?.(change) ?? all).forEach(owe);

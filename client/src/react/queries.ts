@@ -55,7 +55,7 @@ export function invalidate(queries: QueryClient, key: QueryKey): void {
   if (!keys) {
     told.set(queries, (keys = new Map()));
     cache.subscribe((event) => hear(queries, event));
-    cache.getAll().forEach((query) => tell(query));
+    recover(queries); // wraps what is there already
   }
   if (keys.size > TOLD_MAX) keys.clear(), keys.set('', []); // [] is above all keys
   keys.set(hashKey(key), key);
@@ -70,26 +70,27 @@ export const recover = (queries: QueryClient): void =>
   queries.getQueryCache().getAll().forEach((query) => tell(query, 'recovery'));
 
 function hear(queries: QueryClient, event: QueryCacheNotifyEvent): void {
-  const { query, type, action } = event as QueryCacheNotifyEvent & { action: any };
-  const { data } = query.state;
+  const { query, type } = event;
+  const { state, options } = query;
   const [, , began, wait] = debtOf(query);
-  const what = action?.type ?? type;
+  if (type === 'observerResultsUpdated') return; // comes before its success, and would set the mark again
   let input: DebtInput;
-  let borrowed = what === 'added' && data !== undefined;
-  if (what === 'observerResultsUpdated') return; // comes before its success, and would set the mark again
-  if (what === 'observerAdded') input = 'recovery';
-  else if (what === 'fetch') {
-    // a persister answers first from its store
-    borrowed = lent || (!!query.options.persister && data === undefined);
-    input = borrowed || action.meta?.fetchMore ? 'part' : 'fetch';
-  } else if (what === 'error') input = 'error';
-  else if (what === 'success') {
-    if (action.manual) borrowed = !!action.dataUpdatedAt;
-    else input = 'success';
-  } else if (what === 'setState') {
-    const { fetchStatus } = action.state;
-    if (began !== undefined && fetchStatus === 'idle') input = 'error'; // cancelled
-    else borrowed = data !== undefined && !fetchStatus; // with it: from another tab, which owes the same
+  let borrowed = type === 'added' && state.data !== undefined;
+  if (type === 'observerAdded') input = 'recovery';
+  if (type === 'updated') {
+    const { action } = event;
+    if (action.type === 'fetch') {
+      // a persister answers first from its store
+      borrowed = lent || (!!options.persister && state.data === undefined);
+      input = borrowed || action.meta?.fetchMore ? 'part' : 'fetch';
+    } else if (action.type === 'error') input = 'error';
+    else if (action.type === 'success') {
+      if (action.manual) borrowed = !!action.dataUpdatedAt;
+      else input = 'success';
+    } else if (action.type === 'setState') {
+      if (began !== undefined && action.state.fetchStatus === 'idle') input = 'error'; // cancelled
+      else borrowed = state.data !== undefined && !action.state.fetchStatus; // with it: from another tab, which owes the same
+    }
   }
   tell(query, input);
   if (borrowed && [...told.get(queries)!.values()].some((queryKey) => matchQuery({ queryKey }, query))) tell(query, 'borrow');
