@@ -111,8 +111,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
 
   const settle = () => {
     if (hello) return;
-    const offline = globalThis.navigator?.onLine === false;
-    to(denied ? 'denied' : offline ? 'offline' : wasLive ? 'catching_up' : 'connecting');
+    to(denied ? 'denied' : globalThis.navigator?.onLine === false ? 'offline' : wasLive ? 'catching_up' : 'connecting');
   };
 
   // --- ends ---------------------------------------------------------------------------------------------------------
@@ -137,21 +136,20 @@ export function openConnection(host: Host, stream: string, id: string | number, 
   };
 
   const closed = (code: number, reason = '') => {
-    if (shut >= SHUT) reason = HINT;
+    const refusal = socket?.onopen && ++shut >= SHUT; // it never opened
+    if (refusal) reason = HINT;
     const ended = (cause = { stream, id, code, reason });
     if (code === 4401) stale = token;
     if (code === 4401 && !refused++) open();
     else {
-      const first = (code === 4401 || code === 4403) && denied !== code;
-      if (first) denied = code;
+      const first = (code === 4401 || code === 4403) && denied !== (denied = code);
       if (first || Date.now() - born > GOOD_LIFE) failures = 0;
       const { base, cap } = host.options.backoff ?? { base: 500, cap: 20_000 };
       const [count, pause] = waitAfter(code, failures, Math.random(), base, cap);
       failures = count;
       wait(pause);
     }
-    const text = `${stream}/${id}: ${code} ${reason}`;
-    if ((PATIENCE[code] || shut >= SHUT) && said !== text) host.report(new Error((said = text)));
+    if ((PATIENCE[code] || refusal) && said !== (said = `${stream}/${id}: ${code} ${reason}`)) host.report(new Error(said));
     host.changed();
     host.guard(() => host.options.onEvent?.(ended));
   };
@@ -228,8 +226,8 @@ export function openConnection(host: Host, stream: string, id: string | number, 
     if (!sends) query.set('token', token);
     const mark = address.includes('?') ? '&' : '?';
     socket = new Kind(address + (`${query}` && mark + query)) as Socket;
-    shut++;
     socket.onopen = () => {
+      socket!.onopen = null;
       shut = 0;
       if (sends) say({ type: 'auth', token });
     };
@@ -260,8 +258,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
   const greet = (known: boolean, listener: Listener) => {
     if (!hello) return;
     listeners.set(listener, true);
-    const { resumed: _, ...anew } = hello;
-    tell(listener, known ? hello : { ...anew, id: since });
+    tell(listener, known ? hello : { ...hello, resumed: undefined, id: since });
   };
 
   const established = (message: Established) => {
@@ -367,7 +364,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
 
     /** To another address, if the options say so now. */
     move() {
-      if (address && (socket || retry) && (address !== (address = where()) || tokenIn !== host.options.tokenIn)) reopen();
+      if (address && (socket || retry) && (address !== (address = where()) || tokenIn !== (tokenIn = host.options.tokenIn))) reopen();
     },
 
     /** For good. */

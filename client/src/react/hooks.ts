@@ -7,25 +7,22 @@ import { invalidate, isStale, recover } from './queries.js';
 
 type Id = string | number | null | undefined;
 
-const connecting = (): LiveState => 'connecting';
 const isNothing = (id: Id) => id == null; // or undefined
 
 /** The state of one stream and id, or without them the worst of all; offline where there is nothing to listen to. */
 export function useLiveState(stream?: Stream, id?: Id): LiveState {
   const { client } = useLive();
   const watch = useCallback((changed: () => void) => client.onState(changed), [client]);
-  const nothing = stream !== undefined && isNothing(id);
-  const read = () => (nothing ? 'offline' : client.state(stream, id ?? undefined));
-  return useSyncExternalStore(watch, read, connecting);
+  const read = () => (stream !== undefined && isNothing(id) ? 'offline' : client.state(stream, id ?? undefined));
+  return useSyncExternalStore<LiveState>(watch, read, () => 'connecting');
 }
 
 /** True while a query on the page has owed a fetch for ten seconds: the backend is away, or slower than that. */
 export function useStale(): boolean {
   const queries = useQueryClient();
-  return useSyncExternalStore(everySecond, () => isStale(queries), never);
+  return useSyncExternalStore(everySecond, () => isStale(queries), () => false);
 }
 
-const never = () => false;
 const everySecond = (look: () => void) => {
   const timer = setInterval(look, 1000);
   return () => clearInterval(timer);

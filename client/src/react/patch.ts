@@ -4,7 +4,7 @@ import { hashKey, type QueryClient, type QueryKey } from '@tanstack/react-query'
 
 type Row = { id?: unknown; updated_at?: unknown; [column: string]: unknown };
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+const isObject = (value: unknown): value is Record<string, unknown> => Object(value) === value;
 
 /** Milliseconds between patches: a hundred changes a second must not be a hundred renderings. */
 const PACE = 32;

@@ -26,7 +26,7 @@ const timers = new WeakMap<Query, ReturnType<typeof setTimeout>>();
 const told = new WeakMap<QueryClient, Map<string, QueryKey>>();
 
 /** The fetch that begins is answered by what was asked for elsewhere. */
-let lent = false;
+let lent: unknown;
 
 const debtOf = (query: Query) => debts.get(query) ?? PAID;
 const watched = (query: Query) => query.getObserversCount() && !query.isStatic?.(); // not in every version 5
@@ -35,17 +35,17 @@ const watched = (query: Query) => query.getObserversCount() && !query.isStatic?.
 function tell(query: Query, input?: DebtInput): void {
   if (!debts.has(query)) {
     const { fetch } = query; // its events do not say what a dehydrated promise answers
-    query.fetch = (options, how) => ((lent = !!how?.initialPromise), fetch.call(query, options, how));
+    query.fetch = (options, how) => ((lent = how?.initialPromise), fetch.call(query, options, how));
   }
   const debt = step(debtOf(query), input, performance.now());
   debts.set(query, debt);
   if (debt[0] !== undefined) query.invalidate(); // for loaders and mounts; a patch or a cancellation took the mark
   clearTimeout(timers.get(query));
-  if (debt[0] === undefined || !watched(query) || !query.isActive() || query.state.fetchStatus !== 'idle') return;
-  timers.set(
-    query,
-    setTimeout(() => query.fetch().catch(() => {}), debt[4] - performance.now()), // joins what is under way
-  );
+  if (debt[0] !== undefined && watched(query) && query.isActive() && query.state.fetchStatus === 'idle')
+    timers.set(
+      query,
+      setTimeout(() => query.fetch().catch(() => {}), debt[4] - performance.now()), // joins what is under way
+    );
 }
 
 /** Everything under the key owes a fetch; the ones on the page get it, once for all calls within COALESCE. */
@@ -81,7 +81,7 @@ function hear(queries: QueryClient, event: QueryCacheNotifyEvent): void {
     const { action } = event;
     if (action.type === 'fetch') {
       // a persister answers first from its store
-      borrowed = lent || (!!options.persister && state.data === undefined);
+      borrowed = !!lent || (!!options.persister && state.data === undefined);
       input = borrowed || action.meta?.fetchMore ? 'part' : 'fetch';
     } else if (action.type === 'error') input = 'error';
     else if (action.type === 'success') {
@@ -93,7 +93,7 @@ function hear(queries: QueryClient, event: QueryCacheNotifyEvent): void {
     }
   }
   tell(query, input);
-  if (borrowed && [...told.get(queries)!.values()].some((queryKey) => matchQuery({ queryKey }, query))) tell(query, 'borrow');
+  if (borrowed) told.get(queries)!.forEach((queryKey) => matchQuery({ queryKey }, query) && tell(query, 'borrow'));
   if (input === 'success' && wait) recover(queries);
 }
 
