@@ -136,7 +136,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
   };
 
   const closed = (code: number, reason = '') => {
-    const refusal = socket?.onopen && ++shut >= SHUT; // it never opened
+    const refusal = socket?.onopen && ++shut >= SHUT; // it never opened, or onopen would be gone
     if (refusal) reason = HINT;
     const ended = (cause = { stream, id, code, reason });
     if (code === 4401) stale = token;
@@ -207,6 +207,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
 
   // --- an attempt ---------------------------------------------------------------------------------------------------
 
+  /** Where to go now. It forgets `since` if that is another path than before. */
   const where = () => {
     const { url, path } = host.options;
     const before = place;
@@ -337,7 +338,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
       host.changed();
     },
 
-    /** The network is back, or somebody looks at the page again: do not trust, and do not wait, if it is not `doubt` alone. */
+    /** The network is back, or somebody looks at the page again: do not trust, and do not wait. With `doubt`, wait as before. */
     wake(doubt?: boolean) {
       if (hello) {
         ping();
@@ -362,7 +363,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
       if (denied && !pulse && other !== token) open();
     },
 
-    /** To another address, if the options say so now. */
+    /** To another address, if the options say so now. Once: a render must not end the wait that follows. */
     move() {
       if (address && (socket || retry) && (address !== (address = where()) || tokenIn !== (tokenIn = host.options.tokenIn))) reopen();
     },

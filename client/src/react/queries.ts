@@ -25,7 +25,7 @@ const debts = new WeakMap<Query, Debt>();
 const timers = new WeakMap<Query, ReturnType<typeof setTimeout>>();
 const told = new WeakMap<QueryClient, Map<string, QueryKey>>();
 
-/** The fetch that begins is answered by what was asked for elsewhere. */
+/** The promise that answers the fetch which begins, if it was asked for elsewhere. */
 let lent: unknown;
 
 const debtOf = (query: Query) => debts.get(query) ?? PAID;
