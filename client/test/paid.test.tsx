@@ -439,6 +439,10 @@ describe('53: patch, and what else takes the mark away', () => {
     await pass(1000);
     expect(data()).toBe('after');
     expect(onError).toHaveBeenCalled();
+    if (!('patch' in options)) return;
+    queries.setQueryData(['requests', 'x'], [{ id: 1, text: 'x' }]);
+    await change('after', { data: { id: 1, text: 'y' } });
+    expect(data(['requests', 'x'] as any)).toEqual([{ id: 1, text: 'y' }]);
   });
 });
 

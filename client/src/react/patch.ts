@@ -27,11 +27,11 @@ export function patchQueries(queries: QueryClient, key: QueryKey, change: Patch)
     waiting.delete(hash);
     if (!changes.length) return;
     waiting.set(hash, []);
+    setTimeout(run, PACE); // first, because a row may throw
     queries.setQueriesData({ queryKey: key }, (cached: unknown) => {
       const patched = changes.reduce((value, one) => patch(value, one), cached);
       return patched === cached ? undefined : patched; // undefined leaves the query as it is
     });
-    setTimeout(run, PACE);
   };
   const before = waiting.get(hash);
   if (before) before.push(change);
