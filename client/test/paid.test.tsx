@@ -440,6 +440,7 @@ describe('53: patch, and what else takes the mark away', () => {
     expect(data()).toBe('after');
     expect(onError).toHaveBeenCalled();
     if (!('patch' in options)) return;
+    queries.removeQueries({ queryKey: ['requests', 'x'] });
     queries.setQueryData(['requests', 'x'], [{ id: 1, text: 'x' }]);
     await change('after', { data: { id: 1, text: 'y' } });
     expect(data(['requests', 'x'] as any)).toEqual([{ id: 1, text: 'y' }]);
