@@ -78,9 +78,9 @@ function makeClient(options: WebSocketClientOptions): WebSocketClient {
     fresh: (token) => connections.forEach((connection) => connection.fresh(token)),
   };
 
-  const online = () => connections.forEach((connection) => connection.wake());
+  const online = ({ type }: Event) => connections.forEach((connection) => connection.wake(type === 'change'));
   const offline = () => connections.forEach((connection) => connection.sleep());
-  const visible = () => document.hidden || online();
+  const visible = (event: Event) => document.hidden || online(event);
 
   const listen = (how: 'addEventListener' | 'removeEventListener') => {
     if (typeof document === 'undefined') return;

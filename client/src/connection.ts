@@ -12,7 +12,7 @@
  */
 
 import type { WebSocketClientOptions } from './client.js';
-import { compareIds, isEventId } from './eventid.js';
+import { compareIds, eventId } from './eventid.js';
 import type { Established } from './messages.js';
 import { GOOD_LIFE, PATIENCE, waitAfter } from './retry.js';
 import { GIVE_UP, renewalDelay } from './token.js';
@@ -68,8 +68,6 @@ type Timer = ReturnType<typeof setTimeout> | undefined;
 export const SHUT = 3;
 const HINT = 'refused before the upgrade: origin, path, or the server is away';
 
-const eventId = (id: any): string | undefined => (isEventId(id) ? id : undefined);
-
 /** `gone` is called if nobody has joined for `linger` milliseconds after the last has left. */
 export function openConnection(host: Host, stream: string, id: string | number, gone: () => void) {
   /** And whether each has heard a connection_established yet. */
@@ -78,6 +76,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
   let cause: Ended | undefined;
   let said = '';
   let address = '';
+  let place: string | undefined;
   let tokenIn: string | undefined;
   let socket: Socket | undefined;
   let hello: Established | undefined;
@@ -112,8 +111,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
 
   const settle = () => {
     if (hello) return;
-    const offline = globalThis.navigator?.onLine === false;
-    to(denied ? 'denied' : offline ? 'offline' : wasLive ? 'catching_up' : 'connecting');
+    to(denied ? 'denied' : globalThis.navigator?.onLine === false ? 'offline' : wasLive ? 'catching_up' : 'connecting');
   };
 
   // --- ends ---------------------------------------------------------------------------------------------------------
@@ -138,21 +136,20 @@ export function openConnection(host: Host, stream: string, id: string | number, 
   };
 
   const closed = (code: number, reason = '') => {
-    if (shut >= SHUT) reason = HINT;
+    const refusal = socket?.onopen && ++shut >= SHUT; // it never opened, or onopen would be gone
+    if (refusal) reason = HINT;
     const ended = (cause = { stream, id, code, reason });
     if (code === 4401) stale = token;
     if (code === 4401 && !refused++) open();
     else {
-      const first = (code === 4401 || code === 4403) && denied !== code;
-      if (first) denied = code;
+      const first = (code === 4401 || code === 4403) && denied !== (denied = code);
       if (first || Date.now() - born > GOOD_LIFE) failures = 0;
       const { base, cap } = host.options.backoff ?? { base: 500, cap: 20_000 };
       const [count, pause] = waitAfter(code, failures, Math.random(), base, cap);
       failures = count;
       wait(pause);
     }
-    const text = `${stream}/${id}: ${code} ${reason}`;
-    if ((PATIENCE[code] || shut >= SHUT) && said !== text) host.report(new Error((said = text)));
+    if ((PATIENCE[code] || refusal) && said !== (said = `${stream}/${id}: ${code} ${reason}`)) host.report(new Error(said));
     host.changed();
     host.guard(() => host.options.onEvent?.(ended));
   };
@@ -210,24 +207,28 @@ export function openConnection(host: Host, stream: string, id: string | number, 
 
   // --- an attempt ---------------------------------------------------------------------------------------------------
 
+  /** Where to go now. It forgets `since` if that is another path than before. */
   const where = () => {
     const { url, path } = host.options;
-    return (url ?? location.origin.replace(/^http/, 'ws')) + (path ? path(stream, id) : `/ws/${stream}/${encodeURIComponent(id)}/`);
+    const before = place;
+    place = path ? path(stream, id) : `/ws/${stream}/${encodeURIComponent(id)}/`;
+    if (place !== before) since = epoch = undefined; // what was heard there says nothing of what is missing here
+    return (url ?? location.origin.replace(/^http/, 'ws')) + place;
   };
 
   const dial = (next: string) => {
     const { WebSocket: Kind = globalThis.WebSocket } = host.options;
+    address = where();
     const query = new URLSearchParams(since && epoch ? { since, epoch } : {});
     token = next;
     stale = undefined;
     tokenIn = host.options.tokenIn;
-    address = where();
     const sends = tokenIn !== 'query';
     if (!sends) query.set('token', token);
     const mark = address.includes('?') ? '&' : '?';
     socket = new Kind(address + (`${query}` && mark + query)) as Socket;
-    shut++;
     socket.onopen = () => {
+      socket!.onopen = null;
       shut = 0;
       if (sends) say({ type: 'auth', token });
     };
@@ -258,8 +259,7 @@ export function openConnection(host: Host, stream: string, id: string | number, 
   const greet = (known: boolean, listener: Listener) => {
     if (!hello) return;
     listeners.set(listener, true);
-    const { resumed: _, ...anew } = hello;
-    tell(listener, known ? hello : { ...anew, id: since });
+    tell(listener, known ? hello : { ...hello, resumed: undefined, id: since });
   };
 
   const established = (message: Established) => {
@@ -338,13 +338,13 @@ export function openConnection(host: Host, stream: string, id: string | number, 
       host.changed();
     },
 
-    /** The network is back, or somebody looks at the page again: do not wait, and do not trust. */
-    wake() {
+    /** The network is back, or somebody looks at the page again: do not trust, and do not wait. With `doubt`, wait as before. */
+    wake(doubt?: boolean) {
       if (hello) {
         ping();
         to('catching_up');
       } else if (pulse) settle();
-      else if (listeners.size) open();
+      else if (listeners.size && !doubt) open();
     },
 
     /** The network is gone, and with it the socket; what it would have said is resumed. */
@@ -363,9 +363,9 @@ export function openConnection(host: Host, stream: string, id: string | number, 
       if (denied && !pulse && other !== token) open();
     },
 
-    /** To another address, if the options say so now. */
+    /** To another address, if the options say so now. Once: a render must not end the wait that follows. */
     move() {
-      if ((socket || retry) && (address !== where() || tokenIn !== host.options.tokenIn)) reopen();
+      if (address && (socket || retry) && (address !== (address = where()) || tokenIn !== (tokenIn = host.options.tokenIn))) reopen();
     },
 
     /** For good. */

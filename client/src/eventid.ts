@@ -5,9 +5,11 @@
 
 const FORM = /^([0-9a-f]{1,8})\/([0-9a-f]{1,8})-(\d{1,15})$/i;
 
-export const isEventId = (id: string): boolean => FORM.test(id);
+/** Only a string has a `match`, whatever a template says. */
+const parts = (id: any): number[] | undefined =>
+  id?.match?.(FORM)?.slice(1).map((part: string, at: number) => parseInt(part, at < 2 ? 16 : 10));
 
-const parts = (id: string) => FORM.exec(id)?.slice(1).map((part, at) => parseInt(part, at < 2 ? 16 : 10));
+export const eventId = (id: unknown): string | undefined => (parts(id) ? (id as string) : undefined);
 
 /** Negative if a comes before b, positive if behind, 0 if equal, NaN if either is no event id. */
 export function compareIds(a: string, b: string): number {

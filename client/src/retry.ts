@@ -13,8 +13,7 @@ export const PATIENCE: Record<number, number> = { 1013: 2, 4429: 2, 1002: 5, 100
  */
 export function waitAfter(code: number, failures: number, chance: number, base: number, cap: number): [failures: number, wait: number] {
   const count = Math.max(failures, PATIENCE[code] ?? 0);
-  const slow = code === 4403;
-  const first = slow ? 30_000 : code === 4401 ? cap : base;
-  const wait = Math.min(slow ? 300_000 : cap, first * 2 ** count);
-  return [count + 1, wait * (slow ? (1 + chance) / 2 : chance)];
+  if (code === 4403) (base = 30_000), (cap = 300_000), (chance = (1 + chance) / 2);
+  if (code === 4401) base = cap;
+  return [count + 1, Math.min(cap, base * 2 ** count) * chance];
 }

@@ -228,7 +228,7 @@ describe('58: messages without a type', () => {
     expect(FakeSocket.made).toHaveLength(3);
   });
 
-  it.each(['1', 1, null, '', { a: 1 }, '0/1', '0/1-1-1'])('the row\'s number (%j) is no event id', async (id) => {
+  it.each(['1', 1, null, '', { a: 1 }, ['0/999-1'], '0/1', '0/1-1-1'])('the row\'s number (%j) is no event id', async (id) => {
     const listener = await live();
     FakeSocket.last.say({ type: 'request', id });
     FakeSocket.last.say({ type: 'request', id });
@@ -312,6 +312,21 @@ describe('60: what can never work', () => {
     expect(errors).toEqual([]);
   });
 
+  it('nor a token that throws behind them', async () => {
+    make().subscribe('requests', 5, () => {});
+    for (let n = 0; n < 3; n++) {
+      await settle();
+      FakeSocket.last.end();
+      await pass(n < 2 ? 20_000 : 0);
+    }
+    const token = () => {
+      throw new Error('502');
+    };
+    client.configure(all({ token }));
+    await pass(20_000);
+    expect(client.cause('requests', 5)!.reason).toBe('Error: 502');
+  });
+
   it.each([4429, 1008, 1009])('a close with %i is an error, once, and beside the state', async (code) => {
     await live();
     for (let n = 0; n < 3; n++) {
@@ -363,7 +378,7 @@ describe('57: options that change', () => {
   });
 
   it.each<[string, Partial<WebSocketClientOptions>, string]>([
-    ['path', { path: (stream, id) => `/${stream}.${id}` }, 'ws://server/requests.5?since'],
+    ['path', { path: (stream, id) => `/${stream}.${id}` }, 'ws://server/requests.5'],
     ['tokenIn', { tokenIn: 'query' }, 'ws://server/ws/requests/5/?since=0%2F100-0&epoch=e1&token=token'],
   ])('%s too', async (_, options, start) => {
     await live();
@@ -371,6 +386,33 @@ describe('57: options that change', () => {
     await settle();
     expect(FakeSocket.made).toHaveLength(2);
     expect(FakeSocket.last.url.startsWith(start)).toBe(true);
+  });
+
+  it('another path begins anew: what was heard elsewhere says nothing of what was missed here', async () => {
+    const at = (place: string) => all({ path: (stream, id) => `/${place}/${stream}/${id}` });
+    await live(at('north'));
+    for (const place of ['south', 'north']) {
+      FakeSocket.last.change('0/300-1');
+      client.configure(at(place));
+      await settle();
+      expect(FakeSocket.last.url).toBe(`ws://server/${place}/requests/5`);
+      FakeSocket.last.establish();
+    }
+  });
+
+  it('a render does not try again what waits for its token, before the first socket or on its way to another address', async () => {
+    const token = vi.fn(() => {
+      throw new Error('502');
+    });
+    make({ token }).subscribe('requests', 5, () => {});
+    await settle();
+    for (let n = 0; n < 9; n++) client.configure(all({ token })), await settle();
+    expect(token).toHaveBeenCalledTimes(1);
+    client.configure(all());
+    await pass(500);
+    FakeSocket.last.establish();
+    for (let n = 0; n < 9; n++) client.configure(all({ token, url: 'ws://other', tokenIn: 'query' })), await settle();
+    expect(token.mock.calls.length).toBeLessThanOrEqual(3);
   });
 
   it('what names the same address moves nothing', async () => {

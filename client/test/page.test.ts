@@ -121,7 +121,6 @@ describe('in a page', () => {
   it.each([
     ['the network is back', () => (network(false), network(true))],
     ['the tab is shown', () => document.dispatchEvent(new Event('visibilitychange'))],
-    ['the network is another one', () => connection.dispatchEvent(new Event('change'))],
   ])('what is denied stays denied, and is tried again when %s', async (_, happens) => {
     FakeSocket.last.open().end(4403);
     await vi.advanceTimersByTimeAsync(20_000);
@@ -134,12 +133,31 @@ describe('in a page', () => {
     expect(client.state()).toBe('live');
   });
 
+  it('another network only makes a connection doubted: it ends no wait, and dials nothing where there is none', async () => {
+    for (const end of [() => FakeSocket.last.open().end(4403), () => network(false)]) {
+      end();
+      connection.dispatchEvent(new Event('change'));
+      await vi.advanceTimersByTimeAsync(0);
+      expect(FakeSocket.made).toHaveLength(1);
+    }
+  });
+
   it('a denial is not tried without a network', async () => {
     FakeSocket.last.open().end(4403);
     network(false);
     await vi.advanceTimersByTimeAsync(29_900);
     expect(FakeSocket.made).toHaveLength(1);
     expect(client.state()).toBe('denied');
+  });
+
+  it('a network that comes and goes is no refusal of the server', async () => {
+    for (let n = 0; n < 3; n++) {
+      network(false);
+      network(true);
+      await vi.advanceTimersByTimeAsync(0);
+    }
+    FakeSocket.last.end();
+    expect(client.cause('requests', 5)!.reason).toBe('');
   });
 
   it('a closed client hears of nothing', async () => {

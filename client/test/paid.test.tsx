@@ -189,6 +189,23 @@ describe('51: a change during a first fetch', () => {
   });
 });
 
+describe('a first fetch that was cancelled', () => {
+  it.each([
+    ['a change', () => change('after')],
+    ['a resync', () => act(async () => ((database = 'after'), FakeSocket.last.say({ type: 'resync', id: '0/300-0', epoch: 'e1' })))],
+  ])('is begun again by %s', async (_, happens) => {
+    const fetch = slow(600);
+    await open();
+    await show(<List fetch={fetch} />);
+    await pass(200);
+    await act(async () => void queries.cancelQueries({ queryKey: KEY }));
+    await pass(100);
+    await happens();
+    await pass(1000);
+    expect([text(), fetch.mock.calls.length]).toEqual(['live"after"', 2]);
+  });
+});
+
 describe('52: the backend is away at the change', () => {
   let away = false;
   const failing = (milliseconds = 10) => {
@@ -308,6 +325,27 @@ describe('53: patch, and what else takes the mark away', () => {
     expect(data()).toEqual(database);
   });
 
+  it('a query that has paid is not marked any more', async () => {
+    const fetch = slow(10);
+    await open(<List fetch={fetch} />);
+    await pass(1000);
+    await change('after');
+    await pass(1000);
+    expect(data()).toBe('after');
+    expect(queries.getQueryState(KEY)!.isInvalidated).toBe(false);
+  });
+
+  it('a patch that comes late is owed under the first key too, whatever narrower keys say', async () => {
+    database = [row(1)];
+    const fetch = slow(10);
+    await open(<List fetch={fetch} />, { patch: true, keys: () => [['requests', 5]] }); // the row has left unit 5
+    await pass(1000);
+    await change(database, { type: 'request.deleted', action: 'moved' , data: { id: 1 } });
+    expect(data()).toEqual([]);
+    await pass(1000);
+    expect(data()).toEqual([row(1)]);
+  });
+
   it.each([
     ['setQueryData', () => queries.setQueryData(KEY, 'mine')],
     ['cancelQueries', () => queries.cancelQueries({ queryKey: KEY })],
@@ -401,6 +439,11 @@ describe('53: patch, and what else takes the mark away', () => {
     await pass(1000);
     expect(data()).toBe('after');
     expect(onError).toHaveBeenCalled();
+    if (!('patch' in options)) return;
+    queries.removeQueries({ queryKey: ['requests', 'x'] });
+    queries.setQueryData(['requests', 'x'], [{ id: 1, text: 'x' }]);
+    await change('after', { data: { id: 1, text: 'y' } });
+    expect(data(['requests', 'x'] as any)).toEqual([{ id: 1, text: 'y' }]);
   });
 });
 
@@ -581,6 +624,34 @@ describe('data from elsewhere that may be older than a message', () => {
     await show(<List fetch={fetch} />);
     await pass(5000);
     expect([data(), fetch.mock.calls.length]).toEqual(['after', 1]);
+  });
+
+  it.each(['mounted', 'cached', 'new, with a default queryFn'])('such a promise for a query that is %s', async (how) => {
+    const fetch = slow(10);
+    queries.setDefaultOptions({ queries: { ...queries.getDefaultOptions().queries, queryFn: fetch } });
+    await open(how[0] === 'n' ? null : <List fetch={fetch} refetchOnMount={false} />);
+    await pass(1000);
+    if (how === 'cached') await show(null);
+    const other = new QueryClient({ defaultOptions: { queries: { gcTime: Infinity }, dehydrate: { shouldDehydrateQuery: () => true } } });
+    void other.prefetchQuery({ queryKey: KEY, queryFn: slow(300) });
+    await change('after');
+    await act(async () => hydrate(queries, dehydrate(other)));
+    await show(<List fetch={fetch} />);
+    await pass(5000);
+    expect(text()).toBe('live"after"');
+  });
+
+  it('but not the state of another tab, which owes the same', async () => {
+    const fetch = slow(100);
+    await open(<List fetch={fetch} />);
+    await pass(1000);
+    fetch.mockClear();
+    const query = queries.getQueryCache().find({ queryKey: KEY })!;
+    for (let n = 0; n < 5; n++) {
+      await act(async () => query.setState({ ...query.state, data: 'theirs' })); // as broadcastQueryClient
+      await pass(1000);
+    }
+    expect([data(), fetch.mock.calls.length]).toEqual(['theirs', 0]);
   });
 
   it('a persister', async () => {

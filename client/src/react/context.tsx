@@ -46,6 +46,6 @@ export function WebSocketProvider(props: WebSocketProviderProps): ReactNode {
 
 export function useLive(): WebSocketContextValue {
   const value = useContext(WebSocketContext);
-  if (!value) throw new Error('walpush: there is no <WebSocketProvider> around this component');
+  if (!value) throw new Error('walpush: no <WebSocketProvider> around it');
   return value;
 }

@@ -8,7 +8,7 @@
 
 /** Milliseconds in which further messages join the first one's refetch. */
 export const COALESCE = 50;
-/** A page spends at most a tenth of its time refetching a query, but waits no longer than two seconds. */
+/** What was owed during a fetch waits nine times as long as that took, but no longer than two seconds. */
 const REST = 9;
 const REST_MAX = 2000;
 /** The first and the longest wait after a fetch that failed or was cancelled; each doubles the one before. */

@@ -7,25 +7,22 @@ import { invalidate, isStale, recover } from './queries.js';
 
 type Id = string | number | null | undefined;
 
-const connecting = (): LiveState => 'connecting';
 const isNothing = (id: Id) => id == null; // or undefined
 
 /** The state of one stream and id, or without them the worst of all; offline where there is nothing to listen to. */
 export function useLiveState(stream?: Stream, id?: Id): LiveState {
   const { client } = useLive();
   const watch = useCallback((changed: () => void) => client.onState(changed), [client]);
-  const nothing = stream !== undefined && isNothing(id);
-  const read = () => (nothing ? 'offline' : client.state(stream, id ?? undefined));
-  return useSyncExternalStore(watch, read, connecting);
+  const read = () => (stream !== undefined && isNothing(id) ? 'offline' : client.state(stream, id ?? undefined));
+  return useSyncExternalStore<LiveState>(watch, read, () => 'connecting');
 }
 
 /** True while a query on the page has owed a fetch for ten seconds: the backend is away, or slower than that. */
 export function useStale(): boolean {
   const queries = useQueryClient();
-  return useSyncExternalStore(everySecond, () => isStale(queries), never);
+  return useSyncExternalStore(everySecond, () => isStale(queries), () => false);
 }
 
-const never = () => false;
 const everySecond = (look: () => void) => {
   const timer = setInterval(look, 1000);
   return () => clearInterval(timer);
@@ -70,9 +67,12 @@ function useUpdates<S extends Stream>(stream: S, id: Id, options: UpdateOptions<
     if (message.type === 'connection_established') return recover(queries); // resumed: what was missed follows
     if (isResync(message)) return;
     const change = message as ChangeOf<S>;
-    const { type, data } = message as { type: string; data?: { id: unknown } | null };
+    const { type, data } = message as { type: string; data?: { id: Id } | null };
     try {
-      if ((options.patch ?? live.patch) && data && all[0]) patchQueries(queries, all[0], data, type.endsWith('.deleted'));
+      if ((options.patch ?? live.patch) && !isNothing(data?.id) && all[0]) {
+        patchQueries(queries, all[0], [data, type.endsWith('.deleted')]);
+        owe(all[0]); // a patch may come late
+      }
       (options.keys?.(change) ?? all).forEach(owe);
     } catch (error) {
       all.forEach(owe); // nobody knows which

@@ -4,7 +4,7 @@ import { hashKey, type QueryClient, type QueryKey } from '@tanstack/react-query'
 
 type Row = { id?: unknown; updated_at?: unknown; [column: string]: unknown };
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
+const isObject = (value: unknown): value is Record<string, unknown> => Object(value) === value;
 
 /** Milliseconds between patches: a hundred changes a second must not be a hundred renderings. */
 const PACE = 32;
@@ -13,68 +13,57 @@ type Patch = [row: Row, deleted: boolean];
 
 const patches = new WeakMap<QueryClient, Map<string, Patch[]>>();
 
-/** Patches at once if nothing was patched just now, and else with all that comes within PACE. See patchNow. */
-export function patchQueries(queries: QueryClient, key: QueryKey, row: Row, deleted: boolean): void {
-  let waiting = patches.get(queries);
-  if (!waiting) patches.set(queries, (waiting = new Map()));
-  const hash = hashKey(key);
-  const before = waiting.get(hash);
-  if (before) return void before.push([row, deleted]);
-  patchNow(queries, key, [[row, deleted]]);
-  rest(queries, key, hash, waiting);
-}
-
-function rest(queries: QueryClient, key: QueryKey, hash: string, waiting: Map<string, Patch[]>): void {
-  const mine: Patch[] = [];
-  waiting.set(hash, mine);
-  setTimeout(() => {
-    waiting.delete(hash);
-    if (!mine.length) return;
-    patchNow(queries, key, mine);
-    rest(queries, key, hash, waiting);
-  }, PACE);
-}
-
 /**
- * Puts messages' rows into what is cached under the key: in a row, a list of rows, a page of Django REST framework's
+ * Puts a message's row into what is cached under the key: in a row, a list of rows, a page of Django REST framework's
  * (`results`) or an infinite query's pages. Rows are updated and deleted; inserting is left to the refetch, which knows
- * filters and order.
+ * filters and order. It is done at once if nothing was patched just now, and else with all that comes within PACE.
  */
-function patchNow(queries: QueryClient, key: QueryKey, changes: Patch[]): void {
-  queries.setQueriesData({ queryKey: key }, (cached: unknown) => {
-    const patched = changes.reduce((value, [row, deleted]) => patch(value, row, deleted, 0), cached);
-    return patched === cached ? undefined : patched; // undefined leaves the query as it is
-  });
+export function patchQueries(queries: QueryClient, key: QueryKey, change: Patch): void {
+  const hash = hashKey(key);
+  let waiting = patches.get(queries)!;
+  if (!waiting) patches.set(queries, (waiting = new Map()));
+  const run = (): void => {
+    const changes = waiting.get(hash)!;
+    waiting.delete(hash);
+    if (!changes.length) return;
+    waiting.set(hash, []);
+    setTimeout(run, PACE); // first, because a row may throw
+    queries.setQueriesData({ queryKey: key }, (cached: unknown) => {
+      const patched = changes.reduce((value, one) => patch(value, one), cached);
+      return patched === cached ? undefined : patched; // undefined leaves the query as it is
+    });
+  };
+  const before = waiting.get(hash);
+  if (before) before.push(change);
+  else waiting.set(hash, [change]), run();
 }
 
-function patch(cached: unknown, data: Row, deleted: boolean, depth: number): unknown {
+function patch(cached: unknown, change: Patch, depth = 0): unknown {
+  const [data, deleted] = change;
   if (!isObject(cached) || depth > 3) return cached;
-  if (Array.isArray(cached)) return patchList(cached, data, deleted, depth);
+  if (Array.isArray(cached)) return patchList(cached, change, depth);
   if (cached.id !== undefined) return cached.id === data.id && !deleted ? merge(cached, data) : cached;
   for (const member of ['results', 'pages']) {
     const list = cached[member];
-    const patched = Array.isArray(list) ? patchList(list, data, deleted, depth) : list;
+    const patched = Array.isArray(list) ? patchList(list, change, depth) : list;
     if (patched !== list) return { ...cached, [member]: patched };
   }
   return cached;
 }
 
-function patchList(list: unknown[], data: Row, deleted: boolean, depth: number): unknown[] {
-  const kept = deleted ? list.filter((row) => !isObject(row) || row.id === undefined || row.id !== data.id) : list;
-  const patched = kept.map((row) => patch(row, data, deleted, depth + 1));
+function patchList(list: unknown[], change: Patch, depth: number): unknown[] {
+  const [data, deleted] = change;
+  const kept = deleted ? list.filter((row) => (row as Row | null)?.id !== data.id) : list;
+  const patched = kept.map((row) => patch(row, change, depth + 1));
   return patched.length === list.length && patched.every((row, i) => row === list[i]) ? list : patched;
 }
 
 /** Only what the row has and is no object: a serializer may nest what the message tells as a key. */
 function merge(row: Row, data: Row): Row {
-  const known = Date.parse(String(row.updated_at));
-  if (known > Date.parse(String(data.updated_at))) return row; // a refetch was faster
-  const merged = { ...row };
-  let changed = false;
+  if (Date.parse(row.updated_at as string) > Date.parse(data.updated_at as string)) return row; // a refetch was faster
+  let merged = row;
   for (const [column, value] of Object.entries(data)) {
-    if (!(column in row) || row[column] === value || isObject(row[column])) continue;
-    merged[column] = value;
-    changed = true;
+    if (column in row && row[column] !== value && !isObject(row[column])) merged = { ...merged, [column]: value };
   }
-  return changed ? merged : row;
+  return merged;
 }
