@@ -45,6 +45,8 @@ class Replicas:
     def __init__(self, make_walpush, app, config, redis, n=3, **relay):
         relay = "".join(f" {name} = {value}" for name, value in relay.items())
         config.set("relay", Raw(f'{{ url = "{redis.url}"{relay} }}'))
+        if config.get("limits.admit-timeout") is None:
+            config.set("limits.admit-timeout", 60)  # whoever comes early waits until its replica is live
         config.set("limits.group-bytes", 256 * MIB).set("limits.log-bytes", 256 * MIB).set("limits.drain", 1)
         self.app, self.redis = app, redis
         self._make = lambda: make_walpush(app, config)

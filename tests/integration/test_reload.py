@@ -191,7 +191,7 @@ def test_without_the_database_a_reload_waits_and_the_next_takes_its_place(cluste
 def test_replicas_that_reload_one_after_the_other(app, config, make_walpush):
     """Each is told the new rules; their clients are told `epoch`, and then hear the same again."""
     with Redis() as redis:
-        config.set("relay", Raw(f'{{ url = "{redis.url}" }}'))
+        config.set("relay", Raw(f'{{ url = "{redis.url}" }}')).set("limits.admit-timeout", 60)
         replicas = [make_walpush(app, config).start(), make_walpush(app, config).start(streaming=False)]
         clients = [replica.subscribe(UNIT_1, ASHA) for replica in replicas]
         app.touch(app.request, "before")
