@@ -15,7 +15,7 @@ import pytest
 from harness.app import ASHA, BOB, MEENA, RAVI, ROOT_USER, SAM
 from harness.client import PATIENCE, SLOWDOWN, Closed, Listener, assert_in_order, event_key
 from harness.load import LONG, UNIT_1, Follower, Load, number_of
-from harness.shim import build_shim
+from harness.shim import build_before_a_mutex
 from harness.walpush import BINARY, ROW_MARK
 
 MIB = 1 << 20
@@ -369,25 +369,7 @@ def test_a_stalled_reader_is_nobody_elses_business(app, config, make_walpush, ca
     assert SANITIZED or growth < 4 * MIB
 
 
-SLOW_HUBS = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <pthread.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-/* Every thread but the first takes its time before it takes a mutex. */
-int pthread_mutex_lock(pthread_mutex_t *mutex)
-{
-	static int (*real)(pthread_mutex_t *);
-
-	if (!real)
-		real = (int (*)(pthread_mutex_t *))dlsym(RTLD_NEXT, "pthread_mutex_lock");
-	if (syscall(SYS_gettid) != getpid())
-		usleep(400000);
-	return real(mutex);
-}
-"""
+SLOW_HUBS = "usleep(400000);"
 
 
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's library must be the first")
@@ -399,7 +381,7 @@ def test_a_change_around_an_admission_does_not_lie_about(app, config, make_walpu
     config.set("streams.crates.admit", "SELECT 1 FROM users WHERE id = {token.user_id} AND {path.unit_id} > 0")
     config.set("listen.threads", 1)
     url = app.url + "?options=-c%20lock_timeout%3D0"
-    with make_walpush(app, config, url=url, env=build_shim(tmp_path, SLOW_HUBS)) as walpush:
+    with make_walpush(app, config, url=url, env=build_before_a_mutex(tmp_path, SLOW_HUBS)) as walpush:
         with walpush.subscribe("/ws/crates/2/", BOB) as busy:
             with closed_gate(app):
                 client = walpush.connect(UNIT_1, ASHA)

@@ -24,7 +24,7 @@ import pytest
 from harness.client import PATIENCE, SLOWDOWN, Client, Closed, event_key
 from harness.config import section
 from harness.redis import Redis
-from harness.shim import build_shim
+from harness.shim import build_before_a_mutex
 from harness.walpush import BINARY
 from test_relay import Replicas
 
@@ -764,28 +764,15 @@ class Town:
         self.app.sql("UPDATE news SET number = -id")
 
 
+# Six times of sixteen, up to 32 ms.
 SLOW_HUBS = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <pthread.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-/* Every thread but the first often takes its time before it takes a mutex. */
-int pthread_mutex_lock(pthread_mutex_t *mutex)
-{
-	static int (*real)(pthread_mutex_t *);
 	static _Thread_local unsigned chance;
 
-	if (!real)
-		real = (int (*)(pthread_mutex_t *))dlsym(RTLD_NEXT, "pthread_mutex_lock");
 	if (!chance)
 		chance = (unsigned)syscall(SYS_gettid) * 2654435761u;
 	chance = chance * 1664525 + 1013904223;
-	if (syscall(SYS_gettid) != getpid() && chance >> 28 < 6)
+	if (chance >> 28 < 6)
 		usleep(chance >> 17 & 0x7fff);
-	return real(mutex);
-}
 """
 
 
@@ -802,7 +789,7 @@ def build(app, config, make_walpush, tmp_path, capsys):
                 prepare(town)
             town.configure(config, **how)
             redis = stack.enter_context(Redis()) if variant.replicas > 1 else None
-            town.start(make_walpush, config, redis, build_shim(tmp_path, SLOW_HUBS) if variant.slow_hubs else {})
+            town.start(make_walpush, config, redis, build_before_a_mutex(tmp_path, SLOW_HUBS) if variant.slow_hubs else {})
             return live(town, [worker(town, worker.__name__) for worker in workers], capsys)
 
         yield build

@@ -18,7 +18,7 @@ from harness.client import PATIENCE, SLOWDOWN, TEXT, Client, frame
 from harness.config import Raw, section, template
 from harness.metrics import Metrics, wait_for_metric
 from harness.redis import Redis
-from harness.shim import build_shim
+from harness.shim import build_before_a_mutex
 from harness.walpush import BINARY, SIGNING_KEY
 from test_audit import lines_of
 from test_permission import admissions, wait_for_admissions
@@ -375,28 +375,12 @@ def test_the_old_claims_again_do_not_undo_a_revocation(doors, walpush):
 
 # --- what the tap says while a newer token is on its way to it ----------------------------------------------------------
 
+# For as long as the one file is there; the other one says so.
 HUBS_THAT_WAIT = r"""
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-/* Every thread but the first waits before it takes a mutex for as long as the file is there, and says so by another one. */
-int pthread_mutex_lock(pthread_mutex_t *mutex)
-{
-	static int (*real)(pthread_mutex_t *);
-
-	if (!real)
-		real = (int (*)(pthread_mutex_t *))dlsym(RTLD_NEXT, "pthread_mutex_lock");
-	while (syscall(SYS_gettid) != getpid() && access(getenv("HUBS_WAIT"), F_OK) == 0) {
+	while (access(getenv("HUBS_WAIT"), F_OK) == 0) {
 		close(open(getenv("HUBS_ARE_WAITING"), O_CREAT | O_WRONLY, 0600));
 		usleep(1000);
 	}
-	return real(mutex);
-}
 """
 
 
@@ -405,7 +389,7 @@ class Hubs:
 
     def __init__(self, directory):
         self.wait, self.waiting = directory / "wait", directory / "waiting"
-        self.env = {**build_shim(directory, HUBS_THAT_WAIT), "HUBS_WAIT": str(self.wait), "HUBS_ARE_WAITING": str(self.waiting)}
+        self.env = {**build_before_a_mutex(directory, HUBS_THAT_WAIT), "HUBS_WAIT": str(self.wait), "HUBS_ARE_WAITING": str(self.waiting)}
 
     def hold(self):
         self.wait.touch()
