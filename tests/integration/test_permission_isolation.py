@@ -781,10 +781,9 @@ def build(app, config, make_walpush, tmp_path, capsys):
     """Makes the town and lets it live: what came of it is printed and returned."""
     seed = int(os.environ.get("ISOLATION_SEED") or random.randrange(1 << 32))
     with contextlib.ExitStack() as stack:
-        stack.callback(lambda: app.sql("SELECT pg_drop_replication_slot('truth')"))
-
         def build(variant, prepare=None, workers=(), **how):
             town = Town(app, variant, seed)
+            stack.callback(lambda: app.sql("SELECT pg_drop_replication_slot('truth')"))
             if prepare:
                 prepare(town)
             town.configure(config, **how)
