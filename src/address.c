@@ -4,7 +4,7 @@
 #include <netinet/in.h>
 #include <string.h>
 
-#include "walpush/conf.h"
+#include "walpush/texts.h"
 
 static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF };
 
@@ -105,7 +105,7 @@ static bool parse_network(struct slice text, struct address *network, unsigned *
 	return true;
 }
 
-bool address_in(const struct address *a, const struct conf_texts *networks)
+bool address_in(const struct address *a, const struct texts *networks)
 {
 	for (size_t i = 0; i < networks->n; i++) {
 		struct address network;
@@ -140,7 +140,7 @@ static struct slice without_port(struct slice hop)
 	return hop;
 }
 
-struct address address_forwarded(const struct address *peer, struct slice forwarded, const struct conf_texts *trusted)
+struct address address_forwarded(const struct address *peer, struct slice forwarded, const struct texts *trusted)
 {
 	struct address client = *peer;
 

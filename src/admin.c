@@ -176,7 +176,7 @@ static bool only_host(struct evhttp_request *request, const char **host)
 /* `named`: the host that decides; NULL: none. */
 static enum host_verdict judge(const struct admin *a, struct evhttp_request *request, const char **named)
 {
-	const struct conf_texts *names = a->calls->hosts(a->ctx);
+	const struct texts *names = a->calls->hosts(a->ctx);
 	const char *target = evhttp_uri_get_host(evhttp_request_get_evhttp_uri(request));
 
 	if (!only_host(request, named))

@@ -30,6 +30,7 @@
 #include "walpush/conf.h"
 #include "walpush/pgdial.h"
 #include "walpush/rules.h"
+#include "walpush/sqltext.h"
 
 enum check_state { CHECK_OK, CHECK_WARNING, CHECK_FAILURE, CHECK_SKIPPED };
 
@@ -83,8 +84,8 @@ extern const struct check_row check_rows[];
 extern const size_t check_n_rows;
 
 /* What check itself asks finds its names and operators there alone, whoever may create others. The queries of the configuration are looked
- * at under PGDIAL_NAMES. */
-#define CHECK_OWN_NAMES "SET search_path = " PGDIAL_OWN_NAMES
+ * at under SQLTEXT_PATH. */
+#define CHECK_OWN_NAMES "SET search_path = " SQLTEXT_OWN_PATH
 /* A query on c->sql with the parameters of the rows; NULL after saying what failed. */
 PGresult *check_ask(struct check *c, const char *sql, size_t n_values, const char *const *values);
 /* The rows of a check_row's query. */

@@ -6,9 +6,9 @@
 #include <time.h>
 
 #include "walpush/buf.h"
+#include "walpush/edition.h"
 #include "walpush/files.h"
 #include "walpush/memory.h"
-#include "walpush/tap.h"
 #include "walpush/tls.h"
 #include "walpush/token.h"
 #include "walpush/token_pem.h"
@@ -127,7 +127,7 @@ void check_certificate(struct check *c)
 
 void check_file_limit(struct check *c)
 {
-	unsigned hubs = tap_hubs_wanted(c->conf);
+	unsigned hubs = edition_hubs(c->conf);
 	int64_t wanted = c->conf->limits.connections, kept = (int64_t)files_kept(hubs);
 	struct rlimit limit;
 	struct buf mend = { 0 };

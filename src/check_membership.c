@@ -43,7 +43,7 @@ static void read_query(struct check *c, const struct rules_query *q, struct read
 {
 	struct buf view = { 0 };
 
-	reads_view(&view, q);
+	reads_view(&view, 1, q);
 	run(c, out, READS_BEGIN);
 	run(c, out, READS_QUERY_NAMES);
 	run(c, out, view.data);

@@ -101,7 +101,7 @@ static const char collations[] =
 	"  SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid"
 	"  FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class v ON v.oid = r.ev_class"
 	"  WHERE v.relnamespace = pg_catalog.pg_my_temp_schema()"
-	"   AND pg_catalog.starts_with(v.relname::text, '" SQLTEXT_VIEW "')"
+	"   AND pg_catalog.starts_with(v.relname::text, '" READS_VIEW "')"
 	"  UNION"
 	"  SELECT next.* FROM node n"
 	"  JOIN pg_catalog.pg_depend d ON d.classid = n.classid AND d.objid = n.objid"

@@ -12,6 +12,7 @@
 #include "walpush/pgdial.h"
 #include "walpush/reads.h"
 #include "walpush/sqlclock.h"
+#include "walpush/needs.h"
 #include "walpush/sqltext.h"
 
 /* Rows. A table below is read from end to end in a millisecond or so. */
@@ -45,7 +46,7 @@ PGresult *check_view(struct check *c, const struct rules_query *q, const char *s
 	struct buf view = { 0 };
 	PGresult *result = NULL;
 
-	sqltext_view(&view, 1, q);
+	reads_view(&view, 1, q);
 	if (check_do(c, READS_BEGIN) && check_do(c, READS_QUERY_NAMES) && check_do(c, view.data) &&
 	    check_do(c, READS_OWN_NAMES))
 		result = PQexec(c->sql, sql);
@@ -83,7 +84,7 @@ static bool find_grants(struct check *c, const struct query *q, struct buf *out)
 	struct buf sql = { 0 };
 	PGresult *result;
 
-	sqltext_grants(&sql, "current_user");
+	needs_grants(&sql, "current_user");
 	result = check_view(c, q->q, sql.data);
 	for (int i = 0; i < PQntuples(result); i++)
 		buf_addf(out, "%s%s", i ? " " : "", PQgetvalue(result, i, 0));
@@ -167,7 +168,7 @@ static char *definition_of(struct check *c, const struct query *q)
 
 	if (!sqlclock_frozen(q->q->sql, ""))
 		return NULL;
-	result = check_view(c, q->q, "SELECT pg_catalog.pg_get_viewdef('pg_temp." SQLTEXT_VIEW "1'::regclass)");
+	result = check_view(c, q->q, "SELECT pg_catalog.pg_get_viewdef('pg_temp." READS_VIEW "1'::regclass)");
 	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1)
 		definition = mem_text(PQgetvalue(result, 0, 0));
 	PQclear(result);
@@ -320,7 +321,7 @@ static void check_query(struct check *c, struct query q)
 
 	if (!q.q || !q.q->sql)
 		return;
-	check_do(c, "SET search_path = " PGDIAL_NAMES);
+	check_do(c, "SET search_path = " SQLTEXT_PATH);
 	result = PQprepare(c->sql, CHECK_STATEMENT, q.q->sql, 0, NULL);
 	if (PQresultStatus(result) == PGRES_COMMAND_OK)
 		check_prepared(c, &q);

@@ -6,13 +6,13 @@
 #include "walpush/buf.h"
 #include "walpush/mem.h"
 #include "walpush/reads.h"
-#include "walpush/sqltext.h"
+#include "walpush/needs.h"
 
 /* What the view reads as this role, also through views that read as who asks. A policy for this very role was made for it. */
 static const char hidden_query[] =
 	"WITH RECURSIVE node (oid) AS ("
 	"  SELECT v.oid FROM pg_class v WHERE v.relnamespace = pg_my_temp_schema()"
-	"   AND starts_with(v.relname::text, '" SQLTEXT_VIEW "')"
+	"   AND starts_with(v.relname::text, '" READS_VIEW "')"
 	"  UNION"
 	"  SELECT c.oid FROM node n JOIN pg_rewrite r ON r.ev_class = n.oid"
 	"  JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = "
@@ -57,7 +57,7 @@ static void look(struct check *c, const struct rules_query *q)
 	struct buf view = { 0 };
 	PGresult *result = NULL;
 
-	reads_view(&view, q);
+	reads_view(&view, 1, q);
 	if (run(c, READS_BEGIN) && run(c, READS_QUERY_NAMES) && run(c, view.data) && run(c, READS_OWN_NAMES))
 		result = PQexec(c->sql, hidden_query);
 	for (int i = 0; i < PQntuples(result); i++)
@@ -98,7 +98,7 @@ void check_row_security(struct check *c)
 /* Sessions name pg_catalog first, and what belongs to a stranger admits nobody; that there may be strangers is said before one acts. */
 void check_creators(struct check *c)
 {
-	PGresult *result = check_ask(c, sqltext_creators, 0, NULL);
+	PGresult *result = check_ask(c, needs_creators, 0, NULL);
 
 	for (int i = 0; i < PQntuples(result); i++)
 		check_add(c, CHECK_WARNING, CHECK_SQL, PQgetvalue(result, i, 2),

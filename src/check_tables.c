@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "walpush/buf.h"
+#include "walpush/needs.h"
 #include "walpush/sqltext.h"
 
 static void read_catalog(struct check *c)
@@ -194,7 +195,7 @@ void check_identity(struct check *c)
 	struct buf sql = { 0 };
 	PGresult *result;
 
-	sqltext_identity(&sql, c->rules, NULL);
+	needs_identity(&sql, c->rules, NULL);
 	result = check_ask(c, sql.data, 0, NULL);
 	buf_fini(&sql);
 	if (!result)

@@ -153,7 +153,7 @@ static bool check_table(const struct conf_reader *r, struct conf_table *t)
 	const char *missing = !t->type.text ? "type" : !t->key.text ? "key" : NULL;
 
 	if (!t->from.text)
-		t->from = (struct conf_text){ mem_text(t->name), t->line };
+		t->from = (struct text){ mem_text(t->name), t->line };
 	if (missing && !t->message.text)
 		return conf_error(r, t->line, "tables.%.60s.%s is missing; set it, or a message template", t->name,
 				  missing);

@@ -43,8 +43,8 @@ enum conf_type {
 	CONF_PATH,        /* char *, a file, relative to the directory of the configuration */
 	CONF_SECRET_FILE, /* char *, what that file holds */
 	CONF_SCALAR,      /* char *: a string, number or boolean, kept as text */
-	CONF_LINED,       /* struct conf_text */
-	CONF_TEXTS        /* struct conf_texts */
+	CONF_LINED,       /* struct text */
+	CONF_TEXTS        /* struct texts */
 };
 
 enum {

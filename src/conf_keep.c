@@ -11,7 +11,7 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
-static bool same_texts(const struct conf_texts *a, const struct conf_texts *b)
+static bool same_texts(const struct texts *a, const struct texts *b)
 {
 	if (a->n != b->n)
 		return false;
@@ -21,12 +21,12 @@ static bool same_texts(const struct conf_texts *a, const struct conf_texts *b)
 	return true;
 }
 
-static void keep_texts(struct conf_texts *to, const struct conf_texts *from)
+static void keep_texts(struct texts *to, const struct texts *from)
 {
 	to->at = mem_new_array(from->n, sizeof(*to->at));
 	to->n = from->n;
 	for (size_t i = 0; i < from->n; i++)
-		to->at[i] = (struct conf_text){ mem_text(from->at[i].text), from->at[i].line };
+		to->at[i] = (struct text){ mem_text(from->at[i].text), from->at[i].line };
 }
 
 /* True when the two were the same. */

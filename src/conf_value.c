@@ -363,7 +363,7 @@ static bool is_list(const config_setting_t *s)
 }
 
 /* Of "a, b c": each by itself. An empty string holds none. */
-static bool add_words(const struct value *v, const config_setting_t *s, struct conf_texts *out)
+static bool add_words(const struct value *v, const config_setting_t *s, struct texts *out)
 {
 	static const char between[] = ", \t\r\n";
 	const char *should = NULL;
@@ -378,7 +378,7 @@ static bool add_words(const struct value *v, const config_setting_t *s, struct c
 		struct slice word = { at, strcspn(at, between) };
 
 		out->at = mem_resize(out->at, out->n + 1, sizeof(*out->at));
-		out->at[out->n] = (struct conf_text){ mem_text_of(word), conf_line(s) };
+		out->at[out->n] = (struct text){ mem_text_of(word), conf_line(s) };
 		should = v->o->accept(out->at[out->n++].text);
 		at += word.len;
 	}
@@ -386,7 +386,7 @@ static bool add_words(const struct value *v, const config_setting_t *s, struct c
 	return !should || conf_error(v->r, conf_line(s), "%s should be %s", v->shown, should);
 }
 
-static bool add_element(const struct value *v, const config_setting_t *s, struct conf_texts *out)
+static bool add_element(const struct value *v, const config_setting_t *s, struct texts *out)
 {
 	char *text;
 
@@ -396,11 +396,11 @@ static bool add_element(const struct value *v, const config_setting_t *s, struct
 	if (!text || !settle_empty(v, s, &text))
 		return false;
 	out->at = mem_resize(out->at, out->n + 1, sizeof(*out->at));
-	out->at[out->n++] = (struct conf_text){ text, conf_line(s) };
+	out->at[out->n++] = (struct text){ text, conf_line(s) };
 	return true;
 }
 
-static bool read_texts(const struct value *v, const config_setting_t *s, struct conf_texts *out)
+static bool read_texts(const struct value *v, const config_setting_t *s, struct texts *out)
 {
 	int n = is_list(s) ? config_setting_length(s) : 0;
 
@@ -447,7 +447,7 @@ bool conf_value_read(const struct conf_reader *r, const struct conf_option *o, c
 		     void *base)
 {
 	struct value v = { r, o, shown };
-	struct conf_text *lined = member(o, base);
+	struct text *lined = member(o, base);
 
 	switch (o->type) {
 	case CONF_BOOL:
@@ -503,7 +503,7 @@ void conf_value_default(const struct conf_option *o, void *base)
 
 void conf_value_release(const struct conf_option *o, void *base)
 {
-	struct conf_texts *texts = member(o, base);
+	struct texts *texts = member(o, base);
 
 	switch (o->type) {
 	case CONF_TEXT:
@@ -518,7 +518,7 @@ void conf_value_release(const struct conf_option *o, void *base)
 		for (size_t i = 0; i < texts->n; i++)
 			free(texts->at[i].text);
 		free(texts->at);
-		*texts = (struct conf_texts){ 0 };
+		*texts = (struct texts){ 0 };
 		break;
 	default:
 		break;

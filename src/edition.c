@@ -1,8 +1,11 @@
 #include "walpush/edition.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "walpush/mem.h"
+
+#define THREADS_DEFAULT_MOST 4
 
 struct edition *edition_new(const struct hub_shared *world, const struct conf *conf, bool owned, struct fail *why)
 {
@@ -46,4 +49,13 @@ void edition_unref(const struct edition *e)
 	free(mine->stream_labels);
 	conf_free(mine->owned);
 	free(mine);
+}
+
+unsigned edition_hubs(const struct conf *conf)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (conf->listen.threads > 0)
+		return (unsigned)conf->listen.threads < HUBS_MAX ? (unsigned)conf->listen.threads : HUBS_MAX;
+	return cores < 1 ? 1 : cores > THREADS_DEFAULT_MOST ? THREADS_DEFAULT_MOST : (unsigned)cores;
 }

@@ -66,7 +66,7 @@ static bool is_same(struct slice a, struct slice b)
 	return a.len == b.len && strncasecmp(a.at, b.at, a.len) == 0;
 }
 
-static bool is_listed(struct slice name, const struct conf_texts *names)
+static bool is_listed(struct slice name, const struct texts *names)
 {
 	for (size_t i = 0; i < names->n; i++) {
 		struct slice entry = slice_of(names->at[i].text);
@@ -77,7 +77,7 @@ static bool is_listed(struct slice name, const struct conf_texts *names)
 	return false;
 }
 
-enum host_verdict host_judge(struct slice host, const struct conf_texts *names)
+enum host_verdict host_judge(struct slice host, const struct texts *names)
 {
 	const char *colon = host.len ? memchr(host.at, ':', host.len) : NULL;
 	struct slice name = { host.at, colon ? (size_t)(colon - host.at) : host.len };

@@ -1,5 +1,9 @@
 #include "walpush/origin.h"
 
+#include <string.h>
+
+#include "walpush/slice.h"
+
 #include <strings.h>
 
 struct origin {
@@ -90,7 +94,7 @@ static bool same(const struct origin *a, const struct origin *b)
 	return a->port == b->port && same_text(a->scheme, b->scheme) && same_text(a->host, b->host);
 }
 
-bool origin_admits(const struct conf_texts *allowed, const char *origin)
+bool origin_admits(const struct texts *allowed, const char *origin)
 {
 	struct origin asking, entry;
 	bool known;

@@ -14,6 +14,7 @@
 #include "walpush/mem.h"
 #include "walpush/pghosts.h"
 #include "walpush/pgurl.h"
+#include "walpush/sqltext.h"
 
 #define URL_FILE_MAX 8192 /* bytes */
 
@@ -132,7 +133,7 @@ static void add_options(const struct conf_database *conf, enum pgdial_kind kind,
 {
 	buf_addf(options,
 		 "-c timezone=%s -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex -c "
-		 "search_path=" PGDIAL_NAMES " ",
+		 "search_path=" SQLTEXT_PATH " ",
 		 conf->timezone);
 	if (kind == PGDIAL_REPLICATION)
 		buf_add_text(options, "-c wal_sender_timeout=60s");

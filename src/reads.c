@@ -1,14 +1,33 @@
 #include "walpush/reads.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "walpush/mem.h"
-#include "walpush/sqltext.h"
 
-void reads_view(struct buf *out, const struct rules_query *q)
+/* A query may end with a semicolon, which cannot stand between parentheses. */
+static size_t trimmed(const char *text)
 {
-	sqltext_view(out, 1, q);
+	size_t n = strlen(text);
+
+	while (n && (isspace((unsigned char)text[n - 1]) || text[n - 1] == ';'))
+		n--;
+	return n;
+}
+
+void reads_view(struct buf *out, unsigned n, const struct rules_query *q)
+{
+	const struct tmpl *t = &q->source;
+
+	/* Inside FROM, because a view's columns must have different names; the line break ends a comment of the query. */
+	buf_addf(out, "CREATE TEMP VIEW " READS_VIEW "%u AS SELECT 1 AS one FROM (\n    ", n);
+	for (size_t i = 0; i < t->n_parts; i++) {
+		const char *text = t->parts[i].is_ref ? "NULL" : t->parts[i].text;
+
+		buf_add(out, text, i + 1 == t->n_parts ? trimmed(text) : strlen(text));
+	}
+	buf_add_text(out, "\n) AS q");
 }
 
 static struct reads_table *table_of(struct reads *r, const char *schema, const char *name)

@@ -101,7 +101,7 @@ static bool send_statement(struct reads_ask *a)
 	if (a->step == STEP_BEGIN)
 		buf_add_text(&sql, READS_BEGIN);
 	else if (a->step == STEP_VIEW)
-		reads_view(&sql, q);
+		reads_view(&sql, 1, q);
 	else if (a->step == STEP_NAMES)
 		buf_add_text(&sql, READS_OWN_NAMES);
 	else if (a->step == STEP_QUERY)

@@ -69,7 +69,7 @@ const char reads_query[] =
 	"  SELECT 'pg_catalog.pg_rewrite'::regclass::oid, r.oid, r.ev_action::text\n"
 	"  FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_class v ON v.oid = r.ev_class\n"
 	"  WHERE v.relnamespace = pg_catalog.pg_my_temp_schema()\n"
-	"   AND pg_catalog.starts_with(v.relname::text, '" SQLTEXT_VIEW "')\n"
+	"   AND pg_catalog.starts_with(v.relname::text, '" READS_VIEW "')\n"
 	"  UNION\n"
 	"  SELECT next.* FROM node n CROSS JOIN LATERAL (\n"
 	"    SELECT leads.* FROM pg_catalog.pg_depend d CROSS JOIN LATERAL (\n"
@@ -229,6 +229,6 @@ const char reads_query[] =
 	"UNION ALL\n"
 	"SELECT 'definition', 'pg_temp', v.relname, NULL, pg_catalog.pg_get_viewdef(v.oid) FROM pg_catalog.pg_class v\n"
 	"  WHERE v.relnamespace = pg_catalog.pg_my_temp_schema()\n"
-	"   AND pg_catalog.starts_with(v.relname::text, '" SQLTEXT_VIEW "')\n"
+	"   AND pg_catalog.starts_with(v.relname::text, '" READS_VIEW "')\n"
 	"ORDER BY 2, 3, 1, 4, 5";
 /* clang-format on */

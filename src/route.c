@@ -1,8 +1,6 @@
 #include "walpush/route.h"
 
-#include "route_impl.h"
-
-#define OID_BYTEA 17
+#include "walpush/pgtypes.h"
 
 enum presence { OUTSIDE, INSIDE };
 
@@ -195,7 +193,7 @@ bool route_param(const struct route_plan *plan, const struct tmpl_part *part, st
 	if (!placeholder_value(plan, part, &value) || !value)
 		return false;
 	/* wal2json leaves out the prefix by which PostgreSQL knows hexadecimal, but not in a domain over bytea. */
-	if (value->type == OID_BYTEA && value->kind == VALUE_STRING)
+	if (value->type == PG_BYTEA && value->kind == VALUE_STRING)
 		buf_add_text(out, "\\x");
 	return row_text(value, out);
 }
@@ -204,7 +202,7 @@ struct expansion { /* what answers the placeholders of a section's groups */
 	const struct route_plan *plan;
 	const struct sqlrows *lookup;
 	size_t lookup_row;
-	struct route_groups *groups;
+	struct groups *groups;
 	bool from_old; /* for the groups left */
 	bool unknown;
 };
@@ -215,7 +213,7 @@ static bool expansion_value(void *ctx, const struct tmpl_part *part, struct buf 
 	const struct column *value;
 
 	if (part->scope == TMPL_LOOKUP)
-		return route_groups_sql_value(e->groups, e->lookup, e->lookup_row, part->text, out);
+		return groups_sql_value(e->groups, e->lookup, e->lookup_row, part->text, out);
 	if (e->from_old)
 		value = e->plan->row->old[part->slot];
 	else if (!placeholder_value(e->plan, part, &value))
@@ -230,13 +228,13 @@ static void join_groups(const struct route_plan *plan, const struct sqlrows *loo
 
 	for (size_t i = 0; i < s->n_groups; i++) {
 		if (!s->group_uses_lookup[i])
-			route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, NULL, 0);
+			groups_expand(e.groups, &s->groups[i], expansion_value, &e, NULL, 0);
 		else if (plan->lookup_unknown)
 			e.unknown = true;
 		else if (lookup)
 			for (e.lookup_row = 0; e.lookup_row < lookup->n_rows; e.lookup_row++)
-				route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, NULL,
-						    (uint32_t)e.lookup_row);
+				groups_expand(e.groups, &s->groups[i], expansion_value, &e, NULL,
+					      (uint32_t)e.lookup_row);
 	}
 	e.unknown = e.unknown || (plan->lookup_unknown && s->message_uses_lookup);
 	out->unknown = out->unknown || e.unknown;
@@ -277,7 +275,7 @@ static void leave_groups(const struct route_plan *plan, struct route_result *out
 			continue;
 		movement = movement_of(&s->groups[i], plan->row);
 		if (movement == MOVED)
-			route_groups_expand(e.groups, &s->groups[i], expansion_value, &e, &out->joined.groups, 0);
+			groups_expand(e.groups, &s->groups[i], expansion_value, &e, &out->joined.groups, 0);
 		out->unknown = out->unknown || movement == UNKNOWN;
 	}
 }
@@ -287,14 +285,14 @@ static bool could_be_looked_up(const void *ctx, struct slice name)
 	const struct rules_section *s = ctx;
 
 	for (size_t i = 0; i < s->n_groups; i++)
-		if (s->group_uses_lookup[i] && route_template_matches(&s->groups[i], name))
+		if (s->group_uses_lookup[i] && tmpl_could_spell(&s->groups[i], name))
 			return true;
 	return false;
 }
 
 void route_without_lookup(const struct route_plan *plan, struct route_result *r)
 {
-	route_groups_drop(&r->left.groups, could_be_looked_up, plan->section);
+	groups_drop(&r->left.groups, could_be_looked_up, plan->section);
 }
 
 static const char *action_name(const struct route_plan *plan)
@@ -306,8 +304,8 @@ static const char *action_name(const struct route_plan *plan)
 
 void route_messages(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *out)
 {
-	route_groups_clear(&out->left.groups);
-	route_groups_clear(&out->joined.groups);
+	groups_clear(&out->left.groups);
+	groups_clear(&out->joined.groups);
 	out->joined.groups.tracks_rows = plan->section->message_uses_lookup;
 	out->joined.op = plan->op;
 	out->joined.action = action_name(plan);
@@ -325,6 +323,6 @@ void route_messages(const struct route_plan *plan, const struct sqlrows *lookup,
 
 void route_result_fini(struct route_result *r)
 {
-	route_groups_fini(&r->left.groups);
-	route_groups_fini(&r->joined.groups);
+	groups_fini(&r->left.groups);
+	groups_fini(&r->joined.groups);
 }

@@ -111,7 +111,7 @@ static bool bind_actions(const struct binder *b, struct rules_section *s)
 	return true;
 }
 
-static int *bind_columns(const struct binder *b, const struct conf_texts *names, const char *what)
+static int *bind_columns(const struct binder *b, const struct texts *names, const char *what)
 {
 	int *columns = mem_new_array(names->n, sizeof(*columns));
 
@@ -126,7 +126,7 @@ static int *bind_columns(const struct binder *b, const struct conf_texts *names,
 }
 
 /* `columns` names what messages show, else everything; `exclude` takes away. A virtual column has nothing to show. */
-static bool mark_shown(const struct binder *b, struct rules_section *s, const struct conf_texts *names, bool shown,
+static bool mark_shown(const struct binder *b, struct rules_section *s, const struct texts *names, bool shown,
 		       const char *what)
 {
 	int *columns = bind_columns(b, names, what);

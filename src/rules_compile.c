@@ -35,7 +35,7 @@ static char *query_name(const char *what, const char *of)
 }
 
 /* `what` says whose template it is, in an error. */
-static bool parse_template(const struct rules *r, struct tmpl *t, const struct conf_text *text, unsigned scopes,
+static bool parse_template(const struct rules *r, struct tmpl *t, const struct text *text, unsigned scopes,
 			   const char *what, const char *of, struct fail *why)
 {
 	struct fail inner;
@@ -45,7 +45,7 @@ static bool parse_template(const struct rules *r, struct tmpl *t, const struct c
 	return rules_fail(r, why, text->line, "%s of %s, character %zu: %s", what, of, inner.offset + 1, inner.text);
 }
 
-static bool compile_query(const struct rules *r, struct rules_query *q, const struct conf_text *text, unsigned scopes,
+static bool compile_query(const struct rules *r, struct rules_query *q, const struct text *text, unsigned scopes,
 			  const char *what, const char *of, struct fail *why)
 {
 	struct buf sql = { 0 };
@@ -60,7 +60,7 @@ static bool compile_query(const struct rules *r, struct rules_query *q, const st
 }
 
 /* A brace in a literal could spell the braces around a value, and so another template's group. */
-static bool check_literals(const struct rules *r, const struct tmpl *t, const struct conf_text *text, const char *of,
+static bool check_literals(const struct rules *r, const struct tmpl *t, const struct text *text, const char *of,
 			   struct fail *why)
 {
 	for (size_t i = 0; i < t->n_parts; i++)
@@ -71,7 +71,7 @@ static bool check_literals(const struct rules *r, const struct tmpl *t, const st
 	return true;
 }
 
-static bool compile_groups(const struct rules *r, const struct conf_texts *texts, unsigned line, unsigned scopes,
+static bool compile_groups(const struct rules *r, const struct texts *texts, unsigned line, unsigned scopes,
 			   const char *of, struct tmpl **groups, size_t *n, struct fail *why)
 {
 	if (texts->n == 0)
@@ -108,7 +108,7 @@ static bool check_path_values(const struct rules *r, const struct rules_stream *
 
 /* What the server says by itself, in the stream's own words. */
 static bool compile_notice(const struct rules *r, const struct rules_stream *s, struct jsontmpl *t,
-			   const struct conf_text *text, const char *what, struct fail *why)
+			   const struct text *text, const char *what, struct fail *why)
 {
 	struct fail inner;
 
@@ -183,7 +183,7 @@ static bool check_members(const struct rules *r, const struct rules_section *s, 
 	if (!check_member(r, s, conf->key.text, conf->key.line, "key", why))
 		return false;
 	for (size_t i = 0; i < conf->fields.n; i++) {
-		const struct conf_text *field = &conf->fields.at[i];
+		const struct text *field = &conf->fields.at[i];
 
 		if (!check_member(r, s, field->text, field->line, "fields", why))
 			return false;
@@ -291,7 +291,7 @@ bool rules_compile_section(const struct rules *r, const struct conf_table *conf,
 
 bool rules_compile_actor(const struct rules *r, struct rules_query *q, struct fail *why)
 {
-	const struct conf_text *text = &r->conf->actor_query;
+	const struct text *text = &r->conf->actor_query;
 
 	if (!text->text)
 		return true;

@@ -39,7 +39,7 @@ bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf,
 bool rules_compile_section(const struct rules *r, const struct conf_table *conf, struct rules_section *s,
 			   struct fail *why);
 bool rules_compile_actor(const struct rules *r, struct rules_query *q, struct fail *why);
-/* rules_digest of a program with these versions: EVENT_NUMBERING, RELAY_ENTRY_FORMAT. */
+/* rules_digest of a program with these versions: EVENT_NUMBERING, EVENT_ENTRY_FORMAT. */
 uint32_t rules_digest_of(const struct rules *r, uint32_t numbering, uint32_t entries);
 uint64_t rules_stream_identity(const struct conf_stream *conf);
 /* One more name of a list for wal2json, escaped as it wants; NULL: all tables of the schema. */

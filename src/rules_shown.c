@@ -9,11 +9,11 @@
 
 #include <stdlib.h>
 
-#include "pgvalue.h"
 #include "walpush/mem.h"
+#include "walpush/pgtypes.h"
 #include "walpush/secretname.h"
 
-static const struct conf_text *find_name(const struct conf_texts *texts, const char *column)
+static const struct text *find_name(const struct texts *texts, const char *column)
 {
 	for (size_t i = 0; i < texts->n; i++)
 		if (strcmp(texts->at[i].text, column) == 0)
@@ -24,7 +24,7 @@ static const struct conf_text *find_name(const struct conf_texts *texts, const c
 /* The line that withholds the column; 0: it may be shown. *how: what an error says of it. */
 static unsigned withheld_at(const struct conf_table *conf, const char *column, const char **how)
 {
-	const struct conf_text *excluded = find_name(&conf->exclude, column);
+	const struct text *excluded = find_name(&conf->exclude, column);
 
 	if (excluded) {
 		*how = "exclude withholds it: take it out of one of the two";
@@ -40,7 +40,7 @@ static unsigned withheld_at(const struct conf_table *conf, const char *column, c
 
 static bool check_fields(const struct rules *r, const struct rules_section *s, struct fail *why)
 {
-	const struct conf_texts *fields = &s->conf->fields;
+	const struct texts *fields = &s->conf->fields;
 	const char *how;
 
 	for (size_t i = 0; i < fields->n; i++)
@@ -82,7 +82,7 @@ bool rules_check_key(const struct rules *r, struct rules_section *s, struct fail
 	s->key_shown = true;
 	for (size_t i = 0; i < s->table->n_columns; i++) {
 		const struct catalog_column *c = &s->table->columns[i];
-		const struct conf_text *excluded = find_name(&s->conf->exclude, c->name);
+		const struct text *excluded = find_name(&s->conf->exclude, c->name);
 
 		if (!c->in_key || s->shown[i])
 			continue;

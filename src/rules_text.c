@@ -1,7 +1,6 @@
 /* What the rules say to others: the list of tables for wal2json and for the catalog, and the digest for the epoch. */
 #include "rules_impl.h"
 #include "walpush/event_id.h"
-#include "walpush/relay_entry.h"
 
 /*
  * wal2json splits the list at commas and white space and a name at its dot, drops a backslash before any character, and
@@ -131,7 +130,7 @@ static void mix_number(uint32_t *digest, int64_t n)
 		mix_byte(digest, (unsigned char)((uint64_t)n >> shift));
 }
 
-static void mix_texts(uint32_t *digest, const struct conf_texts *texts)
+static void mix_texts(uint32_t *digest, const struct texts *texts)
 {
 	mix_number(digest, (int64_t)texts->n);
 	for (size_t i = 0; i < texts->n; i++)
@@ -193,7 +192,7 @@ uint32_t rules_digest_of(const struct rules *r, uint32_t numbering, uint32_t ent
 
 uint32_t rules_digest(const struct rules *r)
 {
-	return rules_digest_of(r, EVENT_NUMBERING, RELAY_ENTRY_FORMAT);
+	return rules_digest_of(r, EVENT_NUMBERING, EVENT_ENTRY_FORMAT);
 }
 
 static void mix_close(uint32_t *digest, const struct conf_table *t)

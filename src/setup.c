@@ -5,11 +5,12 @@
 #include "walpush/decode.h"
 #include "walpush/pgdial.h"
 #include "walpush/reads.h"
+#include "walpush/needs.h"
 #include "walpush/sqltext.h"
 
-#define OWN_NAMES "SET search_path = " PGDIAL_OWN_NAMES ";\n"
+#define OWN_NAMES "SET search_path = " SQLTEXT_OWN_PATH ";\n"
 /* As walpush's sessions look for those of the configuration's queries. */
-#define QUERY_NAMES "SET search_path = " PGDIAL_NAMES ";\n"
+#define QUERY_NAMES "SET search_path = " SQLTEXT_PATH ";\n"
 
 static const char head[] =
 	"-- walpush: what the DBA does once for this configuration. PostgreSQL 13 to 18. Printed by `walpush sql`.\n"
@@ -324,7 +325,7 @@ static unsigned add_view(struct buf *out, const struct rules_query *q, unsigned 
 	if (!q || !q->sql)
 		return n;
 	buf_addf(out, "-- %s\n", q->name);
-	sqltext_view(out, n + 1, q);
+	reads_view(out, n + 1, q);
 	buf_add_text(out, ";\n");
 	return n + 1;
 }
@@ -372,11 +373,11 @@ static void add_reads(struct buf *out, const struct conf *conf, const struct rul
 	n = add_views(out, conf, rules);
 	buf_add_text(out, OWN_NAMES
 		     "SELECT coalesce(string_agg(statement, E'\\n' ORDER BY statement), '') AS grants FROM (\n");
-	sqltext_grants(out, ":'role'");
+	needs_grants(out, ":'role'");
 	buf_add_text(out, "\n) AS lacking (statement)");
 	buf_add_text(out, grants_text);
 	for (unsigned i = 1; i <= n; i++)
-		buf_addf(out, "%s" SQLTEXT_VIEW "%u", i == 1 ? "DROP VIEW " : ", ", i);
+		buf_addf(out, "%s" READS_VIEW "%u", i == 1 ? "DROP VIEW " : ", ", i);
 	buf_add_text(out, n ? ";\n" : "");
 }
 
@@ -386,16 +387,16 @@ void setup_script(const struct conf *conf, const struct rules *rules, const char
 	add_variable(out, "slot", conf->database.slot);
 	add_variable(out, "role", role ? role : "walpush");
 	buf_add_text(out, variables);
-	sqltext_wanted(out, rules);
+	needs_wanted(out, rules);
 	buf_add_text(out, preconditions);
 	buf_add_text(out, role_text);
 	add_reads(out, conf, rules);
 	buf_add_text(out, identity_text);
-	sqltext_identity(out, rules, "SELECT schema, name, columns, false FROM walpush_found");
+	needs_identity(out, rules, "SELECT schema, name, columns, false FROM walpush_found");
 	buf_add_text(out, plugin_text);
 	buf_add_text(out, slot_text);
 	buf_add_text(out, creators_text);
-	buf_add_text(out, sqltext_creators);
+	buf_add_text(out, needs_creators);
 	buf_add_text(out, done_text);
 }
 

@@ -17,22 +17,12 @@
 #include "walpush/memory.h"
 #include "walpush/tls.h"
 
-#define THREADS_DEFAULT_MOST 4
 /* Bytes that a start must find: buffers of the connections to the databases; of a hub, its stack and the library's tables, which have
  * a pointer for each open file besides. */
 #define MEMORY_LEAST (24u << 20)
 #define MEMORY_PER_HUB (4u << 20)
 /* Another process has had the slot for so long: the connections go where the stream is. */
 #define HELD_LIMIT 10000000 /* µs */
-
-unsigned tap_hubs_wanted(const struct conf *conf)
-{
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-
-	if (conf->listen.threads > 0)
-		return (unsigned)conf->listen.threads < HUBS_MAX ? (unsigned)conf->listen.threads : HUBS_MAX;
-	return cores < 1 ? 1 : cores > THREADS_DEFAULT_MOST ? THREADS_DEFAULT_MOST : (unsigned)cores;
-}
 
 /* --- mails of the hubs -------------------------------------------------------------------------------------------- */
 
@@ -208,7 +198,7 @@ static _Noreturn void give_up(const struct fail *why)
 
 static bool start_hubs(struct tap *t, struct fail *why)
 {
-	unsigned n = tap_hubs_wanted(t->conf);
+	unsigned n = edition_hubs(t->conf);
 
 	t->hubs = mem_new_array(n, sizeof(struct hub *));
 	for (; t->n_hubs < n; t->n_hubs++) {
@@ -282,8 +272,8 @@ static bool tap_start(struct tap *t, struct fail *why)
 	tap_feed_init(t);
 	tap_stream_init(t);
 	t->shared.log = t->log;
-	t->shared.n_hubs = tap_hubs_wanted(conf);
-	t->gate = gate_new(file_limit(), tap_hubs_wanted(conf));
+	t->shared.n_hubs = edition_hubs(conf);
+	t->gate = gate_new(file_limit(), edition_hubs(conf));
 	t->shared.gate = t->gate;
 	if (!tap_begin_tls(t, why))
 		return false;
@@ -310,7 +300,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 {
 	struct tap *t;
 
-	if (!has_room(tap_hubs_wanted(conf), why))
+	if (!has_room(edition_hubs(conf), why))
 		return NULL;
 	mem_set_relief(memory_relief);
 	memory_guard();
@@ -322,7 +312,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->started = clock_wall_us() / 1000000;
 	t->trail = trail_new();
 	t->shared.audit = audit_new();
-	t->metrics = t->shared.metrics = metrics_new(tap_hubs_wanted(conf));
+	t->metrics = t->shared.metrics = metrics_new(edition_hubs(conf));
 	t->counts = metrics_of_tap(t->metrics);
 	t->shared.to_tap = &t->inbox;
 	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

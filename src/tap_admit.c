@@ -205,7 +205,7 @@ static struct topic **topics_of(const struct listener *l, size_t *n)
 {
 	struct tap *t = l->all->tap;
 	const struct rules_stream *s = listener_stream(l);
-	struct route_groups groups = { 0 };
+	struct groups groups = { 0 };
 	struct topic **topics;
 	const char *name;
 
@@ -220,7 +220,7 @@ static struct topic **topics_of(const struct listener *l, size_t *n)
 			    log_s("column", groups.missing), log_s("query", s->admit.name),
 			    log_s("mend", "add the column to the query's SELECT list"));
 	*n = groups.n;
-	route_groups_fini(&groups);
+	groups_fini(&groups);
 	return topics;
 }
 

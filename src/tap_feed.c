@@ -157,7 +157,7 @@ static void mark_one(void *ctx, struct topic *topic)
 	for (size_t i = 0; i < m->section->n_groups; i++) {
 		if (m->lookup_only && !m->section->group_uses_lookup[i])
 			continue;
-		if (!route_template_matches(&m->section->groups[i], topic_name(topic)))
+		if (!tmpl_could_spell(&m->section->groups[i], topic_name(topic)))
 			continue;
 		append_resync(m, topic);
 		return;
@@ -201,7 +201,7 @@ static void skip_of_section(void *ctx, struct topic *topic)
 	struct marking *m = ctx;
 
 	for (size_t i = 0; i < m->section->n_groups; i++)
-		if (route_template_matches(&m->section->groups[i], topic_name(topic)))
+		if (tmpl_could_spell(&m->section->groups[i], topic_name(topic)))
 			skip_in(m, topic, 0);
 }
 

@@ -322,7 +322,7 @@ static json_t *status(void *ctx, bool with_history)
 	return document;
 }
 
-static const struct conf_texts *admin_hosts(void *ctx)
+static const struct texts *admin_hosts(void *ctx)
 {
 	struct tap *t = ctx;
 

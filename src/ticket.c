@@ -236,10 +236,10 @@ static bool claim(void *ctx, const struct tmpl_part *part, struct buf *out)
 }
 
 void ticket_groups(const struct ticket *t, const struct rules_stream *s, const struct sqlrows *admit,
-		   struct route_groups *out)
+		   struct groups *out)
 {
 	struct path_values path;
 
 	path_of(t, &path);
-	route_stream_groups(s, &path, claim, (void *)t, admit, out);
+	groups_of_stream(s, &path, claim, (void *)t, admit, out);
 }

@@ -322,3 +322,25 @@ void tmpl_group_display(struct slice group, struct buf *out)
 		buf_add_char(out, c);
 	}
 }
+
+bool tmpl_could_spell(const struct tmpl *t, struct slice group)
+{
+	for (size_t i = 0; i < t->n_parts; i++) {
+		size_t len;
+
+		if (t->parts[i].is_ref) {
+			const char *end = group.len && *group.at == '{' ? memchr(group.at, '}', group.len) : NULL;
+
+			if (!end)
+				return false;
+			len = (size_t)(end - group.at) + 1;
+		} else {
+			len = strlen(t->parts[i].text);
+			if (len > group.len || memcmp(group.at, t->parts[i].text, len) != 0)
+				return false;
+		}
+		group.at += len;
+		group.len -= len;
+	}
+	return group.len == 0;
+}

@@ -288,7 +288,7 @@ static const char *counter_group(const struct counter *c)
 }
 
 /* Leaves in `fitting` the groups that get this message itself; the others are counted. */
-static size_t groups_that_fit(struct txn *t, const struct rules_section *section, const struct route_groups *groups,
+static size_t groups_that_fit(struct txn *t, const struct rules_section *section, const struct groups *groups,
 			      unsigned close)
 {
 	bool full = txn_bytes(t) >= t->limits.bytes;

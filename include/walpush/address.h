@@ -12,7 +12,7 @@
 
 #include "walpush/slice.h"
 
-struct conf_texts;
+struct texts;
 
 #define ADDRESS_TEXT_MAX 46 /* INET6_ADDRSTRLEN */
 
@@ -30,13 +30,13 @@ char *address_format(const struct address *a, char out[ADDRESS_TEXT_MAX]);
 struct address address_counted(const struct address *a);
 
 /* Entries as listen.trusted-proxies has them, "10.0.0.0/8" or "::1". One that is neither holds nobody. */
-bool address_in(const struct address *a, const struct conf_texts *networks);
+bool address_in(const struct address *a, const struct texts *networks);
 
 /*
  * The client of a connection that comes from `peer`. Unless `peer` is trusted it is the client itself. Else `forwarded`, the value of
  * X-Forwarded-For, is read from its right end, where each proxy adds whom it heard, up to the first that is not trusted; what
  * stands left of that is the client's own word. Where a hop is no address, the one to the right of it is all that is known.
  */
-struct address address_forwarded(const struct address *peer, struct slice forwarded, const struct conf_texts *trusted);
+struct address address_forwarded(const struct address *peer, struct slice forwarded, const struct texts *trusted);
 
 #endif

@@ -30,7 +30,7 @@ struct admin_calls {
 	/* A new object, the callee's. */
 	json_t *(*status)(void *ctx, bool with_history);
 	/* The names that a request may give this port, those of the configuration in force. */
-	const struct conf_texts *(*hosts)(void *ctx);
+	const struct texts *(*hosts)(void *ctx);
 	/* A request was refused; `reason` is a value of METRICS_ADMIN_REFUSALS. */
 	void (*refused)(void *ctx, const char *reason);
 	/* Added to `out`. */

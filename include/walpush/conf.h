@@ -16,16 +16,7 @@
 
 #include "walpush/buf.h"
 #include "walpush/fail.h"
-
-struct conf_text {  /* a string of the file and where it stands */
-	char *text; /* NULL: not set */
-	unsigned line;
-};
-
-struct conf_texts {
-	struct conf_text *at;
-	size_t n;
-};
+#include "walpush/texts.h"
 
 struct conf_database {
 	char *url;
@@ -44,11 +35,11 @@ struct conf_database {
 struct conf_listen {
 	char *address;
 	int64_t port; /* 0: any free one, printed at start */
-	struct conf_texts origins;
+	struct texts origins;
 	int64_t threads; /* 0: one per core, at most 4 */
 	char *certificate;
 	char *certificate_key;
-	struct conf_texts trusted_proxies;
+	struct texts trusted_proxies;
 	int64_t ping;    /* ms */
 	int64_t max_age; /* ms; 0: off */
 	bool compression;
@@ -57,9 +48,9 @@ struct conf_listen {
 struct conf_admin {
 	char *address;
 	int64_t port;
-	struct conf_texts hosts; /* names that a request's Host may be */
-	int64_t ready_bytes;     /* 0: no limit */
-	int64_t ready_seconds;   /* in ms, as all durations */
+	struct texts hosts;    /* names that a request's Host may be */
+	int64_t ready_bytes;   /* 0: no limit */
+	int64_t ready_seconds; /* in ms, as all durations */
 };
 
 struct conf_jwt_key {
@@ -123,12 +114,12 @@ struct conf_relay {
 struct conf_stream {
 	char *name;
 	unsigned line;
-	struct conf_text path;
-	struct conf_text admit;
-	struct conf_texts groups;
-	struct conf_text hello;  /* JSON template; NULL: the standard one */
-	struct conf_text resync; /* JSON template or "close"; NULL: the standard one */
-	int64_t recheck;         /* ms; 0: never */
+	struct text path;
+	struct text admit;
+	struct texts groups;
+	struct text hello;  /* JSON template; NULL: the standard one */
+	struct text resync; /* JSON template or "close"; NULL: the standard one */
+	int64_t recheck;    /* ms; 0: never */
 };
 
 struct conf_condition { /* one of an action, or of `when` */
@@ -154,18 +145,18 @@ enum { CONF_ON_INSERT = 1, CONF_ON_UPDATE = 2, CONF_ON_DELETE = 4 };
 struct conf_table {
 	char *name; /* of the section */
 	unsigned line;
-	struct conf_text from; /* "schema.table" or "table" (schema public); always set */
-	struct conf_text type; /* "request" */
-	struct conf_text key;  /* "request_id" */
-	struct conf_texts groups;
-	struct conf_texts fields;
-	struct conf_texts columns;
-	struct conf_texts exclude;
-	struct conf_texts quiet; /* columns whose changes alone make no message */
-	struct conf_text lookup;
-	struct conf_text data_query;
-	struct conf_text actor; /* column */
-	struct conf_text message;
+	struct text from; /* "schema.table" or "table" (schema public); always set */
+	struct text type; /* "request" */
+	struct text key;  /* "request_id" */
+	struct texts groups;
+	struct texts fields;
+	struct texts columns;
+	struct texts exclude;
+	struct texts quiet; /* columns whose changes alone make no message */
+	struct text lookup;
+	struct text data_query;
+	struct text actor; /* column */
+	struct text message;
 	struct conf_condition *when; /* all must hold */
 	size_t n_when;
 	struct conf_action *actions; /* in the file's order */
@@ -177,9 +168,9 @@ struct conf_table {
 struct conf_membership {
 	char *table; /* "schema.table" or "table" */
 	unsigned line;
-	char *user;                /* column; NULL: everybody */
-	struct conf_texts columns; /* empty: those that an admit query reads; any, where none does */
-	bool ignore;               /* what an admit query reads there changes nothing */
+	char *user;           /* column; NULL: everybody */
+	struct texts columns; /* empty: those that an admit query reads; any, where none does */
+	bool ignore;          /* what an admit query reads there changes nothing */
 };
 
 struct conf {
@@ -198,7 +189,7 @@ struct conf {
 	size_t n_streams;
 	struct conf_table *tables;
 	size_t n_tables;
-	struct conf_text actor_query; /* text NULL: updated_by is always null */
+	struct text actor_query; /* text NULL: updated_by is always null */
 	struct conf_membership *memberships;
 	size_t n_memberships;
 };

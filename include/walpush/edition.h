@@ -10,8 +10,29 @@
 
 #include <stdatomic.h>
 
+#include "walpush/audit.h"
 #include "walpush/conf.h"
-#include "walpush/hub.h"
+#include "walpush/gate.h"
+#include "walpush/mailbox.h"
+#include "walpush/metrics.h"
+#include "walpush/rules.h"
+#include "walpush/token.h"
+#include "walpush/topic.h"
+
+struct hub_shared { /* part of an edition: immutable but for mailbox and gate */
+	const struct conf *conf;
+	const struct rules *rules; /* paths and admit queries only; not bound */
+	const struct token_keys *keys;
+	const struct topiclog *log;
+	struct metrics *metrics;
+	const unsigned *stream_labels; /* of each stream, for METRICS_CONNECTIONS */
+	struct audit *audit;
+	struct gate *gate;             /* minds its own lock */
+	struct tls_identity *identity; /* at the start; NULL: no TLS */
+	struct mailbox *to_tap;
+	int wake_tap; /* an eventfd */
+	unsigned n_hubs;
+};
 
 struct edition {
 	struct hub_shared shared; /* what hubs read; its conf, rules and keys are this edition's */
@@ -26,5 +47,7 @@ struct edition {
 struct edition *edition_new(const struct hub_shared *world, const struct conf *conf, bool owned, struct fail *why);
 struct edition *edition_ref(const struct edition *e);
 void edition_unref(const struct edition *e);
+/* How many hubs this configuration asks for, on this machine. */
+unsigned edition_hubs(const struct conf *conf);
 
 #endif

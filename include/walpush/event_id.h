@@ -27,6 +27,13 @@ struct event_id {
  */
 #define EVENT_NUMBERING 2
 
+/*
+ * Version of the entries in Redis (relay_entry.h). Raise it with every change that an older reader would understand otherwise, or a newer one of older
+ * entries: another meaning of a field, a field that must not be passed over, another index. It is part of the epoch, and so
+ * of the stream's key: replicas of different formats do not read each other's entries.
+ */
+#define EVENT_ENTRY_FORMAT 1
+
 #define LSN_TEXT_MAX 18      /* "FFFFFFFF/FFFFFFFF" and the zero */
 #define EVENT_ID_TEXT_MAX 29 /* that, "-4294967295" */
 

@@ -10,8 +10,8 @@
 #ifndef WALPUSH_HOST_H
 #define WALPUSH_HOST_H
 
-#include "walpush/conf.h"
 #include "walpush/slice.h"
+#include "walpush/texts.h"
 
 #define HOST_NAME_MAX_LENGTH 253 /* RFC 1035 */
 
@@ -23,7 +23,7 @@ enum host_verdict {
 
 /* `host` is the header's value: a name, an IPv4 address or an IPv6 address in brackets, with a port or without. Upper and lower case are the
  * same, a dot at the end of a name means nothing, and ports are not compared. */
-enum host_verdict host_judge(struct slice host, const struct conf_texts *names);
+enum host_verdict host_judge(struct slice host, const struct texts *names);
 
 /* For the configuration: a name that host_judge could meet, without a port. */
 bool host_is_name(const char *text);

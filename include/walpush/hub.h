@@ -11,30 +11,9 @@
 #ifndef WALPUSH_HUB_H
 #define WALPUSH_HUB_H
 
-#include "walpush/audit.h"
-#include "walpush/gate.h"
 #include "walpush/mailbox.h"
-#include "walpush/metrics.h"
-#include "walpush/rules.h"
-#include "walpush/token.h"
-#include "walpush/topic.h"
 
 struct hub;
-
-struct hub_shared { /* part of an edition (edition.h): immutable but for mailbox and gate */
-	const struct conf *conf;
-	const struct rules *rules; /* paths and admit queries only; not bound */
-	const struct token_keys *keys;
-	const struct topiclog *log;
-	struct metrics *metrics;
-	const unsigned *stream_labels; /* of each stream, for METRICS_CONNECTIONS */
-	struct audit *audit;
-	struct gate *gate;             /* minds its own lock */
-	struct tls_identity *identity; /* at the start; NULL: no TLS */
-	struct mailbox *to_tap;
-	int wake_tap; /* an eventfd */
-	unsigned n_hubs;
-};
 
 struct edition;
 

@@ -9,14 +9,14 @@
 #ifndef WALPUSH_ORIGIN_H
 #define WALPUSH_ORIGIN_H
 
-#include "walpush/conf.h"
 #include "walpush/fail.h"
+#include "walpush/texts.h"
 
 /*
  * `origin` is the header's value; NULL: the request had none, which no browser does, so it is admitted. An entry "*" admits
  * all. Else "null" (sandboxed frames, files) and whatever is no origin are refused.
  */
-bool origin_admits(const struct conf_texts *allowed, const char *origin);
+bool origin_admits(const struct texts *allowed, const char *origin);
 
 /* For the configuration: is this an entry that can match at all? "https://host/" with its slash cannot. */
 bool origin_check(const char *entry, struct fail *why);

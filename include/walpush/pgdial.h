@@ -18,11 +18,6 @@
 #include "walpush/fail.h"
 #include "walpush/resolve.h"
 
-/* The search_path of all sessions: where the queries of the configuration find their names. */
-#define PGDIAL_NAMES "pg_catalog,public,pg_temp"
-/* That of walpush's own SQL, where it is not the session's: the server's names and operators alone. */
-#define PGDIAL_OWN_NAMES "pg_catalog, pg_temp"
-
 enum pgdial_kind { PGDIAL_SQL, PGDIAL_REPLICATION };
 
 struct pgdial;

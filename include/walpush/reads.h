@@ -14,8 +14,8 @@
 
 #include "walpush/buf.h"
 #include "walpush/fail.h"
-#include "walpush/pgdial.h"
 #include "walpush/rules.h"
+#include "walpush/sqltext.h"
 
 /* The statements of one query, to be sent one by one: READS_BEGIN, reads_view, READS_OWN_NAMES, reads_query, READS_END. The view needs a session that may write
  * temporary objects, which a standby's may not, nor a role without TEMP. */
@@ -23,12 +23,17 @@
 #define READS_BEGIN "BEGIN READ WRITE; " READS_NO_JIT
 #define READS_NO_JIT "SET LOCAL jit = off"
 /* Names and operators of walpush's own are the server's, whoever may create others in the schemas of the query. */
-#define READS_OWN_NAMES "SET LOCAL search_path = " PGDIAL_OWN_NAMES
+#define READS_OWN_NAMES "SET LOCAL search_path = " SQLTEXT_OWN_PATH
 /* Where the session has taken walpush's own names already: those of the query, for the view. */
-#define READS_QUERY_NAMES "SET LOCAL search_path = " PGDIAL_NAMES
+#define READS_QUERY_NAMES "SET LOCAL search_path = " SQLTEXT_PATH
 #define READS_END "ROLLBACK"
 
-void reads_view(struct buf *out, const struct rules_query *q);
+/* The temporary views by which a query's reads are found out: this prefix and a number. */
+#define READS_VIEW "walpush_reads_"
+
+/* CREATE TEMP VIEW walpush_reads_N over the query with NULL for each placeholder. It need not be granted anything, nor is
+ * anything read. Without a semicolon at the end. */
+void reads_view(struct buf *out, unsigned n, const struct rules_query *q);
 /* Of all the session's SQLTEXT_VIEWs: READS_COLUMNS columns a row (what, schema, name, attname, text), each for reads_add. */
 extern const char reads_query[];
 #define READS_COLUMNS 5

@@ -29,13 +29,6 @@
 #include "walpush/event_id.h"
 #include "walpush/fail.h"
 
-/*
- * Version of the format. Raise it with every change that an older reader would understand otherwise, or a newer one of older
- * entries: another meaning of a field, a field that must not be passed over, another index. It is part of the epoch, and so
- * of the stream's key: replicas of different formats do not read each other's entries.
- */
-#define RELAY_ENTRY_FORMAT 1
-
 enum relay_kind { RELAY_POSITION, RELAY_MEMBERS, RELAY_MESSAGE, RELAY_MARK, RELAY_SKIPPED, RELAY_BEGIN };
 
 #define RELAY_INDEX_BEGIN (UINT32_MAX - 1)

@@ -25,9 +25,8 @@
 #ifndef WALPUSH_ROUTE_H
 #define WALPUSH_ROUTE_H
 
+#include "walpush/groups.h"
 #include "walpush/row.h"
-#include "walpush/rules.h"
-#include "walpush/sqlrows.h"
 
 enum route_op { ROUTE_CREATED, ROUTE_UPDATED, ROUTE_DELETED };
 
@@ -50,31 +49,18 @@ bool route_section(const struct rules_section *s, const struct row *row, struct 
 /* The text of a lookup's parameter; false: NULL. */
 bool route_param(const struct route_plan *plan, const struct tmpl_part *part, struct buf *out);
 
-struct route_groups { /* names one behind the other, each terminated by a zero; without repetition */
-	struct buf names;
-	size_t n;
-	const char *missing; /* a column that a template names and the lookup's or admit's rows lack; NULL: none */
-	struct buf
-		rows; /* where the message speaks of {lookup.x}: a uint32_t a name, the lookup's row that spelled it */
-	bool tracks_rows;
-	uint32_t *index;   /* of many names: open addressing over hashes; an offset into names + 1, or 0 */
-	size_t index_size; /* a power of two */
-};
-
-void route_groups_fini(struct route_groups *g);
-
 struct route_message {
 	enum route_op op;
 	const char *action; /* JSON-escaped */
 	bool key_only;      /* a delete, or a move away */
-	struct route_groups groups;
+	struct groups groups;
 };
 
 struct route_result {
 	struct route_message left; /* groups.n == 0: none */
 	struct route_message joined;
 	/* Groups that must refetch, because the row's groups cannot be computed (no old image): each is one of
-	 * the section's templates with its literals, to be matched with route_template_matches. What is known is in
+	 * the section's templates with its literals, to be matched with tmpl_could_spell. What is known is in
 	 * left and joined all the same. */
 	bool unknown;
 };
@@ -95,13 +81,5 @@ struct route_members { /* whose permission a row changes; borrowed from the row 
 /* The user of the new row, and if the user's column changed that of the old one too. An UPDATE counts when the section lists no columns, when
  * one of them changed or cannot be compared, or when the user did. A user that PostgreSQL did not send, or NULL: everybody. */
 void route_membership(const struct rules_membership *m, const struct row *row, struct route_members *out);
-
-/* Could this template have produced that group's name? For resync of "the groups of that table's templates". */
-bool route_template_matches(const struct tmpl *t, struct slice group);
-
-/* admit's rows and the path give the groups of a stream: each template once for each row if it names {admit.x},
- * else once. `claims` answers {token.x}. Used by the tap at admission. `out` is zeroed before the first call. */
-void route_stream_groups(const struct rules_stream *s, const struct path_values *path, tmpl_value_fn *claims, void *ctx,
-			 const struct sqlrows *admit, struct route_groups *out);
 
 #endif

@@ -178,7 +178,7 @@ enum rules_lack rules_lack(const struct rules *r, const char *add_tables, const 
 void rules_catalog_param(const struct rules *r, struct buf *out);
 /* The same of those that decide permission. */
 void rules_deciding_param(const struct rules *r, struct buf *out);
-/* Digest of the table rules, of the limits that fold messages, and of EVENT_NUMBERING and RELAY_ENTRY_FORMAT, for the epoch:
+/* Digest of the table rules, of the limits that fold messages, and of EVENT_NUMBERING and EVENT_ENTRY_FORMAT, for the epoch:
  * where it is equal, event ids are, and the entries of the relay mean the same. */
 uint32_t rules_digest(const struct rules *r);
 /* That, and all else that decides what is made of the stream of changes: tables listed, memberships. Bound rules of equal digest

@@ -1,54 +1,19 @@
 /*
- * sqltext: SQL that `walpush check` and `walpush sql` have in common: what the role must be granted, and what the log must
- * hold of old rows. PostgreSQL itself finds out: its parser knows which columns a query reads, its catalog which columns a
- * replica identity holds.
- *
- * Pure. The texts are for the simple protocol; names and literals are quoted.
+ * sqltext: names and literals as SQL writes them, and where a session looks for names. Pure.
  */
 #ifndef WALPUSH_SQLTEXT_H
 #define WALPUSH_SQLTEXT_H
 
 #include "walpush/buf.h"
-#include "walpush/rules.h"
+
+/* The search_path of all sessions: where the queries of the configuration find their names. */
+#define SQLTEXT_PATH "pg_catalog,public,pg_temp"
+/* That of walpush's own SQL, where it is not the session's: the server's names and operators alone. */
+#define SQLTEXT_OWN_PATH "pg_catalog, pg_temp"
 
 /* 'text', with its quotes doubled; standard_conforming_strings is taken for on. */
 void sqltext_literal(struct buf *out, const char *text);
 /* A name, between double quotes where it needs them. */
 void sqltext_ident(struct buf *out, const char *name);
-
-/* The temporary views by which a query's reads are found out: this prefix and a number. */
-#define SQLTEXT_VIEW "walpush_reads_"
-
-/* CREATE TEMP VIEW walpush_reads_N over the query with NULL for each placeholder. It need not be granted anything, nor is
- * anything read. Without a semicolon at the end. */
-void sqltext_view(struct buf *out, unsigned n, const struct rules_query *q);
-
-/*
- * Of the session's walpush_reads_ views: one row a table or schema with what `role` (SQL that yields a name) lacks to run
- * their queries, as a GRANT statement with a semicolon. Columns alone where that is enough; a query that takes a whole row
- * needs the whole table. Without a semicolon at the end.
- */
-void sqltext_grants(struct buf *out, const char *role);
-
-/* "('public', 'requests', ARRAY['unit_id']::text[], true),\n    (…)": each table of the rules with rules_old_columns, and
- * whether its columns are sent as they are. Beside them, of a section with `quiet`, all columns that it does not name: an update
- * is compared with the old row by them. */
-void sqltext_wanted(struct buf *out, const struct rules *r);
-
-/*
- * A query over the rows of sqltext_wanted, one row for each table whose replica identity lacks something: the table, quoted;
- * the columns of which the rules need the old value, or '' where the identity holds nothing at all, so that wal2json would
- * leave out updates and deletes; the columns whose large values, stored apart, an update that leaves them alone does not
- * send. Null where nothing is lacking. `more`: a query for further rows of the same columns, or NULL. Without a semicolon at the end.
- */
-void sqltext_identity(struct buf *out, const struct rules *r, const char *more);
-
-/*
- * A query of who may create functions and operators where the session looks for names, and is not trusted to decide who listens: no
- * superuser, no owner of the database or the schema, not the one owner of all tables in it. One row a role and schema: who ("PUBLIC" or
- * a quoted name), the quoted schema, the statements that take it away. The owners of tables there are granted it first, because PUBLIC's
- * right may be what their migrations live on. Without a semicolon at the end.
- */
-extern const char sqltext_creators[];
 
 #endif

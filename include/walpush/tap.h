@@ -15,8 +15,6 @@
 
 struct tap;
 
-/* How many hubs this configuration asks for, on this machine. */
-unsigned tap_hubs_wanted(const struct conf *conf);
 /* Starts the hubs, listens, and begins to connect. NULL: configuration or system error, in `why`. `conf` must outlive it. */
 struct tap *tap_new(const struct conf *conf, struct fail *why);
 /* Until SIGTERM, SIGINT or a configuration error that only the database could show. Returns the exit status. */

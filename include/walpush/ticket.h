@@ -52,6 +52,6 @@ bool ticket_knows_epoch(const struct ticket *t, const char *epoch, const char *s
 /* The parameters of the stream's admit query; `out` has room for its n_refs. */
 void ticket_params(const struct ticket *t, const struct rules_stream *s, const char **out);
 void ticket_groups(const struct ticket *t, const struct rules_stream *s, const struct sqlrows *admit,
-		   struct route_groups *out);
+		   struct groups *out);
 
 #endif

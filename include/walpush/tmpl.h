@@ -59,6 +59,8 @@ void tmpl_sql(const struct tmpl *t, struct buf *out);
  */
 typedef bool tmpl_value_fn(void *ctx, const struct tmpl_part *part, struct buf *out);
 bool tmpl_group(const struct tmpl *t, tmpl_value_fn *value, void *ctx, struct buf *out);
+/* Could this template have produced that group's name? For resync of "the groups of that table's templates". */
+bool tmpl_could_spell(const struct tmpl *t, struct slice group);
 /* For people: the same name without the braces, and the escapes undone. */
 void tmpl_group_display(struct slice group, struct buf *out);
 

@@ -89,8 +89,8 @@ static void address(struct slice text)
 /* Whoever is taken for the client is the peer or stands in the header; and who is no proxy is never asked. */
 static void forwarded(struct slice text)
 {
-	struct conf_text entries[] = { { .text = (char *)"10.0.0.0/8" }, { .text = (char *)"fd00::/8" } };
-	struct conf_texts trusted = { entries, 2 };
+	struct text entries[] = { { .text = (char *)"10.0.0.0/8" }, { .text = (char *)"fd00::/8" } };
+	struct texts trusted = { entries, 2 };
 	struct address proxy, stranger, client;
 	char out[ADDRESS_TEXT_MAX];
 
@@ -118,8 +118,8 @@ static void forwarded(struct slice text)
 
 static void origin(struct slice text)
 {
-	struct conf_text entry = { .text = (char *)"https://dms.example.org" };
-	struct conf_texts allowed = { &entry, 1 };
+	struct text entry = { .text = (char *)"https://dms.example.org" };
+	struct texts allowed = { &entry, 1 };
 	struct buf copy = { 0 };
 
 	buf_add_slice(&copy, text);

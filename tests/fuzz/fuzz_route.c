@@ -91,7 +91,7 @@ static struct sqlrows *answer(struct input *in)
 	return rows;
 }
 
-static void check_groups(const struct rules_section *s, const struct route_groups *g, const struct route_groups *apart)
+static void check_groups(const struct rules_section *s, const struct groups *g, const struct groups *apart)
 {
 	const char *name = g->names.data;
 
@@ -100,7 +100,7 @@ static void check_groups(const struct rules_section *s, const struct route_group
 		bool matches = false;
 
 		for (size_t k = 0; k < s->n_groups; k++)
-			matches = matches || route_template_matches(&s->groups[k], slice_of(name));
+			matches = matches || tmpl_could_spell(&s->groups[k], slice_of(name));
 		must(matches);
 		for (size_t k = i + 1; k < g->n; k++, other += strlen(other) + 1)
 			must(strcmp(name, other) != 0);

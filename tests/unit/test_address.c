@@ -90,8 +90,8 @@ static void what_counts_as_one(void **state)
 
 static bool in(const char *text, const char *network)
 {
-	struct conf_text entries[] = { { .text = (char *)"192.0.2.1" }, { .text = (char *)network } };
-	struct conf_texts networks = { entries, 2 };
+	struct text entries[] = { { .text = (char *)"192.0.2.1" }, { .text = (char *)network } };
+	struct texts networks = { entries, 2 };
 	struct address a = address(text);
 
 	return address_in(&a, &networks);
@@ -123,8 +123,8 @@ static void networks(void **state)
 
 static void the_client_behind_proxies(void **state)
 {
-	struct conf_text entries[] = { { .text = (char *)"10.0.0.0/8" }, { .text = (char *)"fd00::/8" } };
-	struct conf_texts trusted = { entries, 2 }, nobody = { NULL, 0 };
+	struct text entries[] = { { .text = (char *)"10.0.0.0/8" }, { .text = (char *)"fd00::/8" } };
+	struct texts trusted = { entries, 2 }, nobody = { NULL, 0 };
 	static const struct {
 		const char *peer, *forwarded, *client;
 	} cases[] = {

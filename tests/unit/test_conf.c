@@ -75,7 +75,7 @@ static struct conf *parse_fragment(const char *fragment, struct fail *why)
 	return c;
 }
 
-static void expect_texts(const struct conf_texts *t, size_t n, const char *const *want)
+static void expect_texts(const struct texts *t, size_t n, const char *const *want)
 {
 	assert_int_equal(t->n, n);
 	for (size_t i = 0; i < n; i++)

@@ -8,11 +8,11 @@
 
 #include "walpush/host.h"
 
-static struct conf_text names_of_the_list[] = { { .text = (char *)"walpush" },
-						{ .text = (char *)"Metrics.Example.org." },
-						{ .text = (char *)"app_1.default.svc" } };
-static const struct conf_texts list = { names_of_the_list, 3 };
-static const struct conf_texts nothing;
+static struct text names_of_the_list[] = { { .text = (char *)"walpush" },
+					   { .text = (char *)"Metrics.Example.org." },
+					   { .text = (char *)"app_1.default.svc" } };
+static const struct texts list = { names_of_the_list, 3 };
+static const struct texts nothing;
 
 #define LABEL "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeeeffffffffffggg"
 

@@ -10,8 +10,8 @@
 
 static bool admits(const char *entry, const char *origin)
 {
-	struct conf_text texts[] = { { .text = (char *)"https://first.example" }, { .text = (char *)entry } };
-	struct conf_texts allowed = { texts, 2 };
+	struct text texts[] = { { .text = (char *)"https://first.example" }, { .text = (char *)entry } };
+	struct texts allowed = { texts, 2 };
 
 	return origin_admits(&allowed, origin);
 }
@@ -97,7 +97,7 @@ static void origins_are_compared_exactly(void **state)
 
 static void an_empty_list_admits_no_page(void **state)
 {
-	struct conf_texts none = { 0 };
+	struct texts none = { 0 };
 
 	(void)state;
 	assert_true(origin_admits(&none, NULL));

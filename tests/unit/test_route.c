@@ -443,7 +443,7 @@ static void templates_know_their_groups(void **state)
 		struct tmpl t;
 
 		assert_true(tmpl_parse(&t, cases[i].source, 1u << TMPL_ROW, &why));
-		if (route_template_matches(&t, slice_of(cases[i].group)) != cases[i].matches)
+		if (tmpl_could_spell(&t, slice_of(cases[i].group)) != cases[i].matches)
 			fail_msg("%s and %s", cases[i].source, cases[i].group);
 		tmpl_fini(&t);
 	}
@@ -460,7 +460,7 @@ static bool claim(void *ctx, const struct tmpl_part *part, struct buf *out)
 
 static void expect_stream(const char *groups, const char *admit, const char *wanted)
 {
-	struct route_groups out = { 0 };
+	struct groups out = { 0 };
 	struct buf text = { 0 }, got = { 0 };
 	struct sqlrows *rows = mapping_rows(admit);
 	struct path_values path;
@@ -471,7 +471,7 @@ static void expect_stream(const char *groups, const char *admit, const char *wan
 		 MAPPING_BASE, groups, "tables = { roles = { type = \"r\" key = \"k\" groups = [ \"g\" ] } }");
 	mapping_open(&m, text.data);
 	assert_int_equal(rules_match_path(m.rules, SLICE("/ws/005/"), &path), 0);
-	route_stream_groups(rules_stream(m.rules, 0), &path, claim, NULL, rows, &out);
+	groups_of_stream(rules_stream(m.rules, 0), &path, claim, NULL, rows, &out);
 	name = out.names.data;
 	buf_add_text(&got, "");
 	for (size_t i = 0; i < out.n; i++, name += strlen(name) + 1)
@@ -480,7 +480,7 @@ static void expect_stream(const char *groups, const char *admit, const char *wan
 	assert_string_equal(got.data, wanted);
 	mapping_close(&m);
 	sqlrows_free(rows);
-	route_groups_fini(&out);
+	groups_fini(&out);
 	buf_fini(&got);
 	buf_fini(&text);
 }

@@ -425,9 +425,9 @@ static void the_epoch_has_the_versions_of_numbers_and_entries(void **state)
 	(void)state;
 	mapping_open(&m, MAPPING_CONF);
 	digest = rules_digest(m.rules);
-	assert_int_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING, RELAY_ENTRY_FORMAT));
-	assert_int_not_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING + 1, RELAY_ENTRY_FORMAT));
-	assert_int_not_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING, RELAY_ENTRY_FORMAT + 1));
+	assert_int_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING, EVENT_ENTRY_FORMAT));
+	assert_int_not_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING + 1, EVENT_ENTRY_FORMAT));
+	assert_int_not_equal(digest, rules_digest_of(m.rules, EVENT_NUMBERING, EVENT_ENTRY_FORMAT + 1));
 	assert_int_not_equal(rules_digest_of(m.rules, 1, 2), rules_digest_of(m.rules, 2, 1));
 	mapping_close(&m);
 }

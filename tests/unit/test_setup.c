@@ -10,6 +10,8 @@
 
 #include "walpush/decode.h"
 #include "walpush/setup.h"
+#include "walpush/needs.h"
+#include "walpush/reads.h"
 #include "walpush/sqltext.h"
 
 #define SHIPPED "sql/setup.sql"
@@ -137,7 +139,7 @@ static void test_names_are_quoted(void **state)
 	const struct odd *made = *state;
 	struct buf out = { 0 };
 
-	sqltext_wanted(&out, made->rules);
+	needs_wanted(&out, made->rules);
 	assert_string_equal(out.data, "('O''Brien', 'Order', ARRAY['shop', 'item', 'state']::text[], true),\n"
 				      "        ('public', 'lines', ARRAY['amount']::text[], false),\n"
 				      "        ('public', 'people', ARRAY['id', 'active']::text[], false)");
@@ -167,7 +169,7 @@ static void test_quiet_needs_the_other_columns(void **state)
 	if (!conf)
 		fail_msg("%s", why.text);
 	rules = rules_of(conf);
-	sqltext_wanted(&out, rules);
+	needs_wanted(&out, rules);
 	assert_memory_equal(out.data, "('public', 'users', ARRAY['role']::text[]\n         || ARRAY(SELECT ", 60);
 	assert_non_null(strstr(out.data, "s.nspname = 'public' AND k.relname = 'users'"));
 	assert_non_null(strstr(out.data, "q.attname <> ALL (ARRAY['last_login', 'it''s']::text[])), true)"));
@@ -181,7 +183,7 @@ static void test_a_query_becomes_a_view(void **state)
 	const struct odd *made = *state;
 	struct buf out = { 0 };
 
-	sqltext_view(&out, 7, &rules_stream(made->rules, 0)->admit);
+	reads_view(&out, 7, &rules_stream(made->rules, 0)->admit);
 	assert_string_equal(out.data, "CREATE TEMP VIEW walpush_reads_7 AS SELECT 1 AS one FROM (\n"
 				      "    SELECT 'a{b' WHERE NULL > 0 -- why\n) AS q");
 	buf_fini(&out);

@@ -148,7 +148,7 @@ static void expect_groups(const char *claims, const char *admit, const char *wan
 {
 	struct ticket *t = ticket_of("/ws/05/a{b/", claims);
 	struct sqlrows *rows = mapping_rows(admit);
-	struct route_groups groups = { 0 };
+	struct groups groups = { 0 };
 	struct buf got = { 0 };
 	const char *name;
 
@@ -159,7 +159,7 @@ static void expect_groups(const char *claims, const char *admit, const char *wan
 	buf_add_text(&got, groups.missing ? groups.missing : "");
 	assert_string_equal(got.data, wanted);
 	buf_fini(&got);
-	route_groups_fini(&groups);
+	groups_fini(&groups);
 	sqlrows_free(rows);
 	ticket_unref(t);
 }

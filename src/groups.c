@@ -1,5 +1,4 @@
-/* Sets of group names, and the templates that spell them. */
-#include "route_impl.h"
+#include "walpush/groups.h"
 
 #include <stdlib.h>
 
@@ -9,15 +8,15 @@
  * thousands of rows; then the names are found by their hashes. */
 #define PLAIN_MAX 16
 
-void route_groups_fini(struct route_groups *g)
+void groups_fini(struct groups *g)
 {
 	buf_fini(&g->names);
 	buf_fini(&g->rows);
 	free(g->index);
-	*g = (struct route_groups){ 0 };
+	*g = (struct groups){ 0 };
 }
 
-void route_groups_clear(struct route_groups *g)
+void groups_clear(struct groups *g)
 {
 	if (g->n > PLAIN_MAX)
 		memset(g->index, 0, g->index_size * sizeof(*g->index));
@@ -38,7 +37,7 @@ static size_t hash_of(struct slice name)
 }
 
 /* The cell of that name, or the empty one where it belongs. */
-static uint32_t *cell_of(const struct route_groups *g, struct slice name)
+static uint32_t *cell_of(const struct groups *g, struct slice name)
 {
 	size_t at = hash_of(name) & (g->index_size - 1);
 
@@ -47,7 +46,7 @@ static uint32_t *cell_of(const struct route_groups *g, struct slice name)
 	return &g->index[at];
 }
 
-static void rebuild_index(struct route_groups *g, size_t size)
+static void rebuild_index(struct groups *g, size_t size)
 {
 	const char *name = g->names.data;
 
@@ -58,7 +57,7 @@ static void rebuild_index(struct route_groups *g, size_t size)
 		*cell_of(g, slice_of(name)) = (uint32_t)(name - g->names.data) + 1;
 }
 
-static bool has(const struct route_groups *g, struct slice name)
+static bool has(const struct groups *g, struct slice name)
 {
 	const char *at = g->names.data;
 
@@ -75,7 +74,7 @@ static bool has(const struct route_groups *g, struct slice name)
 }
 
 /* Beyond PLAIN_MAX names every name is in the index, and the index is at most half full. */
-static void note_added(struct route_groups *g, size_t from)
+static void note_added(struct groups *g, size_t from)
 {
 	g->n++;
 	if (g->n <= PLAIN_MAX)
@@ -88,8 +87,8 @@ static void note_added(struct route_groups *g, size_t from)
 		*cell_of(g, slice_of(g->names.data + from)) = (uint32_t)from + 1;
 }
 
-void route_groups_expand(struct route_groups *g, const struct tmpl *t, tmpl_value_fn *value, void *ctx,
-			 const struct route_groups *unless, uint32_t row)
+void groups_expand(struct groups *g, const struct tmpl *t, tmpl_value_fn *value, void *ctx, const struct groups *unless,
+		   uint32_t row)
 {
 	size_t from = g->names.len;
 	struct slice name;
@@ -108,8 +107,7 @@ void route_groups_expand(struct route_groups *g, const struct tmpl *t, tmpl_valu
 	note_added(g, from);
 }
 
-bool route_groups_sql_value(struct route_groups *g, const struct sqlrows *rows, size_t row, const char *name,
-			    struct buf *out)
+bool groups_sql_value(struct groups *g, const struct sqlrows *rows, size_t row, const char *name, struct buf *out)
 {
 	int column = sqlrows_column(rows, name);
 	const char *value = column < 0 ? NULL : sqlrows_get(rows, row, (size_t)column);
@@ -121,35 +119,13 @@ bool route_groups_sql_value(struct route_groups *g, const struct sqlrows *rows, 
 	return value != NULL;
 }
 
-bool route_template_matches(const struct tmpl *t, struct slice group)
-{
-	for (size_t i = 0; i < t->n_parts; i++) {
-		size_t len;
-
-		if (t->parts[i].is_ref) {
-			const char *end = group.len && *group.at == '{' ? memchr(group.at, '}', group.len) : NULL;
-
-			if (!end)
-				return false;
-			len = (size_t)(end - group.at) + 1;
-		} else {
-			len = strlen(t->parts[i].text);
-			if (len > group.len || memcmp(group.at, t->parts[i].text, len) != 0)
-				return false;
-		}
-		group.at += len;
-		group.len -= len;
-	}
-	return group.len == 0;
-}
-
 struct admission { /* what answers the placeholders of a stream's groups */
 	const struct path_values *path;
 	tmpl_value_fn *claims;
 	void *claims_ctx;
 	const struct sqlrows *rows;
 	size_t row;
-	struct route_groups *groups;
+	struct groups *groups;
 };
 
 static bool admission_value(void *ctx, const struct tmpl_part *part, struct buf *out)
@@ -160,30 +136,30 @@ static bool admission_value(void *ctx, const struct tmpl_part *part, struct buf 
 	if (part->scope == TMPL_TOKEN)
 		return a->claims(a->claims_ctx, part, out);
 	if (part->scope == TMPL_ADMIT)
-		return route_groups_sql_value(a->groups, a->rows, a->row, part->text, out);
+		return groups_sql_value(a->groups, a->rows, a->row, part->text, out);
 	text = path_value(a->path, part->text);
 	if (text)
 		buf_add_text(out, text);
 	return text != NULL;
 }
 
-void route_stream_groups(const struct rules_stream *s, const struct path_values *path, tmpl_value_fn *claims, void *ctx,
-			 const struct sqlrows *admit, struct route_groups *out)
+void groups_of_stream(const struct rules_stream *s, const struct path_values *path, tmpl_value_fn *claims, void *ctx,
+		      const struct sqlrows *admit, struct groups *out)
 {
 	struct admission a = { .path = path, .claims = claims, .claims_ctx = ctx, .rows = admit, .groups = out };
 
-	route_groups_clear(out);
+	groups_clear(out);
 	for (size_t i = 0; i < s->n_groups; i++) {
 		size_t times = tmpl_uses(&s->groups[i], TMPL_ADMIT) ? admit->n_rows : 1;
 
 		for (a.row = 0; a.row < times; a.row++)
-			route_groups_expand(out, &s->groups[i], admission_value, &a, NULL, 0);
+			groups_expand(out, &s->groups[i], admission_value, &a, NULL, 0);
 	}
 }
 
-void route_groups_drop(struct route_groups *g, bool (*drop)(const void *ctx, struct slice name), const void *ctx)
+void groups_drop(struct groups *g, bool (*drop)(const void *ctx, struct slice name), const void *ctx)
 {
-	struct route_groups kept = { 0 };
+	struct groups kept = { 0 };
 	const char *name = g->names.data;
 
 	for (size_t i = 0; i < g->n; i++, name += strlen(name) + 1) {
@@ -194,6 +170,6 @@ void route_groups_drop(struct route_groups *g, bool (*drop)(const void *ctx, str
 		buf_add(&kept.names, name, strlen(name) + 1);
 		note_added(&kept, from);
 	}
-	route_groups_fini(g);
+	groups_fini(g);
 	*g = kept;
 }
