@@ -34,7 +34,7 @@ endif
 
 WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wwrite-strings \
             -Wformat=2 -Wundef -Wvla
-CPPFLAGS += -Iinclude -D_GNU_SOURCE -DWALPUSH_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
+CPPFLAGS += -D_GNU_SOURCE -DWALPUSH_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 BASE     := -std=c17 -g -pthread $(WARN)
 LDLIBS   += $(shell pkg-config --libs $(LIBS) 2>/dev/null) -pthread
 
@@ -55,11 +55,11 @@ endif
 ALL_CFLAGS  = $(BASE) $(FLAGS_$(VARIANT)) $(CFLAGS)
 ALL_LDFLAGS = $(LINK_$(VARIANT)) $(LDFLAGS)
 
-SRC  := $(wildcard src/*.c)
-OBJ  := $(SRC:src/%.c=$(B)/%.o)
-CORE := $(filter-out $(B)/main.o,$(OBJ))
-UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
-FUZZ := $(patsubst tests/fuzz/%.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+SRC  := $(wildcard src/*/*.c)
+OBJ  := $(SRC:src/%.c=$(B)/obj/%.o)
+CORE := $(filter-out $(B)/obj/cmd/main.o,$(OBJ))
+UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/test_*.c))
+FUZZ := $(patsubst tests/fuzz/%.c,$(B)/fuzz/%,$(wildcard tests/fuzz/*/fuzz_*.c))
 LOAD := $(patsubst tests/bench/%.c,$(B)/bench/%,$(wildcard tests/bench/*.c))
 
 # Targets of several steps call make again: a step may have installed the libraries the next one looks up, and the
@@ -109,7 +109,7 @@ ifneq ($(HAVE_LIBS),yes)
 	@exit 1
 endif
 
-$(B)/walpush: $(B)/main.o $(B)/libwalpush.a
+$(B)/walpush: $(B)/obj/cmd/main.o $(B)/libwalpush.a
 	@echo "  LINK  $@"
 	$(Q)$(CC) $(ALL_CFLAGS) $(ALL_LDFLAGS) -o $@ $^ $(LDLIBS)
 
@@ -124,22 +124,35 @@ $(B)/flags: FORCE | check-libs
 	@mkdir -p $(@D)
 	@echo '$(COMPILER)' | cmp -s - $@ || echo '$(COMPILER)' >$@
 
-# The page is part of it.
-$(B)/admin.o: src/status.html
+# The headers that each layer may see, as src/LAYERS has it, below a directory of its own: an include of any other does not compile.
+ROOTS := $(B)/layers
+$(ROOTS)/made: src/LAYERS
+	@rm -rf $(ROOTS)
+	@sed -e 's/#.*//' -e 's/://' $< | while read -r layer sees; do for seen in $$layer $$sees; do \
+		mkdir -p $(ROOTS)/$$layer/walpush && ln -s $(CURDIR)/include/walpush/$$seen $(ROOTS)/$$layer/walpush/$$seen; done; done
+	@touch $@
 
-$(B)/%.o: src/%.c $(B)/flags
+# The page is part of it.
+$(B)/obj/watch/admin.o: src/watch/status.html
+
+# A test sees what the layer under test sees, and that layer's own headers.
+SEEN = -I$(ROOTS)/$(*D)
+
+$(B)/obj/%.o: src/%.c $(B)/flags $(ROOTS)/made
+	@mkdir -p $(@D)
 	@echo "  CC    $<"
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(SEEN) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/unit/%: tests/unit/%.c $(B)/libwalpush.a
 	@mkdir -p $(@D)
 	@echo "  TEST  $@"
-	$(Q)$(CC) $(CPPFLAGS) -Itests/unit -UNDEBUG $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -o $@ $< \
+	$(Q)$(CC) $(SEEN) -Isrc/$(*D) -Itests/unit $(CPPFLAGS) -UNDEBUG $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -o $@ $< \
 		$(B)/libwalpush.a $(LDLIBS) -lcmocka
 
-$(B)/fuzz_%: tests/fuzz/fuzz_%.c $(B)/libwalpush.a
+$(B)/fuzz/%: tests/fuzz/%.c $(B)/libwalpush.a
+	@mkdir -p $(@D)
 	@echo "  TEST  $@"
-	$(Q)$(CC) $(CPPFLAGS) -Itests/fuzz $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< \
+	$(Q)$(CC) $(SEEN) -Isrc/$(*D) -Itests/unit -Itests/unit/$(*D) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP $(ALL_LDFLAGS) -fsanitize=fuzzer -o $@ $< \
 		$(B)/libwalpush.a $(LDLIBS)
 
 $(B)/bench/%: tests/bench/%.c $(B)/flags
@@ -147,7 +160,7 @@ $(B)/bench/%: tests/bench/%.c $(B)/flags
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O2 -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LDLIBS) -lm
 
--include $(wildcard $(B)/*.d $(B)/unit/*.d $(B)/bench/*.d)
+-include $(wildcard $(B)/obj/*/*.d $(B)/unit/*/*.d $(B)/fuzz/*/*.d $(B)/bench/*.d)
 
 # ---- Trying --------------------------------------------------------------------------------------------------------
 
@@ -237,13 +250,14 @@ include tests/integration/isolation.mk
 include tests/wire/wire.mk
 include client/client.mk
 
-## make lint          formatting, clang-tidy, cppcheck, shellcheck
+## make lint          formatting, clang-tidy, cppcheck, shellcheck, and who calls whom in src/
 lint:
+	+@$(BUILD) VARIANT=dev all
 	@tests/lint.sh
 
 ## make format        put every C file into the shape that lint asks for
 format:
-	@clang-format -i $(wildcard src/*.[ch] include/walpush/*.h tests/*/*.[ch])
+	@clang-format -i $(wildcard src/*/*.[ch] include/walpush/*/*.h tests/*/*.[ch] tests/*/*/*.[ch])
 
 ## make bench-deps    install what the benchmarks compare with: Redis, and below build/bench Django Channels and Node's ws
 bench-deps:

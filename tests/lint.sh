@@ -40,11 +40,12 @@ fi
 
 say clang-tidy
 # The same definitions and include directories as in the build, without its warnings: .clang-tidy says which count.
-# On stderr it only counts what it does not show.
+# On stderr it only counts what it does not show. $0 is a file, src/LAYER/NAME.c.
 # shellcheck disable=SC2046,SC2086
-set -- -std=c17 -Iinclude -D_GNU_SOURCE '-DWALPUSH_VERSION=""' $(pkg-config --cflags libpq libwebsockets libjwt)
+set -- -std=c17 -D_GNU_SOURCE '-DWALPUSH_VERSION=""' $(pkg-config --cflags libpq libwebsockets libjwt)
 # shellcheck disable=SC2086
-printf '%s\n' $sources | xargs -P "$(nproc)" -I FILE clang-tidy --quiet FILE -- "$@" 2>/dev/null
+printf '%s\n' $sources | xargs -P "$(nproc)" -I FILE \
+    sh -c 'layer=${0#src/} && exec clang-tidy --quiet "$0" -- -Ibuild/dev/layers/"${layer%%/*}" "$@"' FILE "$@" 2>/dev/null
 verdict $?
 
 say cppcheck
@@ -60,9 +61,13 @@ say shellcheck
 git ls-files '*.sh' .ci/run | xargs shellcheck --severity=warning
 verdict $?
 
+say layers
+tests/layers.py build/dev/obj
+verdict $?
+
 # fail_never says where and why; a bare abort() does not.
 say abort
-! grep -nE '\babort\(\);' src/*.[ch] include/walpush/*.h | grep -v '^src/fail\.c:'
+! grep -rnE '\babort\(\);' src include | grep -v '^src/base/fail\.c:'
 verdict $?
 
 exit $status

@@ -25,7 +25,7 @@ BIN = pathlib.Path(sys.executable).parent
 VERSIONS = ("1.29", "1.33")  # the first with native sidecars, and a recent one
 METRICS = {
     name
-    for name in re.findall(r'= \{ "((?:walpush|process)_\w+)"', (ROOT / "src/metrics_table.c").read_text())
+    for name in re.findall(r'= \{ "((?:walpush|process)_\w+)"', (ROOT / "src/watch/metrics_table.c").read_text())
 }
 
 

@@ -55,7 +55,7 @@ def is_admitted(path, text):
         ("*\n!tests/*/*.mk", "tests/chaos/chaos.mk", False),
         ("*\n!tests/chaos/chaos.mk", "tests/chaos/chaos.mk", True),
         ("*\n!deploy/*.sh", "deploy/x.sh", True),
-        ("*\n!src", "src/main.c", True),
+        ("*\n!src", "src/cmd/main.c", True),
         ("*\n!src", "sql/setup.sql", False),
         ("*\n!client\n**/node_modules", "client/src/index.ts", True),
         ("*\n!client\n**/node_modules", "client/node_modules/x/index.js", False),

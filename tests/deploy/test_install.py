@@ -69,7 +69,7 @@ def test_the_page_is_well_formed():
 
 def test_the_page_names_every_command_and_variable():
     text = PAGE.read_text()
-    source = (ROOT / "src/main.c").read_text()
+    source = (ROOT / "src/cmd/main.c").read_text()
     commands = re.findall(r'^\t\{ "(\w+)", cmd_', source, re.MULTILINE)
     assert len(commands) >= 6
     for command in commands:

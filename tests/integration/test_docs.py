@@ -271,11 +271,8 @@ def run_console(world, block):
 # --- what architecture.md names ----------------------------------------------------------------------------------------
 
 ARCHITECTURE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-SOURCES = {
-    path.name: path.read_text(encoding="utf-8")
-    for folder in ("src", "include/walpush")
-    for path in sorted((ROOT / folder).glob("*.[ch]"))
-}
+PATHS = [path for folder in ("src", "include") for path in sorted((ROOT / folder).rglob("*.[ch]"))]
+SOURCES = {path.name: path.read_text(encoding="utf-8") for path in PATHS if path.name != "parts.h"}
 
 
 def test_the_functions_of_the_architecture():
@@ -290,19 +287,23 @@ def test_the_functions_of_the_architecture():
         assert file in SOURCES, f"{file} is not there"
         definition = rf"^\w[^;={{}}\n]*\b{name}\([^;{{}}]*\)\n\{{"
         assert name is None or re.search(definition, SOURCES[file], re.MULTILINE), f"{file} does not define {name}"
-    everything = "\n".join(SOURCES.values())
+    everything = "\n".join(path.read_text(encoding="utf-8") for path in PATHS)
     for name in re.findall(r"`(\w+_\w+|struct \w+)`", ARCHITECTURE):
         assert re.search(rf"\b{name}\b", everything), f"nothing is called {name}"
 
 
-def test_the_modules_of_the_architecture():
-    text = ARCHITECTURE[ARCHITECTURE.index("\n## Modules\n") :]
-    named = re.findall(r"`([\w*]+)(?:\.c)?`", text)
-    modules = {file[:-2] for file in SOURCES if file.endswith(".c")}
-    homeless = {module for module in modules if not any(fnmatch.fnmatch(module, pattern) for pattern in named)}
-    assert not homeless, f"Modules has no place for {sorted(homeless)}"
-    gone = [pattern for pattern in named if not fnmatch.filter(modules, pattern)]
-    assert not gone, f"Modules names {gone}, which are not there"
+def test_the_layers_of_the_architecture():
+    """The table of the build is printed, and each module stands in the row of its layer, and in no other."""
+    assert f"```\n{(ROOT / 'src/LAYERS').read_text(encoding='utf-8')}```" in ARCHITECTURE
+    rows = re.findall(r"^\| (\w+) \| .* \| (`[^|]+) \|$", ARCHITECTURE[ARCHITECTURE.index("\n## Layers\n") :], re.MULTILINE)
+    for layer, cell in rows:
+        modules = {path.stem for path in PATHS if path.suffix == ".c" and path.parent == ROOT / "src" / layer}
+        named = re.findall(r"`([\w*]+)`", cell)
+        homeless = {module for module in modules if not any(fnmatch.fnmatch(module, pattern) for pattern in named)}
+        assert not homeless, f"the row of {layer} has no place for {sorted(homeless)}"
+        gone = [pattern for pattern in named if not fnmatch.filter(modules, pattern)]
+        assert not gone, f"the row of {layer} names {gone}, which are not there"
+    assert [layer for layer, _ in rows] == re.findall(r"^(\w+):", (ROOT / "src/LAYERS").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 # --- what walpush says -------------------------------------------------------------------------------------------------

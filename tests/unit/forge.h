@@ -10,7 +10,7 @@
 #include <dlfcn.h>
 #include <stdio.h>
 
-#include "walpush/buf.h"
+#include "walpush/base/buf.h"
 
 static inline void forge_base64url(const void *bytes, size_t n, struct buf *out)
 {

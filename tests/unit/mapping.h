@@ -1,13 +1,14 @@
-/* mapping: the way from configuration text, catalog and a wal2json record to messages, for the tests of its parts. */
+/* mapping: configuration text and a catalog become rules, for the tests of what uses them. */
 #ifndef TEST_MAPPING_H
 #define TEST_MAPPING_H
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "walpush/conf.h"
-#include "walpush/mem.h"
-#include "walpush/render.h"
+#include "walpush/base/mem.h"
+#include "walpush/base/sqlrows.h"
+#include "walpush/conf/conf.h"
+#include "walpush/rules/rules.h"
 
 #define MAPPING_BASE                                                                                                   \
 	"database = { url = \"postgresql:///x\" slot = \"w\" }\n"                                                      \
@@ -110,19 +111,13 @@ struct mapping {
 	struct conf *conf;
 	struct catalog *catalog;
 	struct rules *rules;
-	struct decoder *decoder;
-	struct buf record;
-	struct change change;
-	struct row row;
-	struct route_plan plan;
-	struct route_result result;
 };
 
 static inline void mapping_open(struct mapping *m, const char *conf)
 {
 	struct fail why;
 
-	*m = (struct mapping){ .catalog = mapping_catalog(), .decoder = decoder_new() };
+	*m = (struct mapping){ .catalog = mapping_catalog() };
 	m->conf = conf_parse("test.conf", slice_of(conf), &why);
 	if (!m->conf)
 		mapping_die("conf_parse", &why);
@@ -135,63 +130,15 @@ static inline void mapping_open(struct mapping *m, const char *conf)
 
 static inline void mapping_close(struct mapping *m)
 {
-	route_result_fini(&m->result);
-	row_fini(&m->row);
-	buf_fini(&m->record);
-	decoder_free(m->decoder);
 	rules_free(m->rules);
 	catalog_free(m->catalog);
 	conf_free(m->conf);
 }
 
-/* "id=1|status=\"x\"" as wal2json's array of columns. */
-static inline void mapping_add_columns(struct mapping *m, const char *table, const char *values)
-{
-	const struct catalog_table *t = catalog_find(m->catalog, "public", table);
-
-	for (const char *at = values; *at;) {
-		size_t name = strcspn(at, "="), value = strcspn(at + name + 1, "|");
-		char *text = mem_text_of((struct slice){ at, name });
-		int column = catalog_column_index(t, text);
-
-		buf_addf(&m->record, "%s{\"name\":\"%s\",\"typeoid\":%u,\"value\":%.*s}", at == values ? "" : ",", text,
-			 column < 0 ? 25 : t->columns[column].declared, (int)value, at + name + 1);
-		free(text);
-		at += name + 1 + value;
-		at += *at == '|';
-	}
-}
-
-/* The record of that change, decoded and bound. NULL: that part is absent. False: row_bind says so. */
-static inline bool mapping_change(struct mapping *m, char action, const char *table, const char *now, const char *old)
-{
-	struct fail why;
-
-	buf_clear(&m->record);
-	buf_addf(&m->record,
-		 "{\"action\":\"%c\",\"xid\":7,\"timestamp\":\"2025-11-14 12:34:56.5+00\",\"lsn\":\"0/16B3748\","
-		 "\"schema\":\"public\",\"table\":\"%s\"",
-		 action, table);
-	if (now) {
-		buf_add_text(&m->record, ",\"columns\":[");
-		mapping_add_columns(m, table, now);
-		buf_add_text(&m->record, "]");
-	}
-	if (old) {
-		buf_add_text(&m->record, ",\"identity\":[");
-		mapping_add_columns(m, table, old);
-		buf_add_text(&m->record, "]");
-	}
-	buf_add_text(&m->record, "}");
-	if (!decode_record(m->decoder, buf_slice(&m->record), &m->change, &why))
-		mapping_die(m->record.data, &why);
-	return row_bind(&m->row, catalog_find(m->catalog, "public", table), &m->change);
-}
-
 /* The n-th section of that table. */
-static inline const struct rules_section *mapping_section(const struct mapping *m, const char *table, size_t n)
+static inline const struct rules_section *mapping_section(const struct rules *r, const char *table, size_t n)
 {
-	const struct rules_table *t = rules_find(m->rules, SLICE("public"), slice_of(table));
+	const struct rules_table *t = rules_find(r, SLICE("public"), slice_of(table));
 
 	return t && n < t->n_sections ? t->sections[n] : NULL;
 }

@@ -7,7 +7,7 @@
 #ifndef TEST_PATTERN_H
 #define TEST_PATTERN_H
 
-#include "walpush/topic.h"
+#include "walpush/share/topic.h"
 
 struct pattern {
 	struct event_id id;

@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "walpush/buf.h"
-#include "walpush/mem.h"
+#include "walpush/base/buf.h"
+#include "walpush/base/mem.h"
 
 #define RECORDS_DIR "tests/fixtures/wal2json/"
 

@@ -1,0 +1,208 @@
+/*
+ * conf: sidecar.conf as the program uses it.
+ *
+ * Read with libconfig; every option, those of streams and tables included, has one row in the option table
+ * (src/conf/conf_options.c): name, type, range, default, reloadable, documentation. docs/configuration.md is generated from that
+ * table. An unknown key, a bad value or an unset ${VARIABLE} is an error with file and line. Immutable once loaded; may be
+ * shared by threads. No I/O but conf_load's one file and the key files named in it. File names are relative to the directory
+ * of the configuration, and resolved here.
+ *
+ * Templates are kept as text with their line here; src/rules/rules.c compiles them.
+ */
+#ifndef WALPUSH_CONF_H
+#define WALPUSH_CONF_H
+
+#include <stdint.h>
+
+#include "walpush/base/buf.h"
+#include "walpush/base/fail.h"
+#include "walpush/base/texts.h"
+
+struct conf_database {
+	char *url;
+	char *url_file; /* read at each connect; one of the two is set */
+	char *slot;
+	char *plugin;
+	char *timezone;            /* of every session */
+	int64_t connect_timeout;   /* ms */
+	int64_t statement_timeout; /* ms */
+	int64_t status_interval;   /* ms */
+	int64_t watch;             /* ms */
+	int64_t warn_bytes;
+	bool skip; /* what cannot be decoded */
+};
+
+struct conf_listen {
+	char *address;
+	int64_t port; /* 0: any free one, printed at start */
+	struct texts origins;
+	int64_t threads; /* 0: one per core, at most 4 */
+	char *certificate;
+	char *certificate_key;
+	struct texts trusted_proxies;
+	int64_t ping;    /* ms */
+	int64_t max_age; /* ms; 0: off */
+	bool compression;
+};
+
+struct conf_admin {
+	char *address;
+	int64_t port;
+	struct texts hosts;    /* names that a request's Host may be */
+	int64_t ready_bytes;   /* 0: no limit */
+	int64_t ready_seconds; /* in ms, as all durations */
+};
+
+struct conf_jwt_key {
+	char *kid; /* NULL: none */
+	char *key; /* the secret, or PEM text */
+	unsigned line;
+};
+
+struct conf_jwt {
+	char *algorithm;
+	unsigned line;             /* of the jwt group */
+	struct conf_jwt_key *keys; /* key, key-file and keys together; at least one */
+	size_t n_keys;
+	char *user_claim;
+	char *token_type; /* "" : not checked */
+	char *issuer;     /* NULL: not checked */
+	char *audience;
+	int64_t leeway; /* ms */
+};
+
+struct conf_replay {
+	int64_t seconds; /* in ms, as all durations */
+	int64_t bytes;
+};
+
+struct conf_limits {
+	int64_t connections;
+	int64_t per_user;
+	int64_t per_address;
+	int64_t handshakes_per_second;
+	int64_t handshake; /* ms */
+	int64_t token_bytes;
+	int64_t message_bytes;
+	int64_t messages_per_second;
+	int64_t admit_timeout; /* ms */
+	int64_t stall;         /* ms */
+	int64_t drain;         /* ms */
+	int64_t bulk;
+	int64_t transaction_bytes;
+	int64_t row_bytes;
+	int64_t record_bytes;
+	int64_t group_bytes;
+	int64_t log_bytes;
+};
+
+struct conf_data {
+	bool relations; /* a foreign key column loses its _id */
+};
+
+struct conf_log {
+	char *level;  /* error, warn, info, debug */
+	char *format; /* logfmt, json */
+};
+
+struct conf_relay {
+	char *url; /* NULL: no relay */
+	char *stream;
+	int64_t wait; /* Redis replicas that must have an event before the slot may forget it */
+};
+
+struct conf_stream {
+	char *name;
+	unsigned line;
+	struct text path;
+	struct text admit;
+	struct texts groups;
+	struct text hello;  /* JSON template; NULL: the standard one */
+	struct text resync; /* JSON template or "close"; NULL: the standard one */
+	int64_t recheck;    /* ms; 0: never */
+};
+
+struct conf_condition { /* one of an action, or of `when` */
+	char *column;
+	unsigned line;
+	char *becomes; /* NULL: not asked; compared as text */
+	char *was;
+	char *equals; /* `when` only */
+	bool changes;
+};
+
+struct conf_action {
+	char *name;
+	unsigned line;
+	unsigned on;                     /* bit set of CONF_ON_*; default update */
+	struct conf_condition condition; /* column NULL: none */
+	char *actor;                     /* column; NULL: the table's */
+	int64_t close;                   /* 0: none */
+};
+
+enum { CONF_ON_INSERT = 1, CONF_ON_UPDATE = 2, CONF_ON_DELETE = 4 };
+
+struct conf_table {
+	char *name; /* of the section */
+	unsigned line;
+	struct text from; /* "schema.table" or "table" (schema public); always set */
+	struct text type; /* "request" */
+	struct text key;  /* "request_id" */
+	struct texts groups;
+	struct texts fields;
+	struct texts columns;
+	struct texts exclude;
+	struct texts quiet; /* columns whose changes alone make no message */
+	struct text lookup;
+	struct text data_query;
+	struct text actor; /* column */
+	struct text message;
+	struct conf_condition *when; /* all must hold */
+	size_t n_when;
+	struct conf_action *actions; /* in the file's order */
+	size_t n_actions;
+	bool only_actions; /* a change that none of them matches makes no message */
+	int64_t close;
+};
+
+struct conf_membership {
+	char *table; /* "schema.table" or "table" */
+	unsigned line;
+	char *user;           /* column; NULL: everybody */
+	struct texts columns; /* empty: those that an admit query reads; any, where none does */
+	bool ignore;          /* what an admit query reads there changes nothing */
+};
+
+struct conf {
+	char *file;
+	struct conf_database database;
+	struct conf_listen listen;
+	struct conf_admin admin;
+	struct conf_jwt jwt;
+	struct conf_replay replay;
+	struct conf_limits limits;
+	struct conf_data data;
+	struct conf_log log;
+	char *audit_file; /* NULL: off */
+	struct conf_relay relay;
+	struct conf_stream *streams;
+	size_t n_streams;
+	struct conf_table *tables;
+	size_t n_tables;
+	struct text actor_query; /* text NULL: updated_by is always null */
+	struct conf_membership *memberships;
+	size_t n_memberships;
+};
+
+/* NULL on failure; `why` then reads "sidecar.conf:12: …", with line 0 when the file cannot be read at all. */
+struct conf *conf_load(const char *file, struct fail *why);
+/* The same from memory, for tests and fuzzing; `name` stands in messages. */
+struct conf *conf_parse(const char *name, struct slice text, struct fail *why);
+void conf_free(struct conf *c);
+/* Before `next` takes the place of `now`: options that only a restart can change keep the value of `now`; their names, where the files
+ * differ, are added to `changed`. */
+void conf_keep(const struct conf *now, struct conf *next, struct buf *changed);
+/* docs/configuration.md, from the option table. */
+void conf_document(struct buf *out);
+
+#endif

@@ -1,0 +1,29 @@
+/*
+ * check: everything that must be right for walpush to work, looked at, with the mend of what is not.
+ *
+ * For the command: synchronous, on one thread. Changes nothing in the database.
+ */
+#ifndef WALPUSH_CHECK_H
+#define WALPUSH_CHECK_H
+
+#include <jansson.h>
+
+#include "walpush/base/buf.h"
+#include "walpush/conf/conf.h"
+#include "walpush/rules/rules.h"
+
+struct check;
+
+/* Both must outlive it; the rules are bound on the way. `offline`: what the file alone tells; no server is connected to. */
+struct check *check_new(const struct conf *conf, struct rules *rules, bool offline);
+void check_free(struct check *c);
+void check_run(struct check *c);
+
+size_t check_failures(const struct check *c);
+size_t check_warnings(const struct check *c);
+/* One line a finding, then the sum. */
+void check_print(const struct check *c, struct buf *out);
+/* {"file", "offline", "failures", "warnings", "findings": [{"check", "state", "text", "mend": null | {"kind", "text"}}]} */
+json_t *check_json(const struct check *c);
+
+#endif

@@ -1,0 +1,30 @@
+/*
+ * snapshot: does a snapshot see a transaction as done?
+ *
+ * Text of pg_current_snapshot(): "xmin:xmax:xip,xip,…", 64-bit ids, ascending. A walsender hands out a commit before
+ * other sessions can see it, so a transaction is handled only when a snapshot taken after its receipt sees it.
+ * Pure. wal2json prints 32 bits of the xid: compared modulo 2^32, as the nearest id to xmax.
+ */
+#ifndef WALPUSH_SNAPSHOT_H
+#define WALPUSH_SNAPSHOT_H
+
+#include "walpush/base/fail.h"
+#include "walpush/base/slice.h"
+#include <stdint.h>
+
+/* One row with its text. */
+#define SNAPSHOT_SQL "SELECT pg_catalog.pg_current_snapshot()"
+
+struct snapshot {
+	uint64_t xmin;
+	uint64_t xmax;
+	uint64_t *running; /* ascending, xmin ≤ each < xmax */
+	size_t n_running;
+};
+
+/* Fills `out`, which must be zeroed or initialised before; free with snapshot_fini. */
+bool snapshot_parse(struct slice text, struct snapshot *out, struct fail *why);
+void snapshot_fini(struct snapshot *s);
+bool snapshot_sees(const struct snapshot *s, uint32_t xid);
+
+#endif

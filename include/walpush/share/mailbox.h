@@ -1,0 +1,88 @@
+/*
+ * mailbox: messages between the tap and a hub, in order.
+ *
+ * Any thread posts; one thread takes all at once. A mutex, held for a copy of a few words. Not bounded by itself: what is posted
+ * is bounded by the number of connections and topics.
+ */
+#ifndef WALPUSH_MAILBOX_H
+#define WALPUSH_MAILBOX_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "walpush/base/address.h"
+#include "walpush/base/event_id.h"
+#include "walpush/share/ticket.h"
+#include "walpush/share/topic.h"
+
+struct seat {                /* a connection's place in one topic */
+	struct topic *topic; /* a handle for the hub, no more */
+	struct cursor cursor;
+};
+
+struct edition;
+
+enum mail_kind {
+	/* tap to hub */
+	MAIL_SOCKET, /* fd, peer: an accepted socket, the hub's now */
+	MAIL_ADMITTED, /* connection, ticket (the hub's), number, seats, n_seats, id, resumed, resync, limit, admitted, published */
+	MAIL_LIMIT, /* connection, number, limit, published, committed: nothing of commits at or above it is delivered; LSN_MAX: everything */
+	MAIL_FROZEN, /* connection, limit: this commit changed its user's permission, before it was known how it stood */
+	MAIL_MOVED, /* connection, seats, n_seats, id, text, limit, published: an open connection goes on there, and must refetch for this reason */
+	MAIL_RENEWED, /* connection, ticket (the hub's), number: these claims from now on; with resync also what MAIL_MOVED says */
+	MAIL_REFUSED, /* connection, number, code: one that is open ends too */
+	MAIL_DIRTY,   /* topic, published, committed: it has something new below this position */
+	MAIL_EPOCH,   /* text: the epoch from now on */
+	MAIL_EMPTIED, /* published: the logs begin anew there; nothing is delivered before the tap has asked about each connection */
+	MAIL_CLOSE, /* wait, final: close every connection, at a pace, within `wait` µs; final: and say when the last is gone */
+	MAIL_CERTIFICATE, /* identity (the hub's): shown to new connections from now on */
+	MAIL_EDITION,     /* edition: another configuration from now on; the reference is the hub's */
+	MAIL_PROBE,       /* the hub answers that it was woken */
+	MAIL_STOP,        /* the thread ends */
+	/* hub to tap */
+	MAIL_ADMIT, /* hub, connection, ticket (the tap's), since, epoch in text: may it listen? */
+	MAIL_RENEW, /* hub, connection, ticket (the tap's), number, holds: may it listen with these claims? Only the newest counts */
+	MAIL_ENDED, /* hub, connection: one that asked is gone, or going */
+	MAIL_LEFT,  /* hub, topic: one subscriber less */
+	MAIL_GONE,  /* hub: after MAIL_CLOSE, its last connection ended */
+};
+
+struct mail {
+	enum mail_kind kind;
+	unsigned hub;
+	int fd;
+	struct address peer;
+	unsigned code;
+	uint32_t number; /* of the token that is asked about or answered: 0, then each that the tap is asked about */
+	uint32_t holds;  /* MAIL_RENEW: the number of the token that is in force at the hub */
+	bool resumed, resync, has_since, final;
+	uint64_t connection;
+	int64_t wait;
+	int64_t committed; /* µs since 1970, by the database's clock: the oldest commit of the news; 0: unknown */
+	struct event_id id;
+	lsn_t admitted; /* the position when its admission was asked */
+	lsn_t limit;
+	lsn_t published; /* the position when it was posted: the hub must have read it before the mail is done with */
+	struct topic *topic;
+	struct ticket *ticket;
+	struct tls_identity *identity;
+	struct edition *edition;
+	struct seat *seats;
+	size_t n_seats;
+	char text[TICKET_EPOCH_MAX];
+};
+
+struct mailbox {
+	pthread_mutex_t lock;
+	struct mail *mails;
+	size_t n, cap;
+};
+
+void mailbox_init(struct mailbox *m);
+void mailbox_fini(struct mailbox *m);
+/* True when the box was empty before: the taker must be woken. */
+bool mailbox_post(struct mailbox *m, const struct mail *mail);
+/* All that is in it; *mails is swapped with the caller's array, whose capacity is *cap. Returns how many. */
+size_t mailbox_take(struct mailbox *m, struct mail **mails, size_t *cap);
+
+#endif

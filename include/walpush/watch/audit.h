@@ -1,0 +1,60 @@
+/*
+ * audit: who heard of which row, and who was let in: one JSON object a line, in a file of its own.
+ *
+ *   {"time":"…Z","audit":"change","id":"0/16B3748-2","table":"requests","action":"approved","key":123,"groups":["…"],"receivers":3}
+ *   {"time":"…Z","audit":"admitted","user":"7","peer":"10.0.0.1","stream":"requests","groups":["…"],"resumed":false}
+ *   {"time":"…Z","audit":"refused","user":"7","peer":"10.0.0.1","code":4403,"reason":"forbidden"}
+ *
+ * Names, keys and numbers: never a row's data, a token or a query string.
+ *
+ * Any thread may write a line: it is copied into a buffer, and a thread of its own puts it into the file. So the loops never wait for a
+ * disk. The buffer holds AUDIT_BYTES; what comes when it is full is lost, counted, and said in the file as soon as that takes lines
+ * again. The same for lines that the file did not take. The file holds whole lines only (auditfile.h). At the end all that is buffered is written.
+ */
+#ifndef WALPUSH_AUDIT_H
+#define WALPUSH_AUDIT_H
+
+#include "walpush/base/address.h"
+#include "walpush/base/event_id.h"
+#include "walpush/base/fail.h"
+
+#define AUDIT_BYTES (4u << 20)
+
+struct audit;
+
+struct audit_client {
+	const char *user; /* NULL: not known yet */
+	const struct address *peer;
+	const char *stream; /* NULL: not known yet */
+};
+
+struct audit_change {
+	struct event_id id;
+	const char *table;  /* the section's name */
+	const char *action; /* JSON-escaped */
+	struct slice key;   /* JSON; empty: none */
+	const char *groups; /* n_groups names, each terminated by a zero */
+	size_t n_groups;
+	uint64_t receivers;
+};
+
+struct audit *audit_new(void);
+/* Writes what is buffered. After all threads that use it. */
+void audit_free(struct audit *a);
+
+/* Can it be appended to? For a file that is to be used later. "-" is standard error. */
+bool audit_check(const char *file, struct fail *why);
+/* From now on there; opened anew also if it is the same, for who rotates files. NULL: off. Tap thread. */
+bool audit_open(struct audit *a, const char *file, struct fail *why);
+
+bool audit_is_on(const struct audit *a);
+uint64_t audit_lost(const struct audit *a);
+
+void audit_change(struct audit *a, const struct audit_change *change);
+void audit_admitted(struct audit *a, const struct audit_client *client, const char *groups, size_t n_groups,
+		    bool resumed);
+/* what: "refused", "expired", "revoked". `code` 0: none; `reason` NULL: none. */
+void audit_ended(struct audit *a, const char *what, const struct audit_client *client, unsigned code,
+		 const char *reason);
+
+#endif

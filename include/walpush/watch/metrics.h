@@ -1,0 +1,158 @@
+/*
+ * metrics: what the process counts, and how Prometheus reads it.
+ *
+ * Every metric has one row in one table (src/watch/metrics_table.c): name, type, labels, their values, help. /metrics and
+ * docs/metrics.md come from that table, so a new reason is a word in a row, and a new metric a row and a name in the enum below.
+ *
+ * Threads. Each hub has a block of cells of its own, and the tap one; a block's thread is its only writer, and no two blocks share a cache
+ * line. An increment is a relaxed load and store, no locked instruction; the tap adds the blocks up when it is asked. Cells that
+ * belong together may be read a moment apart. Everything that takes `struct metrics *` is the tap's.
+ *
+ * Labels are bounded: values stand in the table, or are names of the configuration (streams, tables, actions), of which at most
+ * METRICS_STREAMS and METRICS_EVENTS are told apart; the rest counts as "other".
+ */
+#ifndef WALPUSH_METRICS_H
+#define WALPUSH_METRICS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "walpush/base/buf.h"
+
+#define METRICS_BOUNDS 16 /* of a histogram; one more bucket has none */
+#define METRICS_WIDTH 32  /* values of a label, or buckets of a histogram with sum and count */
+#define METRICS_STREAMS (METRICS_WIDTH - 1)
+#define METRICS_EVENTS 256
+
+enum metrics_family {
+	/* counted by hubs, and where it says so by the tap too */
+	METRICS_CONNECTIONS, /* label: metrics_stream */
+	METRICS_HANDSHAKES,
+	METRICS_REFUSALS, /* the tap too */
+	METRICS_CLOSES,
+	METRICS_CLIENT_MESSAGES,
+	METRICS_DELIVERIES,
+	METRICS_SENT_BYTES,
+	METRICS_RESYNCS,
+	METRICS_COMMIT_TO_WRITTEN,
+	METRICS_READERS_BEHIND,
+	METRICS_READER_LAG_SECONDS,
+	METRICS_READER_LAG_BYTES,
+	/* counted by the tap */
+	METRICS_ADMISSIONS,
+	METRICS_ADMISSION_SECONDS,
+	METRICS_ADMIT_QUERIES,
+	METRICS_ADMIT_ROUNDS,
+	METRICS_TRANSACTIONS,
+	METRICS_MESSAGES, /* by table and action: metrics_event */
+	METRICS_GROUP_RESYNCS,
+	METRICS_COMMIT_TO_PUBLISHED,
+	METRICS_LOOKUP_SECONDS,
+	METRICS_LOOKUP_FAILURES,
+	METRICS_CONNECTS,
+	METRICS_UNRESOLVED,
+	METRICS_RELOADS,
+	METRICS_WATCHED_CHANGES,
+	METRICS_DDL_LOOKS,
+	METRICS_AUDIT_LOST,
+	METRICS_ADMIN_REFUSALS,
+	/* looked at when asked: metrics_gauge */
+	METRICS_ADMIT_WAITING,
+	METRICS_READY,
+	METRICS_STREAMING,
+	METRICS_BEHIND_BYTES,
+	METRICS_REPLAY_HELD_BYTES,
+	METRICS_REPLAY_HELD_SECONDS,
+	METRICS_SLOT_RETAINED,
+	METRICS_SLOT_SAFE,
+	METRICS_SLOT_STATUS,
+	METRICS_INTAKE_BYTES,
+	METRICS_RELAY_UP,
+	METRICS_RELAY_LEADS,
+	METRICS_RELAY_LEADERSHIPS,
+	METRICS_RELAY_STREAM_ENTRIES,
+	METRICS_RELAY_QUEUED_BYTES,
+	METRICS_RELAY_APPEND_LAG,
+	METRICS_RELAY_APPENDED,
+	METRICS_RELAY_READ,
+	METRICS_RELAY_REFUSED,
+	METRICS_STALLED_SECONDS,
+	METRICS_ROWS_SKIPPED,
+	METRICS_TRANSACTIONS_SKIPPED,
+	METRICS_LOG_BYTES,
+	METRICS_GROUPS,
+	METRICS_BUILD,
+	METRICS_RSS,
+	METRICS_FDS,
+	METRICS_MAX_FDS,
+	METRICS_CPU,
+	METRICS_START,
+	METRICS_FAMILIES
+};
+
+struct metrics;
+
+struct metrics_counts { /* one thread's */
+	_Alignas(64) _Atomic uint64_t cells[METRICS_FAMILIES][METRICS_WIDTH];
+};
+
+struct metrics *metrics_new(unsigned n_hubs);
+void metrics_free(struct metrics *m);
+struct metrics_counts *metrics_of_tap(struct metrics *m);
+struct metrics_counts *metrics_of_hub(struct metrics *m, unsigned hub);
+
+/* --- counting: the block's own thread ---------------------------------------------------------------------------- */
+
+static inline void metrics_add_at(struct metrics_counts *c, enum metrics_family family, unsigned value, int64_t n)
+{
+	_Atomic uint64_t *cell = &c->cells[family][value];
+
+	atomic_store_explicit(cell, atomic_load_explicit(cell, memory_order_relaxed) + (uint64_t)n,
+			      memory_order_relaxed);
+}
+
+static inline void metrics_add(struct metrics_counts *c, enum metrics_family family, int64_t n)
+{
+	metrics_add_at(c, family, 0, n);
+}
+
+static inline void metrics_set(struct metrics_counts *c, enum metrics_family family, int64_t n)
+{
+	atomic_store_explicit(&c->cells[family][0], (uint64_t)n, memory_order_relaxed);
+}
+
+/* One more with this value of the family's label, as its row spells it; one that the row lacks counts as "other". For rare events: it compares texts. */
+void metrics_count(struct metrics_counts *c, enum metrics_family family, const char *value);
+/* The same for a number, such as a close code. */
+void metrics_count_number(struct metrics_counts *c, enum metrics_family family, unsigned value);
+/* `n` events that each took `us`; less than nothing counts as nothing. */
+void metrics_observe(struct metrics_counts *c, enum metrics_family family, int64_t us, uint64_t n);
+
+/* --- the tap ------------------------------------------------------------------------------------------------------ */
+
+/* The value of METRICS_CONNECTIONS' label for this stream; the same for the same name, for good. */
+unsigned metrics_stream(struct metrics *m, const char *name);
+/* One more message of that section of `tables`. Both texts may live elsewhere afterwards. */
+void metrics_event(struct metrics *m, const char *table, const char *action);
+/* Until the next call it stands so; NAN: unknown, and left out. `value`: the index in the label's row. */
+void metrics_gauge(struct metrics *m, enum metrics_family family, unsigned value, double now);
+/* Sum over all threads of one value of the label. */
+uint64_t metrics_value(const struct metrics *m, enum metrics_family family, unsigned value);
+/* Sum over all threads and values of the label; for a histogram how many were observed. */
+uint64_t metrics_total(const struct metrics *m, enum metrics_family family);
+struct metrics_histogram { /* of all threads */
+	uint64_t buckets[METRICS_BOUNDS + 1];
+	uint64_t count;
+	int64_t sum_us;
+};
+void metrics_histogram(const struct metrics *m, enum metrics_family family, struct metrics_histogram *out);
+struct metrics_histogram metrics_histogram_since(const struct metrics_histogram *now,
+						 const struct metrics_histogram *before);
+/* The upper bound, in µs, of the bucket that holds this part of all; the last bound for what is beyond. */
+double metrics_histogram_quantile(const struct metrics_histogram *h, double part);
+/* The text format 0.0.4. */
+void metrics_render(const struct metrics *m, struct buf *out);
+/* docs/metrics.md. */
+void metrics_document(struct buf *out);
+
+#endif

@@ -1,0 +1,604 @@
+#include "walpush/change/txn.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "pgvalue.h"
+#include "walpush/base/mem.h"
+#include "walpush/change/render.h"
+
+/* What a counter costs beside its name: the struct, the hash table's share, malloc. */
+#define COUNTER_COST 160
+
+struct counter { /* messages of one section for one group */
+	UT_hash_handle hh;
+	const struct rules_section *section;
+	uint64_t n;
+	uint64_t left_out; /* those that the bulk message stands for */
+	unsigned close;    /* the last code that one of those closes with */
+	unsigned closes;   /* the last code that any of them closes with */
+	size_t key_len;
+	char key[]; /* the section's pointer, then the group's name and its zero */
+};
+
+struct member {
+	UT_hash_handle hh;
+	char user[];
+};
+
+struct item { /* offsets, because the buffers move while they grow */
+	struct event_id id;
+	const struct rules_section *section;
+	size_t payload, payload_len;
+	size_t about, about_len; /* before the payload, or that of the first wording */
+	size_t groups, n_groups;
+	bool is_bulk;
+	unsigned close;
+	char header[FRAME_HEADER_MAX];
+	uint8_t header_len;
+};
+
+struct txn {
+	struct txn_limits limits;
+	lsn_t lsn;
+	uint32_t index;
+	bool open;
+	struct buf commit_time;
+	struct buf payloads;
+	struct buf groups;
+	struct item *items;
+	size_t n_items, cap_items;
+	struct txn_marked *marks;
+	size_t n_marks, cap_marks;
+	struct counter *counters;
+	size_t counter_bytes;
+	struct txn_marked *late; /* marks of the transaction's end: the numbers of its rows must not depend on them */
+	size_t n_late, cap_late;
+	struct member *members;
+	const char **users; /* theirs, in the order in which they came */
+	size_t n_users, cap_users;
+	bool everybody;
+	struct {
+		bool is, everything;
+		const struct rules_section **sections; /* each once */
+		size_t n_sections, cap_sections;
+		struct buf groups;
+		size_t n_groups;
+	} skipped;
+	struct buf key;             /* scratch */
+	struct buf fitting;         /* scratch: names of the groups that get the message, */
+	struct buf fitting_rows;    /* and the lookup's rows that spelled them, where that matters */
+	struct route_result result; /* scratch */
+};
+
+struct txn *txn_new(const struct txn_limits *limits)
+{
+	struct txn *t = mem_new(sizeof(*t));
+
+	t->limits = *limits;
+	return t;
+}
+
+static void drop_counters(struct txn *t)
+{
+	struct counter *c, *next;
+
+	HASH_ITER(hh, t->counters, c, next) {
+		HASH_DEL(t->counters, c);
+		free(c);
+	}
+	t->counter_bytes = 0;
+}
+
+static void drop_members(struct txn *t)
+{
+	struct member *m, *next;
+
+	HASH_ITER(hh, t->members, m, next) {
+		HASH_DEL(t->members, m);
+		free(m);
+	}
+	t->n_users = 0;
+}
+
+/* A buffer that one large transaction has blown up is not kept for the small ones after it. */
+static void buf_reuse(struct buf *b)
+{
+	if (b->cap > 65536)
+		buf_fini(b);
+	else
+		buf_clear(b);
+}
+
+void txn_free(struct txn *t)
+{
+	if (!t)
+		return;
+	drop_counters(t);
+	drop_members(t);
+	free(t->users);
+	buf_fini(&t->commit_time);
+	buf_fini(&t->payloads);
+	buf_fini(&t->groups);
+	buf_fini(&t->key);
+	buf_fini(&t->fitting);
+	buf_fini(&t->fitting_rows);
+	route_result_fini(&t->result);
+	free(t->items);
+	free(t->marks);
+	free(t->late);
+	free(t->skipped.sections);
+	buf_fini(&t->skipped.groups);
+	free(t);
+}
+
+void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time)
+{
+	drop_counters(t);
+	drop_members(t);
+	t->everybody = false;
+	buf_reuse(&t->payloads);
+	buf_reuse(&t->groups);
+	buf_clear(&t->commit_time);
+	buf_add_slice(&t->commit_time, commit_time);
+	t->lsn = lsn;
+	t->index = 0;
+	t->n_items = t->n_marks = t->n_late = 0;
+	t->skipped.is = t->skipped.everything = false;
+	t->skipped.n_sections = t->skipped.n_groups = 0;
+	buf_reuse(&t->skipped.groups);
+	if (t->cap_items > 4096) {
+		free(t->items);
+		t->items = NULL;
+		t->cap_items = 0;
+	}
+	t->open = true;
+}
+
+bool txn_is_open(const struct txn *t)
+{
+	return t->open;
+}
+
+/* --- members --------------------------------------------------------------------------------------------------- */
+
+static void everybody(struct txn *t)
+{
+	drop_members(t);
+	t->everybody = true;
+}
+
+void txn_add_member(struct txn *t, const char *user)
+{
+	struct member *m;
+	size_t len;
+
+	assert(t->open);
+	if (t->everybody)
+		return;
+	if (!user) {
+		everybody(t);
+		return;
+	}
+	HASH_FIND_STR(t->members, user, m);
+	if (m)
+		return;
+	if (t->n_users == TXN_MEMBERS) {
+		everybody(t);
+		return;
+	}
+	len = strlen(user);
+	m = mem_new(sizeof(*m) + len + 1);
+	memcpy(m->user, user, len);
+	HASH_ADD_KEYPTR(hh, t->members, m->user, len, m);
+	if (t->n_users == t->cap_users) {
+		t->cap_users = t->cap_users ? t->cap_users * 2 : 8;
+		t->users = mem_resize(t->users, t->cap_users, sizeof(*t->users));
+	}
+	t->users[t->n_users++] = m->user;
+}
+
+size_t txn_n_members(const struct txn *t)
+{
+	return t->everybody ? 1 : t->n_users;
+}
+
+const char *txn_member(const struct txn *t, size_t i)
+{
+	return t->everybody ? NULL : t->users[i];
+}
+
+/* --- marks ----------------------------------------------------------------------------------------------------- */
+
+static struct event_id next_id(struct txn *t)
+{
+	return (struct event_id){ t->lsn, ++t->index };
+}
+
+static struct txn_marked *find_mark(struct txn_marked *marks, size_t n, const struct rules_section *section)
+{
+	for (size_t i = 0; i < n; i++)
+		if (marks[i].section == section)
+			return &marks[i];
+	return NULL;
+}
+
+static void add_mark(struct txn_marked **marks, size_t *n, size_t *cap, struct txn_marked mark)
+{
+	if (*n == *cap) {
+		*cap = *cap ? *cap * 2 : 8;
+		*marks = mem_resize(*marks, *cap, sizeof(**marks));
+	}
+	(*marks)[(*n)++] = mark;
+}
+
+void txn_mark(struct txn *t, const struct rules_section *section, const char *reason)
+{
+	struct event_id id = next_id(t);
+
+	/* One refetch is enough: it reads what the whole transaction left. */
+	if (!find_mark(t->marks, t->n_marks, section))
+		add_mark(&t->marks, &t->n_marks, &t->cap_marks, (struct txn_marked){ id, section, reason, false });
+}
+
+static void mark_late(struct txn *t, const struct rules_section *section, const char *reason, bool lookup_only)
+{
+	struct txn_marked *late = find_mark(t->late, t->n_late, section);
+
+	if (late)
+		late->lookup_only = late->lookup_only && lookup_only;
+	else
+		add_mark(&t->late, &t->n_late, &t->cap_late,
+			 (struct txn_marked){ { 0 }, section, reason, lookup_only });
+}
+
+/* --- what fits, and what is counted ---------------------------------------------------------------------------- */
+
+static size_t txn_bytes(const struct txn *t)
+{
+	return t->payloads.len + t->groups.len + t->n_items * sizeof(struct item);
+}
+
+/* NULL: there is no room for another counter. */
+static struct counter *counter_for(struct txn *t, const struct rules_section *section, const char *group)
+{
+	struct counter *c;
+	size_t group_len = strlen(group) + 1;
+
+	buf_clear(&t->key);
+	buf_add(&t->key, &section, sizeof(section));
+	buf_add(&t->key, group, group_len);
+	HASH_FIND(hh, t->counters, t->key.data, t->key.len, c);
+	if (c || t->counter_bytes > t->limits.bytes)
+		return c;
+	c = mem_new(sizeof(*c) + t->key.len);
+	c->section = section;
+	c->key_len = t->key.len;
+	memcpy(c->key, t->key.data, t->key.len);
+	HASH_ADD_KEYPTR(hh, t->counters, c->key, c->key_len, c);
+	t->counter_bytes += t->key.len + COUNTER_COST;
+	return c;
+}
+
+static const char *counter_group(const struct counter *c)
+{
+	return c->key + sizeof(c->section);
+}
+
+/* Leaves in `fitting` the groups that get this message itself; the others are counted. */
+static size_t groups_that_fit(struct txn *t, const struct rules_section *section, const struct groups *groups,
+			      unsigned close)
+{
+	bool full = txn_bytes(t) >= t->limits.bytes;
+	const char *name = groups->names.data;
+	size_t fit = 0;
+
+	buf_clear(&t->fitting);
+	buf_clear(&t->fitting_rows);
+	for (size_t i = 0; i < groups->n; i++, name += strlen(name) + 1) {
+		struct counter *c = counter_for(t, section, name);
+
+		if (c)
+			c->closes = close ? close : c->closes;
+		if (!c) {
+			mark_late(t, section, "bulk", false);
+		} else if (full || c->n >= t->limits.bulk) {
+			c->left_out++;
+			c->close = close ? close : c->close;
+		} else {
+			c->n++;
+			fit++;
+			buf_add(&t->fitting, name, strlen(name) + 1);
+			if (groups->tracks_rows)
+				buf_add(&t->fitting_rows, groups->rows.data + i * sizeof(uint32_t), sizeof(uint32_t));
+		}
+	}
+	return fit;
+}
+
+/* --- messages -------------------------------------------------------------------------------------------------- */
+
+static struct item *item_new(struct txn *t, const struct rules_section *section, struct slice groups, size_t n_groups,
+			     struct event_id id)
+{
+	struct item *item;
+
+	if (t->n_items == t->cap_items) {
+		t->cap_items = t->cap_items ? t->cap_items * 2 : 64;
+		t->items = mem_resize(t->items, t->cap_items, sizeof(*t->items));
+	}
+	item = &t->items[t->n_items++];
+	*item = (struct item){
+		.id = id, .section = section, .payload = t->payloads.len, .groups = t->groups.len, .n_groups = n_groups
+	};
+	buf_add_slice(&t->groups, groups);
+	return item;
+}
+
+static void item_rendered(struct txn *t, struct item *item)
+{
+	item->payload_len = t->payloads.len - item->payload;
+	item->header_len = (uint8_t)frame_header(item->header, item->payload_len);
+}
+
+/* The key and its zero go behind it. Returns where it begins. */
+static size_t add_about(struct txn *t, const struct rules_section *section, const char *action)
+{
+	size_t start = t->payloads.len;
+
+	buf_add(&t->payloads, section->conf->name, strlen(section->conf->name) + 1);
+	buf_add(&t->payloads, action, strlen(action) + 1);
+	return start;
+}
+
+static uint32_t fitting_row(const struct txn *t, size_t i)
+{
+	uint32_t row = 0;
+
+	if (t->fitting_rows.len)
+		memcpy(&row, t->fitting_rows.data + i * sizeof(row), sizeof(row));
+	return row;
+}
+
+/* A move away is no action, so only the section closes then. */
+static unsigned close_code(const struct route_plan *plan, const struct route_message *message)
+{
+	bool acts = plan->action && message->action == plan->action->name_json;
+
+	return (unsigned)(acts && plan->action->conf->close ? plan->action->conf->close : plan->section->conf->close);
+}
+
+/* One for all groups, or where it differs one for each run of groups that a row of the lookup spelled. */
+static void add_message(struct txn *t, const struct route_plan *plan, const struct route_message *message,
+			struct render_input *in)
+{
+	unsigned close = close_code(plan, message);
+	size_t fit = groups_that_fit(t, plan->section, &message->groups, close);
+	const char *name = t->fitting.data;
+	size_t about, about_len;
+
+	if (fit == 0)
+		return;
+	in->commit_time = buf_slice(&t->commit_time);
+	in->row_bytes = t->limits.row_bytes;
+	about = add_about(t, plan->section, message->action);
+	render_key(plan, message, &t->payloads);
+	buf_add_char(&t->payloads, '\0');
+	about_len = t->payloads.len - about;
+	for (size_t i = 0, end; i < fit; i = end) {
+		const char *first = name;
+		struct item *item;
+
+		in->lookup_row = fitting_row(t, i);
+		for (end = i; end < fit && fitting_row(t, end) == in->lookup_row; end++)
+			name += strlen(name) + 1;
+		item = item_new(t, plan->section, (struct slice){ first, (size_t)(name - first) }, end - i, in->id);
+		item->close = close;
+		item->about = about;
+		item->about_len = about_len;
+		render_message(plan, message, in, &t->payloads);
+		item_rendered(t, item);
+	}
+}
+
+/* After a crash the row is decoded again, by when a lookup may answer otherwise: so its numbers come from its columns alone. The message for
+ * the groups joined has one even if nobody gets it, and that for the groups left even if the lookup names them again. */
+const char *txn_row(struct txn *t, const struct route_plan *plan, const struct txn_answers *answers)
+{
+	struct render_input left = { .lookup = answers->lookup }, joined = { .lookup = answers->lookup };
+	bool unanswered = plan->wants_lookup && !answers->lookup;
+
+	assert(t->open);
+	route_messages(plan, NULL, &t->result);
+	if (t->result.unknown)
+		txn_mark(t, plan->section, "unknown");
+	if (t->result.left.groups.n)
+		left.id = next_id(t);
+	joined.id = next_id(t);
+	joined.actor = answers->actor;
+	joined.data = answers->data;
+	if (unanswered)
+		mark_late(t, plan->section, "lookup", !plan->section->message_uses_lookup);
+	if (answers->data_left_out)
+		mark_late(t, plan->section, "bulk", false);
+	if (unanswered && plan->section->message_uses_lookup)
+		return NULL;
+	if (answers->lookup)
+		route_messages(plan, answers->lookup, &t->result);
+	else if (unanswered)
+		route_without_lookup(plan, &t->result);
+	if (t->result.left.groups.n)
+		add_message(t, plan, &t->result.left, &left);
+	if (!answers->data_left_out)
+		add_message(t, plan, &t->result.joined, &joined);
+	if (t->result.joined.groups.missing)
+		return t->result.joined.groups.missing;
+	return render_missing(plan->section, &joined);
+}
+
+/* --- the transaction's end ------------------------------------------------------------------------------------- */
+
+static void finish_bulk(struct txn *t)
+{
+	struct counter *c, *next;
+
+	/* The hash table keeps the order of insertion, so the numbers are the same in every decoding. */
+	HASH_ITER(hh, t->counters, c, next) {
+		const char *group = counter_group(c);
+		struct item *item;
+		size_t about;
+
+		if (c->left_out == 0)
+			continue;
+		about = add_about(t, c->section, "bulk");
+		buf_add_char(&t->payloads, '\0');
+		item = item_new(t, c->section, (struct slice){ group, strlen(group) + 1 }, 1, next_id(t));
+		item->is_bulk = true;
+		item->close = c->close;
+		item->about = about;
+		item->about_len = item->payload - about;
+		render_bulk(c->section, c->left_out, item->id, &t->payloads);
+		item_rendered(t, item);
+	}
+}
+
+static void finish_marks(struct txn *t)
+{
+	for (size_t i = 0; i < t->n_late; i++) {
+		struct txn_marked late = t->late[i];
+
+		late.id = next_id(t);
+		if (!find_mark(t->marks, t->n_marks, late.section))
+			add_mark(&t->marks, &t->n_marks, &t->cap_marks, late);
+	}
+}
+
+static void skip_section(struct txn *t, const struct rules_section *section)
+{
+	for (size_t i = 0; i < t->skipped.n_sections; i++)
+		if (t->skipped.sections[i] == section)
+			return;
+	if (t->skipped.n_sections == t->skipped.cap_sections) {
+		t->skipped.cap_sections = t->skipped.cap_sections ? t->skipped.cap_sections * 2 : 8;
+		t->skipped.sections =
+			mem_resize(t->skipped.sections, t->skipped.cap_sections, sizeof(*t->skipped.sections));
+	}
+	t->skipped.sections[t->skipped.n_sections++] = section;
+}
+
+void txn_skip(struct txn *t, const struct rules_section *section)
+{
+	assert(t->open);
+	t->skipped.is = true;
+	if (section)
+		skip_section(t, section);
+	else
+		t->skipped.everything = true;
+}
+
+static void skip_counted(struct txn *t, bool closing)
+{
+	struct counter *c, *next;
+
+	HASH_ITER(hh, t->counters, c, next) {
+		if ((c->closes != 0) != closing)
+			continue;
+		buf_addf(&t->skipped.groups, "%u", c->closes);
+		buf_add_char(&t->skipped.groups, '\0');
+		buf_add(&t->skipped.groups, counter_group(c), strlen(counter_group(c)) + 1);
+		t->skipped.n_groups++;
+	}
+}
+
+/* Every message has counted itself for each of its groups; where there was no room to count, its section is marked. A group that two
+ * sections name is told once, by the first, so those that close come first. */
+static void finish_skipped(struct txn *t)
+{
+	skip_counted(t, true);
+	skip_counted(t, false);
+	for (size_t i = 0; i < t->n_marks; i++)
+		skip_section(t, t->marks[i].section);
+	for (size_t i = 0; i < t->n_late; i++)
+		skip_section(t, t->late[i].section);
+	t->n_items = t->n_marks = 0;
+}
+
+void txn_finish(struct txn *t)
+{
+	assert(t->open);
+	if (t->skipped.is) {
+		finish_skipped(t);
+	} else {
+		finish_bulk(t);
+		finish_marks(t);
+	}
+	t->open = false;
+}
+
+bool txn_skipped(const struct txn *t, struct txn_skipped *out)
+{
+	*out = (struct txn_skipped){
+		.id = { t->lsn, TXN_SKIPPED_INDEX },
+		.everything = t->skipped.everything,
+		.sections = t->skipped.sections,
+		.n_sections = t->skipped.n_sections,
+		.groups = buf_slice(&t->skipped.groups),
+		.n_groups = t->skipped.n_groups,
+	};
+	return t->skipped.is;
+}
+
+void txn_skipped_names(const struct txn_skipped *skipped, struct buf *out)
+{
+	for (size_t i = 0; i < skipped->n_sections; i++) {
+		const char *name = skipped->sections[i]->conf->name;
+
+		buf_add(out, name, strlen(name) + 1);
+	}
+}
+
+lsn_t txn_lsn(const struct txn *t)
+{
+	return t->lsn;
+}
+
+size_t txn_n_messages(const struct txn *t)
+{
+	return t->n_items;
+}
+
+struct txn_message txn_message(const struct txn *t, size_t i)
+{
+	const struct item *item = &t->items[i];
+
+	return (struct txn_message){
+		.id = item->id,
+		.header = { item->header, item->header_len },
+		.payload = { t->payloads.data + item->payload, item->payload_len },
+		.groups = t->groups.data + item->groups,
+		.n_groups = item->n_groups,
+		.section = item->section,
+		.about = { t->payloads.data + item->about, item->about_len },
+		.is_bulk = item->is_bulk,
+		.close = item->close,
+	};
+}
+
+int64_t txn_commit_us(const struct txn *t)
+{
+	int64_t us;
+
+	return pgvalue_unix_us(buf_slice(&t->commit_time), &us) ? us : 0;
+}
+
+size_t txn_n_marks(const struct txn *t)
+{
+	return t->n_marks;
+}
+
+struct txn_marked txn_marked(const struct txn *t, size_t i)
+{
+	return t->marks[i];
+}

@@ -1,0 +1,102 @@
+/* cmd_check: `walpush check`: is everything there that walpush needs, and what mends what is not. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "walpush/dba/check.h"
+#include "cmd.h"
+
+struct options {
+	const char *file;
+	bool json;
+	bool offline;
+};
+
+static bool parse_options(int argc, char **argv, struct options *out)
+{
+	static const struct option names[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "offline", no_argument, NULL, 'o' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	optind = 0;
+	while ((option = getopt_long(argc, argv, ":c:", names, NULL)) != -1) {
+		if (option == 'c')
+			out->file = optarg;
+		else if (option == 'j')
+			out->json = true;
+		else if (option == 'o')
+			out->offline = true;
+		else
+			return false;
+	}
+	return optind == argc;
+}
+
+static bool print_json(json_t *document)
+{
+	bool ok = json_dumpf(document, stdout, JSON_INDENT(2)) == 0 && putchar('\n') != EOF && fflush(stdout) == 0;
+
+	json_decref(document);
+	return ok;
+}
+
+/* The file itself is the first check, and without it there are no others. */
+static int bad_file(const struct options *options, const struct fail *why)
+{
+	if (options->json)
+		print_json(json_pack("{s:s, s:b, s:i, s:i, s:[{s:s, s:s, s:s, s:{s:s, s:s}}]}", "file", options->file,
+				     "offline", options->offline, "failures", 1, "warnings", 0, "findings", "check",
+				     "configuration", "state", "failure", "text", why->text, "mend", "kind", "words",
+				     "text", "correct the line"));
+	else
+		printf("failure  configuration    %s | do: correct the line\n1 failure, 0 warnings\n", why->text);
+	return CMD_USAGE;
+}
+
+static int report(const struct check *c, bool json)
+{
+	struct buf text = { 0 };
+	bool ok;
+
+	if (json) {
+		ok = print_json(check_json(c));
+	} else {
+		check_print(c, &text);
+		ok = fputs(text.data, stdout) >= 0 && fflush(stdout) == 0;
+		buf_fini(&text);
+	}
+	return ok && check_failures(c) == 0 ? CMD_FINE : CMD_FAILED;
+}
+
+int cmd_check(int argc, char **argv)
+{
+	struct options options = { .file = "sidecar.conf" };
+	struct fail why = { 0 };
+	struct rules *rules = NULL;
+	struct check *check;
+	struct conf *conf;
+	int status;
+
+	if (!parse_options(argc, argv, &options)) {
+		fputs("usage: walpush check [-c sidecar.conf] [--offline] [--json]\n", stderr);
+		return CMD_USAGE;
+	}
+	conf = conf_load(options.file, &why);
+	if (conf)
+		rules = rules_new(conf, &why);
+	if (rules) {
+		check = check_new(conf, rules, options.offline);
+		check_run(check);
+		status = report(check, options.json);
+		check_free(check);
+	} else {
+		status = bad_file(&options, &why);
+	}
+	rules_free(rules);
+	conf_free(conf);
+	return status;
+}

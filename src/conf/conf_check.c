@@ -1,0 +1,186 @@
+/* What options must be to each other, and what follows from others. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "parts.h"
+#include "walpush/base/mem.h"
+
+#define RECORD_LEAST 65536
+
+/* The line of that option, else of the nearest group around it that the file has. */
+static unsigned line_of(const struct conf_reader *r, const char *option)
+{
+	char path[CONF_NAME_SHOWN] = "";
+	config_setting_t *s = NULL;
+	char *dot = path;
+
+	strncat(path, option, sizeof(path) - 1);
+	while (dot && !(s = config_lookup(r->source, path))) {
+		dot = strrchr(path, '.');
+		if (dot)
+			*dot = '\0';
+	}
+	return s ? conf_line(s) : 1;
+}
+
+static bool check_database(const struct conf_reader *r, const struct conf *c)
+{
+	if (!c->database.url && !c->database.url_file)
+		return conf_error(r, line_of(r, "database.url"),
+				  "database.url is missing; set it, or database.url-file, to where PostgreSQL is");
+	if (c->database.url && c->database.url_file)
+		return conf_error(r, line_of(r, "database.url-file"),
+				  "database.url and database.url-file exclude each other; keep one");
+	return true;
+}
+
+static bool check_listen(const struct conf_reader *r, const struct conf *c)
+{
+	const struct conf_listen *l = &c->listen;
+
+	if (l->certificate && !l->certificate_key)
+		return conf_error(r, line_of(r, "listen.certificate"),
+				  "listen.certificate needs listen.certificate-key beside it");
+	if (l->certificate_key && !l->certificate)
+		return conf_error(r, line_of(r, "listen.certificate-key"),
+				  "listen.certificate-key needs listen.certificate beside it");
+	if (l->port && l->port == c->admin.port)
+		return conf_error(r, line_of(r, "admin.port"), "admin.port and listen.port must differ");
+	return true;
+}
+
+/* jwt.key goes to the front of the list: it is the one for tokens without a kid. */
+static void join_keys(struct conf_draft *d)
+{
+	struct conf_jwt *j = &d->conf.jwt;
+
+	if (!d->single_key.key)
+		return;
+	j->keys = mem_resize(j->keys, j->n_keys + 1, sizeof(*j->keys));
+	memmove(j->keys + 1, j->keys, j->n_keys * sizeof(*j->keys));
+	j->keys[0] = d->single_key;
+	j->n_keys++;
+	d->single_key = (struct conf_jwt_key){ 0 };
+}
+
+static bool check_key(const struct conf_reader *r, const struct conf_jwt *j, size_t i)
+{
+	const struct conf_jwt_key *k = &j->keys[i];
+
+	if (!k->key)
+		return conf_error(r, k->line, "a key of jwt.keys needs key or key-file");
+	if (*k->key == '\0')
+		return conf_error(r, k->line, "this key is empty; anybody could sign with it");
+	if (j->algorithm[0] == 'H' && strncmp(k->key, "-----BEGIN", 10) == 0)
+		return conf_error(r, k->line, "%s wants a secret, but this key is PEM: set jwt.algorithm to RS… or ES…",
+				  j->algorithm);
+	for (size_t before = 0; before < i; before++)
+		if (k->kid && j->keys[before].kid && strcmp(k->kid, j->keys[before].kid) == 0)
+			return conf_error(r, k->line, "this kid already stands in line %u", j->keys[before].line);
+	return true;
+}
+
+static bool check_jwt(const struct conf_reader *r, const struct conf *c)
+{
+	const struct conf_jwt *j = &c->jwt;
+
+	if (j->n_keys == 0)
+		return conf_error(r, j->line, "jwt has no key; set key, key-file or keys");
+	for (size_t i = 0; i < j->n_keys; i++)
+		if (!check_key(r, j, i))
+			return false;
+	return true;
+}
+
+static bool check_limits(const struct conf_reader *r, const struct conf *c)
+{
+	const struct conf_limits *l = &c->limits;
+	const struct {
+		int64_t less, more;
+		const char *less_name, *more_name;
+	} order[] = {
+		{ l->token_bytes, l->message_bytes, "limits.token-bytes", "limits.message-bytes" },
+		{ l->row_bytes, l->transaction_bytes, "limits.row-bytes", "limits.transaction-bytes" },
+		{ l->transaction_bytes, l->log_bytes, "limits.transaction-bytes", "limits.log-bytes" },
+		{ l->group_bytes, l->log_bytes, "limits.group-bytes", "limits.log-bytes" },
+	};
+
+	if (l->record_bytes && l->record_bytes < RECORD_LEAST)
+		return conf_error(
+			r, line_of(r, "limits.record-bytes"),
+			"limits.record-bytes is 0, or at least 64 KiB: ordinary rows must not count as too large");
+	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
+		if (order[i].less > order[i].more)
+			return conf_error(r, line_of(r, order[i].less_name), "%s must not be larger than %s",
+					  order[i].less_name, order[i].more_name);
+	return true;
+}
+
+static bool check_streams(const struct conf_reader *r, const struct conf *c)
+{
+	for (size_t i = 0; i < c->n_streams; i++)
+		for (size_t k = 0; k < i; k++)
+			if (strcmp(c->streams[i].path.text, c->streams[k].path.text) == 0)
+				return conf_error(r, c->streams[i].path.line,
+						  "streams.%.60s and streams.%.60s have the same path",
+						  c->streams[k].name, c->streams[i].name);
+	return true;
+}
+
+/* An insert has no old row, a delete no new one: a condition that could never hold is a mistake. */
+static bool check_action(const struct conf_reader *r, const struct conf_table *t, const struct conf_action *a)
+{
+	const struct conf_condition *c = &a->condition;
+	const char *problem = NULL;
+
+	if (!c->column && (c->becomes || c->was || c->changes))
+		problem = "becomes, was and changes need column";
+	else if (c->column && !c->becomes && !c->was && !c->changes)
+		problem = "column needs becomes, was or changes = true";
+	else if ((c->changes || (c->becomes && c->was)) && !(a->on & CONF_ON_UPDATE))
+		problem = "this compares the old row with the new one, so on must hold \"update\"";
+	else if (c->becomes && !(a->on & (CONF_ON_INSERT | CONF_ON_UPDATE)))
+		problem = "becomes asks the new row, which a delete does not have; use was";
+	else if (c->was && !(a->on & (CONF_ON_UPDATE | CONF_ON_DELETE)))
+		problem = "was asks the old row, which an insert does not have; use becomes";
+	else if (c->becomes && c->was && strcmp(c->becomes, c->was) == 0)
+		problem = "becomes and was are the same, so this never matches";
+	return !problem || conf_error(r, a->line, "tables.%.60s.actions.%.60s: %s", t->name, a->name, problem);
+}
+
+static bool check_table(const struct conf_reader *r, struct conf_table *t)
+{
+	const char *missing = !t->type.text ? "type" : !t->key.text ? "key" : NULL;
+
+	if (!t->from.text)
+		t->from = (struct text){ mem_text(t->name), t->line };
+	if (missing && !t->message.text)
+		return conf_error(r, t->line, "tables.%.60s.%s is missing; set it, or a message template", t->name,
+				  missing);
+	if (t->columns.n && t->exclude.n)
+		return conf_error(r, t->exclude.at[0].line, "tables.%.60s: columns and exclude exclude each other",
+				  t->name);
+	if (t->only_actions && t->n_actions == 0)
+		return conf_error(r, t->line, "tables.%.60s: only-actions without actions: nothing would be told",
+				  t->name);
+	for (size_t i = 0; i < t->n_actions; i++) {
+		t->actions[i].condition.line = t->actions[i].line;
+		if (!check_action(r, t, &t->actions[i]))
+			return false;
+	}
+	return true;
+}
+
+bool conf_check(const struct conf_reader *r, struct conf_draft *d)
+{
+	struct conf *c = &d->conf;
+
+	c->jwt.line = line_of(r, "jwt");
+	d->single_key.line = config_lookup(r->source, "jwt.key") ? line_of(r, "jwt.key") : line_of(r, "jwt.key-file");
+	join_keys(d);
+	for (size_t i = 0; i < c->n_tables; i++)
+		if (!check_table(r, &c->tables[i]))
+			return false;
+	return check_database(r, c) && check_listen(r, c) && check_jwt(r, c) && check_limits(r, c) &&
+	       check_streams(r, c);
+}

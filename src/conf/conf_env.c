@@ -1,0 +1,112 @@
+/* ${NAME} and ${NAME:-default} in strings. No error shows a value: it may be a password. */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parts.h"
+#include "walpush/base/mem.h"
+
+/* Length of the UTF-8 sequence at s (shortest form, no surrogates, up to U+10FFFF); 0: none. */
+static size_t utf8_length(const unsigned char *s)
+{
+	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+
+	for (size_t i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
+	    (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+static bool is_utf8(const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	while (*s) {
+		size_t n = utf8_length(s);
+
+		if (n == 0)
+			return false;
+		s += n;
+	}
+	return true;
+}
+
+static size_t name_length(const char *s)
+{
+	size_t n = 0;
+
+	if (isdigit((unsigned char)*s))
+		return 0;
+	while (isalnum((unsigned char)s[n]) || s[n] == '_')
+		n++;
+	return n;
+}
+
+struct place {
+	const struct conf_reader *r;
+	unsigned line;
+	const char *shown;
+};
+
+/* `at` stands behind "${"; returns what follows the "}", or NULL. */
+static const char *put_variable(const struct place *p, const char *at, struct buf *out)
+{
+	size_t n = name_length(at);
+	const char *fallback = strncmp(at + n, ":-", 2) == 0 ? at + n + 2 : NULL;
+	const char *end = fallback ? fallback + strcspn(fallback, "{}") : at + n;
+	char *name;
+	const char *value;
+
+	if (n == 0 || *end != '}') {
+		conf_error(p->r, p->line,
+			   "%s: after \"${\" comes NAME} or NAME:-default}, the default without "
+			   "braces; write \"$${\" for the characters themselves",
+			   p->shown);
+		return NULL;
+	}
+	name = mem_text_of((struct slice){ at, n });
+	value = getenv(name);
+	if (value && *value)
+		buf_add_text(out, value);
+	else if (fallback)
+		buf_add(out, fallback, (size_t)(end - fallback));
+	else
+		conf_error(p->r, p->line, "%s needs the environment variable %.100s, which is unset or empty", p->shown,
+			   name);
+	free(name);
+	return (value && *value) || fallback ? end + 1 : NULL;
+}
+
+char *conf_expand(const struct conf_reader *r, unsigned line, const char *shown, const char *text)
+{
+	struct place place = { r, line, shown };
+	struct buf out = { 0 };
+	const char *next;
+
+	buf_add_text(&out, "");
+	while ((next = strstr(text, "${"))) {
+		bool escaped = next > text && next[-1] == '$';
+
+		buf_add(&out, text, (size_t)(next - text));
+		text = next + 2;
+		if (escaped) {
+			buf_add_char(&out, '{');
+			continue;
+		}
+		text = put_variable(&place, text, &out);
+		if (!text)
+			goto fail;
+	}
+	buf_add_text(&out, text);
+	if (!is_utf8(out.data)) {
+		conf_error(r, line, "%s is not valid UTF-8", shown);
+		goto fail;
+	}
+	return buf_steal(&out);
+fail:
+	buf_fini(&out);
+	return NULL;
+}

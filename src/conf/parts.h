@@ -1,0 +1,130 @@
+/*
+ * conf parts: what the files of conf share. Nobody else includes this.
+ *
+ *   conf.c          conf_load, conf_parse, conf_free: the order of the steps
+ *   conf_scan.c     what libconfig passes over in silence, found before it sees the text
+ *   conf_env.c      ${NAME} in strings
+ *   conf_options.c  THE table: one row an option
+ *   conf_read.c     walks a libconfig tree and the table together: defaults, unknown keys, missing keys, sections
+ *   conf_value.c    one value of the file into one member of a struct
+ *   conf_accept.c   what a single text must look like (origin, address, slot, …)
+ *   conf_check.c    what options must be to each other
+ *   conf_keep.c     what a reload leaves as it is
+ *   conf_document.c docs/configuration.md, with the prose of conf_guide.c
+ */
+#ifndef WALPUSH_CONF_PARTS_H
+#define WALPUSH_CONF_PARTS_H
+
+#include <libconfig.h>
+
+#include "walpush/conf/conf.h"
+
+#define CONF_FILE_MAX ((size_t)1 << 20)      /* bytes of sidecar.conf */
+#define CONF_KEY_FILE_MAX ((size_t)64 << 10) /* bytes of a key file */
+#define CONF_NAME_SHOWN 160                  /* of "tables.requests.actions.approved.column" in messages */
+
+/* What is filled while reading: the configuration, and the one key of the jwt group that joins the list in the end. */
+struct conf_draft {
+	struct conf conf;
+	struct conf_jwt_key single_key;
+};
+
+enum conf_type {
+	CONF_GROUP,    /* NAME = { … }: rows "NAME.…", same base */
+	CONF_SECTIONS, /* NAME = { a = { … } b = { … } }: rows "NAME.*.…", an array of structs, name and line set */
+	CONF_LIST,     /* NAME = { … } or ( { … }, { … } ): rows "NAME.*.…", an array of structs, line set */
+	CONF_BOOL,     /* bool */
+	CONF_INT,      /* int64_t */
+	CONF_SECONDS,     /* int64_t, ms */
+	CONF_BYTES,       /* int64_t */
+	CONF_CLOSE_CODE,  /* int64_t; 0: none */
+	CONF_EVENTS,      /* unsigned: CONF_ON_* */
+	CONF_TEXT,        /* char * */
+	CONF_PATH,        /* char *, a file, relative to the directory of the configuration */
+	CONF_SECRET_FILE, /* char *, what that file holds */
+	CONF_SCALAR,      /* char *: a string, number or boolean, kept as text */
+	CONF_LINED,       /* struct text */
+	CONF_TEXTS        /* struct texts */
+};
+
+enum {
+	CONF_REQUIRED = 1, /* must stand there and not be empty */
+	CONF_RELOAD = 2,   /* taken over while running */
+	CONF_LATER = 8,    /* accepted, but nothing comes of it yet: the document says so */
+	CONF_SPLIT = 16, /* a list's element may hold several, separated by commas or blanks, or none: for a variable */
+	CONF_EMPTY_OK = 4 /* "" is a value; elsewhere it counts as not set, or is refused where there is a default */
+};
+
+/* NULL: accepted. Else what it should be, as the rest of the sentence "X should be …". */
+typedef const char *conf_accept_fn(const char *text);
+
+struct conf_option {
+	const char *name; /* "limits.stall", "streams.*.path" */
+	enum conf_type type;
+	unsigned flags;
+	size_t at; /* offset in struct conf_draft, or in the struct of the section */
+	int64_t min, max;
+	const char *initial; /* as one would write it in the file; NULL: not set */
+	const char *choices; /* "a, b, c"; NULL: any */
+	conf_accept_fn *accept;
+	size_t size;    /* CONF_SECTIONS, CONF_LIST: of a struct; the count follows the pointer */
+	size_t line_at; /* the same: offset of its line */
+	const char *doc;
+};
+
+extern const struct conf_option conf_options[];
+extern const size_t conf_n_options;
+
+/* The part behind the prefix, when nothing but one name is left of it; else NULL. */
+const char *conf_option_leaf(const struct conf_option *o, const char *prefix);
+
+struct conf_reader {
+	const char *file;
+	const config_t *source;
+	struct fail *why;
+};
+
+unsigned conf_line(const config_setting_t *s);
+/* "FILE:LINE: …"; always false. */
+bool conf_error(const struct conf_reader *r, unsigned line, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Reads the whole of a file; on failure `*problem` is set to static text. */
+bool conf_read_file(const char *path, size_t max, struct buf *out, const char **problem);
+
+/* The lines of strings that are elements of a list, in order: libconfig knows only the line of what follows them. */
+struct conf_lines {
+	unsigned *at;
+	size_t n;
+};
+bool conf_scan(const struct conf_reader *r, struct slice text, struct conf_lines *out);
+
+/* A string of the caller's with its variables put in; NULL on failure. */
+char *conf_expand(const struct conf_reader *r, unsigned line, const char *shown, const char *text);
+
+/* The whole tree. On failure the draft holds what was read so far; release it in any case. */
+bool conf_read(const struct conf_reader *r, struct conf_draft *d);
+void conf_release(struct conf_draft *d);
+
+bool conf_value_read(const struct conf_reader *r, const struct conf_option *o, config_setting_t *s, const char *shown,
+		     void *base);
+/* The default, which is always valid. */
+void conf_value_default(const struct conf_option *o, void *base);
+void conf_value_release(const struct conf_option *o, void *base);
+/* "a whole number from 0 to 65535"; for messages and for the document. */
+void conf_value_expected(const struct conf_option *o, struct buf *out);
+/* A number in the option's own notation: "0.5", "64 MiB". */
+void conf_value_number(const struct conf_option *o, int64_t value, struct buf *out);
+
+/* Does a change of it need a restart? */
+bool conf_option_restarts(const struct conf_option *o);
+
+bool conf_check(const struct conf_reader *r, struct conf_draft *d);
+
+conf_accept_fn conf_accept_url, conf_accept_slot, conf_accept_address, conf_accept_origin, conf_accept_proxy,
+	conf_accept_path, conf_accept_message, conf_accept_resync, conf_accept_table, conf_accept_redis,
+	conf_accept_timezone, conf_accept_host;
+
+/* Prose that stands before the table of that option in the document; NULL: none. */
+const char *conf_guide(const char *option);
+
+#endif

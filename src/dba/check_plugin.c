@@ -1,0 +1,90 @@
+/*
+ * Is wal2json there, and may it be used? No catalog tells: an output plugin is a file that the server finds, or not, when it
+ * decodes, and output_plugin_libraries is shown to superusers alone. So decoding is begun and given up:
+ *
+ *   - the slot is read by somebody: then the plugin is at work.
+ *   - the slot is there and nobody reads it: a peek that ends at once. It moves nothing, and holds the slot for a moment.
+ *   - there is no slot: a temporary one is made and dropped. Making one waits for open transactions, and the plugin is loaded
+ *     before the waiting begins: a statement_timeout says that it was found.
+ */
+#include "parts.h"
+
+#include "walpush/base/buf.h"
+#include "walpush/pg/pgdial.h"
+#include "walpush/text/sqltext.h"
+
+/* One that we could read. */
+static bool slot_exists(struct check *c, bool *active)
+{
+	PGresult *result = check_ask(c,
+				     "SELECT active FROM pg_replication_slots WHERE slot_name = $1 AND plugin = $2"
+				     " AND database = current_database() AND wal_status <> 'lost'",
+				     2, (const char *[]){ c->conf->database.slot, c->conf->database.plugin });
+	bool exists = result && PQntuples(result) == 1;
+
+	*active = exists && PQgetvalue(result, 0, 0)[0] == 't';
+	PQclear(result);
+	return exists;
+}
+
+static void judge(struct check *c, const PGresult *result)
+{
+	struct fail why = { 0 };
+	struct buf mend = { 0 };
+	int major = PQserverVersion(c->sql) / 10000;
+
+	if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+		check_ok(c, "%s is there", c->conf->database.plugin);
+		return;
+	}
+	pgdial_result_fail(result, &why);
+	if (strcmp(why.sqlstate, "57014") == 0 || strcmp(why.sqlstate, "55006") == 0) {
+		check_ok(c, "%s is there", c->conf->database.plugin);
+	} else if (strcmp(why.sqlstate, "53400") == 0) {
+		check_add(c, CHECK_SKIPPED, CHECK_NONE, NULL, "not looked at: no slot is free to try it with");
+	} else if (strcmp(why.sqlstate, "42501") == 0) {
+		/* The script keeps what else is listed, which this role cannot see. */
+		buf_addf(&mend, "walpush sql -c sidecar.conf | psql -d %s", c->database);
+		check_add(c, CHECK_FAILURE, CHECK_SHELL, mend.data,
+			  "output_plugin_libraries does not list %s by itself: %s", c->conf->database.plugin, why.text);
+	} else if (strcmp(why.sqlstate, "58P01") == 0) {
+		buf_addf(&mend, "apt-get install postgresql-%d-wal2json", major);
+		check_add(c, CHECK_FAILURE, CHECK_SHELL, mend.data, "the server has no %s: %s",
+			  c->conf->database.plugin, why.text);
+	} else {
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "see the server's log", "decoding does not begin: %s (%s)",
+			  why.text, why.sqlstate);
+	}
+	buf_fini(&mend);
+}
+
+/* The parameters stand in the text: `how` has one %s, for the plugin or the slot as a literal. */
+static void attempt(struct check *c, const char *before, const char *name, const char *after)
+{
+	struct buf sql = { 0 };
+	PGresult *result;
+
+	buf_add_text(&sql, before);
+	sqltext_literal(&sql, name);
+	buf_add_text(&sql, after);
+	result = PQexec(c->sql, sql.data);
+	judge(c, result);
+	PQclear(result);
+	buf_fini(&sql);
+}
+
+void check_plugin(struct check *c)
+{
+	const struct conf_database *conf = &c->conf->database;
+	bool active, exists = slot_exists(c, &active);
+
+	if (exists && active)
+		check_ok(c, "at work");
+	else if (exists)
+		attempt(c, "SELECT count(*) FROM pg_logical_slot_peek_changes(", conf->slot, ", '0/1', 1)");
+	else
+		attempt(c,
+			"SELECT pg_drop_replication_slot(slot_name) FROM pg_create_logical_replication_slot("
+			"'walpush_check_' || pg_backend_pid(), ",
+			conf->plugin, ", true)");
+}

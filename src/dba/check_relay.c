@@ -1,0 +1,253 @@
+/*
+ * The Redis of `relay`: is it there, new enough, does it let us do what we must, and will it keep what it is given?
+ *
+ * What the relay does is done once, with a key of its own that ends at once.
+ */
+#include "parts.h"
+
+#include <hiredis/hiredis.h>
+#ifdef WALPUSH_REDIS_TLS
+#include <hiredis/hiredis_ssl.h>
+#endif
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "walpush/base/buf.h"
+#include "walpush/text/redisurl.h"
+#include "walpush/base/resolve.h"
+
+#define PATIENCE_S 5
+
+/* To the first address that answers; as an error to the last. NULL: no memory, or `why` is filled. */
+static redisContext *connect_to(const struct redisurl *u, struct fail *why)
+{
+	struct resolve_answer found;
+	redisContext *redis = NULL;
+
+	if (!resolve_now(u->host, PATIENCE_S * 1000000, &found, why))
+		return NULL;
+	for (size_t i = 0; i < found.n && (!redis || redis->err); i++) {
+		if (redis)
+			redisFree(redis);
+		redis = redisConnectWithTimeout(found.addresses[i], u->port, (struct timeval){ PATIENCE_S, 0 });
+	}
+	return redis;
+}
+
+/* NULL after saying why. */
+static redisContext *dial(struct check *c, const struct redisurl *u)
+{
+	struct fail why = { .text = "no memory" };
+	redisContext *redis = connect_to(u, &why);
+
+#ifdef WALPUSH_REDIS_TLS
+	if (redis && !redis->err && u->tls) {
+		redisSSLContext *tls = redisCreateSSLContext(NULL, NULL, NULL, NULL, u->host, NULL);
+
+		if (!tls || redisInitiateSSLWithContext(redis, tls) != REDIS_OK)
+			check_add(c, CHECK_FAILURE, CHECK_WORDS, "check the server's certificate",
+				  "TLS with %s port %d: %s", u->host, u->port, redis->errstr);
+		redisFreeSSLContext(tls);
+	}
+#endif
+	if (redis && !redis->err && redisSetTimeout(redis, (struct timeval){ PATIENCE_S, 0 }) == REDIS_OK)
+		return redis;
+	check_add(c, CHECK_FAILURE, CHECK_WORDS, "start Redis, or correct relay.url", "no Redis at %s port %d: %s",
+		  u->host, u->port, redis ? redis->errstr : why.text);
+	if (redis)
+		redisFree(redis);
+	return NULL;
+}
+
+static bool is_good(const redisReply *reply)
+{
+	return reply && reply->type != REDIS_REPLY_ERROR;
+}
+
+static const char *error_of(const redisContext *redis, const redisReply *reply)
+{
+	return reply ? reply->str : redis->errstr;
+}
+
+static bool enter(struct check *c, redisContext *redis, const struct redisurl *u)
+{
+	redisReply *reply = NULL;
+	bool ok;
+
+	if (u->user)
+		reply = redisCommand(redis, "AUTH %s %s", u->user, u->password ? u->password : "");
+	else if (u->password)
+		reply = redisCommand(redis, "AUTH %s", u->password);
+	ok = (!u->user && !u->password) || is_good(reply);
+	freeReplyObject(reply);
+	/* After a failed AUTH, PING says the same as that did, or less. */
+	reply = ok && redisurl_selects(u) ? redisCommand(redis, "SELECT %s", u->database) : redisCommand(redis, "PING");
+	ok = ok && is_good(reply);
+	if (!ok)
+		check_add(c, CHECK_FAILURE, CHECK_WORDS,
+			  "set user, password and database in relay.url as the server wants them, and let the user run "
+			  "PING, and SELECT where the URL names a database",
+			  "Redis does not let us in: %s", error_of(redis, reply));
+	freeReplyObject(reply);
+	return ok;
+}
+
+/* Not needed, but a replica that takes writes is known by nothing else. */
+static void try_role(struct check *c, redisContext *redis)
+{
+	redisReply *reply = redisCommand(redis, "ROLE");
+
+	if (!is_good(reply))
+		check_add(c, CHECK_WARNING, CHECK_WORDS, "let the user run ROLE",
+			  "ROLE: %s; after a switchover a demoted master is noticed only when it refuses to append",
+			  error_of(redis, reply));
+	freeReplyObject(reply);
+}
+
+/* What the relay does is done once. The key ends by SET, which the user has anyway. */
+static void try_commands(struct check *c, redisContext *redis)
+{
+	static const char *const tries[] = {
+		"EVAL %s 1 %b",
+		"XREAD COUNT 1 STREAMS %b 0-0",
+		"XTRIM %b MINID ~ 1-0",
+		"SET %b:leader 1 PX 1000",
+		"GET %b:leader",
+		"XLEN %b",
+		"WAIT 0 1",
+	};
+	static const char script[] =
+		"redis.call('XADD', KEYS[1], '1-1', 'e', '2') redis.call('XINFO', 'STREAM', KEYS[1])"
+		" redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)"
+		" return redis.call('EXISTS', KEYS[1])";
+	size_t before = c->n_findings;
+	struct buf key = { 0 };
+
+	buf_addf(&key, "%s:check:%s:%ld", c->conf->relay.stream, c->conf->database.slot, (long)getpid());
+	for (size_t i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
+		redisReply *reply = i == 0 ? redisCommand(redis, tries[i], script, key.data, key.len)
+					   : redisCommand(redis, tries[i], key.data, key.len);
+
+		if (!is_good(reply))
+			check_add(c, CHECK_FAILURE, CHECK_WORDS,
+				  "let the user run EVAL, EXISTS, XADD, XINFO, XREVRANGE, XREAD, XTRIM, XLEN, SET, GET "
+				  "and WAIT on "
+				  "the keys that begin with relay.stream",
+				  "%.*s: %s", (int)strcspn(tries[i], " "), tries[i], error_of(redis, reply));
+		freeReplyObject(reply);
+	}
+	freeReplyObject(redisCommand(redis, "SET %b 1 PX 1", key.data, key.len));
+	if (c->n_findings == before)
+		check_ok(c, "lets us do what we must");
+	buf_fini(&key);
+}
+
+/* "name:value" in the answer of INFO; empty: it does not say. */
+static void info(const char *text, const char *name, char *out, size_t cap)
+{
+	size_t n = strlen(name);
+
+	out[0] = '\0';
+	for (const char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+		if (strncmp(line, name, n) != 0 || line[n] != ':')
+			continue;
+		snprintf(out, cap, "%.*s", (int)strcspn(line + n + 1, "\r\n"), line + n + 1);
+		return;
+	}
+}
+
+static void judge_version(struct check *c, const char *text)
+{
+	char version[32], cluster[8], role[16];
+	int major = 0, minor = 0;
+
+	info(text, "redis_version", version, sizeof(version));
+	info(text, "cluster_enabled", cluster, sizeof(cluster));
+	info(text, "role", role, sizeof(role));
+	if (sscanf(version, "%d.%d", &major, &minor) != 2 || major < 6 || (major == 6 && minor < 2))
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "upgrade to Redis 6.2 or later",
+			  "Redis %s cannot trim a stream by id", version[0] ? version : "of an unknown version");
+	else if (strcmp(cluster, "1") == 0)
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "name a Redis that is no cluster in relay.url",
+			  "this Redis is part of a cluster, which the relay does not follow");
+	else if (strcmp(role, "slave") == 0)
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "name the master in relay.url",
+			  "this Redis is a replica: read-only");
+	else
+		check_ok(c, "Redis %s", version);
+}
+
+/* Losing entries loses nothing: they are filled in again from the slot. But what is taken away silently costs a refetch. */
+static void judge_memory(struct check *c, const struct redisurl *u, const char *text)
+{
+	struct buf mend = { 0 };
+	char policy[32], most[32], aof[8];
+	size_t at;
+
+	info(text, "maxmemory_policy", policy, sizeof(policy));
+	info(text, "maxmemory", most, sizeof(most));
+	info(text, "aof_enabled", aof, sizeof(aof));
+	buf_addf(&mend, "redis-cli -h %s -p %d CONFIG SET ", u->host, u->port);
+	at = mend.len;
+	if (strncmp(policy, "allkeys", 7) == 0 && strcmp(most, "0") != 0) {
+		buf_add_text(&mend, "maxmemory-policy noeviction");
+		check_add(c, CHECK_WARNING, CHECK_SHELL, mend.data,
+			  "maxmemory-policy %s may throw the stream away when memory is short", policy);
+	}
+	if (strcmp(aof, "0") == 0) {
+		mend.len = at;
+		buf_add_text(&mend, "appendonly yes");
+		check_add(c, CHECK_WARNING, CHECK_SHELL, mend.data,
+			  "Redis has no append-only file: after its restart the stream is filled again from the slot's "
+			  "window, "
+			  "and who is further behind refetches");
+	}
+	buf_fini(&mend);
+}
+
+static void look(struct check *c, redisContext *redis, const struct redisurl *u)
+{
+	redisReply *reply = redisCommand(redis, "INFO");
+
+	if (!is_good(reply) || reply->type != REDIS_REPLY_STRING) {
+		check_add(c, CHECK_WARNING, CHECK_WORDS, "let the user run INFO for this check",
+			  "its version and memory policy cannot be read: %s", error_of(redis, reply));
+	} else {
+		judge_version(c, reply->str);
+		judge_memory(c, u, reply->str);
+	}
+	freeReplyObject(reply);
+	try_role(c, redis);
+	try_commands(c, redis);
+}
+
+static void try_server(struct check *c, const struct redisurl *u)
+{
+	redisContext *redis = dial(c, u);
+
+	if (redis && enter(c, redis, u))
+		look(c, redis, u);
+	if (redis)
+		redisFree(redis);
+}
+
+void check_relay(struct check *c)
+{
+	struct fail why = { 0 };
+	struct redisurl u;
+
+	if (!c->conf->relay.url) {
+		check_ok(c, "none; this process serves alone");
+		return;
+	}
+	if (!redisurl_parse(c->conf->relay.url, &u, &why)) {
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "correct relay.url", "%s", why.text);
+		return;
+	}
+	if (c->offline)
+		check_ok(c, "relay.url is well-formed");
+	else
+		try_server(c, &u);
+	redisurl_fini(&u);
+}

@@ -1,0 +1,159 @@
+/*
+ * The checks that are one query: each answers rows of state, text, kind of mend, mend, and none where all is well. So
+ * PostgreSQL does the quoting. Parameters: $1 slot, $2 plugin, $3 replay.bytes, $4 the tables as an array of "schema.name".
+ * PostgreSQL 13 to 18; what only some versions know is looked up by name.
+ */
+#include "parts.h"
+
+#define SLOT "FROM pg_replication_slots AS s WHERE s.slot_name = $1"
+#define SETTING(name) "(SELECT setting FROM pg_settings WHERE name = '" name "')"
+/* A slot's name of our own where another's stands in the way. */
+#define OTHER_SLOT                                                                                                     \
+	"format('database.slot = \"%s\"',"                                                                             \
+	" left($1 || '_' || regexp_replace(lower(current_database()), '[^a-z0-9_]', '_', 'g'), 63))"
+
+const char check_sql_primary[] =
+	"SELECT 'failure', 'this server is a standby, and before PostgreSQL 16 only a primary decodes', 'words',"
+	" 'lead the database''s url to the primary'"
+	" WHERE pg_is_in_recovery() AND current_setting('server_version_num')::int < 160000";
+
+const char check_sql_encoding[] =
+	"SELECT 'failure', format('the database stores its text as %s, but browsers get UTF-8: only UTF8 can be read',"
+	"                         current_setting('server_encoding')), 'shell',"
+	"       format('createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8 %1$s_utf8"
+	" && pg_dump %1$s | psql %1$s_utf8', quote_ident(current_database()))"
+	" WHERE current_setting('server_encoding') <> 'UTF8'";
+
+const char check_sql_wal_level[] =
+	"SELECT 'failure', format('wal_level is %s, but only logical writes what walpush reads', setting), 'restart',"
+	"       'ALTER SYSTEM SET wal_level = logical;'"
+	" FROM pg_settings WHERE name = 'wal_level' AND setting <> 'logical'";
+
+/* Whose state this role may not see might be one. */
+const char check_sql_standby[] =
+	"SELECT 'failure', format('synchronous_standby_names is %s, and no such standby is connected: commits wait for "
+	"one,"
+	" and what nobody can see yet is pushed to nobody', quote_literal(setting)), 'words',"
+	"       'bring the standby back, or take it off synchronous_standby_names'"
+	" FROM pg_settings WHERE name = 'synchronous_standby_names' AND setting <> '' AND NOT EXISTS"
+	" (SELECT FROM pg_stat_replication WHERE sync_state IS NULL OR sync_state IN ('sync', 'quorum'))";
+
+const char check_sql_slots[] =
+	"SELECT 'failure', format('all %s replication slots are taken: there is room for no other', taken), 'restart',"
+	"       format('ALTER SYSTEM SET max_replication_slots = %s;', taken + 4)"
+	" FROM (SELECT count(*) AS taken, coalesce(bool_or(slot_name = $1), false) AS there"
+	"       FROM pg_replication_slots) AS s"
+	" WHERE NOT there AND taken >= " SETTING("max_replication_slots") "::int";
+
+const char check_sql_walsenders[] =
+	"SELECT 'failure', format('all %s walsenders are taken: walpush could not stream', taken), 'restart',"
+	"       format('ALTER SYSTEM SET max_wal_senders = %s;', taken + 4)"
+	" FROM (SELECT count(*) AS taken FROM pg_stat_replication) AS w"
+	" WHERE taken >= " SETTING("max_wal_senders") "::int AND NOT EXISTS (SELECT " SLOT " AND s.active)";
+
+const char check_sql_slot[] = "SELECT 'failure', format('there is no slot %s: nothing can be pushed', $1), 'sql',"
+			      "       format('SELECT pg_create_logical_replication_slot(%L, %L);', $1, $2)"
+			      " WHERE NOT EXISTS (SELECT " SLOT ")";
+
+const char check_sql_slot_kind[] =
+	"SELECT 'failure', format('the slot %s is %s: it serves something else', $1,"
+	"                         CASE slot_type WHEN 'logical' THEN 'for plugin ' || plugin ELSE slot_type END),"
+	"       'conf', " OTHER_SLOT " " SLOT " AND (slot_type <> 'logical' OR plugin <> $2)";
+
+const char check_sql_slot_database[] = "SELECT 'failure', format('the slot %s belongs to database %s, this one is %s', "
+				       "$1, database, current_database()),"
+				       "       'conf', " OTHER_SLOT " " SLOT " AND database <> current_database()";
+
+/* invalidation_reason is of PostgreSQL 17; before, a slot is lost by its WAL alone. */
+const char check_sql_slot_state[] =
+	"SELECT CASE wal_status WHEN 'unreserved' THEN 'warning' ELSE 'failure' END,"
+	"       CASE wal_status WHEN 'unreserved'"
+	"            THEN 'WAL that the slot needs goes at the next checkpoint: get walpush running at once'"
+	"            ELSE format('the slot is lost (%s): what was written since is not pushed, browsers are told to "
+	"refetch',"
+	"                        coalesce(to_jsonb(s) ->> 'invalidation_reason', 'WAL removed')) END,"
+	"       'sql',"
+	"       CASE wal_status WHEN 'unreserved'"
+	"            THEN 'ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf();'"
+	"            ELSE format('SELECT pg_drop_replication_slot(%1$L);"
+	" SELECT pg_create_logical_replication_slot(%1$L, %2$L);', $1, $2) END"
+	" " SLOT " AND (wal_status IN ('lost', 'unreserved') OR to_jsonb(s) ->> 'invalidation_reason' IS NOT NULL)";
+
+const char check_sql_slot_reader[] =
+	"SELECT CASE WHEN ours THEN 'ok' ELSE 'failure' END,"
+	"       CASE WHEN ours THEN format('a walpush streams from it, process %s', pid)"
+	"            ELSE format('process %s, %s of role %s, reads the slot: walpush gets nothing until it has gone', "
+	"pid,"
+	"                        coalesce(nullif(application_name, ''), 'a client'), coalesce(usename, 'unknown')) END,"
+	"       CASE WHEN ours THEN '' ELSE 'sql' END,"
+	"       CASE WHEN NOT ours THEN format('SELECT pg_terminate_backend(%s);', pid) END"
+	" FROM (SELECT s.active_pid AS pid, a.application_name, a.usename,"
+	"              a.usename = current_user AND a.application_name LIKE 'walpush%' IS TRUE AS ours"
+	"       FROM pg_replication_slots AS s LEFT JOIN pg_stat_activity AS a ON a.pid = s.active_pid"
+	"       WHERE s.slot_name = $1 AND s.active_pid IS NOT NULL) AS reader";
+
+/* In megabytes; -1 is no bound. The replay window is held by design, and a burst comes on top. */
+const char check_sql_keep_size[] =
+	"SELECT 'warning',"
+	"       CASE WHEN size < 0 THEN 'max_slot_wal_keep_size is -1: a walpush that is away lets WAL fill the disk'"
+	"            ELSE format('max_slot_wal_keep_size is %s MB, and walpush holds up to %s MB by itself "
+	"(replay.bytes):"
+	" a burst of writes loses the slot', size, held) END,"
+	"       'sql', format('ALTER SYSTEM SET max_slot_wal_keep_size = ''%sMB''; SELECT pg_reload_conf();',"
+	"                     greatest(10240, 4 * held))"
+	" FROM (SELECT setting::bigint AS size, $3::bigint / 1048576 + 1 AS held"
+	"       FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS s"
+	" WHERE size < 2 * held";
+
+/* Amazon RDS reserves the attribute and has a role to be granted instead. */
+const char check_sql_replication_role[] =
+	"SELECT 'failure', format('role %s may not replicate', current_user), 'sql',"
+	"       CASE WHEN to_regrole('rds_replication') IS NULL THEN format('ALTER ROLE %I REPLICATION;', current_user)"
+	"            ELSE format('GRANT rds_replication TO %I;', current_user) END"
+	" FROM pg_roles WHERE rolname = current_user AND NOT rolreplication AND NOT rolsuper"
+	"  AND NOT CASE WHEN to_regrole('rds_replication') IS NULL THEN false"
+	"               ELSE pg_has_role(current_user, to_regrole('rds_replication')::oid, 'member') END";
+
+const char check_sql_superuser[] =
+	"SELECT 'warning', format('role %s is a superuser: who gets its password owns the server', current_user), "
+	"'sql',"
+	"       format('ALTER ROLE %I NOSUPERUSER;', current_user)"
+	" FROM pg_roles WHERE rolname = current_user AND rolsuper "
+	"UNION ALL "
+	"SELECT 'warning', format('role %s owns %s: it may do more than read', current_user, "
+	"string_agg(c.oid::regclass::text, ', ')),"
+	"       'words', 'give walpush a role of its own, in the database''s url; walpush sql prints what makes it'"
+	" FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+	" WHERE n.nspname || '.' || c.relname = ANY ($4::text[]) AND c.relowner = current_user::regrole"
+	" HAVING count(*) > 0";
+
+/* Two for queries, one that streams, one for this check. */
+const char check_sql_connection_limit[] =
+	"SELECT 'failure', format('role %s may have %s connections, and walpush needs 5', current_user, rolconnlimit), "
+	"'sql',"
+	"       format('ALTER ROLE %I CONNECTION LIMIT -1;', current_user)"
+	" FROM pg_roles WHERE rolname = current_user AND rolconnlimit BETWEEN 0 AND 4";
+
+const char check_sql_password_expiry[] =
+	"SELECT 'warning', format('the password of role %s expires at %s', current_user, "
+	"rolvaliduntil::timestamptz(0)),"
+	"       'sql', format('ALTER ROLE %I VALID UNTIL ''infinity'';', current_user)"
+	" FROM pg_roles WHERE rolname = current_user AND rolvaliduntil < now() + interval '30 days'";
+
+/* public too: sessions of walpush look for names without a schema there. */
+const char check_sql_schemas[] =
+	"SELECT 'failure', format('role %s may not look into schema %s', current_user, nspname), 'sql',"
+	"       format('GRANT USAGE ON SCHEMA %I TO %I;', nspname, current_user)"
+	" FROM pg_namespace WHERE nspname IN (SELECT 'public' UNION SELECT n.nspname FROM pg_namespace n JOIN "
+	"unnest($4::text[]) "
+	"AS t ON starts_with(t, n.nspname || '.'))"
+	"  AND NOT has_schema_privilege(oid, 'USAGE')";
+
+#define LISTED(kinds)                                                                                                  \
+	"FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"                                          \
+	" WHERE n.nspname || '.' || c.relname = ANY ($4::text[]) AND c.relkind IN (" kinds ")"
+
+const char check_sql_persistence[] = "SELECT 'failure', format('%s is unlogged: its changes are not in the WAL, and "
+				     "nobody hears of them', c.oid::regclass),"
+				     "       'sql', format('ALTER TABLE %s SET LOGGED;', c.oid::regclass) " LISTED(
+					     "'r'") " AND c.relpersistence = 'u'";

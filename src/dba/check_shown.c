@@ -1,0 +1,136 @@
+/* What the sections' messages show, and keep quiet: whether the author has decided it. */
+#include "parts.h"
+
+#include "walpush/base/buf.h"
+
+static void add_name(struct buf *out, const char *name)
+{
+	buf_add_text(out, out->len ? ", \"" : "\"");
+	buf_add_json(out, slice_of(name));
+	buf_add_char(out, '"');
+}
+
+/* To exclude them is all that is needed. */
+static bool may_exclude_secrets(const struct rules_section *s)
+{
+	for (size_t i = 0; i < s->table->n_columns; i++)
+		if (rules_sends_secret(s, i) && !rules_may_exclude(s, i))
+			return false;
+	return true;
+}
+
+/* tables.users.exclude = [ "note", "otp" ]: what is excluded already stays so. */
+static void add_exclude(const struct rules_section *s, struct buf *out)
+{
+	struct buf names = { 0 };
+
+	for (size_t i = 0; i < s->conf->exclude.n; i++)
+		add_name(&names, s->conf->exclude.at[i].text);
+	for (size_t i = 0; i < s->table->n_columns; i++)
+		if (rules_sends_secret(s, i))
+			add_name(&names, s->table->columns[i].name);
+	buf_addf(out, "tables.%s.exclude = [ %s ]", s->conf->name, names.data);
+	buf_fini(&names);
+}
+
+static void check_section_secrets(struct check *c, const struct rules_section *s)
+{
+	struct buf names = { 0 }, mend = { 0 };
+	size_t n = rules_add_secrets(s, &names);
+	bool excludes = may_exclude_secrets(s);
+
+	if (n) {
+		if (excludes)
+			add_exclude(s, &mend);
+		else
+			buf_addf(&mend,
+				 "name all columns that may be seen in tables.%s.columns; or take these out of key, "
+				 "fields and message",
+				 s->conf->name);
+		check_add(c, CHECK_WARNING, excludes ? CHECK_CONF : CHECK_WORDS, mend.data,
+			  "tables.%s (line %u) sends %s, which look%s like a secret", s->conf->name, s->conf->line,
+			  names.data, n == 1 ? "s" : "");
+	}
+	buf_fini(&names);
+	buf_fini(&mend);
+}
+
+static void check_section_quiet(struct check *c, const struct rules_section *s)
+{
+	struct buf mend = { 0 };
+
+	for (size_t i = 0; i < s->table->n_columns; i++) {
+		const char *reader = rules_loud(s, i);
+
+		if (!reader)
+			continue;
+		buf_clear(&mend);
+		buf_addf(&mend, "take %s out of tables.%s.quiet", s->table->columns[i].name, s->conf->name);
+		check_add(c, CHECK_WARNING, CHECK_WORDS, mend.data,
+			  "quiet of %s (line %u): %s is never quiet, because it is read: %s", s->conf->name,
+			  s->conf->quiet.at[0].line, s->table->columns[i].name, reader);
+	}
+	buf_fini(&mend);
+}
+
+/* The key is told as `key` says; somebody who lists columns may not have thought of it. */
+static void check_section_key(struct check *c, const struct rules_section *s)
+{
+	struct buf names = { 0 }, mend = { 0 }, list = { 0 };
+
+	for (size_t i = 0; i < s->table->n_columns; i++) {
+		if (!rules_key_unlisted(s, i))
+			continue;
+		buf_addf(&names, "%s%s", names.len ? ", " : "", s->table->columns[i].name);
+		add_name(&list, s->table->columns[i].name);
+	}
+	if (names.len) {
+		for (size_t i = 0; i < s->conf->columns.n; i++)
+			add_name(&list, s->conf->columns.at[i].text);
+		buf_addf(&mend, "tables.%s.columns = [ %s ]", s->conf->name, list.data);
+		check_add(
+			c, CHECK_WARNING, CHECK_CONF, mend.data,
+			"columns of %s (line %u) does not list %s, the primary key: every message shows it, as \"%s\"",
+			s->conf->name, s->conf->columns.at[0].line, names.data, s->conf->key.text);
+	}
+	buf_fini(&names);
+	buf_fini(&mend);
+	buf_fini(&list);
+}
+
+static void each_section(struct check *c, void (*check_one)(struct check *c, const struct rules_section *s))
+{
+	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
+		const struct rules_table *t = rules_table(c->rules, i);
+
+		for (size_t k = 0; k < t->n_sections; k++)
+			check_one(c, t->sections[k]);
+	}
+}
+
+void check_keys(struct check *c)
+{
+	size_t before = c->n_findings;
+
+	each_section(c, check_section_key);
+	if (c->n_findings == before)
+		check_ok(c, "no list of columns lacks the key");
+}
+
+void check_secrets(struct check *c)
+{
+	size_t before = c->n_findings;
+
+	each_section(c, check_section_secrets);
+	if (c->n_findings == before)
+		check_ok(c, "no column that looks like one is sent undecided");
+}
+
+void check_quiet(struct check *c)
+{
+	size_t before = c->n_findings;
+
+	each_section(c, check_section_quiet);
+	if (c->n_findings == before)
+		check_ok(c, "no column that the rules read");
+}

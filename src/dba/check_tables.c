@@ -1,0 +1,209 @@
+/* The tables and columns that the configuration names, and whether the log holds enough of their old rows. */
+#include "parts.h"
+
+#include <stdlib.h>
+
+#include "walpush/base/buf.h"
+#include "needs.h"
+#include "walpush/text/sqltext.h"
+
+static void read_catalog(struct check *c)
+{
+	struct buf list = { 0 };
+	struct fail why = { 0 };
+	PGresult *result;
+
+	rules_catalog_param(c->rules, &list);
+	result = check_ask(c, catalog_query, 1, (const char *[]){ list.data });
+	buf_fini(&list);
+	if (!result)
+		return;
+	c->catalog = catalog_new();
+	for (int r = 0; r < PQntuples(result); r++) {
+		const char *row[CATALOG_QUERY_COLUMNS];
+
+		for (int i = 0; i < CATALOG_QUERY_COLUMNS; i++)
+			row[i] = PQgetisnull(result, r, i) ? NULL : PQgetvalue(result, r, i);
+		if (!catalog_add(c->catalog, row, &why)) {
+			check_add(c, CHECK_FAILURE, CHECK_WORDS, "report this as a bug of walpush", "%s", why.text);
+			break;
+		}
+	}
+	PQclear(result);
+}
+
+/* Where else something of that name is, and what: a view, or a table of another schema. */
+static const char elsewhere_query[] =
+	"SELECT n.nspname || '.' || c.relname, c.relkind IN ('r', 'p')"
+	" FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+	" WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND (c.relname = $2 OR lower(c.relname) = lower($2))"
+	"  AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"
+	" ORDER BY (n.nspname = $1) DESC, c.relkind = 'r' DESC, 1 LIMIT 1";
+
+static void missing_table(struct check *c, const struct rules_table *t, const struct fail *why)
+{
+	PGresult *result = check_ask(c, elsewhere_query, 2, (const char *[]){ t->schema, t->name });
+	struct buf mend = { 0 };
+
+	if (!result)
+		return;
+	if (PQntuples(result) == 1 && PQgetvalue(result, 0, 1)[0] == 'f') {
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "name the table from which it reads",
+			  "line %u: %s is a view or a foreign table: only tables have changes", why->line,
+			  PQgetvalue(result, 0, 0));
+	} else if (PQntuples(result) == 1 && t->n_sections) {
+		buf_addf(&mend, "tables.%s.from = \"%s\"", t->sections[0]->conf->name, PQgetvalue(result, 0, 0));
+		check_add(c, CHECK_FAILURE, CHECK_CONF, mend.data, "%s", why->text);
+	} else {
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "run the application's migrations, or correct the line", "%s",
+			  why->text);
+	}
+	buf_fini(&mend);
+	PQclear(result);
+}
+
+void check_tables(struct check *c)
+{
+	size_t before = c->n_findings;
+
+	read_catalog(c);
+	for (size_t i = 0; c->catalog && i < rules_n_tables(c->rules); i++) {
+		const struct rules_table *t = rules_table(c->rules, i);
+		struct fail why = { 0 };
+
+		if (rules_bind_table(c->rules, i, c->catalog, &why))
+			continue;
+		if (!catalog_find(c->catalog, t->schema, t->name))
+			missing_table(c, t, &why);
+		else
+			check_add(c, CHECK_FAILURE, CHECK_WORDS,
+				  "run the application's migrations, or correct the line", "%s", why.text);
+	}
+	if (c->n_findings == before)
+		check_ok(c, "%zu tables, with all columns that are named", rules_n_tables(c->rules));
+}
+
+/* The children of a listed table, and how many of those that hold rows are listed themselves. */
+static const char children_query[] =
+	"WITH RECURSIVE kin (oid) AS ("
+	"  SELECT to_regclass($1)::oid UNION SELECT i.inhrelid FROM kin JOIN pg_inherits i ON i.inhparent = kin.oid"
+	") SELECT count(*), count(*) FILTER (WHERE n.nspname || '.' || c.relname = ANY ($2::text[])),"
+	" (SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1))"
+	" FROM kin JOIN pg_class c ON c.oid = kin.oid JOIN pg_namespace n ON n.oid = c.relnamespace"
+	" WHERE c.oid <> to_regclass($1) AND c.relkind = 'r' HAVING count(*) > 0";
+
+static void say_children(struct check *c, const struct rules_table *t, const PGresult *children)
+{
+	int n = atoi(PQgetvalue(children, 0, 0)), listed = atoi(PQgetvalue(children, 0, 1));
+
+	if (n == listed && PQgetvalue(children, 0, 2)[0] == 't' && t->n_sections)
+		check_add(c, CHECK_WARNING, CHECK_WORDS, "remove its section",
+			  "%s.%s is partitioned: its section has no effect, those of its partitions do", t->schema,
+			  t->name);
+	else
+		check_ok(c, "%d of the %d children of %s.%s count as it does, and those made later", n - listed, n,
+			 t->schema, t->name);
+}
+
+static const struct rules_table *pushed(const struct check *c, const struct catalog_table *table)
+{
+	for (size_t i = 0; i < rules_n_tables(c->rules); i++)
+		if (rules_table(c->rules, i)->n_sections && rules_table(c->rules, i)->catalog == table)
+			return rules_table(c->rules, i);
+	return NULL;
+}
+
+static bool is_listed(const struct check *c, const struct catalog_kin *kin)
+{
+	for (size_t i = 0; i < rules_n_tables(c->rules); i++)
+		if (strcmp(rules_table(c->rules, i)->schema, kin->schema) == 0 &&
+		    strcmp(rules_table(c->rules, i)->name, kin->name) == 0)
+			return true;
+	return false;
+}
+
+/* For deciding tables a row counts as one of each parent. */
+static void say_parents(struct check *c)
+{
+	const struct catalog_kin *kin;
+
+	for (size_t i = 0; c->catalog && (kin = catalog_kin(c->catalog, i)); i++) {
+		struct buf schema = { 0 }, name = { 0 };
+		const struct catalog_table *first;
+
+		buf_add_json(&schema, slice_of(kin->schema));
+		buf_add_json(&name, slice_of(kin->name));
+		first = catalog_parent(c->catalog, buf_slice(&schema), buf_slice(&name), 0);
+		if (kin->parent && kin->parent != first && pushed(c, kin->parent) && !is_listed(c, kin))
+			check_add(c, CHECK_WARNING, CHECK_WORDS,
+				  "give it a section of its own in tables, or let it inherit one of them",
+				  "%s.%s is a child of %s.%s and %s.%s: its rows are sent as those of the first; "
+				  "listeners to the second are told to refetch with each change",
+				  kin->schema, kin->name, first->schema, first->name, kin->parent->schema,
+				  kin->parent->name);
+		buf_fini(&schema);
+		buf_fini(&name);
+	}
+}
+
+void check_partitions(struct check *c)
+{
+	size_t before = c->n_findings;
+	struct buf all = { 0 }, name = { 0 };
+
+	rules_catalog_param(c->rules, &all);
+	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
+		const struct rules_table *t = rules_table(c->rules, i);
+		PGresult *children;
+
+		buf_clear(&name);
+		sqltext_ident(&name, t->schema);
+		buf_add_char(&name, '.');
+		sqltext_ident(&name, t->name);
+		children = check_ask(c, children_query, 2, (const char *[]){ name.data, all.data });
+		if (children && PQntuples(children) == 1)
+			say_children(c, t, children);
+		PQclear(children);
+	}
+	say_parents(c);
+	if (c->n_findings == before)
+		check_ok(c, "no table has partitions or other children");
+	buf_fini(&all);
+	buf_fini(&name);
+}
+
+static void say_identity(struct check *c, const char *table, const char *lacks, const char *large)
+{
+	struct buf mend = { 0 };
+
+	buf_addf(&mend, "ALTER TABLE %s REPLICA IDENTITY FULL;", table);
+	if (!lacks)
+		check_add(c, CHECK_WARNING, CHECK_SQL, mend.data,
+			  "%s: large values of %s are missing in `data` when an update leaves them alone", table,
+			  large);
+	else if (*lacks)
+		check_add(c, CHECK_FAILURE, CHECK_SQL, mend.data,
+			  "%s: the log does not hold the old value of %s, which the rules need", table, lacks);
+	else
+		check_add(c, CHECK_FAILURE, CHECK_SQL, mend.data,
+			  "%s has no replica identity: its updates and deletes are not sent at all", table);
+	buf_fini(&mend);
+}
+
+void check_identity(struct check *c)
+{
+	struct buf sql = { 0 };
+	PGresult *result;
+
+	needs_identity(&sql, c->rules, NULL);
+	result = check_ask(c, sql.data, 0, NULL);
+	buf_fini(&sql);
+	if (!result)
+		return;
+	for (int i = 0; i < PQntuples(result); i++)
+		say_identity(c, PQgetvalue(result, i, 0), PQgetisnull(result, i, 1) ? NULL : PQgetvalue(result, i, 1),
+			     PQgetvalue(result, i, 2));
+	if (PQntuples(result) == 0)
+		check_ok(c, "the log holds what the rules need of old rows");
+	PQclear(result);
+}

@@ -1,0 +1,169 @@
+#include "needs.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "walpush/base/mem.h"
+#include "walpush/rules/reads.h"
+#include "walpush/text/sqltext.h"
+
+/* A view depends on the columns that it names; on a table without columns where it names none (count(*): any column will
+ * do), or takes the whole row, which only the stored form of the query tells. */
+static const char grants[] =
+	"WITH read AS (\n"
+	"    SELECT d.refobjid AS oid, array_agg(DISTINCT d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,\n"
+	"           bool_or(r.ev_action::text ~ ':varattno 0 ') AS whole\n"
+	"    FROM pg_depend d\n"
+	"    JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid\n"
+	"    JOIN pg_class v ON v.oid = r.ev_class AND v.relnamespace = pg_my_temp_schema()\n"
+	"                   AND starts_with(v.relname::text, '" READS_VIEW "')\n"
+	"    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> v.oid\n"
+	"    GROUP BY d.refobjid\n"
+	"), wanted AS (\n"
+	"    SELECT c.oid, c.relnamespace, read.whole, a.attname, a.attnum\n"
+	"    FROM read\n"
+	"    JOIN pg_class c ON c.oid = read.oid AND c.relnamespace <> 'pg_catalog'::regnamespace\n"
+	"    JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped\n"
+	"     AND a.attnum = ANY (coalesce(read.columns, ARRAY[1]))\n"
+	")\n"
+	"SELECT CASE WHEN bool_or(whole) THEN format('GRANT SELECT ON TABLE %s TO %I;', oid::regclass, granted)\n"
+	"            ELSE format('GRANT SELECT (%s) ON TABLE %s TO %I;',\n"
+	"                        string_agg(quote_ident(attname), ', ' ORDER BY attnum), oid::regclass, granted) END\n"
+	"FROM wanted CROSS JOIN (SELECT @ROLE@::text AS granted) AS role\n"
+	"GROUP BY oid, granted\n"
+	"HAVING CASE WHEN bool_or(whole) THEN NOT has_table_privilege(granted, oid, 'SELECT')\n"
+	"            ELSE bool_or(NOT has_column_privilege(granted, oid, attnum, 'SELECT')) END\n"
+	"UNION ALL\n"
+	"SELECT DISTINCT format('GRANT USAGE ON SCHEMA %s TO %I;', relnamespace::regnamespace, granted)\n"
+	"FROM wanted CROSS JOIN (SELECT @ROLE@::text AS granted) AS role\n"
+	"WHERE NOT has_schema_privilege(granted, relnamespace, 'USAGE')\n"
+	"ORDER BY 1";
+
+void needs_grants(struct buf *out, const char *role)
+{
+	static const char mark[] = "@ROLE@";
+	const char *from = grants;
+
+	for (const char *at; (at = strstr(from, mark)); from = at + strlen(mark)) {
+		buf_add(out, from, (size_t)(at - from));
+		buf_add_text(out, role);
+	}
+	buf_add_text(out, from);
+}
+
+/* A standard message has the row in `data`, unless a query gives it. */
+static bool sends_columns(const struct rules_table *t)
+{
+	for (size_t i = 0; i < t->n_sections; i++)
+		if (!t->sections[i]->data.sql && t->sections[i]->message.n == 0)
+			return true;
+	return false;
+}
+
+static void add_names(struct buf *out, const char *const *names, size_t n)
+{
+	buf_add_text(out, "ARRAY[");
+	for (size_t i = 0; i < n; i++) {
+		buf_add_text(out, i ? ", " : "");
+		sqltext_literal(out, names[i]);
+	}
+	buf_add_text(out, "]::text[]");
+}
+
+/* Which columns those are the database knows: the rules may not be bound. The log has no value of a virtual one. */
+static void add_all_but(struct buf *out, const struct rules_table *t, const struct texts *quiet)
+{
+	const char **names = mem_new_array(quiet->n, sizeof(*names));
+
+	for (size_t i = 0; i < quiet->n; i++)
+		names[i] = quiet->at[i].text;
+	buf_add_text(
+		out,
+		"\n         || ARRAY(SELECT q.attname::text FROM pg_attribute q JOIN pg_class k ON k.oid = q.attrelid"
+		"\n                  JOIN pg_namespace s ON s.oid = k.relnamespace"
+		"\n                  WHERE q.attnum > 0 AND NOT q.attisdropped AND q.attgenerated <> 'v'"
+		"\n                    AND s.nspname = ");
+	sqltext_literal(out, t->schema);
+	buf_add_text(out, " AND k.relname = ");
+	sqltext_literal(out, t->name);
+	buf_add_text(out, "\n                    AND q.attname <> ALL (");
+	add_names(out, names, quiet->n);
+	buf_add_text(out, "))");
+	free((void *)names);
+}
+
+void needs_wanted(struct buf *out, const struct rules *r)
+{
+	for (size_t i = 0; i < rules_n_tables(r); i++) {
+		const struct rules_table *t = rules_table(r, i);
+		const char **columns;
+		size_t n = rules_old_columns(t, &columns);
+
+		buf_add_text(out, i ? ",\n        (" : "(");
+		sqltext_literal(out, t->schema);
+		buf_add_text(out, ", ");
+		sqltext_literal(out, t->name);
+		buf_add_text(out, ", ");
+		add_names(out, columns, n);
+		for (size_t k = 0; k < t->n_sections; k++)
+			if (t->sections[k]->conf->quiet.n)
+				add_all_but(out, t, &t->sections[k]->conf->quiet);
+		buf_addf(out, ", %s)", sends_columns(t) ? "true" : "false");
+		free((void *)columns);
+	}
+}
+
+void needs_identity(struct buf *out, const struct rules *r, const char *more)
+{
+	buf_add_text(out, "SELECT quoted, lacks, large FROM (\n"
+			  "    SELECT c.oid::regclass::text AS quoted,\n"
+			  "           CASE WHEN i.indrelid IS NULL THEN ''\n"
+			  "                ELSE string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)\n"
+			  "                     FILTER (WHERE a.attname = ANY (w.columns)) END AS lacks,\n"
+			  "           string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)\n"
+			  "           FILTER (WHERE w.sent AND a.attlen = -1 AND a.attstorage <> 'p') AS large\n"
+			  "    FROM (VALUES\n        ");
+	needs_wanted(out, r);
+	if (more)
+		buf_addf(out, "\n        UNION ALL %s", more);
+	buf_add_text(out,
+		     "\n"
+		     "    ) AS w (schema, name, columns, sent)\n"
+		     "    JOIN pg_namespace n ON n.nspname = w.schema\n"
+		     "    JOIN pg_class root ON root.relnamespace = n.oid AND root.relname = w.name AND root.relkind "
+		     "IN ('r', 'p')\n"
+		     "    CROSS JOIN LATERAL (\n"
+		     "        WITH RECURSIVE kin (oid) AS (\n"
+		     "            SELECT root.oid UNION SELECT i.inhrelid FROM kin JOIN pg_inherits i ON i.inhparent = "
+		     "kin.oid\n"
+		     "        ) SELECT oid FROM kin\n"
+		     "    ) AS kin\n"
+		     "    JOIN pg_class c ON c.oid = kin.oid AND c.relkind = 'r'\n"
+		     "    LEFT JOIN pg_index i ON i.indrelid = c.oid\n"
+		     "     AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)\n"
+		     "    LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped\n"
+		     "     AND a.attnum <> ALL (coalesce(i.indkey::int2[], '{}'))\n"
+		     "    WHERE c.relreplident <> 'f'\n"
+		     "    GROUP BY c.oid, i.indrelid\n"
+		     ") AS found\n"
+		     "WHERE lacks IS NOT NULL OR large IS NOT NULL");
+}
+
+const char needs_creators[] =
+	"SELECT who, schema, coalesce((SELECT string_agg(format('GRANT CREATE ON SCHEMA %s TO %I;', schema, rolname), "
+	"' ' "
+	"ORDER BY rolname)\n"
+	"   FROM pg_roles WHERE oid <> owner AND who = 'PUBLIC' AND NOT rolsuper\n"
+	"   AND oid IN (SELECT relowner FROM pg_class WHERE relnamespace = namespace AND relkind IN ('r', 'p'))) || ' "
+	"', '')\n"
+	"  || format('REVOKE CREATE ON SCHEMA %s FROM %s;', schema, who) AS mend\n"
+	"FROM (SELECT DISTINCT n.oid AS namespace, n.nspowner AS owner, quote_ident(n.nspname) AS schema,\n"
+	"   CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS who\n"
+	"  FROM pg_namespace n, aclexplode(n.nspacl) a\n"
+	"  WHERE n.nspname = ANY (string_to_array('" SQLTEXT_PATH
+	"', ',')) AND n.nspname !~ '^pg_' AND a.privilege_type = 'CREATE'\n"
+	"  AND a.grantee <> n.nspowner\n"
+	"  AND a.grantee NOT IN (SELECT oid FROM pg_roles WHERE rolsuper\n"
+	"   UNION SELECT datdba FROM pg_database WHERE datname = current_database()\n"
+	"   UNION SELECT min(relowner) FROM pg_class WHERE relnamespace = n.oid AND relkind IN ('r', 'p')\n"
+	"   HAVING count(DISTINCT relowner) = 1)) AS creator";

@@ -1,0 +1,468 @@
+#include "walpush/dba/setup.h"
+
+#include <string.h>
+
+#include "walpush/change/decode.h"
+#include "walpush/pg/pgdial.h"
+#include "walpush/rules/reads.h"
+#include "needs.h"
+#include "walpush/text/sqltext.h"
+
+#define OWN_NAMES "SET search_path = " SQLTEXT_OWN_PATH ";\n"
+/* As walpush's sessions look for those of the configuration's queries. */
+#define QUERY_NAMES "SET search_path = " SQLTEXT_PATH ";\n"
+
+static const char head[] =
+	"-- walpush: what the DBA does once for this configuration. PostgreSQL 13 to 18. Printed by `walpush sql`.\n"
+	"--\n"
+	"--     walpush sql -c sidecar.conf | psql -d app\n"
+	"--     psql -d app -v slot=walpush -v role=walpush -f setup.sql\n"
+	"--\n"
+	"-- Run it as a superuser, or as the owner of the tables with CREATEROLE and REPLICATION. It may be run again: "
+	"it adds\n"
+	"-- what is missing, and takes from the role what no query needs any more. sql/teardown.sql takes everything "
+	"back.\n"
+	"--\n"
+	"-- The role's password comes from the environment's WALPUSH_PASSWORD or from -v password=… (which others on "
+	"the machine\n"
+	"-- can read in the list of processes). Without either the role keeps the one it has; psql's \\password sets "
+	"one as well.\n"
+	"\n"
+	"\\set ON_ERROR_STOP on\n"
+	"\\set QUIET on\n"
+	"\\pset tuples_only on\n"
+	"\\pset format unaligned\n"
+	"\\pset pager off\n"
+	"\n";
+
+static const char variables[] =
+	"-- PostgreSQL 17 and later, on: the slot is copied to standbys whose sync_replication_slots is on, and "
+	"outlives\n"
+	"-- failover. Off, because with it walpush hears of a commit only after the standbys in "
+	"synchronized_standby_slots have it.\n"
+	"\\if :{?failover} \\else \\set failover off \\endif\n"
+	"-- Compared here and not on the server, whose log may keep what it is asked.\n"
+	"\\if :{?password} \\set has_password on \\else\n"
+	"    \\set has_password `[ -n \"$WALPUSH_PASSWORD\" ] && echo on || echo off`\n"
+	"    \\set password `printf %s \"$WALPUSH_PASSWORD\"`\n"
+	"\\endif\n"
+	"\n"
+	"-- Names and operators of this script are the server's own, whoever may create others.\n" OWN_NAMES
+	"-- What is asked of the catalog is cheap, and dear to compile.\n"
+	"SET jit = off;\n"
+	"\n"
+	"-- ---- What must be there already. Each row found here is an error with its mend. "
+	"------------------------------------\n"
+	"\n"
+	"SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, HINT = %L; END', problem, mend))\n"
+	"FROM (\n"
+	"    SELECT 0, format('role %s %s', rolname, CASE WHEN rolsuper THEN 'is a superuser' ELSE 'owns tables here' "
+	"END),\n"
+	"           'What follows makes a role read-only: give walpush one of its own, -v role=walpush and in its "
+	"URL.'\n"
+	"    FROM pg_roles AS r\n"
+	"    WHERE rolname = :'role' AND (rolsuper OR EXISTS (SELECT FROM pg_class WHERE relowner = r.oid AND relkind "
+	"IN ('r', 'p')))\n"
+	"    UNION ALL\n"
+	"    SELECT 1, 'wal_level is ' || current_setting('wal_level') || ', but only \"logical\" writes what walpush "
+	"reads',\n"
+	"           'ALTER SYSTEM SET wal_level = logical; then restart PostgreSQL.'\n"
+	"    WHERE current_setting('wal_level') <> 'logical'\n"
+	"    UNION ALL\n"
+	"    SELECT 2, 'the encoding of database ' || current_database() || ' is ' || "
+	"current_setting('server_encoding'),\n"
+	"           'walpush sends UTF-8 to browsers and reads databases in UTF8 only.'\n"
+	"    WHERE current_setting('server_encoding') <> 'UTF8'\n"
+	"    UNION ALL\n"
+	"    SELECT 3, format('there is no table %I.%I', schema, name),\n"
+	"           'Run the application''s migrations first, or correct sidecar.conf.'\n"
+	"    FROM (VALUES\n"
+	"        ";
+
+static const char preconditions[] =
+	"\n"
+	"    ) AS w (schema, name, columns, sent)\n"
+	"    WHERE to_regclass(format('%I.%I', schema, name)) IS NULL\n"
+	"    UNION ALL\n"
+	"    SELECT 4, format('slot %s exists, but %s', slot_name,\n"
+	"                     CASE WHEN slot_type <> 'logical' THEN 'it is a physical one'\n"
+	"                          WHEN plugin <> 'wal2json' THEN 'for plugin ' || plugin\n"
+	"                          ELSE 'in database ' || database END),\n"
+	"           'Choose another name: -v slot=…, and slot in sidecar.conf.'\n"
+	"    FROM pg_replication_slots\n"
+	"    WHERE slot_name = :'slot'\n"
+	"      AND (slot_type, plugin, database) IS DISTINCT FROM ('logical', 'wal2json', current_database())\n"
+	"    UNION ALL\n"
+	"    SELECT 5, 'all ' || current_setting('max_replication_slots') || ' replication slots are in use',\n"
+	"           'Drop one that nobody reads, or raise max_replication_slots and restart PostgreSQL.'\n"
+	"    WHERE (SELECT count(*) FROM pg_replication_slots) >= current_setting('max_replication_slots')::int\n"
+	"      AND :'slot' <> '' AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = :'slot')\n"
+	") AS found (rank, problem, mend)\n"
+	"ORDER BY rank\n"
+	"LIMIT 1\n"
+	"\\gexec\n"
+	"\n"
+	"SELECT current_setting('is_superuser') AS superuser,\n"
+	"       to_regrole('rds_replication') IS NOT NULL AS on_rds,\n"
+	"       current_setting('server_version_num')::int >= 170000 AS knows_failover,\n"
+	"       NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') AS role_missing,\n"
+	"       :'slot' <> '' AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = :'slot') AS "
+	"slot_missing\n"
+	"\\gset\n"
+	"\n";
+
+static const char role_text[] =
+	"-- ---- The role "
+	"----------------------------------------------------------------------------------------------------\n"
+	"\n"
+	"\\if :role_missing\n"
+	"    CREATE ROLE :\"role\";\n"
+	"    \\echo role :role created\n"
+	"\\endif\n"
+	"\n"
+	"-- REPLICATION opens the slot. Through it everything in this server's WAL can be read, whatever is granted "
+	"below: guard\n"
+	"-- this role's password like a superuser's. Amazon RDS reserves the attribute and has a role to be granted "
+	"instead.\n"
+	"\\if :on_rds\n"
+	"    ALTER ROLE :\"role\" LOGIN;\n"
+	"    GRANT rds_replication TO :\"role\";\n"
+	"\\else\n"
+	"    ALTER ROLE :\"role\" LOGIN REPLICATION;\n"
+	"\\endif\n"
+	"\n"
+	"\\if :has_password\n"
+	"    \\if :superuser\n"
+	"        -- The server's log must not keep the statement with the password.\n"
+	"        SET log_statement = 'none';\n"
+	"        SET log_min_duration_statement = -1;\n"
+	"        SET log_min_error_statement = 'panic';\n"
+	"    \\endif\n"
+	"    ALTER ROLE :\"role\" PASSWORD :'password';\n"
+	"    \\if :superuser\n"
+	"        RESET log_statement;\n"
+	"        RESET log_min_duration_statement;\n"
+	"        RESET log_min_error_statement;\n"
+	"    \\endif\n"
+	"\\elif :role_missing\n"
+	"    \\warn the role has no password yet: set one with '\\\\password' :role\n"
+	"\\endif\n"
+	"\n"
+	"-- Belt and braces: walpush only ever reads, and a mistake in a query of sidecar.conf must not write.\n"
+	"ALTER ROLE :\"role\" SET default_transaction_read_only = on;\n"
+	"-- No query of walpush may hold up the database: it answers soon or is given up. sidecar.conf can ask for "
+	"less.\n"
+	"ALTER ROLE :\"role\" SET statement_timeout = '10s';\n"
+	"-- Nor may it queue for a lock (behind a migration, say) with others queueing behind it.\n"
+	"ALTER ROLE :\"role\" SET lock_timeout = '2s';\n"
+	"-- An open transaction would keep vacuum from cleaning up.\n"
+	"ALTER ROLE :\"role\" SET idle_in_transaction_session_timeout = '30s';\n"
+	"\n";
+
+static const char granted_text[] =
+	"-- ---- What it may read "
+	"--------------------------------------------------------------------------------------------\n"
+	"\n"
+	"-- PUBLIC has CONNECT unless a careful DBA took it away.\n"
+	"SELECT format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), :'role')\n"
+	"\\gexec\n"
+	"GRANT USAGE ON SCHEMA public TO :\"role\";\n"
+	"\n"
+	"-- The rows of listed tables come through the slot; SELECT is for the queries, and only for the columns that "
+	"they read.\n"
+	"-- The server says which: a view is made of each query, and what it depends on is granted. What an earlier\n"
+	"-- configuration needed is taken away first, in the same transaction, so that a walpush that runs misses "
+	"nothing.\n"
+	"BEGIN;\n"
+	"SELECT format('REVOKE ALL ON TABLE %s FROM %I', c.oid::regclass, :'role')\n"
+	"FROM pg_class c\n"
+	"WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relowner <> to_regrole(quote_ident(:'role'))\n"
+	"  AND EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = to_regrole(quote_ident(:'role'))\n"
+	"              UNION ALL\n"
+	"              SELECT FROM pg_attribute a, aclexplode(a.attacl)\n"
+	"              WHERE a.attrelid = c.oid AND grantee = to_regrole(quote_ident(:'role')))\n"
+	"\\gexec\n";
+
+static const char found_text[] = OWN_NAMES
+	"-- What these read decides who may listen, so the log must hold its old rows: see below.\n"
+	"CREATE TEMP TABLE walpush_found AS\n"
+	"SELECT schema, name,\n"
+	"       CASE WHEN bool_or(what = 'whole')\n"
+	"            THEN ARRAY(SELECT a.attname::text FROM pg_attribute a\n"
+	"                       WHERE a.attrelid = format('%I.%I', schema, name)::regclass AND attnum > 0 AND NOT "
+	"attisdropped)\n"
+	"            ELSE coalesce(array_agg(DISTINCT attname::text) FILTER (WHERE what = 'column'), '{}') END AS "
+	"columns\n"
+	"FROM (\n";
+
+static const char grants_text[] = "\n"
+				  "\\gset\n"
+				  ":grants\n"
+				  "\\echo :grants\n";
+
+static const char identity_text[] =
+	"COMMIT;\n"
+	"\n"
+	"-- ---- Old rows "
+	"----------------------------------------------------------------------------------------------------\n"
+	"\n"
+	"-- With REPLICA IDENTITY FULL the log holds the whole old row of an UPDATE or DELETE. Needed where the rules "
+	"ask for a\n"
+	"-- former value that the primary key does not hold: which unit a row left, whose membership ended, whether a "
+	"column\n"
+	"-- changed; and for large values, which an update that leaves them alone does not send. It costs WAL: about "
+	"the size of\n"
+	"-- the old row for each of these. Set before the slot exists, so that the slot never sees a change without "
+	"it. The lock\n"
+	"-- is exclusive and brief: with lock_timeout a busy table makes this fail instead of stopping the "
+	"application. Then run\n"
+	"-- it again.\n"
+	"SET lock_timeout = '5s';\n"
+	"SELECT format('ALTER TABLE %s REPLICA IDENTITY FULL', quoted) FROM (\n";
+
+static const char plugin_text[] =
+	"\n"
+	") AS lacking\n"
+	"\\gexec\n"
+	"RESET lock_timeout;\n"
+	"DROP TABLE walpush_found;\n"
+	"\n"
+	"-- ---- The plugin "
+	"--------------------------------------------------------------------------------------------------\n"
+	"\n"
+	"-- Newer minor versions load only the output plugins of this list. What stands there stays; wal2json is "
+	"added. The list\n"
+	"-- is written name by name: as one string it would become the name of a single library.\n"
+	"SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'\n"
+	"               AND NOT EXISTS (SELECT FROM regexp_matches(setting, '\"[^\"]*\"|[^\\s,\"]+', 'g') AS element\n"
+	"                               WHERE btrim(element[1], '\"') = 'wal2json')) AS plugin_refused\n"
+	"\\gset\n"
+	"\\if :plugin_refused\n"
+	"    \\echo output_plugin_libraries: adding wal2json (only a superuser may)\n"
+	"    SELECT format('ALTER SYSTEM SET output_plugin_libraries = %s', string_agg(quote_literal(library), ', ' "
+	"ORDER BY at))\n"
+	"    FROM pg_settings\n"
+	"    CROSS JOIN LATERAL (SELECT library, min(at) AS at\n"
+	"                        FROM regexp_split_to_table(setting || ',wal2json', '[\\s,\"]+') WITH ORDINALITY AS l "
+	"(library, at)\n"
+	"                        WHERE library <> '' GROUP BY library) AS listed\n"
+	"    WHERE name = 'output_plugin_libraries'\n"
+	"    \\gexec\n"
+	"    SELECT pg_reload_conf() AS reloaded \\gset\n"
+	"    -- The server takes it over when it gets round to it, and a session between two statements: look up to "
+	"100 times.\n"
+	"    SELECT $$SELECT FROM pg_sleep(0.1) WHERE current_setting('output_plugin_libraries') !~ "
+	"'\\mwal2json\\M'$$\n"
+	"    FROM generate_series(1, 100)\n"
+	"    \\gexec\n"
+	"\\endif\n"
+	"\n";
+
+static const char slot_text[] =
+	"-- ---- The slot "
+	"----------------------------------------------------------------------------------------------------\n"
+	"\n"
+	"-- From here on the server keeps WAL until walpush has read it. Creating waits for the transactions that are "
+	"open now.\n"
+	"\\if :slot_missing\n"
+	"    \\if :knows_failover\n"
+	"        SELECT format('SELECT FROM pg_create_logical_replication_slot(%L, ''wal2json'', failover => %L)',\n"
+	"                      :'slot', :'failover')\n"
+	"        \\gexec\n"
+	"    \\else\n"
+	"        SELECT format('SELECT FROM pg_create_logical_replication_slot(%L, ''wal2json'')', :'slot')\n"
+	"        \\gexec\n"
+	"    \\endif\n"
+	"    \\echo slot :slot created\n"
+	"\\endif\n"
+	"\n"
+	"-- A slot that nobody reads keeps WAL until the disk is full. Better is to lose the slot: browsers then get "
+	"one\n"
+	"-- `resync`. The limit is the server's, for all slots, so it is named here and not set.\n"
+	"SELECT 'note: max_slot_wal_keep_size is -1. Bound what a slot can keep:'\n"
+	"       ' ALTER SYSTEM SET max_slot_wal_keep_size = ''10GB''; SELECT pg_reload_conf();'\n"
+	"WHERE current_setting('max_slot_wal_keep_size') = '-1' AND :'slot' <> '';\n"
+	"\n";
+
+static const char creators_text[] =
+	"-- Whoever may create a function or an operator where walpush looks for names could lead a query to it; "
+	"walpush then\n"
+	"-- admits nobody by that query. Said and not done: the application's migrations may live on it.\n"
+	"SELECT 'note: ' || who || ' may create in schema ' || schema || ', where walpush looks for names. When "
+	"nothing "
+	"needs it: '\n"
+	"       || mend FROM (\n";
+
+static const char done_text[] =
+	"\n"
+	") AS found\n"
+	"ORDER BY who, schema;\n"
+	"\n"
+	"\\echo done: DATABASE_URL for walpush is the URL of this database, directly and not through a pooler, with "
+	"role :role\n";
+
+/* \if :{?slot} \else \set slot 'walpush' \endif */
+static void add_variable(struct buf *out, const char *name, const char *value)
+{
+	buf_addf(out, "\\if :{?%s} \\else \\set %s ", name, name);
+	sqltext_literal(out, value);
+	buf_add_text(out, " \\endif\n");
+}
+
+/* 'public.name', for a name without a schema. */
+static void add_qualified(struct buf *out, const char *name)
+{
+	struct buf text = { 0 };
+
+	buf_addf(&text, "%s%s", strchr(name, '.') ? "" : "public.", name);
+	sqltext_literal(out, text.data);
+	buf_add_char(out, '\n');
+	buf_fini(&text);
+}
+
+static unsigned add_view(struct buf *out, const struct rules_query *q, unsigned n)
+{
+	if (!q || !q->sql)
+		return n;
+	buf_addf(out, "-- %s\n", q->name);
+	reads_view(out, n + 1, q);
+	buf_add_text(out, ";\n");
+	return n + 1;
+}
+
+/* While the views of the admit queries alone are there. A table whose section says that it is ignored is left out. */
+static void add_found(struct buf *out, const struct conf *conf)
+{
+	buf_add_text(out, found_text);
+	buf_add_text(out, reads_query);
+	buf_add_text(out,
+		     "\n) AS found (what, schema, name, attname, text)\nWHERE what IN ('row', 'column', 'whole')\n");
+	for (size_t i = 0; i < conf->n_memberships; i++) {
+		if (!conf->memberships[i].ignore)
+			continue;
+		buf_add_text(out, "  AND schema || '.' || name <> ");
+		add_qualified(out, conf->memberships[i].table);
+	}
+	buf_add_text(out, "GROUP BY schema, name;\n" QUERY_NAMES);
+}
+
+static unsigned add_views(struct buf *out, const struct conf *conf, const struct rules *rules)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < rules_n_streams(rules); i++)
+		n = add_view(out, &rules_stream(rules, i)->admit, n);
+	add_found(out, conf);
+	for (size_t i = 0; i < rules_n_tables(rules); i++) {
+		const struct rules_table *t = rules_table(rules, i);
+
+		for (size_t k = 0; k < t->n_sections; k++) {
+			n = add_view(out, &t->sections[k]->lookup, n);
+			n = add_view(out, &t->sections[k]->data, n);
+		}
+	}
+	return add_view(out, rules_actor(rules), n);
+}
+
+static void add_reads(struct buf *out, const struct conf *conf, const struct rules *rules)
+{
+	unsigned n;
+
+	buf_add_text(out, granted_text);
+	buf_add_text(out, "-- Where walpush's sessions look for names without a schema.\n" QUERY_NAMES);
+	n = add_views(out, conf, rules);
+	buf_add_text(out, OWN_NAMES
+		     "SELECT coalesce(string_agg(statement, E'\\n' ORDER BY statement), '') AS grants FROM (\n");
+	needs_grants(out, ":'role'");
+	buf_add_text(out, "\n) AS lacking (statement)");
+	buf_add_text(out, grants_text);
+	for (unsigned i = 1; i <= n; i++)
+		buf_addf(out, "%s" READS_VIEW "%u", i == 1 ? "DROP VIEW " : ", ", i);
+	buf_add_text(out, n ? ";\n" : "");
+}
+
+void setup_script(const struct conf *conf, const struct rules *rules, const char *role, struct buf *out)
+{
+	buf_add_text(out, head);
+	add_variable(out, "slot", conf->database.slot);
+	add_variable(out, "role", role ? role : "walpush");
+	buf_add_text(out, variables);
+	needs_wanted(out, rules);
+	buf_add_text(out, preconditions);
+	buf_add_text(out, role_text);
+	add_reads(out, conf, rules);
+	buf_add_text(out, identity_text);
+	needs_identity(out, rules, "SELECT schema, name, columns, false FROM walpush_found");
+	buf_add_text(out, plugin_text);
+	buf_add_text(out, slot_text);
+	buf_add_text(out, creators_text);
+	buf_add_text(out, needs_creators);
+	buf_add_text(out, done_text);
+}
+
+/* The message is the owner's, so that nobody who runs DDL needs a right to send one. ENABLE ALWAYS: also under session_replication_role. */
+static const char ddl_text[] =
+	"-- walpush: an event trigger that says in the log where DDL was committed. PostgreSQL 13 to 18. Printed by\n"
+	"-- `walpush sql --ddl`.\n"
+	"--\n"
+	"--     walpush sql --ddl | psql -v ON_ERROR_STOP=1 -d app\n"
+	"--\n"
+	"-- Run it in the application's database as a superuser, or where the provider lets another role create event "
+	"triggers, as\n"
+	"-- that one; the function and the triggers belong to who runs it. It may be run again. A walpush "
+	"that\n"
+	"-- runs heeds it within database.watch.\n"
+	"--\n"
+	"-- To take it back:\n"
+	"--\n"
+	"--     DROP FUNCTION public.walpush_ddl() CASCADE;\n"
+	"--\n"
+	"-- Without it walpush notices within database.watch (5 s) what DDL takes away; with it nothing that is "
+	"committed behind the DDL\n"
+	"-- is sent before everybody was asked again. So a migration costs one round of admit queries, as does "
+	"everything else that is\n"
+	"-- DDL to PostgreSQL: GRANT, REFRESH MATERIALIZED VIEW. Temporary objects do not count.\n"
+	"--\n"
+	"-- Any role can send such a message by itself. walpush heeds at most one a second. Who wants nobody to: the "
+	"function below does\n"
+	"-- not need the right, but whatever else in this database sends messages does.\n"
+	"--\n"
+	"--     SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure) FROM pg_proc\n"
+	"--     WHERE proname = 'pg_logical_emit_message' \\gexec\n"
+	"\n"
+	"BEGIN;\n"
+	"SET LOCAL client_min_messages = warning;\n"
+	"\n"
+	"CREATE OR REPLACE FUNCTION public.walpush_ddl() RETURNS event_trigger\n"
+	"LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$\n"
+	"BEGIN\n"
+	"    IF tg_event = 'sql_drop' THEN\n"
+	"        -- A rule or a policy of a temporary relation is none itself, but has its name.\n"
+	"        IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger_dropped_objects()\n"
+	"                       WHERE NOT is_temporary AND address_names[1] IS DISTINCT FROM 'pg_temp') THEN\n"
+	"            RETURN;\n"
+	"        END IF;\n"
+	"    ELSIF tg_tag <> 'DROP OWNED' -- which is not listed, and takes rights away\n"
+	"        AND NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger_ddl_commands()\n"
+	"                        WHERE schema_name IS DISTINCT FROM 'pg_temp') THEN\n"
+	"        RETURN;\n"
+	"    END IF;\n"
+	"    PERFORM pg_catalog.pg_logical_emit_message(true, '" DECODE_DDL_PREFIX "', tg_tag);\n"
+	"END\n"
+	"$$;\n"
+	"-- Where somebody else had made one of this name.\n"
+	"ALTER FUNCTION public.walpush_ddl() OWNER TO CURRENT_USER;\n"
+	"REVOKE ALL ON FUNCTION public.walpush_ddl() FROM PUBLIC;\n"
+	"\n"
+	"DROP EVENT TRIGGER IF EXISTS walpush_ddl;\n"
+	"CREATE EVENT TRIGGER walpush_ddl ON ddl_command_end EXECUTE FUNCTION public.walpush_ddl();\n"
+	"ALTER EVENT TRIGGER walpush_ddl ENABLE ALWAYS;\n"
+	"DROP EVENT TRIGGER IF EXISTS walpush_ddl_drop;\n"
+	"CREATE EVENT TRIGGER walpush_ddl_drop ON sql_drop EXECUTE FUNCTION public.walpush_ddl();\n"
+	"ALTER EVENT TRIGGER walpush_ddl_drop ENABLE ALWAYS;\n"
+	"COMMIT;\n";
+
+void setup_ddl(struct buf *out)
+{
+	buf_add_text(out, ddl_text);
+}

@@ -1,0 +1,281 @@
+/* handshake: what the HTTP request says, read before and while it is upgraded. Hub thread. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "parts.h"
+#include "walpush/base/mem.h"
+#include "walpush/text/origin.h"
+#include "walpush/text/request.h"
+
+#define ORIGIN_MAX 512
+
+static int match(const struct hub_shared *shared, struct lws *wsi, struct path_values *values)
+{
+	char path[PATH_LENGTH_MAX + 1];
+	int len = lws_hdr_copy(wsi, path, sizeof(path), WSI_TOKEN_GET_URI);
+
+	if (len <= 0)
+		return -1;
+	return rules_match_path(shared->rules, (struct slice){ path, (size_t)len }, values);
+}
+
+bool handshake_path_exists(const struct hub_shared *shared, struct lws *wsi)
+{
+	struct path_values values;
+
+	return match(shared, wsi, &values) >= 0;
+}
+
+/* --- what the library makes of %00 and its like; over TLS it is the only one who sees the bytes as they come ----------- */
+
+static bool is_printable(const char *text, int len)
+{
+	for (int i = 0; i < len; i++)
+		if ((unsigned char)text[i] < 0x20 || text[i] == 0x7F)
+			return false;
+	return true;
+}
+
+/* One argument of the query, decoded, with its length; NULL: there are no more. */
+static char *copy_fragment(struct lws *wsi, int i, int *len)
+{
+	char *text;
+
+	*len = lws_hdr_fragment_length(wsi, WSI_TOKEN_HTTP_URI_ARGS, i);
+	if (*len <= 0)
+		return NULL;
+	text = mem_new((size_t)*len + 1);
+	if (lws_hdr_copy_fragment(wsi, text, *len + 1, WSI_TOKEN_HTTP_URI_ARGS, i) < 0)
+		*len = 0;
+	return text;
+}
+
+static void wipe(char *text, int len)
+{
+	explicit_bzero(text, (size_t)len);
+	free(text);
+}
+
+static bool arguments_are_printable(struct lws *wsi)
+{
+	bool ok = true;
+	char *text;
+	int len;
+
+	for (int i = 0; ok && (text = copy_fragment(wsi, i, &len)); i++) {
+		ok = is_printable(text, len);
+		wipe(text, len);
+	}
+	return ok;
+}
+
+/* libwebsockets 4.1 stores the zero of a %00 behind a slash, and does not count it: "/path/%00" has the length of "/path/". Behind a path there
+ * is one zero, and then the version of HTTP; or, where there is a query, a byte of no meaning and the first argument. */
+static bool hides_a_zero(struct lws *wsi)
+{
+#if LWS_LIBRARY_VERSION_NUMBER < 4003000
+	char *path, *text;
+	int n, len;
+	bool hides;
+
+	if (lws_http_get_uri_and_method(wsi, &path, &n) < 0 || n <= 0)
+		return false;
+	text = copy_fragment(wsi, 0, &len);
+	if (!text)
+		return lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_URI_ARGS) == 0 && path[n + 1] == '\0';
+	hides = memcmp(path + n + 2, text, (size_t)len) != 0 || path[n + 2 + len] != '\0';
+	wipe(text, len);
+	return hides;
+#else
+	(void)wsi;
+	return false;
+#endif
+}
+
+/* A decoded line end ends the request line: the version is then missing. */
+static bool target_is_clean(struct lws *wsi)
+{
+	char path[PATH_LENGTH_MAX + 1], version[16];
+	int len = lws_hdr_copy(wsi, path, sizeof(path), WSI_TOKEN_GET_URI);
+
+	if (lws_hdr_copy(wsi, version, sizeof(version), WSI_TOKEN_HTTP) != 8 || memcmp(version, "HTTP/1.", 7) != 0)
+		return false;
+	return is_printable(path, len) && arguments_are_printable(wsi) && !(lws_is_ssl(wsi) && hides_a_zero(wsi));
+}
+
+/* --- the parts of the request ------------------------------------------------------------------------------------- */
+
+static bool origin_is_fine(const struct hub_shared *shared, struct lws *wsi)
+{
+	char origin[ORIGIN_MAX];
+	int len = lws_hdr_total_length(wsi, WSI_TOKEN_ORIGIN);
+
+	if (len == 0)
+		return origin_admits(&shared->conf->listen.origins, NULL);
+	if (lws_hdr_copy(wsi, origin, sizeof(origin), WSI_TOKEN_ORIGIN) < 0)
+		return false; /* two of them come as "one,other", which is no origin */
+	return origin_admits(&shared->conf->listen.origins, origin);
+}
+
+/* A header's value; false where it is not there, stands twice, or is longer than `out`. Two of a kind are for two readers to disagree. */
+static bool only(struct lws *wsi, enum lws_token_indexes header, char *out, int cap, struct slice *value)
+{
+	int len = lws_hdr_fragment_length(wsi, header, 1) ? -1 : lws_hdr_copy(wsi, out, cap, header);
+
+	*value = (struct slice){ out, len > 0 ? (size_t)len : 0 };
+	return len > 0;
+}
+
+static bool key_is_fine(struct lws *wsi)
+{
+	char text[64];
+	struct slice key;
+
+	return only(wsi, WSI_TOKEN_KEY, text, sizeof(text), &key) && request_key_is_sound(key);
+}
+
+static bool host_is_fine(struct lws *wsi)
+{
+	return lws_hdr_total_length(wsi, WSI_TOKEN_HOST) > 0 && !lws_hdr_fragment_length(wsi, WSI_TOKEN_HOST, 1);
+}
+
+static bool connection_is_fine(struct lws *wsi)
+{
+	char text[256];
+	int len = lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_CONNECTION);
+
+	return len > 0 && request_list_has((struct slice){ text, (size_t)len }, SLICE("upgrade"), true);
+}
+
+/* Clients that offer subprotocols fail when none is echoed, and the library hangs up without a word on those it does not know. */
+static bool subprotocol_is_fine(struct lws *wsi)
+{
+	char text[128];
+	int len = lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_PROTOCOL);
+
+	return len == 0 || (len > 0 && request_list_has((struct slice){ text, (size_t)len },
+							slice_of(hub_protocols[0].name), false));
+}
+
+static bool has_body(struct lws *wsi)
+{
+	return lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_CONTENT_LENGTH) > 0 ||
+	       lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
+}
+
+static const char *refused(unsigned *status, unsigned with, const char *why)
+{
+	*status = with;
+	return why;
+}
+
+const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, unsigned *status)
+{
+	char text[16];
+	struct slice value;
+	const char *why;
+
+	if (lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) == 0)
+		return refused(status, 0,
+			       "malformed"); /* one that the library answered itself, with 403; its headers are gone */
+	if (!only(wsi, WSI_TOKEN_UPGRADE, text, sizeof(text), &value) || strcasecmp(text, "websocket") != 0)
+		return refused(status, 400, "malformed"); /* h2c and whatever else: never */
+	if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0 || !target_is_clean(wsi) ||
+	    !visitor_forwarded(visitor_of(wsi)))
+		return refused(status, 400, "malformed");
+	if (!handshake_path_exists(shared, wsi))
+		return refused(status, 404, "path");
+	if (!origin_is_fine(shared, wsi))
+		return refused(status, 403, "origin");
+	if (!only(wsi, WSI_TOKEN_VERSION, text, sizeof(text), &value) || strcmp(text, "13") != 0)
+		return refused(status, 426, "upgrade");
+	if (!host_is_fine(wsi) || !connection_is_fine(wsi) || !key_is_fine(wsi) || !subprotocol_is_fine(wsi) ||
+	    has_body(wsi))
+		return refused(status, 400, "malformed");
+	/* The last, so that what is no client of ours takes nobody's place. */
+	why = visitor_enter(visitor_of(wsi));
+	return why ? refused(status, 503, why) : NULL;
+}
+
+static const char *status_text(unsigned status)
+{
+	switch (status) {
+	case 400:
+		return "Bad Request";
+	case 403:
+		return "Forbidden";
+	case 404:
+		return "Not Found";
+	case 426:
+		return "Upgrade Required";
+	case 431:
+		return "Request Header Fields Too Large";
+	case 503:
+		return "Service Unavailable";
+	default:
+		return "Error";
+	}
+}
+
+size_t handshake_answer(unsigned status, char out[HANDSHAKE_ANSWER])
+{
+	return (size_t)snprintf(
+		out, HANDSHAKE_ANSWER, "HTTP/1.1 %u %s\r\n%sConnection: close\r\nContent-Length: 0\r\n\r\n", status,
+		status_text(status), status == 426 ? "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" : "");
+}
+
+void handshake_refuse(struct lws *wsi, unsigned status)
+{
+	unsigned char response[LWS_PRE + HANDSHAKE_ANSWER];
+	size_t n = handshake_answer(status, (char *)response + LWS_PRE);
+
+	lws_write(wsi, response + LWS_PRE, n, LWS_WRITE_HTTP_HEADERS);
+}
+
+/* The value of this name in the query; the library splits it at '&' and undoes the percent signs. */
+static char *copy_argument(struct lws *wsi, const char *name)
+{
+	char *found = NULL, *text;
+	struct slice value;
+	int len;
+
+	for (int i = 0; !found && (text = copy_fragment(wsi, i, &len)); i++) {
+		if (request_argument((struct slice){ text, (size_t)len }, slice_of(name), &value))
+			found = mem_text_of(value);
+		wipe(text, len);
+	}
+	return found;
+}
+
+static char *copy_bearer(struct lws *wsi)
+{
+	int len = lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_AUTHORIZATION);
+	char *header, *token = NULL;
+	struct slice found;
+
+	if (len <= 0)
+		return NULL;
+	header = mem_new((size_t)len + 1);
+	if (lws_hdr_copy(wsi, header, len + 1, WSI_TOKEN_HTTP_AUTHORIZATION) > 0) {
+		found = request_bearer(slice_of(header));
+		token = found.len ? mem_text_of(found) : NULL;
+	}
+	wipe(header, len);
+	return token;
+}
+
+void handshake_read(const struct hub_shared *shared, struct conn *c)
+{
+	char *since = copy_argument(c->wsi, "since");
+
+	c->path = mem_new(sizeof(*c->path));
+	c->stream = match(shared, c->wsi, c->path);
+	c->token = copy_argument(c->wsi, "token");
+	if (!c->token)
+		c->token = copy_bearer(c->wsi);
+	/* What is no id, or lacks its epoch, names nothing that could be continued, but says that something is to be. */
+	c->has_since = since != NULL;
+	if (since && event_id_parse(slice_of(since), &c->since))
+		c->epoch = copy_argument(c->wsi, "epoch");
+	free(since);
+}

@@ -1,0 +1,442 @@
+#include "walpush/hub/hub.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "parts.h"
+#include "walpush/base/clock.h"
+#include "walpush/base/fail.h"
+#include "walpush/base/log.h"
+#include "walpush/base/mem.h"
+#include "walpush/base/thread.h"
+
+#define SWEEP_US 1000000
+#define DRAIN_SWEEP_US 50000
+/* The answer to the first wake-up. It takes microseconds; a machine that swaps may take seconds. */
+#define WAKE_LIMIT_S 5
+/* Bytes of a request's head beside the token; and what the library keeps beside its text: 8 bytes a line, and where each begins. */
+#define HEADER_BYTES 4096
+#define HEADER_NOTES 1024
+/* Seconds. The library cuts a connection whose request it did not read for so long, ten seconds if it is not told: a hub that was busy
+ * would reset clients that had sent theirs in time. Ours, limits.handshake, comes first, because it is counted and logged. */
+#define AH_IDLE_BEYOND 5
+/* What the library can count to. */
+#define HEADERS_MOST 65535
+/* The most that a record holds (RFC 8446, section 5.1). */
+#define TLS_RECORD 16384
+/* What one send may take; the library copies the rest of a longer write. */
+#define SEND_BYTES (4u << 20)
+
+static int hub_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
+
+const struct lws_protocols hub_protocols[] = {
+	{ "walpush", hub_callback, sizeof(struct conn), 1024, 0, NULL, SEND_BYTES },
+	{ NULL, NULL, 0, 0, 0, NULL, 0 },
+};
+
+/* --- mails ------------------------------------------------------------------------------------------------------ */
+
+void hub_tell_tap(struct hub *h, const struct mail *mail)
+{
+	static const uint64_t one = 1;
+
+	/* The counter cannot overflow, and a tap that does not read is a tap that is awake. */
+	if (mailbox_post(h->shared->to_tap, mail) && write(h->shared->wake_tap, &one, sizeof(one)) < 0 &&
+	    errno != EAGAIN)
+		fail_never("hub %u cannot wake the tap: %s", h->index, strerror(errno));
+}
+
+void hub_post(struct hub *h, const struct mail *mail)
+{
+	if (mailbox_post(&h->inbox, mail))
+		lws_cancel_service(h->context);
+}
+
+void hub_give_back(struct hub *h, const struct mail *mail)
+{
+	for (size_t i = 0; i < mail->n_seats; i++) {
+		struct mail left = { .kind = MAIL_LEFT, .hub = h->index, .topic = mail->seats[i].topic };
+
+		cursor_release(&mail->seats[i].cursor);
+		hub_tell_tap(h, &left);
+	}
+	ticket_unref(mail->ticket);
+}
+
+void hub_note_committed(struct hub *h, const struct mail *mail)
+{
+	if (mail->committed && (!h->committed || mail->committed < h->committed))
+		h->committed = mail->committed;
+}
+
+static void mail_dirty(struct hub *h, const struct mail *mail)
+{
+	struct channel *ch;
+
+	hub_note_committed(h, mail);
+	HASH_FIND_PTR(h->channels, &mail->topic, ch);
+	if (ch)
+		channel_mark(h, ch);
+}
+
+/* The position may have been read before the logs were emptied: the mail's is where they begin again. */
+static void mail_emptied(struct hub *h, const struct mail *mail)
+{
+	struct conn *c;
+
+	h->published = mail->published;
+	DL_FOREACH(h->conns, c)
+		conn_event(c, CONN_ON_EMPTIED, &(struct conn_cause){ .mail = mail });
+}
+
+static void sweep_in(struct hub *h, int64_t us);
+
+/* The tap says it every second while another process has the slot; those that came meanwhile wait until the others have gone. */
+static void mail_close(struct hub *h, const struct mail *mail)
+{
+	if (mail->final) {
+		depart_for_good(h, mail->wait);
+		sweep_in(h, DRAIN_SWEEP_US);
+	} else if (!depart_is_under_way(h)) {
+		depart_all(h, mail->wait);
+	}
+}
+
+static bool show_certificate(struct hub *h, const struct tls_identity *id)
+{
+	struct fail why;
+
+	if (tls_install(id, h->tls, &why))
+		return true;
+	log_error("a certificate cannot be used; the one before stays", log_n("hub", h->index),
+		  log_s("error", why.text));
+	return false;
+}
+
+/* Who listens to a stream that is not the same any more connects anew, and finds what there is now. */
+static void mail_edition(struct hub *h, const struct mail *mail)
+{
+	struct edition *before = h->edition;
+	bool some = false;
+	struct conn *c;
+
+	h->edition = mail->edition;
+	h->shared = &h->edition->shared;
+	DL_FOREACH(h->conns, c)
+		if (!c->departs && conn_event(c, CONN_ON_EDITION, &(struct conn_cause){ 0 }) < 0)
+			c->departs = some = true;
+	if (some)
+		depart_begin(h, h->shared->conf->limits.drain * 1000);
+	edition_unref(before);
+}
+
+static void take_mail(struct hub *h, struct mail *mail)
+{
+	switch (mail->kind) {
+	case MAIL_SOCKET:
+		visitor_take(h, mail->fd, &mail->peer);
+		return;
+	case MAIL_ADMITTED:
+		conn_mail(h, CONN_ON_ADMITTED, mail);
+		free(mail->seats);
+		return;
+	case MAIL_MOVED:
+		conn_mail(h, CONN_ON_MOVED, mail);
+		free(mail->seats);
+		return;
+	case MAIL_RENEWED:
+		conn_mail(h, CONN_ON_RENEWED, mail);
+		free(mail->seats);
+		return;
+	case MAIL_LIMIT:
+		conn_mail(h, CONN_ON_LIMIT, mail);
+		return;
+	case MAIL_FROZEN:
+		conn_mail(h, CONN_ON_FROZEN, mail);
+		return;
+	case MAIL_REFUSED:
+		conn_mail(h, CONN_ON_REFUSED, mail);
+		return;
+	case MAIL_DIRTY:
+		mail_dirty(h, mail);
+		return;
+	case MAIL_EPOCH:
+		memcpy(h->epoch, mail->text, sizeof(h->epoch));
+		return;
+	case MAIL_EMPTIED:
+		mail_emptied(h, mail);
+		return;
+	case MAIL_CLOSE:
+		mail_close(h, mail);
+		return;
+	case MAIL_CERTIFICATE:
+		show_certificate(h, mail->identity);
+		tls_unref(mail->identity);
+		return;
+	case MAIL_EDITION:
+		mail_edition(h, mail);
+		return;
+	case MAIL_PROBE:
+		sem_post(&h->awake);
+		return;
+	case MAIL_STOP:
+		h->stopped = true;
+		uv_stop(&h->loop);
+		return;
+	default:
+		fail_never("hub %u received a mail of kind %d", h->index, (int)mail->kind);
+	}
+}
+
+/* --- turns ------------------------------------------------------------------------------------------------------ */
+
+/* The position first, then the mails. Returns the position that the news among them stand below. */
+static lsn_t take_mails(struct hub *h)
+{
+	lsn_t needed = 0, published = topiclog_published(h->shared->log);
+	size_t n;
+
+	/* It goes back only when the logs are emptied. The mail that says so may be a moment behind; until then it counts as it was. */
+	if (published > h->published)
+		h->published = published;
+	n = mailbox_take(&h->inbox, &h->taken, &h->taken_cap);
+	for (size_t i = 0; i < n; i++) {
+		if (h->taken[i].published > needed)
+			needed = h->taken[i].published;
+		take_mail(h, &h->taken[i]);
+	}
+	return needed;
+}
+
+static void hub_turn(struct hub *h)
+{
+	/* News are posted behind their publication, so a second look at the position finds it. */
+	while (take_mails(h) > h->published)
+		;
+	deliver_let_go(h);
+	h->written = 0;
+	deliver_due(h);
+	if (h->committed && h->written)
+		metrics_observe(h->counts, METRICS_COMMIT_TO_WRITTEN, clock_wall_us() - h->committed, h->written);
+	h->committed = 0;
+}
+
+/* While the virtual host is made: the library gives us its TLS context and leaves the certificate to us. */
+static int begin_tls(struct hub *h, SSL_CTX *context)
+{
+	h->tls = context;
+	tls_harden(context);
+	return show_certificate(h, h->shared->identity) ? 0 : -1;
+}
+
+static int hub_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
+{
+	if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS)
+		return begin_tls(lws_context_user(lws_get_context(wsi)), user);
+	if (reason == LWS_CALLBACK_EVENT_WAIT_CANCELLED) {
+		hub_turn(lws_context_user(lws_get_context(wsi)));
+		return 0;
+	}
+	return conn_callback(wsi, reason, user, in, len);
+}
+
+static void on_sweep(lws_sorted_usec_list_t *sul)
+{
+	struct hub *h = lws_container_of(sul, struct hub, sweep);
+	int64_t now = clock_us(), wall_s = clock_wall_us() / 1000000;
+	struct conn *c, *next;
+
+	atomic_store_explicit(&h->beat, now, memory_order_relaxed);
+	visitor_sweep(h, now);
+	DL_FOREACH_SAFE(h->conns, c, next)
+		conn_sweep(c, now, wall_s);
+	depart_stragglers(h);
+	deliver_measure(h, now);
+	sweep_in(h, h->draining ? DRAIN_SWEEP_US : SWEEP_US);
+}
+
+static void sweep_in(struct hub *h, int64_t us)
+{
+	lws_sul_schedule(h->context, 0, &h->sweep, on_sweep, us);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+static void *hub_thread(void *arg)
+{
+	struct hub *h = arg;
+
+	sweep_in(h, SWEEP_US);
+	/* Mails may have come before the loop ran. */
+	hub_turn(h);
+	sem_post(&h->awake);
+	while (!h->stopped)
+		uv_run(&h->loop, UV_RUN_DEFAULT);
+	return NULL;
+}
+
+int64_t hub_beat(const struct hub *h)
+{
+	return atomic_load_explicit(&h->beat, memory_order_relaxed);
+}
+
+static bool make_context(struct hub *h, struct fail *why)
+{
+	/* Pings are ours: the library would keep a sorted list of a timer for each connection. */
+	static const lws_retry_bo_t no_pings = { 0 };
+	const struct conf *conf = h->shared->conf;
+	void *loops[1] = { &h->loop };
+	struct lws_context_creation_info info = {
+		.port = CONTEXT_PORT_NO_LISTEN,
+		.protocols = hub_protocols,
+		.options =
+			LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8,
+		.foreign_loops = loops,
+		.user = h,
+		.gid = (gid_t)-1,
+		.uid = (uid_t)-1,
+		.timeout_secs = (unsigned)((conf->limits.handshake + 999) / 1000),
+		.timeout_secs_ah_idle = (unsigned)((conf->limits.handshake + 999) / 1000) + AH_IDLE_BEYOND,
+		.max_http_header_data = (unsigned short)(h->head_most + HEADER_NOTES),
+		/* A whole record of TLS: what is left of one the library sometimes reads only when more comes, and a head hangs. */
+		.pt_serv_buf_size = TLS_RECORD + LWS_PRE,
+		.retry_and_idle_policy = &no_pings,
+		.server_string = "walpush",
+		.vhost_name = "walpush",
+		.alpn = "http/1.1", /* HTTP/2 is never spoken */
+	};
+
+	if (h->shared->identity) {
+		info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
+		/* Else the library makes one, with all the system's authorities in it, for connections that nobody makes. */
+		h->client_tls = SSL_CTX_new(TLS_client_method());
+		info.provided_client_ssl_ctx = h->client_tls;
+	}
+	info.pcontext = &h->context; /* becomes NULL when the context is gone */
+	h->context = lws_create_context(&info);
+	if (!h->context)
+		return fail_set(why,
+				"libwebsockets gives no context: is the package libwebsockets-evlib-uv installed?");
+	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
+	h->vhost = lws_create_vhost(h->context, &info);
+	if (!h->vhost)
+		return fail_set(why, "libwebsockets gives no virtual host");
+	return true;
+}
+
+static size_t head_most(const struct conf_limits *limits)
+{
+	size_t n = HEADER_BYTES + (size_t)limits->token_bytes;
+
+	return n < HEADERS_MOST - HEADER_NOTES ? n : HEADERS_MOST - HEADER_NOTES;
+}
+
+struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *why)
+{
+	struct hub *h = mem_new(sizeof(*h));
+	int error;
+
+	h->index = index;
+	h->edition = edition_ref(edition);
+	h->shared = &h->edition->shared;
+	h->counts = metrics_of_hub(h->shared->metrics, index);
+	h->head_most = head_most(&h->shared->conf->limits);
+	mailbox_init(&h->inbox);
+	sem_init(&h->awake, 0, 0);
+	atomic_init(&h->beat, clock_us());
+	error = uv_loop_init(&h->loop);
+	if (error != 0)
+		fail_never("hub %u: libuv makes no loop: %s", index, uv_strerror(error));
+	if (!make_context(h, why)) {
+		hub_free(h);
+		return NULL;
+	}
+	return h;
+}
+
+bool hub_start(struct hub *h, struct fail *why)
+{
+	h->started = thread_start(&h->thread, hub_thread, h, why);
+	return h->started;
+}
+
+static bool answers(struct hub *h)
+{
+	struct timespec until;
+	int failed;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += WAKE_LIMIT_S;
+	do
+		failed = sem_clockwait(&h->awake, CLOCK_MONOTONIC, &until);
+	while (failed && errno == EINTR);
+	return !failed;
+}
+
+bool hub_wakes(struct hub *h, struct fail *why)
+{
+	static const struct mail probe = { .kind = MAIL_PROBE };
+
+	/* The thread looks into its mailbox once before its loop. The probe comes after that, so only the wake-up can show it. */
+	if (answers(h)) {
+		hub_post(h, &probe);
+		if (answers(h))
+			return true;
+	}
+	return fail_set(
+		why,
+		"thread %u cannot be woken: it did not answer in %d s; either the host stands still, or libwebsockets "
+		"and its plugin do not fit together: install the packages libwebsockets and libwebsockets-evlib-uv of "
+		"one release",
+		h->index, WAKE_LIMIT_S);
+}
+
+static void drop_mails(struct hub *h)
+{
+	size_t n = mailbox_take(&h->inbox, &h->taken, &h->taken_cap);
+
+	for (size_t i = 0; i < n; i++) {
+		struct mail *mail = &h->taken[i];
+
+		if (mail->kind == MAIL_SOCKET)
+			close(mail->fd);
+		tls_unref(mail->identity);
+		edition_unref(mail->edition);
+		for (size_t s = 0; s < mail->n_seats; s++)
+			cursor_release(&mail->seats[s].cursor);
+		free(mail->seats);
+		ticket_unref(mail->ticket);
+	}
+	free(h->taken);
+}
+
+void hub_free(struct hub *h)
+{
+	if (!h)
+		return;
+	if (h->started)
+		pthread_join(h->thread, NULL);
+	visitor_drop_all(h);
+	if (h->context)
+		lws_context_destroy(h->context);
+	/* The library closes its handles on the loop; some versions want to be told once more when that is done. */
+	uv_run(&h->loop, UV_RUN_DEFAULT);
+	if (h->context)
+		lws_context_destroy(h->context);
+	uv_run(&h->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&h->loop);
+	SSL_CTX_free(h->client_tls);
+	drop_mails(h);
+	mailbox_fini(&h->inbox);
+	depart_fini(h);
+	sem_destroy(&h->awake);
+	buf_fini(&h->scratch);
+	edition_unref(h->edition);
+	free(h->slots);
+	free(h->peeked);
+	free(h);
+}

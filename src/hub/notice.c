@@ -1,0 +1,90 @@
+/*
+ * notice: what the server says by itself. Hub thread.
+ *
+ * The logs are shared by all connections, and some entries of them are tagged. `resync` stands there without a word: it names the epoch,
+ * which ends in a digest of the receiver's claims, so it is written for each connection. A bulk message stands there as the standard says
+ * it, and a stream that has other words for it, or none, gets those instead. A message that ends its readers' connections is tagged too.
+ */
+#include "parts.h"
+#include "walpush/base/clock.h"
+#include "walpush/base/resync.h"
+
+static bool value_of_ticket(void *ctx, const struct tmpl_part *part, struct buf *out)
+{
+	const char *text = ticket_value(ctx, part->scope, part->text);
+
+	if (text)
+		buf_add_text(out, text);
+	return text != NULL;
+}
+
+static const struct rules_stream *stream_of(const struct conn *c)
+{
+	return rules_stream(c->edition->rules, (size_t)c->stream);
+}
+
+/* `epoch` is written, and borrowed by the notice. */
+static struct render_notice notice_of(const struct conn *c, struct event_id id, char epoch[TICKET_EPOCH_MAX])
+{
+	ticket_epoch(c->ticket, c->hub->epoch, epoch);
+	return (struct render_notice){
+		.stream = stream_of(c),
+		.value = value_of_ticket,
+		.ctx = c->ticket,
+		.epoch = epoch,
+		.id = id,
+		.now = clock_wall_us(),
+	};
+}
+
+void notice_hello(struct conn *c, struct event_id id, bool resumed)
+{
+	char epoch[TICKET_EPOCH_MAX];
+	struct render_notice n = notice_of(c, id, epoch);
+	struct buf hello = { 0 };
+
+	n.resumed = resumed;
+	render_hello(&n, &hello);
+	conn_queue(c, buf_slice(&hello));
+	buf_fini(&hello);
+}
+
+int notice_refetch(struct conn *c, const char *reason, struct event_id id)
+{
+	char epoch[TICKET_EPOCH_MAX];
+	struct render_notice n = notice_of(c, id, epoch);
+	struct buf message = { 0 };
+	int result;
+
+	if (n.stream->resync_closes) {
+		conn_close(c, 1012);
+		return 0;
+	}
+	n.reason = reason;
+	render_refetch(&n, &message);
+	result = deliver_text(c, buf_slice(&message));
+	buf_fini(&message);
+	return result;
+}
+
+/* A bulk message is the same for everybody, unless the stream has words of its own for it. */
+static bool is_said_here(const struct rules_stream *s, const struct entry_tag *tag)
+{
+	return tag->kind == ENTRY_REFETCH && (tag->reason != RESYNC_BULK || s->resync.n || s->resync_closes);
+}
+
+int notice_tagged(struct conn *c, const struct run *run)
+{
+	int result;
+
+	if (run->tag.kind == ENTRY_REFETCH)
+		metrics_count(c->hub->counts, METRICS_RESYNCS, resync_name((enum resync_reason)run->tag.reason));
+	if (is_said_here(stream_of(c), &run->tag))
+		result = notice_refetch(c, resync_name((enum resync_reason)run->tag.reason), run->first);
+	else
+		result = deliver_raw(c, run->bytes, run->len);
+	/* Who was admitted behind it only reads it again. */
+	if (result == 0 && run->tag.close && run->first.lsn >= c->admitted)
+		conn_close(c, run->tag.close);
+	return result;
+}

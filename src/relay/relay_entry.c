@@ -1,0 +1,294 @@
+#include "walpush/relay/relay_entry.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+size_t relay_id_format(char out[RELAY_ID_MAX], struct event_id id)
+{
+	return (size_t)snprintf(out, RELAY_ID_MAX, "%" PRIu64 "-%" PRIu32, id.lsn, id.index);
+}
+
+/* Decimal digits without sign or superfluous zero, at most `max`. */
+static bool number_parse(struct slice text, uint64_t max, uint64_t *out)
+{
+	*out = 0;
+	if (text.len == 0 || (text.len > 1 && text.at[0] == '0'))
+		return false;
+	for (size_t i = 0; i < text.len; i++) {
+		uint64_t digit = (uint64_t)(text.at[i] - '0');
+
+		if (text.at[i] < '0' || text.at[i] > '9' || *out > (max - digit) / 10)
+			return false;
+		*out = *out * 10 + digit;
+	}
+	return true;
+}
+
+bool relay_id_parse(struct slice text, struct event_id *out)
+{
+	const char *hyphen = memchr(text.at, '-', text.len);
+	uint64_t lsn, index;
+	size_t n;
+
+	if (!hyphen)
+		return false;
+	n = (size_t)(hyphen - text.at);
+	if (!number_parse((struct slice){ text.at, n }, UINT64_MAX, &lsn) ||
+	    !number_parse((struct slice){ hyphen + 1, text.len - n - 1 }, UINT32_MAX, &index))
+		return false;
+	*out = (struct event_id){ lsn, (uint32_t)index };
+	return true;
+}
+
+/* --- encoding ---------------------------------------------------------------------------------------------------- */
+
+struct encoder {
+	struct slice *out;
+	size_t n;
+};
+
+static void add_field(struct encoder *e, const char *name, struct slice value)
+{
+	e->out[e->n++] = slice_of(name);
+	e->out[e->n++] = value;
+}
+
+/* Reserved before, so that the bytes do not move. */
+static void add_number(struct encoder *e, const char *name, uint64_t n, struct buf *scratch)
+{
+	size_t at = scratch->len;
+
+	buf_add_u64(scratch, n);
+	add_field(e, name, (struct slice){ scratch->data + at, scratch->len - at });
+}
+
+size_t relay_entry_encode(const struct relay_entry *entry, struct slice out[RELAY_FIELDS_MAX], struct buf *scratch)
+{
+	struct encoder e = { .out = out };
+
+	buf_clear(scratch);
+	buf_reserve(scratch, 3 * RELAY_ID_MAX);
+	if (entry->end)
+		add_number(&e, "e", entry->end, scratch);
+	if (entry->when)
+		add_number(&e, "w", entry->when, scratch);
+	switch (entry->kind) {
+	case RELAY_POSITION:
+		break;
+	case RELAY_MEMBERS:
+		add_field(&e, "u", entry->users);
+		break;
+	case RELAY_MESSAGE:
+		add_field(&e, "g", entry->groups);
+		if (entry->close)
+			add_number(&e, "c", entry->close, scratch);
+		if (entry->bulk)
+			add_field(&e, "k", SLICE("1"));
+		if (entry->about.len)
+			add_field(&e, "a", entry->about);
+		if (entry->wordings.len)
+			add_field(&e, "v", entry->wordings);
+		add_field(&e, "m", entry->payload);
+		break;
+	case RELAY_MARK:
+		add_field(&e, "s", entry->section);
+		add_field(&e, "r", entry->reason);
+		if (entry->lookup_only)
+			add_field(&e, "l", SLICE("1"));
+		break;
+	case RELAY_SKIPPED:
+		add_field(&e, "o", entry->sections);
+		if (entry->everything)
+			add_field(&e, "n", SLICE("1"));
+		if (entry->closes.len)
+			add_field(&e, "t", entry->closes);
+		break;
+	case RELAY_BEGIN:
+		add_field(&e, "b", SLICE("1"));
+		if (entry->reason.len)
+			add_field(&e, "r", entry->reason);
+		if (entry->everything)
+			add_field(&e, "n", SLICE("1"));
+		break;
+	}
+	return e.n;
+}
+
+/* --- decoding ---------------------------------------------------------------------------------------------------- */
+
+enum { HAS_BEFORE = 1, HAS_END = 2, HAS_GROUPS = 4, HAS_REASON = 8 };
+
+static bool take_field(struct relay_entry *e, char name, struct slice value, unsigned *has)
+{
+	uint64_t number = 0;
+
+	switch (name) {
+	case 'p':
+		*has |= HAS_BEFORE;
+		return relay_id_parse(value, &e->before);
+	case 'e':
+		*has |= HAS_END;
+		return number_parse(value, UINT64_MAX, &e->end);
+	case 'u':
+		e->kind = RELAY_MEMBERS;
+		e->users = value;
+		return true;
+	case 'm':
+		e->kind = RELAY_MESSAGE;
+		e->payload = value;
+		return true;
+	case 'a':
+		e->about = value;
+		return true;
+	case 'g':
+		*has |= HAS_GROUPS;
+		e->groups = value;
+		return true;
+	case 'c':
+		if (!number_parse(value, UINT16_MAX, &number))
+			return false;
+		e->close = (uint16_t)number;
+		return true;
+	case 'k':
+		e->bulk = true;
+		return true;
+	case 'v':
+		e->wordings = value;
+		return true;
+	case 'w':
+		return number_parse(value, INT64_MAX, &e->when);
+	case 'l':
+		e->lookup_only = true;
+		return true;
+	case 's':
+		e->kind = RELAY_MARK;
+		e->section = value;
+		return true;
+	case 'r':
+		*has |= HAS_REASON;
+		e->reason = value;
+		return true;
+	case 'o':
+		e->kind = RELAY_SKIPPED;
+		e->sections = value;
+		return true;
+	case 'n':
+		e->everything = true;
+		return true;
+	case 't':
+		e->closes = value;
+		return true;
+	case 'b':
+		e->kind = RELAY_BEGIN;
+		return true;
+	default:
+		return true;
+	}
+}
+
+/* Texts, each ended by a zero. */
+static bool count_texts(struct slice s, size_t *n)
+{
+	*n = 0;
+	for (size_t i = 0; i < s.len; i++)
+		*n += s.at[i] == '\0';
+	return s.len == 0 || s.at[s.len - 1] == '\0';
+}
+
+static bool take_number(struct slice *from, char end, size_t *out)
+{
+	const char *at = from->len ? memchr(from->at, end, from->len) : NULL;
+	size_t n = at ? (size_t)(at - from->at) : 0;
+	uint64_t number = 0;
+
+	if (!at || !number_parse((struct slice){ from->at, n }, UINT32_MAX, &number))
+		return false;
+	*out = (size_t)number;
+	from->at += n + 1;
+	from->len -= n + 1;
+	return true;
+}
+
+bool relay_wording(struct slice *wordings, size_t *n_groups, size_t *len)
+{
+	return take_number(wordings, ',', n_groups) && take_number(wordings, ';', len);
+}
+
+/* Together they take all groups and all bytes. */
+static bool check_wordings(const struct relay_entry *e)
+{
+	struct slice left = e->wordings;
+	size_t n_groups = 0, len = 0, groups, bytes;
+
+	if (left.len == 0)
+		return true;
+	while (left.len) {
+		if (!relay_wording(&left, &groups, &bytes))
+			return false;
+		n_groups += groups;
+		len += bytes;
+	}
+	return n_groups == e->n_groups && len == e->payload.len;
+}
+
+/* Each code is a close code, or 0. */
+static bool check_closes(struct relay_entry *e)
+{
+	struct slice left = e->closes;
+	uint64_t code;
+	size_t n;
+
+	if (!count_texts(left, &n) || n % 2)
+		return false;
+	for (e->n_closes = 0; left.len; e->n_closes++) {
+		size_t len = strlen(left.at), both = len + 1 + strlen(left.at + len + 1) + 1;
+
+		if (!number_parse((struct slice){ left.at, len }, UINT16_MAX, &code))
+			return false;
+		left = (struct slice){ left.at + both, left.len - both };
+	}
+	return true;
+}
+
+static bool is_complete(struct relay_entry *e, unsigned has)
+{
+	size_t n;
+
+	if (!(has & HAS_BEFORE) || event_id_compare(e->before, e->id) >= 0 || (has & HAS_END && e->end <= e->id.lsn))
+		return false;
+	switch (e->kind) {
+	case RELAY_POSITION:
+	case RELAY_BEGIN:
+		return has & HAS_END;
+	case RELAY_MEMBERS:
+		return count_texts(e->users, &n);
+	case RELAY_MESSAGE:
+		if (e->about.len == 0)
+			e->about = SLICE("\0\0\0");
+		return has & HAS_GROUPS && count_texts(e->groups, &e->n_groups) && e->n_groups > 0 &&
+		       count_texts(e->about, &n) && n == 3 && check_wordings(e);
+	case RELAY_MARK:
+		return has & HAS_REASON;
+	case RELAY_SKIPPED:
+		return count_texts(e->sections, &n) && check_closes(e);
+	default:
+		return false;
+	}
+}
+
+bool relay_entry_decode(struct slice id, const struct slice *fields, size_t n, struct relay_entry *out,
+			struct fail *why)
+{
+	unsigned has = 0;
+
+	*out = (struct relay_entry){ .kind = RELAY_POSITION };
+	if (!relay_id_parse(id, &out->id))
+		return fail_set(why, "an entry of the Redis stream has an id that is no event's");
+	for (size_t i = 0; i + 1 < n; i += 2)
+		if (fields[i].len == 1 && !take_field(out, fields[i].at[0], fields[i + 1], &has))
+			return fail_set(why, "entry %.*s of the Redis stream has a bad field \"%c\"", (int)id.len,
+					id.at, fields[i].at[0]);
+	if (n % 2 || !is_complete(out, has))
+		return fail_set(why, "entry %.*s of the Redis stream is none of walpush's", (int)id.len, id.at);
+	return true;
+}

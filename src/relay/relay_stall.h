@@ -1,0 +1,29 @@
+/*
+ * relay_stall: when the relay makes no progress, and how to say it. Pure.
+ *
+ * Connections to Redis may be up while it takes nothing (memory, disk, rights). So what is waited for is judged by its age.
+ */
+#ifndef WALPUSH_RELAY_STALL_H
+#define WALPUSH_RELAY_STALL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "redisrefusal.h"
+
+#define RELAY_STALL 10000000                       /* µs */
+#define RELAY_STALL_TEXT (REDISREFUSAL_WORDS + 64) /* bytes */
+
+struct relay_stall {
+	int64_t append_lag;       /* µs: age of the oldest entry that Redis has not acknowledged; 0: there is none */
+	const char *append_words; /* what it last said instead; "": nothing */
+	int64_t read_lag;         /* µs: for so long it has refused every read; 0: it has not */
+	const char *read_words;
+};
+
+/* What Redis said; NULL: there is progress, it is too early to tell, or it said nothing. */
+const char *relay_stall_words(const struct relay_stall *s);
+/* The sentence, in `out`. NULL: there is progress, or it is too early to tell. */
+const char *relay_stall_say(const struct relay_stall *s, char out[RELAY_STALL_TEXT]);
+
+#endif

@@ -1,0 +1,384 @@
+#include "walpush/rules/catalog.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include <uthash.h>
+
+#include "walpush/base/mem.h"
+
+/* A name has 63 bytes, and JSON spells each as six at most. */
+#define KEY_MOST 1024
+
+/* A domain leads to its base type in as many steps as it has layers; a true array is known by its output function, since
+ * int2vector, name and others have an element type too but print differently. So is hstore, whose OID is another in each database and
+ * which therefore gets CATALOG_HSTORE. attgenerated exists since 12.
+ * Both sides of an operator have exactly the types of one in pg_catalog, here and in all queries of walpush's own: of one that fits better
+ * in a schema behind it the server would make that. */
+const char catalog_query[] =
+	"WITH RECURSIVE base (declared, type) AS ("
+	"  SELECT oid, oid FROM pg_catalog.pg_type"
+	"  UNION ALL"
+	"  SELECT b.declared, t.typbasetype FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type"
+	"   WHERE t.typtype = 'd'),"
+	" resolved AS ("
+	"  SELECT b.declared, CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_proc p"
+	"         WHERE p.oid = t.typoutput::oid AND p.proname = 'hstore_out') THEN 4294967295 ELSE t.oid::bigint END "
+	"AS "
+	"type,"
+	"         CASE WHEN t.typoutput::oid = 'pg_catalog.array_out'::pg_catalog.regproc::oid THEN t.typelem ELSE 0 "
+	"END AS "
+	"element"
+	"    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd'),"
+	" listed AS ("
+	"  SELECT c.oid, c.relnamespace, c.relname, c.relkind"
+	"    FROM (SELECT DISTINCT pg_catalog.unnest($1::text[]) AS name) w"
+	"    JOIN (pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind IN "
+	"('r', "
+	"'p'))"
+	"      ON pg_catalog.format('%s.%s', n.nspname, c.relname) = w.name),"
+	" kin (root, oid, depth) AS ("
+	"  SELECT oid, oid, 0 FROM listed"
+	"  UNION ALL SELECT k.root, i.inhrelid, k.depth + 1"
+	"    FROM kin k JOIN pg_catalog.pg_inherits i ON i.inhparent = k.oid),"
+	" nearest AS (" /* parents that have no listed child above this one; INHERITS may name several */
+	"  SELECT k.oid, k.root FROM kin k WHERE k.depth > 0"
+	"  EXCEPT SELECT below.oid, k.root FROM kin k JOIN kin below ON below.root = k.oid AND below.depth > 0"
+	"   WHERE k.depth > 0),"
+	" parent AS ("
+	"  SELECT l.oid, l.relnamespace FROM listed l WHERE l.relkind = 'p' OR l.oid IN (SELECT root FROM kin WHERE "
+	"depth > 0)),"
+	" related (oid, root) AS ("
+	"  SELECT oid, root FROM nearest UNION ALL SELECT oid, oid FROM parent"
+	"  UNION ALL SELECT c.oid, NULL FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p')"
+	"     AND c.relnamespace IN (SELECT relnamespace FROM parent) AND c.oid NOT IN (SELECT oid FROM kin))"
+	" SELECT * FROM ("
+	"  SELECT n.nspname::text, c.relname::text, a.attname::text, r.type::text,"
+	"         COALESCE(e.type, r.element::bigint)::text,"
+	"         EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p'"
+	"                 AND a.attnum = ANY (k.conkey)),"
+	"         EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'f'"
+	"                 AND k.conkey OPERATOR(pg_catalog.=) ARRAY[a.attnum]),"
+	"         a.atttypid::text, a.attgenerated = 'v',"
+	"         NOT EXISTS (SELECT 1 FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT "
+	"l.collisdeterministic),"
+	"         a.attnum"
+	"    FROM listed c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	"    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+	"    JOIN resolved r ON r.declared = a.atttypid"
+	"    LEFT JOIN resolved e ON e.declared = r.element"
+	"  UNION ALL"
+	"  SELECT n.nspname::text, c.relname::text, NULL, pn.nspname::text, p.relname::text,"
+	"         NULL, NULL, NULL, NULL, NULL, NULL"
+	"    FROM related k JOIN pg_catalog.pg_class c ON c.oid = k.oid"
+	"    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	"    LEFT JOIN pg_catalog.pg_class p ON p.oid = k.root"
+	"    LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
+	" ) AS row (schema, name, attname, type, element, in_key, is_foreign, declared, virtual, exact, attnum)"
+	"  ORDER BY attname IS NULL, schema, name, attnum, type, element";
+
+enum {
+	ROW_SCHEMA,
+	ROW_TABLE,
+	ROW_COLUMN,
+	ROW_TYPE,
+	ROW_ELEMENT,
+	ROW_IN_KEY,
+	ROW_FOREIGN,
+	ROW_DECLARED,
+	ROW_VIRTUAL,
+	ROW_EXACT
+};
+
+struct catalog {
+	struct catalog_table **tables; /* each allocated alone, so that its address stays */
+	size_t n_tables;
+	bool keeps_ids;
+	struct kin *kin; /* by the names as wal2json prints them, with a zero between */
+	struct kin **all_kin;
+	size_t n_kin;
+};
+
+struct kin { /* one for each parent; the hash has the first */
+	UT_hash_handle hh;
+	struct kin *next; /* of the same name */
+	struct catalog_kin is;
+	char key[];
+};
+
+struct catalog *catalog_new(void)
+{
+	return mem_new(sizeof(struct catalog));
+}
+
+void catalog_keep_ids(struct catalog *c)
+{
+	c->keeps_ids = true;
+}
+
+static void free_table(struct catalog_table *t)
+{
+	for (size_t i = 0; i < t->n_columns; i++) {
+		struct catalog_column *c = &t->columns[i];
+
+		free(c->name);
+		free(c->json_name);
+		free(c->data_key);
+		free((char *)c->member.at);
+	}
+	free(t->columns);
+	free(t->schema);
+	free(t->name);
+	free(t->json_schema);
+	free(t->json_name);
+	free(t);
+}
+
+void catalog_free(struct catalog *c)
+{
+	if (!c)
+		return;
+	for (size_t i = 0; i < c->n_tables; i++)
+		free_table(c->tables[i]);
+	free(c->tables);
+	HASH_CLEAR(hh, c->kin);
+	for (size_t i = 0; i < c->n_kin; i++) {
+		free(c->all_kin[i]->is.schema);
+		free(c->all_kin[i]->is.name);
+		free(c->all_kin[i]);
+	}
+	free(c->all_kin);
+	free(c);
+}
+
+static char *json_text(const char *text)
+{
+	struct buf out = { 0 };
+
+	buf_add_json(&out, slice_of(text));
+	return buf_steal(&out);
+}
+
+static bool parse_oid(const char *text, uint32_t *out)
+{
+	char *end;
+	unsigned long n;
+
+	if (!text || *text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (*end || errno || n > UINT32_MAX)
+		return false;
+	*out = (uint32_t)n;
+	return true;
+}
+
+static bool parse_bool(const char *text, bool *out)
+{
+	*out = text && *text == 't';
+	return text && (strcmp(text, "t") == 0 || strcmp(text, "f") == 0 || strcmp(text, "true") == 0 ||
+			strcmp(text, "false") == 0);
+}
+
+static struct catalog_table *find(const struct catalog *c, const char *schema, const char *table)
+{
+	/* From the end, because the rows of one table come together. */
+	for (size_t i = c->n_tables; i-- > 0;)
+		if (strcmp(c->tables[i]->name, table) == 0 && strcmp(c->tables[i]->schema, schema) == 0)
+			return c->tables[i];
+	return NULL;
+}
+
+static struct catalog_table *find_or_add(struct catalog *c, const char *schema, const char *table)
+{
+	struct catalog_table *t = find(c, schema, table);
+
+	if (t)
+		return t;
+	t = mem_new(sizeof(*t));
+	t->schema = mem_text(schema);
+	t->name = mem_text(table);
+	t->json_schema = json_text(schema);
+	t->json_name = json_text(table);
+	c->tables = mem_resize(c->tables, c->n_tables + 1, sizeof(struct catalog_table *));
+	c->tables[c->n_tables++] = t;
+	return t;
+}
+
+static void set_data_key(struct catalog_column *column, const char *key)
+{
+	struct buf member = { 0 };
+
+	free(column->data_key);
+	free((char *)column->member.at);
+	column->data_key = json_text(key);
+	buf_add_text(&member, ",\"");
+	buf_add_text(&member, column->data_key);
+	buf_add_text(&member, "\":");
+	column->member.len = member.len;
+	column->member.at = buf_steal(&member);
+}
+
+/* Django calls the field of a foreign key column unit_id "unit". Where another column has that name already, or gets it
+ * later, the column keeps its own: two members of one name in an object would hide one. */
+static void choose_data_key(struct catalog_table *t, struct catalog_column *column, bool foreign)
+{
+	char *stripped = mem_text(column->name);
+	size_t len = strlen(stripped);
+	bool strips = foreign && len > 3 && strcmp(stripped + len - 3, "_id") == 0;
+
+	if (strips)
+		stripped[len - 3] = '\0';
+	for (size_t i = 0; i < t->n_columns; i++) {
+		struct catalog_column *other = &t->columns[i];
+
+		if (strips && strcmp(other->name, stripped) == 0)
+			strips = false;
+		if (strcmp(other->data_key, column->json_name) == 0)
+			set_data_key(other, other->name);
+	}
+	set_data_key(column, strips ? stripped : column->name);
+	free(stripped);
+}
+
+/* --- kin ---------------------------------------------------------------------------------------------------------- */
+
+static size_t make_key(char key[KEY_MOST], struct slice schema, struct slice name)
+{
+	if (schema.len + 1 + name.len > KEY_MOST)
+		return 0;
+	memcpy(key, schema.at, schema.len);
+	key[schema.len] = '\0';
+	memcpy(key + schema.len + 1, name.at, name.len);
+	return schema.len + 1 + name.len;
+}
+
+static struct kin *find_kin(const struct catalog *c, struct slice schema, struct slice name)
+{
+	char key[KEY_MOST];
+	size_t len = c->kin ? make_key(key, schema, name) : 0;
+	struct kin *k = NULL;
+
+	if (len)
+		HASH_FIND(hh, c->kin, key, len, k);
+	return k;
+}
+
+static void add_by_name(struct catalog *c, struct kin *k, size_t len)
+{
+	struct kin *first;
+
+	HASH_FIND(hh, c->kin, k->key, len, first);
+	if (!first) {
+		HASH_ADD_KEYPTR(hh, c->kin, k->key, len, k);
+		return;
+	}
+	while (first->next)
+		first = first->next;
+	first->next = k;
+}
+
+static bool add_kin(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS])
+{
+	char *schema = json_text(row[ROW_SCHEMA]), *name = json_text(row[ROW_TABLE]), key[KEY_MOST];
+	size_t len = make_key(key, slice_of(schema), slice_of(name));
+	struct catalog_table *parent =
+		row[ROW_TYPE] && row[ROW_ELEMENT] ? find(c, row[ROW_TYPE], row[ROW_ELEMENT]) : NULL;
+	struct kin *k;
+
+	free(schema);
+	free(name);
+	if (row[ROW_TYPE] && !parent)
+		return true; /* of a table without columns */
+	if (parent)
+		parent->has_children = true;
+	if (!len ||
+	    (parent && strcmp(parent->name, row[ROW_TABLE]) == 0 && strcmp(parent->schema, row[ROW_SCHEMA]) == 0))
+		return true; /* that it is a parent, perhaps of children yet to come */
+	k = mem_new(sizeof(*k) + len);
+	k->is = (struct catalog_kin){ mem_text(row[ROW_SCHEMA]), mem_text(row[ROW_TABLE]), parent };
+	memcpy(k->key, key, len);
+	add_by_name(c, k, len);
+	c->all_kin = mem_resize((void *)c->all_kin, c->n_kin + 1, sizeof(struct kin *));
+	c->all_kin[c->n_kin++] = k;
+	return true;
+}
+
+const struct catalog_kin *catalog_kin(const struct catalog *c, size_t at)
+{
+	return at < c->n_kin ? &c->all_kin[at]->is : NULL;
+}
+
+const struct catalog_table *catalog_parent(const struct catalog *c, struct slice schema, struct slice table, size_t at)
+{
+	const struct kin *k = find_kin(c, schema, table);
+
+	for (; k && at; at--)
+		k = k->next;
+	return k ? k->is.parent : NULL;
+}
+
+bool catalog_is_whole(const struct catalog *c, const char *schema)
+{
+	for (size_t i = 0; i < c->n_tables; i++)
+		if (c->tables[i]->has_children && strcmp(c->tables[i]->schema, schema) == 0)
+			return true;
+	return false;
+}
+
+bool catalog_is_new(const struct catalog *c, struct slice schema, struct slice table)
+{
+	if (find_kin(c, schema, table))
+		return false;
+	for (size_t i = 0; i < c->n_tables; i++)
+		if (c->tables[i]->has_children && slice_equal(slice_of(c->tables[i]->json_schema), schema))
+			return true;
+	return false;
+}
+
+/* --- rows --------------------------------------------------------------------------------------------------------- */
+
+bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS], struct fail *why)
+{
+	struct catalog_column column = { 0 };
+	struct catalog_table *t;
+	bool foreign;
+
+	if (row[ROW_SCHEMA] && row[ROW_TABLE] && !row[ROW_COLUMN])
+		return add_kin(c, row);
+	if (!row[ROW_SCHEMA] || !row[ROW_TABLE] || !*row[ROW_COLUMN])
+		return fail_set(why, "the catalog query answered a row without a name");
+	if (!parse_oid(row[ROW_TYPE], &column.type) || !parse_oid(row[ROW_ELEMENT], &column.element) ||
+	    !parse_bool(row[ROW_IN_KEY], &column.in_key) || !parse_bool(row[ROW_FOREIGN], &foreign) ||
+	    !parse_oid(row[ROW_DECLARED] ? row[ROW_DECLARED] : row[ROW_TYPE], &column.declared) ||
+	    !parse_bool(row[ROW_VIRTUAL] ? row[ROW_VIRTUAL] : "f", &column.is_virtual) ||
+	    !parse_bool(row[ROW_EXACT] ? row[ROW_EXACT] : "t", &column.is_exact))
+		return fail_set(why, "the catalog query answered something unexpected for %s.%s, column %s",
+				row[ROW_SCHEMA], row[ROW_TABLE], row[ROW_COLUMN]);
+	t = find_or_add(c, row[ROW_SCHEMA], row[ROW_TABLE]);
+	if (catalog_column_index(t, row[ROW_COLUMN]) >= 0)
+		return fail_set(why, "the catalog query answered column %s of %s.%s twice", row[ROW_COLUMN],
+				row[ROW_SCHEMA], row[ROW_TABLE]);
+	column.name = mem_text(row[ROW_COLUMN]);
+	column.json_name = json_text(row[ROW_COLUMN]);
+	column.json_len = strlen(column.json_name);
+	choose_data_key(t, &column, foreign && !c->keeps_ids);
+	t->columns = mem_resize(t->columns, t->n_columns + 1, sizeof(*t->columns));
+	t->columns[t->n_columns++] = column;
+	t->n_key += column.in_key;
+	return true;
+}
+
+const struct catalog_table *catalog_find(const struct catalog *c, const char *schema, const char *table)
+{
+	return find(c, schema, table);
+}
+
+int catalog_column_index(const struct catalog_table *t, const char *name)
+{
+	for (size_t i = 0; i < t->n_columns; i++)
+		if (strcmp(t->columns[i].name, name) == 0)
+			return (int)i;
+	return -1;
+}

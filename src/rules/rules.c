@@ -1,0 +1,268 @@
+#include "walpush/rules/rules.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "parts.h"
+#include "walpush/base/mem.h"
+
+bool rules_fail(const struct rules *r, struct fail *why, unsigned line, const char *format, ...)
+{
+	char text[sizeof(why->text)];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	return fail_at_line(why, line, "%s:%u: %s", r->conf->file, line, text);
+}
+
+void rules_split_name(const char *name, char **schema, char **table)
+{
+	const char *dot = strchr(name, '.');
+
+	*schema = dot ? mem_text_of((struct slice){ name, (size_t)(dot - name) }) : mem_text("public");
+	*table = mem_text(dot ? dot + 1 : name);
+}
+
+struct rules_table *rules_table_named(struct rules *r, const char *schema, const char *name)
+{
+	struct rules_table *t;
+
+	for (size_t i = 0; i < r->n_tables; i++)
+		if (strcmp(r->tables[i].schema, schema) == 0 && strcmp(r->tables[i].name, name) == 0)
+			return &r->tables[i];
+	r->tables = mem_resize(r->tables, r->n_tables + 1, sizeof(*r->tables));
+	t = &r->tables[r->n_tables++];
+	*t = (struct rules_table){ .schema = mem_text(schema), .name = mem_text(name) };
+	return t;
+}
+
+static struct rules_table *find_or_add_table(struct rules *r, const char *name)
+{
+	struct rules_table *t;
+	char *schema, *table;
+
+	rules_split_name(name, &schema, &table);
+	t = rules_table_named(r, schema, table);
+	free(schema);
+	free(table);
+	return t;
+}
+
+void rules_add_membership(struct rules_table *t, struct rules_membership *m)
+{
+	struct rules_membership **at =
+		mem_resize((void *)t->memberships, t->n_memberships + 1, sizeof(struct rules_membership *));
+
+	at[t->n_memberships++] = m;
+	t->memberships = at;
+}
+
+/* Every table that a section or a membership names, once, in the order in which the file names them. */
+static void collect_tables(struct rules *r)
+{
+	for (size_t i = 0; i < r->conf->n_tables; i++) {
+		struct rules_table *t = find_or_add_table(r, r->conf->tables[i].from.text);
+		struct rules_section **at;
+
+		at = mem_resize((void *)t->sections, t->n_sections + 1, sizeof(struct rules_section *));
+		at[t->n_sections++] = &r->sections[i];
+		t->sections = at;
+	}
+	for (size_t i = 0; i < r->conf->n_memberships; i++)
+		if (!r->conf->memberships[i].ignore)
+			rules_add_membership(find_or_add_table(r, r->conf->memberships[i].table), &r->memberships[i]);
+}
+
+/* A path with the names of its values taken out: "/ws/<int:>/". */
+static void path_shape(const char *path, struct buf *out)
+{
+	buf_clear(out);
+	for (; *path; path++) {
+		const char *end = *path == '<' ? strchr(path, '>') : NULL;
+		const char *colon = end ? memchr(path, ':', (size_t)(end - path)) : NULL;
+
+		if (!end) {
+			buf_add_char(out, *path);
+			continue;
+		}
+		if (colon)
+			buf_add(out, path, (size_t)(colon - path));
+		else
+			buf_add_text(out, "<str");
+		buf_add_text(out, ":>");
+		path = end;
+	}
+}
+
+/* Two paths that match the same requests: the second would never be reached. */
+static bool check_paths(const struct rules *r, struct fail *why)
+{
+	const struct conf *conf = r->conf;
+	struct buf a = { 0 }, b = { 0 };
+	bool ok = true;
+
+	for (size_t i = 1; i < conf->n_streams && ok; i++) {
+		path_shape(conf->streams[i].path.text, &a);
+		for (size_t k = 0; k < i && ok; k++) {
+			path_shape(conf->streams[k].path.text, &b);
+			if (slice_equal(buf_slice(&a), buf_slice(&b)))
+				ok = rules_fail(
+					r, why, conf->streams[i].path.line,
+					"the path of stream %s matches what that of stream %s (line %u) matches",
+					conf->streams[i].name, conf->streams[k].name, conf->streams[k].path.line);
+		}
+	}
+	buf_fini(&a);
+	buf_fini(&b);
+	return ok;
+}
+
+static bool compile(struct rules *r, struct fail *why)
+{
+	const struct conf *conf = r->conf;
+
+	for (size_t i = 0; i < conf->n_streams; i++)
+		if (!rules_compile_stream(r, &conf->streams[i], &r->streams[i], why))
+			return false;
+	for (size_t i = 0; i < conf->n_tables; i++)
+		if (!rules_compile_section(r, &conf->tables[i], &r->sections[i], why))
+			return false;
+	for (size_t i = 0; i < conf->n_memberships; i++) {
+		const struct conf_membership *m = &conf->memberships[i];
+
+		r->memberships[i] = (struct rules_membership){ .conf = m, .user = -1, .any = true };
+		if (m->ignore && (m->user || m->columns.n))
+			return rules_fail(r, why, m->line,
+					  "membership of %s: with ignore, user and columns mean nothing", m->table);
+	}
+	return check_paths(r, why) && rules_compile_actor(r, &r->actor, why);
+}
+
+struct rules *rules_new(const struct conf *conf, struct fail *why)
+{
+	struct rules *r = mem_new(sizeof(*r));
+
+	r->conf = conf;
+	r->streams = mem_new_array(conf->n_streams, sizeof(*r->streams));
+	r->sections = mem_new_array(conf->n_tables, sizeof(*r->sections));
+	r->memberships = mem_new_array(conf->n_memberships, sizeof(*r->memberships));
+	if (!compile(r, why)) {
+		rules_free(r);
+		return NULL;
+	}
+	collect_tables(r);
+	return r;
+}
+
+void rules_free(struct rules *r)
+{
+	if (!r)
+		return;
+	for (size_t i = 0; i < r->conf->n_streams; i++)
+		rules_free_stream(&r->streams[i]);
+	for (size_t i = 0; i < r->conf->n_tables; i++)
+		rules_free_section(&r->sections[i]);
+	for (size_t i = 0; i < r->conf->n_memberships; i++)
+		free(r->memberships[i].columns);
+	for (size_t i = 0; i < r->n_tables; i++) {
+		free(r->tables[i].schema);
+		free(r->tables[i].name);
+		free((void *)r->tables[i].sections);
+		free((void *)r->tables[i].memberships);
+		rules_free_read(&r->tables[i].read);
+	}
+	rules_free_found(r);
+	rules_free_query(&r->actor);
+	free(r->streams);
+	free(r->sections);
+	free(r->memberships);
+	free(r->tables);
+	free(r);
+}
+
+size_t rules_n_tables(const struct rules *r)
+{
+	return r->n_tables;
+}
+
+const struct rules_table *rules_table(const struct rules *r, size_t i)
+{
+	return &r->tables[i];
+}
+
+/* A handful of tables, and the lengths of their names differ: nothing beats looking at each. */
+const struct rules_table *rules_find(const struct rules *r, struct slice schema, struct slice table)
+{
+	for (size_t i = 0; i < r->n_tables; i++) {
+		const struct catalog_table *c = r->tables[i].catalog;
+
+		if (c && slice_equal(slice_of(c->json_name), table) && slice_equal(slice_of(c->json_schema), schema))
+			return &r->tables[i];
+	}
+	return NULL;
+}
+
+const struct rules_table *rules_find_parent(const struct rules *r, struct slice schema, struct slice table, size_t at)
+{
+	const struct catalog_table *parent = catalog_parent(r->catalog, schema, table, at);
+
+	for (size_t i = 0; parent && i < r->n_tables; i++)
+		if (r->tables[i].catalog == parent)
+			return &r->tables[i];
+	return NULL;
+}
+
+bool rules_is_new(const struct rules *r, struct slice schema, struct slice table)
+{
+	return catalog_is_new(r->catalog, schema, table);
+}
+
+const struct rules_section *rules_section(const struct rules *r, const char *name)
+{
+	for (size_t i = 0; i < r->conf->n_tables; i++)
+		if (strcmp(r->conf->tables[i].name, name) == 0)
+			return &r->sections[i];
+	return NULL;
+}
+
+bool rules_has_memberships(const struct rules *r)
+{
+	for (size_t i = 0; i < r->n_tables; i++)
+		if (r->tables[i].n_memberships)
+			return true;
+	return false;
+}
+
+size_t rules_n_streams(const struct rules *r)
+{
+	return r->conf->n_streams;
+}
+
+const struct rules_stream *rules_stream(const struct rules *r, size_t i)
+{
+	return &r->streams[i];
+}
+
+int rules_stream_index(const struct rules *r, uint64_t identity)
+{
+	for (size_t i = 0; i < r->conf->n_streams; i++)
+		if (r->streams[i].identity == identity)
+			return (int)i;
+	return -1;
+}
+
+int rules_match_path(const struct rules *r, struct slice path, struct path_values *out)
+{
+	for (size_t i = 0; i < r->conf->n_streams; i++)
+		if (path_match_decoded(r->streams[i].path, path, out))
+			return (int)i;
+	return -1;
+}
+
+const struct rules_query *rules_actor(const struct rules *r)
+{
+	return r->actor.sql ? &r->actor : NULL;
+}

@@ -1,0 +1,258 @@
+/* What the rules say to others: the list of tables for wal2json and for the catalog, and the digest for the epoch. */
+#include "parts.h"
+#include "walpush/base/event_id.h"
+
+/*
+ * wal2json splits the list at commas and white space and a name at its dot, drops a backslash before any character, and
+ * takes a bare "*" for everything; so whatever is not plain gets a backslash. Source: wal2json.c, string_to_SelectTable and
+ * parse_table_identifier.
+ */
+static void add_escaped(struct buf *out, const char *name)
+{
+	for (; *name; name++) {
+		unsigned char c = (unsigned char)*name;
+		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+			     c >= 0x80;
+
+		if (!plain)
+			buf_add_char(out, '\\');
+		buf_add_char(out, *name);
+	}
+}
+
+void rules_add_name(struct buf *out, const char *schema, const char *name)
+{
+	if (out->len)
+		buf_add_char(out, ',');
+	add_escaped(out, schema);
+	buf_add_char(out, '.');
+	if (name)
+		add_escaped(out, name);
+	else
+		buf_add_char(out, '*');
+}
+
+/* Is it the first of the rules' tables in that schema? */
+static bool is_first(const struct rules *r, size_t at)
+{
+	for (size_t i = 0; i < at; i++)
+		if (strcmp(r->tables[i].schema, r->tables[at].schema) == 0)
+			return false;
+	return true;
+}
+
+static void add_children(const struct rules *r, struct buf *out)
+{
+	const struct catalog_kin *kin;
+
+	for (size_t i = 0; (kin = catalog_kin(r->catalog, i)); i++)
+		if (kin->parent && !catalog_is_whole(r->catalog, kin->schema))
+			rules_add_name(out, kin->schema, kin->name);
+}
+
+void rules_add_tables(const struct rules *r, struct buf *out)
+{
+	for (size_t i = 0; i < r->n_tables; i++) {
+		const struct rules_table *t = &r->tables[i];
+
+		if (!r->catalog || !catalog_is_whole(r->catalog, t->schema))
+			rules_add_name(out, t->schema, t->name);
+		else if (is_first(r, i))
+			rules_add_name(out, t->schema, NULL);
+	}
+	if (r->catalog)
+		add_children(r, out);
+}
+
+void rules_filter_tables(const struct rules *r, struct buf *out)
+{
+	const struct catalog_kin *kin;
+
+	for (size_t i = 0; (kin = catalog_kin(r->catalog, i)); i++)
+		if (!kin->parent)
+			rules_add_name(out, kin->schema, kin->name);
+}
+
+static void add_quoted(struct buf *out, const char *name)
+{
+	for (; *name; name++) {
+		if (*name == '"' || *name == '\\')
+			buf_add_char(out, '\\');
+		buf_add_char(out, *name);
+	}
+}
+
+static void add_tables(const struct rules *r, bool deciding, struct buf *out)
+{
+	const char *between = "";
+
+	buf_add_char(out, '{');
+	for (size_t i = 0; i < r->n_tables; i++) {
+		if (deciding && !r->tables[i].n_memberships)
+			continue;
+		buf_addf(out, "%s\"", between);
+		add_quoted(out, r->tables[i].schema);
+		buf_add_char(out, '.');
+		add_quoted(out, r->tables[i].name);
+		buf_add_char(out, '"');
+		between = ",";
+	}
+	buf_add_char(out, '}');
+}
+
+void rules_catalog_param(const struct rules *r, struct buf *out)
+{
+	add_tables(r, false, out);
+}
+
+void rules_deciding_param(const struct rules *r, struct buf *out)
+{
+	add_tables(r, true, out);
+}
+
+/* FNV-1a, 32 bits, over texts with their ends and over numbers; the order in which they are given is the format. */
+static void mix_byte(uint32_t *digest, unsigned char byte)
+{
+	*digest = (*digest ^ byte) * 16777619u;
+}
+
+static void mix_text(uint32_t *digest, const char *text)
+{
+	mix_byte(digest, text != NULL);
+	for (; text && *text; text++)
+		mix_byte(digest, (unsigned char)*text);
+	mix_byte(digest, 0);
+}
+
+static void mix_number(uint32_t *digest, int64_t n)
+{
+	for (unsigned shift = 0; shift < 64; shift += 8)
+		mix_byte(digest, (unsigned char)((uint64_t)n >> shift));
+}
+
+static void mix_texts(uint32_t *digest, const struct texts *texts)
+{
+	mix_number(digest, (int64_t)texts->n);
+	for (size_t i = 0; i < texts->n; i++)
+		mix_text(digest, texts->at[i].text);
+}
+
+static void mix_condition(uint32_t *digest, const struct conf_condition *c)
+{
+	mix_text(digest, c->column);
+	mix_text(digest, c->becomes);
+	mix_text(digest, c->was);
+	mix_text(digest, c->equals);
+	mix_number(digest, c->changes);
+}
+
+static void mix_section(uint32_t *digest, const struct conf_table *t)
+{
+	const char *const texts[] = { t->from.text,   t->type.text,       t->key.text,  t->message.text,
+				      t->lookup.text, t->data_query.text, t->actor.text };
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		mix_text(digest, texts[i]);
+	mix_texts(digest, &t->groups);
+	mix_texts(digest, &t->fields);
+	mix_texts(digest, &t->columns);
+	mix_texts(digest, &t->exclude);
+	mix_texts(digest, &t->quiet);
+	mix_number(digest, (int64_t)t->n_when);
+	for (size_t i = 0; i < t->n_when; i++)
+		mix_condition(digest, &t->when[i]);
+	mix_number(digest, (int64_t)t->n_actions);
+	for (size_t i = 0; i < t->n_actions; i++) {
+		mix_text(digest, t->actions[i].name);
+		mix_number(digest, t->actions[i].on);
+		mix_condition(digest, &t->actions[i].condition);
+		mix_text(digest, t->actions[i].actor);
+	}
+	mix_number(digest, t->only_actions);
+}
+
+/* What a message looks like is part of it too: beyond transaction-bytes messages are folded into one, and so numbered
+ * otherwise. */
+uint32_t rules_digest_of(const struct rules *r, uint32_t numbering, uint32_t entries)
+{
+	uint32_t digest = 2166136261u;
+
+	mix_number(&digest, numbering);
+	mix_number(&digest, entries);
+	for (size_t i = 0; i < r->conf->n_tables; i++)
+		mix_section(&digest, &r->conf->tables[i]);
+	mix_text(&digest, r->conf->actor_query.text);
+	mix_number(&digest, r->conf->limits.bulk);
+	mix_number(&digest, r->conf->limits.transaction_bytes);
+	mix_number(&digest, r->conf->limits.row_bytes);
+	mix_text(&digest, r->conf->database.timezone);
+	mix_number(&digest, r->conf->data.relations);
+	return digest;
+}
+
+uint32_t rules_digest(const struct rules *r)
+{
+	return rules_digest_of(r, EVENT_NUMBERING, EVENT_ENTRY_FORMAT);
+}
+
+static void mix_close(uint32_t *digest, const struct conf_table *t)
+{
+	mix_text(digest, t->name);
+	mix_number(digest, t->close);
+	for (size_t i = 0; i < t->n_actions; i++)
+		mix_number(digest, t->actions[i].close);
+}
+
+static void mix_read(uint32_t *digest, const struct rules_table *t)
+{
+	if (!t->read.is_read)
+		return;
+	mix_text(digest, t->schema);
+	mix_text(digest, t->name);
+	mix_number(digest, t->read.whole);
+	for (size_t i = 0; i < t->read.n_columns; i++)
+		mix_text(digest, t->read.columns[i]);
+}
+
+uint32_t rules_feed_digest(const struct rules *r)
+{
+	uint32_t digest = rules_digest(r);
+
+	for (size_t i = 0; i < r->conf->n_tables; i++)
+		mix_close(&digest, &r->conf->tables[i]);
+	for (size_t i = 0; i < r->conf->n_memberships; i++) {
+		const struct conf_membership *m = &r->conf->memberships[i];
+
+		mix_text(&digest, m->table);
+		mix_text(&digest, m->user);
+		mix_texts(&digest, &m->columns);
+		mix_number(&digest, m->ignore);
+	}
+	for (size_t i = 0; i < r->n_tables; i++)
+		mix_read(&digest, &r->tables[i]);
+	for (size_t i = 0; i < r->conf->n_streams; i++)
+		mix_text(&digest, r->streams[i].strangers);
+	return digest;
+}
+
+/* FNV-1a with 64 bits: that two streams are taken for the same must not happen by chance. */
+static void mix_wide(uint64_t *digest, const char *text)
+{
+	for (; text && *text; text++)
+		*digest = (*digest ^ (unsigned char)*text) * UINT64_C(1099511628211);
+	*digest *= UINT64_C(1099511628211); /* as a zero byte */
+}
+
+uint64_t rules_stream_identity(const struct conf_stream *conf)
+{
+	uint64_t digest = UINT64_C(14695981039346656037);
+
+	mix_wide(&digest, conf->name);
+	mix_wide(&digest, conf->path.text);
+	mix_wide(&digest, conf->admit.text);
+	mix_wide(&digest, conf->hello.text);
+	mix_wide(&digest, conf->resync.text);
+	for (size_t i = 0; i < conf->groups.n; i++)
+		mix_wide(&digest, conf->groups.at[i].text);
+	return digest;
+}

@@ -1,0 +1,48 @@
+#include "walpush/share/mailbox.h"
+
+#include <stdlib.h>
+
+#include "walpush/base/mem.h"
+
+void mailbox_init(struct mailbox *m)
+{
+	*m = (struct mailbox){ 0 };
+	pthread_mutex_init(&m->lock, NULL);
+}
+
+void mailbox_fini(struct mailbox *m)
+{
+	pthread_mutex_destroy(&m->lock);
+	free(m->mails);
+}
+
+bool mailbox_post(struct mailbox *m, const struct mail *mail)
+{
+	bool was_empty;
+
+	pthread_mutex_lock(&m->lock);
+	if (m->n == m->cap) {
+		m->cap = m->cap ? m->cap * 2 : 16;
+		m->mails = mem_resize(m->mails, m->cap, sizeof(*m->mails));
+	}
+	was_empty = m->n == 0;
+	m->mails[m->n++] = *mail;
+	pthread_mutex_unlock(&m->lock);
+	return was_empty;
+}
+
+size_t mailbox_take(struct mailbox *m, struct mail **mails, size_t *cap)
+{
+	struct mail *old = *mails;
+	size_t old_cap = *cap, n;
+
+	pthread_mutex_lock(&m->lock);
+	n = m->n;
+	*mails = m->mails;
+	*cap = m->cap;
+	m->mails = old;
+	m->cap = old_cap;
+	m->n = 0;
+	pthread_mutex_unlock(&m->lock);
+	return n;
+}

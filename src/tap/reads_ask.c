@@ -1,0 +1,290 @@
+#include "reads_ask.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "walpush/base/clock.h"
+#include "walpush/base/mem.h"
+#include "walpush/pg/pgdial.h"
+#include "walpush/text/pgurl.h"
+
+#define DEAD_AFTER_US 5000000 /* beyond statement_timeout */
+
+struct reads_ask {
+	struct event_base *loop;
+	const struct conf_database *conf;
+	const struct rules *rules;
+	reads_ask_done *done;
+	void *ctx;
+
+	struct pgdial *dial;
+	PGconn *conn;
+	struct event *readable, *writable;
+	struct event *silence;
+	struct event *nothing; /* there is no query to ask about */
+	enum step {
+		STEP_BEGIN,
+		STEP_VIEW,
+		STEP_NAMES,
+		STEP_QUERY,
+		STEP_END,
+		STEP_PREPARE,
+		STEP_EXPLAIN,
+		STEP_FORGET
+	} step;
+	size_t at; /* the stream */
+	struct reads *reads;
+};
+
+static void ask_free(struct reads_ask *a)
+{
+	pgdial_cancel(a->dial);
+	if (a->readable)
+		event_free(a->readable);
+	if (a->writable)
+		event_free(a->writable);
+	event_free(a->silence);
+	event_free(a->nothing);
+	if (a->conn)
+		PQfinish(a->conn);
+	reads_free(a->reads, rules_n_streams(a->rules));
+	free(a);
+}
+
+static void ask_end(struct reads_ask *a, const struct fail *why)
+{
+	reads_ask_done *done = a->done;
+	void *ctx = a->ctx;
+	struct reads *reads = NULL;
+	struct fail copy = { 0 };
+
+	if (why) {
+		copy = *why;
+	} else {
+		reads = a->reads;
+		a->reads = NULL;
+	}
+	ask_free(a);
+	done(ctx, reads, why ? &copy : NULL);
+}
+
+static void broken(struct reads_ask *a)
+{
+	struct fail why = { 0 };
+
+	fail_set(&why, "%.*s", (int)strcspn(pgurl_error(a->conn), "\n"), pgurl_error(a->conn));
+	ask_end(a, &why);
+}
+
+/* --- statements ------------------------------------------------------------------------------------------------- */
+
+#define TRIED "walpush_tried"
+
+/* As walpush prepares it, and as far as can be gone without values: what the role may not read is refused where a plan is begun. */
+static void add_explain(struct buf *out, const struct rules_query *q)
+{
+	buf_add_text(out, "EXPLAIN EXECUTE " TRIED);
+	for (size_t i = 0; i < q->source.n_refs; i++)
+		buf_add_text(out, i ? ", NULL" : " (NULL");
+	buf_add_text(out, q->source.n_refs ? ")" : "");
+}
+
+static bool send_statement(struct reads_ask *a)
+{
+	const struct rules_query *q = &rules_stream(a->rules, a->at)->admit;
+	struct buf sql = { 0 };
+	bool ok;
+
+	if (a->step == STEP_PREPARE)
+		return PQsendPrepare(a->conn, TRIED, q->sql, 0, NULL);
+	if (a->step == STEP_BEGIN)
+		buf_add_text(&sql, READS_BEGIN);
+	else if (a->step == STEP_VIEW)
+		reads_view(&sql, 1, q);
+	else if (a->step == STEP_NAMES)
+		buf_add_text(&sql, READS_OWN_NAMES);
+	else if (a->step == STEP_QUERY)
+		buf_add_text(&sql, reads_query);
+	else if (a->step == STEP_EXPLAIN)
+		add_explain(&sql, q);
+	else if (a->step == STEP_FORGET)
+		buf_add_text(&sql, "DEALLOCATE ALL");
+	else
+		buf_add_text(&sql, READS_END);
+	ok = PQsendQuery(a->conn, sql.data);
+	buf_fini(&sql);
+	return ok;
+}
+
+/* False: it is over. */
+static bool flush(struct reads_ask *a)
+{
+	int left = PQflush(a->conn);
+
+	if (left > 0)
+		event_add(a->writable, NULL);
+	if (left < 0)
+		broken(a);
+	return left >= 0;
+}
+
+static void ask_next(struct reads_ask *a)
+{
+	struct timeval limit = clock_timeval(a->conf->statement_timeout * 1000 + DEAD_AFTER_US);
+
+	if (!send_statement(a)) {
+		broken(a);
+		return;
+	}
+	event_add(a->silence, &limit);
+	flush(a);
+}
+
+static void take_rows(struct reads *r, const PGresult *result)
+{
+	struct fail why = { 0 };
+
+	for (int i = 0; i < PQntuples(result); i++) {
+		const char *row[READS_COLUMNS];
+
+		for (int c = 0; c < READS_COLUMNS; c++)
+			row[c] = c >= PQnfields(result) || PQgetisnull(result, i, c) ? NULL : PQgetvalue(result, i, c);
+		if (!reads_add(r, row, &why)) {
+			reads_fail(r, &why);
+			return;
+		}
+	}
+}
+
+/* What the server refuses says only that nothing is known of this query; the transaction is ended all the same. */
+static void take_result(struct reads_ask *a, const PGresult *result)
+{
+	struct reads *r = &a->reads[a->at];
+	struct fail why = { 0 };
+
+	if (PQresultStatus(result) == PGRES_TUPLES_OK) {
+		if (a->step == STEP_QUERY)
+			take_rows(r, result);
+	} else if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+		pgdial_result_fail(result, &why);
+		if (a->step < STEP_END)
+			reads_fail(r, &why);
+		else
+			reads_refuse(r, &why);
+	}
+}
+
+/* The statement is done. */
+static void go_on(struct reads_ask *a)
+{
+	const struct reads *r = &a->reads[a->at];
+
+	/* Where the view waited for a lock in vain, the query would too. */
+	if (a->step == STEP_FORGET || (a->step == STEP_END && r->may_pass)) {
+		a->step = STEP_BEGIN;
+		a->at++;
+	} else if (a->step < STEP_END && r->failed) {
+		a->step = STEP_END;
+	} else if (a->step == STEP_PREPARE && r->refused.text[0]) {
+		a->step = STEP_FORGET;
+	} else {
+		a->step++;
+	}
+	if (a->at == rules_n_streams(a->rules))
+		ask_end(a, NULL);
+	else
+		ask_next(a);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct reads_ask *a = arg;
+	PGresult *result;
+
+	(void)fd;
+	(void)what;
+	if (!PQconsumeInput(a->conn)) {
+		broken(a);
+		return;
+	}
+	while (!PQisBusy(a->conn)) {
+		result = PQgetResult(a->conn);
+		if (!result) {
+			if (PQstatus(a->conn) == CONNECTION_OK)
+				go_on(a);
+			else
+				broken(a);
+			return;
+		}
+		take_result(a, result);
+		PQclear(result);
+	}
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	flush(arg);
+}
+
+static void on_silence(evutil_socket_t fd, short what, void *arg)
+{
+	struct fail why = { 0 };
+
+	(void)fd;
+	(void)what;
+	fail_set(&why, "the server did not answer in time");
+	ask_end(arg, &why);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
+
+static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
+{
+	struct reads_ask *a = ctx;
+
+	a->dial = NULL;
+	if (!conn) {
+		ask_end(a, why);
+		return;
+	}
+	a->conn = conn;
+	a->readable = event_new(a->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, a);
+	a->writable = event_new(a->loop, PQsocket(conn), EV_WRITE, on_writable, a);
+	if (!a->readable || !a->writable || event_add(a->readable, NULL) != 0)
+		fail_never("libevent does not watch a database connection: %s", strerror(errno));
+	ask_next(a);
+}
+
+static void on_nothing(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	ask_end(arg, NULL);
+}
+
+struct reads_ask *reads_ask_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
+				const struct rules *rules, reads_ask_done *done, void *ctx)
+{
+	struct reads_ask *a = mem_new(sizeof(*a));
+
+	*a = (struct reads_ask){ .loop = loop, .conf = conf, .rules = rules, .done = done, .ctx = ctx };
+	a->reads = mem_new_array(rules_n_streams(rules), sizeof(*a->reads));
+	a->silence = event_new(loop, -1, 0, on_silence, a);
+	a->nothing = event_new(loop, -1, 0, on_nothing, a);
+	if (!a->silence || !a->nothing)
+		fail_never("libevent makes no timer for what the queries read");
+	if (rules_n_streams(rules))
+		a->dial = pgdial_start(loop, names, conf, PGDIAL_SQL, on_dialled, a);
+	else
+		event_active(a->nothing, EV_TIMEOUT, 0);
+	return a;
+}
+
+void reads_ask_cancel(struct reads_ask *a)
+{
+	if (a)
+		ask_free(a);
+}

@@ -1,0 +1,30 @@
+/*
+ * reads_ask: asks the server what the admit queries read (reads.h), on a connection of its own that ends with it: the session makes
+ * temporary views, and a query that waits for a lock must keep nothing else waiting.
+ *
+ * One query after the other, each in a transaction that is rolled back, so a query that the server refuses says nothing about the
+ * others. Bounds: connect_timeout, then for each statement statement-timeout and 5 s more. Tap thread.
+ */
+#ifndef WALPUSH_READS_ASK_H
+#define WALPUSH_READS_ASK_H
+
+#include <event2/event.h>
+
+#include "walpush/conf/conf.h"
+#include "walpush/base/fail.h"
+#include "walpush/rules/reads.h"
+#include "walpush/base/resolve.h"
+
+struct reads_ask;
+
+/* Once, never from inside reads_ask_new: of each stream of the rules, in their order; the array and what it holds are the callee's.
+ * NULL: the connection failed, and why. It is over when this is called; do not cancel it. */
+typedef void reads_ask_done(void *ctx, struct reads *reads, const struct fail *why);
+
+/* `rules`, bound or not, must outlive it. */
+struct reads_ask *reads_ask_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
+				const struct rules *rules, reads_ask_done *done, void *ctx);
+/* `done` is not called. NULL is allowed. */
+void reads_ask_cancel(struct reads_ask *a);
+
+#endif

@@ -1,0 +1,394 @@
+#include "walpush/tap/tap.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "parts.h"
+#include "walpush/base/clock.h"
+#include "walpush/base/fail.h"
+#include "walpush/base/files.h"
+#include "walpush/base/log.h"
+#include "walpush/base/mem.h"
+#include "walpush/base/memory.h"
+#include "walpush/share/tls.h"
+
+/* Bytes that a start must find: buffers of the connections to the databases; of a hub, its stack and the library's tables, which have
+ * a pointer for each open file besides. */
+#define MEMORY_LEAST (24u << 20)
+#define MEMORY_PER_HUB (4u << 20)
+/* Another process has had the slot for so long: the connections go where the stream is. */
+#define HELD_LIMIT 10000000 /* µs */
+
+/* --- mails of the hubs -------------------------------------------------------------------------------------------- */
+
+static void hub_is_gone(struct tap *t)
+{
+	if (++t->hubs_gone == t->n_hubs)
+		event_base_loopbreak(t->loop);
+}
+
+static void take_mail(struct tap *t, struct mail *mail)
+{
+	switch (mail->kind) {
+	case MAIL_ADMIT:
+		tap_admit(t, mail);
+		return;
+	case MAIL_RENEW:
+		tap_renew(t, mail);
+		return;
+	case MAIL_ENDED:
+		tap_admit_ended(t, mail);
+		return;
+	case MAIL_LEFT:
+		topic_unsubscribe(t->log, mail->topic, mail->hub);
+		return;
+	case MAIL_GONE:
+		hub_is_gone(t);
+		return;
+	default:
+		fail_never("the tap received a mail of kind %d", (int)mail->kind);
+	}
+}
+
+static void on_woken(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+	uint64_t count;
+	size_t n;
+
+	(void)what;
+	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		fail_never("the tap cannot read its eventfd: %s", strerror(errno));
+	n = mailbox_take(&t->inbox, &t->taken, &t->taken_cap);
+	for (size_t i = 0; i < n; i++)
+		take_mail(t, &t->taken[i]);
+}
+
+/* --- signals ------------------------------------------------------------------------------------------------------- */
+
+static void on_signal(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+
+	(void)fd;
+	(void)what;
+	if (t->stopping)
+		event_base_loopbreak(t->loop);
+	else
+		tap_stop(t);
+}
+
+static void on_sighup(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+
+	(void)fd;
+	(void)what;
+	if (t->stopping)
+		return;
+	tap_reopen_audit(t);
+	tap_reload_certificate(t);
+	tap_reload(t);
+}
+
+/* µs: since when another process has what our connections want, as far as we know; 0: not. */
+static int64_t served_elsewhere_since(const struct tap *t)
+{
+	if (t->relay)
+		return relay_leaderless_since(t->relay);
+	return source_is_held_by_other(t->source) ? source_down_since(t->source) : 0;
+}
+
+/* A large record leaves the connection with a buffer of its size, for good. */
+static void renew_source(struct tap *t)
+{
+	lsn_t large = intake_large(t->intake);
+
+	if (large && !t->stopping && t->window.handled >= large && (!t->relay || relay_safe(t->relay) >= large))
+		source_renew(t->source);
+}
+
+/* --- once a second -------------------------------------------------------------------------------------------------- */
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+	int64_t now = clock_us(), down = served_elsewhere_since(t);
+
+	(void)fd;
+	(void)what;
+	topiclog_tidy(t->log, now);
+	tap_free_retired(t);
+	memory_tick();
+	tap_progress_look(t);
+	renew_source(t);
+	tap_sample(t);
+	flood_tell();
+	if (t->relay)
+		relay_trim(t->relay, window_confirm(&t->window, now));
+	if (!t->stopping && down && now - down > HELD_LIMIT)
+		tap_close_all(t, false);
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------------ */
+
+/* While the intake is full and no question can be answered, the replication socket is not read: a server that wants to stop would wait
+ * for us without end. So the stream is given up soon, and what was not published comes again. */
+static void on_lookups_state(void *ctx, bool up, const struct fail *why)
+{
+	struct tap *t = ctx;
+
+	(void)why;
+	if (up)
+		metrics_count(t->counts, METRICS_CONNECTS, "lookups");
+	else
+		tap_limit_stream(t);
+}
+
+static void on_admissions_state(void *ctx, bool up, const struct fail *why)
+{
+	struct tap *t = ctx;
+
+	(void)why;
+	if (up)
+		metrics_count(t->counts, METRICS_CONNECTS, "admissions");
+}
+
+static struct event *must_event(struct event_base *loop, evutil_socket_t fd, short what, event_callback_fn fn,
+				void *arg)
+{
+	struct event *e = event_new(loop, fd, what, fn, arg);
+
+	if (!e)
+		fail_never("libevent makes no event for the tap");
+	return e;
+}
+
+/* Until here SIGTERM and SIGINT end the process at once, see cmd_run.c. */
+static void listen_to_signals(struct tap *t)
+{
+	event_add(t->sigterm, NULL);
+	event_add(t->sigint, NULL);
+	event_add(t->sighup, NULL);
+}
+
+static void make_events(struct tap *t)
+{
+	t->woken = must_event(t->loop, t->shared.wake_tap, EV_READ | EV_PERSIST, on_woken, t);
+	t->tick = must_event(t->loop, -1, EV_PERSIST, on_tick, t);
+	tap_accept_init(t);
+	t->sigterm = must_event(t->loop, SIGTERM, EV_SIGNAL | EV_PERSIST, on_signal, t);
+	t->sigint = must_event(t->loop, SIGINT, EV_SIGNAL | EV_PERSIST, on_signal, t);
+	t->sighup = must_event(t->loop, SIGHUP, EV_SIGNAL | EV_PERSIST, on_sighup, t);
+	event_add(t->woken, NULL);
+	event_add(t->tick, &(struct timeval){ 1, 0 });
+}
+
+/* A hub that does not wake cannot be told to stop either, and while its thread runs nothing that it uses can be freed. */
+static _Noreturn void give_up(const struct fail *why)
+{
+	log_error("cannot start", log_s("error", why->text));
+	_exit(EXIT_FAILURE);
+}
+
+static bool start_hubs(struct tap *t, struct fail *why)
+{
+	unsigned n = edition_hubs(t->conf);
+
+	t->hubs = mem_new_array(n, sizeof(struct hub *));
+	for (; t->n_hubs < n; t->n_hubs++) {
+		t->hubs[t->n_hubs] = hub_new(t->n_hubs, t->edition, why);
+		if (!t->hubs[t->n_hubs])
+			return false;
+	}
+	/* One after the other: if a later one fails, those before it are known to hear that they must stop. */
+	for (unsigned i = 0; i < n; i++) {
+		if (!hub_start(t->hubs[i], why))
+			return false;
+		if (!hub_wakes(t->hubs[i], why))
+			give_up(why);
+	}
+	return true;
+}
+
+static void stop_hubs(struct tap *t)
+{
+	struct mail stop = { .kind = MAIL_STOP };
+
+	tap_tell_hubs(t, &stop);
+	for (unsigned i = 0; i < t->n_hubs; i++)
+		hub_free(t->hubs[i]);
+	free(t->hubs);
+}
+
+static struct event_base *make_loop(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *loop;
+
+	/* Waits of a millisecond are meant as such. */
+	if (!config || event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) != 0)
+		fail_never("libevent makes no configuration with precise timers");
+	loop = event_base_new_with_config(config);
+	event_config_free(config);
+	if (!loop)
+		fail_never("libevent makes no event loop: %s", strerror(errno));
+	return loop;
+}
+
+static uint64_t file_limit(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
+/* Asked before anything is made: the libraries hang or crash where they get too little. */
+static bool has_room(unsigned hubs, struct fail *why)
+{
+	uint64_t files = file_limit();
+	size_t memory = MEMORY_LEAST + hubs * (MEMORY_PER_HUB + (size_t)files * sizeof(void *));
+
+	if (!files_suffice(files, hubs, why))
+		return false;
+	return mem_is_there(memory) || fail_set(why,
+						"there is too little memory: walpush with %u %s needs %zu MiB to "
+						"start; raise the limit (ulimit -v, "
+						"ulimit -d, LimitAS, LimitDATA)",
+						hubs, hubs == 1 ? "thread" : "threads", memory >> 20);
+}
+
+static bool tap_start(struct tap *t, struct fail *why)
+{
+	const struct conf *conf = t->conf;
+
+	if (!tap_supports(conf, why) || !audit_open(t->shared.audit, conf->audit_file, why))
+		return false;
+	tap_feed_init(t);
+	tap_stream_init(t);
+	t->shared.log = t->log;
+	t->shared.n_hubs = edition_hubs(conf);
+	t->gate = gate_new(file_limit(), edition_hubs(conf));
+	t->shared.gate = t->gate;
+	if (!tap_begin_tls(t, why))
+		return false;
+	t->edition = edition_new(&t->shared, conf, false, why);
+	if (!t->edition)
+		return false;
+	t->plain = t->edition->rules;
+	tap_recheck_all(t);
+	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
+	if (!t->admin || !start_hubs(t, why) || !tap_listen(t, t->n_hubs, why))
+		return false;
+	t->sql = sqlpipe_new(t->loop, t->names, "lookups", &conf->database, on_lookups_state, t);
+	t->admissions_sql = sqlpipe_new(t->loop, t->names, "admissions", &conf->database, on_admissions_state, t);
+	tap_watch_start(t);
+	t->intake = intake_new(t->loop, &conf->limits, t->sql, t->counts, &tap_intake_calls, t);
+	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
+	tap_relay_start(t);
+	tap_read_catalog(t);
+	listen_to_signals(t);
+	return true;
+}
+
+struct tap *tap_new(const struct conf *conf, struct fail *why)
+{
+	struct tap *t;
+
+	if (!has_room(edition_hubs(conf), why))
+		return NULL;
+	mem_set_relief(memory_relief);
+	memory_guard();
+	t = mem_new(sizeof(*t));
+	t->conf = conf;
+	t->loop = make_loop();
+	t->names = resolve_new(t->loop, true);
+	mailbox_init(&t->inbox);
+	t->started = clock_wall_us() / 1000000;
+	t->trail = trail_new();
+	t->shared.audit = audit_new();
+	t->metrics = t->shared.metrics = metrics_new(edition_hubs(conf));
+	t->counts = metrics_of_tap(t->metrics);
+	t->shared.to_tap = &t->inbox;
+	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (t->shared.wake_tap < 0)
+		fail_never("no eventfd for the tap: %s", strerror(errno));
+	make_events(t);
+	tap_admit_init(t);
+	tap_catalog_init(t);
+	tap_guard_init(t);
+	tap_watch_init(t);
+	tap_ddl_init(t);
+	tap_skip_init(t);
+	tap_stop_init(t);
+	if (tap_start(t, why))
+		return t;
+	tap_free(t);
+	return NULL;
+}
+
+int tap_run(struct tap *t)
+{
+	event_base_dispatch(t->loop);
+	flood_tell();
+	return t->exit_status;
+}
+
+static void drop_mails(struct tap *t)
+{
+	size_t n = mailbox_take(&t->inbox, &t->taken, &t->taken_cap);
+
+	for (size_t i = 0; i < n; i++)
+		ticket_unref(t->taken[i].ticket);
+	free(t->taken);
+	mailbox_fini(&t->inbox);
+}
+
+static void free_events(struct tap *t)
+{
+	struct event *all[] = { t->woken, t->tick, t->sigterm, t->sigint, t->sighup };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		event_free(all[i]);
+}
+
+void tap_free(struct tap *t)
+{
+	stop_hubs(t);
+	drop_mails(t);
+	tap_reload_fini(t);
+	tap_admit_fini(t);
+	tap_accept_fini(t);
+	admin_free(t->admin);
+	source_free(t->source);
+	relay_free(t->relay);
+	intake_free(t->intake);
+	sqlpipe_free(t->sql);
+	sqlpipe_free(t->admissions_sql);
+	if (t->log) {
+		tap_stream_fini(t);
+		tap_feed_fini(t);
+	}
+	tap_catalog_fini(t);
+	tap_guard_fini(t);
+	tap_watch_fini(t);
+	tap_ddl_fini(t);
+	tap_skip_fini(t);
+	tap_stop_fini(t);
+	edition_unref(t->edition);
+	gate_free(t->gate);
+	tls_unref(t->shared.identity);
+	audit_free(t->shared.audit);
+	trail_free(t->trail);
+	metrics_free(t->metrics);
+	free_events(t);
+	resolve_free(t->names);
+	close(t->shared.wake_tap);
+	event_base_free(t->loop);
+	free(t);
+}

@@ -1,0 +1,441 @@
+/*
+ * tap_catalog: what the admit queries read and what the tables look like, asked at the start and whenever a row does not fit.
+ *
+ *   what is read ─▶ digest ─▶ what is read ─▶ the tables' columns ─▶ bind ─▶ in force, and watched
+ *                     ▲             │ other than before
+ *                     └─────────────┘
+ *
+ * Asked for once more behind the digest, so that DDL between the two is not taken for what was found.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "parts.h"
+#include "walpush/base/fail.h"
+#include "walpush/base/log.h"
+#include "walpush/base/clock.h"
+#include "walpush/base/mem.h"
+#include "walpush/text/sqlclock.h"
+
+#define ASK_AGAIN 5000000 /* µs */
+
+struct catalog *tap_catalog_from(const struct sqlrows *rows, bool relations, struct fail *why)
+{
+	struct catalog *c = catalog_new();
+
+	if (!relations)
+		catalog_keep_ids(c);
+	for (size_t r = 0; r < rows->n_rows; r++) {
+		if (!catalog_add(c, (const char *const *)&rows->values[r * rows->n_columns], why)) {
+			catalog_free(c);
+			return NULL;
+		}
+	}
+	return c;
+}
+
+/* Not yet streaming, it is a mistake in the configuration; later, a migration took away what the configuration names. */
+static void cannot_bind(struct tap *t, const struct fail *why)
+{
+	log_error(t->rules ? "the tables no longer fit the configuration; the rules stay as they were"
+			   : "the configuration does not fit the database",
+		  log_s("file", t->conf->file), log_n("line", why->line), log_s("error", why->text),
+		  log_s("mend", "correct the line, or create what it names"));
+	if (t->rules) {
+		intake_rules(t->intake, t->rules);
+		return;
+	}
+	t->exit_status = 2;
+	event_base_loopbreak(t->loop);
+}
+
+/* A transaction that is half read may still point into them. */
+static void retire(struct tap *t)
+{
+	struct retired *old;
+
+	if (!t->rules)
+		return;
+	old = mem_new(sizeof(*old));
+	old->rules = t->rules;
+	old->rules_of = t->rules_of;
+	old->catalog = t->catalog;
+	LL_PREPEND(t->retired, old);
+}
+
+static void free_all_retired(struct tap *t)
+{
+	struct retired *old, *next;
+
+	LL_FOREACH_SAFE(t->retired, old, next) {
+		rules_free(old->rules);
+		edition_unref(old->rules_of);
+		catalog_free(old->catalog);
+		free(old);
+	}
+	t->retired = NULL;
+}
+
+void tap_free_retired(struct tap *t)
+{
+	if (intake_is_idle(t->intake))
+		free_all_retired(t);
+}
+
+/* Once, and again when a migration or a reload makes them others. */
+static void say_secrets(struct tap *t)
+{
+	struct buf now = { 0 }, names = { 0 };
+
+	for (size_t i = 0; i < rules_n_tables(t->rules); i++) {
+		const struct rules_table *table = rules_table(t->rules, i);
+
+		for (size_t k = 0; k < table->n_sections; k++) {
+			buf_clear(&names);
+			if (rules_add_secrets(table->sections[k], &names))
+				buf_addf(&now, "%s%s: %s", now.len ? "; " : "", table->sections[k]->conf->name,
+					 names.data);
+		}
+	}
+	if (now.len && !slice_equal(buf_slice(&now), buf_slice(&t->secrets)))
+		log_warn("columns that look like secrets are sent", log_s("columns", now.data),
+			 log_s("mend", "name them in `exclude`, or name in `columns` what may be seen"));
+	buf_fini(&names);
+	buf_fini(&t->secrets);
+	t->secrets = now;
+}
+
+void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
+{
+	retire(t);
+	t->rules = rules;
+	t->rules_of = edition_ref(t->edition);
+	t->catalog = catalog;
+	buf_clear(&t->add_tables);
+	rules_add_tables(rules, &t->add_tables);
+	buf_clear(&t->filter_tables);
+	rules_filter_tables(rules, &t->filter_tables);
+	intake_rules(t->intake, rules);
+	say_secrets(t);
+}
+
+struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why)
+{
+	struct rules *rules = rules_new(conf, why);
+
+	if (rules)
+		rules_reads(rules, reads);
+	return rules;
+}
+
+static void say_not_followed(struct tap *t, const struct rules_stream *s)
+{
+	unsigned times;
+	enum log_level level = repeat_level(repeat_for(t->not_followed, s->conf->name), LOG_LEVEL_WARN, s->not_followed,
+					    clock_us(), &times);
+
+	log_write(level, "not all that an admit query reads can be followed; it is asked again as time passes",
+		  LOG_FIELDS(log_s("stream", s->conf->name), log_s("reads", s->not_followed),
+			     log_ms("every_ms", tap_rechecks(t, s->identity)),
+			     log_s("mend", "list the tables behind it in `membership`, or say ignore = true"),
+			     log_n("times", times)));
+}
+
+static void say_strangers(struct tap *t, const struct rules_stream *s)
+{
+	unsigned times;
+	enum log_level level = repeat_level(repeat_for(t->strangers, s->conf->name), LOG_LEVEL_ERROR, s->strangers,
+					    clock_us(), &times);
+
+	log_write(
+		level, "an admit query calls what belongs to a role that is not trusted; nobody is admitted by it",
+		LOG_FIELDS(log_s("stream", s->conf->name), log_s("calls", s->strangers),
+			   log_s("mend", "drop it, give it to the owner of the database, or name in the query what is "
+					 "meant: OPERATOR(pg_catalog.=)"),
+			   log_n("times", times)));
+}
+
+static void say_what_was_found(struct tap *t)
+{
+	for (size_t i = 0; i < rules_n_streams(t->rules); i++) {
+		const struct rules_stream *s = rules_stream(t->rules, i);
+
+		if (s->not_followed)
+			say_not_followed(t, s);
+		if (s->strangers)
+			say_strangers(t, s);
+	}
+}
+
+/* A replica without the slot asks for what it knows of by then. */
+static enum rules_lack lack_of(const struct tap *t, const struct rules *rules)
+{
+	if (!t->rules || !t->asked.add.len || (t->relay && !source_is_streaming(t->source)))
+		return RULES_LACK_NOTHING;
+	return rules_lack(rules, buf_slice(&t->asked.add).at, buf_slice(&t->asked.filter).at);
+}
+
+/*
+ * May something that should have been read have passed already? Not where DDL is met at its place in the stream: the message is why it
+ * is looked, or would have come with what was handled since. Who hears now of tables that decide permission is asked again from here on;
+ * with a relay, the others have found out for themselves, perhaps before.
+ */
+static bool has_missed(const struct tap *t, const struct rules *rules, enum rules_lack lack)
+{
+	if (tap_ddl_asks(t) || (t->ddl.look == DDL_LOOK_STREAM && t->ddl.heard))
+		return false;
+	if (rules_digest(t->rules) != rules_digest(rules))
+		return false; /* another epoch */
+	return lack == RULES_LACK_ROWS || (lack && t->relay);
+}
+
+void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
+{
+	enum rules_lack lack = lack_of(t, rules);
+	bool changed = t->rules && rules_feed_digest(t->rules) != rules_feed_digest(rules),
+	     other = lack || changed || (t->rules && t->ddl.heard != t->watch.has_trigger);
+
+	if (other) {
+		t->asked.missed = t->asked.missed || has_missed(t, rules, lack);
+		/* The intake forgets what it holds, so nothing points into the rules before. */
+		source_restart(t->source, lack && !changed ? "a table has a child that the stream does not bring"
+							   : "the rules have changed");
+		intake_clear(t->intake);
+		intake_limits(t->intake, &t->conf->limits);
+	}
+	tap_use_rules(t, rules, catalog);
+	tap_recheck_all(t);
+	say_what_was_found(t);
+	/* Other memberships than before may count: who hears now is asked again. */
+	if (other && !tap_ddl_asks(t))
+		tap_member_changed(t, topiclog_published(t->log), NULL);
+	tap_stream_go(t);
+}
+
+static void take_catalog(struct tap *t, struct catalog *catalog)
+{
+	struct fail why = { 0 };
+	struct rules *rules = tap_rules_new(t->conf, t->reads, &why);
+
+	if (!rules || !rules_bind(rules, catalog, &why)) {
+		cannot_bind(t, &why);
+		rules_free(rules);
+		catalog_free(catalog);
+		return;
+	}
+	tap_take_rules(t, rules, catalog);
+}
+
+static void read_again_in(struct tap *t, int64_t us)
+{
+	struct timeval wait = clock_timeval(us);
+
+	event_add(t->catalog_again, &wait);
+}
+
+static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct tap *t = ctx;
+	struct fail bad = { 0 };
+	struct catalog *catalog = rows ? tap_catalog_from(rows, t->conf->data.relations, &bad) : NULL;
+
+	t->catalog_query = NULL;
+	sqlrows_free(rows);
+	if (t->catalog_for != t->n_editions) { /* another list of tables, perhaps */
+		catalog_free(catalog);
+		tap_read_catalog(t);
+		return;
+	}
+	if (catalog) {
+		take_catalog(t, catalog);
+		if (t->watch.finds_out)
+			log_info("what decides permission is found out");
+		t->watch.finds_out = false;
+		tap_ddl_looked(t);
+		tap_watch_go(t);
+		if (reads_may_pass(t->reads, rules_n_streams(t->plain)))
+			read_again_in(t, ASK_AGAIN);
+		return;
+	}
+	log_error("cannot read the tables' columns; trying again in 5 s", log_s("sqlstate", rows ? "" : why->sqlstate),
+		  log_s("error", rows ? bad.text : why->text));
+	read_again_in(t, ASK_AGAIN);
+}
+
+static void read_queries(struct tap *t);
+
+static void ask_catalog(struct tap *t)
+{
+	struct fail why = { 0 };
+	struct rules *rules = tap_rules_new(t->conf, t->reads, &why);
+	struct buf list = { 0 };
+	const char *values[1];
+
+	if (!rules) /* they were made from the same file before */
+		fail_never("the configuration is none any more: %s", why.text);
+	rules_catalog_param(rules, &list);
+	values[0] = list.data;
+	t->catalog_query = sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
+	buf_fini(&list);
+	rules_free(rules);
+}
+
+/* Of a query that waited for a lock in vain, what was known of it counts until it is asked once more. */
+static void keep_known(struct tap *t, struct reads *reads, size_t n)
+{
+	for (size_t i = 0; i < n && t->reads && t->reads_for == t->n_editions; i++) {
+		struct reads known = t->reads[i];
+
+		if (!reads[i].may_pass || known.failed)
+			continue;
+		t->reads[i] = reads[i];
+		reads[i] = known;
+		reads[i].may_pass = true;
+	}
+	t->reads_for = t->n_editions;
+}
+
+static void say_frozen(const struct rules_query *q, const struct reads *reads)
+{
+	const char *word = reads->definition.len ? sqlclock_frozen(q->sql, reads->definition.data) : NULL;
+
+	if (word)
+		log_warn("the server computes this time once, when it prepares the query, so nobody's permission ends "
+			 "by it",
+			 log_s("query", q->name), log_n("line", q->line), log_s("literal", word),
+			 log_s("mend", "write now() or current_date in its place; see `walpush check`"));
+}
+
+void tap_say_refused(const struct rules *rules, const struct reads *reads)
+{
+	for (size_t i = 0; i < rules_n_streams(rules); i++) {
+		const struct rules_query *q = &rules_stream(rules, i)->admit;
+
+		say_frozen(q, &reads[i]);
+		if (reads[i].refused.text[0])
+			log_error("the server refuses this query, so nobody is admitted by it", log_s("query", q->name),
+				  log_n("line", q->line), log_s("sqlstate", reads[i].refused.sqlstate),
+				  log_s("error", reads[i].refused.text), log_s("mend", "see `walpush check`"));
+	}
+}
+
+/* Twice the same: whatever changes from now on has another digest. */
+static void take_reads(struct tap *t, struct reads *reads)
+{
+	size_t n = rules_n_streams(t->plain);
+	struct buf text = { 0 };
+	bool same;
+
+	keep_known(t, reads, n);
+	reads_text(reads, n, &text);
+	same = t->reading == READING_AGAIN && slice_equal(buf_slice(&text), buf_slice(&t->reads_text));
+	reads_free(t->reads, t->n_reads);
+	t->reads = reads;
+	t->n_reads = n;
+	buf_fini(&t->reads_text);
+	t->reads_text = text;
+	if (!same) {
+		tap_watch_begin(t);
+		return;
+	}
+	tap_say_refused(t->plain, t->reads);
+	ask_catalog(t);
+}
+
+void tap_catalog_watched(struct tap *t)
+{
+	t->reading = READING_AGAIN;
+	read_queries(t);
+}
+
+void tap_catalog_watches(const struct tap *t, struct buf *tables, struct buf *deciding)
+{
+	struct fail why = { 0 };
+	struct rules *rules = tap_rules_new(t->conf, t->reads, &why);
+
+	if (!rules)
+		fail_never("the configuration is none any more: %s", why.text);
+	rules_catalog_param(rules, tables);
+	rules_deciding_param(rules, deciding);
+	rules_free(rules);
+}
+
+static void on_reads(void *ctx, struct reads *reads, const struct fail *why)
+{
+	struct tap *t = ctx;
+	struct edition *of = t->reads_of;
+
+	t->reads_ask = NULL;
+	t->reads_of = NULL;
+	if (!reads) {
+		int64_t wait = backoff_next(&t->reads_backoff);
+
+		/* While there is no connection for queries either, that one tells of it. */
+		log_write(sqlpipe_is_up(t->sql) ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
+			  "cannot find out what the admit queries read; trying again",
+			  LOG_FIELDS(log_s("error", why->text), log_ms("wait_ms", wait)));
+		read_again_in(t, wait);
+	} else if (of != t->edition) {
+		reads_free(reads, rules_n_streams(of->rules));
+		tap_read_catalog(t);
+	} else {
+		backoff_reset(&t->reads_backoff);
+		take_reads(t, reads);
+	}
+	edition_unref(of);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tap_read_catalog(arg);
+}
+
+static void read_queries(struct tap *t)
+{
+	t->catalog_for = t->n_editions;
+	t->reads_of = edition_ref(t->edition);
+	t->reads_ask = reads_ask_new(t->loop, t->names, &t->conf->database, t->plain, on_reads, t);
+}
+
+/* One question at a time; a row that does not fit asks for it once. What was asked before this does not count. */
+void tap_read_catalog(struct tap *t)
+{
+	t->reading = READING_FIRST;
+	tap_watch_pause(t);
+	if (t->catalog_query)
+		sqlpipe_forget(t->sql, t->catalog_query);
+	t->catalog_query = NULL;
+	if (!t->reads_ask)
+		read_queries(t);
+}
+
+void tap_catalog_init(struct tap *t)
+{
+	t->reads_backoff = (struct backoff){ .base = 50000, .cap = ASK_AGAIN };
+	t->catalog_again = event_new(t->loop, -1, 0, on_again, t);
+	if (!t->catalog_again)
+		fail_never("libevent makes no timer for the catalog");
+}
+
+/* After the intake is freed. */
+void tap_catalog_fini(struct tap *t)
+{
+	event_free(t->catalog_again);
+	reads_ask_cancel(t->reads_ask);
+	edition_unref(t->reads_of);
+	reads_free(t->reads, t->n_reads);
+	buf_fini(&t->reads_text);
+	free_all_retired(t);
+	rules_free(t->rules);
+	edition_unref(t->rules_of);
+	catalog_free(t->catalog);
+	buf_fini(&t->add_tables);
+	buf_fini(&t->filter_tables);
+	buf_fini(&t->asked.add);
+	buf_fini(&t->asked.filter);
+	buf_fini(&t->secrets);
+}

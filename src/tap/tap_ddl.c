@@ -1,0 +1,116 @@
+/*
+ * tap_ddl: what DDL does, at its place in the stream.
+ *
+ * Of DDL itself the log tells nothing. An event trigger (`walpush sql --ddl`) makes it say so, by a message that is part of the transaction. At the
+ * commit of such a transaction everybody is asked, as for a change of membership without a user; with a relay the other replicas read it
+ * as that. Before it is published what decides permission is looked at again, while the intake waits: the rows behind it may be of tables that the
+ * stream does not bring yet. If so, the stream begins again in front of the transaction, and brings them.
+ *
+ *   message ─▶ visible ─▶ look ─▶ found out anew ─▶ publish: everybody is asked
+ *                                       └─ other tables ─▶ the stream begins again ─▶ message ─▶ publish
+ *
+ * Any role may send such a message. A look covers all that is visible when it begins, and looks begin DDL_APART after each other, so a
+ * flood of them costs one a second, and rows wait so long.
+ *
+ * A replica that gets the slot from another has not met the messages that the other one handled: its stream begins with a look, too.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "parts.h"
+#include "walpush/base/clock.h"
+#include "walpush/change/decode.h"
+#include "walpush/base/fail.h"
+#include "walpush/base/log.h"
+
+#define DDL_APART 1000000 /* µs */
+
+static void look(struct tap *t, enum ddl_look why)
+{
+	event_del(t->ddl.later);
+	t->ddl.look = why;
+	t->ddl.began = clock_us();
+	metrics_add(t->counts, METRICS_DDL_LOOKS, 1);
+	intake_looks(t->intake, why == DDL_LOOK_STREAM);
+	tap_read_catalog(t);
+}
+
+static void look_by_message(struct tap *t)
+{
+	static const char text[] =
+		"DDL was committed; everybody is asked, and what decides permission is looked at again";
+	unsigned times;
+	enum log_level level = repeat_level(&t->ddl.said, LOG_LEVEL_INFO, text, clock_us(), &times);
+
+	log_write(level, text, LOG_FIELDS(log_lsn("published", topiclog_published(t->log)), log_n("times", times)));
+	look(t, DDL_LOOK_MESSAGE);
+}
+
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	look_by_message(arg);
+}
+
+void tap_ddl_look(struct tap *t)
+{
+	int64_t left = t->ddl.began ? t->ddl.began + DDL_APART - clock_us() : 0;
+	struct timeval wait;
+
+	if (left <= 0) {
+		look_by_message(t);
+		return;
+	}
+	wait = clock_timeval(left);
+	event_add(t->ddl.later, &wait);
+}
+
+void tap_ddl_history(struct tap *t, const char *system_id, const char *timeline)
+{
+	char history[EPOCH_MAX];
+
+	event_del(t->ddl.later); /* what wanted it comes again */
+	snprintf(history, sizeof(history), "%.20s-%.10s", system_id, timeline);
+	if (strcmp(history, t->ddl.history) != 0)
+		intake_forget_looks(t->intake);
+	memcpy(t->ddl.history, history, sizeof(history));
+}
+
+void tap_ddl_streaming(struct tap *t)
+{
+	if (t->relay)
+		look(t, DDL_LOOK_STREAM);
+}
+
+void tap_ddl_looked(struct tap *t)
+{
+	if (t->ddl.look == DDL_NO_LOOK)
+		return;
+	t->ddl.look = DDL_NO_LOOK;
+	intake_looked(t->intake);
+}
+
+/* Without the trigger a message would be somebody else's. */
+const char *tap_ddl_prefix(struct tap *t)
+{
+	t->ddl.heard = t->watch.has_trigger;
+	return t->ddl.heard ? DECODE_DDL_PREFIX : NULL;
+}
+
+bool tap_ddl_asks(const struct tap *t)
+{
+	return t->ddl.look == DDL_LOOK_MESSAGE;
+}
+
+void tap_ddl_init(struct tap *t)
+{
+	t->ddl.later = event_new(t->loop, -1, 0, on_later, t);
+	if (!t->ddl.later)
+		fail_never("libevent makes no timer for looks");
+}
+
+void tap_ddl_fini(struct tap *t)
+{
+	event_free(t->ddl.later);
+}

@@ -1,0 +1,304 @@
+/*
+ * tap_feed: the one way into the topic logs.
+ *
+ * Plain data, so that it does not matter who decoded a transaction. Of each transaction, in this order:
+ *   1. tap_feed_membership  whose permission it changed,
+ *   2. tap_feed_message and tap_feed_mark, in the order of their ids, or tap_feed_skipped,
+ *   3. tap_feed_position    which makes all of it readable at once.
+ * The hubs are told once for all that one turn of the loop published.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parts.h"
+#include "walpush/base/clock.h"
+#include "walpush/base/fail.h"
+#include "walpush/base/flood.h"
+#include "walpush/base/log.h"
+#include "walpush/base/mem.h"
+#include "walpush/change/render.h"
+#include "walpush/base/resync.h"
+
+void tap_tell_hubs(struct tap *t, const struct mail *mail)
+{
+	for (unsigned i = 0; i < t->n_hubs; i++)
+		hub_post(t->hubs[i], mail);
+}
+
+/* --- news ------------------------------------------------------------------------------------------------------- */
+
+static void tell(const struct tap *t, struct mail *mail)
+{
+	for (unsigned h = 0; h < t->n_hubs; h++)
+		if (topic_heard_by(mail->topic, h))
+			hub_post(t->hubs[h], mail);
+}
+
+/* The relay may give a transaction in parts: a topic that has some of one which is not published stays among the news. */
+void tap_feed_flush(struct tap *t)
+{
+	struct mail mail = { .kind = MAIL_DIRTY, .published = topiclog_published(t->log), .committed = t->committed };
+	size_t kept = 0;
+
+	for (size_t i = 0; i < t->n_news; i++) {
+		mail.topic = t->news[i];
+		tell(t, &mail);
+		if (topic_has_unpublished(t->log, mail.topic))
+			t->news[kept++] = mail.topic;
+		else
+			topic_clean(t->log, mail.topic);
+	}
+	t->n_news = kept;
+	t->committed = 0;
+}
+
+static void on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tap_feed_flush(arg);
+}
+
+static void is_news(struct tap *t, struct topic *topic)
+{
+	if (!topic_mark_dirty(topic))
+		return;
+	if (t->n_news == t->cap_news) {
+		t->cap_news = t->cap_news ? t->cap_news * 2 : 64;
+		t->news = mem_resize(t->news, t->cap_news, sizeof(struct topic *));
+	}
+	t->news[t->n_news++] = topic;
+}
+
+void tap_feed_hear(struct tap *t, struct topic *topic, unsigned hub)
+{
+	topic_subscribe(t->log, topic, hub);
+	if (topic_has_unpublished(t->log, topic))
+		is_news(t, topic);
+}
+
+/* --- what a transaction holds ------------------------------------------------------------------------------------ */
+
+void tap_feed_membership(struct tap *t, lsn_t commit, const char *user)
+{
+	tap_member_changed(t, commit, user);
+}
+
+static void note(struct tap *t, const struct feed_message *m, uint64_t receivers)
+{
+	const char *section = m->about.at, *action = section + strlen(section) + 1;
+	struct audit_change change = {
+		.id = m->id,
+		.table = section,
+		.action = action,
+		.key = slice_of(action + strlen(action) + 1),
+		.groups = m->groups,
+		.n_groups = m->n_groups,
+		.receivers = receivers,
+	};
+
+	metrics_event(t->metrics, section, action);
+	trail_event(t->trail, clock_wall_us(), &change);
+	audit_change(t->shared.audit, &change);
+}
+
+struct entry_tag tap_feed_tag(uint16_t close, bool bulk)
+{
+	struct entry_tag tag = { .close = close };
+
+	if (bulk) {
+		tag.kind = ENTRY_REFETCH;
+		tag.reason = RESYNC_BULK;
+	}
+	return tag;
+}
+
+void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now)
+{
+	const char *group = m->groups;
+	uint64_t receivers = 0;
+
+	for (size_t i = 0; i < m->n_groups; i++) {
+		struct slice name = slice_of(group);
+		struct topic *topic = topiclog_topic(t->log, name);
+
+		if (m->tag.kind || m->tag.close)
+			topic_append_tagged(t->log, topic, m->id, m->tag, m->header, m->payload, now);
+		else
+			topic_append(t->log, topic, m->id, m->header, m->payload, now);
+		is_news(t, topic);
+		receivers += topic_listeners(topic);
+		group += name.len + 1;
+	}
+	note(t, m, receivers);
+}
+
+struct marking {
+	struct tap *tap;
+	const struct rules_section *section;
+	struct event_id id;
+	bool lookup_only;
+	struct entry_tag tag;
+	int64_t now;
+};
+
+/* What it says is written for each connection (notice.c). */
+static void append_resync(const struct marking *m, struct topic *topic)
+{
+	topic_append_tagged(m->tap->log, topic, m->id, m->tag, SLICE(""), SLICE(""), m->now);
+	is_news(m->tap, topic);
+}
+
+static void mark_one(void *ctx, struct topic *topic)
+{
+	const struct marking *m = ctx;
+
+	for (size_t i = 0; i < m->section->n_groups; i++) {
+		if (m->lookup_only && !m->section->group_uses_lookup[i])
+			continue;
+		if (!tmpl_could_spell(&m->section->groups[i], topic_name(topic)))
+			continue;
+		append_resync(m, topic);
+		return;
+	}
+}
+
+/* `resync` stands in the logs like any message, so it keeps its place in the order. */
+void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
+{
+	struct marking m = { .tap = t, .id = mark->id, .lookup_only = mark->lookup_only, .now = now };
+
+	m.tag = (struct entry_tag){ .kind = ENTRY_REFETCH, .reason = (uint8_t)resync_reason(mark->reason) };
+	m.section = rules_section(t->plain, mark->section);
+	if (!m.section)
+		fail_never("a mark names section %s, which the configuration of its epoch lacks",
+			   mark->section); /* another configuration is another epoch */
+	metrics_count(t->counts, METRICS_GROUP_RESYNCS, mark->reason);
+	flood_info("groups are told to refetch", log_s("table", mark->section), log_s("reason", mark->reason),
+		   log_lsn("commit", mark->id.lsn));
+	topiclog_each(t->log, mark_one, &m);
+	topiclog_mark(t->log, mark->id);
+}
+
+/* --- a row that was stepped over ---------------------------------------------------------------------------------- */
+
+static void skip_in(struct marking *m, struct topic *topic, uint16_t close)
+{
+	if (event_id_compare(topic_last(topic), m->id) >= 0)
+		return; /* it has been told */
+	m->tag.close = close;
+	append_resync(m, topic);
+}
+
+static void skip_any(void *ctx, struct topic *topic)
+{
+	skip_in(ctx, topic, 0);
+}
+
+static void skip_of_section(void *ctx, struct topic *topic)
+{
+	struct marking *m = ctx;
+
+	for (size_t i = 0; i < m->section->n_groups; i++)
+		if (tmpl_could_spell(&m->section->groups[i], topic_name(topic)))
+			skip_in(m, topic, 0);
+}
+
+/* Of a group that has no log nobody hears, and one that gets it later does not reach back so far. */
+static void skip_groups(struct marking *m, struct slice closes)
+{
+	while (closes.len) {
+		struct slice name = slice_of(closes.at + strlen(closes.at) + 1);
+		struct topic *topic = topiclog_find(m->tap->log, name);
+
+		if (topic)
+			skip_in(m, topic, (uint16_t)strtoul(closes.at, NULL, 10));
+		closes.len -= (size_t)(name.at + name.len + 1 - closes.at);
+		closes.at = name.at + name.len + 1;
+	}
+}
+
+static bool knows_sections(const struct tap *t, struct slice sections)
+{
+	for (size_t at = 0; at < sections.len; at += strlen(sections.at + at) + 1)
+		if (!rules_section(t->plain, sections.at + at))
+			return false;
+	return true;
+}
+
+bool tap_feed_skipped(struct tap *t, const struct feed_skipped *skipped, int64_t now)
+{
+	struct marking m = { .tap = t, .id = skipped->id, .now = now };
+
+	if (!knows_sections(t, skipped->sections))
+		return false;
+	m.tag = (struct entry_tag){ .kind = ENTRY_REFETCH, .reason = RESYNC_SKIPPED };
+	metrics_count(t->counts, METRICS_GROUP_RESYNCS, resync_name(RESYNC_SKIPPED));
+	flood_info("groups are told to refetch", log_s("reason", resync_name(RESYNC_SKIPPED)),
+		   log_lsn("commit", skipped->id.lsn));
+	skip_groups(&m, skipped->closes); /* first: they may close */
+	for (size_t at = 0; at < skipped->sections.len; at += strlen(skipped->sections.at + at) + 1) {
+		m.section = rules_section(t->plain, skipped->sections.at + at);
+		topiclog_each(t->log, skip_of_section, &m);
+	}
+	if (skipped->everything)
+		topiclog_each(t->log, skip_any, &m);
+	topiclog_mark(t->log, skipped->id);
+	return true;
+}
+
+void tap_feed_position(struct tap *t, lsn_t upto)
+{
+	if (upto > topiclog_published(t->log))
+		topiclog_publish(t->log, upto);
+	if (t->n_news)
+		event_active(t->flush, EV_TIMEOUT, 0);
+	tap_admit_reached(t);
+}
+
+/* --- another history ---------------------------------------------------------------------------------------------- */
+
+void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *reason)
+{
+	bool first = t->epoch[0] == '\0';
+	struct mail mail = { .kind = MAIL_EPOCH };
+
+	mem_copy_text(t->epoch, sizeof(t->epoch), epoch);
+	topiclog_reset(t->log, floor);
+	mem_copy_text(mail.text, sizeof(mail.text), t->epoch);
+	tap_tell_hubs(t, &mail);
+	if (!first)
+		log_warn("the stream cannot be continued; everybody is told to refetch", log_s("reason", reason),
+			 log_lsn("from", floor));
+	mail = (struct mail){ .kind = MAIL_EMPTIED, .published = floor };
+	tap_tell_hubs(t, &mail);
+	tap_member_anew(t, floor, reason);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+/* Younger messages are not dropped for their age: a hub that the scheduler holds up, an answer that is awaited, still need them. µs */
+#define LIVE_AGE 10000000
+
+void tap_feed_init(struct tap *t)
+{
+	int64_t age = t->conf->replay.seconds * 1000;
+	struct topic_limits limits = {
+		.group_bytes = (size_t)t->conf->limits.group_bytes,
+		.log_bytes = (size_t)t->conf->limits.log_bytes,
+		.age = age > LIVE_AGE ? age : LIVE_AGE,
+	};
+
+	t->log = topiclog_new(&limits);
+	t->flush = event_new(t->loop, -1, 0, on_flush, t);
+	if (!t->flush)
+		fail_never("libevent makes no timer for the feed");
+}
+
+void tap_feed_fini(struct tap *t)
+{
+	topiclog_free(t->log);
+	event_free(t->flush);
+	free(t->news);
+}

@@ -1,0 +1,120 @@
+/*
+ * tap_renew: a token in place of the one before, whose claims are others, or that came while such a one waited. What becomes of it,
+ * renewal.h decides.
+ *
+ * A renewal is a listener like that of a connection which comes: it waits, is asked about, and waits for the log. It has no place in the
+ * stream and no seats, and its user is its connection's; so a change of permission asks again about both, each at its own question.
+ * A newer token leaves the question for one of its own, so the answer, should it still come, finds nobody.
+ */
+#include <stdlib.h>
+
+#include "admit_impl.h"
+#include "walpush/base/mem.h"
+#include "walpush/share/renewal.h"
+
+static struct listener *renewal_new(struct listener *of)
+{
+	struct listener *renewal = mem_new(sizeof(*renewal));
+
+	renewal->all = of->all;
+	renewal->key = of->key;
+	renewal->member = of->member;
+	renewal->of = of;
+	renewal->verdict = VERDICT_NONE;
+	return renewal;
+}
+
+void renewal_free(struct listener *renewal)
+{
+	if (!renewal)
+		return;
+	listener_move(renewal, NULL);
+	listener_not_late(renewal);
+	listener_forget_answer(renewal);
+	ticket_unref(renewal->ticket);
+	free(renewal);
+}
+
+void renewal_ask_again(struct listener *renewal)
+{
+	if (!renewal || renewal->state == LISTENER_WAITING)
+		return;
+	renewal->verdict = VERDICT_NONE;
+	listener_forget_answer(renewal);
+	listener_ask(renewal);
+}
+
+static enum renewal_state state_of(const struct listener *l)
+{
+	if (l->state == LISTENER_DENIED || l->is_apart)
+		return RENEWAL_DENIED;
+	if (!l->is_open)
+		return RENEWAL_COMING;
+	return l->renewal ? RENEWAL_OPEN : RENEWAL_NONE;
+}
+
+static enum renewal_claims claims_of(const struct listener *l, const struct ticket *next)
+{
+	if (l->renewal && ticket_same_claims(l->renewal->ticket, next))
+		return RENEWAL_OF_THE_ASKED;
+	return ticket_same_claims(l->ticket, next) ? RENEWAL_IN_FORCE : RENEWAL_OTHERS;
+}
+
+static void bear(struct listener *l, const struct mail *mail)
+{
+	ticket_unref(l->ticket);
+	l->ticket = mail->ticket;
+	l->number = mail->number;
+}
+
+static void drop_renewal(struct listener *l)
+{
+	renewal_free(l->renewal);
+	l->renewal = NULL;
+}
+
+/* Before the connection is open no token is in force, so the newest simply takes the place. */
+static struct listener *newest(struct listener *l)
+{
+	if (!l->is_open)
+		return l;
+	if (!l->renewal)
+		l->renewal = renewal_new(l);
+	return l->renewal;
+}
+
+static void renew(struct listener *l, const struct mail *mail)
+{
+	switch (renewal_act(state_of(l), claims_of(l, mail->ticket))) {
+	case RENEWAL_TAKE:
+		drop_renewal(l);
+		bear(l, mail);
+		listener_renewed(l);
+		return;
+	case RENEWAL_JOIN:
+		bear(newest(l), mail);
+		return;
+	case RENEWAL_ASK:
+		l = newest(l);
+		bear(l, mail);
+		listener_forget_answer(l);
+		listener_ask(l);
+		return;
+	case RENEWAL_NEVER:
+		return; /* renewal_act has died of it */
+	}
+}
+
+void tap_renew(struct tap *t, struct mail *mail)
+{
+	struct listener *l = listener_find(t->admissions, mail);
+
+	if (!l) {
+		ticket_unref(mail->ticket);
+		return;
+	}
+	/* The hub has this token by now, and so does not take what it is told of those before it. */
+	if (l->is_open && l->number != mail->holds)
+		l->is_apart = true;
+	renew(l, mail);
+}

@@ -1,0 +1,346 @@
+/* tap_status: what the admin port tells of the tap and its hubs. docs/status.md describes the document. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "parts.h"
+#include "walpush/base/clock.h"
+
+/* A hub sweeps every second; one that has not for so long hangs. */
+#define BEAT_LIMIT 10000000 /* µs */
+#define GROUPS_SHOWN 20
+#define MINUTE 60 /* samples */
+
+/* --- probes -------------------------------------------------------------------------------------------------------- */
+
+static const char *unhealthy(void *ctx)
+{
+	struct tap *t = ctx;
+	int64_t now = clock_us();
+
+	/* That this is asked shows that the tap's own loop turns. */
+	for (unsigned i = 0; i < t->n_hubs; i++)
+		if (now - hub_beat(t->hubs[i]) > BEAT_LIMIT)
+			return "a hub's loop does not turn";
+	return NULL;
+}
+
+static bool lags(const struct tap *t)
+{
+	lsn_t end = tap_server_end(t), published = topiclog_published(t->log);
+	int64_t limit = t->conf->admin.ready_bytes;
+
+	return limit && end > published && end - published > (uint64_t)limit;
+}
+
+/* Why a connection is missing, if it is the names: that is nothing which the other side could be asked about. */
+static const char *or_names(const char *said, const char *otherwise)
+{
+	return said && strncmp(said, RESOLVE_TROUBLE, sizeof(RESOLVE_TROUBLE) - 1) == 0 ? said : otherwise;
+}
+
+static const char *source_missing(struct tap *t)
+{
+	const char *mend, *said = source_trouble(t->source, &mend);
+
+	if (source_is_held_by_other(t->source))
+		return "another process holds the slot";
+	/* It does not begin before the catalog has been read. */
+	return or_names(said ? said : sqlpipe_trouble(t->sql), "not streaming: see the log");
+}
+
+static const char *queries_missing(const struct tap *t)
+{
+	const char *said = sqlpipe_trouble(t->sql);
+
+	return or_names(said ? said : sqlpipe_trouble(t->admissions_sql), "no connection for queries");
+}
+
+const char *tap_trouble(struct tap *t)
+{
+	const char *trouble;
+
+	if (t->stopping)
+		return "stopping";
+	if (t->relay && relay_unready(t->relay, clock_us()))
+		return relay_unready(t->relay, clock_us());
+	trouble = tap_progress_trouble(t);
+	if (trouble)
+		return trouble;
+	if (t->relay && relay_leaderless_since(t->relay))
+		return "nobody feeds the Redis stream";
+	if (!t->relay && !source_is_streaming(t->source))
+		return source_missing(t);
+	if (!t->is_live)
+		return "catching up with what was written before the start";
+	if (lags(t))
+		return "too far behind the server's end of WAL";
+	return sqlpipe_is_up(t->sql) && sqlpipe_is_up(t->admissions_sql) ? NULL : queries_missing(t);
+}
+
+static const char *unready(void *ctx)
+{
+	return tap_trouble(ctx);
+}
+
+/* --- parts of the document ----------------------------------------------------------------------------------------- */
+
+static json_t *json_lsn(lsn_t lsn)
+{
+	char text[LSN_TEXT_MAX];
+
+	lsn_format(text, lsn);
+	return json_string(text);
+}
+
+static json_t *json_time(int64_t us)
+{
+	time_t seconds = (time_t)(us / 1000000);
+	char text[32];
+	struct tm utc;
+
+	gmtime_r(&seconds, &utc);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+	return json_string(text);
+}
+
+/* NAN is not known: null. */
+static json_t *json_number(double n)
+{
+	return isnan(n) ? json_null() : n == floor(n) && fabs(n) < 1e15 ? json_integer((json_int_t)n) : json_real(n);
+}
+
+static json_int_t behind(lsn_t end, lsn_t position)
+{
+	return end > position ? (json_int_t)(end - position) : 0;
+}
+
+static json_t *relay_status(const struct tap *t)
+{
+	struct relay_numbers n;
+
+	relay_numbers(t->relay, &n);
+	return json_pack("{s:s, s:b, s:o, s:o, s:I, s:f, s:I, s:I, s:I, s:I}", "role",
+			 n.leads ? "feeds the stream" : "reads the stream", "up", relay_is_up(t->relay), "position",
+			 json_lsn(n.position), "safe", json_lsn(relay_safe(t->relay)), "queued_bytes",
+			 (json_int_t)n.queued_bytes, "waited_seconds", (double)n.append_lag / 1e6, "appended",
+			 (json_int_t)n.appended, "read", (json_int_t)n.read, "refused", (json_int_t)n.refused,
+			 "failovers", (json_int_t)n.failovers);
+}
+
+static json_t *position_status(struct tap *t, int64_t now)
+{
+	lsn_t end = tap_server_end(t), published = topiclog_published(t->log);
+	lsn_t confirmed = window_confirm(&t->window, now), received = source_received(t->source);
+
+	return json_pack("{s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:f}}", "server", json_lsn(end), "received",
+			 json_lsn(received), "published", json_lsn(published), "confirmed", json_lsn(confirmed),
+			 "behind_bytes", "received", behind(end, received), "published", behind(end, published),
+			 "confirmed", behind(end, confirmed), "replay", "held_bytes",
+			 behind(t->window.handled, confirmed), "held_seconds",
+			 (double)window_held_us(&t->window, now) / 1e6);
+}
+
+static json_t *skipped_status(const struct tap *t)
+{
+	const struct skip *s = &t->skip;
+
+	return json_pack("{s:I, s:I, s:o, s:o, s:o}", "rows", (json_int_t)intake_skipped(t->intake), "transactions",
+			 (json_int_t)s->transactions, "last_at", s->last_at ? json_time(s->last_at) : json_null(),
+			 "last_from", s->last_at ? json_lsn(s->last_to) : json_null(), "last_error",
+			 s->last_at ? json_string(s->why.text) : json_null());
+}
+
+static json_t *wal_status(const struct tap *t, int64_t now)
+{
+	const struct slot_facts *slot = &t->slot;
+
+	if (!slot->at)
+		return json_null();
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:f}", "status", slot->wal_status, "retained_bytes",
+			 json_number(slot->retained), "safe_bytes", json_number(slot->safe), "bytes_per_second",
+			 json_number(slot->rate), "lost_in_seconds", json_number(tap_guard_seconds_left(slot)),
+			 "warn_bytes", (json_int_t)t->conf->database.warn_bytes, "asked_seconds_ago",
+			 (double)(now - slot->at) / 1e6);
+}
+
+static json_t *connection_status(const struct tap *t)
+{
+	json_t *streams = json_object();
+
+	for (size_t i = 0; i < t->conf->n_streams; i++)
+		json_object_set_new(streams, t->conf->streams[i].name,
+				    json_integer((json_int_t)metrics_value(t->metrics, METRICS_CONNECTIONS,
+									   t->edition->stream_labels[i])));
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "open",
+			 (json_int_t)metrics_total(t->metrics, METRICS_CONNECTIONS), "most",
+			 (json_int_t)gate_connections(t->gate, &t->conf->limits), "refused",
+			 (json_int_t)metrics_total(t->metrics, METRICS_REFUSALS), "behind",
+			 (json_int_t)metrics_total(t->metrics, METRICS_READERS_BEHIND), "streams", streams);
+}
+
+struct largest { /* the groups that most hear, in that order */
+	struct topic *at[GROUPS_SHOWN];
+	size_t n;
+};
+
+static void consider(void *ctx, struct topic *topic)
+{
+	struct largest *l = ctx;
+	size_t i = l->n;
+
+	while (i > 0 && topic_listeners(l->at[i - 1]) < topic_listeners(topic))
+		i--;
+	if (i == GROUPS_SHOWN)
+		return;
+	if (l->n < GROUPS_SHOWN)
+		l->n++;
+	memmove(&l->at[i + 1], &l->at[i], (l->n - 1 - i) * sizeof(*l->at));
+	l->at[i] = topic;
+}
+
+static json_t *group_status(const struct tap *t)
+{
+	struct largest largest = { .n = 0 };
+	json_t *groups = json_array();
+
+	topiclog_each_heard(t->log, consider, &largest);
+	for (size_t i = 0; i < largest.n; i++) {
+		struct slice name = topic_name(largest.at[i]);
+
+		json_array_append_new(groups, json_pack("{s:s%, s:i}", "name", name.at, name.len, "connections",
+							(int)topic_listeners(largest.at[i])));
+	}
+	return groups;
+}
+
+static json_t *event_status(const struct tap *t)
+{
+	json_t *events = json_array();
+	const struct trail_event *e;
+
+	for (size_t i = 0; (e = trail_last(t->trail, i)); i++) {
+		char id[EVENT_ID_TEXT_MAX];
+
+		event_id_format(id, e->id);
+		json_array_append_new(
+			events, json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "time", json_time(e->at), "id",
+					  id, "table", e->table, "action", e->action, "key", e->key, "group", e->group,
+					  "groups", (json_int_t)e->n_groups, "receivers", (json_int_t)e->receivers));
+	}
+	return events;
+}
+
+/* Means of the last minute, or of as much of it as there is. */
+static json_t *minute_status(const struct tap *t)
+{
+	size_t n = trail_n_samples(t->trail), from = n > MINUTE ? n - MINUTE : 0, written = 0;
+	struct trail_sample sum = { 0 };
+	double worst = -1;
+
+	for (size_t i = from; i < n; i++) {
+		const struct trail_sample *s = trail_sample(t->trail, i);
+
+		sum.messages += s->messages;
+		sum.deliveries += s->deliveries;
+		sum.bytes += s->bytes;
+		sum.written_ms += s->written_ms >= 0 ? s->written_ms : 0;
+		written += s->written_ms >= 0;
+		worst = s->written_p99_ms > worst ? s->written_p99_ms : worst;
+	}
+	n = n > from ? n - from : 1;
+	return json_pack("{s:f, s:f, s:f, s:o, s:o}", "messages_per_second", sum.messages / (double)n,
+			 "deliveries_per_second", sum.deliveries / (double)n, "bytes_per_second", sum.bytes / (double)n,
+			 "commit_to_written_ms", json_number(written ? sum.written_ms / (double)written : NAN),
+			 "commit_to_written_p99_ms", json_number(worst >= 0 ? worst : NAN));
+}
+
+static json_t *history_status(const struct tap *t)
+{
+	static const char *const names[] = { "messages",       "deliveries",   "bytes",      "written_ms",
+					     "written_p99_ms", "behind_bytes", "connections" };
+	enum { N = sizeof(names) / sizeof(*names) };
+	json_t *columns[N], *history = json_object();
+
+	_Static_assert(sizeof(struct trail_sample) == N * sizeof(double), "one column for each member");
+	for (size_t c = 0; c < N; c++)
+		json_object_set_new(history, names[c], columns[c] = json_array());
+	for (size_t i = 0; i < trail_n_samples(t->trail); i++) {
+		const double *members = (const double *)trail_sample(t->trail, i);
+
+		for (size_t c = 0; c < N; c++)
+			json_array_append_new(columns[c], json_number(members[c] < 0 ? NAN : members[c]));
+	}
+	return history;
+}
+
+/* --- the document -------------------------------------------------------------------------------------------------- */
+
+static json_t *head(struct tap *t, int64_t now)
+{
+	int64_t down = source_down_since(t->source);
+	const char *trouble = tap_trouble(t), *mend = NULL, *said = source_trouble(t->source, &mend);
+
+	if (t->relay && relay_mend(t->relay, now))
+		mend = relay_mend(t->relay, now);
+	if (t->skip.said.text[0] && source_deaths(t->source))
+		mend = t->skip.statement;
+	return json_pack("{s:s, s:o, s:I, s:b, s:s?, s:s?, s:s?, s:s, s:s, s:f}", "version", WALPUSH_VERSION, "started",
+			 json_time(t->started * 1000000), "uptime_seconds",
+			 (json_int_t)(clock_wall_us() / 1000000 - t->started), "ready", trouble == NULL, "trouble",
+			 trouble, "error", trouble ? said : NULL, "mend", trouble ? mend : NULL, "slot",
+			 t->conf->database.slot, "epoch", t->epoch, "down_seconds",
+			 down ? (double)(now - down) / 1e6 : 0.0);
+}
+
+static json_t *status(void *ctx, bool with_history)
+{
+	struct tap *t = ctx;
+	int64_t now = clock_us();
+	json_t *document = head(t, now);
+	const char *waits = tap_progress_waits(t);
+
+	json_object_set_new(document, "handled", json_lsn(t->window.handled));
+	json_object_set_new(document, "positions", position_status(t, now));
+	json_object_set_new(document, "waits_for", waits ? json_string(waits) : json_null());
+	json_object_set_new(document, "stalled_seconds", json_real((double)progress_stalled(&t->progress, now) / 1e6));
+	json_object_set_new(document, "skipped", skipped_status(t));
+	json_object_set_new(document, "wal", wal_status(t, now));
+	json_object_set_new(document, "intake_bytes", json_integer((json_int_t)intake_bytes(t->intake)));
+	json_object_set_new(document, "log_bytes", json_integer((json_int_t)topiclog_bytes(t->log)));
+	json_object_set_new(document, "hubs", json_integer((json_int_t)t->n_hubs));
+	json_object_set_new(document, "connections", connection_status(t));
+	json_object_set_new(document, "admissions", tap_admit_status(t));
+	json_object_set_new(document, "last_minute", minute_status(t));
+	json_object_set_new(document, "groups", group_status(t));
+	json_object_set_new(document, "events", event_status(t));
+	if (t->relay)
+		json_object_set_new(document, "relay", relay_status(t));
+	if (with_history)
+		json_object_set_new(document, "history", history_status(t));
+	return document;
+}
+
+static const struct texts *admin_hosts(void *ctx)
+{
+	struct tap *t = ctx;
+
+	return &t->conf->admin.hosts;
+}
+
+static void admin_refused(void *ctx, const char *reason)
+{
+	struct tap *t = ctx;
+
+	metrics_count(t->counts, METRICS_ADMIN_REFUSALS, reason);
+}
+
+const struct admin_calls tap_admin_calls = {
+	.unhealthy = unhealthy,
+	.unready = unready,
+	.status = status,
+	.hosts = admin_hosts,
+	.refused = admin_refused,
+	.metrics = tap_metrics,
+};

@@ -1,0 +1,73 @@
+/* tap_tls: the certificate, read at the start and again when told to. */
+#include <string.h>
+#include <time.h>
+
+#include "parts.h"
+#include "walpush/base/clock.h"
+#include "walpush/base/log.h"
+#include "walpush/share/tls.h"
+
+struct day {
+	char text[24];
+};
+
+static struct day day_of(int64_t seconds)
+{
+	time_t t = (time_t)seconds;
+	struct day day;
+	struct tm utc;
+
+	gmtime_r(&t, &utc);
+	strftime(day.text, sizeof(day.text), "%Y-%m-%dT%H:%M:%SZ", &utc);
+	return day;
+}
+
+static bool is_over(const struct tls_identity *id)
+{
+	return tls_expires(id) <= clock_wall_us() / 1000000;
+}
+
+bool tap_begin_tls(struct tap *t, struct fail *why)
+{
+	const struct conf_listen *conf = &t->conf->listen;
+
+	if (!conf->certificate)
+		return true;
+	t->shared.identity = tls_read(conf->certificate, conf->certificate_key, why);
+	if (!t->shared.identity)
+		return false;
+	/* It is said, and no more: without a certificate nobody could connect either. */
+	if (is_over(t->shared.identity))
+		log_warn("the certificate has expired", log_s("file", conf->certificate),
+			 log_s("expired", day_of(tls_expires(t->shared.identity)).text), log_s("mend", "renew it"));
+	return true;
+}
+
+static bool read_again(const struct conf_listen *conf, struct tls_identity **out, struct fail *why)
+{
+	*out = tls_read(conf->certificate, conf->certificate_key, why);
+	return *out && (!is_over(*out) || fail_set(why, "listen.certificate: %s expired on %s", conf->certificate,
+						   day_of(tls_expires(*out)).text));
+}
+
+/* What the hubs began with is not theirs to change, so it stays where it is until the end. */
+void tap_reload_certificate(struct tap *t)
+{
+	struct mail mail = { .kind = MAIL_CERTIFICATE };
+	struct tls_identity *id = NULL;
+	struct fail why = { 0 };
+
+	if (!t->conf->listen.certificate)
+		return;
+	if (!read_again(&t->conf->listen, &id, &why)) {
+		log_error("the certificate is not reloaded; the one before stays", log_s("error", why.text));
+	} else {
+		log_info("certificate reloaded", log_s("file", t->conf->listen.certificate),
+			 log_s("expires", day_of(tls_expires(id)).text));
+		for (unsigned i = 0; i < t->n_hubs; i++) {
+			mail.identity = tls_ref(id);
+			hub_post(t->hubs[i], &mail);
+		}
+	}
+	tls_unref(id);
+}

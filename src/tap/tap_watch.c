@@ -1,0 +1,290 @@
+/*
+ * tap_watch: is what decides permission still what was found? The log tells of rows, not of DDL: a table that is renamed, swapped for another
+ * or left without its replica identity takes a permission away and no record says so.
+ *
+ * So a digest over the rows of the server's catalog that stand for these tables, views and policies, for all functions, operators, casts,
+ * types and collations that are not the server's own, for text search, and for what the roles that read are and belong to, is compared
+ * twice in each database.watch. It holds each row's xmin: what was changed there and back is noticed too. The first answer with another
+ * digest stops delivery and asks everybody; then all is found out anew. Of what may be many, the count and the sum of xmin stand for the rows:
+ * a row that takes another's place has a higher one. What is temporary concerns its own session alone.
+ *
+ * The sessions that ask are opened again then: the settings of the role or the database that they began with may have changed, and the server
+ * keeps plans for policies of roles that one was a member of, and for text search of another configuration.
+ *
+ * A table of which the log would not print an UPDATE or DELETE cannot be followed at all: while there is one, everybody is asked again every
+ * database.watch, and hears on meanwhile.
+ *
+ * The questions have a connection of their own, so no lookup that waits for a lock delays them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "parts.h"
+#include "walpush/base/clock.h"
+#include "walpush/base/fail.h"
+#include "walpush/base/log.h"
+
+/* In each database.watch. What DDL took away must not be heard for longer than that, and the answer takes its time too. */
+#define LOOKS 2
+
+/* $1: names of tables, $2: OIDs of relations, $3: names of those that decide permission. One row: the digest of what decides, that of
+ * all, and of which tables, deciding ones and others, or children of them the log does not print updates and deletes, and whether an
+ * event trigger tells of DDL. Partitions and other children come with their parent. */
+static const char watch_query[] =
+	"WITH RECURSIVE rel (oid, decides, logged) AS ("
+	"  SELECT c.oid, pg_catalog.format('%s.%s', n.nspname, c.relname) = ANY ($3::text[]), true"
+	"  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	"  WHERE pg_catalog.format('%s.%s', n.nspname, c.relname) = ANY ($1::text[])"
+	"  UNION SELECT o, true, false FROM pg_catalog.unnest($2::oid[]) AS o"
+	"  UNION SELECT i.inhrelid, rel.decides, rel.logged FROM rel JOIN pg_catalog.pg_inherits i ON i.inhparent = "
+	"rel.oid"
+	"), one (oid, decides) AS ("
+	"  SELECT oid, pg_catalog.bool_or(decides) FROM rel GROUP BY oid"
+	"), who (oid) AS ("
+	"  SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user OR r.rolname = session_user"
+	"  UNION SELECT c.relowner FROM one JOIN pg_catalog.pg_class c ON c.oid = one.oid"
+	"  UNION SELECT m.roleid FROM who JOIN pg_catalog.pg_auth_members m ON m.member = who.oid"
+	"), setting (text) AS (" /* of sessions that are opened from now on */
+	"  SELECT pg_catalog.format('s %s %s %s', s.setdatabase, s.setrole, s.xmin)"
+	"  FROM pg_catalog.pg_db_role_setting s WHERE s.setdatabase IN (SELECT 0::oid UNION ALL"
+	"   SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())"
+	"  AND s.setrole IN (SELECT 0::oid UNION ALL"
+	"   SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = session_user)"
+	"), temp (oid) AS ("
+	"  SELECT n.oid FROM pg_catalog.pg_namespace n WHERE pg_catalog.starts_with(n.nspname::text, 'pg_temp_')"
+	"), type (oid, xmin) AS ("
+	"  SELECT t.oid, t.xmin FROM pg_catalog.pg_type t WHERE t.oid >= 16384::oid AND t.typrelid = 0::oid"
+	"   AND t.typcategory <> 'A' AND t.typnamespace NOT IN (SELECT oid FROM temp)"
+	"), line (decides, text) AS ("
+	"  SELECT one.decides, pg_catalog.format('r %s %s %s %s', c.oid, c.xmin, c.relname, c.relnamespace)"
+	"  FROM one JOIN pg_catalog.pg_class c ON c.oid = one.oid"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('a %s %s %s', a.attrelid, a.attnum, a.xmin)"
+	"  FROM one JOIN pg_catalog.pg_attribute a ON a.attrelid = one.oid WHERE a.attnum > 0"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('i %s %s %s', i.indexrelid, i.xmin, i.indrelid)"
+	"  FROM one JOIN pg_catalog.pg_index i ON i.indrelid = one.oid WHERE i.indisprimary OR i.indisreplident"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('h %s %s', i.inhrelid, i.xmin)"
+	"  FROM one JOIN pg_catalog.pg_inherits i ON i.inhparent = one.oid"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('p %s %s', p.oid, p.xmin)"
+	"  FROM one JOIN pg_catalog.pg_policy p ON p.polrelid = one.oid"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('v %s %s', r.oid, r.xmin)"
+	"  FROM one JOIN pg_catalog.pg_rewrite r ON r.ev_class = one.oid"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('n %s %s %s', n.oid, n.xmin, n.nspname)"
+	"  FROM one JOIN pg_catalog.pg_class c ON c.oid = one.oid JOIN pg_catalog.pg_namespace n ON n.oid = "
+	"c.relnamespace"
+	"  UNION ALL SELECT one.decides, pg_catalog.format('g %s %s', d.oid, d.xmin)"
+	"  FROM one JOIN pg_catalog.pg_attrdef d ON d.adrelid = one.oid"
+	"  JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attgenerated <> ''"
+	"  UNION ALL SELECT true, pg_catalog.format('w %s %s %s %s', r.oid, r.rolsuper, r.rolbypassrls, r.rolinherit)"
+	"  FROM who JOIN pg_catalog.pg_roles r ON r.oid = who.oid"
+	"  UNION ALL SELECT true, pg_catalog.format('m %s %s %s', m.roleid, m.member, m.xmin)"
+	"  FROM who JOIN pg_catalog.pg_auth_members m ON m.member = who.oid"
+	"  UNION ALL SELECT true, text FROM setting"
+	"  UNION ALL SELECT true, pg_catalog.format('%s %s %s', kind, pg_catalog.count(*), pg_catalog.sum(x)) FROM ("
+	"   SELECT 'f', p.xmin::text::bigint FROM pg_catalog.pg_proc p WHERE p.oid >= 16384::oid"
+	"    AND p.pronamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'o', o.xmin::text::bigint FROM pg_catalog.pg_operator o WHERE o.oid >= 16384::oid"
+	"    AND o.oprnamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'c', c.xmin::text::bigint FROM pg_catalog.pg_cast c WHERE c.oid >= 16384::oid"
+	"   UNION ALL SELECT 'y', t.xmin::text::bigint FROM type t"
+	"   UNION ALL SELECT 'e', e.xmin::text::bigint FROM pg_catalog.pg_enum e"
+	"    WHERE e.enumtypid IN (SELECT oid FROM type)"
+	"   UNION ALL SELECT 'd', k.xmin::text::bigint FROM pg_catalog.pg_constraint k WHERE k.contypid >= 16384::oid"
+	"    AND k.contypid IN (SELECT oid FROM type)"
+	"   UNION ALL SELECT 'l', l.xmin::text::bigint FROM pg_catalog.pg_collation l WHERE l.oid >= 16384::oid"
+	"    AND l.collnamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'q', q.xmin::text::bigint FROM pg_catalog.pg_opclass q WHERE q.oid >= 16384::oid"
+	"    AND q.opcnamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'b', b.xmin::text::bigint FROM pg_catalog.pg_amop b WHERE b.oid >= 16384::oid"
+	"   UNION ALL SELECT 't', c.xmin::text::bigint FROM pg_catalog.pg_ts_config c"
+	"    WHERE c.cfgnamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'u', d.xmin::text::bigint FROM pg_catalog.pg_ts_dict d"
+	"    WHERE d.dictnamespace NOT IN (SELECT oid FROM temp)"
+	"   UNION ALL SELECT 'x', m.xmin::text::bigint FROM pg_catalog.pg_ts_config_map m"
+	"    JOIN pg_catalog.pg_ts_config c ON c.oid = m.mapcfg WHERE c.cfgnamespace NOT IN (SELECT oid FROM temp)"
+	"  ) AS row (kind, x) GROUP BY kind"
+	"), mute (name, decides) AS ("
+	"  SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.bool_or(rel.decides)"
+	"  FROM rel JOIN pg_catalog.pg_class c ON c.oid = rel.oid"
+	"  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	"  WHERE rel.logged AND c.relkind = 'r' AND (c.relreplident = 'n'"
+	"   OR c.relreplident IN ('d', 'i') AND NOT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid"
+	"    AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)))"
+	"  GROUP BY n.nspname, c.relname"
+	") "
+	"SELECT (SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(text, ',' ORDER BY text COLLATE "
+	"pg_catalog.\"C\"), '')) FROM line WHERE "
+	"decides),"
+	" (SELECT pg_catalog.md5(coalesce(pg_catalog.string_agg(text, ',' ORDER BY text COLLATE pg_catalog.\"C\"), "
+	"'')) FROM line),"
+	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE decides),"
+	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE NOT decides),"
+	" EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'walpush_ddl' AND evtenabled <> 'D')";
+
+enum { ROW_DECIDING, ROW_ALL, ROW_BLIND, ROW_BLIND_OTHERS, ROW_TRIGGER };
+
+static void ask_everybody(struct tap *t)
+{
+	tap_member_changed(t, topiclog_published(t->log), NULL);
+}
+
+static void say_mute(struct repeat *said, enum log_level first, const char *message, const char *tables)
+{
+	unsigned times;
+	enum log_level level;
+
+	if (!tables) {
+		repeat_end(said);
+		return;
+	}
+	level = repeat_level(said, first, tables, clock_us(), &times);
+	log_write(level, message,
+		  LOG_FIELDS(log_s("tables", tables), log_s("mend", "ALTER TABLE … REPLICA IDENTITY FULL"),
+			     log_n("times", times)));
+}
+
+static void say_blind(struct tap *t, const char *deciding, const char *others)
+{
+	say_mute(&t->watch.said, LOG_LEVEL_ERROR,
+		 "the log does not hold all changes of a table that decides permission; everybody is asked again and "
+		 "again",
+		 deciding);
+	say_mute(&t->watch.said_of_others, LOG_LEVEL_ERROR,
+		 "the log does not hold the updates and deletes of a table; nobody hears of them", others);
+}
+
+void tap_watch_go(struct tap *t)
+{
+	struct timeval wait = clock_timeval(t->conf->database.watch * 1000 / LOOKS);
+
+	event_add(t->watch.tick, &wait);
+}
+
+/* What is with the server is asked again there. */
+static void renew_sessions(struct tap *t)
+{
+	sqlpipe_renew(t->sql);
+	sqlpipe_renew(t->admissions_sql);
+	t->watch.renew = true;
+}
+
+/* What was known before is compared, also where a row that does not fit came before the comparison. */
+static bool take_digests(struct tap *t, const struct sqlrows *rows)
+{
+	const char *deciding = sqlrows_get(rows, 0, ROW_DECIDING), *all = sqlrows_get(rows, 0, ROW_ALL),
+		   *blind = sqlrows_get(rows, 0, ROW_BLIND);
+	bool is_known = t->watch.all[0], changed = is_known && strcmp(all, t->watch.all) != 0;
+	bool has_trigger = strcmp(sqlrows_get(rows, 0, ROW_TRIGGER), "true") == 0;
+	bool decides = is_known && strcmp(deciding, t->watch.deciding) != 0;
+
+	mem_copy_text(t->watch.deciding, sizeof(t->watch.deciding), deciding);
+	mem_copy_text(t->watch.all, sizeof(t->watch.all), all);
+	say_blind(t, blind, sqlrows_get(rows, 0, ROW_BLIND_OTHERS));
+	changed = changed || t->watch.has_trigger != has_trigger;
+	t->watch.has_trigger = has_trigger;
+	if (decides || (!is_known && t->rules))
+		renew_sessions(t);
+	if (decides) {
+		log_info("what decides permission has changed; everybody is asked, and it is found out anew");
+		t->watch.finds_out = true;
+		metrics_add(t->counts, METRICS_WATCHED_CHANGES, 1);
+		if (!tap_ddl_asks(t))
+			ask_everybody(t);
+	}
+	if (t->watch.is_blind != (blind != NULL)) {
+		t->watch.is_blind = blind != NULL;
+		tap_recheck_all(t);
+	}
+	return changed;
+}
+
+static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct tap *t = ctx;
+
+	t->watch.query = NULL;
+	if (!rows || rows->n_rows != 1 || !sqlrows_get(rows, 0, ROW_ALL) || !sqlrows_get(rows, 0, ROW_TRIGGER)) {
+		log_warn("cannot compare what decides permission; trying again",
+			 log_s("sqlstate", rows ? "" : why->sqlstate),
+			 log_s("error", rows ? "a strange answer" : why->text));
+		tap_watch_go(t);
+	} else if (t->watch.begins) {
+		t->watch.begins = false;
+		take_digests(t, rows);
+		tap_catalog_watched(t);
+	} else if (take_digests(t, rows)) {
+		tap_read_catalog(t);
+	} else {
+		tap_watch_go(t);
+	}
+	sqlrows_free(rows);
+}
+
+static void ask(struct tap *t)
+{
+	struct buf names = { 0 }, objects = { 0 }, deciding = { 0 };
+
+	if (t->watch.renew)
+		sqlpipe_renew(t->watch.sql);
+	t->watch.renew = false;
+	tap_catalog_watches(t, &names, &deciding);
+	reads_objects(t->reads, t->n_reads, &objects);
+	t->watch.query = sqlpipe_ask(t->watch.sql, "watch", watch_query, 3,
+				     (const char *[]){ names.data, objects.data, deciding.data }, on_answer, t);
+	buf_fini(&names);
+	buf_fini(&objects);
+	buf_fini(&deciding);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	ask(arg);
+}
+
+void tap_watch_pause(struct tap *t)
+{
+	event_del(t->watch.tick);
+	if (t->watch.query)
+		sqlpipe_forget(t->watch.sql, t->watch.query);
+	t->watch.query = NULL;
+}
+
+void tap_watch_forget(struct tap *t)
+{
+	t->watch.deciding[0] = t->watch.all[0] = '\0';
+}
+
+void tap_watch_begin(struct tap *t)
+{
+	tap_watch_pause(t);
+	t->watch.begins = true;
+	ask(t);
+}
+
+static void on_state(void *ctx, bool up, const struct fail *why)
+{
+	struct tap *t = ctx;
+
+	(void)why;
+	if (up)
+		metrics_count(t->counts, METRICS_CONNECTS, "watch");
+}
+
+void tap_watch_init(struct tap *t)
+{
+	t->watch.tick = event_new(t->loop, -1, 0, on_tick, t);
+	if (!t->watch.tick)
+		fail_never("libevent makes no timer for the watch");
+}
+
+void tap_watch_start(struct tap *t)
+{
+	t->watch.sql = sqlpipe_new(t->loop, t->names, "watch", &t->conf->database, on_state, t);
+}
+
+void tap_watch_fini(struct tap *t)
+{
+	sqlpipe_free(t->watch.sql);
+	event_free(t->watch.tick);
+}

@@ -1,0 +1,295 @@
+#include "walpush/token/token.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "walpush/base/mem.h"
+#include "token_keys.h"
+
+#define USER_LENGTH_MAX 255
+/* s: `iat` guards nothing, it only must be a time that was. The issuer's clock may be a little ahead even where no leeway is configured:
+ * a token is often used in the very second in which it was issued. */
+#define IAT_GRACE 60
+
+/*
+ * libjwt takes a token's own word for the algorithm, reads base64 leniently, stops at a zero byte, ignores what follows a third
+ * dot, keeps copies on the stack, and differs between versions in all of it. So a token's form and header are judged
+ * here first, strictly; libjwt gets what is left, to check the signature; and then the claims are read, as strictly, from the bytes that
+ * were signed.
+ */
+struct parts {
+	struct slice header;
+	struct slice payload;
+	struct slice signature;
+};
+
+static int base64url_value(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	if (c == '-')
+		return 62;
+	return c == '_' ? 63 : -1;
+}
+
+/* Without padding, at least one byte, and the bits that belong to none are zero: one spelling for each run of bytes. */
+static bool is_base64url(struct slice s)
+{
+	unsigned spare = s.len % 4 == 2 ? 0xF : s.len % 4 == 3 ? 0x3 : 0;
+
+	if (s.len < 2 || s.len % 4 == 1)
+		return false;
+	for (size_t i = 0; i < s.len; i++)
+		if (base64url_value(s.at[i]) < 0)
+			return false;
+	return ((unsigned)base64url_value(s.at[s.len - 1]) & spare) == 0;
+}
+
+/* `s` must be what is_base64url says. */
+static void add_decoded(struct slice s, struct buf *out)
+{
+	unsigned bits = 0, n_bits = 0;
+
+	for (size_t i = 0; i < s.len; i++) {
+		bits = bits << 6 | (unsigned)base64url_value(s.at[i]);
+		n_bits += 6;
+		if (n_bits >= 8) {
+			n_bits -= 8;
+			buf_add_char(out, (char)(bits >> n_bits));
+		}
+	}
+}
+
+static bool split(struct slice text, struct parts *out, struct fail *why)
+{
+	struct slice *part[] = { &out->header, &out->payload, &out->signature };
+
+	if (text.len == 0 || text.len > TOKEN_LENGTH_MAX)
+		return fail_set(why, "length");
+	for (size_t i = 0; i < 3; i++) {
+		const char *dot = i < 2 ? memchr(text.at, '.', text.len) : NULL;
+
+		if (i < 2 && !dot)
+			return fail_set(why, "form");
+		*part[i] = (struct slice){ text.at, dot ? (size_t)(dot - text.at) : text.len };
+		/* A dot is not of the alphabet, so a fourth part fails here. */
+		if (!is_base64url(*part[i]))
+			return fail_set(why, "form");
+		if (dot) {
+			text.len -= part[i]->len + 1;
+			text.at = dot + 1;
+		}
+	}
+	return true;
+}
+
+/* crit names extensions that must be understood (RFC 7515, section 4.1.11), and none is. */
+static bool check_header(const struct token_keys *k, const json_t *header, struct fail *why)
+{
+	const char *algorithm = json_string_value(json_object_get(header, "alg"));
+	const json_t *type = json_object_get(header, "typ");
+	const json_t *kid = json_object_get(header, "kid");
+
+	if (!json_is_object(header))
+		return fail_set(why, "header");
+	if (!algorithm || strcmp(algorithm, k->algorithm_name) != 0)
+		return fail_set(why, "algorithm");
+	if (type && (!json_is_string(type) || strcasecmp(json_string_value(type), "JWT") != 0))
+		return fail_set(why, "header");
+	if ((kid && !json_is_string(kid)) || json_object_get(header, "crit"))
+		return fail_set(why, "header");
+	return true;
+}
+
+/* `text` becomes the decoded part. NULL: no JSON, or a name stands twice, which two readers could understand differently. */
+static json_t *read_part(struct slice part, struct buf *text)
+{
+	add_decoded(part, text);
+	return json_loadb(text->data, text->len, JSON_REJECT_DUPLICATES, NULL);
+}
+
+static json_t *read_header(const struct token_keys *k, struct slice part, struct fail *why)
+{
+	struct buf text = { 0 };
+	json_t *header = read_part(part, &text);
+
+	buf_fini(&text);
+	if (check_header(k, header, why))
+		return header;
+	json_decref(header);
+	return NULL;
+}
+
+static bool did_sign(const struct token_keys *k, const struct token_key *key, const char *token)
+{
+	jwt_t *jwt = NULL;
+	bool ok;
+
+	if (jwt_decode(&jwt, token, (const unsigned char *)key->text, key->len) != 0)
+		return false;
+	ok = jwt_get_alg(jwt) == k->algorithm;
+	jwt_free(jwt);
+	return ok;
+}
+
+/* A kid only chooses among the configured keys; one that names none of them is as good as none. */
+static const struct token_key *find_key(const struct token_keys *k, const char *kid)
+{
+	for (size_t i = 0; kid && i < k->n; i++)
+		if (k->at[i].verifies && k->at[i].kid && strcmp(k->at[i].kid, kid) == 0)
+			return &k->at[i];
+	return NULL;
+}
+
+static bool is_signed(const struct token_keys *k, const char *kid, const char *token)
+{
+	const struct token_key *named = find_key(k, kid);
+
+	if (named)
+		return did_sign(k, named, token);
+	for (size_t i = 0; i < k->n; i++)
+		if (k->at[i].verifies && did_sign(k, &k->at[i], token))
+			return true;
+	return false;
+}
+
+static bool read_time(const json_t *claim, int64_t *out)
+{
+	*out = json_integer_value(claim);
+	return json_is_integer(claim) && *out >= 0 && *out <= TOKEN_TIME_MAX;
+}
+
+/* nbf and iat: may be absent, must not lie in the future. */
+static bool has_come(const json_t *claims, const char *name, int64_t now, int64_t leeway)
+{
+	const json_t *claim = json_object_get(claims, name);
+	int64_t at;
+
+	return !claim || (read_time(claim, &at) && at <= now + leeway);
+}
+
+static bool check_times(const struct token_keys *k, const json_t *claims, int64_t now, int64_t *expires,
+			struct fail *why)
+{
+	if (!read_time(json_object_get(claims, "exp"), expires))
+		return fail_set(why, "exp");
+	*expires += k->leeway;
+	if (now >= *expires)
+		return fail_set(why, "expired");
+	if (!has_come(claims, "nbf", now, k->leeway))
+		return fail_set(why, "nbf");
+	return has_come(claims, "iat", now, k->leeway > IAT_GRACE ? k->leeway : IAT_GRACE) || fail_set(why, "iat");
+}
+
+static bool is_text(const json_t *value, const char *text)
+{
+	return json_is_string(value) && strcmp(json_string_value(value), text) == 0;
+}
+
+/* A string, or an array of nothing but strings (RFC 7519, section 4.1.3). */
+static bool names_audience(const json_t *claim, const char *audience)
+{
+	bool found = false;
+
+	if (!json_is_array(claim))
+		return is_text(claim, audience);
+	for (size_t i = 0; i < json_array_size(claim); i++) {
+		const json_t *each = json_array_get(claim, i);
+
+		if (!json_is_string(each))
+			return false;
+		found = found || is_text(each, audience);
+	}
+	return found;
+}
+
+static bool check_texts(const struct token_keys *k, const json_t *claims, struct fail *why)
+{
+	if (k->issuer && !is_text(json_object_get(claims, "iss"), k->issuer))
+		return fail_set(why, "iss");
+	if (k->audience && !names_audience(json_object_get(claims, "aud"), k->audience))
+		return fail_set(why, "aud");
+	if (*k->token_type && !is_text(json_object_get(claims, "token_type"), k->token_type))
+		return fail_set(why, "token_type");
+	return true;
+}
+
+bool token_user_is_sound(const char *user)
+{
+	const unsigned char *s = (const unsigned char *)user;
+	size_t n = 0;
+
+	/* C0, DEL, and C1, which UTF-8 writes as C2 80 to C2 9F. */
+	for (; s[n]; n++)
+		if (n == USER_LENGTH_MAX || s[n] < 0x20 || s[n] == 0x7F || (s[n] == 0xC2 && s[n + 1] < 0xA0))
+			return false;
+	return n > 0;
+}
+
+static char *read_user(const struct token_keys *k, const struct token *token, struct fail *why)
+{
+	const json_t *claim = json_object_get(token->claims, k->user_claim);
+	struct buf user = { 0 };
+
+	if ((json_is_integer(claim) || json_is_string(claim)) && token_claim(token, k->user_claim, &user) &&
+	    token_user_is_sound(buf_slice(&user).at))
+		return buf_steal(&user);
+	buf_fini(&user);
+	fail_set(why, "user");
+	return NULL;
+}
+
+static void keep_payload(struct slice part, struct token *out)
+{
+	struct buf text = { 0 };
+
+	out->claims = read_part(part, &text);
+	out->payload = buf_steal(&text);
+}
+
+static bool read_claims(const struct token_keys *k, struct slice text, struct token *out, struct fail *why)
+{
+	struct parts parts = { 0 };
+	json_t *header;
+	char *token;
+	bool ok;
+
+	if (!split(text, &parts, why))
+		return false;
+	header = read_header(k, parts.header, why);
+	if (!header)
+		return false;
+	token = mem_text_of(text);
+	ok = is_signed(k, json_string_value(json_object_get(header, "kid")), token);
+	free(token);
+	json_decref(header);
+	if (ok)
+		keep_payload(parts.payload, out);
+	return out->claims || fail_set(why, ok ? "form" : "signature");
+}
+
+bool token_verify(const struct token_keys *k, struct slice text, int64_t now, struct token *out, struct fail *why)
+{
+	*out = (struct token){ 0 };
+	/* Members of what is no object are absent, so exp refuses a payload that is an array. */
+	if (read_claims(k, text, out, why) && check_times(k, out->claims, now, &out->expires, why) &&
+	    check_texts(k, out->claims, why))
+		out->user = read_user(k, out, why);
+	if (out->user)
+		return true;
+	token_fini(out);
+	return false;
+}
+
+void token_fini(struct token *t)
+{
+	free(t->user);
+	free(t->payload);
+	json_decref(t->claims);
+	*t = (struct token){ 0 };
+}

@@ -1,0 +1,267 @@
+#include "walpush/watch/admin.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <event2/buffer.h>
+#include <event2/http.h>
+#include <event2/http_struct.h>
+#include <event2/keyvalq_struct.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/queue.h>
+#include <sys/random.h>
+
+#include "walpush/base/fail.h"
+#include "walpush/base/flood.h"
+#include "walpush/text/host.h"
+#include "walpush/base/log.h"
+#include "walpush/base/mem.h"
+#include "walpush/text/request.h"
+
+#define HEADER_BYTES 8192
+#define TIMEOUT_S 10
+#define HOST_SHOWN 80 /* bytes of a name in the log */
+
+/* src/watch/status.html, and a zero. */
+extern const char admin_page[];
+__asm__(".pushsection .rodata\n"
+	".global admin_page\n"
+	"admin_page:\n"
+	".incbin \"src/watch/status.html\"\n"
+	".byte 0\n"
+	".popsection\n");
+
+struct admin {
+	struct evhttp *http;
+	struct evhttp_bound_socket *listens;
+	const struct admin_calls *calls;
+	void *ctx;
+};
+
+#define PLAIN "text/plain; charset=utf-8"
+
+static void answer(struct evhttp_request *request, int status, const char *phrase, const char *type, const char *text)
+{
+	struct evbuffer *body = evbuffer_new();
+
+	if (!body)
+		fail_never("out of memory: no body for an answer of the admin port");
+	evbuffer_add(body, text, strlen(text));
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Content-Type", type);
+	evhttp_add_header(evhttp_request_get_output_headers(request), "Cache-Control", "no-store");
+	evhttp_send_reply(request, status, phrase, body);
+	evbuffer_free(body);
+}
+
+static void answer_check(struct evhttp_request *request, const char *trouble)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "%s\n", trouble ? trouble : "ok");
+	answer(request, trouble ? 503 : 200, NULL, PLAIN, text);
+}
+
+static void health(struct admin *a, struct evhttp_request *request)
+{
+	answer_check(request, a->calls->unhealthy(a->ctx));
+}
+
+static void ready(struct admin *a, struct evhttp_request *request)
+{
+	answer_check(request, a->calls->unready(a->ctx));
+}
+
+static void status(struct admin *a, struct evhttp_request *request)
+{
+	const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+	json_t *document = a->calls->status(a->ctx, query && strcmp(query, "history") == 0);
+	char *text = json_dumps(document, JSON_INDENT(2));
+
+	if (!text)
+		fail_never("jansson does not print the status");
+	answer(request, 200, NULL, "application/json", text);
+	free(text);
+	json_decref(document);
+}
+
+static void metrics(struct admin *a, struct evhttp_request *request)
+{
+	struct buf text = { 0 };
+
+	a->calls->metrics(a->ctx, &text);
+	answer(request, 200, NULL, "text/plain; version=0.0.4; charset=utf-8", text.data);
+	buf_fini(&text);
+}
+
+/* Scripts and styles of this answer alone: nothing that a name or a key could smuggle in would run. */
+static bool add_page(struct evbuffer *body, const char *nonce)
+{
+	static const char mark[] = "{{nonce}}";
+	const char *at = admin_page, *next;
+
+	for (; (next = strstr(at, mark)); at = next + sizeof(mark) - 1) {
+		evbuffer_add(body, at, (size_t)(next - at));
+		evbuffer_add(body, nonce, strlen(nonce));
+	}
+	return evbuffer_add(body, at, strlen(at)) == 0;
+}
+
+static void page(struct admin *a, struct evhttp_request *request)
+{
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
+	struct evbuffer *body = evbuffer_new();
+	uint64_t random[2];
+	char nonce[33], policy[256];
+
+	(void)a;
+	if (!body)
+		fail_never("out of memory: no body for the status page");
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		fail_never("no random numbers for the status page: %s", strerror(errno));
+	snprintf(nonce, sizeof(nonce), "%016" PRIx64 "%016" PRIx64, random[0], random[1]);
+	snprintf(policy, sizeof(policy),
+		 "default-src 'none'; script-src 'nonce-%s'; style-src 'nonce-%s'; connect-src 'self'; img-src data:; "
+		 "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+		 nonce, nonce);
+	if (!add_page(body, nonce))
+		fail_never("out of memory: no room for the status page");
+	evhttp_add_header(headers, "Content-Type", "text/html; charset=utf-8");
+	evhttp_add_header(headers, "Content-Security-Policy", policy);
+	evhttp_add_header(headers, "X-Content-Type-Options", "nosniff");
+	evhttp_add_header(headers, "Referrer-Policy", "no-referrer");
+	evhttp_add_header(headers, "Cache-Control", "no-store");
+	evhttp_send_reply(request, 200, NULL, body);
+	evbuffer_free(body);
+}
+
+static const struct {
+	const char *path;
+	void (*serve)(struct admin *a, struct evhttp_request *request);
+} routes[] = {
+	{ "/healthz", health }, { "/readyz", ready }, { "/status", status }, { "/metrics", metrics }, { "/", page }
+};
+
+static void route(struct admin *a, struct evhttp_request *request)
+{
+	const char *path = evhttp_uri_get_path(evhttp_request_get_evhttp_uri(request));
+
+	for (size_t i = 0; path && i < sizeof(routes) / sizeof(*routes); i++)
+		if (strcmp(routes[i].path, path) == 0) {
+			routes[i].serve(a, request);
+			return;
+		}
+	answer(request, 404, NULL, PLAIN, "there are /, /healthz, /readyz, /status and /metrics\n");
+}
+
+/* --- who is meant, and what is malformed ------------------------------------------------------------------------- */
+
+/* The header's value, NULL where it is not there. False: there are two, for two readers to disagree. */
+static bool only_host(struct evhttp_request *request, const char **host)
+{
+	const struct evkeyval *header;
+
+	*host = NULL;
+	TAILQ_FOREACH(header, evhttp_request_get_input_headers(request), next)
+	{
+		if (strcasecmp(header->key, "Host") != 0)
+			continue;
+		if (*host)
+			return false;
+		*host = header->value;
+	}
+	return true;
+}
+
+/* `named`: the host that decides; NULL: none. */
+static enum host_verdict judge(const struct admin *a, struct evhttp_request *request, const char **named)
+{
+	const struct texts *names = a->calls->hosts(a->ctx);
+	const char *target = evhttp_uri_get_host(evhttp_request_get_evhttp_uri(request));
+
+	if (!only_host(request, named))
+		return HOST_MALFORMED;
+	/* Before HTTP/1.1 there was no Host; load balancers still ask so, browsers do not. */
+	if (!*named && (request->major != 1 || request->minor != 0))
+		return HOST_MALFORMED;
+	/* "GET http://name/metrics" names a host too, and RFC 9112 gives that one precedence. */
+	if (target && host_judge(slice_of(target), names) != HOST_ADMITTED)
+		*named = target;
+	return *named ? host_judge(slice_of(*named), names) : HOST_ADMITTED;
+}
+
+/* evhttp decodes nothing of this text, and has refused one with a zero byte in it. */
+static bool is_clean(struct evhttp_request *request)
+{
+	return request_target_is_clean(slice_of(evhttp_request_get_uri(request)));
+}
+
+static void refuse(struct admin *a, struct evhttp_request *request, bool foreign, const char *named)
+{
+	const char *reason = foreign ? "host" : "malformed";
+	char shown[HOST_SHOWN], *peer = NULL;
+	ev_uint16_t port;
+
+	mem_copy_text(shown, sizeof(shown), named ? named : "");
+	evhttp_connection_get_peer(evhttp_request_get_connection(request), &peer, &port);
+	flood_warn("a request to the admin port is refused", log_s("peer", peer), log_s("reason", reason),
+		   log_s("host", shown), log_s("fix", foreign ? "add the name to admin.hosts, if it is yours" : ""));
+	a->calls->refused(a->ctx, reason);
+	if (foreign)
+		answer(request, 421, "Misdirected Request", PLAIN,
+		       "Host must be an IP address, localhost, or a name in admin.hosts\n");
+	else
+		answer(request, 400, NULL, PLAIN, "the request is malformed\n");
+}
+
+static void on_request(struct evhttp_request *request, void *arg)
+{
+	struct admin *a = arg;
+	const char *named = NULL;
+	enum host_verdict verdict = is_clean(request) ? judge(a, request, &named) : HOST_MALFORMED;
+
+	if (verdict == HOST_ADMITTED)
+		route(a, request);
+	else
+		refuse(a, request, verdict == HOST_FOREIGN, named);
+}
+
+struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, const struct admin_calls *calls,
+			void *ctx, struct fail *why)
+{
+	struct admin *a = mem_new(sizeof(*a));
+
+	a->calls = calls;
+	a->ctx = ctx;
+	a->http = evhttp_new(loop);
+	if (!a->http)
+		fail_never("libevent makes no HTTP server for the admin port");
+	evhttp_set_allowed_methods(a->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
+	evhttp_set_max_headers_size(a->http, HEADER_BYTES);
+	evhttp_set_max_body_size(a->http, 0);
+	evhttp_set_timeout(a->http, TIMEOUT_S);
+	/* Not evhttp's own table of paths, which takes "/healthz%00x" for "/healthz". */
+	evhttp_set_gencb(a->http, on_request, a);
+	a->listens = evhttp_bind_socket_with_handle(a->http, conf->address, (ev_uint16_t)conf->port);
+	if (a->listens)
+		return a;
+	fail_set(why, "cannot listen on %s port %d: %s; choose another admin.port, or stop what uses it", conf->address,
+		 (int)conf->port, strerror(errno));
+	admin_free(a);
+	return NULL;
+}
+
+void admin_stop_listening(struct admin *a)
+{
+	if (a->listens)
+		evhttp_del_accept_socket(a->http, a->listens);
+	a->listens = NULL;
+}
+
+void admin_free(struct admin *a)
+{
+	if (!a)
+		return;
+	evhttp_free(a->http);
+	free(a);
+}
