@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Who calls whom in src/, by the symbols of the objects: tests/layers.py OBJECTS [LAYERS]
+"""Who calls whom in src/, by the symbols of the objects: tests/layers.py OBJECTS [SOURCES]
 
 A layer calls what src/LAYERS lets it see, and files make no circle: each can be read, and tested, with those beneath it alone.
 """
@@ -35,10 +35,10 @@ def read_layers(text):
     return layers
 
 
-def read_symbols(objects):
-    """What each file ("rules/groups") defines for others, and what it wants of others."""
+def read_symbols(objects, sources):
+    """What each file ("rules/groups") defines for others, and what it wants of others. Of a file that was moved the object stays."""
     defines, wants = {}, {}
-    files = sorted(objects.glob("*/*.o"))
+    files = [path for path in sorted(objects.glob("*/*.o")) if (sources / path.relative_to(objects)).with_suffix(".c").exists()]
     listing = subprocess.run(["nm", "-A", "-g", *files], check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in listing.splitlines():
         path, _, symbol = line.partition(":")
@@ -104,8 +104,9 @@ def describe(circle, calls):
 
 def main():
     objects = Path(sys.argv[1])
-    layers = read_layers(Path(sys.argv[2] if len(sys.argv) > 2 else ROOT / "src/LAYERS").read_text(encoding="utf-8"))
-    calls = calls_of(*read_symbols(objects))
+    sources = Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "src"
+    layers = read_layers((sources / "LAYERS").read_text(encoding="utf-8"))
+    calls = calls_of(*read_symbols(objects, sources))
     findings = [*upward(calls, layers), *(describe(circle, calls) for circle in circles(calls) if not LEFT & set(circle))]
     print("\n".join(findings) or f"{len(calls)} files, no call upward, no circle")
     return bool(findings)

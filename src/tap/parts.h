@@ -5,6 +5,7 @@
 #include <event2/event.h>
 #include <event2/listener.h>
 
+#include "walpush/admit/admit.h"
 #include "walpush/watch/admin.h"
 #include "walpush/base/backoff.h"
 #include "walpush/share/edition.h"
@@ -29,10 +30,8 @@
 	"CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"                            \
 	" ELSE pg_catalog.pg_current_wal_flush_lsn() END"
 
-struct admissions;
-
 struct tap {
-	const struct conf *conf;
+	struct admit_present now; /* what is in force: configuration, edition, rules, log */
 	struct event_base *loop;
 	struct resolve *names; /* of PostgreSQL and Redis */
 	int exit_status;
@@ -44,7 +43,6 @@ struct tap {
 	struct relay *relay;         /* NULL: none; the intake's transactions are fed into the logs as they are */
 	char relay_epoch[EPOCH_MAX]; /* of the stream in Redis that is read */
 	struct window window;
-	struct topiclog *log;
 	struct event *flush; /* tells the hubs, once for all that one turn of the loop published */
 	struct topic **news; /* topics that they have not been told of */
 	size_t n_news, cap_news;
@@ -85,10 +83,7 @@ struct tap {
 		bool is_at_work; /* the walsender, as last seen */
 	} work;
 
-	/* Rules: `plain`, the edition's, for paths and admissions, never bound; `rules` bound to the catalog of the moment. */
-	struct edition *edition;
-	const struct rules *plain;
-	struct rules *rules;
+	/* Of `now.rules`, bound to the catalog of the moment. */
 	struct edition *rules_of; /* whose configuration `rules` were made from */
 	struct catalog *catalog;
 	struct retired { /* earlier ones, until no transaction points into them */
@@ -115,7 +110,6 @@ struct tap {
 		struct event *tick;
 		char deciding[33], all[33]; /* digests */
 		bool finds_out;             /* what decides has changed, and is not known yet */
-		bool is_blind;              /* a table that decides has changes that the log does not hold */
 		bool has_trigger;           /* that tells of DDL: see tap_ddl.c */
 		bool renew;                 /* its own session is opened again, too */
 		bool begins;                /* the next answer is what the others are compared with */
@@ -140,7 +134,7 @@ struct tap {
 	/* Connections. */
 	struct sqlpipe *admissions_sql;
 	struct admissions *admissions;
-	struct repeat admit_trouble[REPEAT_TABLE];
+	struct event *admit_soon, *admit_when_read, *admit_tick; /* as enum admit_wake has them */
 	struct evconnlistener *listener;
 	struct event *listen_again;
 	bool accept_fails; /* and it was said */
@@ -381,26 +375,9 @@ void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 void tap_catalog_init(struct tap *t);
 void tap_catalog_fini(struct tap *t);
 
-/* --- tap_admit.c, tap_renew.c, tap_ask.c, tap_turn.c, tap_member.c --- */
-void tap_admit(struct tap *t, struct mail *mail);
-void tap_admit_ended(struct tap *t, const struct mail *mail);
-void tap_renew(struct tap *t, struct mail *mail);
-/* The log has moved, or the stream is live: some may have waited for that. */
-void tap_admit_reached(struct tap *t);
-/* A membership of this user changed in the transaction that commits at this LSN, and is not in the logs yet; NULL: of everybody. */
-void tap_member_changed(struct tap *t, lsn_t commit, const char *user);
-/* The logs are others now, and begin at `floor`: everybody is asked about, and told to refetch for this reason (a literal). */
-void tap_member_anew(struct tap *t, lsn_t floor, const char *reason);
-/* Asks about each connection of this stream again within so many µs, at a moment of its own, and it hears on meanwhile; 0: no more. */
-void tap_recheck(struct tap *t, uint64_t stream, int64_t every);
-/* The same for all streams, as the configuration in force says. */
-void tap_recheck_all(struct tap *t);
-/* How often its connections are asked about as time passes, µs; 0: not at all. */
-int64_t tap_rechecks(const struct tap *t, uint64_t stream);
-/* How many connections wait for a round, or for their turn. */
-int tap_admit_waiting(const struct tap *t);
-json_t *tap_admit_status(const struct tap *t);
-void tap_admit_init(struct tap *t);
-void tap_admit_fini(struct tap *t);
+/* --- tap_admission.c: what admit asks of the tap --- */
+/* Once there are an edition and a log. */
+void tap_admission_init(struct tap *t);
+void tap_admission_fini(struct tap *t);
 
 #endif

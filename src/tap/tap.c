@@ -36,16 +36,16 @@ static void take_mail(struct tap *t, struct mail *mail)
 {
 	switch (mail->kind) {
 	case MAIL_ADMIT:
-		tap_admit(t, mail);
+		admit_came(t->admissions, mail);
 		return;
 	case MAIL_RENEW:
-		tap_renew(t, mail);
+		admit_renewed(t->admissions, mail);
 		return;
 	case MAIL_ENDED:
-		tap_admit_ended(t, mail);
+		admit_ended(t->admissions, mail);
 		return;
 	case MAIL_LEFT:
-		topic_unsubscribe(t->log, mail->topic, mail->hub);
+		topic_unsubscribe(t->now.log, mail->topic, mail->hub);
 		return;
 	case MAIL_GONE:
 		hub_is_gone(t);
@@ -122,7 +122,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	topiclog_tidy(t->log, now);
+	topiclog_tidy(t->now.log, now);
 	tap_free_retired(t);
 	memory_tick();
 	tap_progress_look(t);
@@ -198,11 +198,11 @@ static _Noreturn void give_up(const struct fail *why)
 
 static bool start_hubs(struct tap *t, struct fail *why)
 {
-	unsigned n = edition_hubs(t->conf);
+	unsigned n = edition_hubs(t->now.conf);
 
 	t->hubs = mem_new_array(n, sizeof(struct hub *));
 	for (; t->n_hubs < n; t->n_hubs++) {
-		t->hubs[t->n_hubs] = hub_new(t->n_hubs, t->edition, why);
+		t->hubs[t->n_hubs] = hub_new(t->n_hubs, t->now.edition, why);
 		if (!t->hubs[t->n_hubs])
 			return false;
 	}
@@ -265,23 +265,23 @@ static bool has_room(unsigned hubs, struct fail *why)
 
 static bool tap_start(struct tap *t, struct fail *why)
 {
-	const struct conf *conf = t->conf;
+	const struct conf *conf = t->now.conf;
 
 	if (!tap_supports(conf, why) || !audit_open(t->shared.audit, conf->audit_file, why))
 		return false;
 	tap_feed_init(t);
 	tap_stream_init(t);
-	t->shared.log = t->log;
+	t->shared.log = t->now.log;
 	t->shared.n_hubs = edition_hubs(conf);
 	t->gate = gate_new(file_limit(), edition_hubs(conf));
 	t->shared.gate = t->gate;
 	if (!tap_begin_tls(t, why))
 		return false;
-	t->edition = edition_new(&t->shared, conf, false, why);
-	if (!t->edition)
+	t->now.edition = edition_new(&t->shared, conf, false, why);
+	if (!t->now.edition)
 		return false;
-	t->plain = t->edition->rules;
-	tap_recheck_all(t);
+	t->now.plain = t->now.edition->rules;
+	admit_recheck(t->admissions);
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
 	if (!t->admin || !start_hubs(t, why) || !tap_listen(t, t->n_hubs, why))
 		return false;
@@ -305,7 +305,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	mem_set_relief(memory_relief);
 	memory_guard();
 	t = mem_new(sizeof(*t));
-	t->conf = conf;
+	t->now.conf = conf;
 	t->loop = make_loop();
 	t->names = resolve_new(t->loop, true);
 	mailbox_init(&t->inbox);
@@ -313,13 +313,15 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->trail = trail_new();
 	t->shared.audit = audit_new();
 	t->metrics = t->shared.metrics = metrics_new(edition_hubs(conf));
-	t->counts = metrics_of_tap(t->metrics);
+	t->counts = t->now.counts = metrics_of_tap(t->metrics);
+	t->now.audit = t->shared.audit;
+	t->now.epoch = t->epoch;
 	t->shared.to_tap = &t->inbox;
 	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (t->shared.wake_tap < 0)
 		fail_never("no eventfd for the tap: %s", strerror(errno));
 	make_events(t);
-	tap_admit_init(t);
+	tap_admission_init(t);
 	tap_catalog_init(t);
 	tap_guard_init(t);
 	tap_watch_init(t);
@@ -362,7 +364,7 @@ void tap_free(struct tap *t)
 	stop_hubs(t);
 	drop_mails(t);
 	tap_reload_fini(t);
-	tap_admit_fini(t);
+	tap_admission_fini(t);
 	tap_accept_fini(t);
 	admin_free(t->admin);
 	source_free(t->source);
@@ -370,7 +372,7 @@ void tap_free(struct tap *t)
 	intake_free(t->intake);
 	sqlpipe_free(t->sql);
 	sqlpipe_free(t->admissions_sql);
-	if (t->log) {
+	if (t->now.log) {
 		tap_stream_fini(t);
 		tap_feed_fini(t);
 	}
@@ -380,7 +382,7 @@ void tap_free(struct tap *t)
 	tap_ddl_fini(t);
 	tap_skip_fini(t);
 	tap_stop_fini(t);
-	edition_unref(t->edition);
+	edition_unref(t->now.edition);
 	gate_free(t->gate);
 	tls_unref(t->shared.identity);
 	audit_free(t->shared.audit);

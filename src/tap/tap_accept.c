@@ -38,8 +38,8 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 
 	(void)l;
 	(void)len;
-	if (!gate_accept(t->gate, &t->conf->limits, &mail.peer,
-			 address_in(&mail.peer, &t->conf->listen.trusted_proxies))) {
+	if (!gate_accept(t->gate, &t->now.conf->limits, &mail.peer,
+			 address_in(&mail.peer, &t->now.conf->listen.trusted_proxies))) {
 		turn_away(t, fd, &mail.peer);
 		return;
 	}
@@ -76,17 +76,17 @@ static void say_where(const struct tap *t, unsigned threads)
 	if (getsockname(evconnlistener_get_fd(t->listener), (struct sockaddr *)&bound, &len) == 0)
 		getnameinfo((struct sockaddr *)&bound, len, host, sizeof(host), port, sizeof(port),
 			    NI_NUMERICHOST | NI_NUMERICSERV);
-	if (gate_connections(t->gate, &t->conf->limits) < (uint64_t)t->conf->limits.connections)
+	if (gate_connections(t->gate, &t->now.conf->limits) < (uint64_t)t->now.conf->limits.connections)
 		log_warn("the limit of open files allows fewer connections than limits.connections",
-			 log_n("connections", gate_connections(t->gate, &t->conf->limits)),
+			 log_n("connections", gate_connections(t->gate, &t->now.conf->limits)),
 			 log_s("mend", "raise it (ulimit -n, LimitNOFILE)"));
 	log_info("listening", log_s("address", host), log_s("port", port), log_n("threads", threads),
-		 log_n("connections", gate_connections(t->gate, &t->conf->limits)));
+		 log_n("connections", gate_connections(t->gate, &t->now.conf->limits)));
 }
 
 bool tap_listen(struct tap *t, unsigned threads, struct fail *why)
 {
-	const struct conf_listen *conf = &t->conf->listen;
+	const struct conf_listen *conf = &t->now.conf->listen;
 	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV,
 				  .ai_socktype = SOCK_STREAM };
 	struct addrinfo *found;

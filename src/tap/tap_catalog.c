@@ -39,12 +39,12 @@ struct catalog *tap_catalog_from(const struct sqlrows *rows, bool relations, str
 /* Not yet streaming, it is a mistake in the configuration; later, a migration took away what the configuration names. */
 static void cannot_bind(struct tap *t, const struct fail *why)
 {
-	log_error(t->rules ? "the tables no longer fit the configuration; the rules stay as they were"
-			   : "the configuration does not fit the database",
-		  log_s("file", t->conf->file), log_n("line", why->line), log_s("error", why->text),
+	log_error(t->now.rules ? "the tables no longer fit the configuration; the rules stay as they were"
+			       : "the configuration does not fit the database",
+		  log_s("file", t->now.conf->file), log_n("line", why->line), log_s("error", why->text),
 		  log_s("mend", "correct the line, or create what it names"));
-	if (t->rules) {
-		intake_rules(t->intake, t->rules);
+	if (t->now.rules) {
+		intake_rules(t->intake, t->now.rules);
 		return;
 	}
 	t->exit_status = 2;
@@ -56,10 +56,10 @@ static void retire(struct tap *t)
 {
 	struct retired *old;
 
-	if (!t->rules)
+	if (!t->now.rules)
 		return;
 	old = mem_new(sizeof(*old));
-	old->rules = t->rules;
+	old->rules = t->now.rules;
 	old->rules_of = t->rules_of;
 	old->catalog = t->catalog;
 	LL_PREPEND(t->retired, old);
@@ -89,8 +89,8 @@ static void say_secrets(struct tap *t)
 {
 	struct buf now = { 0 }, names = { 0 };
 
-	for (size_t i = 0; i < rules_n_tables(t->rules); i++) {
-		const struct rules_table *table = rules_table(t->rules, i);
+	for (size_t i = 0; i < rules_n_tables(t->now.rules); i++) {
+		const struct rules_table *table = rules_table(t->now.rules, i);
 
 		for (size_t k = 0; k < table->n_sections; k++) {
 			buf_clear(&names);
@@ -110,8 +110,8 @@ static void say_secrets(struct tap *t)
 void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 {
 	retire(t);
-	t->rules = rules;
-	t->rules_of = edition_ref(t->edition);
+	t->now.rules = rules;
+	t->rules_of = edition_ref(t->now.edition);
 	t->catalog = catalog;
 	buf_clear(&t->add_tables);
 	rules_add_tables(rules, &t->add_tables);
@@ -138,7 +138,7 @@ static void say_not_followed(struct tap *t, const struct rules_stream *s)
 
 	log_write(level, "not all that an admit query reads can be followed; it is asked again as time passes",
 		  LOG_FIELDS(log_s("stream", s->conf->name), log_s("reads", s->not_followed),
-			     log_ms("every_ms", tap_rechecks(t, s->identity)),
+			     log_ms("every_ms", admit_rechecks(t->admissions, s->identity)),
 			     log_s("mend", "list the tables behind it in `membership`, or say ignore = true"),
 			     log_n("times", times)));
 }
@@ -159,8 +159,8 @@ static void say_strangers(struct tap *t, const struct rules_stream *s)
 
 static void say_what_was_found(struct tap *t)
 {
-	for (size_t i = 0; i < rules_n_streams(t->rules); i++) {
-		const struct rules_stream *s = rules_stream(t->rules, i);
+	for (size_t i = 0; i < rules_n_streams(t->now.rules); i++) {
+		const struct rules_stream *s = rules_stream(t->now.rules, i);
 
 		if (s->not_followed)
 			say_not_followed(t, s);
@@ -172,7 +172,7 @@ static void say_what_was_found(struct tap *t)
 /* A replica without the slot asks for what it knows of by then. */
 static enum rules_lack lack_of(const struct tap *t, const struct rules *rules)
 {
-	if (!t->rules || !t->asked.add.len || (t->relay && !source_is_streaming(t->source)))
+	if (!t->now.rules || !t->asked.add.len || (t->relay && !source_is_streaming(t->source)))
 		return RULES_LACK_NOTHING;
 	return rules_lack(rules, buf_slice(&t->asked.add).at, buf_slice(&t->asked.filter).at);
 }
@@ -186,7 +186,7 @@ static bool has_missed(const struct tap *t, const struct rules *rules, enum rule
 {
 	if (tap_ddl_asks(t) || (t->ddl.look == DDL_LOOK_STREAM && t->ddl.heard))
 		return false;
-	if (rules_digest(t->rules) != rules_digest(rules))
+	if (rules_digest(t->now.rules) != rules_digest(rules))
 		return false; /* another epoch */
 	return lack == RULES_LACK_ROWS || (lack && t->relay);
 }
@@ -194,8 +194,8 @@ static bool has_missed(const struct tap *t, const struct rules *rules, enum rule
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 {
 	enum rules_lack lack = lack_of(t, rules);
-	bool changed = t->rules && rules_feed_digest(t->rules) != rules_feed_digest(rules),
-	     other = lack || changed || (t->rules && t->ddl.heard != t->watch.has_trigger);
+	bool changed = t->now.rules && rules_feed_digest(t->now.rules) != rules_feed_digest(rules),
+	     other = lack || changed || (t->now.rules && t->ddl.heard != t->watch.has_trigger);
 
 	if (other) {
 		t->asked.missed = t->asked.missed || has_missed(t, rules, lack);
@@ -203,21 +203,21 @@ void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 		source_restart(t->source, lack && !changed ? "a table has a child that the stream does not bring"
 							   : "the rules have changed");
 		intake_clear(t->intake);
-		intake_limits(t->intake, &t->conf->limits);
+		intake_limits(t->intake, &t->now.conf->limits);
 	}
 	tap_use_rules(t, rules, catalog);
-	tap_recheck_all(t);
+	admit_recheck(t->admissions);
 	say_what_was_found(t);
 	/* Other memberships than before may count: who hears now is asked again. */
 	if (other && !tap_ddl_asks(t))
-		tap_member_changed(t, topiclog_published(t->log), NULL);
+		admit_changed(t->admissions, topiclog_published(t->now.log), NULL);
 	tap_stream_go(t);
 }
 
 static void take_catalog(struct tap *t, struct catalog *catalog)
 {
 	struct fail why = { 0 };
-	struct rules *rules = tap_rules_new(t->conf, t->reads, &why);
+	struct rules *rules = tap_rules_new(t->now.conf, t->reads, &why);
 
 	if (!rules || !rules_bind(rules, catalog, &why)) {
 		cannot_bind(t, &why);
@@ -239,7 +239,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct tap *t = ctx;
 	struct fail bad = { 0 };
-	struct catalog *catalog = rows ? tap_catalog_from(rows, t->conf->data.relations, &bad) : NULL;
+	struct catalog *catalog = rows ? tap_catalog_from(rows, t->now.conf->data.relations, &bad) : NULL;
 
 	t->catalog_query = NULL;
 	sqlrows_free(rows);
@@ -255,7 +255,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 		t->watch.finds_out = false;
 		tap_ddl_looked(t);
 		tap_watch_go(t);
-		if (reads_may_pass(t->reads, rules_n_streams(t->plain)))
+		if (reads_may_pass(t->reads, rules_n_streams(t->now.plain)))
 			read_again_in(t, ASK_AGAIN);
 		return;
 	}
@@ -269,7 +269,7 @@ static void read_queries(struct tap *t);
 static void ask_catalog(struct tap *t)
 {
 	struct fail why = { 0 };
-	struct rules *rules = tap_rules_new(t->conf, t->reads, &why);
+	struct rules *rules = tap_rules_new(t->now.conf, t->reads, &why);
 	struct buf list = { 0 };
 	const char *values[1];
 
@@ -324,7 +324,7 @@ void tap_say_refused(const struct rules *rules, const struct reads *reads)
 /* Twice the same: whatever changes from now on has another digest. */
 static void take_reads(struct tap *t, struct reads *reads)
 {
-	size_t n = rules_n_streams(t->plain);
+	size_t n = rules_n_streams(t->now.plain);
 	struct buf text = { 0 };
 	bool same;
 
@@ -340,7 +340,7 @@ static void take_reads(struct tap *t, struct reads *reads)
 		tap_watch_begin(t);
 		return;
 	}
-	tap_say_refused(t->plain, t->reads);
+	tap_say_refused(t->now.plain, t->reads);
 	ask_catalog(t);
 }
 
@@ -353,7 +353,7 @@ void tap_catalog_watched(struct tap *t)
 void tap_catalog_watches(const struct tap *t, struct buf *tables, struct buf *deciding)
 {
 	struct fail why = { 0 };
-	struct rules *rules = tap_rules_new(t->conf, t->reads, &why);
+	struct rules *rules = tap_rules_new(t->now.conf, t->reads, &why);
 
 	if (!rules)
 		fail_never("the configuration is none any more: %s", why.text);
@@ -377,7 +377,7 @@ static void on_reads(void *ctx, struct reads *reads, const struct fail *why)
 			  "cannot find out what the admit queries read; trying again",
 			  LOG_FIELDS(log_s("error", why->text), log_ms("wait_ms", wait)));
 		read_again_in(t, wait);
-	} else if (of != t->edition) {
+	} else if (of != t->now.edition) {
 		reads_free(reads, rules_n_streams(of->rules));
 		tap_read_catalog(t);
 	} else {
@@ -397,8 +397,8 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 static void read_queries(struct tap *t)
 {
 	t->catalog_for = t->n_editions;
-	t->reads_of = edition_ref(t->edition);
-	t->reads_ask = reads_ask_new(t->loop, t->names, &t->conf->database, t->plain, on_reads, t);
+	t->reads_of = edition_ref(t->now.edition);
+	t->reads_ask = reads_ask_new(t->loop, t->names, &t->now.conf->database, t->now.plain, on_reads, t);
 }
 
 /* One question at a time; a row that does not fit asks for it once. What was asked before this does not count. */
@@ -430,7 +430,7 @@ void tap_catalog_fini(struct tap *t)
 	reads_free(t->reads, t->n_reads);
 	buf_fini(&t->reads_text);
 	free_all_retired(t);
-	rules_free(t->rules);
+	rules_free(t->now.rules);
 	edition_unref(t->rules_of);
 	catalog_free(t->catalog);
 	buf_fini(&t->add_tables);

@@ -42,7 +42,7 @@ static void look_by_message(struct tap *t)
 	unsigned times;
 	enum log_level level = repeat_level(&t->ddl.said, LOG_LEVEL_INFO, text, clock_us(), &times);
 
-	log_write(level, text, LOG_FIELDS(log_lsn("published", topiclog_published(t->log)), log_n("times", times)));
+	log_write(level, text, LOG_FIELDS(log_lsn("published", topiclog_published(t->now.log)), log_n("times", times)));
 	look(t, DDL_LOOK_MESSAGE);
 }
 

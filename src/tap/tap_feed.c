@@ -38,16 +38,18 @@ static void tell(const struct tap *t, struct mail *mail)
 /* The relay may give a transaction in parts: a topic that has some of one which is not published stays among the news. */
 void tap_feed_flush(struct tap *t)
 {
-	struct mail mail = { .kind = MAIL_DIRTY, .published = topiclog_published(t->log), .committed = t->committed };
+	struct mail mail = { .kind = MAIL_DIRTY,
+			     .published = topiclog_published(t->now.log),
+			     .committed = t->committed };
 	size_t kept = 0;
 
 	for (size_t i = 0; i < t->n_news; i++) {
 		mail.topic = t->news[i];
 		tell(t, &mail);
-		if (topic_has_unpublished(t->log, mail.topic))
+		if (topic_has_unpublished(t->now.log, mail.topic))
 			t->news[kept++] = mail.topic;
 		else
-			topic_clean(t->log, mail.topic);
+			topic_clean(t->now.log, mail.topic);
 	}
 	t->n_news = kept;
 	t->committed = 0;
@@ -73,8 +75,8 @@ static void is_news(struct tap *t, struct topic *topic)
 
 void tap_feed_hear(struct tap *t, struct topic *topic, unsigned hub)
 {
-	topic_subscribe(t->log, topic, hub);
-	if (topic_has_unpublished(t->log, topic))
+	topic_subscribe(t->now.log, topic, hub);
+	if (topic_has_unpublished(t->now.log, topic))
 		is_news(t, topic);
 }
 
@@ -82,7 +84,7 @@ void tap_feed_hear(struct tap *t, struct topic *topic, unsigned hub)
 
 void tap_feed_membership(struct tap *t, lsn_t commit, const char *user)
 {
-	tap_member_changed(t, commit, user);
+	admit_changed(t->admissions, commit, user);
 }
 
 static void note(struct tap *t, const struct feed_message *m, uint64_t receivers)
@@ -121,12 +123,12 @@ void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now)
 
 	for (size_t i = 0; i < m->n_groups; i++) {
 		struct slice name = slice_of(group);
-		struct topic *topic = topiclog_topic(t->log, name);
+		struct topic *topic = topiclog_topic(t->now.log, name);
 
 		if (m->tag.kind || m->tag.close)
-			topic_append_tagged(t->log, topic, m->id, m->tag, m->header, m->payload, now);
+			topic_append_tagged(t->now.log, topic, m->id, m->tag, m->header, m->payload, now);
 		else
-			topic_append(t->log, topic, m->id, m->header, m->payload, now);
+			topic_append(t->now.log, topic, m->id, m->header, m->payload, now);
 		is_news(t, topic);
 		receivers += topic_listeners(topic);
 		group += name.len + 1;
@@ -146,7 +148,7 @@ struct marking {
 /* What it says is written for each connection (notice.c). */
 static void append_resync(const struct marking *m, struct topic *topic)
 {
-	topic_append_tagged(m->tap->log, topic, m->id, m->tag, SLICE(""), SLICE(""), m->now);
+	topic_append_tagged(m->tap->now.log, topic, m->id, m->tag, SLICE(""), SLICE(""), m->now);
 	is_news(m->tap, topic);
 }
 
@@ -170,15 +172,15 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 	struct marking m = { .tap = t, .id = mark->id, .lookup_only = mark->lookup_only, .now = now };
 
 	m.tag = (struct entry_tag){ .kind = ENTRY_REFETCH, .reason = (uint8_t)resync_reason(mark->reason) };
-	m.section = rules_section(t->plain, mark->section);
+	m.section = rules_section(t->now.plain, mark->section);
 	if (!m.section)
 		fail_never("a mark names section %s, which the configuration of its epoch lacks",
 			   mark->section); /* another configuration is another epoch */
 	metrics_count(t->counts, METRICS_GROUP_RESYNCS, mark->reason);
 	flood_info("groups are told to refetch", log_s("table", mark->section), log_s("reason", mark->reason),
 		   log_lsn("commit", mark->id.lsn));
-	topiclog_each(t->log, mark_one, &m);
-	topiclog_mark(t->log, mark->id);
+	topiclog_each(t->now.log, mark_one, &m);
+	topiclog_mark(t->now.log, mark->id);
 }
 
 /* --- a row that was stepped over ---------------------------------------------------------------------------------- */
@@ -210,7 +212,7 @@ static void skip_groups(struct marking *m, struct slice closes)
 {
 	while (closes.len) {
 		struct slice name = slice_of(closes.at + strlen(closes.at) + 1);
-		struct topic *topic = topiclog_find(m->tap->log, name);
+		struct topic *topic = topiclog_find(m->tap->now.log, name);
 
 		if (topic)
 			skip_in(m, topic, (uint16_t)strtoul(closes.at, NULL, 10));
@@ -222,7 +224,7 @@ static void skip_groups(struct marking *m, struct slice closes)
 static bool knows_sections(const struct tap *t, struct slice sections)
 {
 	for (size_t at = 0; at < sections.len; at += strlen(sections.at + at) + 1)
-		if (!rules_section(t->plain, sections.at + at))
+		if (!rules_section(t->now.plain, sections.at + at))
 			return false;
 	return true;
 }
@@ -239,22 +241,22 @@ bool tap_feed_skipped(struct tap *t, const struct feed_skipped *skipped, int64_t
 		   log_lsn("commit", skipped->id.lsn));
 	skip_groups(&m, skipped->closes); /* first: they may close */
 	for (size_t at = 0; at < skipped->sections.len; at += strlen(skipped->sections.at + at) + 1) {
-		m.section = rules_section(t->plain, skipped->sections.at + at);
-		topiclog_each(t->log, skip_of_section, &m);
+		m.section = rules_section(t->now.plain, skipped->sections.at + at);
+		topiclog_each(t->now.log, skip_of_section, &m);
 	}
 	if (skipped->everything)
-		topiclog_each(t->log, skip_any, &m);
-	topiclog_mark(t->log, skipped->id);
+		topiclog_each(t->now.log, skip_any, &m);
+	topiclog_mark(t->now.log, skipped->id);
 	return true;
 }
 
 void tap_feed_position(struct tap *t, lsn_t upto)
 {
-	if (upto > topiclog_published(t->log))
-		topiclog_publish(t->log, upto);
+	if (upto > topiclog_published(t->now.log))
+		topiclog_publish(t->now.log, upto);
 	if (t->n_news)
 		event_active(t->flush, EV_TIMEOUT, 0);
-	tap_admit_reached(t);
+	admit_reached(t->admissions);
 }
 
 /* --- another history ---------------------------------------------------------------------------------------------- */
@@ -265,7 +267,7 @@ void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *re
 	struct mail mail = { .kind = MAIL_EPOCH };
 
 	mem_copy_text(t->epoch, sizeof(t->epoch), epoch);
-	topiclog_reset(t->log, floor);
+	topiclog_reset(t->now.log, floor);
 	mem_copy_text(mail.text, sizeof(mail.text), t->epoch);
 	tap_tell_hubs(t, &mail);
 	if (!first)
@@ -273,7 +275,7 @@ void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *re
 			 log_lsn("from", floor));
 	mail = (struct mail){ .kind = MAIL_EMPTIED, .published = floor };
 	tap_tell_hubs(t, &mail);
-	tap_member_anew(t, floor, reason);
+	admit_anew(t->admissions, floor, reason);
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
@@ -283,14 +285,14 @@ void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *re
 
 void tap_feed_init(struct tap *t)
 {
-	int64_t age = t->conf->replay.seconds * 1000;
+	int64_t age = t->now.conf->replay.seconds * 1000;
 	struct topic_limits limits = {
-		.group_bytes = (size_t)t->conf->limits.group_bytes,
-		.log_bytes = (size_t)t->conf->limits.log_bytes,
+		.group_bytes = (size_t)t->now.conf->limits.group_bytes,
+		.log_bytes = (size_t)t->now.conf->limits.log_bytes,
 		.age = age > LIVE_AGE ? age : LIVE_AGE,
 	};
 
-	t->log = topiclog_new(&limits);
+	t->now.log = topiclog_new(&limits);
 	t->flush = event_new(t->loop, -1, 0, on_flush, t);
 	if (!t->flush)
 		fail_never("libevent makes no timer for the feed");
@@ -298,7 +300,7 @@ void tap_feed_init(struct tap *t)
 
 void tap_feed_fini(struct tap *t)
 {
-	topiclog_free(t->log);
+	topiclog_free(t->now.log);
 	event_free(t->flush);
 	free(t->news);
 }

@@ -46,7 +46,7 @@ static void warn(struct tap *t, int64_t now)
 		snprintf(until, sizeof(until), "%.0f s", left);
 	else if (!isnan(t->slot.safe))
 		strcpy(until, "nothing is written at present");
-	log_warn("the slot makes the server keep much WAL", log_s("slot", t->conf->database.slot),
+	log_warn("the slot makes the server keep much WAL", log_s("slot", t->now.conf->database.slot),
 		 log_n("retained_bytes", t->slot.retained), log_s("wal_status", t->slot.wal_status),
 		 log_n("bytes_per_second", t->slot.rate), log_s("lost_in", until),
 		 log_s("mend", "see walpush_monitoring (sql/monitoring.sql) and docs/operations.md"));
@@ -54,7 +54,7 @@ static void warn(struct tap *t, int64_t now)
 
 static void judge(struct tap *t, int64_t now)
 {
-	int64_t limit = t->conf->database.warn_bytes;
+	int64_t limit = t->now.conf->database.warn_bytes;
 	bool at_risk = strcmp(t->slot.wal_status, "unreserved") == 0 || strcmp(t->slot.wal_status, "lost") == 0;
 
 	if (at_risk || (limit && t->slot.retained > (double)limit)) {
@@ -103,7 +103,7 @@ static void on_slot(void *ctx, struct sqlrows *rows, const struct fail *why)
 static void on_guard(evutil_socket_t fd, short what, void *arg)
 {
 	struct tap *t = arg;
-	const char *values[1] = { t->conf->database.slot };
+	const char *values[1] = { t->now.conf->database.slot };
 
 	(void)fd;
 	(void)what;

@@ -16,11 +16,11 @@ static double behind(lsn_t end, lsn_t position)
 
 static void look_at_stream(struct tap *t)
 {
-	lsn_t end = tap_server_end(t), published = topiclog_published(t->log);
+	lsn_t end = tap_server_end(t), published = topiclog_published(t->now.log);
 	int64_t now = clock_us();
 	lsn_t confirmed = window_confirm(&t->window, now);
 
-	metrics_gauge(t->metrics, METRICS_ADMIT_WAITING, 0, tap_admit_waiting(t));
+	metrics_gauge(t->metrics, METRICS_ADMIT_WAITING, 0, admit_waiting(t->admissions));
 	metrics_gauge(t->metrics, METRICS_READY, 0, tap_trouble(t) == NULL);
 	metrics_gauge(t->metrics, METRICS_STREAMING, 0, source_is_streaming(t->source));
 	metrics_gauge(t->metrics, METRICS_BEHIND_BYTES, 0, behind(end, source_received(t->source)));
@@ -32,8 +32,8 @@ static void look_at_stream(struct tap *t)
 	metrics_gauge(t->metrics, METRICS_STALLED_SECONDS, 0, (double)progress_stalled(&t->progress, now) / 1e6);
 	metrics_gauge(t->metrics, METRICS_ROWS_SKIPPED, 0, (double)intake_skipped(t->intake));
 	metrics_gauge(t->metrics, METRICS_TRANSACTIONS_SKIPPED, 0, (double)t->skip.transactions);
-	metrics_gauge(t->metrics, METRICS_LOG_BYTES, 0, (double)topiclog_bytes(t->log));
-	metrics_gauge(t->metrics, METRICS_GROUPS, 0, (double)topiclog_count(t->log));
+	metrics_gauge(t->metrics, METRICS_LOG_BYTES, 0, (double)topiclog_bytes(t->now.log));
+	metrics_gauge(t->metrics, METRICS_GROUPS, 0, (double)topiclog_count(t->now.log));
 }
 
 static void look_at_slot(struct tap *t)
@@ -134,7 +134,7 @@ static void look_at_process(struct tap *t)
 
 void tap_sample(struct tap *t)
 {
-	trail_tick(t->trail, t->metrics, behind(tap_server_end(t), topiclog_published(t->log)));
+	trail_tick(t->trail, t->metrics, behind(tap_server_end(t), topiclog_published(t->now.log)));
 }
 
 void tap_metrics(void *ctx, struct buf *out)

@@ -35,7 +35,7 @@
 
 static int64_t part_of_patience(const struct tap *t, int64_t parts)
 {
-	int64_t part = t->conf->admin.ready_seconds * 1000 / parts;
+	int64_t part = t->now.conf->admin.ready_seconds * 1000 / parts;
 
 	return part < ASK_LEAST ? ASK_LEAST : part > ASK_MOST ? ASK_MOST : part;
 }
@@ -58,7 +58,7 @@ static void on_walsender(void *ctx, struct sqlrows *rows, const struct fail *why
 /* Idle: nothing waits, and so whatever the walsender does is no decoding that is waited for. */
 static void ask_walsender(struct tap *t, int64_t now, bool is_idle)
 {
-	const char *values[1] = { t->conf->database.slot };
+	const char *values[1] = { t->now.conf->database.slot };
 	int64_t every = part_of_patience(t, is_idle ? IDLE_PARTS : WAITS_PARTS);
 
 	if (t->work.query || now - t->work.asked < every || !sqlpipe_is_up(t->sql))
@@ -87,7 +87,7 @@ static void say_stalled(struct tap *t, int64_t now)
 	const char *waits = tap_progress_waits(t);
 	unsigned times;
 
-	if (stalled < t->conf->admin.ready_seconds * 1000 || source_deaths(t->source)) {
+	if (stalled < t->now.conf->admin.ready_seconds * 1000 || source_deaths(t->source)) {
 		if (repeat_end(&t->work.said_stalled))
 			log_info("WAL is handled again", log_lsn("handled", t->progress.handled));
 		return;
@@ -166,7 +166,7 @@ const char *tap_progress_trouble(struct tap *t)
 	/* Once may be the network. */
 	if (source_deaths(t->source) > 1)
 		return said ? said : "the stream ends again and again at the same place";
-	if (progress_stalled(&t->progress, clock_us()) < t->conf->admin.ready_seconds * 1000)
+	if (progress_stalled(&t->progress, clock_us()) < t->now.conf->admin.ready_seconds * 1000)
 		return NULL;
 	return waits ? waits : "WAL waits, and nothing has been handled: see the log";
 }

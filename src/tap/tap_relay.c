@@ -200,7 +200,7 @@ static bool feed_mark(struct tap *t, const struct relay_entry *e)
 {
 	char *section = mem_text_of(e->section), *reason = mem_text_of(e->reason);
 	struct feed_mark m = { .id = e->id, .section = section, .reason = reason, .lookup_only = e->lookup_only };
-	bool known = rules_section(t->plain, section) && resync_is_reason(reason);
+	bool known = rules_section(t->now.plain, section) && resync_is_reason(reason);
 
 	if (known) {
 		tap_feed_mark(t, &m, clock_us());
@@ -287,13 +287,13 @@ static void on_changed(void *ctx)
 		return;
 	tap_stream_go(t);
 	tap_pause_source(t);
-	tap_admit_reached(t);
+	admit_reached(t->admissions);
 }
 
 static const struct relay_calls calls = { on_begin, on_entry, on_refill, on_pause, on_changed };
 
 void tap_relay_start(struct tap *t)
 {
-	if (t->conf->relay.url)
-		t->relay = relay_new(t->loop, t->names, &t->conf->relay, t->conf->database.slot, &calls, t);
+	if (t->now.conf->relay.url)
+		t->relay = relay_new(t->loop, t->names, &t->now.conf->relay, t->now.conf->database.slot, &calls, t);
 }

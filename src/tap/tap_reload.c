@@ -80,7 +80,7 @@ static void reload_end(struct reload *r)
 static void refuse(struct tap *t, const struct fail *why)
 {
 	metrics_count(t->counts, METRICS_RELOADS, "refused");
-	log_error("the configuration is refused; the one before it stays in force", log_s("file", t->conf->file),
+	log_error("the configuration is refused; the one before it stays in force", log_s("file", t->now.conf->file),
 		  log_n("line", why->line), log_s("error", why->text));
 	if (t->reload)
 		reload_end(t->reload);
@@ -92,10 +92,10 @@ static void take_rules(struct tap *t, struct reload *r)
 {
 	reads_free(t->reads, t->n_reads);
 	t->reads = r->reads;
-	t->n_reads = rules_n_streams(t->plain);
+	t->n_reads = rules_n_streams(t->now.plain);
 	t->reads_for = t->n_editions;
 	r->reads = NULL;
-	if (t->rules && rules_feed_digest(t->rules) == rules_feed_digest(r->rules))
+	if (t->now.rules && rules_feed_digest(t->now.rules) == rules_feed_digest(r->rules))
 		return;
 	tap_watch_forget(t); /* others are watched now, and everybody is asked */
 	tap_take_rules(t, r->rules, r->catalog);
@@ -108,7 +108,7 @@ static void tell_hubs(struct tap *t)
 	struct mail mail = { .kind = MAIL_EDITION };
 
 	for (unsigned i = 0; i < t->n_hubs; i++) {
-		mail.edition = edition_ref(t->edition);
+		mail.edition = edition_ref(t->now.edition);
 		hub_post(t->hubs[i], &mail);
 	}
 }
@@ -116,23 +116,23 @@ static void tell_hubs(struct tap *t)
 static void take_over(struct reload *r)
 {
 	struct tap *t = r->tap;
-	struct edition *before = t->edition;
+	struct edition *before = t->now.edition;
 
 	if (r->kept.len)
 		log_warn("these options need a restart; they stay as they were", log_s("options", r->kept.data));
-	t->edition = r->edition;
+	t->now.edition = r->edition;
 	t->n_editions++;
-	t->plain = r->edition->rules;
-	t->conf = r->edition->shared.conf;
+	t->now.plain = r->edition->rules;
+	t->now.conf = r->edition->shared.conf;
 	r->edition = before; /* is let go with the rest */
-	log_setup(t->conf->log.level, t->conf->log.format);
+	log_setup(t->now.conf->log.level, t->now.conf->log.format);
 	tap_reopen_audit(t);
-	intake_record_limit(t->intake, &t->conf->limits);
+	intake_record_limit(t->intake, &t->now.conf->limits);
 	take_rules(t, r);
-	tap_recheck_all(t);
+	admit_recheck(t->admissions);
 	tell_hubs(t);
 	metrics_count(t->counts, METRICS_RELOADS, "taken");
-	log_info("the configuration is taken over", log_s("file", t->conf->file));
+	log_info("the configuration is taken over", log_s("file", t->now.conf->file));
 	reload_end(r);
 	tap_read_catalog(t); /* other tables decide, perhaps: they are to be watched */
 }
@@ -142,7 +142,7 @@ void tap_reopen_audit(struct tap *t)
 {
 	struct fail why = { 0 };
 
-	if (!audit_open(t->shared.audit, t->conf->audit_file, &why))
+	if (!audit_open(t->shared.audit, t->now.conf->audit_file, &why))
 		log_error("the audit log stays where it is", log_s("error", why.text));
 }
 
@@ -265,7 +265,7 @@ static void ask_reads(struct reload *r)
 {
 	struct tap *t = r->tap;
 
-	r->reads_ask = reads_ask_new(t->loop, t->names, &t->conf->database, r->edition->rules, on_reads, r);
+	r->reads_ask = reads_ask_new(t->loop, t->names, &t->now.conf->database, r->edition->rules, on_reads, r);
 }
 
 static void on_again(evutil_socket_t fd, short what, void *arg)
@@ -279,7 +279,7 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 
 static struct edition *read_edition(struct tap *t, struct buf *kept, struct fail *why)
 {
-	struct conf *conf = conf_load(t->conf->file, why);
+	struct conf *conf = conf_load(t->now.conf->file, why);
 
 	if (conf && !(tap_supports(conf, why) && audit_check(conf->audit_file, why))) {
 		conf_free(conf);
@@ -287,7 +287,7 @@ static struct edition *read_edition(struct tap *t, struct buf *kept, struct fail
 	}
 	if (!conf)
 		return NULL;
-	conf_keep(t->conf, conf, kept);
+	conf_keep(t->now.conf, conf, kept);
 	return edition_new(&t->shared, conf, true, why);
 }
 
@@ -299,7 +299,7 @@ void tap_reload(struct tap *t)
 
 	if (t->reload)
 		reload_end(t->reload);
-	log_info("reading the configuration again", log_s("file", t->conf->file));
+	log_info("reading the configuration again", log_s("file", t->now.conf->file));
 	edition = read_edition(t, &kept, &why);
 	if (!edition) {
 		refuse(t, &why);

@@ -39,8 +39,8 @@ static void say_refused(struct tap *t, const struct intake_place *place, const s
 	lsn_format(to, place->commit + 1);
 	snprintf(t->skip.statement, sizeof(t->skip.statement),
 		 "to pass over it, while walpush is stopped: SELECT pg_replication_slot_advance('%s', %s%s%s)",
-		 t->conf->database.slot, place->commit ? "'" : "", place->commit ? to : "pg_current_wal_flush_lsn()",
-		 place->commit ? "'" : "");
+		 t->now.conf->database.slot, place->commit ? "'" : "",
+		 place->commit ? to : "pg_current_wal_flush_lsn()", place->commit ? "'" : "");
 	log_write(repeat_level(said, LOG_LEVEL_ERROR, why->text, clock_us(), &times),
 		  "the stream cannot go on, and database.skip is false",
 		  LOG_FIELDS(log_s("error", why->text), log_lsn("commit", place->commit), log_n("xid", place->xid),
@@ -89,7 +89,7 @@ static void take_running(struct tap *t, const struct snapshot *seen)
 		return;
 	}
 	s->step = SKIP_NOTHING;
-	tap_feed_anew(t, t->epoch, topiclog_published(t->log), resync_name(RESYNC_SKIPPED));
+	tap_feed_anew(t, t->epoch, topiclog_published(t->now.log), resync_name(RESYNC_SKIPPED));
 }
 
 static void take(struct tap *t, const struct sqlrows *rows, const struct snapshot *seen)
@@ -173,7 +173,7 @@ void tap_skip_lost(struct tap *t, const struct fail *why)
 		return;
 	if (!is_clear(t, &place))
 		return;
-	if (!t->conf->database.skip) {
+	if (!t->now.conf->database.skip) {
 		say_refused(t, &place, why);
 		return;
 	}

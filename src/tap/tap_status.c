@@ -28,8 +28,8 @@ static const char *unhealthy(void *ctx)
 
 static bool lags(const struct tap *t)
 {
-	lsn_t end = tap_server_end(t), published = topiclog_published(t->log);
-	int64_t limit = t->conf->admin.ready_bytes;
+	lsn_t end = tap_server_end(t), published = topiclog_published(t->now.log);
+	int64_t limit = t->now.conf->admin.ready_bytes;
 
 	return limit && end > published && end - published > (uint64_t)limit;
 }
@@ -131,7 +131,7 @@ static json_t *relay_status(const struct tap *t)
 
 static json_t *position_status(struct tap *t, int64_t now)
 {
-	lsn_t end = tap_server_end(t), published = topiclog_published(t->log);
+	lsn_t end = tap_server_end(t), published = topiclog_published(t->now.log);
 	lsn_t confirmed = window_confirm(&t->window, now), received = source_received(t->source);
 
 	return json_pack("{s:o, s:o, s:o, s:o, s:{s:I, s:I, s:I}, s:{s:I, s:f}}", "server", json_lsn(end), "received",
@@ -161,7 +161,7 @@ static json_t *wal_status(const struct tap *t, int64_t now)
 	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:f}", "status", slot->wal_status, "retained_bytes",
 			 json_number(slot->retained), "safe_bytes", json_number(slot->safe), "bytes_per_second",
 			 json_number(slot->rate), "lost_in_seconds", json_number(tap_guard_seconds_left(slot)),
-			 "warn_bytes", (json_int_t)t->conf->database.warn_bytes, "asked_seconds_ago",
+			 "warn_bytes", (json_int_t)t->now.conf->database.warn_bytes, "asked_seconds_ago",
 			 (double)(now - slot->at) / 1e6);
 }
 
@@ -169,13 +169,13 @@ static json_t *connection_status(const struct tap *t)
 {
 	json_t *streams = json_object();
 
-	for (size_t i = 0; i < t->conf->n_streams; i++)
-		json_object_set_new(streams, t->conf->streams[i].name,
+	for (size_t i = 0; i < t->now.conf->n_streams; i++)
+		json_object_set_new(streams, t->now.conf->streams[i].name,
 				    json_integer((json_int_t)metrics_value(t->metrics, METRICS_CONNECTIONS,
-									   t->edition->stream_labels[i])));
+									   t->now.edition->stream_labels[i])));
 	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "open",
 			 (json_int_t)metrics_total(t->metrics, METRICS_CONNECTIONS), "most",
-			 (json_int_t)gate_connections(t->gate, &t->conf->limits), "refused",
+			 (json_int_t)gate_connections(t->gate, &t->now.conf->limits), "refused",
 			 (json_int_t)metrics_total(t->metrics, METRICS_REFUSALS), "behind",
 			 (json_int_t)metrics_total(t->metrics, METRICS_READERS_BEHIND), "streams", streams);
 }
@@ -205,7 +205,7 @@ static json_t *group_status(const struct tap *t)
 	struct largest largest = { .n = 0 };
 	json_t *groups = json_array();
 
-	topiclog_each_heard(t->log, consider, &largest);
+	topiclog_each_heard(t->now.log, consider, &largest);
 	for (size_t i = 0; i < largest.n; i++) {
 		struct slice name = topic_name(largest.at[i]);
 
@@ -290,7 +290,7 @@ static json_t *head(struct tap *t, int64_t now)
 			 json_time(t->started * 1000000), "uptime_seconds",
 			 (json_int_t)(clock_wall_us() / 1000000 - t->started), "ready", trouble == NULL, "trouble",
 			 trouble, "error", trouble ? said : NULL, "mend", trouble ? mend : NULL, "slot",
-			 t->conf->database.slot, "epoch", t->epoch, "down_seconds",
+			 t->now.conf->database.slot, "epoch", t->epoch, "down_seconds",
 			 down ? (double)(now - down) / 1e6 : 0.0);
 }
 
@@ -308,10 +308,10 @@ static json_t *status(void *ctx, bool with_history)
 	json_object_set_new(document, "skipped", skipped_status(t));
 	json_object_set_new(document, "wal", wal_status(t, now));
 	json_object_set_new(document, "intake_bytes", json_integer((json_int_t)intake_bytes(t->intake)));
-	json_object_set_new(document, "log_bytes", json_integer((json_int_t)topiclog_bytes(t->log)));
+	json_object_set_new(document, "log_bytes", json_integer((json_int_t)topiclog_bytes(t->now.log)));
 	json_object_set_new(document, "hubs", json_integer((json_int_t)t->n_hubs));
 	json_object_set_new(document, "connections", connection_status(t));
-	json_object_set_new(document, "admissions", tap_admit_status(t));
+	json_object_set_new(document, "admissions", admit_status(t->admissions));
 	json_object_set_new(document, "last_minute", minute_status(t));
 	json_object_set_new(document, "groups", group_status(t));
 	json_object_set_new(document, "events", event_status(t));
@@ -326,7 +326,7 @@ static const struct texts *admin_hosts(void *ctx)
 {
 	struct tap *t = ctx;
 
-	return &t->conf->admin.hosts;
+	return &t->now.conf->admin.hosts;
 }
 
 static void admin_refused(void *ctx, const char *reason)

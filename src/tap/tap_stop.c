@@ -32,7 +32,7 @@ static void stop_to(struct tap *t, enum stop_step next, int64_t limit)
 void tap_close_all(struct tap *t, bool final)
 {
 	int64_t spent = final ? clock_us() - t->stop.began : 0;
-	struct mail mail = { .kind = MAIL_CLOSE, .wait = t->conf->limits.drain * 1000 - spent, .final = final };
+	struct mail mail = { .kind = MAIL_CLOSE, .wait = t->now.conf->limits.drain * 1000 - spent, .final = final };
 
 	tap_tell_hubs(t, &mail);
 }
@@ -43,7 +43,7 @@ static void close_clients(struct tap *t)
 	if (t->relay)
 		relay_lead(t->relay, false);
 	tap_feed_flush(t);
-	stop_to(t, STOP_CLOSING, t->conf->limits.drain * 1000 + DRAIN_GRACE - (clock_us() - t->stop.began));
+	stop_to(t, STOP_CLOSING, t->now.conf->limits.drain * 1000 + DRAIN_GRACE - (clock_us() - t->stop.began));
 	tap_close_all(t, true);
 }
 
@@ -117,7 +117,8 @@ void tap_stop(struct tap *t)
 {
 	t->stopping = true;
 	t->stop.began = clock_us();
-	log_info("stopping", log_ms("drain_ms", t->conf->limits.drain * 1000), log_lsn("handled", t->window.handled));
+	log_info("stopping", log_ms("drain_ms", t->now.conf->limits.drain * 1000),
+		 log_lsn("handled", t->window.handled));
 	tap_reload_fini(t);
 	tap_stop_listening(t);
 	admin_stop_listening(t->admin);

@@ -149,7 +149,7 @@ static bool is_stuck(const struct tap *t)
 /* A replica that cannot reach Redis leaves the slot to one that can. */
 void tap_stream_go(struct tap *t)
 {
-	if (t->rules && !t->stopping && !tap_skip_asks(t) && (!t->relay || relay_is_up(t->relay)))
+	if (t->now.rules && !t->stopping && !tap_skip_asks(t) && (!t->relay || relay_is_up(t->relay)))
 		source_go(t->source);
 }
 
@@ -198,7 +198,7 @@ const struct intake_calls tap_intake_calls = { publish, handled, pause_source, s
 
 static void make_epoch(const struct tap *t, const struct source_start *s, char out[EPOCH_MAX])
 {
-	snprintf(out, EPOCH_MAX, "%.20s-%.10s-%08" PRIx32, s->system_id, s->timeline, rules_digest(t->rules));
+	snprintf(out, EPOCH_MAX, "%.20s-%.10s-%08" PRIx32, s->system_id, s->timeline, rules_digest(t->now.rules));
 }
 
 /* Another history, or the same one with a hole: nothing that the logs hold can be continued. */
@@ -268,7 +268,7 @@ static void streaming(void *ctx)
 		relay_lead(t->relay, true);
 	else
 		tap_stream_reached(t, t->window.handled);
-	tap_admit_reached(t);
+	admit_reached(t->admissions);
 }
 
 static void record(void *ctx, char *bytes, struct slice text)
@@ -400,7 +400,7 @@ const struct source_calls tap_source_calls = { start, streaming,  record,       
 
 void tap_stream_init(struct tap *t)
 {
-	window_init(&t->window, t->conf->replay.seconds * 1000, (uint64_t)t->conf->replay.bytes);
+	window_init(&t->window, t->now.conf->replay.seconds * 1000, (uint64_t)t->now.conf->replay.bytes);
 	t->stop_limit = event_new(t->loop, -1, 0, on_stop_limit, t);
 	if (!t->stop_limit)
 		fail_never("libevent makes no timer for the stream");

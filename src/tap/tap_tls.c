@@ -29,7 +29,7 @@ static bool is_over(const struct tls_identity *id)
 
 bool tap_begin_tls(struct tap *t, struct fail *why)
 {
-	const struct conf_listen *conf = &t->conf->listen;
+	const struct conf_listen *conf = &t->now.conf->listen;
 
 	if (!conf->certificate)
 		return true;
@@ -57,12 +57,12 @@ void tap_reload_certificate(struct tap *t)
 	struct tls_identity *id = NULL;
 	struct fail why = { 0 };
 
-	if (!t->conf->listen.certificate)
+	if (!t->now.conf->listen.certificate)
 		return;
-	if (!read_again(&t->conf->listen, &id, &why)) {
+	if (!read_again(&t->now.conf->listen, &id, &why)) {
 		log_error("the certificate is not reloaded; the one before stays", log_s("error", why.text));
 	} else {
-		log_info("certificate reloaded", log_s("file", t->conf->listen.certificate),
+		log_info("certificate reloaded", log_s("file", t->now.conf->listen.certificate),
 			 log_s("expires", day_of(tls_expires(id)).text));
 		for (unsigned i = 0; i < t->n_hubs; i++) {
 			mail.identity = tls_ref(id);

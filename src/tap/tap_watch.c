@@ -124,7 +124,7 @@ enum { ROW_DECIDING, ROW_ALL, ROW_BLIND, ROW_BLIND_OTHERS, ROW_TRIGGER };
 
 static void ask_everybody(struct tap *t)
 {
-	tap_member_changed(t, topiclog_published(t->log), NULL);
+	admit_changed(t->admissions, topiclog_published(t->now.log), NULL);
 }
 
 static void say_mute(struct repeat *said, enum log_level first, const char *message, const char *tables)
@@ -154,7 +154,7 @@ static void say_blind(struct tap *t, const char *deciding, const char *others)
 
 void tap_watch_go(struct tap *t)
 {
-	struct timeval wait = clock_timeval(t->conf->database.watch * 1000 / LOOKS);
+	struct timeval wait = clock_timeval(t->now.conf->database.watch * 1000 / LOOKS);
 
 	event_add(t->watch.tick, &wait);
 }
@@ -181,7 +181,7 @@ static bool take_digests(struct tap *t, const struct sqlrows *rows)
 	say_blind(t, blind, sqlrows_get(rows, 0, ROW_BLIND_OTHERS));
 	changed = changed || t->watch.has_trigger != has_trigger;
 	t->watch.has_trigger = has_trigger;
-	if (decides || (!is_known && t->rules))
+	if (decides || (!is_known && t->now.rules))
 		renew_sessions(t);
 	if (decides) {
 		log_info("what decides permission has changed; everybody is asked, and it is found out anew");
@@ -190,9 +190,9 @@ static bool take_digests(struct tap *t, const struct sqlrows *rows)
 		if (!tap_ddl_asks(t))
 			ask_everybody(t);
 	}
-	if (t->watch.is_blind != (blind != NULL)) {
-		t->watch.is_blind = blind != NULL;
-		tap_recheck_all(t);
+	if (t->now.is_blind != (blind != NULL)) {
+		t->now.is_blind = blind != NULL;
+		admit_recheck(t->admissions);
 	}
 	return changed;
 }
@@ -280,7 +280,7 @@ void tap_watch_init(struct tap *t)
 
 void tap_watch_start(struct tap *t)
 {
-	t->watch.sql = sqlpipe_new(t->loop, t->names, "watch", &t->conf->database, on_state, t);
+	t->watch.sql = sqlpipe_new(t->loop, t->names, "watch", &t->now.conf->database, on_state, t);
 }
 
 void tap_watch_fini(struct tap *t)

@@ -103,7 +103,7 @@ struct question {
 	unsigned at; /* the permission's version when it was asked */
 };
 
-/* One client, its hub and the tap, with what is on its way between the two. The acts are done as tap_renew, tap_member and conn_message do
+/* One client, its hub and the tap, with what is on its way between the two. The acts are done as renew.c, change.c and conn_message do
  * them; which is done when, renewal.h says. */
 struct world {
 	struct { /* the tap's listener */

@@ -1,15 +1,29 @@
 /*
- * admit_impl: what tap_admit.c, tap_ask.c, tap_turn.c and tap_member.c share: who listens, by whose leave, and up to where. All of it belongs to
- * the tap thread.
+ * admit parts: what the files of admit share: who listens, by whose leave, and up to where. Nobody else includes it. Each file calls those
+ * above it in this list, and none below:
+ *
+ *   rounds.c verdict.c  what decides, pure
+ *   member.c            users, and since when their memberships are as they are now
+ *   ring.c              who is asked again as time passes
+ *   listener.c          a connection: its state, its lists, what its hub is told, its end
+ *   seat.c              groups, and a place in the log of each
+ *   ask.c               one question for all who want to know the same
+ *   turn.c              rounds, and what is asked in its turn
+ *   again.c             permission has changed, or an answer is void
+ *   answer.c            what becomes of those who asked; until the log is there
+ *   renew.c             a token in place of the one before
+ *   change.c            a change of membership, at its place in the stream
+ *   admit.c             what the owner calls
  */
-#ifndef WALPUSH_ADMIT_IMPL_H
-#define WALPUSH_ADMIT_IMPL_H
+#ifndef WALPUSH_ADMIT_PARTS_H
+#define WALPUSH_ADMIT_PARTS_H
 
 #include <uthash.h>
 
-#include "parts.h"
 #include "rounds.h"
 #include "verdict.h"
+#include "walpush/admit/admit.h"
+#include "walpush/base/repeat.h"
 
 /* Users of whom nobody listens any more, and whose last change of membership is still known. */
 #define MEMBERS_REMEMBERED 4096
@@ -143,109 +157,61 @@ struct ring {
 };
 
 struct admissions {
-	struct tap *tap;
+	const struct admit_present *now;
+	const struct admit_calls *calls;
+	void *ctx;
 	struct listener *listeners;
+
+	/* member.c */
 	struct member *members;
 	struct member *remembered;
 	unsigned n_remembered;
-	lsn_t everybody_changed;  /* no user's memberships are known before this commit */
+	lsn_t everybody_changed; /* no user's memberships are known before this commit */
+
+	/* ask.c */
 	struct listener *unasked; /* the stream is not live, or not where their client is */
 	struct question *questions;
 	struct question *due; /* to be asked at the end of this turn */
+	struct batch *batch;  /* of this turn; NULL: none yet */
+	struct batch *batches;
+	size_t n_out; /* questions with the server */
+	uint64_t n_asked, n_queries;
+	sqlpipe_done *on_answer, *on_position; /* of answer.c: for a question, and for the batch behind it */
+
+	/* turn.c */
 	struct rounds rounds;
 	struct listener *awaiting; /* the next round */
 	struct question *turn;     /* to be asked in shares, when nobody comes */
 	struct share share;
-	size_t n_out; /* questions with the server */
+	bool reads_first; /* a round has begun, and asks nothing yet */
 	struct ring *rings;
-	struct batch *batch; /* of this turn; NULL: none yet */
-	struct batch *batches;
+
+	/* answer.c */
 	struct listener *late; /* those without an answer, longest first */
-	struct event *ask;
-	struct event *queued; /* pending: a round has begun, and asks nothing yet */
-	struct event *limit;
-	uint64_t n_asked, n_queries;
+	struct repeat trouble[REPEAT_TABLE];
 };
 
-/* --- tap_admit.c: who is admitted, and to what --- */
-/* NULL: a reload has done away with it; its connections are closed by their hubs. */
-const struct rules_stream *listener_stream(const struct listener *l);
-/* To the answer's groups, at its place in the stream; on hold nothing behind that is delivered yet. */
-void listener_admit(struct listener *l, bool on_hold);
-/* Before the yes is taken: does anything stand in its groups that it skips, so that a resync is due? */
-void listener_skips(struct listener *l);
-/* It may hear again: what waited for it, or, if it skips something or its groups are others, a resync and what comes behind it. */
-void listener_go_on(struct listener *l);
-/* `why`: as the metric's row spells it. A renewal, and one that is one too many, is gone afterwards. */
-void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason);
-void listener_limit(struct listener *l, lsn_t limit);
-/* The commit may have a last word for it, though it hears nothing else. */
-void listener_frozen(const struct listener *l, lsn_t commit);
-void listener_to(struct listener *l, enum listener_state next);
-/* Out of the list that it is in and into this one, which may be NULL. */
-void listener_move(struct listener *l, struct listener **queue);
-/* Ask admit, as soon as it can be asked. It is without an answer from now on, if it was not before. */
-void listener_ask(struct listener *l);
-/* Permission has changed, or an answer is void, and no question is out: asks at once, or in the next round. It may be gone afterwards. */
-void listener_again(struct listener *l);
-/* All that can be asked now and could not before. */
-void listeners_ask(struct admissions *all);
-/* NULL: it was one too many, or is gone. */
-struct listener *listener_find(struct admissions *all, const struct mail *mail);
-/* The renewal's yes has come, and the log is there. The renewal is gone afterwards. */
-void listener_take_over(struct listener *renewal);
-/* A renewed token is in force with the seats that the connection has. */
-void listener_renewed(const struct listener *l);
-/* It was refused, and its hub was told. */
-bool listener_is_told(const struct listener *l);
-/* What it waits for is void. It stands where it is. */
-void listener_leave_question(struct listener *l);
+static inline int64_t admit_clock(const struct admissions *all)
+{
+	return all->calls->clock(all->ctx);
+}
 
-/* --- tap_renew.c: a token in place of the one before --- */
-/* Permission has changed: what was answered, or would be, counts no more. NULL: there is no renewal. */
-void renewal_ask_again(struct listener *renewal);
-/* NULL does nothing. */
-void renewal_free(struct listener *renewal);
+static inline bool admit_is_fed(const struct admissions *all)
+{
+	return all->calls->is_fed(all->ctx);
+}
 
-/* --- tap_ask.c: asking the database, and waiting for the log --- */
-void ask_join(struct listener *l);
-/* At the end of this turn of the loop. */
-void ask_now(struct question *q);
-/* In a share, when its turn comes; at once should somebody ask the same. */
-void ask_in_turn(struct listener *l);
-/* What it was answered, or would be, does not count. It may be gone afterwards. */
-void ask_void(struct listener *l);
-/* Everything below this commit, which is no part of the log yet, has been told. */
-void ask_passed(struct admissions *all, lsn_t commit);
-/* Looks at the clock for as long as something waits. */
-void ask_tick(struct admissions *all);
-void listener_forget_answer(struct listener *l);
-/* Whether limits.admit-timeout runs; it does so from the first call on. */
-void listener_may_be_late(struct listener *l);
-void listener_not_late(struct listener *l);
-/* The log has moved. */
-void ask_reached(struct admissions *all);
-void ask_init(struct admissions *all);
-void ask_fini(struct admissions *all);
+static inline void admit_wake(const struct admissions *all, enum admit_wake when)
+{
+	all->calls->wake(all->ctx, when);
+}
 
-/* --- tap_turn.c: what is asked in its turn: rounds, and what is asked again as time passes --- */
-/* It hears nothing from its change on, and is asked about in the next round. */
-void turn_wait(struct listener *l);
-/* Its answer is void: it is asked again in the same round. False: it has to wait for the next, or need not wait for one. */
-bool turn_again(struct listener *l);
-/* It was asked about, or is gone: no round waits for it. */
-void turn_done(struct listener *l);
-/* What may be asked now: is made due. False: nothing. */
-bool turn_share(struct admissions *all);
-/* Its answer was taken; in an interval it is asked about again. */
-void turn_stand(struct listener *l);
-void turn_leave(struct listener *l);
-void turn_look(struct admissions *all, int64_t now);
-bool turn_waits(const struct admissions *all);
-void turn_init(struct admissions *all);
-void turn_fini(struct admissions *all);
+/* The fields of a log line about a connection. */
+#define WHO(l)                                                                                                         \
+	log_n("hub", (int64_t)(l)->key.hub), log_n("connection", (int64_t)(l)->key.connection),                        \
+		log_peer(&(l)->ticket->peer), log_s("user", (l)->ticket->user)
 
-/* --- tap_member.c: users, and what changes for them --- */
+/* --- member.c --- */
 /* Made when missing. */
 struct member *member_of(struct admissions *all, const char *user);
 void member_join(struct member *m, struct listener *l);
@@ -254,8 +220,125 @@ void member_leave(struct listener *l);
 lsn_t member_unchanged_since(const struct listener *l);
 /* Time, or what the log does not tell of, has taken its permission: should it come back, what lies between is not told. */
 void member_lost(const struct listener *l);
+/* A membership of this user changed. NULL: nobody listens, and the user is remembered. */
+struct member *member_changed(struct admissions *all, const char *user, lsn_t commit);
+void member_all_changed(struct admissions *all, lsn_t commit);
 /* The log is another one, beginning at `floor`. */
 void member_forget_all(struct admissions *all, lsn_t floor);
 void member_fini(struct admissions *all);
+
+/* --- ring.c --- */
+/* Its answer was taken; in an interval it is asked about again. */
+void ring_stand(struct listener *l);
+void ring_leave(struct listener *l);
+/* As `now` has it. */
+void ring_set_all(struct admissions *all);
+/* µs; 0: its connections are not asked about as time passes. */
+int64_t ring_every(const struct admissions *all, uint64_t stream);
+bool ring_waits(const struct admissions *all);
+void ring_fini(struct admissions *all);
+
+/* --- listener.c --- */
+/* The mail's ticket is the listener's. */
+struct listener *listener_new(struct admissions *all, struct mail *mail);
+struct listener *listener_new_renewal(struct listener *of);
+void listener_free(struct listener *l);
+/* NULL does nothing. */
+void listener_free_renewal(struct listener *renewal);
+/* NULL: it was one too many, or is gone. */
+struct listener *listener_find(struct admissions *all, const struct mail *mail);
+/* NULL: a reload has done away with it; its connections are closed by their hubs. */
+const struct rules_stream *listener_stream(const struct listener *l);
+void listener_to(struct listener *l, enum listener_state next);
+/* Out of the list that it is in and into this one, which may be NULL. */
+void listener_move(struct listener *l, struct listener **queue);
+/* Whether limits.admit-timeout runs; it does so from the first call on. */
+void listener_may_be_late(struct listener *l);
+void listener_not_late(struct listener *l);
+/* It was asked about, or is gone: no round waits for it. */
+void listener_left_round(struct listener *l);
+/* NULL does nothing. */
+void answer_unref(struct answer *a);
+void listener_forget_answer(struct listener *l);
+/* What it waits for is void. It stands where it is. */
+void listener_leave_question(struct listener *l);
+void listener_post(const struct listener *l, struct mail *mail);
+/* `result`: as METRICS_ADMISSIONS spells it. */
+void listener_count(const struct listener *l, const char *result);
+struct audit_client listener_client(const struct listener *l);
+/* Its hub delivers nothing of commits at or above this one; LSN_MAX: everything. */
+void listener_limit(struct listener *l, lsn_t limit);
+/* The commit may have a last word for it, though it hears nothing else. */
+void listener_frozen(const struct listener *l, lsn_t commit);
+/* `why`: as the metric's row spells it. A renewal, and one that is one too many, is gone afterwards. */
+void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason);
+/* It was refused, and its hub was told. */
+bool listener_is_told(const struct listener *l);
+
+/* --- seat.c --- */
+/* To the answer's groups, at its place in the stream; on hold nothing behind that is delivered yet. */
+void seat_admit(struct listener *l, bool on_hold);
+/* Before the yes is taken: does anything stand in its groups that it skips, so that a resync is due? */
+void seat_skips(struct listener *l);
+/* It may hear again: what waited for it, or, if it skips something or its groups are others, a resync and what comes behind it. */
+void seat_go_on(struct listener *l);
+/* A renewed token is in force with the seats that the connection has. */
+void seat_renewed(const struct listener *l);
+/* The renewal's yes has come, and the log is there. The renewal is gone afterwards. */
+void seat_take_over(struct listener *renewal);
+
+/* --- ask.c --- */
+/* One row: how far the WAL is flushed, how far it is inserted, and wal_writer_delay in µs. */
+extern const char ask_position_sql[];
+/* Ask admit, as soon as it can be asked. It is without an answer from now on, if it was not before. */
+void ask_about(struct listener *l);
+/* All that can be asked now and could not before. */
+void ask_all_waiting(struct admissions *all);
+/* At the end of this turn of the loop. */
+void ask_now(struct question *q);
+/* In a share, when its turn comes; at once should somebody ask the same. */
+void ask_in_turn(struct listener *l);
+void ask_send_due(struct admissions *all);
+/* Nobody waits for it. */
+void ask_free(struct question *q);
+
+/* --- turn.c --- */
+/* It hears nothing from its change on, and is asked about in the next round. */
+void turn_wait(struct listener *l);
+/* Its answer is void: it is asked again in the same round. False: it has to wait for the next, or need not wait for one. */
+bool turn_again(struct listener *l);
+/* What may be asked now: is made due. False: nothing. */
+bool turn_share(struct admissions *all);
+/* What came while a round was queued has been read. */
+void turn_read(struct admissions *all);
+void turn_look(struct admissions *all, int64_t now);
+bool turn_waits(const struct admissions *all);
+/* How many connections wait for a round, or for their turn. */
+int turn_count(const struct admissions *all);
+
+/* --- again.c: it may be gone afterwards --- */
+/* Permission has changed, or an answer is void, and no question is out: asks at once, or in the next round. */
+void again_ask(struct listener *l);
+/* What it was answered, or would be, does not count. */
+void again_void(struct listener *l);
+
+/* --- answer.c --- */
+/* The log has moved. */
+void answer_reached(struct admissions *all);
+/* Everything below this commit, which is no part of the log yet, has been told. */
+void answer_passed(struct admissions *all, lsn_t commit);
+/* Once a tick. */
+void answer_look(struct admissions *all, int64_t now);
+void answer_init(struct admissions *all);
+void answer_fini(struct admissions *all);
+
+/* --- renew.c --- */
+void renew_by(struct admissions *all, struct mail *mail);
+/* Permission has changed: what was answered, or would be, counts no more. NULL: there is no renewal. */
+void renew_ask_again(struct listener *renewal);
+
+/* --- change.c --- */
+void change_of(struct admissions *all, lsn_t commit, const char *user);
+void change_anew(struct admissions *all, lsn_t floor, const char *reason);
 
 #endif

@@ -1,47 +1,21 @@
 /*
- * tap_renew: a token in place of the one before, whose claims are others, or that came while such a one waited. What becomes of it,
+ * renew: a token in place of the one before, whose claims are others, or that came while such a one waited. What becomes of it,
  * renewal.h decides.
  *
  * A renewal is a listener like that of a connection which comes: it waits, is asked about, and waits for the log. It has no place in the
  * stream and no seats, and its user is its connection's; so a change of permission asks again about both, each at its own question.
  * A newer token leaves the question for one of its own, so the answer, should it still come, finds nobody.
  */
-#include <stdlib.h>
-
-#include "admit_impl.h"
-#include "walpush/base/mem.h"
+#include "parts.h"
 #include "walpush/share/renewal.h"
 
-static struct listener *renewal_new(struct listener *of)
-{
-	struct listener *renewal = mem_new(sizeof(*renewal));
-
-	renewal->all = of->all;
-	renewal->key = of->key;
-	renewal->member = of->member;
-	renewal->of = of;
-	renewal->verdict = VERDICT_NONE;
-	return renewal;
-}
-
-void renewal_free(struct listener *renewal)
-{
-	if (!renewal)
-		return;
-	listener_move(renewal, NULL);
-	listener_not_late(renewal);
-	listener_forget_answer(renewal);
-	ticket_unref(renewal->ticket);
-	free(renewal);
-}
-
-void renewal_ask_again(struct listener *renewal)
+void renew_ask_again(struct listener *renewal)
 {
 	if (!renewal || renewal->state == LISTENER_WAITING)
 		return;
 	renewal->verdict = VERDICT_NONE;
 	listener_forget_answer(renewal);
-	listener_ask(renewal);
+	ask_about(renewal);
 }
 
 static enum renewal_state state_of(const struct listener *l)
@@ -69,7 +43,7 @@ static void bear(struct listener *l, const struct mail *mail)
 
 static void drop_renewal(struct listener *l)
 {
-	renewal_free(l->renewal);
+	listener_free_renewal(l->renewal);
 	l->renewal = NULL;
 }
 
@@ -79,17 +53,17 @@ static struct listener *newest(struct listener *l)
 	if (!l->is_open)
 		return l;
 	if (!l->renewal)
-		l->renewal = renewal_new(l);
+		l->renewal = listener_new_renewal(l);
 	return l->renewal;
 }
 
-static void renew(struct listener *l, const struct mail *mail)
+static void act(struct listener *l, const struct mail *mail)
 {
 	switch (renewal_act(state_of(l), claims_of(l, mail->ticket))) {
 	case RENEWAL_TAKE:
 		drop_renewal(l);
 		bear(l, mail);
-		listener_renewed(l);
+		seat_renewed(l);
 		return;
 	case RENEWAL_JOIN:
 		bear(newest(l), mail);
@@ -98,16 +72,16 @@ static void renew(struct listener *l, const struct mail *mail)
 		l = newest(l);
 		bear(l, mail);
 		listener_forget_answer(l);
-		listener_ask(l);
+		ask_about(l);
 		return;
 	case RENEWAL_NEVER:
 		return; /* renewal_act has died of it */
 	}
 }
 
-void tap_renew(struct tap *t, struct mail *mail)
+void renew_by(struct admissions *all, struct mail *mail)
 {
-	struct listener *l = listener_find(t->admissions, mail);
+	struct listener *l = listener_find(all, mail);
 
 	if (!l) {
 		ticket_unref(mail->ticket);
@@ -116,5 +90,5 @@ void tap_renew(struct tap *t, struct mail *mail)
 	/* The hub has this token by now, and so does not take what it is told of those before it. */
 	if (l->is_open && l->number != mail->holds)
 		l->is_apart = true;
-	renew(l, mail);
+	act(l, mail);
 }

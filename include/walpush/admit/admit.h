@@ -1,0 +1,100 @@
+/*
+ * admit: may this connection listen, and to which groups? The admit query is asked when the connection comes, when a membership of its user
+ * changes, when its token is renewed with other claims, and as time passes.
+ *
+ * The place of a new connection is the published position at the moment of asking: whatever is published afterwards is delivered. That of
+ * one asked again is the commit that changed the membership.
+ *
+ * No thread, no clock, no socket: whoever owns it feeds it with mails of the hubs, changes of membership and positions of the log, in the order
+ * of the stream, and answers its calls. All of it belongs to the owner's thread, the tap's.
+ */
+#ifndef WALPUSH_ADMIT_H
+#define WALPUSH_ADMIT_H
+
+#include <jansson.h>
+
+#include "walpush/pg/sqlpipe.h"
+#include "walpush/share/edition.h"
+
+struct admissions;
+
+/* What is in force at present. The owner keeps it current; admit reads it whenever it decides. */
+struct admit_present {
+	const struct conf *conf;
+	struct edition *edition;
+	const struct rules *plain; /* the edition's, never bound: paths and admit queries */
+	struct rules *rules;       /* bound to the catalog of the moment; NULL: none yet */
+	struct topiclog *log;
+	const char *epoch; /* of the stream; "" before the first one */
+	bool is_blind;     /* a table that decides has changes that the log does not hold */
+	struct metrics_counts *counts;
+	struct audit *audit;
+};
+
+enum admit_wake {
+	ADMIT_SOON,        /* admissions_soon at the end of this turn of the loop */
+	ADMIT_WHEN_READ,   /* admissions_read when all that has come by now was read */
+	ADMIT_AFTER_A_TICK /* admissions_tick within ADMIT_TICK */
+};
+
+#define ADMIT_TICK 100000 /* µs */
+
+struct admit_calls {
+	int64_t (*clock)(void *ctx); /* µs, and never goes back */
+	/* The logs are being filled: what they hold is the present. */
+	bool (*is_fed)(void *ctx);
+	/* A client knows of this commit, which this process has not met: may it still come? It has waited for `waited` µs. */
+	bool (*may_come)(void *ctx, lsn_t commit, int64_t waited);
+	/* What was committed before that time lies below this position. */
+	lsn_t (*before)(void *ctx, int64_t at);
+	/* The mail is the hub's. The owner fills in what only it knows, `committed` of a limit. */
+	void (*post)(void *ctx, unsigned hub, struct mail *mail);
+	/* A connection of this hub listens to the topic from now on. */
+	void (*hear)(void *ctx, struct topic *topic, unsigned hub);
+	/* As sqlpipe_ask and sqlpipe_forget, on a connection whose answers come in the order of the questions. */
+	struct sqlpipe_query *(*ask)(void *ctx, const char *statement, const char *sql, size_t n_values,
+				     const char *const *values, sqlpipe_done *done, void *done_ctx);
+	void (*forget)(void *ctx, struct sqlpipe_query *q);
+	/* Once, however often it is called before that. */
+	void (*wake)(void *ctx, enum admit_wake when);
+};
+
+/* `present` and `calls` are borrowed until the end. */
+struct admissions *admissions_new(const struct admit_present *present, const struct admit_calls *calls, void *ctx);
+/* No mail is posted. */
+void admissions_free(struct admissions *all);
+
+/* --- mails of the hubs; what they own is taken over ----------------------------------------------------------------- */
+
+void admit_came(struct admissions *all, struct mail *mail);
+/* A token in place of the one before. */
+void admit_renewed(struct admissions *all, struct mail *mail);
+void admit_ended(struct admissions *all, const struct mail *mail);
+
+/* --- the stream ------------------------------------------------------------------------------------------------------ */
+
+/* The log has moved, or the stream is live: some may have waited for that. */
+void admit_reached(struct admissions *all);
+/* A membership of this user changed in the transaction that commits at this LSN, and is not in the logs yet; NULL: of everybody. */
+void admit_changed(struct admissions *all, lsn_t commit, const char *user);
+/* The logs are others now, and begin at `floor`: everybody is asked about, and told to refetch for this reason (a literal). */
+void admit_anew(struct admissions *all, lsn_t floor, const char *reason);
+/* `present` has other streams, other times or another is_blind: how often each stream is asked about again as time passes. */
+void admit_recheck(struct admissions *all);
+
+/* --- the loop: what was asked for by `wake` ---------------------------------------------------------------------------- */
+
+void admissions_soon(struct admissions *all);
+void admissions_read(struct admissions *all);
+void admissions_tick(struct admissions *all);
+
+/* --- what is known ------------------------------------------------------------------------------------------------------ */
+
+/* How often a stream's connections are asked about as time passes, µs; 0: not at all. */
+int64_t admit_rechecks(const struct admissions *all, uint64_t stream);
+/* How many connections wait for a round, or for their turn. */
+int admit_waiting(const struct admissions *all);
+/* For the admin port. */
+json_t *admit_status(const struct admissions *all);
+
+#endif

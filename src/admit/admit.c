@@ -1,0 +1,126 @@
+#include "walpush/admit/admit.h"
+
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "parts.h"
+#include "walpush/base/mem.h"
+
+void admit_came(struct admissions *all, struct mail *mail)
+{
+	struct listener *l = listener_new(all, mail);
+	int64_t most = all->now->conf->limits.per_user;
+
+	if (most > 0 && l->member->n > most)
+		listener_refuse(l, 4429, "user", "too many connections of this user");
+	else if (!listener_stream(l))
+		listener_refuse(l, 1012, "reload", "the stream has changed");
+	else
+		ask_about(l);
+}
+
+void admit_renewed(struct admissions *all, struct mail *mail)
+{
+	renew_by(all, mail);
+}
+
+void admit_ended(struct admissions *all, const struct mail *mail)
+{
+	struct listener *l = listener_find(all, mail);
+
+	if (l) /* else it was one too many */
+		listener_free(l);
+}
+
+void admit_reached(struct admissions *all)
+{
+	answer_reached(all);
+	ask_all_waiting(all);
+}
+
+void admit_changed(struct admissions *all, lsn_t commit, const char *user)
+{
+	change_of(all, commit, user);
+}
+
+void admit_anew(struct admissions *all, lsn_t floor, const char *reason)
+{
+	change_anew(all, floor, reason);
+}
+
+void admit_recheck(struct admissions *all)
+{
+	ring_set_all(all);
+}
+
+/* Who comes is first. */
+void admissions_soon(struct admissions *all)
+{
+	ask_send_due(all);
+	if (turn_share(all))
+		ask_send_due(all);
+}
+
+void admissions_read(struct admissions *all)
+{
+	turn_read(all);
+}
+
+void admissions_tick(struct admissions *all)
+{
+	int64_t now = admit_clock(all);
+
+	answer_look(all, now);
+	turn_look(all, now);
+	if (all->late || all->batches || turn_waits(all))
+		admit_wake(all, ADMIT_AFTER_A_TICK);
+}
+
+int64_t admit_rechecks(const struct admissions *all, uint64_t stream)
+{
+	return ring_every(all, stream);
+}
+
+int admit_waiting(const struct admissions *all)
+{
+	return turn_count(all);
+}
+
+json_t *admit_status(const struct admissions *all)
+{
+	const struct listener *l;
+	const struct batch *b;
+	int waiting = turn_count(all), unanswered = waiting, held = 0;
+
+	DL_FOREACH2(all->late, l, next_late)
+		unanswered++;
+	DL_FOREACH(all->batches, b)
+		DL_FOREACH(b->listeners, l)
+			held += !l->since_us;
+	return json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:i}", "connections", (int)HASH_COUNT(all->listeners),
+			 "unanswered", unanswered, "held", held, "asked", (json_int_t)all->n_asked, "queries",
+			 (json_int_t)all->n_queries, "rounds", (json_int_t)all->rounds.n, "waiting", waiting);
+}
+
+struct admissions *admissions_new(const struct admit_present *present, const struct admit_calls *calls, void *ctx)
+{
+	struct admissions *all = mem_new(sizeof(*all));
+
+	all->now = present;
+	all->calls = calls;
+	all->ctx = ctx;
+	answer_init(all);
+	return all;
+}
+
+void admissions_free(struct admissions *all)
+{
+	struct listener *l, *next;
+
+	HASH_ITER(hh, all->listeners, l, next)
+		listener_free(l);
+	answer_fini(all);
+	ring_fini(all);
+	member_fini(all);
+	free(all);
+}

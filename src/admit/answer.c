@@ -1,0 +1,337 @@
+/*
+ * answer: what becomes of those who asked, and how far the log must be before an answer counts.
+ *
+ *   yes ─▶ the position behind it is known ─▶ a change below it came meanwhile: void, asked again
+ *                                          ─▶ the log is there: admitted, moved, or kept
+ *                                          ─▶ it is not: on hold
+ *   no  ─▶ refused, unless a change of this very user came meanwhile
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "parts.h"
+#include "walpush/base/flood.h"
+#include "walpush/base/log.h"
+#include "walpush/base/mem.h"
+
+/* The longest that a commit without synchronous_commit stays unflushed, in wal_writer_delay. Source: PostgreSQL's manual. */
+#define WRITER_DELAYS 3
+
+struct position {
+	lsn_t flush, insert;
+	int64_t delay; /* µs */
+};
+
+/* --- answers ------------------------------------------------------------------------------------------------------ */
+
+/* A value that does not fit its type names nothing that exists: no. */
+static bool is_bad_value(const struct fail *why)
+{
+	return strncmp(why->sqlstate, "22", 2) == 0;
+}
+
+static void say_failed(const struct question *q, const struct fail *why)
+{
+	const struct rules_query *admit = &q->stream->admit;
+	struct admissions *all = q->all;
+	enum log_level level;
+	unsigned times;
+	char same[128];
+
+	if (is_bad_value(why))
+		return;
+	snprintf(same, sizeof(same), "%s %s", why->sqlstate, admit->name);
+	level = repeat_level(repeat_for(all->trouble, same), LOG_LEVEL_ERROR, same, admit_clock(all), &times);
+	flood_log(level, "an admit query fails; nobody is admitted by it", log_s("query", admit->name),
+		  log_s("file", all->now->conf->file), log_n("line", admit->line), log_s("sqlstate", why->sqlstate),
+		  log_s("error", why->text), log_s("mend", "correct the query, or grant SELECT on what it reads"),
+		  log_n("times", times));
+}
+
+/* Of what decides, the log does not hold all: nobody knows since when it is as the answer says, so it counts from its own position on. What
+ * was held back before that is skipped. */
+static void count_from_the_answer(struct listener *l)
+{
+	struct verdict *v = &l->verdict;
+
+	if (!l->all->now->is_blind || !l->is_open || !l->is_limited || !l->batch || l->batch->need <= v->known)
+		return;
+	v->known = l->batch->need;
+	l->from = v->known;
+}
+
+static void settle(struct listener *l)
+{
+	if (!listener_stream(l)) {
+		listener_refuse(l, 1012, "reload", "the stream has changed");
+		return;
+	}
+	count_from_the_answer(l);
+	listener_move(l, NULL);
+	l->batch = NULL;
+	if (l->of) {
+		seat_take_over(l);
+		return;
+	}
+	l->upto = l->verdict.next;
+	seat_skips(l);
+	if (l->is_open)
+		seat_go_on(l);
+	else
+		seat_admit(l, false);
+	verdict_take(&l->verdict);
+	listener_not_late(l);
+	listener_forget_answer(l);
+	listener_to(l, LISTENER_STANDING);
+	ring_stand(l);
+	if (l->is_limited) {
+		listener_frozen(l, l->verdict.last);
+		again_ask(l);
+	}
+}
+
+static void said_yes(struct listener *l, struct answer *a, struct batch *b)
+{
+	l->question = NULL;
+	l->answer = a;
+	a->refs++;
+	listener_to(l, LISTENER_ANSWERED);
+	l->batch = b;
+	if (b)
+		listener_move(l, &b->listeners);
+	else if (verdict_counts(&l->verdict, LSN_MAX))
+		settle(l);
+	else
+		again_void(l);
+}
+
+static void said_no(struct listener *l)
+{
+	if (!verdict_no_counts(&l->verdict)) {
+		again_void(l);
+		return;
+	}
+	if (l->is_open)
+		member_lost(l);
+	listener_refuse(l, 4403, "forbidden", "the admit query says no");
+}
+
+static void question_back(struct question *q)
+{
+	struct admissions *all = q->all;
+
+	q->query = NULL;
+	all->n_out--;
+	if (q->in_share)
+		share_answered(&all->share, admit_clock(all));
+	q->in_share = false;
+	if (all->turn || all->awaiting)
+		admit_wake(all, ADMIT_SOON);
+}
+
+static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct question *q = ctx;
+	struct answer *a = mem_new(sizeof(*a));
+	struct listener *l;
+
+	*a = (struct answer){ 1, rows };
+	question_back(q);
+	if (!rows)
+		say_failed(q, why);
+	while ((l = q->asked)) {
+		listener_left_round(l);
+		if (rows && rows->n_rows > 0)
+			said_yes(l, a, q->batch);
+		else if (rows)
+			said_no(l);
+		else if (is_bad_value(why))
+			listener_refuse(l, 4403, "value", "a value does not fit the query");
+		else
+			listener_refuse(l, 1013, "query", "the admit query failed");
+	}
+	answer_unref(a);
+	q->batch = NULL;
+	if (q->next)
+		ask_now(q);
+	else
+		ask_free(q);
+}
+
+/* --- until the log is there --------------------------------------------------------------------------------------- */
+
+static void batch_drop(struct batch *b)
+{
+	if (b->query)
+		b->all->calls->forget(b->all->ctx, b->query);
+	DL_DELETE(b->all->batches, b);
+	free(b);
+}
+
+/* Whatever the answers saw, the log has met it. */
+static void batch_settle(struct batch *b)
+{
+	while (b->listeners)
+		settle(b->listeners);
+	batch_drop(b);
+}
+
+static bool is_reached(const struct batch *b)
+{
+	return topiclog_published(b->all->now->log) >= b->need;
+}
+
+/* The wait for the log is no missing answer. A new connection says hello at once, and delivers nothing yet. */
+static void batch_hold(struct batch *b)
+{
+	struct listener *l;
+
+	DL_FOREACH(b->listeners, l) {
+		if (!l->is_open && !l->of && listener_stream(l)) {
+			seat_admit(l, true);
+			verdict_held(&l->verdict);
+			listener_forget_answer(l);
+		}
+		listener_not_late(l);
+	}
+}
+
+/* Of a change below the position that was told since they were asked, nobody knows whether the answer has seen it. */
+static void batch_void(struct batch *b)
+{
+	struct listener *l, *next;
+
+	DL_FOREACH_SAFE(b->listeners, l, next)
+		if (!verdict_counts(&l->verdict, b->need))
+			again_void(l);
+}
+
+static bool read_position(struct sqlrows *rows, const struct fail *why, struct position *out)
+{
+	bool ok = rows && rows->n_rows == 1 && rows->n_columns == 3 && sqlrows_get(rows, 0, 2) &&
+		  lsn_parse(slice_of(sqlrows_get(rows, 0, 0)), &out->flush) &&
+		  lsn_parse(slice_of(sqlrows_get(rows, 0, 1)), &out->insert);
+
+	if (ok)
+		out->delay = strtoll(sqlrows_get(rows, 0, 2), NULL, 10);
+	else
+		flood_error("cannot tell how far the WAL is; nobody is admitted",
+			    log_s("sqlstate", why ? why->sqlstate : ""),
+			    log_s("error", why ? why->text : "a strange answer"),
+			    log_s("mend", "grant EXECUTE on pg_current_wal_flush_lsn and pg_current_wal_insert_lsn"));
+	sqlrows_free(rows);
+	return ok;
+}
+
+static void on_position(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct batch *b = ctx;
+	struct position p;
+
+	b->query = NULL;
+	if (!read_position(rows, why, &p)) {
+		while (b->listeners)
+			listener_refuse(b->listeners, 1013, "query", "the WAL's position is not known");
+		batch_drop(b);
+		return;
+	}
+	b->need = p.insert;
+	if (p.insert > p.flush)
+		b->settled_at = admit_clock(b->all) + WRITER_DELAYS * p.delay;
+	batch_void(b);
+	if (is_reached(b))
+		batch_settle(b);
+	else
+		batch_hold(b);
+}
+
+static void on_flushed(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct batch *b = ctx;
+	struct position p;
+
+	b->query = NULL;
+	if (!read_position(rows, why, &p))
+		return;
+	if (p.flush < b->need)
+		b->need = p.flush;
+	if (is_reached(b))
+		batch_settle(b);
+}
+
+void answer_reached(struct admissions *all)
+{
+	struct batch *b, *next;
+
+	DL_FOREACH_SAFE(all->batches, b, next)
+		if (is_reached(b) || (!b->listeners && b->need != NEED_UNKNOWN))
+			batch_settle(b);
+}
+
+void answer_passed(struct admissions *all, lsn_t commit)
+{
+	struct batch *b, *next;
+
+	DL_FOREACH_SAFE(all->batches, b, next)
+		if (commit >= b->need)
+			batch_settle(b);
+}
+
+/* --- what takes too long ------------------------------------------------------------------------------------------ */
+
+static void refuse_late(struct admissions *all, int64_t now)
+{
+	int64_t oldest = now - all->now->conf->limits.admit_timeout * 1000;
+
+	while (all->late && all->late->since_us < oldest) {
+		if (!listener_stream(all->late))
+			listener_refuse(all->late, 1012, "reload", "the stream has changed");
+		else if (admit_is_fed(all))
+			listener_refuse(all->late, 1013, "timeout", "the database does not answer");
+		else
+			listener_refuse(all->late, 1013, "offline", "not streaming");
+	}
+}
+
+static void look_again(struct admissions *all, int64_t now)
+{
+	struct batch *b;
+
+	DL_FOREACH(all->batches, b) {
+		if (!b->settled_at || now < b->settled_at)
+			continue;
+		b->settled_at = 0;
+		b->query = all->calls->ask(all->ctx, "position", ask_position_sql, 0, NULL, on_flushed, b);
+	}
+}
+
+void answer_look(struct admissions *all, int64_t now)
+{
+	refuse_late(all, now);
+	ask_all_waiting(all);
+	look_again(all, now);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+void answer_init(struct admissions *all)
+{
+	all->on_answer = on_answer;
+	all->on_position = on_position;
+}
+
+/* After the listeners are gone. */
+void answer_fini(struct admissions *all)
+{
+	struct question *q, *next_question;
+	struct batch *b, *next;
+
+	HASH_ITER(hh, all->questions, q, next_question) {
+		if (q->query)
+			all->calls->forget(all->ctx, q->query);
+		ask_free(q);
+	}
+	DL_FOREACH_SAFE(all->batches, b, next)
+		batch_drop(b);
+}

@@ -1,0 +1,239 @@
+/*
+ * ask: one admit query for all who want to know the same.
+ *
+ * What one turn of the loop wants to know is asked at its end: the same question once, and behind up to BATCH_QUESTIONS of them the
+ * position of the WAL. A question that is with the server is not joined any more, because its snapshot may be older than what made
+ * one ask; who comes then waits for the next. So there are at most two queries for each pair of a stream and its parameters, however
+ * many connect, and open admissions are bounded by the connections.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+#include "parts.h"
+#include "walpush/base/mem.h"
+
+/* On a standby everything that is visible has been replayed. */
+const char ask_position_sql[] =
+	"SELECT CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_flush_lsn() END,"
+	" CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END,"
+	" (EXTRACT(epoch FROM pg_catalog.current_setting('wal_writer_delay')::interval)::numeric * "
+	"1000000::numeric)::bigint"
+	" FROM pg_catalog.pg_is_in_recovery() r";
+
+/* --- questions ---------------------------------------------------------------------------------------------------- */
+
+static struct question *question_new(struct listener *l, const struct rules_stream *s, const char **values,
+				     struct buf *key)
+{
+	struct question *q = mem_new(sizeof(*q) + key->len);
+	char *at = q->key + strlen(key->data) + 1;
+
+	q->all = l->all;
+	q->edition = edition_ref(l->all->now->edition);
+	q->stream = s;
+	memcpy(q->key, key->data, key->len);
+	q->key_len = key->len;
+	q->values = mem_new_array(s->admit.source.n_refs, sizeof(char *));
+	for (size_t i = 0; i < s->admit.source.n_refs; i++) {
+		q->values[i] = values[i] ? at + 1 : NULL;
+		at += values[i] ? strlen(values[i]) + 2 : 1;
+	}
+	HASH_ADD_KEYPTR(hh, l->all->questions, q->key, q->key_len, q);
+	return q;
+}
+
+static struct question *question_of(struct listener *l)
+{
+	const struct rules_stream *s = listener_stream(l);
+	const char **values = mem_new_array(s->admit.source.n_refs, sizeof(char *));
+	struct buf key = { 0 };
+	struct question *q;
+
+	ticket_params(l->ticket, s, values);
+	buf_addf(&key, "%016" PRIx64, l->ticket->stream);
+	buf_add_char(&key, '\0');
+	for (size_t i = 0; i < s->admit.source.n_refs; i++) {
+		buf_add_char(&key, values[i] != NULL);
+		if (values[i])
+			buf_add(&key, values[i], strlen(values[i]) + 1);
+	}
+	HASH_FIND(hh, l->all->questions, key.data, key.len, q);
+	if (!q)
+		q = question_new(l, s, values, &key);
+	buf_fini(&key);
+	free(values);
+	return q;
+}
+
+void ask_free(struct question *q)
+{
+	HASH_DEL(q->all->questions, q);
+	edition_unref(q->edition);
+	free(q->values);
+	free(q);
+}
+
+void ask_now(struct question *q)
+{
+	if (q->query || q->is_due)
+		return;
+	if (q->in_turn)
+		DL_DELETE2(q->all->turn, q, prev_due, next_due);
+	q->in_turn = false;
+	q->is_due = true;
+	DL_APPEND2(q->all->due, q, prev_due, next_due);
+	admit_wake(q->all, ADMIT_SOON);
+}
+
+static void join(struct listener *l)
+{
+	l->question = question_of(l);
+	listener_move(l, &l->question->next);
+	ask_now(l->question);
+}
+
+void ask_in_turn(struct listener *l)
+{
+	struct admissions *all = l->all;
+	struct question *q = l->question = question_of(l);
+
+	listener_move(l, &q->next);
+	if (q->query || q->is_due || q->in_turn)
+		return;
+	if (!all->turn && !all->share.left)
+		all->share.moved = admit_clock(all);
+	q->in_turn = true;
+	DL_APPEND2(all->turn, q, prev_due, next_due);
+	admit_wake(all, ADMIT_SOON);
+	admit_wake(all, ADMIT_AFTER_A_TICK);
+}
+
+/* --- when it can be asked ------------------------------------------------------------------------------------------- */
+
+/* The client has heard of a commit that this process has yet to read: from another process that had the slot until now, or from another
+ * replica. */
+static bool is_ahead(const struct listener *l)
+{
+	const struct admissions *all = l->all;
+
+	return !l->is_open && l->has_since && ticket_knows_epoch(l->ticket, all->now->epoch, l->epoch) &&
+	       l->since.lsn >= topiclog_published(all->now->log) && l->since.index > 0 &&
+	       all->calls->may_come(all->ctx, l->since.lsn, admit_clock(all) - l->since_us);
+}
+
+/* Of a stream that is not the same any more its hub takes care. */
+static bool may_ask(const struct listener *l)
+{
+	return admit_is_fed(l->all) && !is_ahead(l) && listener_stream(l);
+}
+
+static void ask_or_wait(struct listener *l)
+{
+	if (may_ask(l))
+		join(l);
+	else
+		listener_move(l, &l->all->unasked);
+}
+
+void ask_about(struct listener *l)
+{
+	l->all->n_asked++;
+	l->question = NULL;
+	l->batch = NULL;
+	listener_to(l, LISTENER_WAITING);
+	listener_may_be_late(l);
+	ask_or_wait(l);
+}
+
+void ask_all_waiting(struct admissions *all)
+{
+	struct listener *l, *next;
+
+	DL_FOREACH_SAFE(all->unasked, l, next)
+		if (may_ask(l))
+			join(l);
+	if (all->turn || all->awaiting)
+		admit_wake(all, ADMIT_SOON);
+}
+
+/* --- asking ------------------------------------------------------------------------------------------------------- */
+
+/* Of this turn; NULL: permission never changes, so where the log is does not matter. */
+static struct batch *batch_of_turn(struct admissions *all)
+{
+	if (!all->batch && (!all->now->rules || rules_has_memberships(all->now->rules))) {
+		all->batch = mem_new(sizeof(*all->batch));
+		all->batch->all = all;
+		all->batch->need = NEED_UNKNOWN;
+		DL_APPEND(all->batches, all->batch);
+	}
+	return all->batch;
+}
+
+/* No more questions: the position behind them. */
+static void seal(struct admissions *all)
+{
+	struct batch *b = all->batch;
+
+	all->batch = NULL;
+	if (b)
+		b->query = all->calls->ask(all->ctx, "position", ask_position_sql, 0, NULL, all->on_position, b);
+}
+
+/* A stranger would decide. Known of the rules in force, which were bound behind the edition's. */
+static bool is_trusted(const struct admit_present *now, const struct rules_stream *s)
+{
+	int at = now->rules ? rules_stream_index(now->rules, s->identity) : -1;
+
+	return at < 0 || !rules_stream(now->rules, (size_t)at)->strangers;
+}
+
+static void refuse(struct question *q)
+{
+	while (q->next)
+		listener_refuse(q->next, 1013, "query", "the admit query calls what a stranger owns");
+	ask_free(q);
+}
+
+static void send_question(struct question *q)
+{
+	struct admissions *all = q->all;
+	const struct rules_query *admit = &q->stream->admit;
+	struct listener *l;
+	int64_t now = admit_clock(all);
+
+	while ((l = q->next)) {
+		listener_move(l, &q->asked);
+		listener_to(l, LISTENER_ASKED);
+		verdict_asked(&l->verdict, l->is_open ? 0 : topiclog_published(all->now->log), now);
+		l->from = l->verdict.known;
+		listener_may_be_late(l);
+	}
+	all->n_out++;
+	q->batch = batch_of_turn(all);
+	q->query = all->calls->ask(all->ctx, admit->name, admit->sql, admit->source.n_refs,
+				   (const char *const *)q->values, all->on_answer, q);
+	all->n_queries++;
+	metrics_add(all->now->counts, METRICS_ADMIT_QUERIES, 1);
+	if (q->batch && ++q->batch->n_questions == BATCH_QUESTIONS)
+		seal(all);
+}
+
+void ask_send_due(struct admissions *all)
+{
+	struct question *q;
+
+	while ((q = all->due)) {
+		DL_DELETE2(all->due, q, prev_due, next_due);
+		q->is_due = false;
+		if (!q->next)
+			ask_free(q); /* all who asked have gone */
+		else if (is_trusted(all->now, q->stream))
+			send_question(q);
+		else
+			refuse(q);
+	}
+	seal(all);
+}

@@ -1,0 +1,121 @@
+/* ring: the connections of one stream in the order in which they are asked about again as time passes. */
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "parts.h"
+#include "walpush/base/mem.h"
+
+/* A stream whose admit query reads what the log does not tell of, where the file says no other time. */
+#define NOT_FOLLOWED_EVERY 60000000 /* µs */
+
+static struct ring *ring_of(struct admissions *all, uint64_t stream)
+{
+	struct ring *r;
+
+	HASH_FIND(hh, all->rings, &stream, sizeof(stream), r);
+	if (r)
+		return r;
+	r = mem_new(sizeof(*r));
+	r->stream = stream;
+	HASH_ADD(hh, all->rings, stream, sizeof(r->stream), r);
+	return r;
+}
+
+static void ring_free(struct admissions *all, struct ring *r)
+{
+	HASH_DELETE(hh, all->rings, r);
+	free(r);
+}
+
+void ring_leave(struct listener *l)
+{
+	struct ring *r = l->ring;
+
+	if (!r)
+		return;
+	DL_DELETE2(r->listeners, l, prev_of_ring, next_of_ring);
+	l->ring = NULL;
+	r->n--;
+	if (!r->n && !r->every)
+		ring_free(l->all, r);
+}
+
+void ring_stand(struct listener *l)
+{
+	struct ring *r = ring_of(l->all, l->ticket->stream);
+
+	if (l->ring != r) {
+		ring_leave(l);
+		l->ring = r;
+		r->n++;
+	} else {
+		DL_DELETE2(r->listeners, l, prev_of_ring, next_of_ring);
+	}
+	DL_APPEND2(r->listeners, l, prev_of_ring, next_of_ring);
+	l->checked = admit_clock(l->all);
+	if (r->every)
+		admit_wake(l->all, ADMIT_AFTER_A_TICK);
+}
+
+/* Asks about each connection of this stream again within so many µs, at a moment of its own, and it hears on meanwhile; 0: no more. */
+static void set(struct admissions *all, uint64_t stream, int64_t every)
+{
+	struct ring *r = ring_of(all, stream);
+
+	r->every = every;
+	r->pace.at = 0;
+	if (every)
+		admit_wake(all, ADMIT_AFTER_A_TICK);
+	else if (!r->n)
+		ring_free(all, r);
+}
+
+/* µs; 0: never. What the log does not tell of is asked about all the same. */
+static int64_t every_of(const struct admit_present *now, const struct rules_stream *s)
+{
+	int at = now->rules ? rules_stream_index(now->rules, s->identity) : -1;
+	int64_t watch = now->conf->database.watch * 1000, every = s->conf->recheck * 1000;
+
+	if (!every && at >= 0 && rules_stream(now->rules, (size_t)at)->not_followed)
+		every = NOT_FOLLOWED_EVERY;
+	return now->is_blind && (!every || watch < every) ? watch : every;
+}
+
+void ring_set_all(struct admissions *all)
+{
+	const struct rules *plain = all->now->plain;
+	struct ring *r, *next;
+
+	HASH_ITER(hh, all->rings, r, next)
+		set(all, r->stream, 0);
+	for (size_t i = 0; i < rules_n_streams(plain); i++)
+		set(all, rules_stream(plain, i)->identity, every_of(all->now, rules_stream(plain, i)));
+}
+
+int64_t ring_every(const struct admissions *all, uint64_t stream)
+{
+	const struct ring *r;
+
+	for (r = all->rings; r; r = r->hh.next)
+		if (r->stream == stream)
+			return r->every;
+	return 0;
+}
+
+bool ring_waits(const struct admissions *all)
+{
+	const struct ring *r;
+
+	for (r = all->rings; r; r = r->hh.next)
+		if (r->every && r->n)
+			return true;
+	return false;
+}
+
+void ring_fini(struct admissions *all)
+{
+	struct ring *r, *next;
+
+	HASH_ITER(hh, all->rings, r, next)
+		ring_free(all, r);
+}

@@ -1,0 +1,282 @@
+/*
+ * seat: the groups that an answer gives, a place in the log of each, and the mail that tells the hub.
+ *
+ * Behind what the client knows, if the logs reach back so far, its permission did not change since and its claims are the same; else where the
+ * stream stood when it was asked; else where it stands now.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "parts.h"
+#include "walpush/base/flood.h"
+#include "walpush/base/log.h"
+#include "walpush/base/mem.h"
+
+/* --- groups, and a place in each ---------------------------------------------------------------------------------- */
+
+static int compare_topics(const void *a, const void *b)
+{
+	uintptr_t x = (uintptr_t) * (struct topic *const *)a, y = (uintptr_t) * (struct topic *const *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static void tell_audit(const struct listener *l, const struct mail *mail)
+{
+	struct audit *audit = l->all->now->audit;
+	struct audit_client client = listener_client(l);
+	struct buf names = { 0 };
+
+	if (!audit_is_on(audit))
+		return;
+	for (size_t i = 0; i < l->n_topics; i++) {
+		buf_add_slice(&names, topic_name(l->topics[i]));
+		buf_add_char(&names, '\0');
+	}
+	audit_admitted(audit, &client, buf_slice(&names).at, l->n_topics, mail->resumed);
+	buf_fini(&names);
+}
+
+/* What the answer gives, in the order of addresses. */
+static struct topic **topics_of(const struct listener *l, size_t *n)
+{
+	const struct admit_present *now = l->all->now;
+	const struct rules_stream *s = listener_stream(l);
+	struct groups groups = { 0 };
+	struct topic **topics;
+	const char *name;
+
+	ticket_groups(l->ticket, s, l->answer->rows, &groups);
+	topics = mem_new_array(groups.n, sizeof(*topics));
+	name = groups.names.data;
+	for (size_t i = 0; i < groups.n; i++, name += strlen(name) + 1)
+		topics[i] = topiclog_topic(now->log, slice_of(name));
+	qsort(topics, groups.n, sizeof(*topics), compare_topics);
+	if (groups.missing)
+		flood_error("a group names a column that the admit query does not return; the group is left out",
+			    log_s("column", groups.missing), log_s("query", s->admit.name),
+			    log_s("mend", "add the column to the query's SELECT list"));
+	*n = groups.n;
+	groups_fini(&groups);
+	return topics;
+}
+
+static bool place_all(struct topiclog *log, struct mail *mail, struct event_id after)
+{
+	for (size_t i = 0; i < mail->n_seats; i++) {
+		if (topic_place(log, mail->seats[i].topic, after, &mail->seats[i].cursor))
+			continue;
+		while (i--)
+			cursor_release(&mail->seats[i].cursor);
+		return false;
+	}
+	mail->id = after;
+	return true;
+}
+
+/* With other claims the client may have heard other groups. Before the last change of its memberships the user may not have been allowed to hear what the client has missed. */
+static bool may_resume(const struct listener *l)
+{
+	const struct admit_present *now = l->all->now;
+
+	return l->has_since && ticket_knows_epoch(l->ticket, now->epoch, l->epoch) &&
+	       l->since.lsn <= topiclog_published(now->log) && l->since.lsn >= member_unchanged_since(l);
+}
+
+/* What only time or what the log does not tell of has taken away, and given again, left no trace. So who comes back is told of a stretch
+ * that an open connection would have been asked about in, and not of one that is longer. */
+static bool is_known_throughout(const struct listener *l)
+{
+	const struct admit_present *now = l->all->now;
+	int64_t every = ring_every(l->all, l->ticket->stream);
+	struct event_id upto = { 0, UINT32_MAX };
+
+	if (!every)
+		return true;
+	upto.lsn = l->all->calls->before(l->all->ctx, admit_clock(l->all) - every) - 1;
+	for (size_t i = 0; i < l->n_topics; i++)
+		if (!topic_is_empty_between(now->log, l->topics[i], l->since, upto))
+			return false;
+	return true;
+}
+
+static void place_at_head(struct topiclog *log, struct mail *mail)
+{
+	mail->id = (struct event_id){ topiclog_published(log), 0 };
+	for (size_t i = 0; i < mail->n_seats; i++)
+		topic_place_at_head(log, mail->seats[i].topic, &mail->seats[i].cursor);
+}
+
+/* Behind what the client knows; else where the stream stood when it was asked; else, should even that have left the logs, where it stands
+ * now. */
+static void place(const struct listener *l, struct mail *mail)
+{
+	struct topiclog *log = l->all->now->log;
+
+	mail->resumed = may_resume(l) && is_known_throughout(l) && place_all(log, mail, l->since);
+	if (mail->resumed)
+		return;
+	mail->resync = l->has_since;
+	if (place_all(log, mail, (struct event_id){ l->from, 0 }))
+		return;
+	mail->resync = true;
+	place_at_head(log, mail);
+}
+
+/* Takes over `topics`, and puts seats for them into the mail. */
+static void take_topics(struct listener *l, struct topic **topics, size_t n, struct mail *mail)
+{
+	free(l->topics);
+	l->topics = topics;
+	l->n_topics = n;
+	mail->n_seats = n;
+	mail->seats = mem_new_array(n, sizeof(struct seat));
+	for (size_t i = 0; i < n; i++) {
+		mail->seats[i].topic = topics[i];
+		l->all->calls->hear(l->all->ctx, topics[i], (unsigned)l->key.hub);
+	}
+}
+
+/* --- what the hub is told ----------------------------------------------------------------------------------------- */
+
+void seat_admit(struct listener *l, bool on_hold)
+{
+	struct mail mail = { .kind = MAIL_ADMITTED };
+	struct topic **topics;
+	size_t n;
+
+	assert(!l->is_open && l->answer);
+	topics = topics_of(l, &n);
+	take_topics(l, topics, n, &mail);
+	place(l, &mail);
+	mail.limit = on_hold ? mail.id.lsn : l->upto;
+	mail.admitted = l->from;
+	mail.ticket = ticket_ref(l->ticket);
+	flood_info("admitted", WHO(l), log_s("stream", listener_stream(l)->conf->name), log_n("groups", (int64_t)n),
+		   log_s("resumed", mail.resumed ? "true" : "false"));
+	listener_count(l, mail.resumed ? "resumed" : "fresh");
+	tell_audit(l, &mail);
+	l->is_open = true;
+	l->is_limited = mail.limit != LSN_MAX;
+	free(l->epoch);
+	l->epoch = NULL;
+	listener_post(l, &mail);
+}
+
+static void tell_renewed(const struct listener *l, struct mail *mail)
+{
+	mail->kind = MAIL_RENEWED;
+	mail->ticket = ticket_ref(l->ticket);
+	flood_info("renewed with other claims", WHO(l), log_s("moved", mail->resync ? "true" : "false"));
+	listener_post(l, mail);
+}
+
+void seat_renewed(const struct listener *l)
+{
+	tell_renewed(l, &(struct mail){ 0 });
+}
+
+/* Who was not limited has heard up to now: it goes on there, and not where its answer counts from. */
+static void move_over(struct listener *l, struct topic **topics, size_t n, bool is_renewed)
+{
+	struct mail mail = { .kind = MAIL_MOVED, .resync = true, .limit = l->upto };
+
+	take_topics(l, topics, n, &mail);
+	if (!l->is_limited || !place_all(l->all->now->log, &mail, (struct event_id){ l->from, 0 }))
+		place_at_head(l->all->now->log, &mail);
+	l->is_limited = mail.limit != LSN_MAX;
+	l->is_apart =
+		l->is_apart && !is_renewed; /* nothing else that it is told is of the token by which its hub goes */
+	mem_copy_text(mail.text, sizeof(mail.text), l->skips ? l->skips : "membership");
+	flood_info("admitted anew", WHO(l), log_n("groups", (int64_t)n), log_s("reason", mail.text));
+	l->skips = NULL;
+	tell_audit(l, &mail);
+	if (is_renewed)
+		tell_renewed(l, &mail);
+	else
+		listener_post(l, &mail);
+}
+
+static bool must_move(const struct listener *l, struct topic *const *topics, size_t n)
+{
+	return l->skips || l->is_apart || n != l->n_topics ||
+	       (n && memcmp(topics, l->topics, n * sizeof(*topics)) != 0);
+}
+
+void seat_skips(struct listener *l)
+{
+	struct event_id from = { l->verdict.from, 0 }, known = { l->verdict.known, 0 };
+
+	if (l->skips || !verdict_skips(&l->verdict))
+		return;
+	for (size_t i = 0; i < l->n_topics; i++)
+		if (!topic_is_empty_between(l->all->now->log, l->topics[i], from, known))
+			l->skips = "membership";
+}
+
+/* Without an answer to look at it was admitted by this one, and only the log was waited for. */
+void seat_go_on(struct listener *l)
+{
+	struct topic **topics;
+	size_t n;
+
+	if (!l->answer) {
+		listener_limit(l, l->upto);
+		return;
+	}
+	listener_count(l, "kept");
+	topics = topics_of(l, &n);
+	if (must_move(l, topics, n)) {
+		move_over(l, topics, n, false);
+		return;
+	}
+	free(topics);
+	if (l->is_limited || l->upto != LSN_MAX)
+		listener_limit(l, l->upto);
+}
+
+/*
+ * The renewal was asked again at each change, so its yes counts from the last one on. What lies between the first and that is skipped; so is
+ * all that came since the token in force was denied: of a connection that is about to end nobody notes the changes.
+ */
+static void count_from_the_last_change(struct listener *l, bool was_denied)
+{
+	struct verdict *v = &l->verdict;
+	lsn_t last = was_denied ? topiclog_published(l->all->now->log) : v->last;
+
+	v->known = last > v->known ? last : v->known;
+	l->from = v->known;
+	l->upto = LSN_MAX;
+	if (l->is_limited)
+		seat_skips(l);
+	verdict_drop(v);
+	verdict_take(v);
+}
+
+/* The answer is not older than any change of permission, so it is good for what those have held back too. */
+void seat_take_over(struct listener *renewal)
+{
+	struct listener *l = renewal->of;
+	bool was_denied = l->state == LISTENER_DENIED;
+	struct topic **topics;
+	size_t n;
+
+	listener_count(renewal, "kept");
+	topics = topics_of(renewal, &n);
+	ticket_unref(l->ticket);
+	l->ticket = ticket_ref(renewal->ticket);
+	l->number = renewal->number;
+	l->renewal = NULL;
+	listener_free_renewal(renewal);
+	listener_leave_question(l);
+	count_from_the_last_change(l, was_denied);
+	if (must_move(l, topics, n)) {
+		move_over(l, topics, n, true);
+		return;
+	}
+	free(topics);
+	seat_renewed(l);
+	if (l->is_limited)
+		listener_limit(l, LSN_MAX);
+}

@@ -1,0 +1,188 @@
+/*
+ * turn: what is asked in its turn: everybody, when a change names no user, and each one again, when its stream's `recheck` has passed.
+ *
+ * Who is concerned by such a change waits for a round (rounds.h). A round, like a recheck, puts its questions into one queue, from which they
+ * go to the server in shares; whoever comes, or is named by a change, passes the queue by. Who waits for a round hears nothing from
+ * the change on; who is asked because time has passed hears on until the answer.
+ *
+ * Bounds: SHARE_MOST questions of the queue are with the server. limits.admit-timeout counts from the sending, so nobody is refused because it
+ * waits here; but when no share was answered in VERDICT_PATIENCE times that, those who wait are refused.
+ */
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "parts.h"
+#include "walpush/base/log.h"
+
+/* --- rounds ------------------------------------------------------------------------------------------------------- */
+
+void turn_wait(struct listener *l)
+{
+	struct admissions *all = l->all;
+
+	listener_to(l, LISTENER_WAITING);
+	listener_move(l, &all->awaiting);
+	admit_wake(all, ADMIT_SOON);
+	admit_wake(all, ADMIT_AFTER_A_TICK);
+}
+
+/* Of a stream that is not the same any more its hub takes care. */
+static void ask_when_its_turn(struct listener *l)
+{
+	if (!listener_stream(l)) {
+		ask_about(l);
+		return;
+	}
+	l->all->n_asked++;
+	listener_to(l, LISTENER_WAITING);
+	ask_in_turn(l);
+}
+
+static size_t count_awaiting(const struct admissions *all)
+{
+	const struct listener *l;
+	size_t n = 0;
+
+	DL_FOREACH(all->awaiting, l)
+		n += !l->in_round;
+	return n;
+}
+
+static bool begin_round(struct admissions *all, int64_t now)
+{
+	struct listener *l;
+
+	if (!all->awaiting || !rounds_may_begin(&all->rounds, now))
+		return false;
+	rounds_begin(&all->rounds, count_awaiting(all), now);
+	metrics_add(all->now->counts, METRICS_ADMIT_ROUNDS, 1);
+	log_debug("everybody is asked about", log_n("connections", (int64_t)all->rounds.left));
+	while ((l = all->awaiting)) {
+		l->in_round = true;
+		l->tries = rounds_tried(&all->rounds);
+		ask_when_its_turn(l);
+	}
+	return true;
+}
+
+bool turn_again(struct listener *l)
+{
+	struct admissions *all = l->all;
+	int64_t limit = all->now->conf->limits.admit_timeout * 1000;
+
+	if (!l->is_open || verdict_act(&l->verdict, admit_clock(all), limit) != VERDICT_WAIT ||
+	    !rounds_again(&all->rounds, &l->tries))
+		return false;
+	l->in_round = true;
+	ask_when_its_turn(l);
+	return true;
+}
+
+/* --- shares ------------------------------------------------------------------------------------------------------- */
+
+/* It takes its time to queue everybody. What has changed meanwhile is read first, or it would make the first answers void. */
+static void read_first(struct admissions *all)
+{
+	all->reads_first = true;
+	admit_wake(all, ADMIT_WHEN_READ);
+}
+
+void turn_read(struct admissions *all)
+{
+	all->reads_first = false;
+	admit_wake(all, ADMIT_SOON);
+}
+
+bool turn_share(struct admissions *all)
+{
+	int64_t now = admit_clock(all);
+	size_t room, n = 0;
+	struct question *q;
+
+	if (!admit_is_fed(all) || all->reads_first)
+		return false;
+	if (begin_round(all, now)) {
+		read_first(all);
+		return false;
+	}
+	room = share_room(&all->share, all->n_out);
+	while (n < room && (q = all->turn)) {
+		q->in_share = q->next != NULL; /* else all who asked have gone */
+		n += q->in_share;
+		ask_now(q);
+	}
+	if (n)
+		share_sent(&all->share, n, now);
+	return all->due != NULL;
+}
+
+static void refuse_all(struct question *q)
+{
+	while (q->next)
+		listener_refuse(q->next, 1013, "timeout", "the database does not answer");
+}
+
+/* While nothing is fed nobody hears anything, so nobody has to go. */
+static void look_at_shares(struct admissions *all, int64_t now)
+{
+	struct question *q;
+
+	if (!admit_is_fed(all) || (!all->turn && !all->share.left))
+		all->share.moved = now;
+	if (!share_stands(&all->share, now, all->now->conf->limits.admit_timeout * 1000))
+		return;
+	while ((q = all->turn)) {
+		refuse_all(q);
+		ask_now(q);
+	}
+}
+
+/* --- as time passes ----------------------------------------------------------------------------------------------- */
+
+/* Who does not stand is being asked about. */
+static void recheck(struct ring *r, int64_t now)
+{
+	size_t n = recheck_due(&r->pace, r->n, r->every, now);
+	struct listener *l;
+
+	while ((l = r->listeners) && l->checked != now && (n || now - l->checked >= r->every)) {
+		n -= n > 0;
+		l->checked = now;
+		DL_DELETE2(r->listeners, l, prev_of_ring, next_of_ring);
+		DL_APPEND2(r->listeners, l, prev_of_ring, next_of_ring);
+		if (l->state == LISTENER_STANDING && listener_stream(l))
+			ask_when_its_turn(l);
+	}
+}
+
+void turn_look(struct admissions *all, int64_t now)
+{
+	struct ring *r, *next;
+
+	look_at_shares(all, now);
+	if (!admit_is_fed(all))
+		return;
+	HASH_ITER(hh, all->rings, r, next)
+		if (r->every)
+			recheck(r, now);
+	admit_wake(all, ADMIT_SOON);
+}
+
+bool turn_waits(const struct admissions *all)
+{
+	return all->awaiting || all->turn || all->share.left || ring_waits(all);
+}
+
+int turn_count(const struct admissions *all)
+{
+	const struct question *q;
+	const struct listener *l;
+	int n = 0, of_one;
+
+	DL_COUNT(all->awaiting, l, n);
+	DL_FOREACH2(all->turn, q, next_due) {
+		DL_COUNT(q->next, l, of_one);
+		n += of_one;
+	}
+	return n;
+}

@@ -1,0 +1,128 @@
+/* tap_admission: what admit asks of the tap: the clock, the stream's state, mails to hubs, queries, and turns of the loop. */
+#include "parts.h"
+#include "walpush/base/clock.h"
+#include "walpush/base/fail.h"
+
+/* How long a client may be ahead of the relay's stream: replicas are milliseconds apart, not seconds. */
+#define AHEAD_LIMIT 2000000 /* µs */
+
+static int64_t clock_of(void *ctx)
+{
+	(void)ctx;
+	return clock_us();
+}
+
+static bool is_fed(void *ctx)
+{
+	return tap_is_fed(ctx);
+}
+
+/* A replica that only reads the relay's stream does not know how far the server is, so it waits and sees. */
+static bool may_come(void *ctx, lsn_t commit, int64_t waited)
+{
+	struct tap *t = ctx;
+
+	return commit <= source_server_end(t->source) || (t->relay && waited < AHEAD_LIMIT);
+}
+
+static lsn_t before(void *ctx, int64_t at)
+{
+	struct tap *t = ctx;
+
+	return window_before(&t->window, at);
+}
+
+static void post(void *ctx, unsigned hub, struct mail *mail)
+{
+	struct tap *t = ctx;
+
+	if (mail->kind == MAIL_LIMIT)
+		mail->committed = t->committed;
+	hub_post(t->hubs[hub], mail);
+}
+
+static void hear(void *ctx, struct topic *topic, unsigned hub)
+{
+	tap_feed_hear(ctx, topic, hub);
+}
+
+static struct sqlpipe_query *ask(void *ctx, const char *statement, const char *sql, size_t n_values,
+				 const char *const *values, sqlpipe_done *done, void *done_ctx)
+{
+	struct tap *t = ctx;
+
+	return sqlpipe_ask(t->admissions_sql, statement, sql, n_values, values, done, done_ctx);
+}
+
+static void forget(void *ctx, struct sqlpipe_query *q)
+{
+	struct tap *t = ctx;
+
+	sqlpipe_forget(t->admissions_sql, q);
+}
+
+static void wake(void *ctx, enum admit_wake when)
+{
+	struct tap *t = ctx;
+
+	switch (when) {
+	case ADMIT_SOON:
+		event_active(t->admit_soon, EV_TIMEOUT, 0);
+		return;
+	case ADMIT_WHEN_READ:
+		event_add(t->admit_when_read, &(struct timeval){ 0, 0 });
+		return;
+	case ADMIT_AFTER_A_TICK:
+		if (!event_pending(t->admit_tick, EV_TIMEOUT, NULL))
+			event_add(t->admit_tick, &(struct timeval){ 0, ADMIT_TICK });
+		return;
+	}
+}
+
+static const struct admit_calls calls = { clock_of, is_fed, may_come, before, post, hear, ask, forget, wake };
+
+static void on_soon(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+
+	(void)fd;
+	(void)what;
+	admissions_soon(t->admissions);
+}
+
+static void on_read(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+
+	(void)fd;
+	(void)what;
+	admissions_read(t->admissions);
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+	struct tap *t = arg;
+
+	(void)fd;
+	(void)what;
+	admissions_tick(t->admissions);
+}
+
+void tap_admission_init(struct tap *t)
+{
+	t->admit_soon = event_new(t->loop, -1, 0, on_soon, t);
+	t->admit_when_read = event_new(t->loop, -1, 0, on_read, t);
+	t->admit_tick = event_new(t->loop, -1, 0, on_tick, t);
+	if (!t->admit_soon || !t->admit_when_read || !t->admit_tick)
+		fail_never("libevent makes no timers for admissions");
+	t->admissions = admissions_new(&t->now, &calls, t);
+}
+
+/* Before the connection for its queries is freed. */
+void tap_admission_fini(struct tap *t)
+{
+	admissions_free(t->admissions);
+	event_free(t->admit_soon);
+	event_free(t->admit_when_read);
+	event_free(t->admit_tick);
+}
