@@ -159,6 +159,8 @@ void seat_admit(struct listener *l, bool on_hold)
 	tell_audit(l, &mail);
 	l->is_open = true;
 	l->is_limited = mail.limit != LSN_MAX;
+	if (on_hold)
+		verdict_held(&l->verdict, mail.id.lsn);
 	free(l->epoch);
 	l->epoch = NULL;
 	listener_post(l, &mail);

@@ -25,7 +25,7 @@
 	"    groups = [ \"notifications_user_{path.user_id}\" ] }\n"                                                   \
 	"}\n"
 
-#define MAPPING_TABLES                                                                                                 \
+#define MAPPING_TABLES_ALONE                                                                                           \
 	"tables = {\n"                                                                                                 \
 	"  requests = { type = \"request\" key = \"request_id\"\n"                                                     \
 	"    groups = [ \"requests_unit_{unit_id}\" ] fields = [ \"status\" ]\n"                                       \
@@ -40,7 +40,10 @@
 	"    lookup = \"SELECT r.withdrawn_by_id AS user_id FROM requests r WHERE r.id = {request_id}\"\n"             \
 	"    groups = [ \"notifications_user_{lookup.user_id}\" ] fields = [ \"request_id\", \"reason\" ]\n"           \
 	"    actor = \"created_by_id\" actions = { sent_back = { on = \"insert\" } } }\n"                              \
-	"}\n"                                                                                                          \
+	"}\n"
+
+#define MAPPING_TABLES                                                                                                 \
+	MAPPING_TABLES_ALONE                                                                                           \
 	"actor = { query = \"SELECT username FROM users WHERE id = {id}\" }\n"                                         \
 	"membership = { user_units = { user = \"user_id\" }  roles = { } }\n"
 

@@ -1,0 +1,323 @@
+/*
+ * world: what is around admit, for its tests: a clock that the test holds, a real topic log, and a server whose answers the test gives.
+ *
+ * Nothing happens by itself: mails wait in `mails` until the test takes them, questions in `asked` until it answers, and turns of the loop that
+ * were asked for in `wanted`.
+ */
+#ifndef TEST_WORLD_H
+#define TEST_WORLD_H
+
+#include <assert.h>
+#include <jansson.h>
+#include <stdio.h>
+
+#include "mapping.h"
+#include "parts.h"
+#include "walpush/admit/admit.h"
+
+#define WORLD_S 1000000 /* µs */
+#define WORLD_EPOCH "epoch"
+#define WORLD_MOST 512
+#define WORLD_FROM_START 1000
+
+struct world_question {
+	const char *statement; /* "position", or the admit query's name */
+	char *user;            /* {token.user_id}; of a position "" */
+	sqlpipe_done *done;
+	void *ctx;
+	bool is_forgotten;
+};
+
+struct world {
+	struct mapping m; /* m.rules: bound */
+	struct edition *edition;
+	struct metrics *metrics;
+	struct admit_present present;
+	struct admissions *all;
+	int64_t now;
+	bool is_fed, may_come;
+	lsn_t before;
+	bool wanted[ADMIT_AFTER_A_TICK + 1];
+	struct mail mails[WORLD_MOST];
+	size_t n_mails;
+	struct world_question *asked[WORLD_MOST]; /* the oldest first */
+	size_t n_asked;
+};
+
+static inline int64_t world_clock(void *ctx)
+{
+	return ((struct world *)ctx)->now;
+}
+
+static inline bool world_is_fed(void *ctx)
+{
+	return ((struct world *)ctx)->is_fed;
+}
+
+static inline bool world_may_come(void *ctx, lsn_t commit, int64_t waited)
+{
+	(void)commit;
+	return ((struct world *)ctx)->may_come && waited < 2 * WORLD_S;
+}
+
+static inline lsn_t world_before(void *ctx, int64_t at)
+{
+	(void)at;
+	return ((struct world *)ctx)->before;
+}
+
+static inline void world_post(void *ctx, unsigned hub, struct mail *mail)
+{
+	struct world *w = ctx;
+
+	mail->hub = hub;
+	assert(w->n_mails < WORLD_MOST);
+	w->mails[w->n_mails++] = *mail;
+}
+
+static inline void world_hear(void *ctx, struct topic *topic, unsigned hub)
+{
+	topic_subscribe(((struct world *)ctx)->present.log, topic, hub);
+}
+
+static inline struct sqlpipe_query *world_ask(void *ctx, const char *statement, const char *sql, size_t n,
+					      const char *const *values, sqlpipe_done *done, void *done_ctx)
+{
+	struct world *w = ctx;
+	struct world_question *q = mem_new(sizeof(*q));
+
+	(void)sql;
+	*q = (struct world_question){ statement, mem_text(n ? values[0] : ""), done, done_ctx, false };
+	assert(w->n_asked < WORLD_MOST);
+	w->asked[w->n_asked++] = q;
+	return (struct sqlpipe_query *)q;
+}
+
+static inline void world_forget(void *ctx, struct sqlpipe_query *q)
+{
+	(void)ctx;
+	((struct world_question *)q)->is_forgotten = true;
+}
+
+static inline void world_wake(void *ctx, enum admit_wake when)
+{
+	((struct world *)ctx)->wanted[when] = true;
+}
+
+static const struct admit_calls world_calls = { world_clock, world_is_fed, world_may_come, world_before, world_post,
+						world_hear,  world_ask,    world_forget,   world_wake };
+
+/* The n-th question is off the wire; the caller frees it. */
+static inline struct world_question *world_take_question(struct world *w, size_t n)
+{
+	struct world_question *q = w->asked[n];
+
+	assert(n < w->n_asked);
+	memmove(&w->asked[n], &w->asked[n + 1], (--w->n_asked - n) * sizeof(*w->asked));
+	return q;
+}
+
+static inline void world_free_question(struct world_question *q)
+{
+	free(q->user);
+	free(q);
+}
+
+/* The oldest question is answered. `rows` NULL: it failed with this SQLSTATE. */
+static inline void world_answer(struct world *w, struct sqlrows *rows, const char *sqlstate)
+{
+	struct world_question *q = world_take_question(w, 0);
+	struct fail why = { 0 };
+
+	if (sqlstate)
+		mem_copy_text(why.sqlstate, sizeof(why.sqlstate), sqlstate);
+	if (q->is_forgotten)
+		sqlrows_free(rows);
+	else
+		q->done(q->ctx, rows, &why);
+	world_free_question(q);
+}
+
+/* One row a unit: "5,7" or "" for no row. */
+static inline struct sqlrows *world_units(const char *units)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "unit=%s", units);
+	return mapping_rows(text);
+}
+
+/* The answer to the position: flushed and inserted up to there, wal_writer_delay 0.2 s. */
+static inline struct sqlrows *world_position(lsn_t flush, lsn_t insert)
+{
+	struct sqlrows *rows = sqlrows_new(1, 3);
+	char text[LSN_TEXT_MAX];
+
+	lsn_format(text, flush);
+	sqlrows_set(rows, 0, 0, text);
+	lsn_format(text, insert);
+	sqlrows_set(rows, 0, 1, text);
+	sqlrows_set(rows, 0, 2, "200000");
+	return rows;
+}
+
+/* What the loop was asked for happens, and what that asks for. */
+static inline void world_turn(struct world *w)
+{
+	while (w->wanted[ADMIT_SOON] || w->wanted[ADMIT_WHEN_READ]) {
+		if (w->wanted[ADMIT_SOON]) {
+			w->wanted[ADMIT_SOON] = false;
+			admissions_soon(w->all);
+			continue;
+		}
+		w->wanted[ADMIT_WHEN_READ] = false;
+		admissions_read(w->all);
+	}
+}
+
+/* Time passes; the tick comes if it was asked for. */
+static inline void world_pass(struct world *w, int64_t us)
+{
+	w->now += us;
+	if (!w->wanted[ADMIT_AFTER_A_TICK])
+		return;
+	w->wanted[ADMIT_AFTER_A_TICK] = false;
+	admissions_tick(w->all);
+}
+
+static inline struct ticket *world_ticket_for(const struct world *w, const char *stream, const char *claims)
+{
+	struct token token = { .user = NULL, .expires = 1, .claims = json_loads(claims, 0, NULL) };
+	struct path_values path;
+	const char *missing;
+	struct ticket *t;
+	char at[64];
+	int n;
+
+	snprintf(at, sizeof(at), "/ws/%s/", stream);
+	n = rules_match_path(w->present.plain, slice_of(at), &path);
+	assert(n >= 0);
+	token.user = (char *)(uintptr_t)json_string_value(json_object_get(token.claims, "user_id"));
+	t = ticket_new(rules_stream(w->present.plain, (size_t)n), &path, &token, &(struct address){ { 1 } }, &missing);
+	assert(t);
+	json_decref(token.claims);
+	return t;
+}
+
+/* {"user_id": user, "role": role} */
+static inline struct ticket *world_ticket(const struct world *w, const char *user, const char *role)
+{
+	char claims[128];
+
+	snprintf(claims, sizeof(claims), "{\"user_id\":\"%s\",\"role\":\"%s\"}", user, role);
+	return world_ticket_for(w, "units", claims);
+}
+
+/* `since` NULL: it says nothing of what it knows. */
+static inline void world_come(struct world *w, uint64_t connection, struct ticket *ticket, const struct event_id *since)
+{
+	struct mail mail = { .kind = MAIL_ADMIT, .connection = connection, .ticket = ticket };
+
+	if (since) {
+		mail.has_since = true;
+		mail.id = *since;
+		ticket_epoch(ticket, WORLD_EPOCH, mail.text);
+	}
+	admit_came(w->all, &mail);
+}
+
+static inline void world_end(struct world *w, uint64_t connection)
+{
+	admit_ended(w->all, &(struct mail){ .kind = MAIL_ENDED, .connection = connection });
+}
+
+static inline struct topic *world_group(const struct world *w, unsigned unit)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "unit_{%u}", unit);
+	return topiclog_topic(w->present.log, slice_of(name));
+}
+
+/* A message is in the log of that unit; it is published when the position is behind it. */
+static inline void world_message(const struct world *w, unsigned unit, lsn_t commit)
+{
+	topic_append(w->present.log, world_group(w, unit), (struct event_id){ commit, 1 }, SLICE("h"), SLICE("m"),
+		     w->now);
+}
+
+static inline void world_reach(struct world *w, lsn_t upto)
+{
+	if (upto > topiclog_published(w->present.log))
+		topiclog_publish(w->present.log, upto);
+	admit_reached(w->all);
+}
+
+/* What a hub does with a mail that it does not want. */
+static inline void world_drop_mail(struct world *w, struct mail *mail)
+{
+	for (size_t i = 0; i < mail->n_seats; i++) {
+		cursor_release(&mail->seats[i].cursor);
+		topic_unsubscribe(w->present.log, mail->seats[i].topic, mail->hub);
+	}
+	free(mail->seats);
+	ticket_unref(mail->ticket);
+}
+
+#define WORLD_STREAMS                                                                                                  \
+	"streams = {\n"                                                                                                \
+	"  units = { path = \"/ws/units/\"\n"                                                                          \
+	"    admit = \"SELECT unit FROM members WHERE id = {token.user_id} AND role = {token.role}\"\n"                \
+	"    groups = [ \"unit_{admit.unit}\" ] }\n"                                                                   \
+	"  timed = { path = \"/ws/timed/\" recheck = 60\n"                                                             \
+	"    admit = \"SELECT 7 AS unit WHERE {token.user_id} = {token.role}\" groups = [ \"unit_{admit.unit}\" ] }\n" \
+	"}\n"
+
+#define WORLD_MEMBERSHIP "membership = { user_units = { user = \"user_id\" }  roles = { } }\n"
+
+static inline void world_open(struct world *w, const char *more)
+{
+	struct topic_limits limits = { 1 << 20, 16 << 20, 3600 * (int64_t)WORLD_S };
+	struct hub_shared shared = { 0 };
+	struct fail why;
+	struct buf conf = { 0 };
+
+	memset(w, 0, sizeof(*w));
+	buf_addf(&conf, "%s%s%s%s", MAPPING_BASE, WORLD_STREAMS, MAPPING_TABLES_ALONE, more);
+	mapping_open(&w->m, conf.data);
+	buf_fini(&conf);
+	w->metrics = shared.metrics = metrics_new(1);
+	w->edition = edition_new(&shared, w->m.conf, false, &why);
+	if (!w->edition)
+		mapping_die("edition_new", &why);
+	w->present = (struct admit_present){ .conf = w->m.conf,
+					     .edition = w->edition,
+					     .plain = w->edition->rules,
+					     .rules = w->m.rules,
+					     .log = topiclog_new(&limits),
+					     .epoch = WORLD_EPOCH,
+					     .counts = metrics_of_tap(w->metrics),
+					     .audit = audit_new() };
+	w->now = 1000 * (int64_t)WORLD_S;
+	w->is_fed = w->may_come = true;
+	topiclog_reset(w->present.log, WORLD_FROM_START);
+	topiclog_publish(w->present.log, WORLD_FROM_START);
+	w->all = admissions_new(&w->present, &world_calls, w);
+	admit_recheck(w->all);
+}
+
+static inline void world_close(struct world *w)
+{
+	for (size_t i = 0; i < w->n_mails; i++)
+		world_drop_mail(w, &w->mails[i]);
+	admissions_free(w->all);
+	while (w->n_asked)
+		world_free_question(world_take_question(w, 0));
+	topiclog_free(w->present.log);
+	edition_unref(w->edition);
+	metrics_free(w->metrics);
+	audit_free(w->present.audit);
+	mapping_close(&w->m);
+}
+
+#endif
