@@ -321,6 +321,8 @@ void listener_admit(struct listener *l, bool on_hold)
 	tell_audit(l, &mail);
 	l->is_open = true;
 	l->is_limited = mail.limit != LSN_MAX;
+	if (on_hold)
+		verdict_held(&l->verdict, mail.id.lsn);
 	free(l->epoch);
 	l->epoch = NULL;
 	post(l, &mail);

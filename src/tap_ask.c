@@ -404,7 +404,6 @@ static void batch_hold(struct batch *b)
 	DL_FOREACH(b->listeners, l) {
 		if (!l->is_open && !l->of && listener_stream(l)) {
 			listener_admit(l, true);
-			verdict_held(&l->verdict);
 			listener_forget_answer(l);
 		}
 		listener_not_late(l);

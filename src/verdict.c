@@ -25,9 +25,9 @@ void verdict_asked(struct verdict *v, lsn_t place, int64_t now)
 		v->sent = now;
 }
 
-void verdict_held(struct verdict *v)
+void verdict_held(struct verdict *v, lsn_t place)
 {
-	v->from = v->known;
+	v->from = place;
 }
 
 bool verdict_counts(const struct verdict *v, lsn_t need)

@@ -44,8 +44,8 @@ enum verdict_act {
 bool verdict_changed(struct verdict *v, lsn_t commit, bool own);
 /* The question is sent. `place` is where one that is not open yet would begin; 0: it is open. */
 void verdict_asked(struct verdict *v, lsn_t place, int64_t now);
-/* It was admitted by an answer whose position the log has yet to reach: until then it hears nothing. */
-void verdict_held(struct verdict *v);
+/* It was admitted by an answer whose position the log has yet to reach, to cursors at `place`: until then it hears nothing behind that. */
+void verdict_held(struct verdict *v, lsn_t place);
 /* Does a yes count, whose position is `need`? For good, once every change below `need` was told. */
 bool verdict_counts(const struct verdict *v, lsn_t need);
 /* A no counts at once, but for a change of this very user that it may not have seen: then it is asked again. */

@@ -225,7 +225,7 @@ static void who_comes_is_placed_at_each_question_anew(void **state)
 	       { YES, 20, 0, true, 20, false } });
 	/* Its hello is said, and the log is not there yet: then a change may be one that the answer had seen. */
 	verdict_asked(&v, 5, S);
-	verdict_held(&v);
+	verdict_held(&v, v.known);
 	play(v,
 	     (struct step[]){ { CHANGE, 10, 0, false, 5, false },
 			      { YES, 15, 0, false, 5, false },
