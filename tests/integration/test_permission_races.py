@@ -337,6 +337,25 @@ def test_a_change_that_the_log_has_yet_to_meet_ends_what_was_resumed(doors, star
         assert hears_until(client, "after") == ["resync", "after"]
 
 
+def test_a_grant_that_the_log_has_yet_to_meet_gives_nothing_of_what_is_resumed(doors, config, start):
+    """The answer has seen the grant already, so its groups are those of later than the messages that are resumed."""
+    config.set("streams.requests.admit", "SELECT m.unit_id FROM user_units m WHERE m.user_id = {token.user_id} AND {path.unit_id} > 0")
+    config.set("streams.requests.groups", ["requests_unit_{admit.unit_id}"])
+    doors.grant(RAVI, 2)
+    walpush = start()
+    with walpush.subscribe(UNIT_1, RAVI) as witness:
+        hello, last = last_heard(doors, walpush, ASHA)
+        doors.touch(doors.request2, "hidden")
+        hears_until(witness, "hidden")
+        with log_stopped(doors):
+            doors.grant(ASHA, 2)
+            client = coming_back(walpush, hello, last, ASHA)
+            assert client.established()["resumed"] is True
+            doors.touch(doors.request2, "after")
+        with client:
+            assert hears_until(client, "after") == ["resync", "after"]
+
+
 def test_a_restart_forgets_no_change(doors, start):
     """The window is decoded again, memberships and all."""
     walpush = start()
