@@ -1,0 +1,960 @@
+/* Admission, event by event: what is asked, and what the hubs are told. No case waits: the clock is the test's. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "world.h"
+
+#define START WORLD_FROM_START
+#define SINCE(lsn, index) (&(struct event_id){ lsn, index })
+
+static struct world w;
+
+static int open_world(void **state)
+{
+	(void)state;
+	world_open(&w, WORLD_MEMBERSHIP);
+	return 0;
+}
+
+static int close_world(void **state)
+{
+	(void)state;
+	world_close(&w);
+	return 0;
+}
+
+static void reopen(const char *more)
+{
+	world_close(&w);
+	world_open(&w, more);
+}
+
+/* --- what was said and asked ------------------------------------------------------------------------------------------ */
+
+static void add_limit(struct buf *out, lsn_t limit)
+{
+	if (limit != LSN_MAX)
+		buf_addf(out, " up to %" PRIu64, limit);
+}
+
+static void add_place(struct buf *out, const struct mail *mail)
+{
+	buf_addf(out, " at %" PRIu64 "-%u in %zu", mail->id.lsn, mail->id.index, mail->n_seats);
+	if (mail->resumed)
+		buf_add_text(out, " resumed");
+	if (mail->resync)
+		buf_addf(out, " resync%s%s", mail->text[0] ? " for " : "", mail->text);
+	add_limit(out, mail->limit);
+}
+
+static void add_mail(struct buf *out, const struct mail *mail)
+{
+	uint64_t n = mail->connection;
+
+	switch (mail->kind) {
+	case MAIL_ADMITTED:
+		buf_addf(out, "%" PRIu64 " admitted", n);
+		add_place(out, mail);
+		return;
+	case MAIL_MOVED:
+		buf_addf(out, "%" PRIu64 " moved", n);
+		add_place(out, mail);
+		return;
+	case MAIL_RENEWED:
+		buf_addf(out, "%" PRIu64 " renewed by %u", n, mail->number);
+		if (mail->resync)
+			add_place(out, mail);
+		return;
+	case MAIL_LIMIT:
+		buf_addf(out, "%" PRIu64 " hears", n);
+		add_limit(out, mail->limit);
+		return;
+	case MAIL_FROZEN:
+		buf_addf(out, "%" PRIu64 " frozen by %" PRIu64, n, mail->limit);
+		return;
+	case MAIL_REFUSED:
+		buf_addf(out, "%" PRIu64 " refused %u", n, mail->code);
+		return;
+	default:
+		fail_msg("a mail of kind %d", (int)mail->kind);
+	}
+}
+
+/* All that the hubs were told since the last look, in the order in which they were told: nothing else was. */
+static void assert_said(const char *expected)
+{
+	struct buf said = { 0 };
+
+	for (size_t i = 0; i < w.n_mails; i++) {
+		buf_add_text(&said, i ? "; " : "");
+		add_mail(&said, &w.mails[i]);
+		world_drop_mail(&w, &w.mails[i]);
+	}
+	w.n_mails = 0;
+	assert_string_equal(buf_slice(&said).at, expected);
+	buf_fini(&said);
+}
+
+/* The questions that are with the server, by their users. */
+static void assert_asked(const char *expected)
+{
+	struct buf asked = { 0 };
+
+	for (size_t i = 0; i < w.n_asked; i++)
+		if (!w.asked[i]->is_forgotten)
+			buf_addf(&asked, "%s%s", asked.len ? " " : "",
+				 *w.asked[i]->user ? w.asked[i]->user : "position");
+	assert_string_equal(buf_slice(&asked).at, expected);
+	buf_fini(&asked);
+}
+
+/* --- the shortest ways ------------------------------------------------------------------------------------------------- */
+
+static void come(uint64_t connection, const char *user)
+{
+	world_come(&w, connection, world_ticket(&w, user, "r"), NULL);
+}
+
+static void come_back(uint64_t connection, const char *user, struct event_id since)
+{
+	world_come(&w, connection, world_ticket(&w, user, "r"), &since);
+}
+
+/* Those units, by a question that is with the server; none: no. */
+static void answer(const char *units)
+{
+	world_answer(&w, world_units(units), NULL);
+}
+
+/* Flushed and inserted up to there. */
+static void position(lsn_t at)
+{
+	world_answer(&w, world_position(at, at), NULL);
+}
+
+/* It is admitted to these units by an answer as old as the log. */
+static void admitted(uint64_t connection, const char *user, const char *units)
+{
+	char expected[64];
+	size_t n = 1;
+
+	for (const char *c = units; *c; c++)
+		n += *c == ',';
+	come(connection, user);
+	world_turn(&w);
+	answer(units);
+	position(topiclog_published(w.present.log));
+	snprintf(expected, sizeof(expected), "%" PRIu64 " admitted at %" PRIu64 "-0 in %zu", connection,
+		 topiclog_published(w.present.log), n);
+	assert_said(expected);
+}
+
+/* A membership of this user changes in the commit, which the log then has; NULL: of everybody. */
+static void change(lsn_t commit, const char *user)
+{
+	admit_changed(w.all, commit, user);
+	world_reach(&w, commit + 1);
+	world_turn(&w);
+}
+
+/* --- who comes ----------------------------------------------------------------------------------------------------------- */
+
+static void who_comes_is_asked_about_once_and_placed_where_the_stream_stood(void **state)
+{
+	(void)state;
+	come(1, "7");
+	assert_asked("");
+	world_turn(&w);
+	assert_asked("7 position");
+	world_reach(&w, START + 50);
+	answer("5,6");
+	assert_said("");
+	position(START + 50);
+	assert_int_equal(topic_listeners(world_group(&w, 5)), 1);
+	assert_said("1 admitted at 1000-0 in 2");
+	assert_asked("");
+}
+
+/* The answer says nothing of what was committed behind it: who comes when it is under way waits for the next. */
+static void one_question_for_all_who_ask_in_one_turn(void **state)
+{
+	(void)state;
+	come(1, "7");
+	come(2, "7");
+	come(3, "8");
+	world_turn(&w);
+	assert_asked("7 8 position");
+	come(4, "7");
+	come(5, "7");
+	world_turn(&w);
+	assert_asked("7 8 position");
+	answer("5");
+	world_turn(&w);
+	assert_asked("8 position 7 position");
+	answer("");
+	assert_said("3 refused 4403");
+	position(START);
+	assert_said("1 admitted at 1000-0 in 1; 2 admitted at 1000-0 in 1");
+	answer("5");
+	position(START);
+	assert_said("4 admitted at 1000-0 in 1; 5 admitted at 1000-0 in 1");
+}
+
+static void what_an_answer_may_be(void **state)
+{
+	static const struct {
+		const char *sqlstate, *said;
+	} cases[] = {
+		{ NULL, "1 refused 4403" },    /* no row */
+		{ "22P02", "1 refused 4403" }, /* a value that does not fit its type names nothing */
+		{ "42501", "1 refused 1013" },
+		{ "57014", "1 refused 1013" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		come(1, "7");
+		world_turn(&w);
+		world_answer(&w, cases[i].sqlstate ? NULL : world_units(""), cases[i].sqlstate);
+		assert_said(cases[i].said);
+		world_end(&w, 1);
+		position(START);
+		assert_asked("");
+	}
+	come(1, "7");
+	world_turn(&w);
+	answer("5");
+	world_answer(&w, NULL, "42501"); /* nobody knows how far the answer reaches */
+	assert_said("1 refused 1013");
+}
+
+static void a_user_has_so_many_connections(void **state)
+{
+	(void)state;
+	reopen(WORLD_MEMBERSHIP "limits = { per-user = 2 }\n");
+	admitted(1, "7", "5");
+	admitted(2, "007", "5");
+	come(3, " +7"); /* one user, however the claim is spelled */
+	assert_said("3 refused 4429");
+	world_end(&w, 3);
+	world_end(&w, 1);
+	admitted(4, "7", "5");
+}
+
+static void who_goes_finds_no_answer(void **state)
+{
+	(void)state;
+	come(1, "7");
+	world_end(&w, 1);
+	world_turn(&w);
+	assert_asked("");
+	come(1, "7");
+	world_turn(&w);
+	world_end(&w, 1);
+	answer("5");
+	position(START);
+	come(2, "7");
+	world_turn(&w);
+	answer("5");
+	world_end(&w, 2);
+	position(START);
+	world_end(&w, 2);
+	assert_said("");
+	assert_int_equal(topic_listeners(world_group(&w, 5)), 0);
+}
+
+static void a_stranger_decides_nothing(void **state)
+{
+	struct rules_stream *bound = (struct rules_stream *)(uintptr_t)rules_stream(w.m.rules, 0);
+
+	(void)state;
+	bound->strangers = mem_text("function public.f() of role x");
+	come(1, "7");
+	world_turn(&w);
+	assert_asked("");
+	assert_said("1 refused 1013");
+}
+
+static void a_stream_that_a_reload_took_away_admits_nobody(void **state)
+{
+	const struct rules *before = w.present.plain;
+	struct mapping other;
+
+	(void)state;
+	mapping_open(&other, MAPPING_CONF);
+	come(1, "7");
+	world_turn(&w);
+	answer("5");
+	w.present.plain = other.rules;
+	position(START);
+	assert_said("1 refused 1012");
+	w.present.plain = before;
+	come(2, "7");
+	w.present.plain = other.rules;
+	world_pass(&w, 6 * WORLD_S);
+	assert_said("2 refused 1012");
+	w.present.plain = before;
+	mapping_close(&other);
+}
+
+/* --- until the stream is there --------------------------------------------------------------------------------------------- */
+
+static void nobody_is_asked_about_before_the_logs_are_filled(void **state)
+{
+	(void)state;
+	w.is_fed = false;
+	come(1, "7");
+	world_turn(&w);
+	assert_asked("");
+	w.is_fed = true;
+	world_reach(&w, START);
+	world_turn(&w);
+	assert_asked("7 position");
+}
+
+static void an_admission_has_so_much_time(void **state)
+{
+	(void)state;
+	come(1, "7");
+	world_turn(&w);
+	world_pass(&w, 4 * WORLD_S);
+	assert_said("");
+	world_pass(&w, 1 * WORLD_S + 1);
+	assert_said("1 refused 1013"); /* the database does not answer */
+	w.is_fed = false;
+	come(2, "8");
+	world_pass(&w, 5 * WORLD_S + 1);
+	assert_said("2 refused 1013"); /* there is no stream */
+	answer("5");
+	position(START);
+	assert_said("");
+}
+
+/* From another replica, or from the process that had the slot before. */
+static void who_has_heard_of_what_comes_waits_for_it(void **state)
+{
+	(void)state;
+	come_back(1, "7", (struct event_id){ START + 10, 1 });
+	world_turn(&w);
+	assert_asked("");
+	world_reach(&w, START + 11);
+	world_turn(&w);
+	assert_asked("7 position");
+	come_back(2, "8", (struct event_id){ START + 90, 1 });
+	world_turn(&w);
+	assert_asked("7 position");
+	world_pass(&w, 2 * WORLD_S); /* it does not come */
+	world_turn(&w);
+	assert_asked("7 position 8 position");
+}
+
+/* --- an answer that knows more than the log ---------------------------------------------------------------------------------- */
+
+static void the_hello_comes_at_once_and_what_follows_when_the_log_is_there(void **state)
+{
+	(void)state;
+	come(1, "7");
+	world_turn(&w);
+	answer("5");
+	position(START + 50);
+	assert_said("1 admitted at 1000-0 in 1 up to 1000");
+	world_reach(&w, START + 49);
+	assert_said("");
+	world_reach(&w, START + 50);
+	assert_said("1 hears");
+	world_pass(&w, 60 * WORLD_S);
+	assert_said("");
+}
+
+/* WAL that somebody has inserted and nobody flushes, as of an open transaction: after three wal_writer_delay it cannot be visible. */
+static void what_nobody_flushes_is_not_waited_for(void **state)
+{
+	(void)state;
+	come(1, "7");
+	world_turn(&w);
+	answer("5");
+	world_answer(&w, world_position(START, START + 50), NULL);
+	assert_said("1 admitted at 1000-0 in 1 up to 1000");
+	world_pass(&w, WORLD_S / 2);
+	assert_asked("");
+	world_pass(&w, WORLD_S / 5);
+	assert_asked("position");
+	world_answer(&w, NULL, "57014"); /* then the log is waited for */
+	world_reach(&w, START + 50);
+	assert_said("1 hears");
+}
+
+static void a_later_look_at_what_is_flushed_ends_the_wait(void **state)
+{
+	(void)state;
+	come(1, "7");
+	world_turn(&w);
+	answer("5");
+	world_answer(&w, world_position(START, START + 50), NULL);
+	assert_said("1 admitted at 1000-0 in 1 up to 1000");
+	world_pass(&w, 7 * WORLD_S / 10);
+	position(START);
+	assert_said("1 hears");
+}
+
+/* Its groups are those of later: a message from between gives what was not allowed then. */
+static void a_grant_that_the_log_has_yet_to_meet_gives_nothing_of_before(void **state)
+{
+	(void)state;
+	world_message(&w, 5, START + 10);
+	world_reach(&w, START + 11);
+	come_back(1, "7", (struct event_id){ START + 1, 1 });
+	world_turn(&w);
+	answer("5");
+	position(START + 50);
+	assert_said("1 admitted at 1001-1 in 1 resumed up to 1001");
+	change(START + 40, "7");
+	assert_said("1 frozen by 1040");
+	answer("5");
+	position(START + 41);
+	world_reach(&w, START + 50);
+	assert_said("1 moved at 1040-0 in 1 resync for membership");
+}
+
+/* --- a change of permission ---------------------------------------------------------------------------------------------------- */
+
+static void a_change_limits_before_it_is_answered(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	admitted(2, "8", "5");
+	admit_changed(w.all, START + 10, "7");
+	assert_said("1 hears up to 1010");
+	world_reach(&w, START + 11);
+	world_turn(&w);
+	assert_asked("7 position");
+	answer("5");
+	position(START + 11);
+	assert_said("1 hears");
+	change(START + 20, "7");
+	answer("5,6");
+	position(START + 21);
+	assert_said("1 hears up to 1020; 1 moved at 1020-0 in 2 resync for membership");
+	change(START + 30, "7");
+	answer("");
+	assert_said("1 hears up to 1030; 1 refused 4403");
+}
+
+static void an_answer_that_may_be_older_or_newer_than_a_change_is_void(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	change(START + 10, "7");
+	assert_said("1 hears up to 1010");
+	answer("5");
+	admit_changed(w.all, START + 20, "7"); /* below the position, and the answer may have seen it */
+	assert_said("1 frozen by 1020");
+	position(START + 50);
+	world_turn(&w);
+	assert_asked("7 position");
+	assert_said("");
+	answer("5");
+	position(START + 50);
+	assert_said("");
+	world_reach(&w, START + 50);
+	assert_said("1 hears");
+}
+
+static void an_answer_counts_up_to_the_change_behind_its_position(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	change(START + 10, "7");
+	answer("5");
+	change(START + 20, "7");
+	assert_said("1 hears up to 1010; 1 frozen by 1020");
+	position(START + 15);
+	assert_said("1 hears up to 1020; 1 frozen by 1020");
+	world_turn(&w);
+	answer("5");
+	position(START + 21);
+	assert_said("1 hears");
+}
+
+static void a_no_counts_unless_the_user_was_changed_since(void **state)
+{
+	(void)state;
+	come(1, "7");
+	world_turn(&w);
+	change(START + 10, "7");
+	answer("");
+	assert_said("");
+	position(START + 11);
+	world_turn(&w);
+	assert_asked("7 position");
+	answer("5");
+	position(START + 11);
+	assert_said("1 admitted at 1011-0 in 1");
+}
+
+static void what_lies_between_a_change_and_the_answers_piece_is_skipped(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	change(START + 10, "7");
+	assert_said("1 hears up to 1010");
+	world_message(&w, 5, START + 15);
+	change(START + 20, "7");
+	assert_said("1 frozen by 1020");
+	answer("5");
+	position(START + 50);
+	world_turn(&w);
+	answer("5");
+	position(START + 21);
+	assert_said("1 moved at 1020-0 in 1 resync for membership");
+}
+
+static void since_from_before_a_change_is_not_resumed(void **state)
+{
+	static const struct {
+		const char *changed; /* NULL: everybody */
+		const char *said;
+	} cases[] = {
+		{ "7", "1 admitted at 1011-0 in 1 resync" },
+		{ "007", "1 admitted at 1011-0 in 1 resync" },
+		{ "8", "1 admitted at 1001-1 in 1 resumed" },
+		{ NULL, "1 admitted at 1011-0 in 1 resync" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		reopen(WORLD_MEMBERSHIP);
+		change(START + 10, cases[i].changed);
+		come_back(1, "7", (struct event_id){ START + 1, 1 });
+		world_turn(&w);
+		answer("5");
+		position(START + 11);
+		assert_said(cases[i].said);
+	}
+}
+
+/* Of users who are not here only the last changes are known; before those everybody counts as changed. */
+static void changes_of_more_users_than_are_remembered_are_everybodys(void **state)
+{
+	char user[16];
+
+	(void)state;
+	for (unsigned i = 0; i <= MEMBERS_REMEMBERED; i++) {
+		snprintf(user, sizeof(user), "%u", 100 + i);
+		admit_changed(w.all, START + 10 + i, user);
+	}
+	world_reach(&w, START + 10000);
+	come_back(1, "7", (struct event_id){ START + 9, 1 });
+	come_back(2, "7", (struct event_id){ START + 10, 1 });
+	world_turn(&w);
+	answer("5");
+	position(START + 10000);
+	assert_said("1 admitted at 11000-0 in 1 resync; 2 admitted at 1010-1 in 1 resumed");
+}
+
+static void another_history_asks_about_everybody(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	admitted(2, "8", "5");
+	come(3, "9");
+	world_turn(&w);
+	topiclog_reset(w.present.log, START + 500);
+	admit_anew(w.all, START + 500, "gap");
+	world_turn(&w);
+	assert_asked("9 position 7 8 position");
+	answer("5");
+	position(START);
+	world_turn(&w);
+	answer("5");
+	answer("");
+	assert_said("2 refused 4403");
+	position(START + 500);
+	assert_said("1 moved at 1500-0 in 1 resync for gap");
+}
+
+/* --- everybody ---------------------------------------------------------------------------------------------------------------- */
+
+static void a_change_without_a_user_asks_everybody_in_a_round(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	admitted(2, "8", "5");
+	change(START + 10, NULL);
+	assert_said("1 hears up to 1010; 2 hears up to 1010");
+	assert_asked("7 8 position");
+	change(START + 20, NULL); /* during the round: the answers count up to here */
+	assert_said("1 frozen by 1020; 2 frozen by 1020");
+	answer("5");
+	answer("5");
+	position(START + 15);
+	world_turn(&w);
+	assert_said("1 hears up to 1020; 1 frozen by 1020; 2 hears up to 1020; 2 frozen by 1020");
+	assert_asked("");
+	assert_int_equal(admit_waiting(w.all), 2);
+	world_pass(&w, 4 * WORLD_S);
+	world_turn(&w);
+	assert_asked("");
+	world_pass(&w, 1 * WORLD_S);
+	world_turn(&w);
+	assert_asked("7 8 position");
+	answer("5");
+	answer("5");
+	position(START + 21);
+	assert_said("1 hears; 2 hears");
+}
+
+static void a_round_asks_in_shares_and_who_comes_passes_it_by(void **state)
+{
+	char user[16];
+
+	(void)state;
+	for (unsigned i = 1; i <= 40; i++) {
+		snprintf(user, sizeof(user), "%u", 100 + i);
+		admitted(i, user, "5");
+	}
+	change(START + 10, NULL);
+	for (size_t i = 0; i < w.n_mails; i++)
+		world_drop_mail(&w, &w.mails[i]);
+	w.n_mails = 0;
+	assert_int_equal(w.n_asked, SHARE_MOST + 1);
+	assert_int_equal(admit_waiting(w.all), 40 - SHARE_MOST);
+	come(50, "7");
+	world_turn(&w);
+	assert_int_equal(w.n_asked, SHARE_MOST + 3);
+	while (w.n_asked) {
+		if (*w.asked[0]->user)
+			answer("5");
+		else
+			position(START + 11);
+		world_turn(&w);
+		assert_true(w.n_asked <= SHARE_MOST + 4); /* a share, who came, and two positions */
+	}
+	assert_int_equal(admit_waiting(w.all), 0);
+	assert_int_equal(w.n_mails, 41);
+}
+
+/* Nobody waits for ever for a database that does not answer. */
+static void a_round_that_stands_ends_those_who_wait(void **state)
+{
+	char user[16];
+
+	(void)state;
+	for (unsigned i = 1; i <= 20; i++) {
+		snprintf(user, sizeof(user), "%u", 100 + i);
+		admitted(i, user, "5");
+	}
+	change(START + 10, NULL);
+	for (unsigned i = 0; i < 400 && w.n_mails < 40; i++) {
+		world_pass(&w, 100000);
+		world_turn(&w);
+	}
+	for (size_t i = 20; i < 40; i++) {
+		assert_int_equal(w.mails[i].kind, MAIL_REFUSED);
+		assert_int_equal(w.mails[i].code, 1013);
+	}
+	assert_true(w.now <= (1000 + VERDICT_PATIENCE * 5 + 1) * (int64_t)WORLD_S);
+}
+
+/* --- as time passes ----------------------------------------------------------------------------------------------------------- */
+
+static void timed(uint64_t connection, const char *user)
+{
+	char claims[64], expected[64];
+
+	snprintf(claims, sizeof(claims), "{\"user_id\":\"%s\",\"role\":\"r\"}", user);
+	world_come(&w, connection, world_ticket_for(&w, "timed", claims), NULL);
+	world_turn(&w);
+	answer("7");
+	position(topiclog_published(w.present.log));
+	snprintf(expected, sizeof(expected), "%" PRIu64 " admitted at %" PRIu64 "-0 in 1", connection,
+		 topiclog_published(w.present.log));
+	assert_said(expected);
+}
+
+static void a_stream_is_asked_again_as_time_passes(void **state)
+{
+	(void)state;
+	timed(1, "7");
+	admitted(2, "8", "5");
+	assert_int_equal(admit_rechecks(w.all, rules_stream(w.present.plain, 1)->identity), 60 * (int64_t)WORLD_S);
+	assert_int_equal(admit_rechecks(w.all, rules_stream(w.present.plain, 0)->identity), 0);
+	for (unsigned i = 0; i < 61; i++) {
+		world_pass(&w, WORLD_S);
+		world_turn(&w);
+	}
+	assert_asked("7 position");
+	assert_said(""); /* it hears on meanwhile */
+	answer("7");
+	position(START);
+	assert_said("");
+	for (unsigned i = 0; i < 61; i++) {
+		world_pass(&w, WORLD_S);
+		world_turn(&w);
+	}
+	world_message(&w, 7, START + 5);
+	world_reach(&w, START + 10);
+	answer("");
+	assert_said("1 hears up to 1010; 1 refused 4403");
+	/* Should it be allowed again, what lies between is not told. */
+	world_end(&w, 1);
+	position(START);
+	w.before = START + 100;
+	world_come(&w, 3, world_ticket_for(&w, "timed", "{\"user_id\":\"7\",\"role\":\"r\"}"), SINCE(START + 4, 1));
+	world_turn(&w);
+	answer("7");
+	position(START + 10);
+	assert_said("3 admitted at 1010-0 in 1 resync");
+}
+
+/* It may have been taken away and given again unseen, so only what lies within the last interval is resumed. */
+static void who_comes_back_to_a_timed_stream_resumes_a_short_stretch(void **state)
+{
+	(void)state;
+	world_message(&w, 7, START + 5);
+	world_message(&w, 7, START + 20);
+	world_reach(&w, START + 21);
+	w.before = START + 10;
+	world_come(&w, 1, world_ticket_for(&w, "timed", "{\"user_id\":\"7\",\"role\":\"r\"}"), SINCE(START + 1, 1));
+	world_come(&w, 2, world_ticket_for(&w, "timed", "{\"user_id\":\"7\",\"role\":\"r\"}"), SINCE(START + 5, 1));
+	world_turn(&w);
+	answer("7");
+	position(START + 21);
+	assert_said("1 admitted at 1021-0 in 1 resync; 2 admitted at 1005-1 in 1 resumed");
+}
+
+/* Of what decides, the log does not hold all: an answer counts from its own position on. */
+static void where_the_log_is_blind_an_answer_says_nothing_of_before(void **state)
+{
+	(void)state;
+	w.present.is_blind = true;
+	admit_recheck(w.all);
+	assert_true(admit_rechecks(w.all, rules_stream(w.present.plain, 0)->identity) > 0);
+	admitted(1, "7", "5");
+	change(START + 10, "7");
+	world_message(&w, 5, START + 15);
+	world_reach(&w, START + 30);
+	assert_said("1 hears up to 1010");
+	answer("5");
+	position(START + 30);
+	assert_said("1 moved at 1030-0 in 1 resync for membership");
+	w.present.is_blind = false;
+	admit_recheck(w.all);
+	assert_int_equal(admit_rechecks(w.all, rules_stream(w.present.plain, 0)->identity), 0);
+}
+
+/* --- a token in place of the one before ---------------------------------------------------------------------------------------- */
+
+static void renew(uint64_t connection, uint32_t number, uint32_t holds, const char *role)
+{
+	admit_renewed(w.all, &(struct mail){ .kind = MAIL_RENEW,
+					     .connection = connection,
+					     .number = number,
+					     .holds = holds,
+					     .ticket = world_ticket(&w, "7", role) });
+	world_turn(&w);
+}
+
+static void other_claims_are_asked_about_while_the_ones_in_force_hear(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	renew(1, 1, 0, "s");
+	assert_asked("7 position");
+	assert_said("");
+	answer("5");
+	position(START);
+	assert_said("1 renewed by 1");
+	renew(1, 2, 1, "t");
+	answer("5,6");
+	position(START);
+	assert_said("1 renewed by 2 at 1000-0 in 2 resync for membership");
+	renew(1, 3, 2, "u");
+	answer("");
+	assert_said("1 refused 4403");
+}
+
+static void the_newest_token_counts(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	renew(1, 1, 0, "s");
+	renew(1, 2, 0, "t");
+	renew(1, 3, 0, "t"); /* asks what the one before asks already */
+	assert_asked("7 position 7 position");
+	answer(""); /* of the first, which has left its question */
+	position(START);
+	assert_said("");
+	answer("5");
+	position(START);
+	assert_said("1 renewed by 3");
+	renew(1, 4, 3, "s");
+	renew(1, 5, 3, "t"); /* back to what is in force */
+	assert_said("1 renewed by 5");
+	answer("");
+	position(START);
+	assert_said("");
+}
+
+static void before_it_is_admitted_the_newest_takes_the_place(void **state)
+{
+	(void)state;
+	come(1, "7");
+	world_turn(&w);
+	renew(1, 1, 0, "s");
+	answer("");
+	position(START);
+	assert_said("");
+	world_turn(&w);
+	answer("5");
+	position(START);
+	assert_said("1 admitted at 1000-0 in 1");
+}
+
+static void a_change_asks_about_both_tokens(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	renew(1, 1, 0, "s");
+	answer("5");
+	change(START + 10, "7");
+	assert_said("1 hears up to 1010");
+	position(START + 5);
+	world_turn(&w);
+	assert_asked("7 7 position");
+	answer(""); /* the one in force is no good any more: the newer one decides */
+	assert_said("");
+	world_message(&w, 5, START + 20);
+	world_reach(&w, START + 21);
+	answer("5");
+	position(START + 21);
+	assert_said("1 renewed by 1 at 1021-0 in 1 resync for membership");
+}
+
+/* The hub has read the next token by then, and gives nothing by what it is told of the one before. */
+static void who_did_not_take_what_it_was_told_needs_new_seats(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	renew(1, 1, 0, "s");
+	answer("5");
+	position(START);
+	assert_said("1 renewed by 1");
+	renew(1, 2, 0, "t"); /* it still goes by the first */
+	answer("5");
+	position(START);
+	assert_said("1 renewed by 2 at 1000-0 in 1 resync for membership");
+}
+
+static void a_renewal_of_who_is_gone_is_nobodys(void **state)
+{
+	(void)state;
+	renew(9, 1, 0, "s");
+	assert_asked("");
+	admitted(1, "7", "5");
+	renew(1, 1, 0, "s");
+	world_end(&w, 1);
+	answer("5");
+	position(START);
+	assert_said("");
+}
+
+/* --- what is known ------------------------------------------------------------------------------------------------------------ */
+
+static void the_status_counts(void **state)
+{
+	json_t *status;
+
+	(void)state;
+	admitted(1, "7", "5");
+	come(2, "8");
+	world_turn(&w);
+	answer("5");
+	position(START + 50);
+	come(3, "9");
+	status = admit_status(w.all);
+	assert_int_equal(json_integer_value(json_object_get(status, "connections")), 3);
+	assert_int_equal(json_integer_value(json_object_get(status, "unanswered")), 1);
+	assert_int_equal(json_integer_value(json_object_get(status, "held")), 1);
+	assert_int_equal(json_integer_value(json_object_get(status, "asked")), 3);
+	assert_int_equal(json_integer_value(json_object_get(status, "queries")), 2);
+	json_decref(status);
+}
+
+/* Where nothing decides permission but the token, no position is asked for: the log need not be anywhere. */
+static void without_memberships_no_position_is_asked_for(void **state)
+{
+	(void)state;
+	reopen("");
+	come(1, "7");
+	world_turn(&w);
+	assert_asked("7");
+	answer("5");
+	assert_said("1 admitted at 1000-0 in 1");
+}
+
+static void an_end_in_the_middle_of_everything_frees_all(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	renew(1, 1, 0, "s");
+	come(2, "8");
+	world_turn(&w);
+	answer("5");
+	come(3, "9");
+	change(START + 10, NULL);
+}
+
+#define CASE(f) cmocka_unit_test_setup_teardown(f, open_world, close_world)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(who_comes_is_asked_about_once_and_placed_where_the_stream_stood),
+		CASE(one_question_for_all_who_ask_in_one_turn),
+		CASE(what_an_answer_may_be),
+		CASE(a_user_has_so_many_connections),
+		CASE(who_goes_finds_no_answer),
+		CASE(a_stranger_decides_nothing),
+		CASE(a_stream_that_a_reload_took_away_admits_nobody),
+		CASE(nobody_is_asked_about_before_the_logs_are_filled),
+		CASE(an_admission_has_so_much_time),
+		CASE(who_has_heard_of_what_comes_waits_for_it),
+		CASE(the_hello_comes_at_once_and_what_follows_when_the_log_is_there),
+		CASE(what_nobody_flushes_is_not_waited_for),
+		CASE(a_later_look_at_what_is_flushed_ends_the_wait),
+		CASE(a_grant_that_the_log_has_yet_to_meet_gives_nothing_of_before),
+		CASE(a_change_limits_before_it_is_answered),
+		CASE(an_answer_that_may_be_older_or_newer_than_a_change_is_void),
+		CASE(an_answer_counts_up_to_the_change_behind_its_position),
+		CASE(a_no_counts_unless_the_user_was_changed_since),
+		CASE(what_lies_between_a_change_and_the_answers_piece_is_skipped),
+		CASE(since_from_before_a_change_is_not_resumed),
+		CASE(changes_of_more_users_than_are_remembered_are_everybodys),
+		CASE(another_history_asks_about_everybody),
+		CASE(a_change_without_a_user_asks_everybody_in_a_round),
+		CASE(a_round_asks_in_shares_and_who_comes_passes_it_by),
+		CASE(a_round_that_stands_ends_those_who_wait),
+		CASE(a_stream_is_asked_again_as_time_passes),
+		CASE(who_comes_back_to_a_timed_stream_resumes_a_short_stretch),
+		CASE(where_the_log_is_blind_an_answer_says_nothing_of_before),
+		CASE(other_claims_are_asked_about_while_the_ones_in_force_hear),
+		CASE(the_newest_token_counts),
+		CASE(before_it_is_admitted_the_newest_takes_the_place),
+		CASE(a_change_asks_about_both_tokens),
+		CASE(who_did_not_take_what_it_was_told_needs_new_seats),
+		CASE(a_renewal_of_who_is_gone_is_nobodys),
+		CASE(the_status_counts),
+		CASE(without_memberships_no_position_is_asked_for),
+		CASE(an_end_in_the_middle_of_everything_frees_all),
+	};
+
+	log_setup("error", "logfmt");
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
