@@ -482,6 +482,25 @@ static void an_answer_counts_up_to_the_change_behind_its_position(void **state)
 	assert_said("1 hears");
 }
 
+/* Everything below the change was told, so the answer, whose position lies there, counts before it. */
+static void a_change_behind_the_position_settles_what_waits(void **state)
+{
+	(void)state;
+	come(1, "7");
+	world_turn(&w);
+	answer("5");
+	position(START + 20);
+	assert_said("1 admitted at 1000-0 in 1 up to 1000");
+	admit_changed(w.all, START + 30, "7");
+	assert_said("1 hears; 1 hears up to 1030");
+	world_reach(&w, START + 31);
+	world_turn(&w);
+	assert_asked("7 position");
+	answer("5");
+	position(START + 31);
+	assert_said("1 hears");
+}
+
 static void a_no_counts_unless_the_user_was_changed_since(void **state)
 {
 	(void)state;
@@ -610,6 +629,24 @@ static void a_change_without_a_user_asks_everybody_in_a_round(void **state)
 	assert_said("1 hears; 2 hears");
 }
 
+/* To queue everybody takes its time: what came meanwhile is read first, or it would make the first answers void. */
+static void what_came_while_a_round_began_is_read_before_it_asks(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	admit_changed(w.all, START + 10, NULL);
+	w.wanted[ADMIT_SOON] = false;
+	admissions_soon(w.all);
+	assert_asked("");
+	assert_true(w.wanted[ADMIT_WHEN_READ]);
+	change(START + 20, NULL);
+	assert_said("1 hears up to 1010; 1 frozen by 1020");
+	assert_asked("7 position");
+	answer("5");
+	position(START + 21);
+	assert_said("1 hears");
+}
+
 static void a_round_asks_in_shares_and_who_comes_passes_it_by(void **state)
 {
 	char user[16];
@@ -711,6 +748,28 @@ static void a_stream_is_asked_again_as_time_passes(void **state)
 	answer("7");
 	position(START + 10);
 	assert_said("3 admitted at 1010-0 in 1 resync");
+}
+
+/* Time has taken the permission away, and no change tells of it. */
+static void what_time_took_away_is_not_resumed(void **state)
+{
+	(void)state;
+	timed(1, "7");
+	world_pass(&w, WORLD_S);
+	for (unsigned i = 0; i < 61; i++) {
+		world_pass(&w, WORLD_S);
+		world_turn(&w);
+	}
+	world_reach(&w, START + 10);
+	answer("");
+	assert_said("1 hears up to 1010; 1 refused 4403");
+	position(START + 10);
+	w.before = START + 1; /* of the interval nothing is missing */
+	world_come(&w, 2, world_ticket_for(&w, "timed", "{\"user_id\":\"7\",\"role\":\"r\"}"), SINCE(START + 5, 1));
+	world_turn(&w);
+	answer("7");
+	position(START + 10);
+	assert_said("2 admitted at 1010-0 in 1 resync");
 }
 
 /* It may have been taken away and given again unseen, so only what lies within the last interval is resumed. */
@@ -933,15 +992,18 @@ int main(void)
 		CASE(a_change_limits_before_it_is_answered),
 		CASE(an_answer_that_may_be_older_or_newer_than_a_change_is_void),
 		CASE(an_answer_counts_up_to_the_change_behind_its_position),
+		CASE(a_change_behind_the_position_settles_what_waits),
 		CASE(a_no_counts_unless_the_user_was_changed_since),
 		CASE(what_lies_between_a_change_and_the_answers_piece_is_skipped),
 		CASE(since_from_before_a_change_is_not_resumed),
 		CASE(changes_of_more_users_than_are_remembered_are_everybodys),
 		CASE(another_history_asks_about_everybody),
 		CASE(a_change_without_a_user_asks_everybody_in_a_round),
+		CASE(what_came_while_a_round_began_is_read_before_it_asks),
 		CASE(a_round_asks_in_shares_and_who_comes_passes_it_by),
 		CASE(a_round_that_stands_ends_those_who_wait),
 		CASE(a_stream_is_asked_again_as_time_passes),
+		CASE(what_time_took_away_is_not_resumed),
 		CASE(who_comes_back_to_a_timed_stream_resumes_a_short_stretch),
 		CASE(where_the_log_is_blind_an_answer_says_nothing_of_before),
 		CASE(other_claims_are_asked_about_while_the_ones_in_force_hear),
