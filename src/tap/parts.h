@@ -40,7 +40,9 @@ struct tap {
 	struct source *source;
 	struct sqlpipe *sql; /* snapshots and lookups */
 	struct intake *intake;
-	struct relay *relay;         /* NULL: none; the intake's transactions are fed into the logs as they are */
+	const struct way *way; /* from the intake's transactions to the logs */
+	const struct tap_wires *wires;
+	struct relay *relay;         /* of way_relay; else NULL */
 	char relay_epoch[EPOCH_MAX]; /* of the stream in Redis that is read */
 	struct window window;
 	struct event *flush; /* tells the hubs, once for all that one turn of the loop published */
@@ -177,13 +179,27 @@ struct tap {
 	} stop;
 };
 
-/* --- tap_stream.c: from the source to the feed --- */
+/* --- what the parts tell the conductor, tap.c, which stands above them all --- */
+struct tap_wires {
+	/* Everything up to somewhere was handled, or the stream is lost. */
+	void (*reached)(struct tap *t);
+};
+
+/* --- tap_stream.c: from the source to the way --- */
 extern const struct source_calls tap_source_calls;
 extern const struct intake_calls tap_intake_calls;
 void tap_stream_init(struct tap *t);
 void tap_stream_fini(struct tap *t);
 /* In 2 s the stream is closed, if it then cannot go on. */
 void tap_limit_stream(struct tap *t);
+/* Connects to the slot, as soon as there are rules and, with a relay, Redis. */
+void tap_stream_go(struct tap *t);
+/* Reads from the source or not, as intake and relay have room. */
+void tap_pause_source(struct tap *t);
+/* The logs are being filled, from the slot or from Redis. */
+bool tap_is_fed(const struct tap *t);
+
+/* --- tap_reach.c: how far the logs are --- */
 /* Everything of commits below `upto` is in the logs. */
 void tap_stream_reached(struct tap *t, lsn_t upto);
 /* A transaction with messages, committed at `committed` (µs since 1970; 0: unknown), goes into the logs. */
@@ -192,12 +208,6 @@ void tap_count_transaction(struct tap *t, lsn_t lsn, int64_t committed);
 int64_t tap_committed_at(struct tap *t, lsn_t lsn, int64_t committed);
 /* Another history begins. */
 void tap_window_begins(struct tap *t, lsn_t lsn);
-/* Connects to the slot, as soon as there are rules and, with a relay, Redis. */
-void tap_stream_go(struct tap *t);
-/* Reads from the source or not, as intake and relay have room. */
-void tap_pause_source(struct tap *t);
-/* The logs are being filled, from the slot or from Redis. */
-bool tap_is_fed(const struct tap *t);
 
 /* --- tap_skip.c --- */
 /* What the stream is about to end for. */
@@ -225,9 +235,47 @@ const char *tap_progress_waits(const struct tap *t);
 /* As the walsender told, or, where it does not reply, as the server told when it was asked about it. */
 lsn_t tap_server_end(const struct tap *t);
 
-/* --- tap_relay.c --- */
-void tap_relay_start(struct tap *t);
-void tap_relay_publish(struct tap *t, const struct txn *txn, lsn_t next_lsn);
+/* --- way_direct.c, way_relay.c: from the intake's transactions to the logs, with and without a Redis stream between them --- */
+struct way_start {
+	const char *epoch;    /* of the stream that begins */
+	lsn_t handled;        /* what open_epoch answered */
+	lsn_t confirmed;      /* the slot's position */
+	lsn_t server_end;     /* of WAL */
+	lsn_t from;           /* where decoding begins, unless more was handled */
+	enum relay_hole hole; /* why that lies behind `confirmed` */
+};
+
+struct way {
+	bool is_shared; /* other replicas feed their logs from what this one publishes, and this one from what they do */
+	void (*publish)(struct tap *t, const struct txn *txn, lsn_t next_lsn);
+	/* Everything that commits before it is handled, and had nothing to say. */
+	void (*handled)(struct tap *t, lsn_t next_lsn);
+	/* A stream of this epoch is about to begin: up to where everything of it is known to be handled already. */
+	lsn_t (*open_epoch)(struct tap *t, const char *epoch);
+	/* Where decoding begins. */
+	lsn_t (*start)(struct tap *t, const struct way_start *s);
+	void (*streaming)(struct tap *t);
+	/* The stream is lost, and with it the slot: what was not handled comes again, perhaps at another replica. */
+	void (*lost)(struct tap *t);
+	/* Everything that commits before it was given to the way. */
+	lsn_t (*end)(const struct tap *t);
+	/* Nothing behind it may be confirmed, whatever the window says; LSN_MAX: the window alone decides. */
+	lsn_t (*safe)(const struct tap *t);
+	/* No more can be taken at present. */
+	bool (*is_full)(const struct tap *t);
+	bool (*is_up)(const struct tap *t);
+	/* Nothing is on its way. */
+	bool (*is_empty)(const struct tap *t);
+	bool (*is_fed)(const struct tap *t);
+	/* µs: since when another process has what our connections want, as far as we know; 0: not. */
+	int64_t (*elsewhere_since)(const struct tap *t);
+	/* Once a second; before `confirmed` nobody needs anything. */
+	void (*tick)(struct tap *t, lsn_t confirmed);
+};
+
+extern const struct way way_direct, way_relay;
+/* Connects to Redis, and takes that way. */
+void way_relay_begin(struct tap *t);
 
 /* --- tap_feed.c: into the topic logs. What is borrowed is so for the call. --- */
 struct feed_message {

@@ -96,20 +96,12 @@ static void on_sighup(evutil_socket_t fd, short what, void *arg)
 	tap_reload(t);
 }
 
-/* µs: since when another process has what our connections want, as far as we know; 0: not. */
-static int64_t served_elsewhere_since(const struct tap *t)
-{
-	if (t->relay)
-		return relay_leaderless_since(t->relay);
-	return source_is_held_by_other(t->source) ? source_down_since(t->source) : 0;
-}
-
 /* A large record leaves the connection with a buffer of its size, for good. */
 static void renew_source(struct tap *t)
 {
 	lsn_t large = intake_large(t->intake);
 
-	if (large && !t->stopping && t->window.handled >= large && (!t->relay || relay_safe(t->relay) >= large))
+	if (large && !t->stopping && t->window.handled >= large && t->way->safe(t) >= large)
 		source_renew(t->source);
 }
 
@@ -118,7 +110,7 @@ static void renew_source(struct tap *t)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct tap *t = arg;
-	int64_t now = clock_us(), down = served_elsewhere_since(t);
+	int64_t now = clock_us(), down = t->way->elsewhere_since(t);
 
 	(void)fd;
 	(void)what;
@@ -129,8 +121,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	renew_source(t);
 	tap_sample(t);
 	flood_tell();
-	if (t->relay)
-		relay_trim(t->relay, window_confirm(&t->window, now));
+	t->way->tick(t, window_confirm(&t->window, now));
 	if (!t->stopping && down && now - down > HELD_LIMIT)
 		tap_close_all(t, false);
 }
@@ -263,6 +254,8 @@ static bool has_room(unsigned hubs, struct fail *why)
 						hubs, hubs == 1 ? "thread" : "threads", memory >> 20);
 }
 
+static const struct tap_wires wires = { tap_stop_reached };
+
 static bool tap_start(struct tap *t, struct fail *why)
 {
 	const struct conf *conf = t->now.conf;
@@ -290,7 +283,8 @@ static bool tap_start(struct tap *t, struct fail *why)
 	tap_watch_start(t);
 	t->intake = intake_new(t->loop, &conf->limits, t->sql, t->counts, &tap_intake_calls, t);
 	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
-	tap_relay_start(t);
+	if (conf->relay.url)
+		way_relay_begin(t);
 	tap_read_catalog(t);
 	listen_to_signals(t);
 	return true;
@@ -315,6 +309,8 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->metrics = t->shared.metrics = metrics_new(edition_hubs(conf));
 	t->counts = t->now.counts = metrics_of_tap(t->metrics);
 	t->now.audit = t->shared.audit;
+	t->way = &way_direct;
+	t->wires = &wires;
 	t->now.epoch = t->epoch;
 	t->shared.to_tap = &t->inbox;
 	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);

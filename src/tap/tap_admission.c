@@ -22,7 +22,7 @@ static bool may_come(void *ctx, lsn_t commit, int64_t waited)
 {
 	struct tap *t = ctx;
 
-	return commit <= source_server_end(t->source) || (t->relay && waited < AHEAD_LIMIT);
+	return commit <= source_server_end(t->source) || (t->way->is_shared && waited < AHEAD_LIMIT);
 }
 
 static lsn_t before(void *ctx, int64_t at)

@@ -172,7 +172,7 @@ static void say_what_was_found(struct tap *t)
 /* A replica without the slot asks for what it knows of by then. */
 static enum rules_lack lack_of(const struct tap *t, const struct rules *rules)
 {
-	if (!t->now.rules || !t->asked.add.len || (t->relay && !source_is_streaming(t->source)))
+	if (!t->now.rules || !t->asked.add.len || (t->way->is_shared && !source_is_streaming(t->source)))
 		return RULES_LACK_NOTHING;
 	return rules_lack(rules, buf_slice(&t->asked.add).at, buf_slice(&t->asked.filter).at);
 }
@@ -188,7 +188,7 @@ static bool has_missed(const struct tap *t, const struct rules *rules, enum rule
 		return false;
 	if (rules_digest(t->now.rules) != rules_digest(rules))
 		return false; /* another epoch */
-	return lack == RULES_LACK_ROWS || (lack && t->relay);
+	return lack == RULES_LACK_ROWS || (lack && t->way->is_shared);
 }
 
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)

@@ -79,7 +79,7 @@ void tap_ddl_history(struct tap *t, const char *system_id, const char *timeline)
 
 void tap_ddl_streaming(struct tap *t)
 {
-	if (t->relay)
+	if (t->way->is_shared)
 		look(t, DDL_LOOK_STREAM);
 }
 

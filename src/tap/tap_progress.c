@@ -118,7 +118,7 @@ static void say_blind(struct tap *t, int64_t now)
 
 void tap_progress_look(struct tap *t)
 {
-	lsn_t handled = t->relay ? relay_end(t->relay) : t->window.handled;
+	lsn_t handled = t->way->end(t);
 	int64_t now = clock_us();
 	struct progress_facts facts = {
 		.waits = waits(t, handled),

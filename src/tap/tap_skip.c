@@ -146,11 +146,7 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 /* Everything before the place has gone where it belongs; else it will have the next time. */
 static bool is_clear(const struct tap *t, const struct intake_place *place)
 {
-	struct relay_numbers numbers = { 0 };
-
-	if (t->relay)
-		relay_numbers(t->relay, &numbers);
-	return place->is_first && !numbers.queued_bytes;
+	return place->is_first && t->way->is_empty(t);
 }
 
 void tap_skip_at(struct tap *t, const struct intake_place *place)
@@ -163,8 +159,7 @@ void tap_skip_lost(struct tap *t, const struct fail *why)
 {
 	struct skip *s = &t->skip;
 	struct intake_place place = s->has_refused ? s->refused : intake_place(t->intake);
-	lsn_t handled = t->relay ? relay_end(t->relay) : t->window.handled,
-	      at = place.commit ? place.commit : handled + 1;
+	lsn_t handled = t->way->end(t), at = place.commit ? place.commit : handled + 1;
 
 	s->has_refused = false;
 	if (at != s->tries.place)

@@ -40,8 +40,7 @@ void tap_close_all(struct tap *t, bool final)
 /* The hubs are told of the last news first. */
 static void close_clients(struct tap *t)
 {
-	if (t->relay)
-		relay_lead(t->relay, false);
+	t->way->lost(t);
 	tap_feed_flush(t);
 	stop_to(t, STOP_CLOSING, t->now.conf->limits.drain * 1000 + DRAIN_GRACE - (clock_us() - t->stop.began));
 	tap_close_all(t, true);

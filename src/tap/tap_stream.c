@@ -16,123 +16,20 @@
 /* What is not published by then comes again from the slot. */
 #define STOP_LIMIT 2000000
 
-/* --- publishing ------------------------------------------------------------------------------------------------- */
+/* --- the intake's transactions ------------------------------------------------------------------------------------- */
 
-/* µs of clock_us: when that was committed. What comes as it is written, comes now; a backlog is as old as its commits say, by the
- * database's clock, and what has no time of its own is as old as what came before it. */
-int64_t tap_committed_at(struct tap *t, lsn_t lsn, int64_t committed)
-{
-	int64_t now = clock_us(), at = t->committed_at, age = clock_wall_us() - committed;
-
-	if (t->is_live && lsn >= t->live)
-		at = now;
-	else if (committed)
-		at = age > 0 ? now - age : now;
-	if (at > t->committed_at)
-		t->committed_at = at;
-	return t->committed_at;
-}
-
-void tap_window_begins(struct tap *t, lsn_t lsn)
-{
-	window_reset(&t->window, lsn);
-	t->committed_at = clock_us() - 2 * t->window.age; /* as old as makes no difference */
-}
-
-void tap_stream_reached(struct tap *t, lsn_t upto)
-{
-	window_handled(&t->window, upto, tap_committed_at(t, upto, 0));
-	if (t->source)
-		source_moved(t->source, upto);
-	if (!t->is_live && upto >= t->live) {
-		t->is_live = true;
-		log_info("live", log_lsn("position", upto));
-	}
-	tap_feed_position(t, upto);
-	tap_stop_reached(t);
-}
-
-static void feed_message(struct tap *t, const struct txn *txn, size_t i, int64_t now)
-{
-	struct txn_message m = txn_message(txn, i);
-	struct feed_message fed = { m.id, m.header, m.payload, m.groups, m.n_groups, { 0 }, m.about };
-
-	fed.tag = tap_feed_tag((uint16_t)m.close, m.is_bulk);
-	tap_feed_message(t, &fed, now);
-}
-
-static void feed_mark(struct tap *t, const struct txn *txn, size_t i, int64_t now)
-{
-	struct txn_marked m = txn_marked(txn, i);
-	struct feed_mark fed = { m.id, m.section->conf->name, m.reason, m.lookup_only };
-
-	tap_feed_mark(t, &fed, now);
-}
-
-/* What was written before the stream began says nothing of how long it takes. */
-void tap_count_transaction(struct tap *t, lsn_t lsn, int64_t committed)
-{
-	metrics_add(t->counts, METRICS_TRANSACTIONS, 1);
-	if (!committed || !t->is_live || lsn < t->live)
-		return;
-	metrics_observe(t->counts, METRICS_COMMIT_TO_PUBLISHED, clock_wall_us() - committed, 1);
-	if (!t->committed || committed < t->committed)
-		t->committed = committed;
-}
-
-static bool feed_skipped(struct tap *t, const struct txn *txn, int64_t now)
-{
-	struct feed_skipped fed = { 0 };
-	struct txn_skipped skipped;
-	struct buf names = { 0 };
-
-	if (!txn_skipped(txn, &skipped))
-		return false;
-	txn_skipped_names(&skipped, &names);
-	fed = (struct feed_skipped){ skipped.id, skipped.everything, buf_slice(&names), skipped.groups };
-	if (!tap_feed_skipped(t, &fed, now))
-		fail_never("a transaction names a section that its configuration lacks");
-	buf_fini(&names);
-	return true;
-}
-
-/* The memberships first, then messages and marks in the order of their ids, or what stands for them all, then the position. */
 static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 {
 	struct tap *t = ctx;
-	size_t n_messages = txn_n_messages(txn), n_marks = txn_n_marks(txn), mark = 0;
-	int64_t now = clock_us();
-	bool skipped;
 
-	if (t->relay) {
-		tap_relay_publish(t, txn, next_lsn);
-		return;
-	}
-	for (size_t i = 0; i < txn_n_members(txn); i++)
-		tap_feed_membership(t, txn_lsn(txn), txn_member(txn, i));
-	for (size_t i = 0; i < n_messages; i++) {
-		while (mark < n_marks && event_id_compare(txn_marked(txn, mark).id, txn_message(txn, i).id) < 0)
-			feed_mark(t, txn, mark++, now);
-		feed_message(t, txn, i, now);
-	}
-	while (mark < n_marks)
-		feed_mark(t, txn, mark++, now);
-	skipped = feed_skipped(t, txn, now);
-	if (n_messages || n_marks || skipped) {
-		window_event(&t->window, tap_committed_at(t, txn_lsn(txn), txn_commit_us(txn)));
-		tap_count_transaction(t, txn_lsn(txn), txn_commit_us(txn));
-	}
-	tap_stream_reached(t, next_lsn);
+	t->way->publish(t, txn, next_lsn);
 }
 
 static void handled(void *ctx, lsn_t next_lsn)
 {
 	struct tap *t = ctx;
 
-	if (t->relay)
-		relay_position(t->relay, next_lsn, t->server_stops || t->stopping);
-	else
-		tap_stream_reached(t, next_lsn);
+	t->way->handled(t, next_lsn);
 }
 
 /* --- the intake's other wishes ----------------------------------------------------------------------------------- */
@@ -140,22 +37,22 @@ static void handled(void *ctx, lsn_t next_lsn)
 /* What may never be emptied: then the stream is given up, because a server that wants to stop would wait for us without end. */
 static bool is_stuck(const struct tap *t)
 {
-	bool queue_full = t->relay && relay_is_full(t->relay);
+	bool queue_full = t->way->is_full(t);
 
 	return ((intake_is_full(t->intake) || queue_full) && !sqlpipe_is_up(t->sql)) ||
-	       (queue_full && !relay_is_up(t->relay));
+	       (queue_full && !t->way->is_up(t));
 }
 
 /* A replica that cannot reach Redis leaves the slot to one that can. */
 void tap_stream_go(struct tap *t)
 {
-	if (t->now.rules && !t->stopping && !tap_skip_asks(t) && (!t->relay || relay_is_up(t->relay)))
+	if (t->now.rules && !t->stopping && !tap_skip_asks(t) && t->way->is_up(t))
 		source_go(t->source);
 }
 
 void tap_pause_source(struct tap *t)
 {
-	source_pause(t->source, intake_is_full(t->intake) || (t->relay && relay_is_full(t->relay)));
+	source_pause(t->source, intake_is_full(t->intake) || t->way->is_full(t));
 	if (is_stuck(t))
 		tap_limit_stream(t);
 }
@@ -201,27 +98,19 @@ static void make_epoch(const struct tap *t, const struct source_start *s, char o
 	snprintf(out, EPOCH_MAX, "%.20s-%.10s-%08" PRIx32, s->system_id, s->timeline, rules_digest(t->now.rules));
 }
 
-/* Another history, or the same one with a hole: nothing that the logs hold can be continued. */
-static void begin_anew(struct tap *t, lsn_t at, const char *epoch, const char *reason)
-{
-	tap_window_begins(t, at);
-	tap_feed_anew(t, epoch, at, reason);
-}
-
 /* What a stream brought and is not handled yet: it comes again. */
 static void forget_stream(struct tap *t)
 {
 	intake_clear(t->intake);
-	if (t->relay)
-		relay_lead(t->relay, false);
+	t->way->lost(t);
 }
 
 static lsn_t start(void *ctx, const struct source_start *s)
 {
 	struct tap *t = ctx;
+	struct way_start way = { .confirmed = s->confirmed, .server_end = s->server_end };
 	char epoch[EPOCH_MAX];
-	lsn_t handled = t->window.handled, to, from;
-	enum relay_hole hole;
+	lsn_t to;
 
 	forget_stream(t);
 	tap_ddl_history(t, s->system_id, s->timeline);
@@ -231,28 +120,12 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	t->work.end = 0;
 	t->server_stops = false;
 	t->demanded_at = 0;
-	if (t->relay) { /* what was read of the stream may be lost since then */
-		memcpy(t->relay_epoch, epoch, sizeof(epoch));
-		relay_open(t->relay, epoch);
-		handled = relay_reached(t->relay);
-	}
-	to = tap_skip_start(t, handled > s->confirmed ? handled : s->confirmed);
-	from = to ? to : s->confirmed;
-	hole = !to ? RELAY_HOLE_NONE : tap_skip_is_known(t) ? RELAY_HOLE_KNOWN : RELAY_HOLE_UNKNOWN;
-	if (t->relay)
-		return relay_start(t->relay, from, hole ? hole : t->asked.missed ? RELAY_HOLE_HERE : RELAY_HOLE_NONE);
-	if (strcmp(epoch, t->epoch) != 0)
-		begin_anew(t, from, epoch, "epoch");
-	else if (hole)
-		begin_anew(t, from, epoch, resync_name(RESYNC_SKIPPED));
-	else if (t->asked.missed)
-		begin_anew(t, handled > from ? handled : from, epoch, resync_name(RESYNC_SKIPPED));
-	else if (s->confirmed > t->window.handled || t->window.handled > s->server_end)
-		begin_anew(t, from, epoch, "gap");
-	if (hole == RELAY_HOLE_UNKNOWN)
-		tap_skip_watch(t);
-	t->asked.missed = false;
-	return t->window.handled;
+	way.epoch = epoch;
+	way.handled = t->way->open_epoch(t, epoch);
+	to = tap_skip_start(t, way.handled > s->confirmed ? way.handled : s->confirmed);
+	way.from = to ? to : s->confirmed;
+	way.hole = !to ? RELAY_HOLE_NONE : tap_skip_is_known(t) ? RELAY_HOLE_KNOWN : RELAY_HOLE_UNKNOWN;
+	return t->way->start(t, &way);
 }
 
 static void streaming(void *ctx)
@@ -264,10 +137,7 @@ static void streaming(void *ctx)
 	sqlpipe_hurry(t->admissions_sql);
 	tap_guard_now(t);
 	tap_ddl_streaming(t);
-	if (t->relay)
-		relay_lead(t->relay, true);
-	else
-		tap_stream_reached(t, t->window.handled);
+	t->way->streaming(t);
 	admit_reached(t->admissions);
 }
 
@@ -275,7 +145,7 @@ static void record(void *ctx, char *bytes, struct slice text)
 {
 	struct tap *t = ctx;
 
-	intake_record(t->intake, bytes, text, t->relay ? relay_end(t->relay) : t->window.handled);
+	intake_record(t->intake, bytes, text, t->way->end(t));
 }
 
 void tap_limit_stream(struct tap *t)
@@ -300,8 +170,7 @@ static void give_slot_up(struct tap *t)
 {
 	log_warn("Redis is away and no more can be kept: the slot is left to a replica that reaches it");
 	source_stop(t->source);
-	relay_lead(t->relay, false);
-	intake_clear(t->intake);
+	forget_stream(t);
 }
 
 /* Still something unpublished: it comes again, because the connection ends without confirming it. */
@@ -315,7 +184,7 @@ static void on_stop_limit(evutil_socket_t fd, short what, void *arg)
 		return;
 	if (t->server_stops)
 		source_restart(t->source, "the server is stopping");
-	else if (t->relay && !relay_is_up(t->relay))
+	else if (!t->way->is_up(t))
 		give_slot_up(t);
 	else if (is_stuck(t))
 		source_restart(t->source, "nothing can be looked up, and no more can be kept");
@@ -384,15 +253,14 @@ static lsn_t confirm(void *ctx)
 {
 	struct tap *t = ctx;
 	lsn_t lsn = t->server_stops ? t->window.handled : window_confirm(&t->window, clock_us());
+	lsn_t safe = t->way->safe(t);
 
-	return t->relay && relay_safe(t->relay) < lsn ? relay_safe(t->relay) : lsn;
+	return safe < lsn ? safe : lsn;
 }
 
 bool tap_is_fed(const struct tap *t)
 {
-	if (t->relay)
-		return t->is_live && relay_is_current(t->relay) && !relay_leaderless_since(t->relay);
-	return t->is_live && source_is_streaming(t->source);
+	return t->way->is_fed(t);
 }
 
 const struct source_calls tap_source_calls = { start, streaming,  record,        keepalive,      lost,

@@ -98,6 +98,17 @@ bool txn_skipped(const struct txn *t, struct txn_skipped *out);
 /* The names of its sections, each ended by a zero. */
 void txn_skipped_names(const struct txn_skipped *skipped, struct buf *out);
 
+struct txn_calls { /* each may keep what it is given until the next txn_begin */
+	void (*member)(void *ctx, lsn_t commit, const char *user); /* whose membership changed; NULL: everybody's */
+	void (*message)(void *ctx, const struct txn_message *m);
+	void (*mark)(void *ctx, const struct txn_marked *m);
+	void (*skipped)(void *ctx, const struct txn_skipped *skipped);
+};
+
+/* After txn_finish. All that it says, in the order in which it has to be told: whose permission it changes, then messages and marks in the order
+ * of their ids, or what stands for them all. False: it has neither messages nor marks, whatever it changes. */
+bool txn_each(const struct txn *t, const struct txn_calls *calls, void *ctx);
+
 /* Each once; NULL, which then is the only one: everybody. Borrowed as messages are. */
 size_t txn_n_members(const struct txn *t);
 const char *txn_member(const struct txn *t, size_t i);

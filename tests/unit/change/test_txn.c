@@ -140,38 +140,61 @@ static void describe_message(const struct txn_message *message, struct buf *out)
 	buf_add_text(out, "; ");
 }
 
-/* "1 request.created r_5; 2 truncate requests; " in the order of ids, which grow. */
+struct described {
+	struct buf text;
+	uint32_t before; /* the index before */
+};
+
+static void take_index(struct described *d, struct event_id id)
+{
+	assert_int_equal(id.lsn, LSN);
+	assert_true(id.index > d->before);
+	d->before = id.index;
+}
+
+static void describe_member(void *ctx, lsn_t commit, const char *user)
+{
+	struct described *d = ctx;
+
+	assert_int_equal(commit, LSN);
+	buf_addf(&d->text, "member %s; ", user ? user : "everybody");
+}
+
+static void describe_next(void *ctx, const struct txn_message *message)
+{
+	struct described *d = ctx;
+
+	take_index(d, message->id);
+	describe_message(message, &d->text);
+}
+
+static void describe_mark(void *ctx, const struct txn_marked *marked)
+{
+	struct described *d = ctx;
+
+	take_index(d, marked->id);
+	buf_addf(&d->text, "%u %s %s; ", marked->id.index, marked->reason, marked->section->conf->name);
+}
+
+static void describe_skipped(void *ctx, const struct txn_skipped *skipped)
+{
+	struct described *d = ctx;
+
+	take_index(d, skipped->id);
+	buf_add_text(&d->text, "skipped; ");
+}
+
+/* "member 7; 1 request.created r_5; 2 truncate requests; " in the order of txn_each, in which ids grow. */
 static char *describe(void)
 {
-	size_t message = 0, mark = 0;
-	struct buf out = { 0 };
-	uint32_t before = 0;
+	static const struct txn_calls calls = { describe_member, describe_next, describe_mark, describe_skipped };
+	struct described d = { 0 };
+	bool has_event;
 
-	buf_add_text(&out, "");
-	while (message < txn_n_messages(txn) || mark < txn_n_marks(txn)) {
-		struct txn_message next = { .id = { LSN, UINT32_MAX } };
-		struct txn_marked marked = { .id = { LSN, UINT32_MAX } };
-
-		if (message < txn_n_messages(txn))
-			next = txn_message(txn, message);
-		if (mark < txn_n_marks(txn))
-			marked = txn_marked(txn, mark);
-		assert_int_equal(next.id.lsn, LSN);
-		assert_int_equal(marked.id.lsn, LSN);
-		assert_int_not_equal(next.id.index, marked.id.index);
-		if (next.id.index < marked.id.index) {
-			assert_true(next.id.index > before);
-			before = next.id.index;
-			describe_message(&next, &out);
-			message++;
-		} else {
-			assert_true(marked.id.index > before);
-			before = marked.id.index;
-			buf_addf(&out, "%u %s %s; ", before, marked.reason, marked.section->conf->name);
-			mark++;
-		}
-	}
-	return buf_steal(&out);
+	buf_add_text(&d.text, "");
+	has_event = txn_each(txn, &calls, &d);
+	assert_int_equal(has_event, d.before != 0);
+	return buf_steal(&d.text);
 }
 
 static void expect(const char *wanted)
@@ -272,6 +295,24 @@ static void the_actor_and_the_commit_time_are_told(void **state)
 }
 
 /* --- marks ------------------------------------------------------------------------------------------------------ */
+
+static void permission_comes_before_all_else(void **state)
+{
+	(void)state;
+	insert("crates", 1, 5);
+	txn_add_member(txn, "7");
+	txn_mark(txn, mapping_section(m.rules, "requests", 0), "truncate");
+	txn_add_member(txn, "8");
+	expect("member 7; member 8; 1 crate.created c_5; 2 truncate requests; ");
+	txn_begin(txn, LSN, SLICE(""));
+	txn_add_member(txn, NULL);
+	expect("member everybody; ");
+	txn_begin(txn, LSN, SLICE(""));
+	txn_add_member(txn, "7");
+	insert("crates", 1, 5);
+	txn_skip(txn, mapping_section(m.rules, "requests", 0));
+	expect("member 7; skipped; ");
+}
 
 static void a_section_is_marked_once(void **state)
 {
@@ -716,6 +757,7 @@ int main(void)
 		ON_ROOMY_TXN(what_nobody_hears_has_its_number_all_the_same),
 		ON_ROOMY_TXN(a_lookup_changes_no_number),
 		ON_ROOMY_TXN(the_actor_and_the_commit_time_are_told),
+		ON_ROOMY_TXN(permission_comes_before_all_else),
 		ON_ROOMY_TXN(a_section_is_marked_once),
 		ON_ROOMY_TXN(what_cannot_be_routed_is_marked),
 		ON_ROOMY_TXN(a_column_that_the_lookup_lacks_is_told),

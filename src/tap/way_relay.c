@@ -1,8 +1,8 @@
 /*
- * tap_relay: with `relay`, the tap's two halves meet in a Redis stream: what this replica decodes goes there, and what any replica's
+ * way_relay: with `relay`, the tap's two halves meet in a Redis stream: what this replica decodes goes there, and what any replica's
  * logs are fed with comes from there.
  *
- *   intake ─▶ tap_relay_publish ─▶ relay ═══ Redis ═══▶ on_entry ─▶ tap_feed ─▶ topic logs
+ *   intake ─▶ publish ─▶ relay ═══ Redis ═══▶ on_entry ─▶ tap_feed ─▶ topic logs
  *
  * The slot is confirmed behind what was read back.
  */
@@ -22,10 +22,16 @@
 
 struct sequence { /* the entries of a transaction; the last one waits, because it says that it is the last */
 	struct tap *tap;
+	lsn_t commit;
+	uint32_t members_at; /* the index that those whose membership changed have */
+	bool has_members;
+	struct buf users; /* each ended by a zero; none: everybody */
 	struct relay_entry waiting;
 	bool has_waiting;
-	struct buf wordings[2]; /* of the one that waits, and of the next */
+	struct buf wordings[2]; /* of the message that waits, and of the next */
 	unsigned turn;
+	size_t n_wordings; /* of the message that waits */
+	struct buf sections;
 };
 
 static void next_entry(struct sequence *s, const struct relay_entry *e)
@@ -36,29 +42,32 @@ static void next_entry(struct sequence *s, const struct relay_entry *e)
 	s->has_waiting = true;
 }
 
-static void next_members(struct sequence *s, const struct txn *txn, struct buf *users)
+/* They are known when something else comes. */
+static void end_members(struct sequence *s)
 {
-	struct relay_entry e = { .kind = RELAY_MEMBERS, .id = { txn_lsn(txn), 0 } };
-	struct txn_skipped skipped;
+	struct relay_entry e = { .kind = RELAY_MEMBERS, .id = { s->commit, s->members_at } };
 
-	if (txn_n_members(txn) == 0)
+	if (!s->has_members)
 		return;
-	for (size_t i = 0; i < txn_n_members(txn); i++)
-		if (txn_member(txn, i)) /* NULL, everybody, is the only one */
-			buf_add(users, txn_member(txn, i), strlen(txn_member(txn, i)) + 1);
-	e.users = buf_slice(users);
-	/* An earlier holder of the slot may have published those that it could read. */
-	if (txn_skipped(txn, &skipped))
-		e.id.index = skipped.id.index - 1;
+	s->has_members = false;
+	e.users = buf_slice(&s->users);
 	next_entry(s, &e);
 }
 
-static void add_wording(struct sequence *s, struct relay_entry *e, const struct txn_message *m)
+static void next_member(void *ctx, lsn_t commit, const char *user)
 {
-	if (e->n_groups == 0) {
-		e->payload.at = m->payload.at;
-		e->groups.at = m->groups;
-	}
+	struct sequence *s = ctx;
+
+	(void)commit;
+	s->has_members = true;
+	if (user) /* NULL, everybody, is the only one */
+		buf_add(&s->users, user, strlen(user) + 1);
+}
+
+static void add_wording(struct sequence *s, const struct txn_message *m)
+{
+	struct relay_entry *e = &s->waiting;
+
 	/* The transaction has its messages one behind the other. */
 	assert(m->payload.at == e->payload.at + e->payload.len && m->groups == e->groups.at + e->groups.len);
 	e->payload.len += m->payload.len;
@@ -66,78 +75,77 @@ static void add_wording(struct sequence *s, struct relay_entry *e, const struct 
 		e->groups.len += strlen(e->groups.at + e->groups.len) + 1;
 	e->n_groups += m->n_groups;
 	buf_addf(&s->wordings[s->turn], "%zu,%zu;", m->n_groups, m->payload.len);
+	if (++s->n_wordings > 1)
+		e->wordings = buf_slice(&s->wordings[s->turn]);
 }
 
-/* All of one id are one entry, whose id must grow. Returns how many messages that were. */
-static size_t next_message(struct sequence *s, const struct txn *txn, size_t i)
+/* All of one id are one entry, whose id must grow. */
+static void next_message(void *ctx, const struct txn_message *m)
 {
-	struct txn_message m = txn_message(txn, i);
-	struct relay_entry e = { .kind = RELAY_MESSAGE, .id = m.id, .close = (uint16_t)m.close, .bulk = m.is_bulk };
-	size_t n = 0;
+	struct sequence *s = ctx;
+	struct relay_entry e = {
+		.kind = RELAY_MESSAGE, .id = m->id, .close = (uint16_t)m->close, .bulk = m->is_bulk, .about = m->about
+	};
 
-	e.about = m.about;
-	s->turn = !s->turn;
-	buf_clear(&s->wordings[s->turn]);
-	do {
-		add_wording(s, &e, &m);
-		n++;
-		if (i + n < txn_n_messages(txn))
-			m = txn_message(txn, i + n);
-	} while (i + n < txn_n_messages(txn) && event_id_compare(m.id, e.id) == 0);
-	if (n > 1)
-		e.wordings = buf_slice(&s->wordings[s->turn]);
+	end_members(s);
+	if (!s->has_waiting || s->waiting.kind != RELAY_MESSAGE || event_id_compare(s->waiting.id, m->id) != 0) {
+		e.payload.at = m->payload.at;
+		e.groups.at = m->groups;
+		next_entry(s, &e);
+		s->turn = !s->turn;
+		buf_clear(&s->wordings[s->turn]);
+		s->n_wordings = 0;
+	}
+	add_wording(s, m);
+}
+
+static void next_mark(void *ctx, const struct txn_marked *m)
+{
+	struct sequence *s = ctx;
+	struct relay_entry e = { .kind = RELAY_MARK, .id = m->id };
+
+	end_members(s);
+	e.section = slice_of(m->section->conf->name);
+	e.reason = slice_of(m->reason);
+	e.lookup_only = m->lookup_only;
 	next_entry(s, &e);
-	return n;
 }
 
-static void next_mark(struct sequence *s, const struct txn *txn, size_t i)
+static void next_skipped(void *ctx, const struct txn_skipped *skipped)
 {
-	struct txn_marked m = txn_marked(txn, i);
-	struct relay_entry e = { .kind = RELAY_MARK, .id = m.id };
-
-	e.section = slice_of(m.section->conf->name);
-	e.reason = slice_of(m.reason);
-	e.lookup_only = m.lookup_only;
-	next_entry(s, &e);
-}
-
-static bool next_skipped(struct sequence *s, const struct txn *txn, struct buf *sections)
-{
+	struct sequence *s = ctx;
 	struct relay_entry e = { .kind = RELAY_SKIPPED };
+
+	end_members(s);
+	e.id = skipped->id;
+	e.everything = skipped->everything;
+	e.closes = skipped->groups;
+	txn_skipped_names(skipped, &s->sections);
+	e.sections = buf_slice(&s->sections);
+	next_entry(s, &e);
+}
+
+static const struct txn_calls sequence_calls = { next_member, next_message, next_mark, next_skipped };
+
+/* An earlier holder of the slot may have published those whose membership changed, as far as it could read the transaction. */
+static uint32_t members_at(const struct txn *txn)
+{
 	struct txn_skipped skipped;
 
-	if (!txn_skipped(txn, &skipped))
-		return false;
-	e.id = skipped.id;
-	e.everything = skipped.everything;
-	e.closes = skipped.groups;
-	txn_skipped_names(&skipped, sections);
-	e.sections = buf_slice(sections);
-	next_entry(s, &e);
-	return true;
+	return txn_skipped(txn, &skipped) ? skipped.id.index - 1 : 0;
 }
 
-void tap_relay_publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
+static void publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 {
-	struct sequence s = { .tap = t };
-	size_t n_marks = txn_n_marks(txn), mark = 0;
-	struct buf users = { 0 }, sections = { 0 };
-	bool skipped;
+	struct sequence s = { .tap = t, .commit = txn_lsn(txn), .members_at = members_at(txn) };
+	bool has_event = txn_each(txn, &sequence_calls, &s);
 
-	next_members(&s, txn, &users);
-	for (size_t i = 0; i < txn_n_messages(txn);) {
-		while (mark < n_marks && event_id_compare(txn_marked(txn, mark).id, txn_message(txn, i).id) < 0)
-			next_mark(&s, txn, mark++);
-		i += next_message(&s, txn, i);
-	}
-	while (mark < n_marks)
-		next_mark(&s, txn, mark++);
-	skipped = next_skipped(&s, txn, &sections);
+	end_members(&s);
 	s.waiting.end = next_lsn;
-	s.waiting.when = txn_n_messages(txn) || n_marks || skipped ? (uint64_t)txn_commit_us(txn) : 0;
+	s.waiting.when = has_event ? (uint64_t)txn_commit_us(txn) : 0;
 	relay_add(t->relay, &s.waiting);
-	buf_fini(&users);
-	buf_fini(&sections);
+	buf_fini(&s.users);
+	buf_fini(&s.sections);
 	buf_fini(&s.wordings[0]);
 	buf_fini(&s.wordings[1]);
 }
@@ -292,8 +300,101 @@ static void on_changed(void *ctx)
 
 static const struct relay_calls calls = { on_begin, on_entry, on_refill, on_pause, on_changed };
 
-void tap_relay_start(struct tap *t)
+/* --- the way -------------------------------------------------------------------------------------------------------- */
+
+static void handled(struct tap *t, lsn_t next_lsn)
 {
-	if (t->now.conf->relay.url)
-		t->relay = relay_new(t->loop, t->names, &t->now.conf->relay, t->now.conf->database.slot, &calls, t);
+	relay_position(t->relay, next_lsn, t->server_stops || t->stopping);
+}
+
+/* What was read of the stream may be lost since then. */
+static lsn_t open_epoch(struct tap *t, const char *epoch)
+{
+	mem_copy_text(t->relay_epoch, sizeof(t->relay_epoch), epoch);
+	relay_open(t->relay, epoch);
+	return relay_reached(t->relay);
+}
+
+static lsn_t start(struct tap *t, const struct way_start *s)
+{
+	enum relay_hole here = t->asked.missed ? RELAY_HOLE_HERE : RELAY_HOLE_NONE;
+
+	return relay_start(t->relay, s->from, s->hole ? s->hole : here);
+}
+
+static void streaming(struct tap *t)
+{
+	relay_lead(t->relay, true);
+}
+
+static void lost(struct tap *t)
+{
+	relay_lead(t->relay, false);
+}
+
+static lsn_t end(const struct tap *t)
+{
+	return relay_end(t->relay);
+}
+
+static lsn_t safe(const struct tap *t)
+{
+	return relay_safe(t->relay);
+}
+
+static bool is_full(const struct tap *t)
+{
+	return relay_is_full(t->relay);
+}
+
+static bool is_up(const struct tap *t)
+{
+	return relay_is_up(t->relay);
+}
+
+static bool is_empty(const struct tap *t)
+{
+	struct relay_numbers numbers = { 0 };
+
+	relay_numbers(t->relay, &numbers);
+	return !numbers.queued_bytes;
+}
+
+static bool is_fed(const struct tap *t)
+{
+	return t->is_live && relay_is_current(t->relay) && !relay_leaderless_since(t->relay);
+}
+
+static int64_t elsewhere_since(const struct tap *t)
+{
+	return relay_leaderless_since(t->relay);
+}
+
+static void tick(struct tap *t, lsn_t confirmed)
+{
+	relay_trim(t->relay, confirmed);
+}
+
+const struct way way_relay = {
+	.is_shared = true,
+	.publish = publish,
+	.handled = handled,
+	.open_epoch = open_epoch,
+	.start = start,
+	.streaming = streaming,
+	.lost = lost,
+	.end = end,
+	.safe = safe,
+	.is_full = is_full,
+	.is_up = is_up,
+	.is_empty = is_empty,
+	.is_fed = is_fed,
+	.elsewhere_since = elsewhere_since,
+	.tick = tick,
+};
+
+void way_relay_begin(struct tap *t)
+{
+	t->way = &way_relay;
+	t->relay = relay_new(t->loop, t->names, &t->now.conf->relay, t->now.conf->database.slot, &calls, t);
 }
