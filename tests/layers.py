@@ -18,8 +18,6 @@ LEFT = {
     "pg/source",
     "relay/relay",
     "rules/rules",
-    "tap/tap_stream",
-    "tap/tap_status",
 }
 ROOT = Path(__file__).resolve().parents[1]
 

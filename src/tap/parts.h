@@ -183,21 +183,33 @@ struct tap {
 struct tap_wires {
 	/* Everything up to somewhere was handled, or the stream is lost. */
 	void (*reached)(struct tap *t);
+	/* The source has ended in good order, and with it our hold on the slot. */
+	void (*released)(struct tap *t);
+	/* The digest is known against which what is read now will be compared. */
+	void (*watched)(struct tap *t);
+	/* The digest is another one. */
+	void (*changed)(struct tap *t);
+	/* What decides permission is found out. */
+	void (*found_out)(struct tap *t);
 };
 
 /* --- tap_stream.c: from the source to the way --- */
 extern const struct source_calls tap_source_calls;
 extern const struct intake_calls tap_intake_calls;
-void tap_stream_init(struct tap *t);
-void tap_stream_fini(struct tap *t);
-/* In 2 s the stream is closed, if it then cannot go on. */
-void tap_limit_stream(struct tap *t);
-/* Connects to the slot, as soon as there are rules and, with a relay, Redis. */
-void tap_stream_go(struct tap *t);
-/* Reads from the source or not, as intake and relay have room. */
-void tap_pause_source(struct tap *t);
 /* The logs are being filled, from the slot or from Redis. */
 bool tap_is_fed(const struct tap *t);
+
+/* --- tap_flow.c: when the stream runs, pauses, and is given up --- */
+/* In 2 s the stream is closed, if it then cannot go on. */
+void tap_flow_limit(struct tap *t);
+/* Connects to the slot, as soon as there are rules and, with a relay, Redis. */
+void tap_flow_go(struct tap *t);
+/* Reads from the source or not, as intake and relay have room. */
+void tap_flow_pause(struct tap *t);
+void tap_flow_init(struct tap *t);
+void tap_flow_fini(struct tap *t);
+/* What a stream brought and is not handled yet: it comes again. */
+void tap_flow_forget(struct tap *t);
 
 /* --- tap_reach.c: how far the logs are --- */
 /* Everything of commits below `upto` is in the logs. */
@@ -215,7 +227,10 @@ void tap_skip_at(struct tap *t, const struct intake_place *place);
 /* It has ended, for something that may never pass. */
 void tap_skip_lost(struct tap *t, const struct fail *why);
 /* Streaming must not begin yet. */
-bool tap_skip_asks(const struct tap *t);
+static inline bool tap_skip_asks(const struct tap *t)
+{
+	return t->skip.step == SKIP_ASKS;
+}
 /* Where streaming begins instead of at `handled`; 0: there. */
 lsn_t tap_skip_start(const struct tap *t, lsn_t handled);
 /* The transaction at that place was seen when streaming began behind it. */
@@ -335,10 +350,12 @@ bool tap_begin_tls(struct tap *t, struct fail *why);
 /* A certificate that cannot be used changes nothing. */
 void tap_reload_certificate(struct tap *t);
 
-/* --- tap_status.c --- */
-extern const struct admin_calls tap_admin_calls;
+/* --- tap_trouble.c --- */
 /* NULL: ready; else why not. */
 const char *tap_trouble(struct tap *t);
+
+/* --- tap_status.c --- */
+extern const struct admin_calls tap_admin_calls;
 
 /* --- tap_metrics.c --- */
 void tap_metrics(void *ctx, struct buf *out);
@@ -373,6 +390,14 @@ void tap_guard_now(struct tap *t);
 void tap_guard_init(struct tap *t);
 void tap_guard_fini(struct tap *t);
 
+/* --- tap_rules.c --- */
+/* Not bound yet. NULL: `why`, as rules_new. */
+struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why);
+/* NULL: an error in the rows. `relations` as in data.relations. */
+struct catalog *tap_rules_catalog(const struct sqlrows *rows, bool relations, struct fail *why);
+/* Literals of text[]: the tables of the rules, and those of them that decide permission. */
+void tap_rules_watched(const struct tap *t, struct buf *tables, struct buf *deciding);
+
 /* --- tap_watch.c --- */
 /* Another set of what decides permission: asks for its digest, then tap_catalog_watched. */
 void tap_watch_begin(struct tap *t);
@@ -387,6 +412,11 @@ void tap_watch_start(struct tap *t);
 void tap_watch_fini(struct tap *t);
 
 /* --- tap_ddl.c: what DDL does, at its place in the stream --- */
+/* A message is why it is looked: whatever is found, everybody is asked at the commit of that message. */
+static inline bool tap_ddl_asks(const struct tap *t)
+{
+	return t->ddl.look == DDL_LOOK_MESSAGE;
+}
 /* The intake's wish. */
 void tap_ddl_look(struct tap *t);
 /* A stream is about to begin: of this system and timeline. */
@@ -395,29 +425,21 @@ void tap_ddl_history(struct tap *t, const char *system_id, const char *timeline)
 void tap_ddl_streaming(struct tap *t);
 /* All is found out anew. */
 void tap_ddl_looked(struct tap *t);
-/* A message is why it is looked: whatever is found, everybody is asked at the commit of that message. */
 /* For a stream that begins; NULL: no message is wanted, because there is no event trigger. */
 const char *tap_ddl_prefix(struct tap *t);
-bool tap_ddl_asks(const struct tap *t);
 void tap_ddl_init(struct tap *t);
 void tap_ddl_fini(struct tap *t);
 
 /* --- tap_catalog.c --- */
 /* Reads the catalog, binds a new set of rules to it, gives it to the intake and starts the source. */
 void tap_read_catalog(struct tap *t);
-/* Not bound yet. NULL: `why`, as rules_new. */
-struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why);
 /* Takes over both. If they make something else of the stream than those in force, it begins again behind what was handled. */
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 /* The digest is known against which what is read now will be compared. */
 void tap_catalog_watched(struct tap *t);
 /* What the server says to an admit query now it would say to everybody who comes. And a time that it has computed stays what it is. */
 void tap_say_refused(const struct rules *rules, const struct reads *reads);
-/* Literals of text[]: the tables of the rules, and those of them that decide permission. */
-void tap_catalog_watches(const struct tap *t, struct buf *tables, struct buf *deciding);
 void tap_free_retired(struct tap *t);
-/* NULL: an error in the rows. `relations` as in data.relations. */
-struct catalog *tap_catalog_from(const struct sqlrows *rows, bool relations, struct fail *why);
 /* Takes over `rules` and `catalog`, made from the edition in force. The rules before them are kept as long as a transaction may point into them. */
 void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 void tap_catalog_init(struct tap *t);

@@ -138,7 +138,7 @@ static void on_lookups_state(void *ctx, bool up, const struct fail *why)
 	if (up)
 		metrics_count(t->counts, METRICS_CONNECTS, "lookups");
 	else
-		tap_limit_stream(t);
+		tap_flow_limit(t);
 }
 
 static void on_admissions_state(void *ctx, bool up, const struct fail *why)
@@ -254,7 +254,8 @@ static bool has_room(unsigned hubs, struct fail *why)
 						hubs, hubs == 1 ? "thread" : "threads", memory >> 20);
 }
 
-static const struct tap_wires wires = { tap_stop_reached };
+static const struct tap_wires wires = { tap_stop_reached, tap_stop_released, tap_catalog_watched, tap_read_catalog,
+					tap_ddl_looked };
 
 static bool tap_start(struct tap *t, struct fail *why)
 {
@@ -263,7 +264,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 	if (!tap_supports(conf, why) || !audit_open(t->shared.audit, conf->audit_file, why))
 		return false;
 	tap_feed_init(t);
-	tap_stream_init(t);
+	tap_flow_init(t);
 	t->shared.log = t->now.log;
 	t->shared.n_hubs = edition_hubs(conf);
 	t->gate = gate_new(file_limit(), edition_hubs(conf));
@@ -369,7 +370,7 @@ void tap_free(struct tap *t)
 	sqlpipe_free(t->sql);
 	sqlpipe_free(t->admissions_sql);
 	if (t->now.log) {
-		tap_stream_fini(t);
+		tap_flow_fini(t);
 		tap_feed_fini(t);
 	}
 	tap_catalog_fini(t);

@@ -21,21 +21,6 @@
 
 #define ASK_AGAIN 5000000 /* µs */
 
-struct catalog *tap_catalog_from(const struct sqlrows *rows, bool relations, struct fail *why)
-{
-	struct catalog *c = catalog_new();
-
-	if (!relations)
-		catalog_keep_ids(c);
-	for (size_t r = 0; r < rows->n_rows; r++) {
-		if (!catalog_add(c, (const char *const *)&rows->values[r * rows->n_columns], why)) {
-			catalog_free(c);
-			return NULL;
-		}
-	}
-	return c;
-}
-
 /* Not yet streaming, it is a mistake in the configuration; later, a migration took away what the configuration names. */
 static void cannot_bind(struct tap *t, const struct fail *why)
 {
@@ -121,15 +106,6 @@ void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 	say_secrets(t);
 }
 
-struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why)
-{
-	struct rules *rules = rules_new(conf, why);
-
-	if (rules)
-		rules_reads(rules, reads);
-	return rules;
-}
-
 static void say_not_followed(struct tap *t, const struct rules_stream *s)
 {
 	unsigned times;
@@ -211,7 +187,7 @@ void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 	/* Other memberships than before may count: who hears now is asked again. */
 	if (other && !tap_ddl_asks(t))
 		admit_changed(t->admissions, topiclog_published(t->now.log), NULL);
-	tap_stream_go(t);
+	tap_flow_go(t);
 }
 
 static void take_catalog(struct tap *t, struct catalog *catalog)
@@ -239,7 +215,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct tap *t = ctx;
 	struct fail bad = { 0 };
-	struct catalog *catalog = rows ? tap_catalog_from(rows, t->now.conf->data.relations, &bad) : NULL;
+	struct catalog *catalog = rows ? tap_rules_catalog(rows, t->now.conf->data.relations, &bad) : NULL;
 
 	t->catalog_query = NULL;
 	sqlrows_free(rows);
@@ -253,7 +229,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 		if (t->watch.finds_out)
 			log_info("what decides permission is found out");
 		t->watch.finds_out = false;
-		tap_ddl_looked(t);
+		t->wires->found_out(t);
 		tap_watch_go(t);
 		if (reads_may_pass(t->reads, rules_n_streams(t->now.plain)))
 			read_again_in(t, ASK_AGAIN);
@@ -348,18 +324,6 @@ void tap_catalog_watched(struct tap *t)
 {
 	t->reading = READING_AGAIN;
 	read_queries(t);
-}
-
-void tap_catalog_watches(const struct tap *t, struct buf *tables, struct buf *deciding)
-{
-	struct fail why = { 0 };
-	struct rules *rules = tap_rules_new(t->now.conf, t->reads, &why);
-
-	if (!rules)
-		fail_never("the configuration is none any more: %s", why.text);
-	rules_catalog_param(rules, tables);
-	rules_deciding_param(rules, deciding);
-	rules_free(rules);
 }
 
 static void on_reads(void *ctx, struct reads *reads, const struct fail *why)

@@ -98,11 +98,6 @@ const char *tap_ddl_prefix(struct tap *t)
 	return t->ddl.heard ? DECODE_DDL_PREFIX : NULL;
 }
 
-bool tap_ddl_asks(const struct tap *t)
-{
-	return t->ddl.look == DDL_LOOK_MESSAGE;
-}
-
 void tap_ddl_init(struct tap *t)
 {
 	t->ddl.later = event_new(t->loop, -1, 0, on_later, t);

@@ -216,7 +216,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 
 	r->catalog_query = NULL;
 	if (rows)
-		r->catalog = tap_catalog_from(rows, r->edition->shared.conf->data.relations, &bad);
+		r->catalog = tap_rules_catalog(rows, r->edition->shared.conf->data.relations, &bad);
 	else
 		bad = *why;
 	sqlrows_free(rows);

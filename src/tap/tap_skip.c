@@ -74,7 +74,7 @@ static void pass(struct tap *t, lsn_t to)
 {
 	t->skip.to = to;
 	say_passed(t);
-	tap_stream_go(t);
+	tap_flow_go(t);
 }
 
 /* Everybody once more: what was passed over may have been committed by one of those that ran. */
@@ -185,11 +185,6 @@ void tap_skip_watch(struct tap *t)
 	t->skip.step = SKIP_WATCHES;
 	t->skip.running = 0;
 	ask(t);
-}
-
-bool tap_skip_asks(const struct tap *t)
-{
-	return t->skip.step == SKIP_ASKS;
 }
 
 lsn_t tap_skip_start(const struct tap *t, lsn_t handled)

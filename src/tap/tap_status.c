@@ -26,59 +26,6 @@ static const char *unhealthy(void *ctx)
 	return NULL;
 }
 
-static bool lags(const struct tap *t)
-{
-	lsn_t end = tap_server_end(t), published = topiclog_published(t->now.log);
-	int64_t limit = t->now.conf->admin.ready_bytes;
-
-	return limit && end > published && end - published > (uint64_t)limit;
-}
-
-/* Why a connection is missing, if it is the names: that is nothing which the other side could be asked about. */
-static const char *or_names(const char *said, const char *otherwise)
-{
-	return said && strncmp(said, RESOLVE_TROUBLE, sizeof(RESOLVE_TROUBLE) - 1) == 0 ? said : otherwise;
-}
-
-static const char *source_missing(struct tap *t)
-{
-	const char *mend, *said = source_trouble(t->source, &mend);
-
-	if (source_is_held_by_other(t->source))
-		return "another process holds the slot";
-	/* It does not begin before the catalog has been read. */
-	return or_names(said ? said : sqlpipe_trouble(t->sql), "not streaming: see the log");
-}
-
-static const char *queries_missing(const struct tap *t)
-{
-	const char *said = sqlpipe_trouble(t->sql);
-
-	return or_names(said ? said : sqlpipe_trouble(t->admissions_sql), "no connection for queries");
-}
-
-const char *tap_trouble(struct tap *t)
-{
-	const char *trouble;
-
-	if (t->stopping)
-		return "stopping";
-	if (t->relay && relay_unready(t->relay, clock_us()))
-		return relay_unready(t->relay, clock_us());
-	trouble = tap_progress_trouble(t);
-	if (trouble)
-		return trouble;
-	if (t->relay && relay_leaderless_since(t->relay))
-		return "nobody feeds the Redis stream";
-	if (!t->relay && !source_is_streaming(t->source))
-		return source_missing(t);
-	if (!t->is_live)
-		return "catching up with what was written before the start";
-	if (lags(t))
-		return "too far behind the server's end of WAL";
-	return sqlpipe_is_up(t->sql) && sqlpipe_is_up(t->admissions_sql) ? NULL : queries_missing(t);
-}
-
 static const char *unready(void *ctx)
 {
 	return tap_trouble(ctx);

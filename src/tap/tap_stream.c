@@ -1,8 +1,5 @@
 /* tap_stream: from the replication connection to the feed of the topic logs, and back to what may be confirmed. */
-#include <assert.h>
-#include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "parts.h"
@@ -13,8 +10,6 @@
 
 /* A second demanded reply within this time means that the server waits for us to stop. */
 #define DEMAND_TWICE 1000000
-/* What is not published by then comes again from the slot. */
-#define STOP_LIMIT 2000000
 
 /* --- the intake's transactions ------------------------------------------------------------------------------------- */
 
@@ -34,36 +29,13 @@ static void handled(void *ctx, lsn_t next_lsn)
 
 /* --- the intake's other wishes ----------------------------------------------------------------------------------- */
 
-/* What may never be emptied: then the stream is given up, because a server that wants to stop would wait for us without end. */
-static bool is_stuck(const struct tap *t)
-{
-	bool queue_full = t->way->is_full(t);
-
-	return ((intake_is_full(t->intake) || queue_full) && !sqlpipe_is_up(t->sql)) ||
-	       (queue_full && !t->way->is_up(t));
-}
-
-/* A replica that cannot reach Redis leaves the slot to one that can. */
-void tap_stream_go(struct tap *t)
-{
-	if (t->now.rules && !t->stopping && !tap_skip_asks(t) && t->way->is_up(t))
-		source_go(t->source);
-}
-
-void tap_pause_source(struct tap *t)
-{
-	source_pause(t->source, intake_is_full(t->intake) || t->way->is_full(t));
-	if (is_stuck(t))
-		tap_limit_stream(t);
-}
-
 static void pause_source(void *ctx, bool paused)
 {
 	struct tap *t = ctx;
 
 	log_debug(paused ? "intake full, reading stops" : "intake drained, reading goes on",
 		  log_n("bytes", intake_bytes(t->intake)));
-	tap_pause_source(t);
+	tap_flow_pause(t);
 }
 
 static void stale_catalog(void *ctx)
@@ -98,13 +70,6 @@ static void make_epoch(const struct tap *t, const struct source_start *s, char o
 	snprintf(out, EPOCH_MAX, "%.20s-%.10s-%08" PRIx32, s->system_id, s->timeline, rules_digest(t->now.rules));
 }
 
-/* What a stream brought and is not handled yet: it comes again. */
-static void forget_stream(struct tap *t)
-{
-	intake_clear(t->intake);
-	t->way->lost(t);
-}
-
 static lsn_t start(void *ctx, const struct source_start *s)
 {
 	struct tap *t = ctx;
@@ -112,7 +77,7 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	char epoch[EPOCH_MAX];
 	lsn_t to;
 
-	forget_stream(t);
+	tap_flow_forget(t);
 	tap_ddl_history(t, s->system_id, s->timeline);
 	t->skip.has_refused = false;
 	make_epoch(t, s, epoch);
@@ -148,46 +113,13 @@ static void record(void *ctx, char *bytes, struct slice text)
 	intake_record(t->intake, bytes, text, t->way->end(t));
 }
 
-void tap_limit_stream(struct tap *t)
-{
-	struct timeval limit = clock_timeval(STOP_LIMIT);
-
-	if (!event_pending(t->stop_limit, EV_TIMEOUT, NULL))
-		event_add(t->stop_limit, &limit);
-}
-
 static void server_stops(struct tap *t)
 {
 	if (t->server_stops)
 		return;
 	t->server_stops = true;
 	log_info("the server is stopping; the replay window is given up for this stream");
-	tap_limit_stream(t);
-}
-
-/* Another replica may reach Redis. This one streams again when it does too. */
-static void give_slot_up(struct tap *t)
-{
-	log_warn("Redis is away and no more can be kept: the slot is left to a replica that reaches it");
-	source_stop(t->source);
-	forget_stream(t);
-}
-
-/* Still something unpublished: it comes again, because the connection ends without confirming it. */
-static void on_stop_limit(evutil_socket_t fd, short what, void *arg)
-{
-	struct tap *t = arg;
-
-	(void)fd;
-	(void)what;
-	if (!source_is_streaming(t->source))
-		return;
-	if (t->server_stops)
-		source_restart(t->source, "the server is stopping");
-	else if (!t->way->is_up(t))
-		give_slot_up(t);
-	else if (is_stuck(t))
-		source_restart(t->source, "nothing can be looked up, and no more can be kept");
+	tap_flow_limit(t);
 }
 
 static void keepalive(void *ctx, lsn_t end, bool reply_demanded)
@@ -213,13 +145,15 @@ static void lost(void *ctx, enum source_loss loss, const struct fail *why)
 	if (loss == SOURCE_POISON && !t->stopping)
 		tap_skip_lost(t, why);
 	else
-		forget_stream(t);
-	tap_stop_reached(t);
+		tap_flow_forget(t);
+	t->wires->reached(t);
 }
 
 static void ended(void *ctx)
 {
-	tap_stop_released(ctx);
+	struct tap *t = ctx;
+
+	t->wires->released(t);
 }
 
 /* What is asked for is compared with what is needed later. */
@@ -265,16 +199,3 @@ bool tap_is_fed(const struct tap *t)
 
 const struct source_calls tap_source_calls = { start, streaming,  record,        keepalive,      lost,
 					       ended, add_tables, filter_tables, message_prefix, confirm };
-
-void tap_stream_init(struct tap *t)
-{
-	window_init(&t->window, t->now.conf->replay.seconds * 1000, (uint64_t)t->now.conf->replay.bytes);
-	t->stop_limit = event_new(t->loop, -1, 0, on_stop_limit, t);
-	if (!t->stop_limit)
-		fail_never("libevent makes no timer for the stream");
-}
-
-void tap_stream_fini(struct tap *t)
-{
-	event_free(t->stop_limit);
-}

@@ -210,9 +210,9 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 	} else if (t->watch.begins) {
 		t->watch.begins = false;
 		take_digests(t, rows);
-		tap_catalog_watched(t);
+		t->wires->watched(t);
 	} else if (take_digests(t, rows)) {
-		tap_read_catalog(t);
+		t->wires->changed(t);
 	} else {
 		tap_watch_go(t);
 	}
@@ -226,7 +226,7 @@ static void ask(struct tap *t)
 	if (t->watch.renew)
 		sqlpipe_renew(t->watch.sql);
 	t->watch.renew = false;
-	tap_catalog_watches(t, &names, &deciding);
+	tap_rules_watched(t, &names, &deciding);
 	reads_objects(t->reads, t->n_reads, &objects);
 	t->watch.query = sqlpipe_ask(t->watch.sql, "watch", watch_query, 3,
 				     (const char *[]){ names.data, objects.data, deciding.data }, on_answer, t);

@@ -284,7 +284,7 @@ static void on_pause(void *ctx, bool paused)
 	log_debug(paused ? "the relay's queue is full, reading stops"
 			 : "the relay's queue is half empty, reading goes on",
 		  log_lsn("end", relay_end(t->relay)));
-	tap_pause_source(t);
+	tap_flow_pause(t);
 }
 
 static void on_changed(void *ctx)
@@ -293,8 +293,8 @@ static void on_changed(void *ctx)
 
 	if (!t->source || t->stopping)
 		return;
-	tap_stream_go(t);
-	tap_pause_source(t);
+	tap_flow_go(t);
+	tap_flow_pause(t);
 	admit_reached(t->admissions);
 }
 

@@ -1,0 +1,39 @@
+/* tap_rules: rules and catalogs, made from the configuration, from what was read, and from the server's rows. */
+#include "parts.h"
+#include "walpush/base/fail.h"
+
+struct catalog *tap_rules_catalog(const struct sqlrows *rows, bool relations, struct fail *why)
+{
+	struct catalog *c = catalog_new();
+
+	if (!relations)
+		catalog_keep_ids(c);
+	for (size_t r = 0; r < rows->n_rows; r++) {
+		if (!catalog_add(c, (const char *const *)&rows->values[r * rows->n_columns], why)) {
+			catalog_free(c);
+			return NULL;
+		}
+	}
+	return c;
+}
+
+struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why)
+{
+	struct rules *rules = rules_new(conf, why);
+
+	if (rules)
+		rules_reads(rules, reads);
+	return rules;
+}
+
+void tap_rules_watched(const struct tap *t, struct buf *tables, struct buf *deciding)
+{
+	struct fail why = { 0 };
+	struct rules *rules = tap_rules_new(t->now.conf, t->reads, &why);
+
+	if (!rules)
+		fail_never("the configuration is none any more: %s", why.text);
+	rules_catalog_param(rules, tables);
+	rules_deciding_param(rules, deciding);
+	rules_free(rules);
+}
