@@ -45,9 +45,7 @@ struct tap {
 	struct relay *relay;         /* of way_relay; else NULL */
 	char relay_epoch[EPOCH_MAX]; /* of the stream in Redis that is read */
 	struct window window;
-	struct event *flush; /* tells the hubs, once for all that one turn of the loop published */
-	struct topic **news; /* topics that they have not been told of */
-	size_t n_news, cap_news;
+	struct feed *feed; /* tap_feed.c */
 	int64_t committed_at; /* µs of clock_us: the newest commit that the window knows; never goes back within a history */
 	int64_t committed;     /* the oldest commit among the news, µs since 1970; 0: none is known */
 	char epoch[EPOCH_MAX]; /* empty until the first stream began */
@@ -76,70 +74,29 @@ struct tap {
 		int64_t last_at; /* µs since 1970 */
 	} skip;
 	struct progress progress;
-	struct { /* tap_progress.c */
-		struct sqlpipe_query *query;
-		int64_t asked; /* µs */
-		bool is_idle;  /* nothing waited then */
-		lsn_t end;     /* the server's end of WAL, as it told then */
-		struct repeat said, said_stalled;
-		bool is_at_work; /* the walsender, as last seen */
-	} work;
+	struct work *work; /* tap_progress.c */
 
-	/* Of `now.rules`, bound to the catalog of the moment. */
-	struct edition *rules_of; /* whose configuration `rules` were made from */
-	struct catalog *catalog;
-	struct retired { /* earlier ones, until no transaction points into them */
-		struct retired *next;
-		struct rules *rules;
-		struct edition *rules_of;
-		struct catalog *catalog;
-	} * retired;
-	unsigned n_editions;  /* so far */
-	unsigned catalog_for; /* whose tables were asked for last */
-	struct sqlpipe_query *catalog_query;
-	struct event *catalog_again;
-	struct reads *reads; /* what the admit queries of the catalog's edition read */
+	struct finding *finding; /* tap_catalog.c: what is found out of the database */
+	unsigned n_editions;     /* so far */
+	struct reads *reads;     /* what the admit queries of the catalog's edition read */
 	size_t n_reads;
-	unsigned reads_for;          /* the edition, as in n_editions */
-	struct reads_ask *reads_ask; /* NULL: nobody asks at present */
-	struct edition *reads_of;    /* about whose queries */
-	struct backoff reads_backoff;
-	struct buf reads_text; /* of `reads`: they are the same when they are asked for once more */
-	enum reading { READING_FIRST, READING_AGAIN } reading;
-	struct { /* tap_watch.c */
-		struct sqlpipe *sql;
-		struct sqlpipe_query *query;
-		struct event *tick;
-		char deciding[33], all[33]; /* digests */
-		bool finds_out;             /* what decides has changed, and is not known yet */
-		bool has_trigger;           /* that tells of DDL: see tap_ddl.c */
-		bool renew;                 /* its own session is opened again, too */
-		bool begins;                /* the next answer is what the others are compared with */
-		struct repeat said, said_of_others;
-	} watch;
-	struct { /* tap_ddl.c */
-		struct event *later;
-		bool heard;    /* the stream brings the trigger's messages */
-		int64_t began; /* µs: the last look; 0: there was none */
-		enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } look; /* under way, and why */
-		char history[EPOCH_MAX]; /* whose positions the intake has looked at */
-		struct repeat said;
-	} ddl;
-	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
+	unsigned reads_for;  /* the edition, as in n_editions */
+	struct watch *watch; /* tap_watch.c */
+	bool finds_out;      /* what decides has changed, and is not known yet */
+	bool has_trigger;    /* that tells of DDL: see tap_ddl.c */
+	struct ddl *ddl;     /* tap_ddl.c */
+	enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } ddl_look; /* under way, and why */
+	bool ddl_heard; /* the stream brings the trigger's messages */
 	struct buf add_tables, filter_tables;
 	struct { /* the same as the stream was asked for last */
 		struct buf add, filter;
 		bool missed; /* it did not bring rows that it should have: the next one begins with a hole */
 	} asked;
-	struct buf secrets; /* the columns that look like secrets and are sent, as the log was told of them */
 
 	/* Connections. */
 	struct sqlpipe *admissions_sql;
 	struct admissions *admissions;
-	struct event *admit_soon, *admit_when_read, *admit_tick; /* as enum admit_wake has them */
-	struct evconnlistener *listener;
-	struct event *listen_again;
-	bool accept_fails; /* and it was said */
+	struct admission *admission; /* tap_admission.c */
 	struct gate *gate;
 	struct hub_shared shared; /* what is the same in every edition */
 	struct mailbox inbox;
@@ -151,7 +108,8 @@ struct tap {
 	struct metrics_counts *counts; /* the tap's own */
 	struct trail *trail;
 	int64_t started; /* s since 1970 */
-	unsigned n_hubs, next_hub;
+	unsigned n_hubs;
+	struct accept *accept; /* tap_accept.c */
 
 	struct slot_facts {            /* as the server told last; tap_guard.c */
 		int64_t at;            /* µs; 0: not known */
@@ -161,8 +119,7 @@ struct tap {
 		int64_t warned; /* µs; 0: all is well */
 		char wal_status[16];
 	} slot;
-	struct sqlpipe_query *slot_query;
-	struct event *guard;
+	struct guard *guard; /* tap_guard.c */
 
 	struct admin *admin;
 	struct event *tick;
@@ -170,13 +127,7 @@ struct tap {
 	struct reload *reload; /* under way; NULL: none */
 	unsigned hubs_gone;
 	bool stopping;
-	struct { /* tap_stop.c */
-		enum stop_step { STOP_NOT, STOP_PUBLISHING, STOP_RELEASING, STOP_CLOSING } step;
-		int64_t began;               /* µs */
-		lsn_t end;                   /* what was committed when the stop began; 0: not known yet */
-		struct sqlpipe_query *query; /* that asks for it */
-		struct event *event;         /* the step is done, or has taken too long */
-	} stop;
+	struct stop *stop; /* tap_stop.c */
 };
 
 /* --- what the parts tell the conductor, tap.c, which stands above them all --- */
@@ -241,6 +192,10 @@ void tap_skip_init(struct tap *t);
 void tap_skip_fini(struct tap *t);
 
 /* --- tap_progress.c: what moves, and for how long nothing has --- */
+void tap_progress_init(struct tap *t);
+void tap_progress_fini(struct tap *t);
+/* A stream begins: what the server told of its end was of before. */
+void tap_progress_anew(struct tap *t);
 /* Once a second. */
 void tap_progress_look(struct tap *t);
 /* NULL: all is well; else why not, until the next call. */
@@ -415,7 +370,7 @@ void tap_watch_fini(struct tap *t);
 /* A message is why it is looked: whatever is found, everybody is asked at the commit of that message. */
 static inline bool tap_ddl_asks(const struct tap *t)
 {
-	return t->ddl.look == DDL_LOOK_MESSAGE;
+	return t->ddl_look == DDL_LOOK_MESSAGE;
 }
 /* The intake's wish. */
 void tap_ddl_look(struct tap *t);

@@ -324,6 +324,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	tap_watch_init(t);
 	tap_ddl_init(t);
 	tap_skip_init(t);
+	tap_progress_init(t);
 	tap_stop_init(t);
 	if (tap_start(t, why))
 		return t;
@@ -378,6 +379,7 @@ void tap_free(struct tap *t)
 	tap_watch_fini(t);
 	tap_ddl_fini(t);
 	tap_skip_fini(t);
+	tap_progress_fini(t);
 	tap_stop_fini(t);
 	edition_unref(t->now.edition);
 	gate_free(t->gate);

@@ -8,18 +8,26 @@
 #include "parts.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/log.h"
+#include "walpush/base/mem.h"
 
 #define BACKLOG 4096
 /* Without a free file descriptor, the listener rests this long: until then new connections wait in the kernel. */
 #define LISTEN_PAUSE 100000 /* µs */
 
+struct accept {
+	struct evconnlistener *listener;
+	struct event *again;
+	bool fails; /* and it was said */
+	unsigned next_hub;
+};
+
 /* Said once, until one was accepted again. */
 static void say_trouble(struct tap *t, const char *error)
 {
-	if (!t->accept_fails)
+	if (!t->accept->fails)
 		log_error("cannot accept all connections", log_s("error", error),
 			  log_s("mend", "raise the limit of open files (ulimit -n, LimitNOFILE)"));
-	t->accept_fails = true;
+	t->accept->fails = true;
 }
 
 /* Nothing is said to the client: an answer belongs behind its request, and that is not read. */
@@ -43,9 +51,9 @@ static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct socka
 		turn_away(t, fd, &mail.peer);
 		return;
 	}
-	t->accept_fails = false;
-	hub_post(t->hubs[t->next_hub], &mail);
-	t->next_hub = (t->next_hub + 1) % t->n_hubs;
+	t->accept->fails = false;
+	hub_post(t->hubs[t->accept->next_hub], &mail);
+	t->accept->next_hub = (t->accept->next_hub + 1) % t->n_hubs;
 }
 
 static void on_accept_error(struct evconnlistener *l, void *arg)
@@ -54,7 +62,7 @@ static void on_accept_error(struct evconnlistener *l, void *arg)
 
 	say_trouble(t, strerror(errno));
 	evconnlistener_disable(l);
-	event_add(t->listen_again, &(struct timeval){ 0, LISTEN_PAUSE });
+	event_add(t->accept->again, &(struct timeval){ 0, LISTEN_PAUSE });
 }
 
 static void on_listen_again(evutil_socket_t fd, short what, void *arg)
@@ -64,7 +72,7 @@ static void on_listen_again(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	if (!t->stopping)
-		evconnlistener_enable(t->listener);
+		evconnlistener_enable(t->accept->listener);
 }
 
 static void say_where(const struct tap *t, unsigned threads)
@@ -73,7 +81,7 @@ static void say_where(const struct tap *t, unsigned threads)
 	socklen_t len = sizeof(bound);
 	char host[NI_MAXHOST] = "", port[NI_MAXSERV] = "";
 
-	if (getsockname(evconnlistener_get_fd(t->listener), (struct sockaddr *)&bound, &len) == 0)
+	if (getsockname(evconnlistener_get_fd(t->accept->listener), (struct sockaddr *)&bound, &len) == 0)
 		getnameinfo((struct sockaddr *)&bound, len, host, sizeof(host), port, sizeof(port),
 			    NI_NUMERICHOST | NI_NUMERICSERV);
 	if (gate_connections(t->gate, &t->now.conf->limits) < (uint64_t)t->now.conf->limits.connections)
@@ -98,16 +106,16 @@ bool tap_listen(struct tap *t, unsigned threads, struct fail *why)
 	if (error)
 		return fail_set(why, "listen.address \"%s\" is not an IP address: %s", conf->address,
 				gai_strerror(error));
-	t->listener = evconnlistener_new_bind(t->loop, on_accept, t,
-					      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
-					      BACKLOG, found->ai_addr, (int)found->ai_addrlen);
+	t->accept->listener = evconnlistener_new_bind(t->loop, on_accept, t,
+						      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
+						      BACKLOG, found->ai_addr, (int)found->ai_addrlen);
 	error = errno;
 	freeaddrinfo(found);
-	if (!t->listener)
+	if (!t->accept->listener)
 		return fail_set(why,
 				"cannot listen on %s port %s: %s; choose another listen.port, or stop what uses it",
 				conf->address, port, strerror(error));
-	evconnlistener_set_error_cb(t->listener, on_accept_error);
+	evconnlistener_set_error_cb(t->accept->listener, on_accept_error);
 	say_where(t, threads);
 	return true;
 }
@@ -115,20 +123,22 @@ bool tap_listen(struct tap *t, unsigned threads, struct fail *why)
 /* Not only disabled: the kernel would go on making connections. */
 void tap_stop_listening(struct tap *t)
 {
-	if (t->listener)
-		evconnlistener_free(t->listener);
-	t->listener = NULL;
+	if (t->accept->listener)
+		evconnlistener_free(t->accept->listener);
+	t->accept->listener = NULL;
 }
 
 void tap_accept_init(struct tap *t)
 {
-	t->listen_again = event_new(t->loop, -1, 0, on_listen_again, t);
-	if (!t->listen_again)
+	t->accept = mem_new(sizeof(*t->accept));
+	t->accept->again = event_new(t->loop, -1, 0, on_listen_again, t);
+	if (!t->accept->again)
 		fail_never("libevent makes no timer for the listener");
 }
 
 void tap_accept_fini(struct tap *t)
 {
 	tap_stop_listening(t);
-	event_free(t->listen_again);
+	event_free(t->accept->again);
+	free(t->accept);
 }

@@ -1,10 +1,17 @@
 /* tap_admission: what admit asks of the tap: the clock, the stream's state, mails to hubs, queries, and turns of the loop. */
+#include <stdlib.h>
+
 #include "parts.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/fail.h"
+#include "walpush/base/mem.h"
 
 /* How long a client may be ahead of the relay's stream: replicas are milliseconds apart, not seconds. */
 #define AHEAD_LIMIT 2000000 /* µs */
+
+struct admission { /* as enum admit_wake has them */
+	struct event *soon, *when_read, *tick;
+};
 
 static int64_t clock_of(void *ctx)
 {
@@ -67,14 +74,14 @@ static void wake(void *ctx, enum admit_wake when)
 
 	switch (when) {
 	case ADMIT_SOON:
-		event_active(t->admit_soon, EV_TIMEOUT, 0);
+		event_active(t->admission->soon, EV_TIMEOUT, 0);
 		return;
 	case ADMIT_WHEN_READ:
-		event_add(t->admit_when_read, &(struct timeval){ 0, 0 });
+		event_add(t->admission->when_read, &(struct timeval){ 0, 0 });
 		return;
 	case ADMIT_AFTER_A_TICK:
-		if (!event_pending(t->admit_tick, EV_TIMEOUT, NULL))
-			event_add(t->admit_tick, &(struct timeval){ 0, ADMIT_TICK });
+		if (!event_pending(t->admission->tick, EV_TIMEOUT, NULL))
+			event_add(t->admission->tick, &(struct timeval){ 0, ADMIT_TICK });
 		return;
 	}
 }
@@ -110,10 +117,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 void tap_admission_init(struct tap *t)
 {
-	t->admit_soon = event_new(t->loop, -1, 0, on_soon, t);
-	t->admit_when_read = event_new(t->loop, -1, 0, on_read, t);
-	t->admit_tick = event_new(t->loop, -1, 0, on_tick, t);
-	if (!t->admit_soon || !t->admit_when_read || !t->admit_tick)
+	t->admission = mem_new(sizeof(*t->admission));
+	t->admission->soon = event_new(t->loop, -1, 0, on_soon, t);
+	t->admission->when_read = event_new(t->loop, -1, 0, on_read, t);
+	t->admission->tick = event_new(t->loop, -1, 0, on_tick, t);
+	if (!t->admission->soon || !t->admission->when_read || !t->admission->tick)
 		fail_never("libevent makes no timers for admissions");
 	t->admissions = admissions_new(&t->now, &calls, t);
 }
@@ -122,7 +130,8 @@ void tap_admission_init(struct tap *t)
 void tap_admission_fini(struct tap *t)
 {
 	admissions_free(t->admissions);
-	event_free(t->admit_soon);
-	event_free(t->admit_when_read);
-	event_free(t->admit_tick);
+	event_free(t->admission->soon);
+	event_free(t->admission->when_read);
+	event_free(t->admission->tick);
+	free(t->admission);
 }

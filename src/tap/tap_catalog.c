@@ -21,6 +21,30 @@
 
 #define ASK_AGAIN 5000000 /* µs */
 
+struct finding {
+	/* Of `now.rules`, bound to the catalog of the moment. */
+	struct edition *rules_of; /* whose configuration they were made from */
+	struct catalog *catalog;
+	struct retired { /* earlier ones, until no transaction points into them */
+		struct retired *next;
+		struct rules *rules;
+		struct edition *rules_of;
+		struct catalog *catalog;
+	} * retired;
+
+	enum { READING_FIRST, READING_AGAIN } reading;
+	unsigned of; /* the edition whose tables were asked for last, as in n_editions */
+	struct sqlpipe_query *query;
+	struct event *again;
+	struct reads_ask *ask;    /* NULL: nobody asks at present */
+	struct edition *reads_of; /* about whose queries */
+	struct backoff backoff;
+	struct buf reads_text; /* of tap->reads: they are the same when they are asked for once more */
+
+	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
+	struct buf secrets; /* the columns that look like secrets and are sent, as the log was told of them */
+};
+
 /* Not yet streaming, it is a mistake in the configuration; later, a migration took away what the configuration names. */
 static void cannot_bind(struct tap *t, const struct fail *why)
 {
@@ -45,22 +69,22 @@ static void retire(struct tap *t)
 		return;
 	old = mem_new(sizeof(*old));
 	old->rules = t->now.rules;
-	old->rules_of = t->rules_of;
-	old->catalog = t->catalog;
-	LL_PREPEND(t->retired, old);
+	old->rules_of = t->finding->rules_of;
+	old->catalog = t->finding->catalog;
+	LL_PREPEND(t->finding->retired, old);
 }
 
 static void free_all_retired(struct tap *t)
 {
 	struct retired *old, *next;
 
-	LL_FOREACH_SAFE(t->retired, old, next) {
+	LL_FOREACH_SAFE(t->finding->retired, old, next) {
 		rules_free(old->rules);
 		edition_unref(old->rules_of);
 		catalog_free(old->catalog);
 		free(old);
 	}
-	t->retired = NULL;
+	t->finding->retired = NULL;
 }
 
 void tap_free_retired(struct tap *t)
@@ -84,20 +108,20 @@ static void say_secrets(struct tap *t)
 					 names.data);
 		}
 	}
-	if (now.len && !slice_equal(buf_slice(&now), buf_slice(&t->secrets)))
+	if (now.len && !slice_equal(buf_slice(&now), buf_slice(&t->finding->secrets)))
 		log_warn("columns that look like secrets are sent", log_s("columns", now.data),
 			 log_s("mend", "name them in `exclude`, or name in `columns` what may be seen"));
 	buf_fini(&names);
-	buf_fini(&t->secrets);
-	t->secrets = now;
+	buf_fini(&t->finding->secrets);
+	t->finding->secrets = now;
 }
 
 void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 {
 	retire(t);
 	t->now.rules = rules;
-	t->rules_of = edition_ref(t->now.edition);
-	t->catalog = catalog;
+	t->finding->rules_of = edition_ref(t->now.edition);
+	t->finding->catalog = catalog;
 	buf_clear(&t->add_tables);
 	rules_add_tables(rules, &t->add_tables);
 	buf_clear(&t->filter_tables);
@@ -109,8 +133,8 @@ void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 static void say_not_followed(struct tap *t, const struct rules_stream *s)
 {
 	unsigned times;
-	enum log_level level = repeat_level(repeat_for(t->not_followed, s->conf->name), LOG_LEVEL_WARN, s->not_followed,
-					    clock_us(), &times);
+	enum log_level level = repeat_level(repeat_for(t->finding->not_followed, s->conf->name), LOG_LEVEL_WARN,
+					    s->not_followed, clock_us(), &times);
 
 	log_write(level, "not all that an admit query reads can be followed; it is asked again as time passes",
 		  LOG_FIELDS(log_s("stream", s->conf->name), log_s("reads", s->not_followed),
@@ -122,8 +146,8 @@ static void say_not_followed(struct tap *t, const struct rules_stream *s)
 static void say_strangers(struct tap *t, const struct rules_stream *s)
 {
 	unsigned times;
-	enum log_level level = repeat_level(repeat_for(t->strangers, s->conf->name), LOG_LEVEL_ERROR, s->strangers,
-					    clock_us(), &times);
+	enum log_level level = repeat_level(repeat_for(t->finding->strangers, s->conf->name), LOG_LEVEL_ERROR,
+					    s->strangers, clock_us(), &times);
 
 	log_write(
 		level, "an admit query calls what belongs to a role that is not trusted; nobody is admitted by it",
@@ -160,7 +184,7 @@ static enum rules_lack lack_of(const struct tap *t, const struct rules *rules)
  */
 static bool has_missed(const struct tap *t, const struct rules *rules, enum rules_lack lack)
 {
-	if (tap_ddl_asks(t) || (t->ddl.look == DDL_LOOK_STREAM && t->ddl.heard))
+	if (tap_ddl_asks(t) || (t->ddl_look == DDL_LOOK_STREAM && t->ddl_heard))
 		return false;
 	if (rules_digest(t->now.rules) != rules_digest(rules))
 		return false; /* another epoch */
@@ -171,7 +195,7 @@ void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 {
 	enum rules_lack lack = lack_of(t, rules);
 	bool changed = t->now.rules && rules_feed_digest(t->now.rules) != rules_feed_digest(rules),
-	     other = lack || changed || (t->now.rules && t->ddl.heard != t->watch.has_trigger);
+	     other = lack || changed || (t->now.rules && t->ddl_heard != t->has_trigger);
 
 	if (other) {
 		t->asked.missed = t->asked.missed || has_missed(t, rules, lack);
@@ -208,7 +232,7 @@ static void read_again_in(struct tap *t, int64_t us)
 {
 	struct timeval wait = clock_timeval(us);
 
-	event_add(t->catalog_again, &wait);
+	event_add(t->finding->again, &wait);
 }
 
 static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
@@ -217,18 +241,18 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct fail bad = { 0 };
 	struct catalog *catalog = rows ? tap_rules_catalog(rows, t->now.conf->data.relations, &bad) : NULL;
 
-	t->catalog_query = NULL;
+	t->finding->query = NULL;
 	sqlrows_free(rows);
-	if (t->catalog_for != t->n_editions) { /* another list of tables, perhaps */
+	if (t->finding->of != t->n_editions) { /* another list of tables, perhaps */
 		catalog_free(catalog);
 		tap_read_catalog(t);
 		return;
 	}
 	if (catalog) {
 		take_catalog(t, catalog);
-		if (t->watch.finds_out)
+		if (t->finds_out)
 			log_info("what decides permission is found out");
-		t->watch.finds_out = false;
+		t->finds_out = false;
 		t->wires->found_out(t);
 		tap_watch_go(t);
 		if (reads_may_pass(t->reads, rules_n_streams(t->now.plain)))
@@ -253,7 +277,7 @@ static void ask_catalog(struct tap *t)
 		fail_never("the configuration is none any more: %s", why.text);
 	rules_catalog_param(rules, &list);
 	values[0] = list.data;
-	t->catalog_query = sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
+	t->finding->query = sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
 	buf_fini(&list);
 	rules_free(rules);
 }
@@ -306,12 +330,13 @@ static void take_reads(struct tap *t, struct reads *reads)
 
 	keep_known(t, reads, n);
 	reads_text(reads, n, &text);
-	same = t->reading == READING_AGAIN && slice_equal(buf_slice(&text), buf_slice(&t->reads_text));
+	same = t->finding->reading == READING_AGAIN &&
+	       slice_equal(buf_slice(&text), buf_slice(&t->finding->reads_text));
 	reads_free(t->reads, t->n_reads);
 	t->reads = reads;
 	t->n_reads = n;
-	buf_fini(&t->reads_text);
-	t->reads_text = text;
+	buf_fini(&t->finding->reads_text);
+	t->finding->reads_text = text;
 	if (!same) {
 		tap_watch_begin(t);
 		return;
@@ -322,19 +347,19 @@ static void take_reads(struct tap *t, struct reads *reads)
 
 void tap_catalog_watched(struct tap *t)
 {
-	t->reading = READING_AGAIN;
+	t->finding->reading = READING_AGAIN;
 	read_queries(t);
 }
 
 static void on_reads(void *ctx, struct reads *reads, const struct fail *why)
 {
 	struct tap *t = ctx;
-	struct edition *of = t->reads_of;
+	struct edition *of = t->finding->reads_of;
 
-	t->reads_ask = NULL;
-	t->reads_of = NULL;
+	t->finding->ask = NULL;
+	t->finding->reads_of = NULL;
 	if (!reads) {
-		int64_t wait = backoff_next(&t->reads_backoff);
+		int64_t wait = backoff_next(&t->finding->backoff);
 
 		/* While there is no connection for queries either, that one tells of it. */
 		log_write(sqlpipe_is_up(t->sql) ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
@@ -345,7 +370,7 @@ static void on_reads(void *ctx, struct reads *reads, const struct fail *why)
 		reads_free(reads, rules_n_streams(of->rules));
 		tap_read_catalog(t);
 	} else {
-		backoff_reset(&t->reads_backoff);
+		backoff_reset(&t->finding->backoff);
 		take_reads(t, reads);
 	}
 	edition_unref(of);
@@ -360,46 +385,48 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 
 static void read_queries(struct tap *t)
 {
-	t->catalog_for = t->n_editions;
-	t->reads_of = edition_ref(t->now.edition);
-	t->reads_ask = reads_ask_new(t->loop, t->names, &t->now.conf->database, t->now.plain, on_reads, t);
+	t->finding->of = t->n_editions;
+	t->finding->reads_of = edition_ref(t->now.edition);
+	t->finding->ask = reads_ask_new(t->loop, t->names, &t->now.conf->database, t->now.plain, on_reads, t);
 }
 
 /* One question at a time; a row that does not fit asks for it once. What was asked before this does not count. */
 void tap_read_catalog(struct tap *t)
 {
-	t->reading = READING_FIRST;
+	t->finding->reading = READING_FIRST;
 	tap_watch_pause(t);
-	if (t->catalog_query)
-		sqlpipe_forget(t->sql, t->catalog_query);
-	t->catalog_query = NULL;
-	if (!t->reads_ask)
+	if (t->finding->query)
+		sqlpipe_forget(t->sql, t->finding->query);
+	t->finding->query = NULL;
+	if (!t->finding->ask)
 		read_queries(t);
 }
 
 void tap_catalog_init(struct tap *t)
 {
-	t->reads_backoff = (struct backoff){ .base = 50000, .cap = ASK_AGAIN };
-	t->catalog_again = event_new(t->loop, -1, 0, on_again, t);
-	if (!t->catalog_again)
+	t->finding = mem_new(sizeof(*t->finding));
+	t->finding->backoff = (struct backoff){ .base = 50000, .cap = ASK_AGAIN };
+	t->finding->again = event_new(t->loop, -1, 0, on_again, t);
+	if (!t->finding->again)
 		fail_never("libevent makes no timer for the catalog");
 }
 
 /* After the intake is freed. */
 void tap_catalog_fini(struct tap *t)
 {
-	event_free(t->catalog_again);
-	reads_ask_cancel(t->reads_ask);
-	edition_unref(t->reads_of);
+	event_free(t->finding->again);
+	reads_ask_cancel(t->finding->ask);
+	edition_unref(t->finding->reads_of);
 	reads_free(t->reads, t->n_reads);
-	buf_fini(&t->reads_text);
+	buf_fini(&t->finding->reads_text);
 	free_all_retired(t);
 	rules_free(t->now.rules);
-	edition_unref(t->rules_of);
-	catalog_free(t->catalog);
+	edition_unref(t->finding->rules_of);
+	catalog_free(t->finding->catalog);
 	buf_fini(&t->add_tables);
 	buf_fini(&t->filter_tables);
 	buf_fini(&t->asked.add);
 	buf_fini(&t->asked.filter);
-	buf_fini(&t->secrets);
+	buf_fini(&t->finding->secrets);
+	free(t->finding);
 }

@@ -14,6 +14,7 @@
  *
  * A replica that gets the slot from another has not met the messages that the other one handled: its stream begins with a look, too.
  */
+#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,14 +23,22 @@
 #include "walpush/change/decode.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/log.h"
+#include "walpush/base/mem.h"
 
 #define DDL_APART 1000000 /* µs */
 
+struct ddl {
+	struct event *later;
+	int64_t began;           /* µs: the last look; 0: there was none */
+	char history[EPOCH_MAX]; /* whose positions the intake has looked at */
+	struct repeat said;
+};
+
 static void look(struct tap *t, enum ddl_look why)
 {
-	event_del(t->ddl.later);
-	t->ddl.look = why;
-	t->ddl.began = clock_us();
+	event_del(t->ddl->later);
+	t->ddl_look = why;
+	t->ddl->began = clock_us();
 	metrics_add(t->counts, METRICS_DDL_LOOKS, 1);
 	intake_looks(t->intake, why == DDL_LOOK_STREAM);
 	tap_read_catalog(t);
@@ -40,7 +49,7 @@ static void look_by_message(struct tap *t)
 	static const char text[] =
 		"DDL was committed; everybody is asked, and what decides permission is looked at again";
 	unsigned times;
-	enum log_level level = repeat_level(&t->ddl.said, LOG_LEVEL_INFO, text, clock_us(), &times);
+	enum log_level level = repeat_level(&t->ddl->said, LOG_LEVEL_INFO, text, clock_us(), &times);
 
 	log_write(level, text, LOG_FIELDS(log_lsn("published", topiclog_published(t->now.log)), log_n("times", times)));
 	look(t, DDL_LOOK_MESSAGE);
@@ -55,7 +64,7 @@ static void on_later(evutil_socket_t fd, short what, void *arg)
 
 void tap_ddl_look(struct tap *t)
 {
-	int64_t left = t->ddl.began ? t->ddl.began + DDL_APART - clock_us() : 0;
+	int64_t left = t->ddl->began ? t->ddl->began + DDL_APART - clock_us() : 0;
 	struct timeval wait;
 
 	if (left <= 0) {
@@ -63,18 +72,18 @@ void tap_ddl_look(struct tap *t)
 		return;
 	}
 	wait = clock_timeval(left);
-	event_add(t->ddl.later, &wait);
+	event_add(t->ddl->later, &wait);
 }
 
 void tap_ddl_history(struct tap *t, const char *system_id, const char *timeline)
 {
 	char history[EPOCH_MAX];
 
-	event_del(t->ddl.later); /* what wanted it comes again */
+	event_del(t->ddl->later); /* what wanted it comes again */
 	snprintf(history, sizeof(history), "%.20s-%.10s", system_id, timeline);
-	if (strcmp(history, t->ddl.history) != 0)
+	if (strcmp(history, t->ddl->history) != 0)
 		intake_forget_looks(t->intake);
-	memcpy(t->ddl.history, history, sizeof(history));
+	memcpy(t->ddl->history, history, sizeof(history));
 }
 
 void tap_ddl_streaming(struct tap *t)
@@ -85,27 +94,29 @@ void tap_ddl_streaming(struct tap *t)
 
 void tap_ddl_looked(struct tap *t)
 {
-	if (t->ddl.look == DDL_NO_LOOK)
+	if (t->ddl_look == DDL_NO_LOOK)
 		return;
-	t->ddl.look = DDL_NO_LOOK;
+	t->ddl_look = DDL_NO_LOOK;
 	intake_looked(t->intake);
 }
 
 /* Without the trigger a message would be somebody else's. */
 const char *tap_ddl_prefix(struct tap *t)
 {
-	t->ddl.heard = t->watch.has_trigger;
-	return t->ddl.heard ? DECODE_DDL_PREFIX : NULL;
+	t->ddl_heard = t->has_trigger;
+	return t->ddl_heard ? DECODE_DDL_PREFIX : NULL;
 }
 
 void tap_ddl_init(struct tap *t)
 {
-	t->ddl.later = event_new(t->loop, -1, 0, on_later, t);
-	if (!t->ddl.later)
+	t->ddl = mem_new(sizeof(*t->ddl));
+	t->ddl->later = event_new(t->loop, -1, 0, on_later, t);
+	if (!t->ddl->later)
 		fail_never("libevent makes no timer for looks");
 }
 
 void tap_ddl_fini(struct tap *t)
 {
-	event_free(t->ddl.later);
+	event_free(t->ddl->later);
+	free(t->ddl);
 }

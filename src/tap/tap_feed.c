@@ -20,6 +20,12 @@
 #include "walpush/change/render.h"
 #include "walpush/base/resync.h"
 
+struct feed {
+	struct event *flush; /* tells the hubs, once for all that one turn of the loop published */
+	struct topic **news; /* topics that they have not been told of */
+	size_t n, cap;
+};
+
 void tap_tell_hubs(struct tap *t, const struct mail *mail)
 {
 	for (unsigned i = 0; i < t->n_hubs; i++)
@@ -43,15 +49,15 @@ void tap_feed_flush(struct tap *t)
 			     .committed = t->committed };
 	size_t kept = 0;
 
-	for (size_t i = 0; i < t->n_news; i++) {
-		mail.topic = t->news[i];
+	for (size_t i = 0; i < t->feed->n; i++) {
+		mail.topic = t->feed->news[i];
 		tell(t, &mail);
 		if (topic_has_unpublished(t->now.log, mail.topic))
-			t->news[kept++] = mail.topic;
+			t->feed->news[kept++] = mail.topic;
 		else
 			topic_clean(t->now.log, mail.topic);
 	}
-	t->n_news = kept;
+	t->feed->n = kept;
 	t->committed = 0;
 }
 
@@ -66,11 +72,11 @@ static void is_news(struct tap *t, struct topic *topic)
 {
 	if (!topic_mark_dirty(topic))
 		return;
-	if (t->n_news == t->cap_news) {
-		t->cap_news = t->cap_news ? t->cap_news * 2 : 64;
-		t->news = mem_resize(t->news, t->cap_news, sizeof(struct topic *));
+	if (t->feed->n == t->feed->cap) {
+		t->feed->cap = t->feed->cap ? t->feed->cap * 2 : 64;
+		t->feed->news = mem_resize(t->feed->news, t->feed->cap, sizeof(struct topic *));
 	}
-	t->news[t->n_news++] = topic;
+	t->feed->news[t->feed->n++] = topic;
 }
 
 void tap_feed_hear(struct tap *t, struct topic *topic, unsigned hub)
@@ -254,8 +260,8 @@ void tap_feed_position(struct tap *t, lsn_t upto)
 {
 	if (upto > topiclog_published(t->now.log))
 		topiclog_publish(t->now.log, upto);
-	if (t->n_news)
-		event_active(t->flush, EV_TIMEOUT, 0);
+	if (t->feed->n)
+		event_active(t->feed->flush, EV_TIMEOUT, 0);
 	admit_reached(t->admissions);
 }
 
@@ -292,15 +298,17 @@ void tap_feed_init(struct tap *t)
 		.age = age > LIVE_AGE ? age : LIVE_AGE,
 	};
 
+	t->feed = mem_new(sizeof(*t->feed));
 	t->now.log = topiclog_new(&limits);
-	t->flush = event_new(t->loop, -1, 0, on_flush, t);
-	if (!t->flush)
+	t->feed->flush = event_new(t->loop, -1, 0, on_flush, t);
+	if (!t->feed->flush)
 		fail_never("libevent makes no timer for the feed");
 }
 
 void tap_feed_fini(struct tap *t)
 {
 	topiclog_free(t->now.log);
-	event_free(t->flush);
-	free(t->news);
+	event_free(t->feed->flush);
+	free(t->feed->news);
+	free(t->feed);
 }

@@ -24,6 +24,11 @@
 	" (SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"                   \
 	" ELSE pg_catalog.pg_current_wal_lsn() END AS lsn) AS here WHERE slot_name = $1"
 
+struct guard {
+	struct sqlpipe_query *query;
+	struct event *timer;
+};
+
 static double number(const char *text)
 {
 	return text ? strtod(text, NULL) : NAN;
@@ -89,7 +94,7 @@ static void on_slot(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct tap *t = ctx;
 
-	t->slot_query = NULL;
+	t->guard->query = NULL;
 	if (rows && rows->n_rows == 1)
 		take(t, rows);
 	else
@@ -107,25 +112,27 @@ static void on_guard(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!t->slot_query)
-		t->slot_query = sqlpipe_ask(t->sql, "slot", SLOT_SQL, 1, values, on_slot, t);
+	if (!t->guard->query)
+		t->guard->query = sqlpipe_ask(t->sql, "slot", SLOT_SQL, 1, values, on_slot, t);
 }
 
 void tap_guard_now(struct tap *t)
 {
-	event_active(t->guard, EV_TIMEOUT, 0);
+	event_active(t->guard->timer, EV_TIMEOUT, 0);
 }
 
 void tap_guard_init(struct tap *t)
 {
 	struct timeval every = clock_timeval(ASK_EVERY);
 
-	t->guard = event_new(t->loop, -1, EV_PERSIST, on_guard, t);
-	if (!t->guard || event_add(t->guard, &every) != 0)
+	t->guard = mem_new(sizeof(*t->guard));
+	t->guard->timer = event_new(t->loop, -1, EV_PERSIST, on_guard, t);
+	if (!t->guard->timer || event_add(t->guard->timer, &every) != 0)
 		fail_never("libevent makes no timer for the guard");
 }
 
 void tap_guard_fini(struct tap *t)
 {
-	event_free(t->guard);
+	event_free(t->guard->timer);
+	free(t->guard);
 }

@@ -15,6 +15,7 @@
 #include "parts.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/log.h"
+#include "walpush/base/mem.h"
 
 /* How often the walsender is asked and looked at: in parts of admin.ready-seconds, but not more often, nor more seldom, than that (µs). */
 #define WAITS_PARTS 10
@@ -31,6 +32,15 @@
 	" FROM pg_catalog.pg_replication_slots s JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid"           \
 	" WHERE s.slot_name = $1"
 
+struct work {
+	struct sqlpipe_query *query;
+	int64_t asked; /* µs */
+	bool is_idle;  /* nothing waited then */
+	lsn_t end;     /* the server's end of WAL, as it told then */
+	struct repeat said, said_stalled;
+	bool is_at_work; /* the walsender, as last seen */
+};
+
 /* --- the walsender ------------------------------------------------------------------------------------------------- */
 
 static int64_t part_of_patience(const struct tap *t, int64_t parts)
@@ -46,10 +56,10 @@ static void on_walsender(void *ctx, struct sqlrows *rows, const struct fail *why
 	const char *at_work = rows && rows->n_rows == 1 ? sqlrows_get(rows, 0, 0) : NULL;
 	lsn_t end = 0;
 
-	t->work.query = NULL;
-	t->work.is_at_work = !t->work.is_idle && at_work && strcmp(at_work, "true") == 0;
-	if (at_work && lsn_parse(slice_of(sqlrows_get(rows, 0, 1)), &end) && end > t->work.end)
-		t->work.end = end;
+	t->work->query = NULL;
+	t->work->is_at_work = !t->work->is_idle && at_work && strcmp(at_work, "true") == 0;
+	if (at_work && lsn_parse(slice_of(sqlrows_get(rows, 0, 1)), &end) && end > t->work->end)
+		t->work->end = end;
 	if (!rows)
 		log_debug("cannot look at the walsender", log_s("error", why->text));
 	sqlrows_free(rows);
@@ -61,12 +71,12 @@ static void ask_walsender(struct tap *t, int64_t now, bool is_idle)
 	const char *values[1] = { t->now.conf->database.slot };
 	int64_t every = part_of_patience(t, is_idle ? IDLE_PARTS : WAITS_PARTS);
 
-	if (t->work.query || now - t->work.asked < every || !sqlpipe_is_up(t->sql))
+	if (t->work->query || now - t->work->asked < every || !sqlpipe_is_up(t->sql))
 		return;
 	source_ask(t->source);
-	t->work.asked = now;
-	t->work.is_idle = is_idle;
-	t->work.query = sqlpipe_ask(t->sql, "walsender", WALSENDER_SQL, 1, values, on_walsender, t);
+	t->work->asked = now;
+	t->work->is_idle = is_idle;
+	t->work->query = sqlpipe_ask(t->sql, "walsender", WALSENDER_SQL, 1, values, on_walsender, t);
 }
 
 /* --- judging ------------------------------------------------------------------------------------------------------- */
@@ -77,7 +87,7 @@ static bool waits(const struct tap *t, lsn_t handled)
 		return true;
 	if (!source_is_streaming(t->source))
 		return false;
-	return !intake_is_idle(t->intake) || (t->work.end > handled && source_spoke(t->source) < t->work.asked);
+	return !intake_is_idle(t->intake) || (t->work->end > handled && source_spoke(t->source) < t->work->asked);
 }
 
 /* The source says itself what it has been told. */
@@ -88,11 +98,11 @@ static void say_stalled(struct tap *t, int64_t now)
 	unsigned times;
 
 	if (stalled < t->now.conf->admin.ready_seconds * 1000 || source_deaths(t->source)) {
-		if (repeat_end(&t->work.said_stalled))
+		if (repeat_end(&t->work->said_stalled))
 			log_info("WAL is handled again", log_lsn("handled", t->progress.handled));
 		return;
 	}
-	log_write(repeat_level(&t->work.said_stalled, LOG_LEVEL_ERROR, "stalled", now, &times),
+	log_write(repeat_level(&t->work->said_stalled, LOG_LEVEL_ERROR, "stalled", now, &times),
 		  "WAL waits, and nothing is handled",
 		  LOG_FIELDS(log_ms("since_ms", stalled), log_s("waits_for", waits ? waits : "unknown"),
 			     log_lsn("handled", t->progress.handled), log_lsn("server_end", tap_server_end(t)),
@@ -105,11 +115,11 @@ static void say_blind(struct tap *t, int64_t now)
 	unsigned times;
 
 	if (!since || now - since < BLIND_LIMIT) {
-		repeat_end(&t->work.said);
+		repeat_end(&t->work->said);
 		return;
 	}
 	log_write(
-		repeat_level(&t->work.said, LOG_LEVEL_WARN, "blind", now, &times),
+		repeat_level(&t->work->said, LOG_LEVEL_WARN, "blind", now, &times),
 		"a commit is not visible yet, and what is behind it waits",
 		LOG_FIELDS(log_ms("since_ms", now - since),
 			   log_s("mend",
@@ -124,7 +134,7 @@ void tap_progress_look(struct tap *t)
 		.waits = waits(t, handled),
 		.handled = handled,
 		.furthest = source_furthest(t->source),
-		.at_work = t->work.is_at_work && source_is_streaming(t->source) && source_deaths(t->source) == 0,
+		.at_work = t->work->is_at_work && source_is_streaming(t->source) && source_deaths(t->source) == 0,
 		.owes = intake_owes(t->intake),
 	};
 
@@ -134,7 +144,7 @@ void tap_progress_look(struct tap *t)
 	if (facts.waits && (facts.at_work || progress_stalled(&t->progress, now) > part_of_patience(t, WAITS_PARTS)))
 		ask_walsender(t, now, false);
 	else
-		t->work.is_at_work = false;
+		t->work->is_at_work = false;
 	if (source_is_streaming(t->source) && !facts.waits)
 		ask_walsender(t, now, true);
 }
@@ -143,7 +153,7 @@ lsn_t tap_server_end(const struct tap *t)
 {
 	lsn_t told = source_server_end(t->source);
 
-	return source_spoke(t->source) < t->work.asked && t->work.end > told ? t->work.end : told;
+	return source_spoke(t->source) < t->work->asked && t->work->end > told ? t->work->end : told;
 }
 
 /* --- what is said -------------------------------------------------------------------------------------------------- */
@@ -154,7 +164,7 @@ const char *tap_progress_waits(const struct tap *t)
 
 	if (blind && now - blind > BLIND_LIMIT)
 		return "a commit is not visible yet: a synchronous standby may be away";
-	if (t->work.is_at_work && source_deaths(t->source) == 0)
+	if (t->work->is_at_work && source_deaths(t->source) == 0)
 		return "decoding a long transaction";
 	return NULL;
 }
@@ -169,4 +179,19 @@ const char *tap_progress_trouble(struct tap *t)
 	if (progress_stalled(&t->progress, clock_us()) < t->now.conf->admin.ready_seconds * 1000)
 		return NULL;
 	return waits ? waits : "WAL waits, and nothing has been handled: see the log";
+}
+
+void tap_progress_anew(struct tap *t)
+{
+	t->work->end = 0;
+}
+
+void tap_progress_init(struct tap *t)
+{
+	t->work = mem_new(sizeof(*t->work));
+}
+
+void tap_progress_fini(struct tap *t)
+{
+	free(t->work);
 }

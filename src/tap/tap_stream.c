@@ -82,7 +82,7 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	t->skip.has_refused = false;
 	make_epoch(t, s, epoch);
 	t->live = s->server_end;
-	t->work.end = 0;
+	tap_progress_anew(t);
 	t->server_stops = false;
 	t->demanded_at = 0;
 	way.epoch = epoch;

@@ -23,9 +23,20 @@
 #include "walpush/base/clock.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/log.h"
+#include "walpush/base/mem.h"
 
 /* In each database.watch. What DDL took away must not be heard for longer than that, and the answer takes its time too. */
 #define LOOKS 2
+
+struct watch {
+	struct sqlpipe *sql;
+	struct sqlpipe_query *query;
+	struct event *tick;
+	char deciding[33], all[33]; /* digests */
+	bool renew;                 /* its own session is opened again, too */
+	bool begins;                /* the next answer is what the others are compared with */
+	struct repeat said, said_of_others;
+};
 
 /* $1: names of tables, $2: OIDs of relations, $3: names of those that decide permission. One row: the digest of what decides, that of
  * all, and of which tables, deciding ones and others, or children of them the log does not print updates and deletes, and whether an
@@ -144,11 +155,11 @@ static void say_mute(struct repeat *said, enum log_level first, const char *mess
 
 static void say_blind(struct tap *t, const char *deciding, const char *others)
 {
-	say_mute(&t->watch.said, LOG_LEVEL_ERROR,
+	say_mute(&t->watch->said, LOG_LEVEL_ERROR,
 		 "the log does not hold all changes of a table that decides permission; everybody is asked again and "
 		 "again",
 		 deciding);
-	say_mute(&t->watch.said_of_others, LOG_LEVEL_ERROR,
+	say_mute(&t->watch->said_of_others, LOG_LEVEL_ERROR,
 		 "the log does not hold the updates and deletes of a table; nobody hears of them", others);
 }
 
@@ -156,7 +167,7 @@ void tap_watch_go(struct tap *t)
 {
 	struct timeval wait = clock_timeval(t->now.conf->database.watch * 1000 / LOOKS);
 
-	event_add(t->watch.tick, &wait);
+	event_add(t->watch->tick, &wait);
 }
 
 /* What is with the server is asked again there. */
@@ -164,7 +175,7 @@ static void renew_sessions(struct tap *t)
 {
 	sqlpipe_renew(t->sql);
 	sqlpipe_renew(t->admissions_sql);
-	t->watch.renew = true;
+	t->watch->renew = true;
 }
 
 /* What was known before is compared, also where a row that does not fit came before the comparison. */
@@ -172,20 +183,20 @@ static bool take_digests(struct tap *t, const struct sqlrows *rows)
 {
 	const char *deciding = sqlrows_get(rows, 0, ROW_DECIDING), *all = sqlrows_get(rows, 0, ROW_ALL),
 		   *blind = sqlrows_get(rows, 0, ROW_BLIND);
-	bool is_known = t->watch.all[0], changed = is_known && strcmp(all, t->watch.all) != 0;
+	bool is_known = t->watch->all[0], changed = is_known && strcmp(all, t->watch->all) != 0;
 	bool has_trigger = strcmp(sqlrows_get(rows, 0, ROW_TRIGGER), "true") == 0;
-	bool decides = is_known && strcmp(deciding, t->watch.deciding) != 0;
+	bool decides = is_known && strcmp(deciding, t->watch->deciding) != 0;
 
-	mem_copy_text(t->watch.deciding, sizeof(t->watch.deciding), deciding);
-	mem_copy_text(t->watch.all, sizeof(t->watch.all), all);
+	mem_copy_text(t->watch->deciding, sizeof(t->watch->deciding), deciding);
+	mem_copy_text(t->watch->all, sizeof(t->watch->all), all);
 	say_blind(t, blind, sqlrows_get(rows, 0, ROW_BLIND_OTHERS));
-	changed = changed || t->watch.has_trigger != has_trigger;
-	t->watch.has_trigger = has_trigger;
+	changed = changed || t->has_trigger != has_trigger;
+	t->has_trigger = has_trigger;
 	if (decides || (!is_known && t->now.rules))
 		renew_sessions(t);
 	if (decides) {
 		log_info("what decides permission has changed; everybody is asked, and it is found out anew");
-		t->watch.finds_out = true;
+		t->finds_out = true;
 		metrics_add(t->counts, METRICS_WATCHED_CHANGES, 1);
 		if (!tap_ddl_asks(t))
 			ask_everybody(t);
@@ -201,14 +212,14 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct tap *t = ctx;
 
-	t->watch.query = NULL;
+	t->watch->query = NULL;
 	if (!rows || rows->n_rows != 1 || !sqlrows_get(rows, 0, ROW_ALL) || !sqlrows_get(rows, 0, ROW_TRIGGER)) {
 		log_warn("cannot compare what decides permission; trying again",
 			 log_s("sqlstate", rows ? "" : why->sqlstate),
 			 log_s("error", rows ? "a strange answer" : why->text));
 		tap_watch_go(t);
-	} else if (t->watch.begins) {
-		t->watch.begins = false;
+	} else if (t->watch->begins) {
+		t->watch->begins = false;
 		take_digests(t, rows);
 		t->wires->watched(t);
 	} else if (take_digests(t, rows)) {
@@ -223,13 +234,13 @@ static void ask(struct tap *t)
 {
 	struct buf names = { 0 }, objects = { 0 }, deciding = { 0 };
 
-	if (t->watch.renew)
-		sqlpipe_renew(t->watch.sql);
-	t->watch.renew = false;
+	if (t->watch->renew)
+		sqlpipe_renew(t->watch->sql);
+	t->watch->renew = false;
 	tap_rules_watched(t, &names, &deciding);
 	reads_objects(t->reads, t->n_reads, &objects);
-	t->watch.query = sqlpipe_ask(t->watch.sql, "watch", watch_query, 3,
-				     (const char *[]){ names.data, objects.data, deciding.data }, on_answer, t);
+	t->watch->query = sqlpipe_ask(t->watch->sql, "watch", watch_query, 3,
+				      (const char *[]){ names.data, objects.data, deciding.data }, on_answer, t);
 	buf_fini(&names);
 	buf_fini(&objects);
 	buf_fini(&deciding);
@@ -244,21 +255,21 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 void tap_watch_pause(struct tap *t)
 {
-	event_del(t->watch.tick);
-	if (t->watch.query)
-		sqlpipe_forget(t->watch.sql, t->watch.query);
-	t->watch.query = NULL;
+	event_del(t->watch->tick);
+	if (t->watch->query)
+		sqlpipe_forget(t->watch->sql, t->watch->query);
+	t->watch->query = NULL;
 }
 
 void tap_watch_forget(struct tap *t)
 {
-	t->watch.deciding[0] = t->watch.all[0] = '\0';
+	t->watch->deciding[0] = t->watch->all[0] = '\0';
 }
 
 void tap_watch_begin(struct tap *t)
 {
 	tap_watch_pause(t);
-	t->watch.begins = true;
+	t->watch->begins = true;
 	ask(t);
 }
 
@@ -273,18 +284,20 @@ static void on_state(void *ctx, bool up, const struct fail *why)
 
 void tap_watch_init(struct tap *t)
 {
-	t->watch.tick = event_new(t->loop, -1, 0, on_tick, t);
-	if (!t->watch.tick)
+	t->watch = mem_new(sizeof(*t->watch));
+	t->watch->tick = event_new(t->loop, -1, 0, on_tick, t);
+	if (!t->watch->tick)
 		fail_never("libevent makes no timer for the watch");
 }
 
 void tap_watch_start(struct tap *t)
 {
-	t->watch.sql = sqlpipe_new(t->loop, t->names, "watch", &t->now.conf->database, on_state, t);
+	t->watch->sql = sqlpipe_new(t->loop, t->names, "watch", &t->now.conf->database, on_state, t);
 }
 
 void tap_watch_fini(struct tap *t)
 {
-	sqlpipe_free(t->watch.sql);
-	event_free(t->watch.tick);
+	sqlpipe_free(t->watch->sql);
+	event_free(t->watch->tick);
+	free(t->watch);
 }
