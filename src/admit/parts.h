@@ -1,19 +1,18 @@
 /*
- * admit parts: what the files of admit share: who listens, by whose leave, and up to where. Nobody else includes it. Each file calls those
- * above it in this list, and none below:
+ * admit parts: what the files of admit share. No other layer includes it. Each file calls only those above it in this list:
  *
  *   rounds.c verdict.c  what decides, pure
- *   member.c            users, and since when their memberships are as they are now
- *   ring.c              who is asked again as time passes
+ *   member.c            users, and the last change of their memberships
+ *   ring.c              connections that are asked again as time passes
  *   listener.c          a connection: its state, its lists, what its hub is told, its end
  *   seat.c              groups, and a place in the log of each
- *   ask.c               one question for all who want to know the same
- *   turn.c              rounds, and what is asked in its turn
- *   again.c             permission has changed, or an answer is void
- *   answer.c            what becomes of those who asked; until the log is there
- *   renew.c             a token in place of the one before
- *   change.c            a change of membership, at its place in the stream
- *   admit.c             what the owner calls
+ *   ask.c               one query for all connections with the same stream and values
+ *   turn.c              rounds: queries that wait for their turn
+ *   again.c             asks again after a change of permission or a void answer
+ *   answer.c            applies answers, once the log has reached their position
+ *   renew.c             renewed tokens
+ *   change.c            changes of membership, in stream order
+ *   admit.c             the functions of admit.h
  */
 #ifndef WALPUSH_ADMIT_PARTS_H
 #define WALPUSH_ADMIT_PARTS_H
@@ -25,13 +24,13 @@
 #include "walpush/admit/admit.h"
 #include "walpush/base/repeat.h"
 
-/* Users of whom nobody listens any more, and whose last change of membership is still known. */
+/* Users without a connection whose last change of membership is still remembered. */
 #define MEMBERS_REMEMBERED 4096
-/* Questions that share one look at the WAL's position: a slow query among them delays no more than these. */
+/* Queries that share one look at the WAL position. A slow query delays only the others of its batch. */
 #define BATCH_QUESTIONS 32
 
 /*
- * A connection whose token was verified, from then until its end, as the tap knows it.
+ * A connection as the tap knows it, from the verified token until its end.
  *
  *            asked                 yes                 log is there
  *   WAITING ───────▶ ASKED ───────────────▶ ANSWERED ───────────────▶ STANDING
@@ -40,12 +39,13 @@
  *      │             ended                 (hub: hello)                   │
  *      └────────────── a membership of its user changes ──────────────────┘
  *
- * Only STANDING hears what is new. To all others the hub has said nothing yet (!is_open), or delivers no further than where it was told
- * (is_limited).
+ * Only a STANDING connection receives new messages. For the other states the hub has not sent the hello yet (!is_open), or delivers nothing
+ * at or above a limit (is_limited).
  *
- * A newer token with other claims has a question of its own, and so a listener of its own (renewal), which no list but those of questions
- * knows. Until its yes the token in force holds; should that be answered with a no meanwhile, the connection is DENIED: it hears nothing,
- * and the newer token decides. So is one that was refused, until its hub says that it is gone: a newer token may be on its way.
+ * A renewed token with other claims is a question of its own, so it has a listener of its own (`renewal`), which is only in the lists of
+ * questions. The token in force holds until the answer is yes. If the token in force is answered with no meanwhile, the connection is DENIED:
+ * it receives nothing, and the renewed token decides. A refused connection is DENIED too until its hub reports the end, because a newer
+ * token may be on its way.
  */
 enum listener_state { LISTENER_WAITING, LISTENER_ASKED, LISTENER_ANSWERED, LISTENER_STANDING, LISTENER_DENIED };
 
@@ -58,68 +58,69 @@ struct listener {
 	struct admissions *all;
 	struct member *member;
 	struct listener *prev_of_user, *next_of_user;
-	struct ticket *ticket;    /* a reference: of the token in force, or, before it is open, of the newest */
-	struct listener *renewal; /* of the newest token, while another is in force; owned; NULL: none */
-	struct listener *of;      /* of a renewal: its connection's; NULL: it is none */
-	uint32_t number;          /* of the ticket's token; what its answer repeats */
+	struct ticket
+		*ticket; /* a reference; of the token in force, or of the newest one before the connection is open */
+	struct listener *renewal; /* the newest token, while another one is in force; owned; NULL: none */
+	struct listener *of;      /* of a renewal: the listener of its connection; NULL: this is no renewal */
+	uint32_t number;          /* of the ticket's token; mails to the hub repeat it */
 	enum listener_state state;
 	struct round_tries tries;
-	bool is_apart; /* its hub goes by an older token, since it did not take what it was told of this one: only new seats help */
-	bool is_open;      /* the hub was told that it is admitted */
-	bool is_limited;   /* the hub was told of a commit from which on it delivers nothing */
-	bool in_round;     /* which waits for its answer */
-	bool has_since;    /* it said what it knows: below */
-	const char *skips; /* the reason for which something is not delivered, and a resync is due; NULL: none */
+	bool is_apart; /* the hub has ignored a mail about this token and still uses an older one: only new seats help */
+	bool is_open;  /* the hub was sent MAIL_ADMITTED */
+	bool is_limited;   /* the hub was sent a limit: it delivers no commit at or above it */
+	bool in_round;     /* the current round waits for its answer */
+	bool has_since;    /* the client sent `since` and `epoch`, below */
+	const char *skips; /* why something is skipped, so that a resync is due; NULL: nothing is */
 	struct verdict verdict;
-	lsn_t from;                             /* the place in the stream from where on its answer counts */
-	lsn_t upto;                             /* up to where; while it is told */
-	int64_t since_us;                       /* µs: without an answer since then */
-	struct listener *prev_late, *next_late; /* those without an answer, by that time */
-	struct listener **queue;                /* the one list below that it is in, or NULL */
+	lsn_t from;                             /* its answer counts from this position on, */
+	lsn_t upto;                             /* and below this one; valid while the answer is applied */
+	int64_t since_us;                       /* µs: since when it waits for an answer; 0: it does not */
+	struct listener *prev_late, *next_late; /* in `late`, by that time */
+	struct listener **queue;                /* the list that `prev` and `next` belong to, or NULL */
 	struct listener *prev, *next;
-	struct ring *ring; /* STANDING since it was answered first */
+	struct ring *ring; /* since its first answer */
 	struct listener *prev_of_ring, *next_of_ring;
-	int64_t checked;           /* µs: when it was last in its turn there */
-	struct question *question; /* WAITING, and to be asked, or ASKED */
+	int64_t checked;           /* µs: its last turn in the ring */
+	struct question *question; /* WAITING for its query, or ASKED */
 	struct batch *batch;       /* ANSWERED */
-	struct answer *answer;     /* a reference; its groups are not taken yet */
-	struct topic **topics;     /* those that the hub has subscribed, in the order of their addresses */
+	struct answer *answer;     /* a reference, until its groups are taken */
+	struct topic **topics;     /* the hub's subscriptions, sorted by address */
 	size_t n_topics;
 
-	/* What the client said it knows; of no use once it is open. */
+	/* What the client knows, as it says; used until the connection is open. */
 	struct event_id since;
 	char *epoch;
 };
 
-struct member { /* a user, however the memberships' column and the token's claim spell it: see user_key.h */
+struct member { /* a user; the table's spelling and the token's are one key, see user_key.h */
 	UT_hash_handle hh;
 	struct listener *listeners;
 	unsigned n;
 	lsn_t changed;              /* commit of the last change of a membership; 0: none is known */
-	struct member *prev, *next; /* remembered though nobody listens, by when the last one left */
+	struct member *prev, *next; /* in `remembered`, by the time when the last connection ended */
 	char user[];
 };
 
-struct answer { /* of one query, shared by all who asked it */
+struct answer { /* of one query, shared by the listeners that asked it */
 	unsigned refs;
 	struct sqlrows *rows;
 };
 
 /*
- * One stream's query with one set of parameters. While it is with the server, who wants to know the same waits for the next one: an
- * answer says nothing of what was committed after it.
+ * One stream's admit query with one set of values. While the query runs, a listener that needs the same answer waits for the next query,
+ * because an answer does not know later commits.
  */
 struct question {
 	UT_hash_handle hh;
 	struct admissions *all;
 	struct edition *edition; /* the stream's; a reference */
 	const struct rules_stream *stream;
-	struct sqlpipe_query *query; /* NULL: not with the server */
+	struct sqlpipe_query *query; /* NULL: it does not run */
 	struct batch *batch;         /* that of the query */
-	struct listener *asked;      /* wait for its answer */
-	struct listener *next;       /* for that of the next */
+	struct listener *asked;      /* listeners that wait for its answer */
+	struct listener *next;       /* listeners that wait for the next query */
 	bool is_due, in_turn;        /* in one of these lists */
-	bool in_share;               /* with the server as one of it */
+	bool in_share;               /* it runs as a part of the current share */
 	struct question *prev_due, *next_due;
 	char **values; /* point into the key */
 	size_t key_len;
@@ -127,13 +128,13 @@ struct question {
 };
 
 /*
- * An answer knows of commits that the log has yet to meet. How far, is asked behind the queries on the same connection: every commit that
- * one of them saw lies below that position, `need`. Until the log is there, a change of membership may turn up that the answer has
- * seen; then what lies before it is not delivered.
+ * An answer may know commits that the log has not reached yet. So the WAL position is read after the queries on the same connection: every
+ * commit that a query saw is below this position, `need`. Until the log reaches `need`, a change of membership may appear that the answer has
+ * already seen; what lies before that change is not delivered.
  *
- * A commit is flushed before it is visible, so `flush` would do, were it not for synchronous_commit = off: that is visible up to
- * three times wal_writer_delay before it is flushed. So `need` is where WAL was inserted, or, should nobody flush that, where
- * it was flushed to after such a time.
+ * A commit is flushed before it is visible, so the flush position would be enough, except with synchronous_commit = off: such a commit is
+ * visible up to three times wal_writer_delay before it is flushed. So `need` is the insert position. If nobody flushes that far, `need`
+ * becomes the flush position after that time.
  */
 #define NEED_UNKNOWN LSN_MAX
 struct batch {
@@ -142,15 +143,15 @@ struct batch {
 	struct sqlpipe_query *query;
 	unsigned n_questions;
 	lsn_t need;         /* NEED_UNKNOWN: not known yet */
-	int64_t settled_at; /* µs: then look again how far it is flushed; 0: no need to */
+	int64_t settled_at; /* µs: when the flush position is read again; 0: never */
 	struct listener *listeners;
 };
 
-/* Those of one stream who are asked again as time passes, the longest unasked first. */
+/* The connections of one stream that are asked again as time passes, the least recently asked first. */
 struct ring {
 	UT_hash_handle hh;
 	uint64_t stream; /* its identity */
-	int64_t every;   /* µs; 0: nobody is */
+	int64_t every;   /* µs; 0: they are not asked again */
 	struct recheck pace;
 	struct listener *listeners;
 	size_t n;
@@ -166,28 +167,28 @@ struct admissions {
 	struct member *members;
 	struct member *remembered;
 	unsigned n_remembered;
-	lsn_t everybody_changed; /* no user's memberships are known before this commit */
+	lsn_t everybody_changed; /* for changes before this commit every user counts as changed */
 
 	/* ask.c */
-	struct listener *unasked; /* the stream is not live, or not where their client is */
+	struct listener *unasked; /* the logs are not filled yet, or not as far as the client knows */
 	struct question *questions;
-	struct question *due; /* to be asked at the end of this turn */
+	struct question *due; /* they run at the end of this turn */
 	struct batch *batch;  /* of this turn; NULL: none yet */
 	struct batch *batches;
-	size_t n_out; /* questions with the server */
+	size_t n_out; /* queries that run */
 	uint64_t n_asked, n_queries;
-	sqlpipe_done *on_answer, *on_position; /* of answer.c: for a question, and for the batch behind it */
+	sqlpipe_done *on_answer, *on_position; /* answer.c's: of a question, of a batch */
 
 	/* turn.c */
 	struct rounds rounds;
-	struct listener *awaiting; /* the next round */
-	struct question *turn;     /* to be asked in shares, when nobody comes */
+	struct listener *awaiting; /* for the next round */
+	struct question *turn;     /* they run in shares; new connections go first */
 	struct share share;
-	bool reads_first; /* a round has begun, and asks nothing yet */
+	bool reads_first; /* a round has begun, and runs no query before admissions_read */
 	struct ring *rings;
 
 	/* answer.c */
-	struct listener *late; /* those without an answer, longest first */
+	struct listener *late; /* listeners without an answer, the longest first */
 	struct repeat trouble[REPEAT_TABLE];
 };
 
@@ -212,120 +213,120 @@ static inline void admit_wake(const struct admissions *all, enum admit_wake when
 		log_peer(&(l)->ticket->peer), log_s("user", (l)->ticket->user)
 
 /* --- member.c --- */
-/* Made when missing. */
+/* Never NULL: it is made when it is missing. */
 struct member *member_of(struct admissions *all, const char *user);
 void member_join(struct member *m, struct listener *l);
 void member_leave(struct listener *l);
-/* Since this commit the user's memberships are as they are now, as far as the log has met them. */
+/* The last commit in the log that changed the user's memberships. */
 lsn_t member_unchanged_since(const struct listener *l);
-/* Time, or what the log does not tell of, has taken its permission: should it come back, what lies between is not told. */
+/* The user lost the permission without a change in the log, for example by time. A client that comes back cannot resume over this point. */
 void member_lost(const struct listener *l);
-/* A membership of this user changed. NULL: nobody listens, and the user is remembered. */
+/* A membership of this user changed. NULL: the user has no connection, and is remembered. */
 struct member *member_changed(struct admissions *all, const char *user, lsn_t commit);
 void member_all_changed(struct admissions *all, lsn_t commit);
-/* The log is another one, beginning at `floor`. */
+/* Another history begins at `floor`. */
 void member_forget_all(struct admissions *all, lsn_t floor);
 void member_fini(struct admissions *all);
 
 /* --- ring.c --- */
-/* Its answer was taken; in an interval it is asked about again. */
+/* Its answer was applied: to the end of the ring. */
 void ring_stand(struct listener *l);
 void ring_leave(struct listener *l);
-/* As `now` has it. */
+/* Reads the intervals from `now`. */
 void ring_set_all(struct admissions *all);
-/* µs; 0: its connections are not asked about as time passes. */
+/* µs; 0: connections of this stream are not asked again as time passes. */
 int64_t ring_every(const struct admissions *all, uint64_t stream);
 bool ring_waits(const struct admissions *all);
 void ring_fini(struct admissions *all);
 
 /* --- listener.c --- */
-/* The mail's ticket is the listener's. */
+/* Takes over the mail's ticket. */
 struct listener *listener_new(struct admissions *all, struct mail *mail);
 struct listener *listener_new_renewal(struct listener *of);
 void listener_free(struct listener *l);
 /* NULL does nothing. */
 void listener_free_renewal(struct listener *renewal);
-/* NULL: it was one too many, or is gone. */
+/* NULL: it was refused for limits.per-user, or has ended. */
 struct listener *listener_find(struct admissions *all, const struct mail *mail);
-/* NULL: a reload has done away with it; its connections are closed by their hubs. */
+/* NULL: a reload has removed the stream; the hubs close its connections. */
 const struct rules_stream *listener_stream(const struct listener *l);
 void listener_to(struct listener *l, enum listener_state next);
-/* Out of the list that it is in and into this one, which may be NULL. */
+/* Leaves its list and joins this one; NULL: none. */
 void listener_move(struct listener *l, struct listener **queue);
-/* Whether limits.admit-timeout runs; it does so from the first call on. */
+/* limits.admit-timeout runs from the first of several calls on, until listener_not_late. */
 void listener_may_be_late(struct listener *l);
 void listener_not_late(struct listener *l);
-/* It was asked about, or is gone: no round waits for it. */
+/* It was answered, or has ended: no round waits for it. */
 void listener_left_round(struct listener *l);
 /* NULL does nothing. */
 void answer_unref(struct answer *a);
 void listener_forget_answer(struct listener *l);
-/* What it waits for is void. It stands where it is. */
+/* Drops its question and its answer. It is STANDING afterwards. */
 void listener_leave_question(struct listener *l);
 void listener_post(const struct listener *l, struct mail *mail);
 /* `result`: as METRICS_ADMISSIONS spells it. */
 void listener_count(const struct listener *l, const char *result);
 struct audit_client listener_client(const struct listener *l);
-/* Its hub delivers nothing of commits at or above this one; LSN_MAX: everything. */
+/* Its hub delivers no commit at or above this one; LSN_MAX: everything. */
 void listener_limit(struct listener *l, lsn_t limit);
-/* The commit may have a last word for it, though it hears nothing else. */
+/* Its hub delivers nothing of this commit but a message that closes the connection. */
 void listener_frozen(const struct listener *l, lsn_t commit);
-/* `why`: as the metric's row spells it. A renewal, and one that is one too many, is gone afterwards. */
+/* `why`: a value of METRICS_REFUSALS. A renewal, and a listener refused with 4429, is freed. */
 void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason);
-/* It was refused, and its hub was told. */
+/* Its hub was sent MAIL_REFUSED. */
 bool listener_is_told(const struct listener *l);
 
 /* --- seat.c --- */
-/* To the answer's groups, at its place in the stream; on hold nothing behind that is delivered yet. */
+/* Sends MAIL_ADMITTED with a seat in the log of each group of the answer. on_hold: nothing is delivered until a later limit. */
 void seat_admit(struct listener *l, bool on_hold);
-/* Before the yes is taken: does anything stand in its groups that it skips, so that a resync is due? */
+/* Before a yes is applied: sets l->skips if its groups have a message that the answer does not cover. */
 void seat_skips(struct listener *l);
-/* It may hear again: what waited for it, or, if it skips something or its groups are others, a resync and what comes behind it. */
+/* Applies a yes to an open connection: lifts the limit, or moves it to other groups with a resync if the groups differ or something is skipped. */
 void seat_go_on(struct listener *l);
-/* A renewed token is in force with the seats that the connection has. */
+/* The renewed token is in force; the seats stay. */
 void seat_renewed(const struct listener *l);
-/* The renewal's yes has come, and the log is there. The renewal is gone afterwards. */
+/* Applies the yes of a renewal, and frees the renewal. */
 void seat_take_over(struct listener *renewal);
 
 /* --- ask.c --- */
 /* One row: how far the WAL is flushed, how far it is inserted, and wal_writer_delay in µs. */
 extern const char ask_position_sql[];
-/* Ask admit, as soon as it can be asked. It is without an answer from now on, if it was not before. */
+/* Runs the admit query as soon as possible. limits.admit-timeout runs from now on. */
 void ask_about(struct listener *l);
-/* All that can be asked now and could not before. */
+/* The listeners in `unasked` whose query can run now. */
 void ask_all_waiting(struct admissions *all);
-/* At the end of this turn of the loop. */
+/* The query runs at the end of this turn of the loop. */
 void ask_now(struct question *q);
-/* In a share, when its turn comes; at once should somebody ask the same. */
+/* The query runs in a share, or at once if another listener needs it at once. */
 void ask_in_turn(struct listener *l);
 void ask_send_due(struct admissions *all);
-/* Nobody waits for it. */
+/* No listener may wait for it. */
 void ask_free(struct question *q);
 
 /* --- turn.c --- */
-/* It hears nothing from its change on, and is asked about in the next round. */
+/* It waits for the next round. */
 void turn_wait(struct listener *l);
-/* Its answer is void: it is asked again in the same round. False: it has to wait for the next, or need not wait for one. */
+/* Its answer was void: it joins the current round again. False: it must wait for the next round, or needs none. */
 bool turn_again(struct listener *l);
-/* What may be asked now: is made due. False: nothing. */
+/* Begins a round, or makes the next share due. False: nothing is due. */
 bool turn_share(struct admissions *all);
-/* What came while a round was queued has been read. */
+/* What arrived while a round was queued has been read. */
 void turn_read(struct admissions *all);
 void turn_look(struct admissions *all, int64_t now);
 bool turn_waits(const struct admissions *all);
-/* How many connections wait for a round, or for their turn. */
+/* Connections that wait for a round or for their turn. */
 int turn_count(const struct admissions *all);
 
-/* --- again.c: it may be gone afterwards --- */
-/* Permission has changed, or an answer is void, and no question is out: asks at once, or in the next round. */
+/* --- again.c: the listener may be freed afterwards --- */
+/* After a change of permission or a void answer, while no query runs for it: asks at once, or waits for a round. */
 void again_ask(struct listener *l);
-/* What it was answered, or would be, does not count. */
+/* Drops the answer that it has or waits for, and asks again. */
 void again_void(struct listener *l);
 
 /* --- answer.c --- */
 /* The log has moved. */
 void answer_reached(struct admissions *all);
-/* Everything below this commit, which is no part of the log yet, has been told. */
+/* Every change of membership below this commit is known. The commit itself is not applied yet. */
 void answer_passed(struct admissions *all, lsn_t commit);
 /* Once a tick. */
 void answer_look(struct admissions *all, int64_t now);
@@ -334,7 +335,7 @@ void answer_fini(struct admissions *all);
 
 /* --- renew.c --- */
 void renew_by(struct admissions *all, struct mail *mail);
-/* Permission has changed: what was answered, or would be, counts no more. NULL: there is no renewal. */
+/* After a change of permission: asks again about the renewal. NULL does nothing. */
 void renew_ask_again(struct listener *renewal);
 
 /* --- change.c --- */
