@@ -28,7 +28,7 @@ void admit_ended(struct admissions *all, const struct mail *mail)
 {
 	struct listener *l = listener_find(all, mail);
 
-	if (l) /* else it was one too many */
+	if (l) /* NULL: it was refused with 4429 */
 		listener_free(l);
 }
 
@@ -53,7 +53,7 @@ void admit_recheck(struct admissions *all)
 	ring_set_all(all);
 }
 
-/* Who comes is first. */
+/* New connections go first. */
 void admissions_soon(struct admissions *all)
 {
 	ask_send_due(all);

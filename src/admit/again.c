@@ -1,4 +1,4 @@
-/* again: permission has changed, or an answer is void: what becomes of whoever waited for it? */
+/* again: a listener is asked again, after a change of permission or a void answer. */
 #include "parts.h"
 
 void again_ask(struct listener *l)
@@ -30,7 +30,7 @@ void again_void(struct listener *l)
 {
 	verdict_drop(&l->verdict);
 	listener_forget_answer(l);
-	if (l->is_open) /* asked again, the time begins anew; verdict.h has the bound */
+	if (l->is_open) /* limits.admit-timeout starts again; verdict.h has the bound */
 		listener_not_late(l);
 	if (!turn_again(l))
 		again_ask(l);

@@ -1,10 +1,10 @@
 /*
- * answer: what becomes of those who asked, and how far the log must be before an answer counts.
+ * answer: applies answers, once the log has reached their position.
  *
- *   yes ─▶ the position behind it is known ─▶ a change below it came meanwhile: void, asked again
- *                                          ─▶ the log is there: admitted, moved, or kept
- *                                          ─▶ it is not: on hold
- *   no  ─▶ refused, unless a change of this very user came meanwhile
+ *   yes ─▶ the position after it is known ─▶ a change below it came meanwhile: void, asked again
+ *                                         ─▶ the log has reached it: admitted, moved, or kept
+ *                                         ─▶ it has not: on hold
+ *   no  ─▶ refused, unless a change named this user meanwhile
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 
-/* The longest that a commit without synchronous_commit stays unflushed, in wal_writer_delay. Source: PostgreSQL's manual. */
+/* How long a commit without synchronous_commit stays unflushed at most, in wal_writer_delay. Source: PostgreSQL's manual. */
 #define WRITER_DELAYS 3
 
 struct position {
@@ -25,7 +25,7 @@ struct position {
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */
 
-/* A value that does not fit its type names nothing that exists: no. */
+/* A value that does not fit its type cannot match any row, so the answer is no. */
 static bool is_bad_value(const struct fail *why)
 {
 	return strncmp(why->sqlstate, "22", 2) == 0;
@@ -49,8 +49,8 @@ static void say_failed(const struct question *q, const struct fail *why)
 		  log_n("times", times));
 }
 
-/* Of what decides, the log does not hold all: nobody knows since when it is as the answer says, so it counts from its own position on. What
- * was held back before that is skipped. */
+/* The log does not hold all changes of the tables that decide. Nobody knows since when the answer is true, so it is valid from its own position
+ * on. What was held back before this position is skipped. */
 static void count_from_the_answer(struct listener *l)
 {
 	struct verdict *v = &l->verdict;
@@ -169,7 +169,7 @@ static void batch_drop(struct batch *b)
 	free(b);
 }
 
-/* Whatever the answers saw, the log has met it. */
+/* The log has reached every commit that the answers saw. */
 static void batch_settle(struct batch *b)
 {
 	while (b->listeners)
@@ -182,7 +182,7 @@ static bool is_reached(const struct batch *b)
 	return topiclog_published(b->all->now->log) >= b->need;
 }
 
-/* The wait for the log is no missing answer. A new connection says hello at once, and delivers nothing yet. */
+/* The answers are there, so limits.admit-timeout ends. A new connection gets its hello at once, and nothing else yet. */
 static void batch_hold(struct batch *b)
 {
 	struct listener *l;
@@ -196,7 +196,7 @@ static void batch_hold(struct batch *b)
 	}
 }
 
-/* Of a change below the position that was told since they were asked, nobody knows whether the answer has seen it. */
+/* An answer is void if a change below its position became known after the query was sent: the query may have seen it or not. */
 static void batch_void(struct batch *b)
 {
 	struct listener *l, *next;
@@ -320,7 +320,7 @@ void answer_init(struct admissions *all)
 	all->on_position = on_position;
 }
 
-/* After the listeners are gone. */
+/* After the listeners are freed. */
 void answer_fini(struct admissions *all)
 {
 	struct question *q, *next_question;

@@ -1,10 +1,9 @@
 /*
- * ask: one admit query for all who want to know the same.
+ * ask: one admit query for all listeners with the same stream and values.
  *
- * What one turn of the loop wants to know is asked at its end: the same question once, and behind up to BATCH_QUESTIONS of them the
- * position of the WAL. A question that is with the server is not joined any more, because its snapshot may be older than what made
- * one ask; who comes then waits for the next. So there are at most two queries for each pair of a stream and its parameters, however
- * many connect, and open admissions are bounded by the connections.
+ * The queries of one turn of the loop are sent at its end: each once, and the WAL position after up to BATCH_QUESTIONS of them. A listener
+ * never joins a query that runs already, because the query's snapshot may be older than the reason to ask; it waits for the next query. So at
+ * most two queries exist for each stream and its values, however many clients connect, and open admissions are bounded by the connections.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -14,7 +13,7 @@
 #include "parts.h"
 #include "walpush/base/mem.h"
 
-/* On a standby everything that is visible has been replayed. */
+/* On a standby every visible commit is replayed. */
 const char ask_position_sql[] =
 	"SELECT CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_flush_lsn() END,"
 	" CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END,"
@@ -112,8 +111,7 @@ void ask_in_turn(struct listener *l)
 
 /* --- when it can be asked ------------------------------------------------------------------------------------------- */
 
-/* The client has heard of a commit that this process has yet to read: from another process that had the slot until now, or from another
- * replica. */
+/* The client knows a commit that this process has not read yet: from the process that had the slot before, or from another replica. */
 static bool is_ahead(const struct listener *l)
 {
 	const struct admissions *all = l->all;
@@ -123,7 +121,7 @@ static bool is_ahead(const struct listener *l)
 	       all->calls->may_come(all->ctx, l->since.lsn, admit_clock(all) - l->since_us);
 }
 
-/* Of a stream that is not the same any more its hub takes care. */
+/* If a reload has changed the stream, the hub closes the connection. */
 static bool may_ask(const struct listener *l)
 {
 	return admit_is_fed(l->all) && !is_ahead(l) && listener_stream(l);
@@ -160,7 +158,7 @@ void ask_all_waiting(struct admissions *all)
 
 /* --- asking ------------------------------------------------------------------------------------------------------- */
 
-/* Of this turn; NULL: permission never changes, so where the log is does not matter. */
+/* The batch of this turn. NULL: permission never changes, so the position does not matter. */
 static struct batch *batch_of_turn(struct admissions *all)
 {
 	if (!all->batch && (!all->now->rules || rules_has_memberships(all->now->rules))) {
@@ -172,7 +170,7 @@ static struct batch *batch_of_turn(struct admissions *all)
 	return all->batch;
 }
 
-/* No more questions: the position behind them. */
+/* The batch is complete: the position is read after its queries. */
 static void seal(struct admissions *all)
 {
 	struct batch *b = all->batch;
@@ -182,7 +180,7 @@ static void seal(struct admissions *all)
 		b->query = all->calls->ask(all->ctx, "position", ask_position_sql, 0, NULL, all->on_position, b);
 }
 
-/* A stranger would decide. Known of the rules in force, which were bound behind the edition's. */
+/* False: the query calls an object of a role that is not trusted. Only the bound rules know. */
 static bool is_trusted(const struct admit_present *now, const struct rules_stream *s)
 {
 	int at = now->rules ? rules_stream_index(now->rules, s->identity) : -1;
@@ -229,7 +227,7 @@ void ask_send_due(struct admissions *all)
 		DL_DELETE2(all->due, q, prev_due, next_due);
 		q->is_due = false;
 		if (!q->next)
-			ask_free(q); /* all who asked have gone */
+			ask_free(q); /* all its listeners have ended */
 		else if (is_trusted(all->now, q->stream))
 			send_question(q);
 		else

@@ -1,9 +1,9 @@
 /*
- * change: what a change of membership does, at its place in the stream.
+ * change: a change of membership, in stream order.
  *
- * Before anything of its transaction is in the logs, every connection of that user is frozen: its hub delivers nothing of that commit or
- * behind it until admit has answered again. A hub reads the position first and its mailbox then, so a hub that sees a position
- * behind the commit has got the mail. An admission that is under way is open in this sense: its answer may be older than the change.
+ * Before any message of its transaction is in the logs, every connection of the user gets a limit: its hub delivers nothing at or above this
+ * commit until admit answers again. A hub reads the position before its mailbox, so a hub that sees a position above the commit has the mail.
+ * An admission that is under way is asked again too, because its answer may be older than the change.
  */
 #include <utlist.h>
 
@@ -12,7 +12,7 @@
 
 /* --- freezing ----------------------------------------------------------------------------------------------------- */
 
-/* Who waits for its turn may be asked at once now. */
+/* A listener that waits for its turn is asked at once if the change names its user. */
 static void ask_again(struct listener *l, bool own)
 {
 	switch (l->state) {
@@ -24,21 +24,22 @@ static void ask_again(struct listener *l, bool own)
 			again_ask(l);
 		return;
 	case LISTENER_ASKED:
-		return; /* its position will tell */
+		return; /* the answer's position decides whether it is void */
 	case LISTENER_DENIED:
-		return; /* a newer token is asked about */
+		return; /* the renewed token decides */
 	case LISTENER_ANSWERED:
-		if (l->batch->need != NEED_UNKNOWN) /* and above the commit: who was below it stands by now */
+		if (l->batch->need !=
+		    NEED_UNKNOWN) /* and above the commit, because answer_passed has applied those below it */
 			again_void(l);
 		return;
 	}
 }
 
-/* Nothing of this commit or behind it is delivered before an answer covers it. */
+/* Nothing at or above this commit is delivered before an answer covers it. */
 static void freeze(struct listener *l, lsn_t commit, bool own)
 {
 	if (listener_is_told(l))
-		return; /* it is about to end */
+		return; /* its hub is closing it */
 	if (verdict_changed(&l->verdict, commit, own) && l->is_open)
 		listener_limit(l, commit);
 	else if (l->is_open)
@@ -62,7 +63,7 @@ static void freeze_user(struct admissions *all, const char *user, lsn_t commit)
 	struct listener *l, *next;
 
 	if (!m)
-		return; /* nobody listens */
+		return; /* the user has no connection */
 	DL_FOREACH_SAFE2(m->listeners, l, next, next_of_user)
 		freeze(l, commit, true);
 }
@@ -77,7 +78,7 @@ void change_of(struct admissions *all, lsn_t commit, const char *user)
 		freeze_all(all, commit);
 }
 
-/* The hubs deliver nothing since they have learned of it. */
+/* The hubs deliver nothing since they were told of the new history. */
 static void begin_anew(struct listener *l, lsn_t floor, const char *reason)
 {
 	renew_ask_again(l->renewal);
@@ -85,7 +86,7 @@ static void begin_anew(struct listener *l, lsn_t floor, const char *reason)
 	l->from = floor;
 	if (l->is_open) {
 		l->skips = reason;
-		l->is_limited = true; /* by each hub itself */
+		l->is_limited = true; /* each hub does so by itself */
 	}
 	if ((l->state == LISTENER_WAITING && l->queue != &l->all->awaiting) || listener_is_told(l))
 		return;
@@ -93,7 +94,7 @@ static void begin_anew(struct listener *l, lsn_t floor, const char *reason)
 	ask_about(l);
 }
 
-/* Changes of membership may lie in the hole between the two histories. */
+/* Memberships may have changed between the two histories. */
 void change_anew(struct admissions *all, lsn_t floor, const char *reason)
 {
 	struct listener *l, *next;

@@ -1,4 +1,4 @@
-/* listener: a connection as admit knows it: its state, the one list that it waits in, what its hub is told, and its end. */
+/* listener: a connection as admit knows it: its state, its lists, the mails to its hub, and its end. */
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -129,7 +129,7 @@ void listener_frozen(const struct listener *l, lsn_t commit)
 
 /* --- refusal ---------------------------------------------------------------------------------------------------------- */
 
-/* It was asked again as time passed; it has heard up to here. */
+/* A connection without a limit, which was asked again as time passed, gets one here. */
 static void stop_here(struct listener *l)
 {
 	lsn_t here = topiclog_published(l->all->now->log);
@@ -140,7 +140,7 @@ static void stop_here(struct listener *l)
 	listener_limit(l, here);
 }
 
-/* The token in force is no good any more, and a newer one is asked about: that decides. Until then nothing is heard. */
+/* The token in force is refused while a renewed token waits for its answer: the renewed token decides. Until then nothing is delivered. */
 static void deny(struct listener *l, unsigned code, const char *reason)
 {
 	log_debug("not admitted any more, but by the token that is asked about", WHO(l), log_n("code", code),
@@ -178,7 +178,7 @@ void listener_refuse(struct listener *l, unsigned code, const char *why, const c
 		return;
 	}
 	refuse(l, code, why, reason);
-	if (l->of) { /* which stands by the token in force until it ends */
+	if (l->of) { /* the connection, which keeps the token in force until it ends */
 		l->of->renewal = NULL;
 		listener_free_renewal(l);
 	} else if (code == 4429) {

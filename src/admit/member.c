@@ -1,8 +1,8 @@
 /*
- * member: users, and since when their memberships are as they are now.
+ * member: users, and the last change of their memberships.
  *
- * Bounds: a user is known while somebody listens; of the others the last MEMBERS_REMEMBERED changes are. What was changed before those
- * counts as changed for everybody, so that a client which comes back with an older `since` refetches.
+ * Bounds: users with a connection are known; of the others the last MEMBERS_REMEMBERED changes are remembered. Before the oldest of those every
+ * user counts as changed, so a client that comes back with an older `since` refetches.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -137,7 +137,7 @@ void member_forget_all(struct admissions *all, lsn_t floor)
 	all->everybody_changed = floor;
 }
 
-/* After the listeners are gone. */
+/* After the listeners are freed. */
 void member_fini(struct admissions *all)
 {
 	forget_remembered(all);

@@ -1,10 +1,9 @@
 /*
- * renew: a token in place of the one before, whose claims are others, or that came while such a one waited. What becomes of it,
- * renewal.h decides.
+ * renew: renewed tokens with other claims. renewal.h decides what a token does.
  *
- * A renewal is a listener like that of a connection which comes: it waits, is asked about, and waits for the log. It has no place in the
- * stream and no seats, and its user is its connection's; so a change of permission asks again about both, each at its own question.
- * A newer token leaves the question for one of its own, so the answer, should it still come, finds nobody.
+ * A renewal is a listener like that of a new connection: it waits, its query runs, and it waits for the log. It has no place in the stream and
+ * no seats, and it belongs to the user of its connection. A change of permission asks again about both, by a query each. A newer token leaves
+ * the question of the token before it, so a late answer finds no listener.
  */
 #include "parts.h"
 #include "walpush/share/renewal.h"
@@ -47,7 +46,7 @@ static void drop_renewal(struct listener *l)
 	l->renewal = NULL;
 }
 
-/* Before the connection is open no token is in force, so the newest simply takes the place. */
+/* Before the connection is open no token is in force, so the newest token replaces the one before. */
 static struct listener *newest(struct listener *l)
 {
 	if (!l->is_open)
@@ -75,7 +74,7 @@ static void act(struct listener *l, const struct mail *mail)
 		ask_about(l);
 		return;
 	case RENEWAL_NEVER:
-		return; /* renewal_act has died of it */
+		return; /* renewal_act does not return it */
 	}
 }
 
@@ -87,7 +86,7 @@ void renew_by(struct admissions *all, struct mail *mail)
 		ticket_unref(mail->ticket);
 		return;
 	}
-	/* The hub has this token by now, and so does not take what it is told of those before it. */
+	/* The hub has this token already, so it ignores mails about the tokens before. */
 	if (l->is_open && l->number != mail->holds)
 		l->is_apart = true;
 	act(l, mail);

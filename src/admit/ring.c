@@ -1,11 +1,11 @@
-/* ring: the connections of one stream in the order in which they are asked about again as time passes. */
+/* ring: the connections of one stream, in the order in which they are asked again as time passes. */
 #include <stdlib.h>
 #include <utlist.h>
 
 #include "parts.h"
 #include "walpush/base/mem.h"
 
-/* A stream whose admit query reads what the log does not tell of, where the file says no other time. */
+/* For a stream whose admit query reads what the log does not show, unless `recheck` is set. */
 #define NOT_FOLLOWED_EVERY 60000000 /* µs */
 
 static struct ring *ring_of(struct admissions *all, uint64_t stream)
@@ -57,7 +57,7 @@ void ring_stand(struct listener *l)
 		admit_wake(l->all, ADMIT_AFTER_A_TICK);
 }
 
-/* Asks about each connection of this stream again within so many µs, at a moment of its own, and it hears on meanwhile; 0: no more. */
+/* Each connection of the stream is asked again within `every` µs and receives messages meanwhile; 0: no more. */
 static void set(struct admissions *all, uint64_t stream, int64_t every)
 {
 	struct ring *r = ring_of(all, stream);
@@ -70,7 +70,7 @@ static void set(struct admissions *all, uint64_t stream, int64_t every)
 		ring_free(all, r);
 }
 
-/* µs; 0: never. What the log does not tell of is asked about all the same. */
+/* µs; 0: never. A stream that depends on what the log does not show is always asked again. */
 static int64_t every_of(const struct admit_present *now, const struct rules_stream *s)
 {
 	int at = now->rules ? rules_stream_index(now->rules, s->identity) : -1;

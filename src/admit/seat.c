@@ -1,8 +1,8 @@
 /*
- * seat: the groups that an answer gives, a place in the log of each, and the mail that tells the hub.
+ * seat: the groups of an answer, a cursor in the log of each, and the mail to the hub.
  *
- * Behind what the client knows, if the logs reach back so far, its permission did not change since and its claims are the same; else where the
- * stream stood when it was asked; else where it stands now.
+ * The cursors are placed after what the client knows, if the logs reach back that far, the permission did not change since and the claims are
+ * the same. Otherwise they are placed at the position at which the query was sent; or, if the logs have dropped that, at the current one.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -38,7 +38,7 @@ static void tell_audit(const struct listener *l, const struct mail *mail)
 	buf_fini(&names);
 }
 
-/* What the answer gives, in the order of addresses. */
+/* The logs of the answer's groups, sorted by address. */
 static struct topic **topics_of(const struct listener *l, size_t *n)
 {
 	const struct admit_present *now = l->all->now;
@@ -75,7 +75,8 @@ static bool place_all(struct topiclog *log, struct mail *mail, struct event_id a
 	return true;
 }
 
-/* With other claims the client may have heard other groups. Before the last change of its memberships the user may not have been allowed to hear what the client has missed. */
+/* With other claims the client may have had other groups. Before the last change of memberships the user may not have been allowed to receive
+ * what the client missed. */
 static bool may_resume(const struct listener *l)
 {
 	const struct admit_present *now = l->all->now;
@@ -84,8 +85,8 @@ static bool may_resume(const struct listener *l)
 	       l->since.lsn <= topiclog_published(now->log) && l->since.lsn >= member_unchanged_since(l);
 }
 
-/* What only time or what the log does not tell of has taken away, and given again, left no trace. So who comes back is told of a stretch
- * that an open connection would have been asked about in, and not of one that is longer. */
+/* A permission that ended by time and came back left no trace in the log. So a client that comes back resumes over a stretch in which an open
+ * connection would have been asked once, and not over a longer one. */
 static bool is_known_throughout(const struct listener *l)
 {
 	const struct admit_present *now = l->all->now;
@@ -108,8 +109,7 @@ static void place_at_head(struct topiclog *log, struct mail *mail)
 		topic_place_at_head(log, mail->seats[i].topic, &mail->seats[i].cursor);
 }
 
-/* Behind what the client knows; else where the stream stood when it was asked; else, should even that have left the logs, where it stands
- * now. */
+/* See the head of the file. */
 static void place(const struct listener *l, struct mail *mail)
 {
 	struct topiclog *log = l->all->now->log;
@@ -124,7 +124,7 @@ static void place(const struct listener *l, struct mail *mail)
 	place_at_head(log, mail);
 }
 
-/* Takes over `topics`, and puts seats for them into the mail. */
+/* Takes over `topics`, and adds seats for them to the mail. */
 static void take_topics(struct listener *l, struct topic **topics, size_t n, struct mail *mail)
 {
 	free(l->topics);
@@ -179,7 +179,7 @@ void seat_renewed(const struct listener *l)
 	tell_renewed(l, &(struct mail){ 0 });
 }
 
-/* Who was not limited has heard up to now: it goes on there, and not where its answer counts from. */
+/* A connection without a limit has received everything up to now, so it continues here and not where its answer begins to count. */
 static void move_over(struct listener *l, struct topic **topics, size_t n, bool is_renewed)
 {
 	struct mail mail = { .kind = MAIL_MOVED, .resync = true, .limit = l->upto };
@@ -188,8 +188,7 @@ static void move_over(struct listener *l, struct topic **topics, size_t n, bool 
 	if (!l->is_limited || !place_all(l->all->now->log, &mail, (struct event_id){ l->from, 0 }))
 		place_at_head(l->all->now->log, &mail);
 	l->is_limited = mail.limit != LSN_MAX;
-	l->is_apart =
-		l->is_apart && !is_renewed; /* nothing else that it is told is of the token by which its hub goes */
+	l->is_apart = l->is_apart && !is_renewed; /* only a mail about the renewed token is taken by its hub */
 	mem_copy_text(mail.text, sizeof(mail.text), l->skips ? l->skips : "membership");
 	flood_info("admitted anew", WHO(l), log_n("groups", (int64_t)n), log_s("reason", mail.text));
 	l->skips = NULL;
@@ -217,7 +216,7 @@ void seat_skips(struct listener *l)
 			l->skips = "membership";
 }
 
-/* Without an answer to look at it was admitted by this one, and only the log was waited for. */
+/* Without l->answer the connection was admitted on hold by the same answer, and only waited for the log. */
 void seat_go_on(struct listener *l)
 {
 	struct topic **topics;
@@ -239,8 +238,8 @@ void seat_go_on(struct listener *l)
 }
 
 /*
- * The renewal was asked again at each change, so its yes counts from the last one on. What lies between the first and that is skipped; so is
- * all that came since the token in force was denied: of a connection that is about to end nobody notes the changes.
+ * The renewal was asked again at each change, so its yes is valid from the last change on. What lies between the first and the last change is
+ * skipped. So is everything since the token in force was denied, because changes are not noted for a DENIED connection.
  */
 static void count_from_the_last_change(struct listener *l, bool was_denied)
 {
@@ -256,7 +255,7 @@ static void count_from_the_last_change(struct listener *l, bool was_denied)
 	verdict_take(v);
 }
 
-/* The answer is not older than any change of permission, so it is good for what those have held back too. */
+/* The answer is newer than every change of permission, so it decides about what those held back too. */
 void seat_take_over(struct listener *renewal)
 {
 	struct listener *l = renewal->of;

@@ -1,12 +1,13 @@
 /*
- * turn: what is asked in its turn: everybody, when a change names no user, and each one again, when its stream's `recheck` has passed.
+ * turn: queries that wait for their turn: of every connection when a change names no user, and of each connection when its stream's `recheck`
+ * has passed.
  *
- * Who is concerned by such a change waits for a round (rounds.h). A round, like a recheck, puts its questions into one queue, from which they
- * go to the server in shares; whoever comes, or is named by a change, passes the queue by. Who waits for a round hears nothing from
- * the change on; who is asked because time has passed hears on until the answer.
+ * A change without a user makes all connections wait for a round (rounds.h). Rounds and rechecks put their queries into one queue, which is
+ * sent in shares. A new connection, and one that a change names, does not wait in this queue. A connection that waits for a round receives
+ * nothing from the change on; one that is asked because time passes receives messages until the answer.
  *
- * Bounds: SHARE_MOST questions of the queue are with the server. limits.admit-timeout counts from the sending, so nobody is refused because it
- * waits here; but when no share was answered in VERDICT_PATIENCE times that, those who wait are refused.
+ * Bounds: at most SHARE_MOST queries of the queue run. limits.admit-timeout starts when the query is sent, so no connection is refused because
+ * it waits here; but when no share is answered within VERDICT_PATIENCE times that, those that wait are refused.
  */
 #include <stdlib.h>
 #include <utlist.h>
@@ -26,7 +27,7 @@ void turn_wait(struct listener *l)
 	admit_wake(all, ADMIT_AFTER_A_TICK);
 }
 
-/* Of a stream that is not the same any more its hub takes care. */
+/* If a reload has changed the stream, the hub closes the connection. */
 static void ask_when_its_turn(struct listener *l)
 {
 	if (!listener_stream(l)) {
@@ -80,7 +81,7 @@ bool turn_again(struct listener *l)
 
 /* --- shares ------------------------------------------------------------------------------------------------------- */
 
-/* It takes its time to queue everybody. What has changed meanwhile is read first, or it would make the first answers void. */
+/* Queueing all connections takes time. Changes that arrived meanwhile are read first, because they would make the first answers void. */
 static void read_first(struct admissions *all)
 {
 	all->reads_first = true;
@@ -107,7 +108,7 @@ bool turn_share(struct admissions *all)
 	}
 	room = share_room(&all->share, all->n_out);
 	while (n < room && (q = all->turn)) {
-		q->in_share = q->next != NULL; /* else all who asked have gone */
+		q->in_share = q->next != NULL; /* otherwise all its listeners have ended */
 		n += q->in_share;
 		ask_now(q);
 	}
@@ -122,7 +123,7 @@ static void refuse_all(struct question *q)
 		listener_refuse(q->next, 1013, "timeout", "the database does not answer");
 }
 
-/* While nothing is fed nobody hears anything, so nobody has to go. */
+/* While the logs are not filled, nothing is delivered, so no connection is refused. */
 static void look_at_shares(struct admissions *all, int64_t now)
 {
 	struct question *q;
@@ -139,7 +140,7 @@ static void look_at_shares(struct admissions *all, int64_t now)
 
 /* --- as time passes ----------------------------------------------------------------------------------------------- */
 
-/* Who does not stand is being asked about. */
+/* A listener that is not STANDING is being asked already. */
 static void recheck(struct ring *r, int64_t now)
 {
 	size_t n = recheck_due(&r->pace, r->n, r->every, now);

@@ -16,7 +16,7 @@ bool verdict_changed(struct verdict *v, lsn_t commit, bool own)
 
 void verdict_asked(struct verdict *v, lsn_t place, int64_t now)
 {
-	if (place) /* what changed before is behind it */
+	if (place) /* it begins after the changes before `place` */
 		v->from = LSN_MAX;
 	v->known = place ? place : v->last;
 	v->next = LSN_MAX;
