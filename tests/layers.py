@@ -15,7 +15,6 @@ LEFT = {
     "dba/check",
     "hub/conn",
     "intake/intake",
-    "pg/source",
     "relay/relay",
     "rules/rules",
     "tap/tap_stream",
