@@ -14,7 +14,6 @@ LEFT = {
     "conf/conf",
     "dba/check",
     "hub/conn",
-    "intake/intake",
     "relay/relay",
     "rules/rules",
     "tap/tap_stream",

@@ -12,7 +12,7 @@
 
 #include "walpush/watch/metrics.h"
 #include "walpush/rules/rules.h"
-#include "walpush/pg/sqlpipe.h"
+#include "outside.h"
 
 struct questions;
 struct question;
@@ -25,9 +25,9 @@ struct question_kind {
 	const char *no_json;
 };
 
-/* `answered` is called behind each answer, from the loop. `counts`: the tap's. */
-struct questions *questions_new(struct sqlpipe *sql, struct metrics_counts *counts, void (*answered)(void *ctx),
-				void *ctx);
+/* `answered` is called behind each answer, from the loop. `counts`: the tap's. `outside` must outlive it. */
+struct questions *questions_new(const struct outside *outside, struct metrics_counts *counts,
+				void (*answered)(void *ctx), void *ctx);
 /* After all references were given back. */
 void questions_free(struct questions *qs);
 

@@ -14,7 +14,7 @@
 #include "walpush/base/repeat.h"
 #include "walpush/pg/pgdial.h"
 #include "walpush/text/pgurl.h"
-#include "source_mend.h"
+#include "source_fix.h"
 #include "source_start.h"
 #include "walframe.h"
 
@@ -60,7 +60,7 @@ struct source {
 	struct event *retry;
 	struct event *status; /* every status_interval while streaming */
 	struct backoff soon;  /* for what passes by itself */
-	struct backoff slow;  /* for what a person must mend */
+	struct backoff slow;  /* for what a person must fix */
 	bool paused;
 	bool in_callback; /* the connection must not be closed under the reader's feet */
 	bool restart;     /* asked for meanwhile, because of: */
@@ -97,15 +97,15 @@ static void move_to(struct source *s, enum source_state next)
 
 /* --- trouble -------------------------------------------------------------------------------------------------- */
 
-static void say_trouble(struct source *s, const struct fail *why, const struct source_mend *mend, int64_t wait_us)
+static void say_trouble(struct source *s, const struct fail *why, const struct source_fix *fix, int64_t wait_us)
 {
 	unsigned times;
 	enum log_level level = repeat_level(&s->trouble, LOG_LEVEL_WARN, why->text, clock_us(), &times);
 
-	s->mend = mend ? mend->what : NULL;
+	s->mend = fix ? fix->what : NULL;
 	log_write(level, "not streaming, trying again",
 		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
-			     log_s("mend", mend ? mend->what : ""), log_ms("wait_ms", wait_us), log_n("times", times)));
+			     log_s("mend", fix ? fix->what : ""), log_ms("wait_ms", wait_us), log_n("times", times)));
 }
 
 static void hang_up(struct source *s)
@@ -133,13 +133,13 @@ static void ended(struct source *s)
 
 static void try_again(struct source *s, const struct fail *why, bool slow, enum source_loss loss)
 {
-	const struct source_mend *mend = source_mend_for(why);
+	const struct source_fix *fix = source_fix_for(why);
 	bool was_streaming = s->state == SOURCE_STREAMING;
-	int64_t us = backoff_next(slow || (mend && mend->slow) ? &s->slow : &s->soon);
+	int64_t us = backoff_next(slow || (fix && fix->slow) ? &s->slow : &s->soon);
 	struct timeval wait = clock_timeval(us);
 
 	s->held_by_other = strcmp(why->sqlstate, "55006") == 0;
-	say_trouble(s, why, mend, us);
+	say_trouble(s, why, fix, us);
 	hang_up(s);
 	move_to(s, SOURCE_WAITING);
 	event_add(s->retry, &wait);
@@ -155,7 +155,7 @@ static void lost(struct source *s, const struct fail *why, bool slow)
 	if (s->state == SOURCE_ENDING)
 		ended(s);
 	else
-		try_again(s, why, slow, source_mend_is_poison(why) ? SOURCE_POISON : SOURCE_GONE);
+		try_again(s, why, slow, source_fix_is_poison(why) ? SOURCE_POISON : SOURCE_GONE);
 }
 
 /* The same, for what libpq says is wrong. */
@@ -418,8 +418,8 @@ static void take_answer(struct source *s, const PGresult *result)
 		begin_stream(s);
 		return;
 	case SOURCE_STEP_FAIL:
-	case SOURCE_STEP_MEND:
-		lost(s, &why, step == SOURCE_STEP_MEND);
+	case SOURCE_STEP_FIX:
+		lost(s, &why, step == SOURCE_STEP_FIX);
 	}
 }
 

@@ -112,16 +112,16 @@ static enum source_step take_rows(struct source_starting *s, const PGresult *res
 		return SOURCE_STEP_ASK;
 	case SOURCE_ASKS_IDENTITY:
 		if (!take_identity(s, result, why))
-			return SOURCE_STEP_MEND;
+			return SOURCE_STEP_FIX;
 		ask_slot(s);
 		return SOURCE_STEP_ASK;
 	case SOURCE_ASKS_SLOT:
-		return take_slot(s, result, why) ? SOURCE_STEP_PLACE : SOURCE_STEP_MEND;
+		return take_slot(s, result, why) ? SOURCE_STEP_PLACE : SOURCE_STEP_FIX;
 	case SOURCE_ASKS_STREAM:
 		break;
 	}
 	fail_set(why, "START_REPLICATION was answered with rows: is this PostgreSQL?");
-	return SOURCE_STEP_MEND;
+	return SOURCE_STEP_FIX;
 }
 
 enum source_step source_start_take(struct source_starting *s, const PGresult *result, struct fail *why)

@@ -28,7 +28,7 @@ enum source_step {
 	SOURCE_STEP_PLACE,  /* the slot is good: source_start_place, then send `command` */
 	SOURCE_STEP_STREAM, /* it streams */
 	SOURCE_STEP_FAIL,   /* `why` says why; the caller may try again */
-	SOURCE_STEP_MEND    /* the same, and a person must act first */
+	SOURCE_STEP_FIX     /* the same, and a person must act first */
 };
 
 struct source_options {     /* of the stream */

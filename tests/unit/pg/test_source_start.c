@@ -148,7 +148,7 @@ static void a_strange_identity_needs_a_person(void **state)
 
 		source_start_first(&start);
 		assert_int_equal(take(answer(1, "0"), &why), SOURCE_STEP_ASK);
-		assert_int_equal(take(answer(cases[i].n_columns, cases[i].row), &why), SOURCE_STEP_MEND);
+		assert_int_equal(take(answer(cases[i].n_columns, cases[i].row), &why), SOURCE_STEP_FIX);
 		assert_string_equal(why.text, "IDENTIFY_SYSTEM was answered strangely: is this PostgreSQL?");
 		assert_null(start.system_id);
 	}
@@ -180,7 +180,7 @@ static void a_slot_that_cannot_be_used_needs_a_person(void **state)
 
 		source_start_first(&start);
 		come_to_the_slot();
-		assert_int_equal(take(answer(cases[i].n_columns, cases[i].row), &why), SOURCE_STEP_MEND);
+		assert_int_equal(take(answer(cases[i].n_columns, cases[i].row), &why), SOURCE_STEP_FIX);
 		if (!strstr(why.text, cases[i].said))
 			fail_msg("case %zu: \"%s\"", i, why.text);
 		assert_string_equal(why.sqlstate, cases[i].sqlstate);
@@ -228,7 +228,7 @@ static void a_refusal_fails_at_every_question(void **state)
 				 question == SOURCE_ASKS_STREAM ? SOURCE_STEP_STREAM : SOURCE_STEP_FAIL);
 	}
 	start.asked = SOURCE_ASKS_STREAM;
-	assert_int_equal(take(answer(1, "x"), &why), SOURCE_STEP_MEND);
+	assert_int_equal(take(answer(1, "x"), &why), SOURCE_STEP_FIX);
 }
 
 /* A server that was replaced behind the same address: the second start knows nothing of the first. */

@@ -1,9 +1,9 @@
-#include "source_mend.h"
+#include "source_fix.h"
 
 #include <string.h>
 
 /* Source: PostgreSQL's slot.c, walsender.c, and measurements. The first that fits. */
-static const struct source_mend mends[] = {
+static const struct source_fix fixes[] = {
 	{ "55006", "another process holds the slot; waiting for it, as a standby", false },
 	{ "42704", "the slot does not exist: walpush sql prints what creates it", true },
 	{ "55P03", "a lock_timeout of the server or the role ended the session: see \"Timeouts\" in docs/operations.md",
@@ -41,11 +41,11 @@ static const struct source_mend mends[] = {
 	{ "57P", "the server is starting, stopping or recovering", false },
 };
 
-const struct source_mend *source_mend_for(const struct fail *why)
+const struct source_fix *source_fix_for(const struct fail *why)
 {
-	for (size_t i = 0; i < sizeof(mends) / sizeof(*mends); i++)
-		if (why->sqlstate[0] && strncmp(why->sqlstate, mends[i].sqlstate, strlen(mends[i].sqlstate)) == 0)
-			return &mends[i];
+	for (size_t i = 0; i < sizeof(fixes) / sizeof(*fixes); i++)
+		if (why->sqlstate[0] && strncmp(why->sqlstate, fixes[i].sqlstate, strlen(fixes[i].sqlstate)) == 0)
+			return &fixes[i];
 	return NULL;
 }
 
@@ -56,7 +56,7 @@ static bool is_too_large_for_libpq(const char *text)
 	       strstr(text, "lost synchronization with server");
 }
 
-bool source_mend_is_poison(const struct fail *why)
+bool source_fix_is_poison(const struct fail *why)
 {
 	if (strcmp(why->sqlstate, "XX000") == 0)
 		return strstr(why->text, "invalid memory alloc request size") != NULL;

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "source_mend.h"
+#include "source_fix.h"
 
 static struct fail error(const char *sqlstate, const char *text)
 {
@@ -48,7 +48,7 @@ static void each_error_has_its_mend(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct fail why = error(cases[i].sqlstate, "x");
-		const struct source_mend *mend = source_mend_for(&why);
+		const struct source_fix *mend = source_fix_for(&why);
 
 		if (!cases[i].what) {
 			assert_null(mend);
@@ -82,7 +82,7 @@ static void few_errors_are_about_the_record(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct fail why = error(cases[i].sqlstate, cases[i].text);
 
-		if (source_mend_is_poison(&why) != cases[i].is_poison)
+		if (source_fix_is_poison(&why) != cases[i].is_poison)
 			fail_msg("case %zu", i);
 	}
 }
