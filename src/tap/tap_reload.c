@@ -95,7 +95,7 @@ static void take_rules(struct tap *t, struct reload *r)
 	t->n_reads = rules_n_streams(t->plain);
 	t->reads_for = t->n_editions;
 	r->reads = NULL;
-	if (t->rules && rules_feed_digest(t->rules) == rules_feed_digest(r->rules))
+	if (t->rules && rules_digest_feed(t->rules) == rules_digest_feed(r->rules))
 		return;
 	tap_watch_forget(t); /* others are watched now, and everybody is asked */
 	tap_take_rules(t, r->rules, r->catalog);

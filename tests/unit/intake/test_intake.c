@@ -416,6 +416,25 @@ static void beyond_8_mib_the_source_pauses_until_half_is_gone(void **state)
 	held_expect("s8:8:", "stale go-on");
 }
 
+/* Not as soon as one record is gone: the pauses would follow each other. */
+static void a_pause_lasts_until_half_is_gone(void **state)
+{
+	(void)state;
+	for (unsigned i = 1; i <= 3; i++) {
+		char begin[16];
+
+		snprintf(begin, sizeof(begin), "B%u@%u", 6 + i, i);
+		held_play(begin);
+		for (unsigned k = 0; k < 3; k++)
+			held_row("others", k, NULL, 0, MIB);
+		held_play("C");
+	}
+	assert_true(intake_is_full(held.intake));
+	held_expect("s8:10:8,9", "?snapshot handled-140;");
+	held_expect("s9:10:9", "?snapshot handled-240; go-on");
+	held_expect("s10:10:", "handled-340;");
+}
+
 static void a_transaction_of_any_size_passes_through(void **state)
 {
 	(void)state;
@@ -550,6 +569,7 @@ int main(void)
 		HELD(ddl_waits_for_the_owners_look),
 		HELD(a_look_may_be_over_at_once),
 		HELD(beyond_8_mib_the_source_pauses_until_half_is_gone),
+		HELD(a_pause_lasts_until_half_is_gone),
 		HELD(a_transaction_of_any_size_passes_through),
 		HELD(a_row_that_is_too_large_is_stepped_over),
 		HELD(a_large_row_without_a_name_is_everybodys),
