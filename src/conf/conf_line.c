@@ -1,9 +1,9 @@
-/* The lines of settings: libconfig knows that of what follows a string in a list, so ours is noted in its hook. */
+/* The lines of settings. For a string in a list libconfig knows the line of what follows the string, so the hook of the setting holds the right
+ * one. */
 #include <stdint.h>
 
 #include "parts.h"
 
-/* The root stands in no line: what is missing there is reported for the first. */
 unsigned conf_line(const config_setting_t *s)
 {
 	unsigned line = (unsigned)(uintptr_t)config_setting_get_hook(s);

@@ -94,7 +94,7 @@ struct conf_lines {
 	unsigned *at;
 	size_t n;
 };
-/* The root stands in no line: for what is missing there, the first is given. */
+/* 1 for the root, which has no line. */
 unsigned conf_line(const config_setting_t *s);
 /* Before conf_line is asked: notes the lines of the strings in lists. */
 void conf_line_set(config_setting_t *root, const struct conf_lines *lines);

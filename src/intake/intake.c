@@ -1,13 +1,14 @@
 #include "walpush/intake/intake.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ahead.h"
 #include "look.h"
 #include "parts.h"
-#include "turn.h"
+#include "emit.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/mem.h"
 #include "walpush/base/memory.h"
@@ -15,9 +16,10 @@
 
 /*
  * It wires its parts, and alone calls the owner. Invariants: `receiving` is the last of visible's list, or NULL; each record of the queue
- * belongs to a transaction of that list. Tap thread.
+ * belongs to a transaction of that list. All of it belongs to the thread that made it.
  */
 struct intake {
+	pthread_t home;
 	const struct intake_calls *calls;
 	void *ctx;
 	struct outside *own; /* NULL: the outside is the caller's */
@@ -28,7 +30,7 @@ struct intake {
 	struct asker asker;
 	struct bind bind;
 	struct skip skip;
-	struct turn turn;
+	struct emit emit;
 	struct look look;
 	struct txn *txn;
 	const struct outside *outside;
@@ -124,19 +126,19 @@ static bool handle_row(struct intake *in, struct record *r)
 {
 	struct fail why = { 0 };
 
-	switch (turn_row(&in->turn, r, r->number <= in->catalog_covers, &why)) {
-	case TURN_OVER:
+	switch (emit_row(&in->emit, r, r->number <= in->catalog_covers, &why)) {
+	case EMIT_OVER:
 		return true;
-	case TURN_WAITS:
+	case EMIT_WAITS:
 		if (r->asked)
 			queue_asked(&in->queue, r);
 		return false;
-	case TURN_STALE:
+	case EMIT_STALE:
 		in->catalog_covers = in->n_records;
 		in->waiting_catalog = true;
 		in->calls->stale_catalog(in->ctx);
 		return false;
-	case TURN_BROKEN:
+	case EMIT_BROKEN:
 		break_stream(in, INTAKE_UNREADABLE, r->transaction, &why);
 	}
 	return false;
@@ -180,6 +182,7 @@ static void take_position(struct intake *in)
 /* Handles what can be handled, and asks ahead. Called whenever something may have made the head ready; within itself it does nothing. */
 static void intake_run(struct intake *in)
 {
+	assert(pthread_equal(in->home, pthread_self()));
 	if (in->running || in->waiting_catalog || in->look.held)
 		return;
 	in->running = true;
@@ -367,6 +370,7 @@ struct intake *intake_new_in(const struct outside *outside, const struct conf_li
 {
 	struct intake *in = mem_new(sizeof(*in));
 
+	in->home = pthread_self();
 	in->outside = outside;
 	in->calls = calls;
 	in->ctx = ctx;
@@ -374,7 +378,7 @@ struct intake *intake_new_in(const struct outside *outside, const struct conf_li
 	in->visible = visible_new(outside, &visible_calls, in);
 	in->waiting_catalog = true;
 	bind_init(&in->bind);
-	in->turn = (struct turn){ .bind = &in->bind, .asker = &in->asker, .skip = &in->skip };
+	in->emit = (struct emit){ .bind = &in->bind, .asker = &in->asker, .skip = &in->skip };
 	intake_limits(in, limits);
 	return in;
 }
@@ -419,7 +423,7 @@ void intake_limits(struct intake *in, const struct conf_limits *limits)
 	intake_record_limit(in, limits);
 	in->asker.bulk = bounds.bulk;
 	txn_free(in->txn);
-	in->txn = in->turn.txn = txn_new(&bounds);
+	in->txn = in->emit.txn = txn_new(&bounds);
 }
 
 void intake_rules(struct intake *in, const struct rules *rules)

@@ -2,7 +2,7 @@
  * intake parts: making an intake in a world of the caller's own, for tests. The files of the intake have a header each:
  *
  *   intake.c     receipt, the head's turn, flow control
- *   turn.c       a row that is the head, from its bytes to the messages of the transaction
+ *   emit.c       a row that is the head, from its bytes to the messages of the transaction
  *   ahead.c      questions of the rows behind the head
  *   skip.c       a row that cannot be handled
  *   look.c       a transaction that says that DDL is a part of it

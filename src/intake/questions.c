@@ -11,7 +11,7 @@
 #include "walpush/change/render.h"
 #include "walpush/base/repeat.h"
 
-/* What is kept only because it may be shared; beyond it, it is asked anew. */
+/* Bounds of answers that are kept only because rows may share them. Beyond them, the same is asked again. */
 #define SHARED_MOST 8192
 #define SHARED_BYTES (1u << 20)
 

@@ -34,7 +34,7 @@ void questions_free(struct questions *qs);
 /* A reference, for the caller to give back. Values are copied; NULL is SQL's. The kind must live on. */
 struct question *questions_ask(struct questions *qs, const struct question_kind *kind, const struct rules_query *query,
 			       size_t n_values, const char *const *values);
-/* Asked from now on is asked anew. */
+/* Each question from now on is asked again, whatever was answered. */
 void questions_forget(struct questions *qs);
 /* Those with the server or on the way to it. */
 unsigned questions_open(const struct questions *qs);

@@ -19,7 +19,7 @@ struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	bool visible;      /* visible.c */
 	bool is_ddl;       /* it says that DDL is a part of it */
 	int64_t wanted_at; /* visible.c; µs */
-	uint64_t asking;   /* turn.c, ahead.c: sections of its rows that asked something */
+	uint64_t asking;   /* emit.c, ahead.c: sections of its rows that asked something */
 };
 
 struct record {
@@ -28,7 +28,7 @@ struct record {
 	struct slice text;
 	uint64_t number;
 	char kind;       /* of wal2json's action: B C I U D T, or 0 */
-	bool asked;      /* turn.c, ahead.c: `answers` is what its sections want */
+	bool asked;      /* emit.c, ahead.c: `answers` is what its sections want */
 	bool is_skipped; /* skip.c: of schema and table, where they are known, `names` is all that is left */
 	char *names;     /* skip.c: each ended by a zero; NULL: not known */
 	struct transaction *transaction;

@@ -2,19 +2,19 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "walpush/base/backoff.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
-#include "walpush/base/repeat.h"
 #include "walpush/pg/pgdial.h"
 #include "walpush/text/pgurl.h"
 #include "source_fix.h"
+#include "source_health.h"
 #include "source_start.h"
 #include "walframe.h"
 
@@ -43,8 +43,9 @@ enum source_state {
 	SOURCE_WAITING
 };
 
-/* All of it belongs to the tap thread. */
+/* All of it belongs to the thread that made it. */
 struct source {
+	pthread_t home;
 	struct event_base *loop;
 	struct resolve *names;
 	const struct conf_database *conf;
@@ -53,14 +54,13 @@ struct source {
 
 	enum source_state state;
 	struct source_starting starting;
+	struct source_health health;
 	struct pgdial *dial;
 	PGconn *conn;
 	struct event *readable;
 	struct event *writable;
 	struct event *retry;
 	struct event *status; /* every status_interval while streaming */
-	struct backoff soon;  /* for what passes by itself */
-	struct backoff slow;  /* for what a person must fix */
 	bool paused;
 	bool in_callback; /* the connection must not be closed under the reader's feet */
 	bool restart;     /* asked for meanwhile, because of: */
@@ -69,14 +69,8 @@ struct source {
 	lsn_t received; /* the server's end as far as frames told */
 	lsn_t furthest; /* the same, of all connections */
 	int64_t spoke;  /* µs: the last keepalive */
-	unsigned deaths;
-	lsn_t handled; /* as the owner told; */
-	bool refused;  /* and it has refused what comes next */
-	lsn_t sent;    /* highest position confirmed on any connection */
+	lsn_t sent;     /* highest position confirmed on any connection */
 	int64_t down_since;
-	struct repeat trouble;
-	const char *mend; /* what to do about it; a literal, NULL: not known */
-	bool held_by_other;
 	char no_prefix[33]; /* of logical messages: one that nobody uses, so that the plugin sends none */
 };
 
@@ -87,6 +81,7 @@ static void dial(struct source *s);
 
 static void move_to(struct source *s, enum source_state next)
 {
+	assert(pthread_equal(s->home, pthread_self()));
 	log_debug("replication", log_s("from", state_names[s->state]), log_s("to", state_names[next]));
 	if (next == SOURCE_STREAMING)
 		s->down_since = 0;
@@ -96,17 +91,6 @@ static void move_to(struct source *s, enum source_state next)
 }
 
 /* --- trouble -------------------------------------------------------------------------------------------------- */
-
-static void say_trouble(struct source *s, const struct fail *why, const struct source_fix *fix, int64_t wait_us)
-{
-	unsigned times;
-	enum log_level level = repeat_level(&s->trouble, LOG_LEVEL_WARN, why->text, clock_us(), &times);
-
-	s->mend = fix ? fix->what : NULL;
-	log_write(level, "not streaming, trying again",
-		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
-			     log_s("mend", fix ? fix->what : ""), log_ms("wait_ms", wait_us), log_n("times", times)));
-}
 
 static void hang_up(struct source *s)
 {
@@ -133,19 +117,15 @@ static void ended(struct source *s)
 
 static void try_again(struct source *s, const struct fail *why, bool slow, enum source_loss loss)
 {
-	const struct source_fix *fix = source_fix_for(why);
 	bool was_streaming = s->state == SOURCE_STREAMING;
-	int64_t us = backoff_next(slow || (fix && fix->slow) ? &s->slow : &s->soon);
-	struct timeval wait = clock_timeval(us);
+	struct timeval wait = clock_timeval(source_health_fails(&s->health, s->conf->slot, why, slow, clock_us()));
 
-	s->held_by_other = strcmp(why->sqlstate, "55006") == 0;
-	say_trouble(s, why, fix, us);
 	hang_up(s);
 	move_to(s, SOURCE_WAITING);
 	event_add(s->retry, &wait);
 	if (!was_streaming)
 		return;
-	s->deaths++;
+	s->health.deaths++;
 	s->calls->lost(s->ctx, loss, why);
 }
 
@@ -230,10 +210,7 @@ int64_t source_spoke(const struct source *s)
 
 void source_moved(struct source *s, lsn_t handled)
 {
-	if (handled > s->handled) {
-		s->handled = handled;
-		s->refused = false;
-	}
+	source_health_handled(&s->health, handled);
 	if (s->state == SOURCE_STREAMING && s->calls->confirm(s->ctx) >= s->sent + STATUS_BYTES)
 		send_status(s, false);
 }
@@ -247,19 +224,6 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
 
 /* --- reading the stream --------------------------------------------------------------------------------------- */
 
-/* Something came that no earlier connection brought, or there is nothing more to come. What was refused comes early enough to be received
- * with what is behind it, so there only a position handled is progress. */
-static void progressed(struct source *s)
-{
-	if (s->refused || (!s->deaths && !s->trouble.text[0]))
-		return;
-	s->deaths = 0;
-	s->mend = NULL;
-	repeat_end(&s->trouble);
-	backoff_reset(&s->soon);
-	backoff_reset(&s->slow);
-}
-
 static void moved(struct source *s, const struct walframe *frame)
 {
 	if (frame->end > s->received)
@@ -268,7 +232,7 @@ static void moved(struct source *s, const struct walframe *frame)
 		s->furthest = frame->end;
 	else if (frame->kind != WALFRAME_KEEPALIVE || frame->end < s->starting.server_end)
 		return;
-	progressed(s);
+	source_health_progress(&s->health);
 }
 
 /* Takes over `bytes`. */
@@ -341,10 +305,10 @@ static void begin_stream(struct source *s)
 	struct timeval interval = clock_timeval(s->conf->status_interval * 1000);
 
 	move_to(s, SOURCE_STREAMING);
-	s->held_by_other = false;
+	s->health.held_by_other = false;
 	event_add(s->status, &interval);
 	/* That it begins again and again is no news where it ends as often, which is said elsewhere. */
-	log_write(s->deaths > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "streaming",
+	log_write(s->health.deaths > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "streaming",
 		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("system", s->starting.system_id),
 			     log_s("timeline", s->starting.timeline), log_lsn("confirmed", s->sent),
 			     log_lsn("server_end", s->starting.server_end)));
@@ -529,7 +493,7 @@ void source_restart(struct source *s, const char *reason)
 
 void source_refuse(struct source *s, const struct fail *why)
 {
-	s->refused = true;
+	source_health_refuse(&s->health);
 	restart_soon(s, why, SOURCE_POISON);
 }
 
@@ -608,18 +572,18 @@ lsn_t source_furthest(const struct source *s)
 
 unsigned source_deaths(const struct source *s)
 {
-	return s->deaths;
+	return s->health.deaths;
 }
 
 bool source_is_held_by_other(const struct source *s)
 {
-	return s->held_by_other;
+	return s->health.held_by_other;
 }
 
 const char *source_trouble(const struct source *s, const char **mend)
 {
-	*mend = s->mend;
-	return s->trouble.text[0] ? s->trouble.text : NULL;
+	*mend = s->health.fix;
+	return s->health.trouble.text[0] ? s->health.trouble.text : NULL;
 }
 
 int64_t source_down_since(const struct source *s)
@@ -648,6 +612,7 @@ struct source *source_new(struct event_base *loop, struct resolve *names, const 
 {
 	struct source *s = mem_new(sizeof(*s));
 
+	s->home = pthread_self();
 	s->loop = loop;
 	s->names = names;
 	s->conf = s->starting.conf = conf;
@@ -655,8 +620,7 @@ struct source *source_new(struct event_base *loop, struct resolve *names, const 
 	s->ctx = ctx;
 	s->down_since = clock_us();
 	choose_prefix(s);
-	s->soon = (struct backoff){ .base = 100000, .cap = 5000000 };
-	s->slow = (struct backoff){ .base = 5000000, .cap = 15000000 };
+	source_health_init(&s->health);
 	s->retry = event_new(loop, -1, 0, on_retry, s);
 	s->status = event_new(loop, -1, EV_PERSIST, on_status, s);
 	if (!s->retry || !s->status)

@@ -137,18 +137,18 @@ static void expect(const char *wanted)
 	buf_add_text(&told, "");
 }
 
-static void expect_trouble(const char *wanted, const char *mend_wanted)
+static void expect_trouble(const char *wanted, const char *fix_wanted)
 {
 	int64_t until = clock_us() + PLAYED_PATIENCE;
-	const char *mend, *said;
+	const char *fix, *said;
 
-	while (!(said = source_trouble(source, &mend)) && clock_us() < until)
+	while (!(said = source_trouble(source, &fix)) && clock_us() < until)
 		played_turn(&server);
 	assert_string_equal(said, wanted);
-	if (!mend_wanted)
-		assert_null(mend);
+	if (!fix_wanted)
+		assert_null(fix);
 	else
-		assert_true(mend && strncmp(mend, mend_wanted, strlen(mend_wanted)) == 0);
+		assert_true(fix && strncmp(fix, fix_wanted, strlen(fix_wanted)) == 0);
 }
 
 enum question { SETTINGS, IDENTITY, SLOT, START, STREAMS };
@@ -231,11 +231,11 @@ static void without_a_prefix_it_names_one_that_nobody_uses(void **state)
 	assert_int_equal(strspn(prefix + 20, "0123456789abcdef"), 32);
 }
 
-static void a_refusal_is_said_with_its_mend(void **state)
+static void a_refusal_is_said_with_its_fix(void **state)
 {
 	static const struct {
 		enum question at;
-		const char *sqlstate, *text, *mend;
+		const char *sqlstate, *text, *fix;
 		bool held_by_other;
 	} cases[] = {
 		{ START, "55006", "replication slot \"walpush\" is active for PID 7", "another process holds the slot",
@@ -257,7 +257,7 @@ static void a_refusal_is_said_with_its_mend(void **state)
 		come_to(cases[i].at);
 		played_error(&server, "ERROR", cases[i].sqlstate, cases[i].text);
 		played_ready(&server);
-		expect_trouble(cases[i].text, cases[i].mend);
+		expect_trouble(cases[i].text, cases[i].fix);
 		assert_int_equal(source_is_held_by_other(source), cases[i].held_by_other);
 		expect(cases[i].at == START ? "start 7123 1 0/4000; "
 					    : ""); /* and is not told that a stream was lost */
@@ -278,7 +278,7 @@ static void a_missing_slot_is_said(void **state)
 
 static void whoever_is_not_let_in_is_told_why(void **state)
 {
-	const char *mend, *said = NULL;
+	const char *fix, *said = NULL;
 
 	(void)state;
 	source_go(source);
@@ -286,7 +286,7 @@ static void whoever_is_not_let_in_is_told_why(void **state)
 	played_error(&server, "FATAL", "28P01", "password authentication failed for user \"walpush\"");
 	while (!said) {
 		played_turn(&server);
-		said = source_trouble(source, &mend);
+		said = source_trouble(source, &fix);
 	}
 	assert_non_null(strstr(said, "password authentication failed"));
 }
@@ -296,16 +296,16 @@ static void a_connection_may_end_at_any_question(void **state)
 {
 	(void)state;
 	for (enum question at = SETTINGS; at <= START; at++) {
-		const char *mend;
+		const char *fix;
 
 		close_source(state);
 		open_source(state);
 		source_go(source);
 		come_to(at);
 		played_hang_up(&server);
-		while (!source_trouble(source, &mend))
+		while (!source_trouble(source, &fix))
 			played_turn(&server);
-		assert_null(mend);
+		assert_null(fix);
 		assert_false(source_is_held_by_other(source));
 	}
 }
@@ -477,7 +477,7 @@ static void die(void)
 /* A stream that brings what earlier ones brought, and ends, is no success. */
 static void only_what_is_new_is_progress(void **state)
 {
-	const char *mend;
+	const char *fix;
 
 	(void)state;
 	stream();
@@ -489,7 +489,7 @@ static void only_what_is_new_is_progress(void **state)
 	played_record(&server, 0x5100, "one");
 	expect("record one; ");
 	assert_int_equal(source_deaths(source), 1);
-	assert_non_null(source_trouble(source, &mend));
+	assert_non_null(source_trouble(source, &fix));
 	die();
 	assert_int_equal(source_deaths(source), 2);
 	go_again();
@@ -497,7 +497,7 @@ static void only_what_is_new_is_progress(void **state)
 	played_record(&server, 0x5200, "two");
 	expect("record two; ");
 	assert_int_equal(source_deaths(source), 0);
-	assert_null(source_trouble(source, &mend));
+	assert_null(source_trouble(source, &fix));
 }
 
 /* Nor is there anything to come behind the server's end: a keepalive from there is progress. */
@@ -634,7 +634,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_SERVER(it_streams_from_where_the_owner_says),
 		WITH_SERVER(without_a_prefix_it_names_one_that_nobody_uses),
-		WITH_SERVER(a_refusal_is_said_with_its_mend),
+		WITH_SERVER(a_refusal_is_said_with_its_fix),
 		WITH_SERVER(a_missing_slot_is_said),
 		WITH_SERVER(whoever_is_not_let_in_is_told_why),
 		WITH_SERVER(a_connection_may_end_at_any_question),

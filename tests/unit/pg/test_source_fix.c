@@ -16,7 +16,7 @@ static struct fail error(const char *sqlstate, const char *text)
 	return why;
 }
 
-static void each_error_has_its_mend(void **state)
+static void each_error_has_its_fix(void **state)
 {
 	static const struct {
 		const char *sqlstate, *what; /* NULL: not known */
@@ -48,16 +48,16 @@ static void each_error_has_its_mend(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct fail why = error(cases[i].sqlstate, "x");
-		const struct source_fix *mend = source_fix_for(&why);
+		const struct source_fix *fix = source_fix_for(&why);
 
 		if (!cases[i].what) {
-			assert_null(mend);
+			assert_null(fix);
 			continue;
 		}
-		assert_non_null(mend);
-		if (strncmp(mend->what, cases[i].what, strlen(cases[i].what)) != 0)
-			fail_msg("%s: %s", cases[i].sqlstate, mend->what);
-		assert_int_equal(mend->slow, cases[i].slow);
+		assert_non_null(fix);
+		if (strncmp(fix->what, cases[i].what, strlen(cases[i].what)) != 0)
+			fail_msg("%s: %s", cases[i].sqlstate, fix->what);
+		assert_int_equal(fix->slow, cases[i].slow);
 	}
 }
 
@@ -90,7 +90,7 @@ static void few_errors_are_about_the_record(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(each_error_has_its_mend),
+		cmocka_unit_test(each_error_has_its_fix),
 		cmocka_unit_test(few_errors_are_about_the_record),
 	};
 
