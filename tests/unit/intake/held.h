@@ -71,6 +71,7 @@ struct held {
 
 	unsigned xid, commit; /* of the transaction that is sent */
 	lsn_t handled;
+	unsigned n_calls; /* of the world, by the intake */
 	struct buf told;
 };
 
@@ -89,6 +90,7 @@ static inline struct sqlpipe_query *held_ask(void *at, const char *statement, co
 	struct held_question *q = calloc(1, sizeof(*q));
 
 	(void)at;
+	held.n_calls++;
 	assert_true(held.n_questions < HELD_QUESTIONS);
 	*q = (struct held_question){ .is_snapshot = strcmp(sql, SNAPSHOT_SQL) == 0, .done = done, .ctx = ctx };
 	held.questions[held.n_questions++] = q;
@@ -121,6 +123,7 @@ static inline void held_forget(void *at, struct sqlpipe_query *query)
 static inline int64_t held_now(void *at)
 {
 	(void)at;
+	held.n_calls++;
 	return held.now;
 }
 
@@ -137,6 +140,7 @@ static inline void held_wake(void *at, int64_t us, void (*due)(void *ctx), void 
 static inline bool held_has_memory(void *at, size_t bytes)
 {
 	(void)at;
+	held.n_calls++;
 	(void)bytes;
 	return held.has_memory;
 }

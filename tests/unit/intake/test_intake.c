@@ -239,6 +239,20 @@ static void a_catalog_that_does_not_fit_is_read_again(void **state)
 	HELD_PLAY(cases);
 }
 
+/* The world is a struct of functions: none of them is called for a row that asks nothing, but for the first of its transaction. */
+static void rows_cost_no_call_of_the_world(void **state)
+{
+	unsigned n;
+
+	(void)state;
+	held_play("B7@1 p1 s8:8:");
+	n = held.n_calls;
+	for (int i = 0; i < 1000; i++)
+		held_play("p1 u1 c1");
+	held_play("C");
+	assert_int_equal(held.n_calls, n);
+}
+
 /* --- what cannot be read ---------------------------------------------------------------------------------------- */
 
 static void what_cannot_be_read_breaks_the_stream(void **state)
@@ -561,6 +575,7 @@ int main(void)
 		HELD(so_many_questions_are_out_and_no_more),
 		HELD(each_kind_of_row_has_its_way),
 		HELD(a_catalog_that_does_not_fit_is_read_again),
+		HELD(rows_cost_no_call_of_the_world),
 		HELD(what_cannot_be_read_breaks_the_stream),
 		HELD(what_was_not_published_comes_again),
 		HELD(the_place_is_that_of_the_transaction_that_is_received),
