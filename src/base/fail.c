@@ -38,6 +38,17 @@ bool fail_at_line(struct fail *f, unsigned line, const char *format, ...)
 	return false;
 }
 
+bool fail_in_file(struct fail *f, const char *file, unsigned line, const char *format, ...)
+{
+	char text[sizeof(f->text)];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	return fail_at_line(f, line, "%s:%u: %s", file, line, text);
+}
+
 bool fail_at_offset(struct fail *f, size_t offset, const char *format, ...)
 {
 	va_list args;

@@ -2,7 +2,6 @@
 
 #include "walpush/rules/catalog.h"
 #include "walpush/text/jsontext.h"
-#include "walpush/change/render.h"
 
 /* What most values are; so the bytes are copied at one go. */
 static void add_received(struct slice body, struct buf *out)
@@ -173,9 +172,8 @@ static uint32_t bound_type(uint32_t type)
 	}
 }
 
-/* Arrays, ranges and hstore have quotes and backslashes of their own, under those of JSON. */
-static void add_composed(struct pgtext v, bool (*map)(struct slice, uint32_t, struct buf *), uint32_t part,
-			 struct buf *out)
+void pgvalue_composed(struct pgtext v, bool (*map)(struct slice, uint32_t, struct buf *), uint32_t part,
+		      struct buf *out)
 {
 	struct pgtext plain = { v.text, false };
 	struct buf unescaped = { 0 };
@@ -223,51 +221,12 @@ void pgvalue_scalar(struct pgtext v, uint32_t type, struct buf *out)
 		add_json(v, out);
 		break;
 	case CATALOG_HSTORE:
-		add_composed(v, pgvalue_hstore, 0, out);
+		pgvalue_composed(v, pgvalue_hstore, 0, out);
 		break;
 	default:
 		if (bound_type(type))
-			add_composed(v, pgvalue_range, bound_type(type), out);
+			pgvalue_composed(v, pgvalue_range, bound_type(type), out);
 		else
 			pgvalue_string(v, out);
 	}
-}
-
-void render_value(const struct column *value, uint32_t type, uint32_t element, struct buf *out)
-{
-	struct pgtext text;
-
-	if (!value || value->kind == VALUE_NULL) {
-		buf_add(out, "null", 4);
-		return;
-	}
-	text = (struct pgtext){ value->value, true };
-	if (value->kind != VALUE_STRING && type != PG_NUMERIC)
-		buf_add_slice(out, value->value);
-	else if (element)
-		add_composed(text, pgvalue_array, element, out);
-	else
-		pgvalue_scalar(text, type, out);
-}
-
-void render_sql_value(const struct sqlrows *rows, size_t row, const char *column, struct buf *out)
-{
-	int at = rows && row < rows->n_rows ? sqlrows_column(rows, column) : -1;
-	const char *text = at < 0 ? NULL : sqlrows_get(rows, row, (size_t)at);
-
-	if (text)
-		pgvalue_scalar((struct pgtext){ slice_of(text), false }, rows->types[at], out);
-	else
-		buf_add(out, "null", 4);
-}
-
-bool render_is_json(const char *text)
-{
-	return pgvalue_is_json(slice_of(text));
-}
-
-void render_timestamp(struct slice pg, struct buf *out)
-{
-	if (!pgvalue_timestamp(pg, true, out))
-		buf_add_json(out, pg);
 }

@@ -15,6 +15,9 @@ struct pgtext {
 
 /* What cannot be mapped is written as a string, as received. */
 void pgvalue_scalar(struct pgtext value, uint32_t type, struct buf *out);
+/* Arrays, ranges and hstore have quotes and backslashes of their own, under those of JSON: `map` has the text without the latter. */
+void pgvalue_composed(struct pgtext value, bool (*map)(struct slice text, uint32_t part, struct buf *out),
+		      uint32_t part, struct buf *out);
 /* The text as a JSON string. */
 void pgvalue_string(struct pgtext value, struct buf *out);
 

@@ -1,103 +1,20 @@
 #include "walpush/conf/conf.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "parts.h"
 #include "walpush/base/mem.h"
 
-bool conf_error(const struct conf_reader *r, unsigned line, const char *format, ...)
-{
-	struct fail said;
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(said.text, sizeof(said.text), format, args);
-	va_end(args);
-	return fail_at_line(r->why, line, "%s:%u: %s", r->file, line, said.text);
-}
-
-/* The root stands in no line: what is missing there is reported for the first. */
-unsigned conf_line(const config_setting_t *s)
-{
-	unsigned line = (unsigned)(uintptr_t)config_setting_get_hook(s);
-
-	if (!line)
-		line = config_setting_source_line(s);
-	return line ? line : 1;
-}
-
-static bool read_all(int fd, size_t max, struct buf *out, const char **problem)
-{
-	for (;;) {
-		ssize_t n = read(fd, buf_reserve(out, 4096), 4096);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			*problem = strerror(errno);
-			return false;
-		}
-		if (n == 0)
-			return true;
-		out->len += (size_t)n;
-		out->data[out->len] = '\0';
-		if (out->len > max) {
-			*problem = "it is too large";
-			return false;
-		}
-	}
-}
-
-bool conf_read_file(const char *path, size_t max, struct buf *out, const char **problem)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-	bool ok = false;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		*problem = strerror(errno);
-	else if (S_ISDIR(st.st_mode))
-		*problem = "it is a directory";
-	else
-		ok = read_all(fd, max, out, problem);
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-static void set_lines(config_setting_t *parent, const struct conf_lines *lines, size_t *next)
-{
-	for (int i = 0; i < config_setting_length(parent); i++) {
-		config_setting_t *s = config_setting_get_elem(parent, (unsigned)i);
-
-		if (config_setting_is_aggregate(s))
-			set_lines(s, lines, next);
-		else if (!config_setting_is_group(parent) && config_setting_type(s) == CONFIG_TYPE_STRING &&
-			 *next < lines->n)
-			config_setting_set_hook(s, (void *)(uintptr_t)lines->at[(*next)++]);
-	}
-}
-
 static bool read_text(struct conf_reader *r, config_t *source, const char *text, const struct conf_lines *lines,
 		      struct conf_draft *d)
 {
-	size_t next = 0;
-
 	if (!config_read_string(source, text)) {
 		int line = config_error_line(source);
 
-		return conf_error(r, line > 0 ? (unsigned)line : 1, "%s", config_error_text(source));
+		return fail_in_file(r->why, r->file, line > 0 ? (unsigned)line : 1, "%s", config_error_text(source));
 	}
 	r->source = source;
-	set_lines(config_root_setting(source), lines, &next);
+	conf_line_set(config_root_setting(source), lines);
 	return conf_read(r, d) && conf_check(r, d);
 }
 
@@ -131,10 +48,11 @@ struct conf *conf_load(const char *file, struct fail *why)
 	struct conf *c = NULL;
 	const char *problem;
 
-	if (conf_read_file(file, CONF_FILE_MAX, &text, &problem))
+	if (conf_file_read(file, CONF_FILE_MAX, &text, &problem))
 		c = conf_parse(file, buf_slice(&text), why);
 	else
-		conf_error(&reader, 0, "the configuration cannot be read: %s; name the file with -c", problem);
+		fail_in_file(reader.why, reader.file, 0, "the configuration cannot be read: %s; name the file with -c",
+			     problem);
 	buf_fini(&text);
 	return c;
 }

@@ -26,11 +26,11 @@ static unsigned line_of(const struct conf_reader *r, const char *option)
 static bool check_database(const struct conf_reader *r, const struct conf *c)
 {
 	if (!c->database.url && !c->database.url_file)
-		return conf_error(r, line_of(r, "database.url"),
-				  "database.url is missing; set it, or database.url-file, to where PostgreSQL is");
+		return fail_in_file(r->why, r->file, line_of(r, "database.url"),
+				    "database.url is missing; set it, or database.url-file, to where PostgreSQL is");
 	if (c->database.url && c->database.url_file)
-		return conf_error(r, line_of(r, "database.url-file"),
-				  "database.url and database.url-file exclude each other; keep one");
+		return fail_in_file(r->why, r->file, line_of(r, "database.url-file"),
+				    "database.url and database.url-file exclude each other; keep one");
 	return true;
 }
 
@@ -39,13 +39,14 @@ static bool check_listen(const struct conf_reader *r, const struct conf *c)
 	const struct conf_listen *l = &c->listen;
 
 	if (l->certificate && !l->certificate_key)
-		return conf_error(r, line_of(r, "listen.certificate"),
-				  "listen.certificate needs listen.certificate-key beside it");
+		return fail_in_file(r->why, r->file, line_of(r, "listen.certificate"),
+				    "listen.certificate needs listen.certificate-key beside it");
 	if (l->certificate_key && !l->certificate)
-		return conf_error(r, line_of(r, "listen.certificate-key"),
-				  "listen.certificate-key needs listen.certificate beside it");
+		return fail_in_file(r->why, r->file, line_of(r, "listen.certificate-key"),
+				    "listen.certificate-key needs listen.certificate beside it");
 	if (l->port && l->port == c->admin.port)
-		return conf_error(r, line_of(r, "admin.port"), "admin.port and listen.port must differ");
+		return fail_in_file(r->why, r->file, line_of(r, "admin.port"),
+				    "admin.port and listen.port must differ");
 	return true;
 }
 
@@ -68,15 +69,17 @@ static bool check_key(const struct conf_reader *r, const struct conf_jwt *j, siz
 	const struct conf_jwt_key *k = &j->keys[i];
 
 	if (!k->key)
-		return conf_error(r, k->line, "a key of jwt.keys needs key or key-file");
+		return fail_in_file(r->why, r->file, k->line, "a key of jwt.keys needs key or key-file");
 	if (*k->key == '\0')
-		return conf_error(r, k->line, "this key is empty; anybody could sign with it");
+		return fail_in_file(r->why, r->file, k->line, "this key is empty; anybody could sign with it");
 	if (j->algorithm[0] == 'H' && strncmp(k->key, "-----BEGIN", 10) == 0)
-		return conf_error(r, k->line, "%s wants a secret, but this key is PEM: set jwt.algorithm to RS… or ES…",
-				  j->algorithm);
+		return fail_in_file(r->why, r->file, k->line,
+				    "%s wants a secret, but this key is PEM: set jwt.algorithm to RS… or ES…",
+				    j->algorithm);
 	for (size_t before = 0; before < i; before++)
 		if (k->kid && j->keys[before].kid && strcmp(k->kid, j->keys[before].kid) == 0)
-			return conf_error(r, k->line, "this kid already stands in line %u", j->keys[before].line);
+			return fail_in_file(r->why, r->file, k->line, "this kid already stands in line %u",
+					    j->keys[before].line);
 	return true;
 }
 
@@ -85,7 +88,7 @@ static bool check_jwt(const struct conf_reader *r, const struct conf *c)
 	const struct conf_jwt *j = &c->jwt;
 
 	if (j->n_keys == 0)
-		return conf_error(r, j->line, "jwt has no key; set key, key-file or keys");
+		return fail_in_file(r->why, r->file, j->line, "jwt has no key; set key, key-file or keys");
 	for (size_t i = 0; i < j->n_keys; i++)
 		if (!check_key(r, j, i))
 			return false;
@@ -106,13 +109,13 @@ static bool check_limits(const struct conf_reader *r, const struct conf *c)
 	};
 
 	if (l->record_bytes && l->record_bytes < RECORD_LEAST)
-		return conf_error(
-			r, line_of(r, "limits.record-bytes"),
+		return fail_in_file(
+			r->why, r->file, line_of(r, "limits.record-bytes"),
 			"limits.record-bytes is 0, or at least 64 KiB: ordinary rows must not count as too large");
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
 		if (order[i].less > order[i].more)
-			return conf_error(r, line_of(r, order[i].less_name), "%s must not be larger than %s",
-					  order[i].less_name, order[i].more_name);
+			return fail_in_file(r->why, r->file, line_of(r, order[i].less_name),
+					    "%s must not be larger than %s", order[i].less_name, order[i].more_name);
 	return true;
 }
 
@@ -121,9 +124,9 @@ static bool check_streams(const struct conf_reader *r, const struct conf *c)
 	for (size_t i = 0; i < c->n_streams; i++)
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(c->streams[i].path.text, c->streams[k].path.text) == 0)
-				return conf_error(r, c->streams[i].path.line,
-						  "streams.%.60s and streams.%.60s have the same path",
-						  c->streams[k].name, c->streams[i].name);
+				return fail_in_file(r->why, r->file, c->streams[i].path.line,
+						    "streams.%.60s and streams.%.60s have the same path",
+						    c->streams[k].name, c->streams[i].name);
 	return true;
 }
 
@@ -145,7 +148,8 @@ static bool check_action(const struct conf_reader *r, const struct conf_table *t
 		problem = "was asks the old row, which an insert does not have; use becomes";
 	else if (c->becomes && c->was && strcmp(c->becomes, c->was) == 0)
 		problem = "becomes and was are the same, so this never matches";
-	return !problem || conf_error(r, a->line, "tables.%.60s.actions.%.60s: %s", t->name, a->name, problem);
+	return !problem ||
+	       fail_in_file(r->why, r->file, a->line, "tables.%.60s.actions.%.60s: %s", t->name, a->name, problem);
 }
 
 static bool check_table(const struct conf_reader *r, struct conf_table *t)
@@ -155,14 +159,14 @@ static bool check_table(const struct conf_reader *r, struct conf_table *t)
 	if (!t->from.text)
 		t->from = (struct text){ mem_text(t->name), t->line };
 	if (missing && !t->message.text)
-		return conf_error(r, t->line, "tables.%.60s.%s is missing; set it, or a message template", t->name,
-				  missing);
+		return fail_in_file(r->why, r->file, t->line,
+				    "tables.%.60s.%s is missing; set it, or a message template", t->name, missing);
 	if (t->columns.n && t->exclude.n)
-		return conf_error(r, t->exclude.at[0].line, "tables.%.60s: columns and exclude exclude each other",
-				  t->name);
+		return fail_in_file(r->why, r->file, t->exclude.at[0].line,
+				    "tables.%.60s: columns and exclude exclude each other", t->name);
 	if (t->only_actions && t->n_actions == 0)
-		return conf_error(r, t->line, "tables.%.60s: only-actions without actions: nothing would be told",
-				  t->name);
+		return fail_in_file(r->why, r->file, t->line,
+				    "tables.%.60s: only-actions without actions: nothing would be told", t->name);
 	for (size_t i = 0; i < t->n_actions; i++) {
 		t->actions[i].condition.line = t->actions[i].line;
 		if (!check_action(r, t, &t->actions[i]))

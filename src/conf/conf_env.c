@@ -61,10 +61,10 @@ static const char *put_variable(const struct place *p, const char *at, struct bu
 	const char *value;
 
 	if (n == 0 || *end != '}') {
-		conf_error(p->r, p->line,
-			   "%s: after \"${\" comes NAME} or NAME:-default}, the default without "
-			   "braces; write \"$${\" for the characters themselves",
-			   p->shown);
+		fail_in_file(p->r->why, p->r->file, p->line,
+			     "%s: after \"${\" comes NAME} or NAME:-default}, the default without "
+			     "braces; write \"$${\" for the characters themselves",
+			     p->shown);
 		return NULL;
 	}
 	name = mem_text_of((struct slice){ at, n });
@@ -74,8 +74,8 @@ static const char *put_variable(const struct place *p, const char *at, struct bu
 	else if (fallback)
 		buf_add(out, fallback, (size_t)(end - fallback));
 	else
-		conf_error(p->r, p->line, "%s needs the environment variable %.100s, which is unset or empty", p->shown,
-			   name);
+		fail_in_file(p->r->why, p->r->file, p->line,
+			     "%s needs the environment variable %.100s, which is unset or empty", p->shown, name);
 	free(name);
 	return (value && *value) || fallback ? end + 1 : NULL;
 }
@@ -102,7 +102,7 @@ char *conf_expand(const struct conf_reader *r, unsigned line, const char *shown,
 	}
 	buf_add_text(&out, text);
 	if (!is_utf8(out.data)) {
-		conf_error(r, line, "%s is not valid UTF-8", shown);
+		fail_in_file(r->why, r->file, line, "%s is not valid UTF-8", shown);
 		goto fail;
 	}
 	return buf_steal(&out);

@@ -81,15 +81,15 @@ static bool unknown(const struct conf_reader *r, const config_setting_t *s, cons
 	struct buf known = { 0 };
 
 	if (meant)
-		return conf_error(r, conf_line(s), "%s%.60s is not known; did you mean %s%s?", g->shown, name, g->shown,
-				  meant);
+		return fail_in_file(r->why, r->file, conf_line(s), "%s%.60s is not known; did you mean %s%s?", g->shown,
+				    name, g->shown, meant);
 	for (size_t i = 0; i < conf_n_options; i++) {
 		const char *leaf = conf_option_leaf(&conf_options[i], g->prefix);
 
 		if (leaf)
 			buf_addf(&known, "%s%s", known.len ? ", " : "", leaf);
 	}
-	conf_error(r, conf_line(s), "%s%.60s is not known; known here: %s", g->shown, name, known.data);
+	fail_in_file(r->why, r->file, conf_line(s), "%s%.60s is not known; known here: %s", g->shown, name, known.data);
 	buf_fini(&known);
 	return false;
 }
@@ -118,8 +118,8 @@ static bool read_element(const struct conf_reader *r, const struct conf_option *
 	char **name = g->base; /* every section's struct begins with it */
 
 	if (!config_setting_is_group(s))
-		return conf_error(r, conf_line(s), "%.*s should be a group: { … }", (int)strlen(g->shown) - 1,
-				  g->shown);
+		return fail_in_file(r->why, r->file, conf_line(s), "%.*s should be a group: { … }",
+				    (int)strlen(g->shown) - 1, g->shown);
 	memcpy((char *)g->base + o->line_at, &g->line, sizeof(g->line));
 	if (!read_group(r, s, g))
 		return false;
@@ -137,7 +137,7 @@ static bool read_array(const struct conf_reader *r, const struct conf_option *o,
 	char prefix[CONF_NAME_SHOWN], name[CONF_NAME_SHOWN];
 
 	if (n == 0 && (o->flags & CONF_REQUIRED))
-		return conf_error(r, conf_line(s), "%s must not be empty", shown);
+		return fail_in_file(r->why, r->file, conf_line(s), "%s must not be empty", shown);
 	array->at = mem_new_array(n, o->size);
 	array->n = n;
 	name_set(prefix, "%s.*.", o->name);
@@ -184,7 +184,7 @@ static bool absent(const struct conf_reader *r, const struct conf_option *o, con
 
 	if (o->flags & CONF_REQUIRED) {
 		conf_value_expected(o, &expected);
-		conf_error(r, g->line, "%s%s is missing; set it to %s", g->shown, leaf, expected.data);
+		fail_in_file(r->why, r->file, g->line, "%s%s is missing; set it to %s", g->shown, leaf, expected.data);
 		buf_fini(&expected);
 		return false;
 	}

@@ -122,7 +122,7 @@ static bool refuse(const struct value *v, const config_setting_t *s)
 	conf_value_expected(v->o, &text);
 	buf_add_text(&text, ", not ");
 	add_given(v, s, &text);
-	conf_error(v->r, conf_line(s), "%s", text.data);
+	fail_in_file(v->r->why, v->r->file, conf_line(s), "%s", text.data);
 	buf_fini(&text);
 	return false;
 }
@@ -258,7 +258,7 @@ static char *text_of(const struct value *v, const config_setting_t *s)
 	if (*text && v->o->choices && !is_choice(v->o->choices, text))
 		refuse(v, s);
 	else if (*text && v->o->accept && (should = v->o->accept(text)))
-		conf_error(v->r, conf_line(s), "%s should be %s", v->shown, should);
+		fail_in_file(v->r->why, v->r->file, conf_line(s), "%s should be %s", v->shown, should);
 	else
 		return text;
 	free(text);
@@ -273,7 +273,7 @@ static bool settle_empty(const struct value *v, const config_setting_t *s, char 
 	free(*text);
 	*text = NULL;
 	if ((v->o->flags & CONF_REQUIRED) || v->o->initial || v->o->type == CONF_TEXTS)
-		return conf_error(v->r, conf_line(s), "%s must not be empty", v->shown);
+		return fail_in_file(v->r->why, v->r->file, conf_line(s), "%s must not be empty", v->shown);
 	return true;
 }
 
@@ -295,13 +295,14 @@ static char *read_secret(const struct value *v, const config_setting_t *s, const
 	struct buf text = { 0 };
 	const char *problem = NULL;
 
-	if (conf_read_file(path, CONF_KEY_FILE_MAX, &text, &problem) && text.len && memchr(text.data, '\0', text.len))
+	if (conf_file_read(path, CONF_KEY_FILE_MAX, &text, &problem) && text.len && memchr(text.data, '\0', text.len))
 		problem = "it holds a zero byte, and a key is text";
 	if (problem) {
 		buf_clear(
 			&text); /* the path as it was written: somebody may have put the key itself into the variable */
 		add_quoted(config_setting_get_string(s), &text);
-		conf_error(v->r, conf_line(s), "%s: cannot use %s: %s", v->shown, text.data, problem);
+		fail_in_file(v->r->why, v->r->file, conf_line(s), "%s: cannot use %s: %s", v->shown, text.data,
+			     problem);
 		buf_fini(&text);
 		return NULL;
 	}
@@ -332,7 +333,8 @@ static bool read_text(const struct value *v, const config_setting_t *s, char **o
 	}
 	if (text && *out) {
 		free(text);
-		return conf_error(v->r, conf_line(s), "%s: the same is set with and without -file; keep one", v->shown);
+		return fail_in_file(v->r->why, v->r->file, conf_line(s),
+				    "%s: the same is set with and without -file; keep one", v->shown);
 	}
 	if (text)
 		*out = text;
@@ -383,7 +385,7 @@ static bool add_words(const struct value *v, const config_setting_t *s, struct t
 		at += word.len;
 	}
 	free(text);
-	return !should || conf_error(v->r, conf_line(s), "%s should be %s", v->shown, should);
+	return !should || fail_in_file(v->r->why, v->r->file, conf_line(s), "%s should be %s", v->shown, should);
 }
 
 static bool add_element(const struct value *v, const config_setting_t *s, struct texts *out)
@@ -407,7 +409,7 @@ static bool read_texts(const struct value *v, const config_setting_t *s, struct 
 	if (!is_list(s))
 		return refuse(v, s);
 	if (n == 0 && (v->o->flags & CONF_REQUIRED))
-		return conf_error(v->r, conf_line(s), "%s must not be empty", v->shown);
+		return fail_in_file(v->r->why, v->r->file, conf_line(s), "%s must not be empty", v->shown);
 	for (int i = 0; i < n; i++)
 		if (!add_element(v, config_setting_get_elem(s, (unsigned)i), out))
 			return false;
@@ -436,7 +438,7 @@ static bool read_events(const struct value *v, const config_setting_t *s, unsign
 	if (!is_list(s))
 		return add_event(v, s, out);
 	if (config_setting_length(s) == 0)
-		return conf_error(v->r, conf_line(s), "%s must not be empty", v->shown);
+		return fail_in_file(v->r->why, v->r->file, conf_line(s), "%s must not be empty", v->shown);
 	for (int i = 0; i < config_setting_length(s); i++)
 		if (!add_event(v, config_setting_get_elem(s, (unsigned)i), out))
 			return false;

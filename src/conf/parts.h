@@ -3,6 +3,8 @@
  *
  *   conf.c          conf_load, conf_parse, conf_free: the order of the steps
  *   conf_scan.c     what libconfig passes over in silence, found before it sees the text
+ *   conf_line.c     which line a setting stands in
+ *   conf_file.c     the bytes of a file
  *   conf_env.c      ${NAME} in strings
  *   conf_options.c  THE table: one row an option
  *   conf_read.c     walks a libconfig tree and the table together: defaults, unknown keys, missing keys, sections
@@ -84,18 +86,19 @@ struct conf_reader {
 	struct fail *why;
 };
 
-unsigned conf_line(const config_setting_t *s);
-/* "FILE:LINE: …"; always false. */
-bool conf_error(const struct conf_reader *r, unsigned line, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
 /* Reads the whole of a file; on failure `*problem` is set to static text. */
-bool conf_read_file(const char *path, size_t max, struct buf *out, const char **problem);
+bool conf_file_read(const char *path, size_t max, struct buf *out, const char **problem);
 
 /* The lines of strings that are elements of a list, in order: libconfig knows only the line of what follows them. */
 struct conf_lines {
 	unsigned *at;
 	size_t n;
 };
+/* 1 for the root, which has no line. */
+unsigned conf_line(const config_setting_t *s);
+/* Before conf_line is asked: notes the lines of the strings in lists. */
+void conf_line_set(config_setting_t *root, const struct conf_lines *lines);
+
 bool conf_scan(const struct conf_reader *r, struct slice text, struct conf_lines *out);
 
 /* A string of the caller's with its variables put in; NULL on failure. */

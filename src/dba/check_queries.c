@@ -32,44 +32,6 @@ struct query { /* a query, and where the columns of its rows are named */
 /* Where nothing else is known: an hour's permission then ends a minute late at most. */
 #define RECHECK 60
 
-bool check_do(struct check *c, const char *sql)
-{
-	PGresult *result = PQexec(c->sql, sql);
-	bool ok = PQresultStatus(result) == PGRES_COMMAND_OK;
-
-	PQclear(result);
-	return ok;
-}
-
-PGresult *check_view(struct check *c, const struct rules_query *q, const char *sql)
-{
-	struct buf view = { 0 };
-	PGresult *result = NULL;
-
-	reads_view(&view, 1, q);
-	if (check_do(c, READS_BEGIN) && check_do(c, READS_QUERY_NAMES) && check_do(c, view.data) &&
-	    check_do(c, READS_OWN_NAMES))
-		result = PQexec(c->sql, sql);
-	check_do(c, READS_END);
-	buf_fini(&view);
-	return result;
-}
-
-PGresult *check_explain(struct check *c, int n_params)
-{
-	struct buf sql = { 0 };
-	PGresult *result;
-
-	buf_add_text(&sql, "EXPLAIN (FORMAT JSON, VERBOSE) EXECUTE " CHECK_STATEMENT);
-	for (int i = 0; i < n_params; i++)
-		buf_add_text(&sql, i ? ", NULL" : "(NULL");
-	if (n_params)
-		buf_add_char(&sql, ')');
-	result = PQexec(c->sql, sql.data);
-	buf_fini(&sql);
-	return result;
-}
-
 static void query_failed(struct check *c, const struct query *q, const struct fail *why, enum check_mend kind,
 			 const char *mend)
 {
@@ -365,22 +327,4 @@ void check_queries(struct check *c)
 		for (size_t k = 0; k < rules_table(c->rules, i)->n_sections; k++)
 			check_section(c, rules_table(c->rules, i)->sections[k]);
 	check_actor(c);
-}
-
-void check_each_query(struct check *c, void (*one)(struct check *c, const struct rules_query *q))
-{
-	for (size_t i = 0; i < rules_n_streams(c->rules); i++)
-		one(c, &rules_stream(c->rules, i)->admit);
-	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
-		const struct rules_table *t = rules_table(c->rules, i);
-
-		for (size_t k = 0; k < t->n_sections; k++) {
-			if (t->sections[k]->lookup.sql)
-				one(c, &t->sections[k]->lookup);
-			if (t->sections[k]->data.sql)
-				one(c, &t->sections[k]->data);
-		}
-	}
-	if (rules_actor(c->rules))
-		one(c, rules_actor(c->rules));
 }

@@ -97,7 +97,7 @@ void needs_wanted(struct buf *out, const struct rules *r)
 	for (size_t i = 0; i < rules_n_tables(r); i++) {
 		const struct rules_table *t = rules_table(r, i);
 		const char **columns;
-		size_t n = rules_old_columns(t, &columns);
+		size_t n = rules_identity_columns(t, &columns);
 
 		buf_add_text(out, i ? ",\n        (" : "(");
 		sqltext_literal(out, t->schema);

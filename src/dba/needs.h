@@ -18,7 +18,7 @@
  */
 void needs_grants(struct buf *out, const char *role);
 
-/* "('public', 'requests', ARRAY['unit_id']::text[], true),\n    (…)": each table of the rules with rules_old_columns, and
+/* "('public', 'requests', ARRAY['unit_id']::text[], true),\n    (…)": each table of the rules with rules_identity_columns, and
  * whether its columns are sent as they are. Beside them, of a section with `quiet`, all columns that it does not name: an update
  * is compared with the old row by them. */
 void needs_wanted(struct buf *out, const struct rules *r);

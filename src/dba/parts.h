@@ -1,12 +1,14 @@
 /*
  * dba parts: what the files of `walpush check` share. Nobody else includes it.
  *
- * A check is a row of the table in check.c: a name, what must be well before it makes sense, and either SQL whose rows are
+ * A check is a row of the table in check_run.c: a name, what must be well before it makes sense, and either SQL whose rows are
  * findings, or a function. Single-threaded and synchronous: a command may wait. Nothing is changed in the database: what
  * must be tried by doing it (a temporary slot, a temporary view) is undone at once.
  *
- *   check.c          the table, its order and the findings
- *   check_rows.c     the checks that are one SQL query
+ *   check_run.c      the table and its order
+ *   check.c          the findings
+ *   check_ask.c      asking the server
+ *   check_sql.c      the checks that are one SQL query
  *   check_local.c    what needs no database: keys, certificate, file limit
  *   check_connect.c  the connections, and what a refused one means
  *   check_plugin.c   is wal2json there
@@ -32,7 +34,7 @@
 #include "walpush/rules/rules.h"
 #include "walpush/text/sqltext.h"
 
-enum check_state { CHECK_OK, CHECK_WARNING, CHECK_FAILURE, CHECK_SKIPPED };
+enum check_state { CHECK_OK, CHECK_WARNING, CHECK_FAILURE, CHECK_SKIPPED, CHECK_STATES };
 
 /* What a mend is, so that a person or a script knows where it goes. */
 enum check_mend {
@@ -42,8 +44,12 @@ enum check_mend {
 	CHECK_HBA,     /* the first line of pg_hba.conf, then a reload */
 	CHECK_CONF,    /* a setting of sidecar.conf: database.slot = "x" */
 	CHECK_SHELL,   /* a command */
-	CHECK_WORDS    /* a decision that a person must take */
+	CHECK_WORDS,   /* a decision that a person must take */
+	CHECK_MENDS
 };
+
+/* The words for them, in SQL of the checks and in JSON. */
+extern const char *const check_states[CHECK_STATES], *const check_mends[CHECK_MENDS];
 
 struct check_finding {
 	const char *check; /* the row's name */
@@ -79,9 +85,6 @@ struct check_row {
 	const char *sql;
 	const char *fine;
 };
-
-extern const struct check_row check_rows[];
-extern const size_t check_n_rows;
 
 /* What check itself asks finds its names and operators there alone, whoever may create others. The queries of the configuration are looked
  * at under SQLTEXT_PATH. */
@@ -127,8 +130,6 @@ PGresult *check_explain(struct check *c, int n_params);
 PGresult *check_view(struct check *c, const struct rules_query *q, const char *sql);
 /* Of an admit query that is prepared. */
 void check_promises(struct check *c, const struct rules_query *q);
-/* Each query of the configuration. */
-void check_each_query(struct check *c, void (*one)(struct check *c, const struct rules_query *q));
 void check_relay(struct check *c);
 
 #endif

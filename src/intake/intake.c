@@ -1,65 +1,59 @@
-#include "parts.h"
+#include "walpush/intake/intake.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <utlist.h>
 
+#include "ahead.h"
+#include "look.h"
+#include "parts.h"
+#include "emit.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/mem.h"
 #include "walpush/base/memory.h"
+#include "walpush/pg/source.h"
 
-/* --- records --------------------------------------------------------------------------------------------------- */
+/*
+ * It wires its parts, and alone calls the owner. Invariants: `receiving` is the last of visible's list, or NULL; each record of the queue
+ * belongs to a transaction of that list. All of it belongs to the thread that made it.
+ */
+struct intake {
+	pthread_t home;
+	const struct intake_calls *calls;
+	void *ctx;
+	struct outside *own; /* NULL: the outside is the caller's */
 
-void intake_record_free(struct record *r)
-{
-	intake_drop_answers(r);
-	source_free_record(r->bytes);
-	free(r->names);
-	free(r);
-}
+	struct queue queue;
+	struct visible *visible;
+	struct transaction *receiving; /* between BEGIN and COMMIT, at the queue's end */
+	struct asker asker;
+	struct bind bind;
+	struct skip skip;
+	struct emit emit;
+	struct look look;
+	struct txn *txn;
+	const struct outside *outside;
 
-static size_t record_cost(const struct record *r)
-{
-	return r->text.len + sizeof(*r) + 64;
-}
+	bool paused, running, waiting_catalog;
+	uint64_t n_records;
+	uint64_t catalog_covers; /* records up to this number were received before the catalog was read */
+	lsn_t position;          /* a keepalive's, which waits for what is queued; 0: none */
+};
 
-static void pop_head(struct intake *in)
-{
-	struct record *r = in->head;
-
-	in->head = r->next;
-	if (!in->head)
-		in->tail = &in->head;
-	if (in->ask_next == r)
-		in->ask_next = r->next;
-	in->bytes -= record_cost(r);
-	intake_record_free(r);
-}
-
-static void transaction_free(struct intake *in, struct transaction *t)
-{
-	if (t->wanted && !t->visible)
-		in->n_unseen--;
-	DL_DELETE(in->transactions, t);
-	free(t);
-}
-
-/* wal2json prints the action first. Anything else is found out when the record is decoded. */
-static char kind_of(struct slice text)
-{
-	static const char start[] = "{\"action\":\"";
-
-	if (text.len <= sizeof(start) || memcmp(text.at, start, sizeof(start) - 1) != 0)
-		return 0;
-	return text.at[sizeof(start) - 1];
-}
+static void intake_run(struct intake *in);
 
 /* --- transactions ---------------------------------------------------------------------------------------------- */
 
+static void transaction_free(struct intake *in, struct transaction *t)
+{
+	visible_remove(in->visible, t);
+	free(t);
+}
+
 static struct intake_place place_of(const struct intake *in, const struct transaction *t)
 {
-	struct intake_place place = { .is_first = in->transactions == t };
+	struct intake_place place = { .is_first = visible_first(in->visible) == t };
 
 	if (t) {
 		place.commit = t->lsn;
@@ -73,12 +67,16 @@ struct intake_place intake_place(const struct intake *in)
 	return place_of(in, in->receiving);
 }
 
-void intake_break(struct intake *in, enum intake_broken kind, const struct transaction *t, const struct fail *why)
+/* The stream cannot go on, because of the transaction `t`; NULL: because of something outside of any. */
+static void break_stream(struct intake *in, enum intake_broken kind, const struct transaction *t,
+			 const struct fail *why)
 {
 	struct intake_place place = place_of(in, t);
 
 	in->calls->broken(in->ctx, kind, &place, why);
 }
+
+/* --- the head's turn -------------------------------------------------------------------------------------------- */
 
 static void handle_begin(struct intake *in, const struct record *r)
 {
@@ -87,31 +85,63 @@ static void handle_begin(struct intake *in, const struct record *r)
 
 	if (r->transaction->repeated)
 		return;
-	if (!decode_record(in->decoder, r->text, &change, &why))
-		fail_never("a BEGIN that was decoded before is malformed: %s",
-			   why.text); /* it was decoded when it came */
+	if (!decode_record(in->bind.decoder, r->text, &change, &why))
+		fail_never("intake: a BEGIN that was decoded before is malformed: %s", why.text);
 	txn_begin(in->txn, change.lsn, change.timestamp);
+}
+
+static void publish(struct intake *in, const struct transaction *t)
+{
+	struct txn_skipped skipped;
+
+	if (t->is_ddl)
+		txn_add_member(in->txn, NULL);
+	txn_finish(in->txn);
+	if (txn_n_messages(in->txn) || txn_n_marks(in->txn) || txn_n_members(in->txn) || txn_skipped(in->txn, &skipped))
+		in->calls->publish(in->ctx, in->txn, t->next_lsn);
+	else
+		in->calls->handled(in->ctx, t->next_lsn);
 }
 
 static bool handle_commit(struct intake *in, const struct record *r)
 {
 	struct transaction *t = r->transaction;
-	struct txn_skipped skipped;
 
-	if (!intake_is_looked_at(in, t))
+	switch (look_at_commit(&in->look, t)) {
+	case LOOK_ASK:
+		in->calls->look(in->ctx);
 		return false;
-	if (!t->repeated) {
-		if (t->is_ddl)
-			txn_add_member(in->txn, NULL);
-		txn_finish(in->txn);
-		if (txn_n_messages(in->txn) || txn_n_marks(in->txn) || txn_n_members(in->txn) ||
-		    txn_skipped(in->txn, &skipped))
-			in->calls->publish(in->ctx, in->txn, t->next_lsn);
-		else
-			in->calls->handled(in->ctx, t->next_lsn);
+	case LOOK_WAIT:
+		return false;
+	case LOOK_GO_ON:
+		break;
 	}
+	if (!t->repeated)
+		publish(in, t);
 	transaction_free(in, t);
 	return true;
+}
+
+static bool handle_row(struct intake *in, struct record *r)
+{
+	struct fail why = { 0 };
+
+	switch (emit_row(&in->emit, r, r->number <= in->catalog_covers, &why)) {
+	case EMIT_OVER:
+		return true;
+	case EMIT_WAITS:
+		if (r->asked)
+			queue_asked(&in->queue, r);
+		return false;
+	case EMIT_STALE:
+		in->catalog_covers = in->n_records;
+		in->waiting_catalog = true;
+		in->calls->stale_catalog(in->ctx);
+		return false;
+	case EMIT_BROKEN:
+		break_stream(in, INTAKE_UNREADABLE, r->transaction, &why);
+	}
+	return false;
 }
 
 /* True when the head is done with. */
@@ -124,13 +154,13 @@ static bool handle(struct intake *in, struct record *r)
 	case 'C':
 		return handle_commit(in, r);
 	default:
-		return intake_handle_row(in, r);
+		return handle_row(in, r);
 	}
 }
 
 static void control_flow(struct intake *in)
 {
-	bool paused = in->bytes > (in->paused ? INTAKE_BYTES / 2 : INTAKE_BYTES);
+	bool paused = in->queue.bytes > (in->paused ? INTAKE_BYTES / 2 : INTAKE_BYTES);
 
 	if (paused == in->paused)
 		return;
@@ -143,21 +173,23 @@ static void take_position(struct intake *in)
 {
 	lsn_t position = in->position;
 
-	if (!position || in->head || in->transactions)
+	if (!position || !intake_is_idle(in))
 		return;
 	in->position = 0;
 	in->calls->handled(in->ctx, position);
 }
 
-void intake_run(struct intake *in)
+/* Handles what can be handled, and asks ahead. Called whenever something may have made the head ready; within itself it does nothing. */
+static void intake_run(struct intake *in)
 {
+	assert(pthread_equal(in->home, pthread_self()));
 	if (in->running || in->waiting_catalog || in->look.held)
 		return;
 	in->running = true;
-	while (in->head && handle(in, in->head))
-		pop_head(in);
-	if (in->head && !in->waiting_catalog)
-		intake_ask_ahead(in);
+	while (in->queue.head && handle(in, in->queue.head))
+		queue_pop(&in->queue);
+	if (in->queue.head && !in->waiting_catalog)
+		ahead_ask(&in->queue, in->visible, &in->asker, &in->bind);
 	in->running = false;
 	take_position(in);
 	control_flow(in);
@@ -165,13 +197,24 @@ void intake_run(struct intake *in)
 
 /* --- receipt --------------------------------------------------------------------------------------------------- */
 
+static struct transaction *begin(struct intake *in, const struct change *change, lsn_t handled)
+{
+	struct transaction *t = mem_new(sizeof(*t));
+
+	t->xid = change->xid;
+	t->lsn = change->lsn;
+	t->next_lsn = change->next_lsn;
+	t->repeated = change->lsn < handled;
+	visible_add(in->visible, t);
+	return t;
+}
+
 /* BEGIN and COMMIT are decoded at once: they frame all the rest. */
 static bool receive_frame(struct intake *in, struct record *r, lsn_t handled, struct fail *why)
 {
 	struct change change;
-	struct transaction *t;
 
-	if (!decode_record(in->decoder, r->text, &change, why))
+	if (!decode_record(in->bind.decoder, r->text, &change, why))
 		return false;
 	if (change.kind == CHANGE_COMMIT) {
 		r->transaction = in->receiving;
@@ -182,26 +225,33 @@ static bool receive_frame(struct intake *in, struct record *r, lsn_t handled, st
 	}
 	if (in->receiving)
 		return fail_set(why, "a BEGIN came inside of a transaction");
-	t = mem_new(sizeof(*t));
-	t->number = ++in->n_transactions;
-	t->xid = change.xid;
-	t->lsn = change.lsn;
-	t->next_lsn = change.next_lsn;
-	t->repeated = change.lsn < handled;
-	DL_APPEND(in->transactions, t);
-	in->receiving = r->transaction = t;
+	in->receiving = r->transaction = begin(in, &change, handled);
 	return true;
 }
 
 static bool receive(struct intake *in, struct record *r, lsn_t handled, struct fail *why)
 {
-	if (r->kind == 'B' || r->kind == 'C')
+	if (record_is_frame(r))
 		return receive_frame(in, r, handled, why);
 	if (!in->receiving)
 		return fail_set(why, "a row came outside of a transaction");
 	r->transaction = in->receiving;
-	intake_must_be_seen(in, r->transaction);
+	visible_want(in->visible, r->transaction);
 	return true;
+}
+
+/* However many there are in one transaction, they cost a look at their first bytes each. */
+static void receive_message(struct intake *in, struct slice text)
+{
+	struct transaction *t = in->receiving;
+
+	if (!t)
+		return;
+	skip_note_size(&in->skip, t, text.len);
+	if (t->repeated || !decode_is_ddl(text))
+		return;
+	t->is_ddl = true;
+	visible_want(in->visible, t);
 }
 
 /* Logical messages, inside of a transaction or not, and actions that a newer plugin may have. Any role may send messages, so they
@@ -213,41 +263,40 @@ static bool is_passed_over(char kind)
 
 static void enqueue(struct intake *in, struct record *r)
 {
-	*in->tail = r;
-	in->tail = &r->next;
-	if (!in->ask_next)
-		in->ask_next = r;
-	in->bytes += record_cost(r);
+	queue_push(&in->queue, r);
 	/* Behind a head that waits, a record only joins the queue; questions are asked in time because every answer runs the queue. */
-	if (in->head == r || in->ask_next == r)
+	if (in->queue.head == r || in->queue.ask_next == r)
 		intake_run(in);
 	else
 		control_flow(in);
 }
 
+static void refuse(struct intake *in, struct record *r, enum intake_broken kind, const struct transaction *t,
+		   const struct fail *why)
+{
+	record_free(r);
+	break_stream(in, kind, t, why);
+}
+
 void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t handled)
 {
-	char kind = kind_of(text);
-	struct record *r;
+	char kind = record_kind(text);
 	struct fail why = { 0 };
+	struct record *r;
 
 	if (is_passed_over(kind)) {
 		if (kind == 'M')
-			intake_message(in, text);
+			receive_message(in, text);
 		source_free_record(bytes);
 		return;
 	}
-	r = mem_new(sizeof(*r));
-	r->bytes = bytes;
-	r->text = text;
-	r->kind = kind;
-	r->number = ++in->n_records;
-	if (!receive(in, r, handled, &why)) {
-		intake_record_free(r);
-		intake_break(in, INTAKE_UNREADABLE, in->receiving, &why);
-	} else if (r->kind == 'B' || r->kind == 'C' || intake_fits(in, r)) {
+	r = record_new(bytes, text, ++in->n_records);
+	if (!receive(in, r, handled, &why))
+		refuse(in, r, INTAKE_UNREADABLE, in->receiving, &why);
+	else if (record_is_frame(r) || skip_receive(&in->skip, in->outside, r, &why))
 		enqueue(in, r);
-	}
+	else
+		refuse(in, r, INTAKE_NO_MEMORY, r->transaction, &why);
 }
 
 void intake_position(struct intake *in, lsn_t end)
@@ -258,45 +307,89 @@ void intake_position(struct intake *in, lsn_t end)
 	take_position(in);
 }
 
-void intake_clear(struct intake *in)
-{
-	struct transaction *t, *next;
+/* --- what the owner's look covers ------------------------------------------------------------------------------- */
 
-	while (in->head)
-		pop_head(in);
-	DL_FOREACH_SAFE(in->transactions, t, next)
-		transaction_free(in, t);
-	intake_forget_snapshot(in);
-	in->receiving = NULL;
-	in->position = 0;
-	in->large = 0;
-	in->fruitless = 0;
-	in->look.wanted = false;
-	control_flow(in);
+void intake_looks(struct intake *in, bool held)
+{
+	look_begin(&in->look, visible_first(in->visible), in->receiving, held);
 }
+
+void intake_looked(struct intake *in)
+{
+	look_end(&in->look);
+	intake_run(in);
+}
+
+void intake_forget_looks(struct intake *in)
+{
+	look_forget(&in->look);
+}
+
+/* --- what visible tells ------------------------------------------------------------------------------------------ */
+
+static void on_asked(void *ctx)
+{
+	struct intake *in = ctx;
+
+	questions_forget(in->asker.questions);
+}
+
+static void on_again(void *ctx)
+{
+	struct intake *in = ctx;
+
+	questions_forget(in->asker.questions);
+	ahead_again(&in->queue);
+}
+
+static void on_more(void *ctx)
+{
+	intake_run(ctx);
+}
+
+static const struct visible_calls visible_calls = { on_asked, on_again, on_more };
 
 /* --- life ------------------------------------------------------------------------------------------------------ */
 
-static void on_answer(void *ctx)
+void intake_clear(struct intake *in)
 {
-	intake_run(ctx);
+	while (in->queue.head)
+		queue_pop(&in->queue);
+	while (visible_first(in->visible))
+		transaction_free(in, visible_first(in->visible));
+	visible_forget(in->visible);
+	in->receiving = NULL;
+	in->position = 0;
+	in->skip.large = 0;
+	look_clear(&in->look);
+	control_flow(in);
+}
+
+struct intake *intake_new_in(const struct outside *outside, const struct conf_limits *limits,
+			     struct metrics_counts *counts, const struct intake_calls *calls, void *ctx)
+{
+	struct intake *in = mem_new(sizeof(*in));
+
+	in->home = pthread_self();
+	in->outside = outside;
+	in->calls = calls;
+	in->ctx = ctx;
+	in->asker.questions = questions_new(outside, counts, on_more, in);
+	in->visible = visible_new(outside, &visible_calls, in);
+	in->waiting_catalog = true;
+	bind_init(&in->bind);
+	in->emit = (struct emit){ .bind = &in->bind, .asker = &in->asker, .skip = &in->skip };
+	intake_limits(in, limits);
+	return in;
 }
 
 struct intake *intake_new(struct event_base *loop, const struct conf_limits *limits, struct sqlpipe *sql,
 			  struct metrics_counts *counts, const struct intake_calls *calls, void *ctx)
 {
-	struct intake *in = mem_new(sizeof(*in));
+	struct outside *outside = outside_new(loop, sql);
+	struct intake *in = intake_new_in(outside, limits, counts, calls, ctx);
 
-	in->loop = loop;
-	in->sql = sql;
-	in->questions = questions_new(sql, counts, on_answer, in);
-	in->calls = calls;
-	in->ctx = ctx;
-	in->tail = &in->head;
-	in->waiting_catalog = true;
-	in->decoder = decoder_new();
-	intake_limits(in, limits);
-	intake_visible_init(in);
+	in->own = outside;
 	return in;
 }
 
@@ -305,18 +398,17 @@ void intake_free(struct intake *in)
 	if (!in)
 		return;
 	intake_clear(in);
-	questions_free(in->questions);
-	intake_visible_fini(in);
-	decoder_free(in->decoder);
-	row_fini(&in->row);
+	questions_free(in->asker.questions);
+	visible_free(in->visible);
+	bind_fini(&in->bind);
 	txn_free(in->txn);
-	buf_fini(&in->scratch);
+	outside_free(in->own);
 	free(in);
 }
 
 void intake_record_limit(struct intake *in, const struct conf_limits *limits)
 {
-	in->record_bytes = (size_t)memory_record_bytes((uint64_t)limits->record_bytes);
+	in->skip.record_bytes = (size_t)memory_record_bytes((uint64_t)limits->record_bytes);
 }
 
 void intake_limits(struct intake *in, const struct conf_limits *limits)
@@ -327,51 +419,55 @@ void intake_limits(struct intake *in, const struct conf_limits *limits)
 		.row_bytes = (size_t)limits->row_bytes,
 	};
 
-	assert(!in->head);
+	assert(!in->queue.head);
 	intake_record_limit(in, limits);
-	in->bulk = bounds.bulk;
+	in->asker.bulk = bounds.bulk;
 	txn_free(in->txn);
-	in->txn = txn_new(&bounds);
+	in->txn = in->emit.txn = txn_new(&bounds);
 }
 
 void intake_rules(struct intake *in, const struct rules *rules)
 {
-	in->rules = rules;
-	questions_forget(in->questions); /* the same name may be another query's now */
+	in->bind.rules = rules;
+	questions_forget(in->asker.questions); /* the same name may be another query's now */
 	in->waiting_catalog = false;
 	intake_run(in);
 }
 
+/* --- what it holds ----------------------------------------------------------------------------------------------- */
+
 bool intake_is_idle(const struct intake *in)
 {
-	return !in->head && !in->transactions;
+	return !in->queue.head && !visible_first(in->visible);
 }
 
 size_t intake_bytes(const struct intake *in)
 {
-	return in->bytes;
+	return in->queue.bytes;
 }
 
 bool intake_owes(const struct intake *in)
 {
-	return in->transactions && in->transactions != in->receiving;
+	const struct transaction *first = visible_first(in->visible);
+
+	return first && first != in->receiving;
 }
 
 int64_t intake_blind_since(const struct intake *in)
 {
-	const struct transaction *t = in->head ? in->head->transaction : NULL;
+	const struct transaction *t = in->queue.head ? in->queue.head->transaction : NULL;
 
 	return t && t->wanted && !t->visible ? t->wanted_at : 0;
 }
 
 uint64_t intake_skipped(const struct intake *in)
 {
-	return in->n_skipped;
+	return in->skip.n;
 }
 
 lsn_t intake_large(const struct intake *in)
 {
-	return in->large;
+	return in->skip.large;
 }
 
 bool intake_is_full(const struct intake *in)

@@ -6,13 +6,12 @@
 #include <uthash.h>
 
 #include "walpush/base/buf.h"
-#include "walpush/base/clock.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 #include "walpush/change/render.h"
 #include "walpush/base/repeat.h"
 
-/* What is kept only because it may be shared; beyond it, it is asked anew. */
+/* Bounds of answers that are kept only because rows may share them. Beyond them, the same is asked again. */
 #define SHARED_MOST 8192
 #define SHARED_BYTES (1u << 20)
 
@@ -30,7 +29,7 @@ struct question {
 };
 
 struct questions {
-	struct sqlpipe *sql;
+	const struct outside *outside;
 	struct metrics_counts *counts;
 	void (*answered)(void *ctx);
 	void *ctx;
@@ -41,12 +40,12 @@ struct questions {
 	struct buf key; /* scratch */
 };
 
-struct questions *questions_new(struct sqlpipe *sql, struct metrics_counts *counts, void (*answered)(void *ctx),
-				void *ctx)
+struct questions *questions_new(const struct outside *outside, struct metrics_counts *counts,
+				void (*answered)(void *ctx), void *ctx)
 {
 	struct questions *qs = mem_new(sizeof(*qs));
 
-	*qs = (struct questions){ .sql = sql, .counts = counts, .answered = answered, .ctx = ctx };
+	*qs = (struct questions){ .outside = outside, .counts = counts, .answered = answered, .ctx = ctx };
 	return qs;
 }
 
@@ -57,6 +56,11 @@ void questions_free(struct questions *qs)
 	questions_forget(qs);
 	buf_fini(&qs->key);
 	free(qs);
+}
+
+static int64_t now(const struct questions *qs)
+{
+	return qs->outside->now(qs->outside->at);
 }
 
 /* The statement's name, and each value behind a letter that tells NULL from a text; zeros between them, which no text holds. */
@@ -78,7 +82,7 @@ static void complain(struct question *q, const char *what, const struct fail *wh
 	char same[128];
 
 	snprintf(same, sizeof(same), "%s %s %s", what, why ? why->sqlstate : "", q->key);
-	level = repeat_level(repeat_for(q->all->trouble, same), LOG_LEVEL_ERROR, same, clock_us(), &times);
+	level = repeat_level(repeat_for(q->all->trouble, same), LOG_LEVEL_ERROR, same, now(q->all), &times);
 	log_write(level, what,
 		  LOG_FIELDS(log_s("query", q->key), log_s("sqlstate", why ? why->sqlstate : ""),
 			     log_s("error", why ? why->text : ""), log_s("mend", q->kind->mend),
@@ -108,7 +112,7 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct question *q = ctx;
 	struct questions *qs = q->all;
 
-	metrics_observe(qs->counts, METRICS_LOOKUP_SECONDS, clock_us() - q->asked, 1);
+	metrics_observe(qs->counts, METRICS_LOOKUP_SECONDS, now(qs) - q->asked, 1);
 	if (!rows)
 		metrics_add(qs->counts, METRICS_LOOKUP_FAILURES, 1);
 	q->query = NULL;
@@ -134,13 +138,13 @@ struct question *questions_ask(struct questions *qs, const struct question_kind 
 		q = mem_new(sizeof(*q) + qs->key.len);
 		q->all = qs;
 		q->kind = kind;
-		q->asked = clock_us();
+		q->asked = now(qs);
 		q->refs = 1;
 		q->key_len = qs->key.len;
 		memcpy(q->key, qs->key.data, q->key_len);
 		HASH_ADD_KEYPTR(hh, qs->table, q->key, q->key_len, q);
 		qs->n_open++;
-		q->query = sqlpipe_ask(qs->sql, query->name, query->sql, n_values, values, on_answer, q);
+		q->query = qs->outside->ask(qs->outside->at, query->name, query->sql, n_values, values, on_answer, q);
 	}
 	q->refs++;
 	return q;
@@ -181,7 +185,7 @@ void question_unref(struct question *q)
 	if (!q || --q->refs)
 		return;
 	if (q->query) {
-		sqlpipe_forget(q->all->sql, q->query);
+		q->all->outside->forget(q->all->outside->at, q->query);
 		q->all->n_open--;
 	}
 	q->all->bytes -= q->bytes;

@@ -12,7 +12,7 @@
 
 #include "walpush/watch/metrics.h"
 #include "walpush/rules/rules.h"
-#include "walpush/pg/sqlpipe.h"
+#include "outside.h"
 
 struct questions;
 struct question;
@@ -25,16 +25,16 @@ struct question_kind {
 	const char *no_json;
 };
 
-/* `answered` is called behind each answer, from the loop. `counts`: the tap's. */
-struct questions *questions_new(struct sqlpipe *sql, struct metrics_counts *counts, void (*answered)(void *ctx),
-				void *ctx);
+/* `answered` is called behind each answer, from the loop. `counts`: the tap's. `outside` must outlive it. */
+struct questions *questions_new(const struct outside *outside, struct metrics_counts *counts,
+				void (*answered)(void *ctx), void *ctx);
 /* After all references were given back. */
 void questions_free(struct questions *qs);
 
 /* A reference, for the caller to give back. Values are copied; NULL is SQL's. The kind must live on. */
 struct question *questions_ask(struct questions *qs, const struct question_kind *kind, const struct rules_query *query,
 			       size_t n_values, const char *const *values);
-/* Asked from now on is asked anew. */
+/* Each question from now on is asked again, whatever was answered. */
 void questions_forget(struct questions *qs);
 /* Those with the server or on the way to it. */
 unsigned questions_open(const struct questions *qs);

@@ -1,7 +1,8 @@
-#include "source_impl.h"
+#include "walpush/pg/source.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -10,7 +11,11 @@
 #include "walpush/base/fail.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
+#include "walpush/pg/pgdial.h"
 #include "walpush/text/pgurl.h"
+#include "source_fix.h"
+#include "source_health.h"
+#include "source_start.h"
 #include "walframe.h"
 
 /* Seconds between 1970 and 2000, the epoch of the protocol's clock. */
@@ -19,13 +24,64 @@
  * time than status-interval: each 16 MiB, the size of a segment, is confirmed at once. */
 #define STATUS_BYTES (UINT64_C(16) << 20)
 
+/*
+ * While no stream runs, source_start.c says what is asked, and in which order.
+ *
+ *   IDLE ─go▶ DIALLING ─▶ SETTING ─▶ IDENTIFY ─▶ SLOT ─▶ STARTING ─▶ STREAMING ─end▶ ENDING ─▶ IDLE
+ *     ▲           │          │           │         │          │           │
+ *     └─ stop ────┴──────────┴───────────┴── any failure ─────┴───────────┴─▶ WAITING ─timer▶ DIALLING
+ */
+enum source_state {
+	SOURCE_IDLE,
+	SOURCE_DIALLING,
+	SOURCE_SETTING,
+	SOURCE_IDENTIFY,
+	SOURCE_SLOT,
+	SOURCE_STARTING,
+	SOURCE_STREAMING,
+	SOURCE_ENDING, /* the server has yet to say that it has let go of the slot */
+	SOURCE_WAITING
+};
+
+/* All of it belongs to the thread that made it. */
+struct source {
+	pthread_t home;
+	struct event_base *loop;
+	struct resolve *names;
+	const struct conf_database *conf;
+	const struct source_calls *calls;
+	void *ctx;
+
+	enum source_state state;
+	struct source_starting starting;
+	struct source_health health;
+	struct pgdial *dial;
+	PGconn *conn;
+	struct event *readable;
+	struct event *writable;
+	struct event *retry;
+	struct event *status; /* every status_interval while streaming */
+	bool paused;
+	bool in_callback; /* the connection must not be closed under the reader's feet */
+	bool restart;     /* asked for meanwhile, because of: */
+	struct fail restart_why;
+	enum source_loss restart_loss;
+	lsn_t received; /* the server's end as far as frames told */
+	lsn_t furthest; /* the same, of all connections */
+	int64_t spoke;  /* µs: the last keepalive */
+	lsn_t sent;     /* highest position confirmed on any connection */
+	int64_t down_since;
+	char no_prefix[33]; /* of logical messages: one that nobody uses, so that the plugin sends none */
+};
+
 static const char *const state_names[] = { "idle",     "dialling",  "setting", "identify", "slot",
 					   "starting", "streaming", "ending",  "waiting" };
 
-static void source_dial(struct source *s);
+static void dial(struct source *s);
 
-void source_to(struct source *s, enum source_state next)
+static void move_to(struct source *s, enum source_state next)
 {
+	assert(pthread_equal(s->home, pthread_self()));
 	log_debug("replication", log_s("from", state_names[s->state]), log_s("to", state_names[next]));
 	if (next == SOURCE_STREAMING)
 		s->down_since = 0;
@@ -35,70 +91,6 @@ void source_to(struct source *s, enum source_state next)
 }
 
 /* --- trouble -------------------------------------------------------------------------------------------------- */
-
-struct mend {
-	const char *sqlstate; /* a prefix */
-	const char *what;
-	bool slow; /* a person must act */
-};
-
-/* Source: PostgreSQL's slot.c, walsender.c, and measurements. The first that fits. */
-static const struct mend mends[] = {
-	{ "55006", "another process holds the slot; waiting for it, as a standby", false },
-	{ "42704", "the slot does not exist: walpush sql prints what creates it", true },
-	{ "55P03", "a lock_timeout of the server or the role ended the session: see \"Timeouts\" in docs/operations.md",
-	  false },
-	{ "57014",
-	  "a statement_timeout of the role, or somebody's cancel, ended the session: see \"Timeouts\" in "
-	  "docs/operations.md",
-	  false },
-	{ "57P05", "an idle_session_timeout ended the session: see \"Timeouts\" in docs/operations.md", false },
-	{ "57P01", "the server is stopping, or somebody ended the session with pg_terminate_backend", false },
-	{ "55000", "the slot cannot be used: see pg_replication_slots; drop it, and walpush sql makes a new one",
-	  true },
-	{ "42501",
-	  "the role lacks a privilege, or output_plugin_libraries does not list wal2json: run what walpush sql prints",
-	  true },
-	{ "28",
-	  "the server does not let this role in: check user, password and pg_hba.conf (database name, not "
-	  "'replication')",
-	  true },
-	{ "3D000", "the database in the connection string does not exist", true },
-	{ "58P01", "the server has no wal2json: install the package postgresql-NN-wal2json there", true },
-	{ "0A000", "the server is too old or wal_level is not logical", true },
-	{ "22023", "the slot's plugin refused the options: is it wal2json 2.x?", true },
-	{ "54000",
-	  "a row is too large for wal2json to print: it is passed over unless database.skip is false, see \"A row is "
-	  "too "
-	  "large\" in docs/operations.md",
-	  false },
-	{ "XX000",
-	  "a row may be too large for wal2json to print: see \"A row is too large\" in docs/operations.md, and the "
-	  "server's log",
-	  false },
-	{ "25P", "a timeout of the server ended the session: see \"Timeouts\" in docs/operations.md", false },
-	{ "53300", "no connection or walsender slot is free: raise max_wal_senders or max_connections", false },
-	{ "57P", "the server is starting, stopping or recovering", false },
-};
-
-static const struct mend *mend_for(const struct fail *why)
-{
-	for (size_t i = 0; i < sizeof(mends) / sizeof(*mends); i++)
-		if (why->sqlstate[0] && strncmp(why->sqlstate, mends[i].sqlstate, strlen(mends[i].sqlstate)) == 0)
-			return &mends[i];
-	return NULL;
-}
-
-static void say_trouble(struct source *s, const struct fail *why, const struct mend *mend, int64_t wait_us)
-{
-	unsigned times;
-	enum log_level level = repeat_level(&s->trouble, LOG_LEVEL_WARN, why->text, clock_us(), &times);
-
-	s->mend = mend ? mend->what : NULL;
-	log_write(level, "not streaming, trying again",
-		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
-			     log_s("mend", mend ? mend->what : ""), log_ms("wait_ms", wait_us), log_n("times", times)));
-}
 
 static void hang_up(struct source *s)
 {
@@ -119,52 +111,35 @@ static void hang_up(struct source *s)
 static void ended(struct source *s)
 {
 	hang_up(s);
-	source_to(s, SOURCE_IDLE);
+	move_to(s, SOURCE_IDLE);
 	s->calls->ended(s->ctx);
-}
-
-/* Where libpq gets no memory for a record, it has no word for that but these; the record comes again on the next connection. */
-static bool is_too_large_for_libpq(const char *text)
-{
-	return strstr(text, "out of memory") || strstr(text, "cannot allocate memory for input buffer") ||
-	       strstr(text, "lost synchronization with server");
-}
-
-/* Of the server's errors these alone speak of the record: others pass with what caused them. */
-static bool is_poison(const struct fail *why)
-{
-	if (strcmp(why->sqlstate, "XX000") == 0)
-		return strstr(why->text, "invalid memory alloc request size") != NULL;
-	return strcmp(why->sqlstate, "54000") == 0 || (!why->sqlstate[0] && is_too_large_for_libpq(why->text));
 }
 
 static void try_again(struct source *s, const struct fail *why, bool slow, enum source_loss loss)
 {
-	const struct mend *mend = mend_for(why);
 	bool was_streaming = s->state == SOURCE_STREAMING;
-	int64_t us = backoff_next(slow || (mend && mend->slow) ? &s->slow : &s->soon);
-	struct timeval wait = clock_timeval(us);
+	struct timeval wait = clock_timeval(source_health_fails(&s->health, s->conf->slot, why, slow, clock_us()));
 
-	s->held_by_other = strcmp(why->sqlstate, "55006") == 0;
-	say_trouble(s, why, mend, us);
 	hang_up(s);
-	source_to(s, SOURCE_WAITING);
+	move_to(s, SOURCE_WAITING);
 	event_add(s->retry, &wait);
 	if (!was_streaming)
 		return;
-	s->deaths++;
+	s->health.deaths++;
 	s->calls->lost(s->ctx, loss, why);
 }
 
-void source_lost(struct source *s, const struct fail *why, bool slow)
+/* Hangs up, says why, and tries again after a while: `slow` if a person must act first. */
+static void lost(struct source *s, const struct fail *why, bool slow)
 {
 	if (s->state == SOURCE_ENDING)
 		ended(s);
 	else
-		try_again(s, why, slow, is_poison(why) ? SOURCE_POISON : SOURCE_GONE);
+		try_again(s, why, slow, source_fix_is_poison(why) ? SOURCE_POISON : SOURCE_GONE);
 }
 
-void source_broken(struct source *s)
+/* The same, for what libpq says is wrong. */
+static void broken(struct source *s)
 {
 	struct fail why = { 0 };
 	char *newline;
@@ -173,12 +148,13 @@ void source_broken(struct source *s)
 	newline = strchr(why.text, '\n');
 	if (newline)
 		*newline = '\0';
-	source_lost(s, &why, false);
+	lost(s, &why, false);
 }
 
 /* --- writing -------------------------------------------------------------------------------------------------- */
 
-bool source_flush(struct source *s)
+/* False: the connection is broken. */
+static bool flush_out(struct source *s)
 {
 	int left = PQflush(s->conn);
 
@@ -195,8 +171,8 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	if (!source_flush(s))
-		source_broken(s);
+	if (!flush_out(s))
+		broken(s);
 }
 
 static void send_status(struct source *s, bool demand_reply)
@@ -213,7 +189,7 @@ static void send_status(struct source *s, bool demand_reply)
 	walframe_status(frame, s->received > confirm ? s->received : confirm, confirm,
 			clock_wall_us() - PG_EPOCH_S * 1000000, demand_reply);
 	/* A failure shows on the read side, from where it is safe to hang up. */
-	if (PQputCopyData(s->conn, frame, sizeof(frame)) != 1 || !source_flush(s))
+	if (PQputCopyData(s->conn, frame, sizeof(frame)) != 1 || !flush_out(s))
 		event_active(s->readable, EV_READ, 0);
 }
 
@@ -234,10 +210,7 @@ int64_t source_spoke(const struct source *s)
 
 void source_moved(struct source *s, lsn_t handled)
 {
-	if (handled > s->handled) {
-		s->handled = handled;
-		s->refused = false;
-	}
+	source_health_handled(&s->health, handled);
 	if (s->state == SOURCE_STREAMING && s->calls->confirm(s->ctx) >= s->sent + STATUS_BYTES)
 		send_status(s, false);
 }
@@ -251,28 +224,15 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
 
 /* --- reading the stream --------------------------------------------------------------------------------------- */
 
-/* Something came that no earlier connection brought, or there is nothing more to come. What was refused comes early enough to be received
- * with what is behind it, so there only a position handled is progress. */
-static void progressed(struct source *s)
-{
-	if (s->refused || (!s->deaths && !s->trouble.text[0]))
-		return;
-	s->deaths = 0;
-	s->mend = NULL;
-	repeat_end(&s->trouble);
-	backoff_reset(&s->soon);
-	backoff_reset(&s->slow);
-}
-
 static void moved(struct source *s, const struct walframe *frame)
 {
 	if (frame->end > s->received)
 		s->received = frame->end;
 	if (frame->end > s->furthest)
 		s->furthest = frame->end;
-	else if (frame->kind != WALFRAME_KEEPALIVE || frame->end < s->server_end)
+	else if (frame->kind != WALFRAME_KEEPALIVE || frame->end < s->starting.server_end)
 		return;
-	progressed(s);
+	source_health_progress(&s->health);
 }
 
 /* Takes over `bytes`. */
@@ -307,7 +267,7 @@ static void stream_ended(struct source *s)
 	else
 		fail_set(&why, "the server ended the stream");
 	PQclear(result);
-	source_lost(s, &why, false);
+	lost(s, &why, false);
 }
 
 static void restart(struct source *s, const struct fail *why, enum source_loss loss)
@@ -337,21 +297,21 @@ static void read_stream(struct source *s)
 	else if (!s->paused && n == -1)
 		stream_ended(s);
 	else if (!s->paused && n == -2)
-		source_broken(s);
+		broken(s);
 }
 
-void source_streaming(struct source *s)
+static void begin_stream(struct source *s)
 {
 	struct timeval interval = clock_timeval(s->conf->status_interval * 1000);
 
-	source_to(s, SOURCE_STREAMING);
-	s->held_by_other = false;
+	move_to(s, SOURCE_STREAMING);
+	s->health.held_by_other = false;
 	event_add(s->status, &interval);
 	/* That it begins again and again is no news where it ends as often, which is said elsewhere. */
-	log_write(s->deaths > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "streaming",
-		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("system", s->system_id),
-			     log_s("timeline", s->timeline), log_lsn("confirmed", s->sent),
-			     log_lsn("server_end", s->server_end)));
+	log_write(s->health.deaths > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "streaming",
+		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("system", s->starting.system_id),
+			     log_s("timeline", s->starting.timeline), log_lsn("confirmed", s->sent),
+			     log_lsn("server_end", s->starting.server_end)));
 	/* The answer tells how far the server is, even when nothing is ever written. */
 	send_status(s, true);
 	s->calls->streaming(s->ctx);
@@ -372,6 +332,82 @@ static void read_end(struct source *s)
 	ended(s);
 }
 
+/* --- the questions before the stream --------------------------------------------------------------------------- */
+
+static void ask(struct source *s)
+{
+	static const enum source_state states[] = {
+		[SOURCE_ASKS_SETTINGS] = SOURCE_SETTING,
+		[SOURCE_ASKS_IDENTITY] = SOURCE_IDENTIFY,
+		[SOURCE_ASKS_SLOT] = SOURCE_SLOT,
+		[SOURCE_ASKS_STREAM] = SOURCE_STARTING,
+	};
+
+	move_to(s, states[s->starting.asked]);
+	if (!PQsendQuery(s->conn, s->starting.command.data) || !flush_out(s))
+		broken(s);
+}
+
+/* The owner says where the stream starts, and what it brings. */
+static void place(struct source *s)
+{
+	struct source_start start = { s->starting.system_id, s->starting.timeline, s->starting.server_end,
+				      s->starting.confirmed };
+	const char *prefix;
+	lsn_t from;
+
+	s->sent = s->received = start.confirmed;
+	from = s->calls->start(s->ctx, &start);
+	prefix = s->calls->message_prefix(s->ctx);
+	source_start_place(&s->starting, from,
+			   &(struct source_options){ prefix ? prefix : s->no_prefix, s->calls->add_tables(s->ctx),
+						     s->calls->filter_tables(s->ctx) });
+	ask(s);
+}
+
+/* One answer of a simple query. */
+static void take_answer(struct source *s, const PGresult *result)
+{
+	struct fail why = { 0 };
+	enum source_step step = source_start_take(&s->starting, result, &why);
+
+	switch (step) {
+	case SOURCE_STEP_ASK:
+		ask(s);
+		return;
+	case SOURCE_STEP_PLACE:
+		place(s);
+		return;
+	case SOURCE_STEP_STREAM:
+		begin_stream(s);
+		return;
+	case SOURCE_STEP_FAIL:
+	case SOURCE_STEP_FIX:
+		lost(s, &why, step == SOURCE_STEP_FIX);
+	}
+}
+
+static void read_answer(struct source *s)
+{
+	PGresult *result, *extra;
+
+	if (PQisBusy(s->conn))
+		return;
+	result = PQgetResult(s->conn);
+	if (!result) {
+		broken(s);
+		return;
+	}
+	/* A simple query's results end with NULL, but a stream does not. */
+	if (PQresultStatus(result) == PGRES_TUPLES_OK)
+		while ((extra = PQgetResult(s->conn)))
+			PQclear(extra);
+	take_answer(s, result);
+	PQclear(result);
+}
+
+/* --- what the socket says --------------------------------------------------------------------------------------- */
+
 static void read_all(struct source *s)
 {
 	if (s->state == SOURCE_STREAMING)
@@ -379,7 +415,7 @@ static void read_all(struct source *s)
 	else if (s->state == SOURCE_ENDING)
 		read_end(s);
 	else
-		source_read_answer(s);
+		read_answer(s);
 }
 
 /* What came before the end, the server's last words among it, may have been read by PQflush and waits in libpq: it is looked at even if
@@ -394,7 +430,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	read_all(s);
 	if (is_over && s->conn == conn)
-		source_broken(s);
+		broken(s);
 }
 
 /* --- life ----------------------------------------------------------------------------------------------------- */
@@ -405,7 +441,7 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 
 	s->dial = NULL;
 	if (!conn) {
-		source_lost(s, why, false);
+		lost(s, why, false);
 		return;
 	}
 	s->conn = conn;
@@ -413,12 +449,13 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 	s->writable = event_new(s->loop, PQsocket(conn), EV_WRITE, on_writable, s);
 	if (!s->readable || !s->writable || event_add(s->readable, NULL) != 0)
 		fail_never("libevent does not watch the replication socket: %s", strerror(errno));
-	source_begin(s);
+	source_start_first(&s->starting);
+	ask(s);
 }
 
-static void source_dial(struct source *s)
+static void dial(struct source *s)
 {
-	source_to(s, SOURCE_DIALLING);
+	move_to(s, SOURCE_DIALLING);
 	s->dial = pgdial_start(s->loop, s->names, s->conf, PGDIAL_REPLICATION, on_dialled, s);
 }
 
@@ -426,13 +463,13 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
 	(void)what;
-	source_dial(arg);
+	dial(arg);
 }
 
 void source_go(struct source *s)
 {
 	if (s->state == SOURCE_IDLE)
-		source_dial(s);
+		dial(s);
 }
 
 static void restart_soon(struct source *s, const struct fail *why, enum source_loss loss)
@@ -456,7 +493,7 @@ void source_restart(struct source *s, const char *reason)
 
 void source_refuse(struct source *s, const struct fail *why)
 {
-	s->refused = true;
+	source_health_refuse(&s->health);
 	restart_soon(s, why, SOURCE_POISON);
 }
 
@@ -470,7 +507,7 @@ void source_renew(struct source *s)
 	log_info("the replication connection is renewed, because a large record has left a buffer of its size");
 	source_send_status(s);
 	hang_up(s);
-	source_dial(s);
+	dial(s);
 	s->calls->lost(s->ctx, SOURCE_GONE, &why);
 }
 
@@ -479,18 +516,18 @@ void source_stop(struct source *s)
 	assert(!s->in_callback);
 	source_send_status(s);
 	hang_up(s);
-	source_to(s, SOURCE_IDLE);
+	move_to(s, SOURCE_IDLE);
 }
 
 void source_end(struct source *s)
 {
 	assert(!s->in_callback);
 	source_send_status(s);
-	if (s->state != SOURCE_STREAMING || PQputCopyEnd(s->conn, NULL) != 1 || !source_flush(s)) {
+	if (s->state != SOURCE_STREAMING || PQputCopyEnd(s->conn, NULL) != 1 || !flush_out(s)) {
 		ended(s);
 		return;
 	}
-	source_to(s, SOURCE_ENDING);
+	move_to(s, SOURCE_ENDING);
 	event_del(s->status);
 	/* It may be paused; and libpq may hold bytes that no socket event will announce. */
 	event_add(s->readable, NULL);
@@ -520,7 +557,7 @@ bool source_is_streaming(const struct source *s)
 
 lsn_t source_server_end(const struct source *s)
 {
-	return s->received > s->server_end ? s->received : s->server_end;
+	return s->received > s->starting.server_end ? s->received : s->starting.server_end;
 }
 
 lsn_t source_received(const struct source *s)
@@ -535,18 +572,18 @@ lsn_t source_furthest(const struct source *s)
 
 unsigned source_deaths(const struct source *s)
 {
-	return s->deaths;
+	return s->health.deaths;
 }
 
 bool source_is_held_by_other(const struct source *s)
 {
-	return s->held_by_other;
+	return s->health.held_by_other;
 }
 
 const char *source_trouble(const struct source *s, const char **mend)
 {
-	*mend = s->mend;
-	return s->trouble.text[0] ? s->trouble.text : NULL;
+	*mend = s->health.fix;
+	return s->health.trouble.text[0] ? s->health.trouble.text : NULL;
 }
 
 int64_t source_down_since(const struct source *s)
@@ -575,15 +612,15 @@ struct source *source_new(struct event_base *loop, struct resolve *names, const 
 {
 	struct source *s = mem_new(sizeof(*s));
 
+	s->home = pthread_self();
 	s->loop = loop;
 	s->names = names;
-	s->conf = conf;
+	s->conf = s->starting.conf = conf;
 	s->calls = calls;
 	s->ctx = ctx;
 	s->down_since = clock_us();
 	choose_prefix(s);
-	s->soon = (struct backoff){ .base = 100000, .cap = 5000000 };
-	s->slow = (struct backoff){ .base = 5000000, .cap = 15000000 };
+	source_health_init(&s->health);
 	s->retry = event_new(loop, -1, 0, on_retry, s);
 	s->status = event_new(loop, -1, EV_PERSIST, on_status, s);
 	if (!s->retry || !s->status)
@@ -598,7 +635,6 @@ void source_free(struct source *s)
 	hang_up(s);
 	event_free(s->retry);
 	event_free(s->status);
-	free(s->system_id);
-	free(s->timeline);
+	source_start_fini(&s->starting);
 	free(s);
 }

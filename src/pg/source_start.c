@@ -1,61 +1,66 @@
-#include "source_impl.h"
+#include "source_start.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "walpush/base/buf.h"
 #include "walpush/base/mem.h"
+#include "walpush/pg/pgdial.h"
 
-static void ask(struct source *s, const char *command, enum source_state next)
-{
-	source_to(s, next);
-	if (!PQsendQuery(s->conn, command) || !source_flush(s))
-		source_broken(s);
-}
+enum { SLOT_PLUGIN, SLOT_TYPE, SLOT_IS_HERE, SLOT_CONFIRMED, SLOT_WAL, SLOT_ENCODING, SLOT_COLUMNS };
 
 /* An administrator may have set them for the database or the role; decoding one long transaction may take longer than any. A name that a
  * server does not know is not among its settings. */
-void source_begin(struct source *s)
+#define SETTINGS_SQL                                                                                                   \
+	"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN "                    \
+	"('transaction_timeout', "                                                                                     \
+	"'idle_session_timeout', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')"
+
+static void add_literal(struct buf *sql, const char *text)
 {
-	ask(s,
-	    "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN "
-	    "('transaction_timeout', "
-	    "'idle_session_timeout', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')",
-	    SOURCE_SETTING);
+	buf_add_char(sql, '\'');
+	for (const char *c = text; *c; c++) {
+		if (*c == '\'')
+			buf_add_char(sql, '\'');
+		buf_add_char(sql, *c);
+	}
+	buf_add_char(sql, '\'');
 }
 
-static void take_identity(struct source *s, PGresult *result)
+static void ask(struct source_starting *s, enum source_question question, const char *command)
 {
-	struct buf sql = { 0 };
-	struct fail why = { 0 };
-	char *slot;
+	s->asked = question;
+	buf_clear(&s->command);
+	buf_add_text(&s->command, command);
+}
 
+void source_start_first(struct source_starting *s)
+{
+	ask(s, SOURCE_ASKS_SETTINGS, SETTINGS_SQL);
+}
+
+static bool take_identity(struct source_starting *s, const PGresult *result, struct fail *why)
+{
 	if (PQntuples(result) != 1 || PQnfields(result) < 3 ||
-	    !lsn_parse(slice_of(PQgetvalue(result, 0, 2)), &s->server_end)) {
-		fail_set(&why, "IDENTIFY_SYSTEM was answered strangely: is this PostgreSQL?");
-		source_lost(s, &why, true);
-		return;
-	}
+	    !lsn_parse(slice_of(PQgetvalue(result, 0, 2)), &s->server_end))
+		return fail_set(why, "IDENTIFY_SYSTEM was answered strangely: is this PostgreSQL?");
 	free(s->system_id);
 	free(s->timeline);
 	s->system_id = mem_text(PQgetvalue(result, 0, 0));
 	s->timeline = mem_text(PQgetvalue(result, 0, 1));
-	slot = PQescapeLiteral(s->conn, s->conf->slot, strlen(s->conf->slot));
-	if (!slot) {
-		source_broken(s);
-		return;
-	}
-	buf_addf(&sql,
-		 "SELECT plugin, slot_type, database = current_database(), confirmed_flush_lsn, wal_status, "
-		 "current_setting('server_encoding') FROM pg_catalog.pg_replication_slots WHERE slot_name = %s",
-		 slot);
-	PQfreemem(slot);
-	ask(s, sql.data, SOURCE_SLOT);
-	buf_fini(&sql);
+	return true;
+}
+
+/* The configuration allows no backslash in a slot's name (conf_accept_slot). */
+static void ask_slot(struct source_starting *s)
+{
+	ask(s, SOURCE_ASKS_SLOT,
+	    "SELECT plugin, slot_type, database = current_database(), confirmed_flush_lsn, wal_status, "
+	    "current_setting('server_encoding') FROM pg_catalog.pg_replication_slots WHERE slot_name = ");
+	add_literal(&s->command, s->conf->slot);
 }
 
 /* What START_REPLICATION would say of this slot, said before and better. */
-static bool slot_is_good(struct source *s, const PGresult *result, struct fail *why)
+static bool slot_is_good(const struct source_starting *s, const PGresult *result, struct fail *why)
 {
 	const char *name = s->conf->slot;
 
@@ -64,114 +69,101 @@ static bool slot_is_good(struct source *s, const PGresult *result, struct fail *
 		strcpy(why->sqlstate, "42704");
 		return false;
 	}
-	if (strcmp(PQgetvalue(result, 0, 1), "logical") != 0 || strcmp(PQgetvalue(result, 0, 0), s->conf->plugin) != 0)
-		fail_set(why,
-			 "slot \"%s\" is %s with plugin \"%s\", not logical with %s: drop it and run what walpush sql "
-			 "prints",
-			 name, PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 0), s->conf->plugin);
-	else if (strcmp(PQgetvalue(result, 0, 2), "t") != 0)
-		fail_set(why, "slot \"%s\" belongs to another database: connect to that one, or create a slot here",
-			 name);
-	else if (strcmp(PQgetvalue(result, 0, 4), "lost") == 0)
-		fail_set(why,
-			 "slot \"%s\" is lost: PostgreSQL removed WAL it needed. Drop it, run what walpush sql prints, "
-			 "and raise "
-			 "max_slot_wal_keep_size",
-			 name);
-	else if (strcmp(PQgetvalue(result, 0, 5), "UTF8") != 0)
-		fail_set(why, "the database's encoding is %s; walpush needs UTF8", PQgetvalue(result, 0, 5));
-	return why->text[0] == '\0';
+	if (PQnfields(result) < SLOT_COLUMNS)
+		return fail_set(why, "the question about slot \"%s\" was answered strangely: is this PostgreSQL?",
+				name);
+	if (strcmp(PQgetvalue(result, 0, SLOT_TYPE), "logical") != 0 ||
+	    strcmp(PQgetvalue(result, 0, SLOT_PLUGIN), s->conf->plugin) != 0)
+		return fail_set(
+			why,
+			"slot \"%s\" is %s with plugin \"%s\", not logical with %s: drop it and run what walpush sql "
+			"prints",
+			name, PQgetvalue(result, 0, SLOT_TYPE), PQgetvalue(result, 0, SLOT_PLUGIN), s->conf->plugin);
+	if (strcmp(PQgetvalue(result, 0, SLOT_IS_HERE), "t") != 0)
+		return fail_set(why,
+				"slot \"%s\" belongs to another database: connect to that one, or create a slot here",
+				name);
+	if (strcmp(PQgetvalue(result, 0, SLOT_WAL), "lost") == 0)
+		return fail_set(
+			why,
+			"slot \"%s\" is lost: PostgreSQL removed WAL it needed. Drop it, run what walpush sql prints, "
+			"and raise "
+			"max_slot_wal_keep_size",
+			name);
+	if (strcmp(PQgetvalue(result, 0, SLOT_ENCODING), "UTF8") != 0)
+		return fail_set(why, "the database's encoding is %s; walpush needs UTF8",
+				PQgetvalue(result, 0, SLOT_ENCODING));
+	return true;
+}
+
+static bool take_slot(struct source_starting *s, const PGresult *result, struct fail *why)
+{
+	if (!slot_is_good(s, result, why))
+		return false;
+	return lsn_parse(slice_of(PQgetvalue(result, 0, SLOT_CONFIRMED)), &s->confirmed) ||
+	       fail_set(why, "slot \"%s\" has no confirmed_flush_lsn", s->conf->slot);
+}
+
+static enum source_step take_rows(struct source_starting *s, const PGresult *result, struct fail *why)
+{
+	switch (s->asked) {
+	case SOURCE_ASKS_SETTINGS:
+		ask(s, SOURCE_ASKS_IDENTITY, "IDENTIFY_SYSTEM");
+		return SOURCE_STEP_ASK;
+	case SOURCE_ASKS_IDENTITY:
+		if (!take_identity(s, result, why))
+			return SOURCE_STEP_FIX;
+		ask_slot(s);
+		return SOURCE_STEP_ASK;
+	case SOURCE_ASKS_SLOT:
+		return take_slot(s, result, why) ? SOURCE_STEP_PLACE : SOURCE_STEP_FIX;
+	case SOURCE_ASKS_STREAM:
+		break;
+	}
+	fail_set(why, "START_REPLICATION was answered with rows: is this PostgreSQL?");
+	return SOURCE_STEP_FIX;
+}
+
+enum source_step source_start_take(struct source_starting *s, const PGresult *result, struct fail *why)
+{
+	ExecStatusType status = PQresultStatus(result);
+
+	if (status == PGRES_TUPLES_OK)
+		return take_rows(s, result, why);
+	if (status == PGRES_COPY_BOTH && s->asked == SOURCE_ASKS_STREAM)
+		return SOURCE_STEP_STREAM;
+	pgdial_result_fail(result, why);
+	return SOURCE_STEP_FAIL;
 }
 
 static void add_option(struct buf *sql, const char *name, const char *value)
 {
 	if (!*value)
 		return;
-	buf_addf(sql, ", \"%s\" '", name);
-	for (const char *c = value; *c; c++) {
-		if (*c == '\'')
-			buf_add_char(sql, '\'');
-		buf_add_char(sql, *c);
-	}
-	buf_add_char(sql, '\'');
+	buf_addf(sql, ", \"%s\" ", name);
+	add_literal(sql, value);
 }
 
-static void start_replication(struct source *s, lsn_t from)
+void source_start_place(struct source_starting *s, lsn_t from, const struct source_options *options)
 {
-	const char *prefix = s->calls->message_prefix(s->ctx);
 	char lsn[LSN_TEXT_MAX];
-	struct buf sql = { 0 };
 
 	lsn_format(lsn, from);
-	buf_addf(&sql,
-		 "START_REPLICATION SLOT \"%s\" LOGICAL %s (\"format-version\" '2', \"include-types\" 'false', "
+	ask(s, SOURCE_ASKS_STREAM, "START_REPLICATION SLOT ");
+	buf_addf(&s->command,
+		 "\"%s\" LOGICAL %s (\"format-version\" '2', \"include-types\" 'false', "
 		 "\"include-type-oids\" 'true', \"include-lsn\" 'true', \"include-timestamp\" 'true', "
 		 "\"include-xids\" 'true', \"add-msg-prefixes\" '%s'",
-		 s->conf->slot, lsn, prefix ? prefix : s->no_prefix);
-	add_option(&sql, "add-tables", s->calls->add_tables(s->ctx));
-	add_option(&sql, "filter-tables", s->calls->filter_tables(s->ctx));
-	buf_add_char(&sql, ')');
-	ask(s, sql.data, SOURCE_STARTING);
-	buf_fini(&sql);
+		 s->conf->slot, lsn, options->prefix);
+	add_option(&s->command, "add-tables", options->add);
+	add_option(&s->command, "filter-tables", options->filter);
+	buf_add_char(&s->command, ')');
 }
 
-static void take_slot(struct source *s, PGresult *result)
+void source_start_fini(struct source_starting *s)
 {
-	struct source_start start = { s->system_id, s->timeline, s->server_end, 0 };
-	struct fail why = { 0 };
-
-	if (!slot_is_good(s, result, &why)) {
-		source_lost(s, &why, true);
-		return;
-	}
-	if (!lsn_parse(slice_of(PQgetvalue(result, 0, 3)), &start.confirmed)) {
-		fail_set(&why, "slot \"%s\" has no confirmed_flush_lsn", s->conf->slot);
-		source_lost(s, &why, true);
-		return;
-	}
-	s->sent = start.confirmed;
-	s->received = start.confirmed;
-	start_replication(s, s->calls->start(s->ctx, &start));
-}
-
-/* One answer of a simple query. */
-static void take_answer(struct source *s, PGresult *result)
-{
-	struct fail why = { 0 };
-
-	switch (PQresultStatus(result)) {
-	case PGRES_TUPLES_OK:
-		if (s->state == SOURCE_SETTING)
-			ask(s, "IDENTIFY_SYSTEM", SOURCE_IDENTIFY);
-		else if (s->state == SOURCE_IDENTIFY)
-			take_identity(s, result);
-		else
-			take_slot(s, result);
-		return;
-	case PGRES_COPY_BOTH:
-		source_streaming(s);
-		return;
-	default:
-		pgdial_result_fail(result, &why);
-		source_lost(s, &why, false);
-	}
-}
-
-void source_read_answer(struct source *s)
-{
-	PGresult *result, *extra;
-
-	if (PQisBusy(s->conn))
-		return;
-	result = PQgetResult(s->conn);
-	if (!result) {
-		source_broken(s);
-		return;
-	}
-	/* A simple query's results end with NULL, but a stream does not. */
-	if (PQresultStatus(result) == PGRES_TUPLES_OK)
-		while ((extra = PQgetResult(s->conn)))
-			PQclear(extra);
-	take_answer(s, result);
-	PQclear(result);
+	buf_fini(&s->command);
+	free(s->system_id);
+	free(s->timeline);
+	*s = (struct source_starting){ 0 };
 }

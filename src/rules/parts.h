@@ -17,10 +17,6 @@ struct rules {
 	const struct catalog *catalog; /* NULL until bound */
 };
 
-/* "sidecar.conf:12: …"; always false. */
-bool rules_fail(const struct rules *r, struct fail *why, unsigned line, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
-
 /* "schema.table" split at the first dot, or "table" of schema public. The texts are the caller's. */
 void rules_split_name(const char *name, char **schema, char **table);
 
@@ -41,7 +37,7 @@ bool rules_compile_section(const struct rules *r, const struct conf_table *conf,
 bool rules_compile_actor(const struct rules *r, struct rules_query *q, struct fail *why);
 /* rules_digest of a program with these versions: EVENT_NUMBERING, EVENT_ENTRY_FORMAT. */
 uint32_t rules_digest_of(const struct rules *r, uint32_t numbering, uint32_t entries);
-uint64_t rules_stream_identity(const struct conf_stream *conf);
+uint64_t rules_digest_stream(const struct conf_stream *conf);
 /* One more name of a list for wal2json, escaped as it wants; NULL: all tables of the schema. */
 void rules_add_name(struct buf *out, const char *schema, const char *name);
 /* Nothing of the file names a column that the section withholds. */

@@ -1,43 +1,9 @@
 #include "walpush/rules/rules.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "parts.h"
 #include "walpush/base/mem.h"
-
-bool rules_fail(const struct rules *r, struct fail *why, unsigned line, const char *format, ...)
-{
-	char text[sizeof(why->text)];
-	va_list args;
-
-	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
-	va_end(args);
-	return fail_at_line(why, line, "%s:%u: %s", r->conf->file, line, text);
-}
-
-void rules_split_name(const char *name, char **schema, char **table)
-{
-	const char *dot = strchr(name, '.');
-
-	*schema = dot ? mem_text_of((struct slice){ name, (size_t)(dot - name) }) : mem_text("public");
-	*table = mem_text(dot ? dot + 1 : name);
-}
-
-struct rules_table *rules_table_named(struct rules *r, const char *schema, const char *name)
-{
-	struct rules_table *t;
-
-	for (size_t i = 0; i < r->n_tables; i++)
-		if (strcmp(r->tables[i].schema, schema) == 0 && strcmp(r->tables[i].name, name) == 0)
-			return &r->tables[i];
-	r->tables = mem_resize(r->tables, r->n_tables + 1, sizeof(*r->tables));
-	t = &r->tables[r->n_tables++];
-	*t = (struct rules_table){ .schema = mem_text(schema), .name = mem_text(name) };
-	return t;
-}
 
 static struct rules_table *find_or_add_table(struct rules *r, const char *name)
 {
@@ -49,15 +15,6 @@ static struct rules_table *find_or_add_table(struct rules *r, const char *name)
 	free(schema);
 	free(table);
 	return t;
-}
-
-void rules_add_membership(struct rules_table *t, struct rules_membership *m)
-{
-	struct rules_membership **at =
-		mem_resize((void *)t->memberships, t->n_memberships + 1, sizeof(struct rules_membership *));
-
-	at[t->n_memberships++] = m;
-	t->memberships = at;
 }
 
 /* Every table that a section or a membership names, once, in the order in which the file names them. */
@@ -109,8 +66,8 @@ static bool check_paths(const struct rules *r, struct fail *why)
 		for (size_t k = 0; k < i && ok; k++) {
 			path_shape(conf->streams[k].path.text, &b);
 			if (slice_equal(buf_slice(&a), buf_slice(&b)))
-				ok = rules_fail(
-					r, why, conf->streams[i].path.line,
+				ok = fail_in_file(
+					why, r->conf->file, conf->streams[i].path.line,
 					"the path of stream %s matches what that of stream %s (line %u) matches",
 					conf->streams[i].name, conf->streams[k].name, conf->streams[k].path.line);
 		}
@@ -135,8 +92,8 @@ static bool compile(struct rules *r, struct fail *why)
 
 		r->memberships[i] = (struct rules_membership){ .conf = m, .user = -1, .any = true };
 		if (m->ignore && (m->user || m->columns.n))
-			return rules_fail(r, why, m->line,
-					  "membership of %s: with ignore, user and columns mean nothing", m->table);
+			return fail_in_file(why, r->conf->file, m->line,
+					    "membership of %s: with ignore, user and columns mean nothing", m->table);
 	}
 	return check_paths(r, why) && rules_compile_actor(r, &r->actor, why);
 }
@@ -183,57 +140,12 @@ void rules_free(struct rules *r)
 	free(r);
 }
 
-size_t rules_n_tables(const struct rules *r)
-{
-	return r->n_tables;
-}
-
-const struct rules_table *rules_table(const struct rules *r, size_t i)
-{
-	return &r->tables[i];
-}
-
-/* A handful of tables, and the lengths of their names differ: nothing beats looking at each. */
-const struct rules_table *rules_find(const struct rules *r, struct slice schema, struct slice table)
-{
-	for (size_t i = 0; i < r->n_tables; i++) {
-		const struct catalog_table *c = r->tables[i].catalog;
-
-		if (c && slice_equal(slice_of(c->json_name), table) && slice_equal(slice_of(c->json_schema), schema))
-			return &r->tables[i];
-	}
-	return NULL;
-}
-
-const struct rules_table *rules_find_parent(const struct rules *r, struct slice schema, struct slice table, size_t at)
-{
-	const struct catalog_table *parent = catalog_parent(r->catalog, schema, table, at);
-
-	for (size_t i = 0; parent && i < r->n_tables; i++)
-		if (r->tables[i].catalog == parent)
-			return &r->tables[i];
-	return NULL;
-}
-
-bool rules_is_new(const struct rules *r, struct slice schema, struct slice table)
-{
-	return catalog_is_new(r->catalog, schema, table);
-}
-
 const struct rules_section *rules_section(const struct rules *r, const char *name)
 {
 	for (size_t i = 0; i < r->conf->n_tables; i++)
 		if (strcmp(r->conf->tables[i].name, name) == 0)
 			return &r->sections[i];
 	return NULL;
-}
-
-bool rules_has_memberships(const struct rules *r)
-{
-	for (size_t i = 0; i < r->n_tables; i++)
-		if (r->tables[i].n_memberships)
-			return true;
-	return false;
 }
 
 size_t rules_n_streams(const struct rules *r)

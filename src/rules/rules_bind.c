@@ -34,14 +34,14 @@ static int resolve(const struct binder *b, const char *name, unsigned line, cons
 	if (at >= 0 && !b->table->columns[at].is_virtual)
 		return at;
 	if (at >= 0) {
-		rules_fail(b->rules, b->why, line,
-			   "%s of %s: column %.63s is computed when it is read, the log has no value of it", what,
-			   b->section, name);
+		fail_in_file(b->why, b->rules->conf->file, line,
+			     "%s of %s: column %.63s is computed when it is read, the log has no value of it", what,
+			     b->section, name);
 		return -1;
 	}
 	list_columns(b->table, &columns);
-	rules_fail(b->rules, b->why, line, "%s of %s: %.63s.%.63s has no column %.80s; it has %s", what, b->section,
-		   b->table->schema, b->table->name, name, columns.len ? columns.data : "none");
+	fail_in_file(b->why, b->rules->conf->file, line, "%s of %s: %.63s.%.63s has no column %.80s; it has %s", what,
+		     b->section, b->table->schema, b->table->name, name, columns.len ? columns.data : "none");
 	buf_fini(&columns);
 	return -1;
 }
@@ -269,9 +269,9 @@ bool rules_bind_table(struct rules *r, size_t at, const struct catalog *catalog,
 	if (!b.table && !is_named(t))
 		return true; /* gone since it was found */
 	if (!b.table)
-		return rules_fail(r, why, line_of(t),
-				  "there is no table %.63s.%.63s in this database; names are case-sensitive", t->schema,
-				  t->name);
+		return fail_in_file(why, r->conf->file, line_of(t),
+				    "there is no table %.63s.%.63s in this database; names are case-sensitive",
+				    t->schema, t->name);
 	for (size_t i = 0; i < t->n_sections && ok; i++) {
 		b.section = t->sections[i]->conf->name;
 		ok = bind_section(&b, t->sections[i]);

@@ -42,7 +42,8 @@ static bool parse_template(const struct rules *r, struct tmpl *t, const struct t
 
 	if (tmpl_parse(t, text->text, scopes, &inner))
 		return true;
-	return rules_fail(r, why, text->line, "%s of %s, character %zu: %s", what, of, inner.offset + 1, inner.text);
+	return fail_in_file(why, r->conf->file, text->line, "%s of %s, character %zu: %s", what, of, inner.offset + 1,
+			    inner.text);
 }
 
 static bool compile_query(const struct rules *r, struct rules_query *q, const struct text *text, unsigned scopes,
@@ -65,9 +66,10 @@ static bool check_literals(const struct rules *r, const struct tmpl *t, const st
 {
 	for (size_t i = 0; i < t->n_parts; i++)
 		if (!t->parts[i].is_ref && strpbrk(t->parts[i].text, "{}"))
-			return rules_fail(r, why, text->line, "groups of %s: a group's name cannot hold braces", of);
+			return fail_in_file(why, r->conf->file, text->line,
+					    "groups of %s: a group's name cannot hold braces", of);
 	if (t->n_parts == 0)
-		return rules_fail(r, why, text->line, "groups of %s: a group's name cannot be empty", of);
+		return fail_in_file(why, r->conf->file, text->line, "groups of %s: a group's name cannot be empty", of);
 	return true;
 }
 
@@ -75,7 +77,7 @@ static bool compile_groups(const struct rules *r, const struct texts *texts, uns
 			   const char *of, struct tmpl **groups, size_t *n, struct fail *why)
 {
 	if (texts->n == 0)
-		return rules_fail(r, why, line, "%s has no groups: nobody would hear of it", of);
+		return fail_in_file(why, r->conf->file, line, "%s has no groups: nobody would hear of it", of);
 	*groups = mem_new_array(texts->n, sizeof(**groups));
 	for (size_t i = 0; i < texts->n; i++) {
 		if (!parse_template(r, &(*groups)[i], &texts->at[i], scopes, "groups", of, why))
@@ -93,8 +95,8 @@ static bool check_path_value(const struct rules *r, const struct rules_stream *s
 {
 	if (part->scope != TMPL_PATH || path_has(s->path, part->text))
 		return true;
-	return rules_fail(r, why, line, "%s of %s: {path.%s} is not in its path %s", what, s->conf->name, part->text,
-			  s->conf->path.text);
+	return fail_in_file(why, r->conf->file, line, "%s of %s: {path.%s} is not in its path %s", what, s->conf->name,
+			    part->text, s->conf->path.text);
 }
 
 static bool check_path_values(const struct rules *r, const struct rules_stream *s, const struct tmpl *t, unsigned line,
@@ -115,7 +117,7 @@ static bool compile_notice(const struct rules *r, const struct rules_stream *s, 
 	if (!text->text)
 		return true;
 	if (!jsontmpl_parse(t, text->text, SCOPE(PATH) | SCOPE(TOKEN) | SCOPE(STREAM), &inner))
-		return rules_fail(r, why, text->line, "%s of %s: %s", what, s->conf->name, inner.text);
+		return fail_in_file(why, r->conf->file, text->line, "%s of %s: %s", what, s->conf->name, inner.text);
 	for (size_t i = 0; i < t->n; i++)
 		if (t->pieces[i].kind != JSONTMPL_LITERAL &&
 		    !check_path_value(r, s, &t->pieces[i].part, text->line, what, why))
@@ -130,11 +132,12 @@ bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf,
 
 	s->conf = conf;
 	if (!conf->path.text || !conf->admit.text)
-		return rules_fail(r, why, conf->line, "stream %s needs a path and an admit query", conf->name);
-	s->identity = rules_stream_identity(conf);
+		return fail_in_file(why, r->conf->file, conf->line, "stream %s needs a path and an admit query",
+				    conf->name);
+	s->identity = rules_digest_stream(conf);
 	s->path = path_compile(conf->path.text, &inner);
 	if (!s->path)
-		return rules_fail(r, why, conf->path.line, "path of %s: %s", conf->name, inner.text);
+		return fail_in_file(why, r->conf->file, conf->path.line, "path of %s: %s", conf->name, inner.text);
 	if (!compile_query(r, &s->admit, &conf->admit, SCOPE(PATH) | SCOPE(TOKEN), "admit", conf->name, why) ||
 	    !check_path_values(r, s, &s->admit.source, conf->admit.line, "admit", why) ||
 	    !compile_groups(r, &conf->groups, conf->line, SCOPE(PATH) | SCOPE(TOKEN) | SCOPE(ADMIT), conf->name,
@@ -154,8 +157,8 @@ static bool check_lookups(const struct rules *r, struct rules_section *s, struct
 	for (size_t i = 0; i < s->n_groups; i++) {
 		s->group_uses_lookup[i] = tmpl_uses(&s->groups[i], TMPL_LOOKUP);
 		if (s->group_uses_lookup[i] && !s->conf->lookup.text)
-			return rules_fail(r, why, s->conf->groups.at[i].line,
-					  "groups of %s use {lookup.…}, but it has no lookup", s->conf->name);
+			return fail_in_file(why, r->conf->file, s->conf->groups.at[i].line,
+					    "groups of %s use {lookup.…}, but it has no lookup", s->conf->name);
 	}
 	return true;
 }
@@ -169,8 +172,9 @@ static bool check_member(const struct rules *r, const struct rules_section *s, c
 
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		if (strcmp(taken[i], name) == 0)
-			return rules_fail(r, why, line, "%s of %s: the message has a member \"%s\" of its own", what,
-					  s->conf->name, name);
+			return fail_in_file(why, r->conf->file, line,
+					    "%s of %s: the message has a member \"%s\" of its own", what, s->conf->name,
+					    name);
 	return true;
 }
 
@@ -179,7 +183,7 @@ static bool check_members(const struct rules *r, const struct rules_section *s, 
 	const struct conf_table *conf = s->conf;
 
 	if (!conf->type.text || !conf->key.text)
-		return rules_fail(r, why, conf->line, "%s needs a type and a key", conf->name);
+		return fail_in_file(why, r->conf->file, conf->line, "%s needs a type and a key", conf->name);
 	if (!check_member(r, s, conf->key.text, conf->key.line, "key", why))
 		return false;
 	for (size_t i = 0; i < conf->fields.n; i++) {
@@ -188,12 +192,12 @@ static bool check_members(const struct rules *r, const struct rules_section *s, 
 		if (!check_member(r, s, field->text, field->line, "fields", why))
 			return false;
 		if (strcmp(field->text, conf->key.text) == 0)
-			return rules_fail(r, why, field->line, "fields of %s: \"%s\" is its key already", conf->name,
-					  field->text);
+			return fail_in_file(why, r->conf->file, field->line, "fields of %s: \"%s\" is its key already",
+					    conf->name, field->text);
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(field->text, conf->fields.at[k].text) == 0)
-				return rules_fail(r, why, field->line, "fields of %s: \"%s\" stands there twice",
-						  conf->name, field->text);
+				return fail_in_file(why, r->conf->file, field->line,
+						    "fields of %s: \"%s\" stands there twice", conf->name, field->text);
 	}
 	return true;
 }
@@ -205,9 +209,9 @@ static bool check_idle(const struct rules *r, const struct conf_table *conf, str
 
 	if (line == 0)
 		return true;
-	return rules_fail(r, why, line,
-			  "%s has a message of its own, in which data-query and fields mean nothing: remove them",
-			  conf->name);
+	return fail_in_file(why, r->conf->file, line,
+			    "%s has a message of its own, in which data-query and fields mean nothing: remove them",
+			    conf->name);
 }
 
 static bool compile_message(const struct rules *r, struct rules_section *s, struct fail *why)
@@ -217,14 +221,15 @@ static bool compile_message(const struct rules *r, struct rules_section *s, stru
 
 	if (!jsontmpl_parse(&s->message, conf->message.text,
 			    SCOPE(ROW) | SCOPE(OLD) | SCOPE(LOOKUP) | SCOPE(ACTOR) | SCOPE(EVENT), &inner))
-		return rules_fail(r, why, conf->message.line, "message of %s: %s", conf->name, inner.text);
+		return fail_in_file(why, r->conf->file, conf->message.line, "message of %s: %s", conf->name,
+				    inner.text);
 	s->message_uses_lookup = jsontmpl_uses(&s->message, TMPL_LOOKUP);
 	if (s->message_uses_lookup && !conf->lookup.text)
-		return rules_fail(r, why, conf->message.line, "message of %s uses {lookup.…}, but it has no lookup",
-				  conf->name);
+		return fail_in_file(why, r->conf->file, conf->message.line,
+				    "message of %s uses {lookup.…}, but it has no lookup", conf->name);
 	if (jsontmpl_uses(&s->message, TMPL_ACTOR) && !s->asks_actor)
-		return rules_fail(r, why, conf->message.line,
-				  "message of %s uses {actor.…}, but there is no actor query", conf->name);
+		return fail_in_file(why, r->conf->file, conf->message.line,
+				    "message of %s uses {actor.…}, but there is no actor query", conf->name);
 	return check_idle(r, conf, why);
 }
 
@@ -248,9 +253,9 @@ static bool compile_conditions(const struct rules *r, struct rules_section *s, s
 
 		compile_condition(w, &s->when[i]);
 		if (!w->column || !w->equals || w->becomes || w->was || w->changes)
-			return rules_fail(r, why, w->line,
-					  "when of %s: a condition is a column and the text that it equals",
-					  conf->name);
+			return fail_in_file(why, r->conf->file, w->line,
+					    "when of %s: a condition is a column and the text that it equals",
+					    conf->name);
 	}
 	s->n_actions = conf->n_actions;
 	s->actions = mem_new_array(conf->n_actions, sizeof(*s->actions));
@@ -299,10 +304,11 @@ bool rules_compile_actor(const struct rules *r, struct rules_query *q, struct fa
 		return false;
 	for (size_t i = 0; i < q->source.n_parts; i++)
 		if (q->source.parts[i].is_ref && strcmp(q->source.parts[i].text, "id") != 0)
-			return rules_fail(r, why, text->line, "actor: only {id} can stand in its query, not {%s}",
-					  q->source.parts[i].text);
+			return fail_in_file(why, r->conf->file, text->line,
+					    "actor: only {id} can stand in its query, not {%s}",
+					    q->source.parts[i].text);
 	if (q->source.n_refs == 0)
-		return rules_fail(r, why, text->line, "actor: its query must ask for one user by {id}");
+		return fail_in_file(why, r->conf->file, text->line, "actor: its query must ask for one user by {id}");
 	return true;
 }
 

@@ -45,8 +45,8 @@ static bool check_fields(const struct rules *r, const struct rules_section *s, s
 
 	for (size_t i = 0; i < fields->n; i++)
 		if (withheld_at(s->conf, fields->at[i].text, &how))
-			return rules_fail(r, why, fields->at[i].line, "fields of %s: %.63s: %s", s->conf->name,
-					  fields->at[i].text, how);
+			return fail_in_file(why, r->conf->file, fields->at[i].line, "fields of %s: %.63s: %s",
+					    s->conf->name, fields->at[i].text, how);
 	return true;
 }
 
@@ -67,7 +67,8 @@ bool rules_check_shown(const struct rules *r, const struct rules_section *s, str
 		if (!names_column(piece) || !withheld_at(s->conf, piece->part.text, &how))
 			continue;
 		tmpl_name(&piece->part, &name);
-		ok = rules_fail(r, why, s->conf->message.line, "message of %s: %s: %s", s->conf->name, name.data, how);
+		ok = fail_in_file(why, r->conf->file, s->conf->message.line, "message of %s: %s: %s", s->conf->name,
+				  name.data, how);
 	}
 	buf_fini(&name);
 	return ok && check_fields(r, s, why);
@@ -87,8 +88,8 @@ bool rules_check_key(const struct rules *r, struct rules_section *s, struct fail
 		if (!c->in_key || s->shown[i])
 			continue;
 		if (s->message.n == 0 && excluded)
-			return rules_fail(
-				r, why, excluded->line,
+			return fail_in_file(
+				why, r->conf->file, excluded->line,
 				"exclude of %s: %.63s is in the primary key of %.63s.%.63s, by which every "
 				"message names its row: take it out, or give the section a message of its own",
 				s->conf->name, c->name, s->table->schema, s->table->name);

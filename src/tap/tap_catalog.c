@@ -194,7 +194,7 @@ static bool has_missed(const struct tap *t, const struct rules *rules, enum rule
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 {
 	enum rules_lack lack = lack_of(t, rules);
-	bool changed = t->now.rules && rules_feed_digest(t->now.rules) != rules_feed_digest(rules),
+	bool changed = t->now.rules && rules_digest_feed(t->now.rules) != rules_digest_feed(rules),
 	     other = lack || changed || (t->now.rules && t->ddl_heard != t->has_trigger);
 
 	if (other) {

@@ -95,7 +95,7 @@ static void take_rules(struct tap *t, struct reload *r)
 	t->n_reads = rules_n_streams(t->now.plain);
 	t->reads_for = t->n_editions;
 	r->reads = NULL;
-	if (t->now.rules && rules_feed_digest(t->now.rules) == rules_feed_digest(r->rules))
+	if (t->now.rules && rules_digest_feed(t->now.rules) == rules_digest_feed(r->rules))
 		return;
 	tap_watch_forget(t); /* others are watched now, and everybody is asked */
 	tap_take_rules(t, r->rules, r->catalog);

@@ -23,6 +23,9 @@ struct fail {
 /* Always returns false, so that a caller can `return fail_set(…)`. */
 bool fail_set(struct fail *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
 bool fail_at_line(struct fail *f, unsigned line, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* "FILE:LINE: …" */
+bool fail_in_file(struct fail *f, const char *file, unsigned line, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 bool fail_at_offset(struct fail *f, size_t offset, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* Bytes of the text that fail_never writes, with its end. */

@@ -4,7 +4,7 @@
  * A queue in commit order. Its head is handled as soon as
  *   1. a snapshot sees its transaction as done ("visible first"), and
  *   2. the SQL that its rules want (lookups, the actor's name) has been answered.
- * What waits holds back what is behind it, so order is never lost; questions of later records are asked meanwhile, up to
+ * A head that waits holds back the records behind it, so order is never lost. Questions of later records are asked meanwhile, up to
  * INTAKE_ASKED of them, and behind the question for a snapshot, on the same connection, rather than behind its answer. Rows without
  * questions are decoded once and never copied.
  *
@@ -15,13 +15,13 @@
  * Bound: INTAKE_BYTES of records; beyond it the source stops reading until half of it is gone. One transaction of any size passes
  * through, because its rows leave the queue while it is still arriving.
  *
- * A record that cannot be handled is one of three.
- *   - A message, or an action that is not known, is passed over: any role may send those.
- *     One that tells of DDL (decode_is_ddl) only marks its transaction. Everybody is a member of that, and it is not published before the owner
- *     has looked again at what decides permission: what is behind it is judged by what the DDL made of it.
+ * Three kinds of records cannot be handled.
+ *   - A message, or an action that is not known, is passed over: any role may send messages.
+ *     A message that tells of DDL (decode_is_ddl) marks its transaction. Everybody is a member of that transaction, and it is published
+ *     after the owner has looked again at what decides permission, because the DDL decides how the records behind it are judged.
  *   - A row that is larger than limits.record-bytes, or for which there is no memory, is stepped over: its transaction becomes a mark
- *     (txn_skip). Where it decides about permission, or its table is unknown, everybody is a member of the transaction.
- *   - What is unreadable or out of place ends the stream (`broken`): it comes again, and the owner decides for how long.
+ *     (txn_skip). Where the row decides about permission, or its table is unknown, everybody is a member of the transaction.
+ *   - A record that is unreadable or out of place ends the stream (`broken`): it comes again, and the owner decides for how long.
  * Tap thread.
  */
 #ifndef WALPUSH_INTAKE_H

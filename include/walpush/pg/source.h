@@ -2,8 +2,8 @@
  * source: the replication connection, from IDENTIFY_SYSTEM to a stream of wal2json records.
  *
  * Tap thread. It connects, looks at the slot, starts streaming behind the position that its owner names, reads frames, answers keepalives
- * and sends status. What it loses it makes again: 0.1 to 5 s apart for what passes by itself, up to 15 s for what a person must
- * mend (slot missing, lost, wrong plugin, no privilege), each said once in the log with its mend until it changes.
+ * and sends status. A connection that is lost is made again: 0.1 to 5 s apart for what passes by itself, up to 15 s for what a person must
+ * fix (slot missing, lost, wrong plugin, no privilege). Each reason is said once in the log, with its fix, until it changes.
  * A slot held by another is waited for, never taken. That streaming begins again is no success: the waits grow until something comes that
  * no earlier connection brought.
  *

@@ -151,7 +151,7 @@ const struct rules_query *rules_actor(const struct rules *r);
 /* The columns of which the rules need the value before a change, each once; bound or not. Without them groups left and
  * deleted rows cannot be told to the right people, and an action that waits for a change never matches. The array is the
  * caller's, the names are borrowed. */
-size_t rules_old_columns(const struct rules_table *t, const char ***out);
+size_t rules_identity_columns(const struct rules_table *t, const char ***out);
 /* Of a column that `quiet` names although its change is always told: what reads it ("groups", an action's name). NULL: it is
  * quiet, or not named. Bound sections only. */
 const char *rules_loud(const struct rules_section *s, size_t column);
@@ -183,6 +183,6 @@ void rules_deciding_param(const struct rules *r, struct buf *out);
 uint32_t rules_digest(const struct rules *r);
 /* That, and all else that decides what is made of the stream of changes: tables listed, memberships. Bound rules of equal digest
  * are as good as each other. */
-uint32_t rules_feed_digest(const struct rules *r);
+uint32_t rules_digest_feed(const struct rules *r);
 
 #endif

@@ -33,7 +33,7 @@ static char *text_of_file(const char *path)
 	struct buf text = { 0 };
 	const char *problem = "";
 
-	if (!conf_read_file(path, 1 << 20, &text, &problem))
+	if (!conf_file_read(path, 1 << 20, &text, &problem))
 		fail_msg("%s: %s", path, problem);
 	buf_add_text(&text, "");
 	return buf_steal(&text);

@@ -119,16 +119,16 @@ static void test_old_columns_are_those_of_groups_lookups_and_conditions(void **s
 	const char **columns;
 
 	/* Not "fresh": an inserted row has no former value. */
-	assert_int_equal(rules_old_columns(rules_table(made->rules, 0), &columns), 3);
+	assert_int_equal(rules_identity_columns(rules_table(made->rules, 0), &columns), 3);
 	assert_string_equal(columns[0], "shop");
 	assert_string_equal(columns[1], "item");
 	assert_string_equal(columns[2], "state");
 	free((void *)columns);
 	/* Of a message, its former values; not those of other queries. */
-	assert_int_equal(rules_old_columns(rules_table(made->rules, 1), &columns), 1);
+	assert_int_equal(rules_identity_columns(rules_table(made->rules, 1), &columns), 1);
 	assert_string_equal(columns[0], "amount");
 	free((void *)columns);
-	assert_int_equal(rules_old_columns(rules_table(made->rules, 2), &columns), 2);
+	assert_int_equal(rules_identity_columns(rules_table(made->rules, 2), &columns), 2);
 	assert_string_equal(columns[0], "id");
 	assert_string_equal(columns[1], "active");
 	free((void *)columns);

@@ -384,7 +384,7 @@ static uint32_t feed_digest_of(const char *text)
 
 	if (!rules)
 		fail_msg("%s", why.text);
-	digest = rules_feed_digest(rules);
+	digest = rules_digest_feed(rules);
 	rules_free(rules);
 	conf_free(conf);
 	return digest;

@@ -54,7 +54,7 @@ static void add_section(struct names *names, const struct rules_section *s)
 			add(names, s->conf->actions[i].condition.column);
 }
 
-size_t rules_old_columns(const struct rules_table *t, const char ***out)
+size_t rules_identity_columns(const struct rules_table *t, const char ***out)
 {
 	struct names names = { 0 };
 

@@ -3,7 +3,11 @@
  * PostgreSQL does the quoting. Parameters: $1 slot, $2 plugin, $3 replay.bytes, $4 the tables as an array of "schema.name".
  * PostgreSQL 13 to 18; what only some versions know is looked up by name.
  */
+#include <stdio.h>
+#include <string.h>
+
 #include "parts.h"
+#include "walpush/base/fail.h"
 
 #define SLOT "FROM pg_replication_slots AS s WHERE s.slot_name = $1"
 #define SETTING(name) "(SELECT setting FROM pg_settings WHERE name = '" name "')"
@@ -157,3 +161,37 @@ const char check_sql_persistence[] = "SELECT 'failure', format('%s is unlogged: 
 				     "nobody hears of them', c.oid::regclass),"
 				     "       'sql', format('ALTER TABLE %s SET LOGGED;', c.oid::regclass) " LISTED(
 					     "'r'") " AND c.relpersistence = 'u'";
+
+/* A word of a row that our own SQL answered. */
+static unsigned index_of(const char *const *names, size_t n, const char *word)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (strcmp(names[i], word) == 0)
+			return i;
+	fail_never("the checks' own query answered a word that they do not know");
+}
+
+void check_sql(struct check *c, const struct check_row *row)
+{
+	char bytes[24];
+	struct buf tables = { 0 };
+	PGresult *result;
+
+	rules_catalog_param(c->rules, &tables);
+	snprintf(bytes, sizeof(bytes), "%lld", (long long)c->conf->replay.bytes);
+	result = check_ask(c, row->sql, 4,
+			   (const char *[]){ c->conf->database.slot, c->conf->database.plugin, bytes, tables.data });
+	buf_fini(&tables);
+	if (!result)
+		return;
+	for (int i = 0; i < PQntuples(result); i++) {
+		const char *mend = PQgetisnull(result, i, 3) ? NULL : PQgetvalue(result, i, 3);
+
+		check_add(c, index_of(check_states, CHECK_STATES, PQgetvalue(result, i, 0)),
+			  index_of(check_mends, CHECK_MENDS, PQgetvalue(result, i, 2)), mend, "%s",
+			  PQgetvalue(result, i, 1));
+	}
+	if (PQntuples(result) == 0)
+		check_ok(c, "%s", row->fine);
+	PQclear(result);
+}

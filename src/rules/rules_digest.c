@@ -1,114 +1,6 @@
-/* What the rules say to others: the list of tables for wal2json and for the catalog, and the digest for the epoch. */
+/* Digests of the rules: for the epoch, for the stream of changes, for each stream of the file. */
 #include "parts.h"
 #include "walpush/base/event_id.h"
-
-/*
- * wal2json splits the list at commas and white space and a name at its dot, drops a backslash before any character, and
- * takes a bare "*" for everything; so whatever is not plain gets a backslash. Source: wal2json.c, string_to_SelectTable and
- * parse_table_identifier.
- */
-static void add_escaped(struct buf *out, const char *name)
-{
-	for (; *name; name++) {
-		unsigned char c = (unsigned char)*name;
-		bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-			     c >= 0x80;
-
-		if (!plain)
-			buf_add_char(out, '\\');
-		buf_add_char(out, *name);
-	}
-}
-
-void rules_add_name(struct buf *out, const char *schema, const char *name)
-{
-	if (out->len)
-		buf_add_char(out, ',');
-	add_escaped(out, schema);
-	buf_add_char(out, '.');
-	if (name)
-		add_escaped(out, name);
-	else
-		buf_add_char(out, '*');
-}
-
-/* Is it the first of the rules' tables in that schema? */
-static bool is_first(const struct rules *r, size_t at)
-{
-	for (size_t i = 0; i < at; i++)
-		if (strcmp(r->tables[i].schema, r->tables[at].schema) == 0)
-			return false;
-	return true;
-}
-
-static void add_children(const struct rules *r, struct buf *out)
-{
-	const struct catalog_kin *kin;
-
-	for (size_t i = 0; (kin = catalog_kin(r->catalog, i)); i++)
-		if (kin->parent && !catalog_is_whole(r->catalog, kin->schema))
-			rules_add_name(out, kin->schema, kin->name);
-}
-
-void rules_add_tables(const struct rules *r, struct buf *out)
-{
-	for (size_t i = 0; i < r->n_tables; i++) {
-		const struct rules_table *t = &r->tables[i];
-
-		if (!r->catalog || !catalog_is_whole(r->catalog, t->schema))
-			rules_add_name(out, t->schema, t->name);
-		else if (is_first(r, i))
-			rules_add_name(out, t->schema, NULL);
-	}
-	if (r->catalog)
-		add_children(r, out);
-}
-
-void rules_filter_tables(const struct rules *r, struct buf *out)
-{
-	const struct catalog_kin *kin;
-
-	for (size_t i = 0; (kin = catalog_kin(r->catalog, i)); i++)
-		if (!kin->parent)
-			rules_add_name(out, kin->schema, kin->name);
-}
-
-static void add_quoted(struct buf *out, const char *name)
-{
-	for (; *name; name++) {
-		if (*name == '"' || *name == '\\')
-			buf_add_char(out, '\\');
-		buf_add_char(out, *name);
-	}
-}
-
-static void add_tables(const struct rules *r, bool deciding, struct buf *out)
-{
-	const char *between = "";
-
-	buf_add_char(out, '{');
-	for (size_t i = 0; i < r->n_tables; i++) {
-		if (deciding && !r->tables[i].n_memberships)
-			continue;
-		buf_addf(out, "%s\"", between);
-		add_quoted(out, r->tables[i].schema);
-		buf_add_char(out, '.');
-		add_quoted(out, r->tables[i].name);
-		buf_add_char(out, '"');
-		between = ",";
-	}
-	buf_add_char(out, '}');
-}
-
-void rules_catalog_param(const struct rules *r, struct buf *out)
-{
-	add_tables(r, false, out);
-}
-
-void rules_deciding_param(const struct rules *r, struct buf *out)
-{
-	add_tables(r, true, out);
-}
 
 /* FNV-1a, 32 bits, over texts with their ends and over numbers; the order in which they are given is the format. */
 static void mix_byte(uint32_t *digest, unsigned char byte)
@@ -214,7 +106,7 @@ static void mix_read(uint32_t *digest, const struct rules_table *t)
 		mix_text(digest, t->read.columns[i]);
 }
 
-uint32_t rules_feed_digest(const struct rules *r)
+uint32_t rules_digest_feed(const struct rules *r)
 {
 	uint32_t digest = rules_digest(r);
 
@@ -243,7 +135,7 @@ static void mix_wide(uint64_t *digest, const char *text)
 	*digest *= UINT64_C(1099511628211); /* as a zero byte */
 }
 
-uint64_t rules_stream_identity(const struct conf_stream *conf)
+uint64_t rules_digest_stream(const struct conf_stream *conf)
 {
 	uint64_t digest = UINT64_C(14695981039346656037);
 

@@ -1,12 +1,9 @@
-/* intake_skip: rows that cannot be handled, because of their size or for want of memory. */
-#include "parts.h"
+#include "skip.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#include "walpush/base/clock.h"
 #include "walpush/base/flood.h"
-#include "walpush/base/mem.h"
+#include "walpush/intake/intake.h"
 
 /* What handling a row takes beside its record is asked for before that begins. */
 #define ASK_ABOVE (1u << 20)
@@ -27,10 +24,8 @@ static void keep_names(struct record *r)
 		buf_add_slice(&names, table);
 		r->names = buf_steal(&names);
 	}
-	source_free_record(r->bytes);
-	r->bytes = NULL;
-	r->text = (struct slice){ 0 };
-	r->skipped = true;
+	record_drop_text(r);
+	r->is_skipped = true;
 }
 
 static void say(const struct record *r, const char *what, size_t bytes, size_t wanted)
@@ -44,45 +39,41 @@ static void say(const struct record *r, const char *what, size_t bytes, size_t w
 				  "tables: see \"A row is too large\" in docs/operations.md"));
 }
 
-static bool no_memory(struct intake *in, struct record *r, size_t wanted)
+static bool has_failed_enough(struct skip *s, const struct outside *outside, const struct transaction *t)
 {
-	struct transaction *t = r->transaction;
-	struct fail why = { 0 };
-
-	if (tries_failed(&in->tries, t->lsn, clock_us(), INTAKE_PATIENCE)) {
-		size_t bytes = r->text.len;
-
-		keep_names(r);
-		say(r, "there is no memory for it", bytes, wanted);
-		return true;
-	}
-	fail_set(&why, "no memory: a record of %zu bytes needs %zu more", r->text.len, wanted);
-	intake_record_free(r);
-	intake_break(in, INTAKE_NO_MEMORY, t, &why);
-	return false;
+	return tries_failed(&s->tries, t->lsn, outside->now(outside->at), INTAKE_PATIENCE);
 }
 
-bool intake_fits(struct intake *in, struct record *r)
+void skip_note_size(struct skip *s, const struct transaction *t, size_t bytes)
+{
+	if (bytes > INTAKE_LARGE)
+		s->large = t->next_lsn;
+}
+
+bool skip_receive(struct skip *s, const struct outside *outside, struct record *r, struct fail *why)
 {
 	size_t bytes = r->text.len, wanted = bytes / ASK_PART + ASK_LEAST;
 
-	if (bytes > INTAKE_LARGE)
-		in->large = r->transaction->next_lsn;
+	skip_note_size(s, r->transaction, bytes);
 	if (r->transaction->repeated)
 		return true;
-	if (bytes > in->record_bytes) {
+	if (bytes > s->record_bytes) {
 		keep_names(r);
-		say(r, "it is larger than limits.record-bytes", bytes, in->record_bytes);
+		say(r, "it is larger than limits.record-bytes", bytes, s->record_bytes);
 		return true;
 	}
-	if (bytes <= ASK_ABOVE || mem_is_there(wanted))
+	if (bytes <= ASK_ABOVE || outside->has_memory(outside->at, wanted))
 		return true;
-	return no_memory(in, r, wanted);
+	if (!has_failed_enough(s, outside, r->transaction))
+		return fail_set(why, "no memory: a record of %zu bytes needs %zu more", bytes, wanted);
+	keep_names(r);
+	say(r, "there is no memory for it", bytes, wanted);
+	return true;
 }
 
 /* --- its turn -------------------------------------------------------------------------------------------------- */
 
-/* Whose permission it changes is not known, nor whom an action of it turns out. */
+/* Nobody knows whose permission the row changes, nor whose connections an action of it closes. */
 static bool decides_permission(const struct rules_table *table)
 {
 	if (table->n_memberships)
@@ -99,47 +90,47 @@ static bool decides_permission(const struct rules_table *table)
 	return false;
 }
 
-static void skip_in_table(struct intake *in, const struct rules_table *table)
+static void skip_in_table(struct txn *txn, const struct rules_table *table)
 {
 	for (size_t i = 0; i < table->n_sections; i++)
-		txn_skip(in->txn, table->sections[i]);
+		txn_skip(txn, table->sections[i]);
 	if (decides_permission(table))
-		txn_add_member(in->txn, NULL);
+		txn_add_member(txn, NULL);
 }
 
 /* Nobody knows whose row it was. */
-static void skip_unknown(struct intake *in)
+static void skip_unknown(struct txn *txn)
 {
-	txn_skip(in->txn, NULL);
-	txn_add_member(in->txn, NULL);
+	txn_skip(txn, NULL);
+	txn_add_member(txn, NULL);
 }
 
 /* False: it is none of ours. */
-static bool skip_by_name(struct intake *in, struct slice schema, struct slice name)
+static bool skip_by_name(const struct rules *rules, struct txn *txn, struct slice schema, struct slice name)
 {
-	const struct rules_table *table = rules_find(in->rules, schema, name);
+	const struct rules_table *table = rules_find(rules, schema, name);
 
 	if (table) {
-		skip_in_table(in, table);
+		skip_in_table(txn, table);
 		return true;
 	}
-	for (size_t i = 0; (table = rules_find_parent(in->rules, schema, name, i)); i++)
-		skip_in_table(in, table);
-	if (rules_find_parent(in->rules, schema, name, 0))
+	for (size_t i = 0; (table = rules_find_parent(rules, schema, name, i)); i++)
+		skip_in_table(txn, table);
+	if (rules_find_parent(rules, schema, name, 0))
 		return true;
-	if (!rules_is_new(in->rules, schema, name))
+	if (!rules_is_new(rules, schema, name))
 		return false;
-	skip_unknown(in); /* it was made since */
+	skip_unknown(txn); /* it was made since */
 	return true;
 }
 
-void intake_skip_row(struct intake *in, const struct record *r)
+void skip_row(struct skip *s, const struct rules *rules, struct txn *txn, const struct record *r)
 {
 	struct slice schema = slice_of(r->names ? r->names : "");
 
 	if (!r->names)
-		skip_unknown(in);
-	else if (!skip_by_name(in, schema, slice_of(r->names + schema.len + 1)))
+		skip_unknown(txn);
+	else if (!skip_by_name(rules, txn, schema, slice_of(r->names + schema.len + 1)))
 		return;
-	in->n_skipped++;
+	s->n++;
 }

@@ -1,0 +1,104 @@
+/* The checks in their order. */
+#include <string.h>
+
+#include "parts.h"
+#include "walpush/dba/check.h"
+
+/* Cause before effect: what cannot be judged because something else is wrong is not said to be wrong too. */
+static const struct check_row rows[] = {
+	{ .name = "configuration", .offline = true, .run = check_configuration },
+	{ .name = "origins", .offline = true, .run = check_origins },
+	{ .name = "key", .offline = true, .run = check_key },
+	{ .name = "certificate", .offline = true, .run = check_certificate },
+	{ .name = "file-limit", .offline = true, .run = check_file_limit },
+	{ .name = "memory", .offline = true, .run = check_memory },
+	{ .name = "connection", .run = check_connection },
+	{ .name = "version", .needs = { "connection" }, .run = check_version },
+	{ .name = "primary",
+	  .needs = { "version" },
+	  .sql = check_sql_primary,
+	  .fine = "the server can decode its WAL" },
+	{ .name = "encoding", .needs = { "connection" }, .sql = check_sql_encoding, .fine = "UTF8" },
+	{ .name = "wal-level", .needs = { "connection" }, .sql = check_sql_wal_level, .fine = "logical" },
+	{ .name = "standby",
+	  .needs = { "connection" },
+	  .sql = check_sql_standby,
+	  .fine = "no commit waits for a standby that is away" },
+	{ .name = "role", .needs = { "connection" }, .sql = check_sql_replication_role, .fine = "may replicate" },
+	{ .name = "role-rights",
+	  .needs = { "connection" },
+	  .sql = check_sql_superuser,
+	  .fine = "no superuser, and owner of no table" },
+	{ .name = "role-connections",
+	  .needs = { "connection" },
+	  .sql = check_sql_connection_limit,
+	  .fine = "no limit in the way" },
+	{ .name = "role-password",
+	  .needs = { "connection" },
+	  .sql = check_sql_password_expiry,
+	  .fine = "does not expire within 30 days" },
+	{ .name = "slots", .needs = { "version" }, .sql = check_sql_slots, .fine = "room for the slot" },
+	{ .name = "walsenders", .needs = { "version" }, .sql = check_sql_walsenders, .fine = "one is free, or ours" },
+	{ .name = "replication", .needs = { "role", "walsenders" }, .run = check_replication },
+	{ .name = "slot", .needs = { "version" }, .sql = check_sql_slot, .fine = "there" },
+	{ .name = "slot-kind", .needs = { "slot" }, .sql = check_sql_slot_kind, .fine = "logical, with wal2json" },
+	{ .name = "slot-database",
+	  .needs = { "slot-kind" },
+	  .sql = check_sql_slot_database,
+	  .fine = "of this database" },
+	{ .name = "slot-state", .needs = { "slot-database" }, .sql = check_sql_slot_state, .fine = "has all its WAL" },
+	{ .name = "slot-reader",
+	  .needs = { "slot-state" },
+	  .sql = check_sql_slot_reader,
+	  .fine = "nobody reads it yet" },
+	{ .name = "plugin", .needs = { "role", "wal-level", "primary" }, .run = check_plugin },
+	{ .name = "wal-bound",
+	  .needs = { "version" },
+	  .sql = check_sql_keep_size,
+	  .fine = "the slot cannot fill the disk" },
+	{ .name = "schema", .needs = { "connection" }, .sql = check_sql_schemas, .fine = "the role may look into it" },
+	{ .name = "creators", .needs = { "schema" }, .run = check_creators },
+	{ .name = "membership", .needs = { "schema" }, .run = check_membership },
+	{ .name = "table", .needs = { "connection" }, .run = check_tables },
+	{ .name = "table-logged",
+	  .needs = { "connection" },
+	  .sql = check_sql_persistence,
+	  .fine = "all tables' changes are in the WAL" },
+	{ .name = "table-partitions", .needs = { "connection" }, .run = check_partitions },
+	{ .name = "replica-identity", .needs = { "connection" }, .run = check_identity },
+	{ .name = "row-security", .needs = { "schema" }, .run = check_row_security },
+	{ .name = "columns", .needs = { "table" }, .run = check_keys },
+	{ .name = "secrets", .needs = { "table" }, .run = check_secrets },
+	{ .name = "quiet", .needs = { "table" }, .run = check_quiet },
+	{ .name = "query", .needs = { "schema" }, .run = check_queries },
+	{ .name = "relay", .offline = true, .run = check_relay },
+};
+
+static bool is_bad(const struct check *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_findings; i++)
+		if (c->findings[i].state >= CHECK_FAILURE && strcmp(c->findings[i].check, name) == 0)
+			return true;
+	return false;
+}
+
+void check_run(struct check *c)
+{
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+		const struct check_row *row = &rows[i];
+		const char *because = NULL;
+
+		if (c->offline && !row->offline)
+			continue;
+		for (size_t k = 0; k < 4 && !because; k++)
+			if (row->needs[k] && is_bad(c, row->needs[k]))
+				because = row->needs[k];
+		c->running = row->name;
+		if (because)
+			check_add(c, CHECK_SKIPPED, CHECK_NONE, NULL, "not looked at, because of \"%s\"", because);
+		else if (row->run)
+			row->run(c);
+		else
+			check_sql(c, row);
+	}
+}

@@ -1,0 +1,58 @@
+#include "ahead.h"
+
+#include "walpush/intake/intake.h"
+
+static bool asks_nothing(const struct record *r)
+{
+	return record_is_frame(r) || r->transaction->repeated || r->asked || r->is_skipped;
+}
+
+/* False: its turn will come as the head, which can have the catalog read. A corrupt record is reported when it is the head, too. */
+static bool ask_about(struct record *r, const struct asker *asker, struct bind *b)
+{
+	const struct rules_table *table = NULL;
+	struct change change;
+	struct fail why;
+
+	switch (bind_row(b, r->text, &change, &table, &why)) {
+	case BOUND:
+		r->asked = true;
+		answers_ask(&r->answers, asker, b, &change, table, &r->transaction->asking);
+		return true;
+	case BOUND_NEW:
+	case BOUND_STALE:
+		return false;
+	case BOUND_NOT_LISTED:
+	case BOUND_CORRUPT:
+		break;
+	}
+	return true;
+}
+
+void ahead_ask(struct queue *q, const struct visible *v, const struct asker *asker, struct bind *b)
+{
+	while (q->ask_next && questions_open(asker->questions) < INTAKE_ASKED &&
+	       questions_bytes(asker->questions) < INTAKE_BYTES) {
+		struct record *r = q->ask_next;
+
+		if (!asks_nothing(r) && (!visible_may_ask(v, r->transaction) || !ask_about(r, asker, b)))
+			return;
+		q->ask_next = r->next;
+	}
+}
+
+void ahead_again(struct queue *q)
+{
+	struct record *first = NULL;
+
+	for (struct record *r = q->head; r && r != q->ask_next; r = r->next) {
+		if (!r->asked || r->transaction->visible)
+			continue;
+		answers_drop(&r->answers);
+		r->asked = false;
+		r->transaction->asking = 0;
+		first = first ? first : r;
+	}
+	if (first)
+		q->ask_next = first;
+}

@@ -1,0 +1,119 @@
+#include "answers.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "walpush/base/mem.h"
+#include "walpush/change/route.h"
+
+static const struct question_kind lookup_kind = {
+	.failed = "a lookup failed; its groups are told to refetch",
+	.mend = "correct the `lookup` query, or grant SELECT on what it reads",
+};
+static const struct question_kind data_kind = {
+	.failed = "a data query failed; `data` is null, or has what `columns` names",
+	.mend = "correct the `data-query`, or grant SELECT on what it reads",
+	.no_json = "a data query does not return JSON; `data` is null, or has what `columns` names",
+};
+static const struct question_kind actor_kind = {
+	.failed = "the actor query failed; updated_by is null",
+	.mend = "correct `actor.query`, or grant SELECT on what it reads",
+};
+
+static struct question *ask_about_row(struct questions *questions, struct buf *scratch, const struct route_plan *plan,
+				      const struct question_kind *kind, const struct rules_query *q)
+{
+	char **values = mem_new_array(q->source.n_refs, sizeof(char *));
+	struct question *asked;
+	size_t n = 0;
+
+	for (size_t i = 0; i < q->source.n_parts; i++) {
+		if (!q->source.parts[i].is_ref)
+			continue;
+		buf_clear(scratch);
+		if (route_param(plan, &q->source.parts[i], scratch))
+			values[n] = mem_text_of(buf_slice(scratch));
+		n++;
+	}
+	asked = questions_ask(questions, kind, q, n, (const char *const *)values);
+	for (size_t i = 0; i < n; i++)
+		free(values[i]);
+	free(values);
+	return asked;
+}
+
+static struct question *ask_actor(struct questions *questions, struct bind *b, const struct route_plan *plan)
+{
+	const struct rules_query *q = rules_actor(b->rules);
+	const struct column *id = row_value(plan->row, (size_t)plan->actor_column);
+	const char *values[16];
+
+	buf_clear(&b->scratch);
+	if (!id || !row_text(id, &b->scratch))
+		return NULL;
+	assert(q->source.n_refs <= sizeof(values) / sizeof(*values));
+	for (size_t i = 0; i < q->source.n_refs; i++)
+		values[i] = b->scratch.data;
+	return questions_ask(questions, &actor_kind, q, q->source.n_refs, values);
+}
+
+static void ask_section(struct answer *a, const struct asker *asker, struct bind *b, const struct route_plan *plan,
+			uint64_t *asking)
+{
+	const struct rules_section *section = plan->section;
+	bool questions = plan->wants_lookup || plan->wants_data;
+
+	a->left_out = questions && (*asking)++ >= asker->bulk;
+	if (plan->wants_lookup && !a->left_out)
+		a->lookup = ask_about_row(asker->questions, &b->scratch, plan, &lookup_kind, &section->lookup);
+	if (plan->wants_data && !a->left_out)
+		a->data = ask_about_row(asker->questions, &b->scratch, plan, &data_kind, &section->data);
+	if (plan->wants_actor)
+		a->actor = ask_actor(asker->questions, b, plan);
+}
+
+void answers_ask(struct answers *answers, const struct asker *asker, struct bind *b, const struct change *change,
+		 const struct rules_table *table, uint64_t *asking)
+{
+	if (change->kind == CHANGE_TRUNCATE)
+		return;
+	for (size_t i = 0; i < table->n_sections; i++) {
+		struct route_plan plan;
+
+		if (!route_section(table->sections[i], &b->row, &plan) ||
+		    !(plan.wants_lookup || plan.wants_data || plan.wants_actor))
+			continue;
+		if (!answers->at) {
+			answers->at = mem_new_array(table->n_sections, sizeof(*answers->at));
+			answers->n = table->n_sections;
+		}
+		ask_section(&answers->at[i], asker, b, &plan, asking);
+	}
+}
+
+static bool is_open(const struct question *q)
+{
+	return q && !question_is_answered(q);
+}
+
+bool answers_are_here(const struct answers *answers)
+{
+	for (size_t i = 0; i < answers->n; i++) {
+		const struct answer *a = &answers->at[i];
+
+		if (is_open(a->lookup) || is_open(a->data) || is_open(a->actor))
+			return false;
+	}
+	return true;
+}
+
+void answers_drop(struct answers *answers)
+{
+	for (size_t i = 0; i < answers->n; i++) {
+		question_unref(answers->at[i].lookup);
+		question_unref(answers->at[i].data);
+		question_unref(answers->at[i].actor);
+	}
+	free(answers->at);
+	*answers = (struct answers){ 0 };
+}

@@ -1,0 +1,37 @@
+#include "bind.h"
+
+void bind_init(struct bind *b)
+{
+	*b = (struct bind){ .decoder = decoder_new() };
+}
+
+void bind_fini(struct bind *b)
+{
+	decoder_free(b->decoder);
+	row_fini(&b->row);
+	buf_fini(&b->scratch);
+}
+
+/* A partition's rows are its parent's. */
+static enum bound bind_child(struct bind *b, const struct change *change, const struct rules_table **table)
+{
+	*table = rules_find_parent(b->rules, change->schema, change->table, 0);
+	if (!*table)
+		return rules_is_new(b->rules, change->schema, change->table) ? BOUND_NEW : BOUND_NOT_LISTED;
+	if (change->kind == CHANGE_TRUNCATE)
+		return BOUND;
+	return row_bind_child(&b->row, (*table)->catalog, change) ? BOUND : BOUND_STALE;
+}
+
+enum bound bind_row(struct bind *b, struct slice text, struct change *change, const struct rules_table **table,
+		    struct fail *why)
+{
+	if (!decode_record(b->decoder, text, change, why))
+		return BOUND_CORRUPT;
+	*table = rules_find(b->rules, change->schema, change->table);
+	if (!*table)
+		return bind_child(b, change, table);
+	if (change->kind == CHANGE_TRUNCATE)
+		return BOUND;
+	return row_bind(&b->row, (*table)->catalog, change) ? BOUND : BOUND_STALE;
+}

@@ -1,0 +1,154 @@
+#include "emit.h"
+
+#include "walpush/base/log.h"
+
+static void mark_table(struct emit *e, const struct rules_table *table, const char *reason)
+{
+	for (size_t i = 0; i < table->n_sections; i++)
+		txn_mark(e->txn, table->sections[i], reason);
+}
+
+/* Notes whose permission the row changes. That asks nothing, so limits.bulk does not count it. */
+static void note_members(struct emit *e, const struct rules_table *table, const struct change *change)
+{
+	struct route_members members;
+
+	for (size_t i = 0; i < table->n_memberships; i++) {
+		if (change->kind == CHANGE_TRUNCATE)
+			members = (struct route_members){ .everybody = true };
+		else
+			route_membership(table->memberships[i], &e->bind->row, &members);
+		if (members.everybody)
+			txn_add_member(e->txn, NULL);
+		for (size_t k = 0; k < members.n; k++) {
+			buf_clear(&e->bind->scratch);
+			row_text(members.users[k], &e->bind->scratch);
+			buf_add_char(&e->bind->scratch, '\0');
+			txn_add_member(e->txn, e->bind->scratch.data);
+		}
+	}
+}
+
+/* The table was made since, and is gone again: nobody can tell whose child it was. Every parent that it may have had counts. */
+static void note_gone(struct emit *e, const struct change *change)
+{
+	for (size_t i = 0; i < rules_n_tables(e->bind->rules); i++) {
+		const struct rules_table *table = rules_table(e->bind->rules, i);
+
+		if (!table->catalog || !table->catalog->has_children ||
+		    !slice_equal(slice_of(table->catalog->json_schema), change->schema))
+			continue;
+		if (table->n_memberships)
+			txn_add_member(e->txn, NULL);
+		mark_table(e, table, "unknown");
+	}
+}
+
+/* INHERITS may name several parents: the row is one of each. It is sent as the first one's; who listens to another is told to refetch. */
+static void note_other_parents(struct emit *e, const struct rules_table *table, const struct change *change)
+{
+	const struct rules_table *other;
+
+	if (rules_find_parent(e->bind->rules, change->schema, change->table, 0) != table)
+		return; /* it is listed itself */
+	for (size_t i = 1; (other = rules_find_parent(e->bind->rules, change->schema, change->table, i)); i++) {
+		if (change->kind == CHANGE_TRUNCATE || row_bind_child(&e->bind->row, other->catalog, change))
+			note_members(e, other, change);
+		else if (other->n_memberships)
+			txn_add_member(e->txn, NULL);
+		mark_table(e, other, "unknown");
+	}
+}
+
+/* Once, not for every row. */
+static void say_missing(struct emit *e, const struct rules_section *section, const char *column)
+{
+	if (!column || column == e->said_missing)
+		return;
+	e->said_missing = column;
+	log_error(
+		"a group or a message names a column that the query does not return; the group is left out, the value "
+		"is null",
+		log_s("column", column), log_s("section", section->conf->name),
+		log_s("mend", "add the column to the SELECT list of the lookup, or of the actor query"));
+}
+
+static void route_row(struct emit *e, const struct record *r, const struct rules_table *table)
+{
+	for (size_t i = 0; i < table->n_sections; i++) {
+		const struct answer *a = i < r->answers.n ? &r->answers.at[i] : NULL;
+		struct txn_answers answers = { 0 };
+		struct route_plan plan;
+
+		if (a && a->lookup)
+			answers.lookup = question_rows(a->lookup);
+		if (a && a->actor)
+			answers.actor = question_rows(a->actor);
+		if (a && a->data)
+			answers.data = question_rows(a->data);
+		if (!route_section(table->sections[i], &e->bind->row, &plan))
+			continue;
+		answers.data_left_out = plan.wants_data && a && a->left_out;
+		say_missing(e, table->sections[i], txn_row(e->txn, &plan, &answers));
+	}
+}
+
+static void push(struct emit *e, const struct record *r, const struct rules_table *table, const struct change *change)
+{
+	note_members(e, table, change);
+	if (change->kind == CHANGE_TRUNCATE)
+		mark_table(e, table, "truncate");
+	else
+		route_row(e, r, table);
+	note_other_parents(e, table, change);
+}
+
+/* True: all is answered. */
+static bool ask(struct emit *e, struct record *r, const struct rules_table *table, const struct change *change)
+{
+	if (!r->asked) {
+		r->asked = true;
+		answers_ask(&r->answers, e->asker, e->bind, change, table, &r->transaction->asking);
+	}
+	return answers_are_here(&r->answers);
+}
+
+static enum emit_says handle(struct emit *e, struct record *r, bool is_fresh, struct fail *why)
+{
+	const struct rules_table *table = NULL;
+	struct change change;
+
+	switch (bind_row(e->bind, r->text, &change, &table, why)) {
+	case BOUND_NOT_LISTED:
+		return EMIT_OVER;
+	case BOUND_CORRUPT:
+		return EMIT_BROKEN;
+	case BOUND_NEW:
+		if (!is_fresh)
+			return EMIT_STALE;
+		note_gone(e, &change);
+		return EMIT_OVER;
+	case BOUND_STALE:
+		if (!is_fresh)
+			return EMIT_STALE;
+		break;
+	case BOUND:
+		break;
+	}
+	if (!ask(e, r, table, &change))
+		return EMIT_WAITS;
+	push(e, r, table, &change);
+	return EMIT_OVER;
+}
+
+enum emit_says emit_row(struct emit *e, struct record *r, bool is_fresh, struct fail *why)
+{
+	if (r->transaction->repeated)
+		return EMIT_OVER;
+	if (!r->transaction->visible || (r->asked && !answers_are_here(&r->answers)))
+		return EMIT_WAITS;
+	if (!r->is_skipped)
+		return handle(e, r, is_fresh, why);
+	skip_row(e->skip, e->bind->rules, e->txn, r);
+	return EMIT_OVER;
+}

@@ -1,0 +1,198 @@
+#include "visible.h"
+
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "walpush/base/log.h"
+#include "walpush/base/mem.h"
+#include "walpush/base/repeat.h"
+#include "walpush/pg/snapshot.h"
+
+/* A transaction that is not visible yet is looked for again at once this many times, then after 1 ms, doubling to 32 ms: most are
+ * visible within a few milliseconds; under synchronous replication it can take without bound. */
+#define AT_ONCE 8
+#define WAIT_MOST_MS 32
+#define LONGEST (AT_ONCE + 10) /* fruitless snapshots from which on the wait is that */
+/* A snapshot is of use for so long (µs): xids have 32 bits, and must not come round meanwhile. */
+#define SNAPSHOT_AGE 10000000
+
+struct visible {
+	const struct outside *outside;
+	const struct visible_calls *calls;
+	void *ctx;
+
+	struct transaction *transactions; /* all that are not handled yet, in order */
+	uint64_t n_transactions;          /* so far: the number of the last one */
+	unsigned n_unseen;                /* wanted and not visible */
+	struct sqlpipe_query *query;      /* the snapshot that is on its way; NULL: none is */
+	uint64_t covers;                  /* transactions up to this number were received before it was asked */
+	struct snapshot seen;             /* the last one */
+	int64_t seen_at;                  /* µs; 0: there is none */
+	unsigned fruitless;               /* snapshots, one after the other, that saw nothing new */
+	bool waits;                       /* the timer runs */
+	struct repeat trouble;
+};
+
+static void ask_snapshot(struct visible *v);
+
+/* --- what a snapshot tells --------------------------------------------------------------------------------------- */
+
+static void saw(struct visible *v, const struct snapshot *snapshot)
+{
+	struct transaction *t;
+	bool progress = false, all = true;
+
+	DL_FOREACH(v->transactions, t) {
+		if (t->visible || !t->wanted)
+			continue;
+		if (snapshot_sees(snapshot, t->xid)) {
+			t->visible = progress = true;
+			v->n_unseen--;
+		} else if (t->number <= v->covers) {
+			all = false;
+		}
+	}
+	v->fruitless = progress ? 0 : v->fruitless + 1;
+	if (!all)
+		v->calls->again(v->ctx);
+}
+
+static void say_blind(struct visible *v, const struct fail *why)
+{
+	unsigned times;
+	enum log_level level =
+		repeat_level(&v->trouble, LOG_LEVEL_ERROR, why->text, v->outside->now(v->outside->at), &times);
+
+	log_write(level, "cannot tell which transactions are visible; asking again",
+		  LOG_FIELDS(log_s("error", why->text), log_s("sqlstate", why->sqlstate), log_n("times", times)));
+}
+
+static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct visible *v = ctx;
+	struct snapshot snapshot = { 0 };
+	struct fail bad = { 0 };
+	const char *text = rows && rows->n_rows == 1 && rows->n_columns ? sqlrows_get(rows, 0, 0) : NULL;
+
+	v->query = NULL;
+	if (!text || !snapshot_parse(slice_of(text), &snapshot, &bad)) {
+		say_blind(v, why ? why : &bad);
+		v->fruitless = LONGEST;
+		v->calls->again(v->ctx);
+	} else {
+		saw(v, &snapshot);
+		snapshot_fini(&v->seen);
+		v->seen = snapshot;
+		v->seen_at = v->outside->now(v->outside->at);
+	}
+	sqlrows_free(rows);
+	ask_snapshot(v);
+	v->calls->told(v->ctx);
+}
+
+/* --- asking for one ----------------------------------------------------------------------------------------------- */
+
+static void on_due(void *ctx)
+{
+	struct visible *v = ctx;
+
+	v->waits = false;
+	v->fruitless++;
+	ask_snapshot(v);
+	v->calls->told(v->ctx);
+}
+
+static void wait_before(struct visible *v)
+{
+	unsigned late = v->fruitless - AT_ONCE;
+	int64_t ms = v->fruitless >= LONGEST ? WAIT_MOST_MS : 1 << (late / 2);
+
+	v->waits = true;
+	v->outside->wake(v->outside->at, ms * 1000, on_due, v);
+}
+
+static void ask_snapshot(struct visible *v)
+{
+	if (v->query || !v->n_unseen || v->waits)
+		return;
+	if (v->fruitless >= AT_ONCE && (v->fruitless - AT_ONCE) % 2 == 0) {
+		wait_before(v);
+		return;
+	}
+	v->covers = v->n_transactions;
+	v->calls->asked(v->ctx);
+	v->query = v->outside->ask(v->outside->at, "snapshot", SNAPSHOT_SQL, 0, NULL, on_snapshot, v);
+}
+
+/* A finished transaction stays finished, so an older snapshot can prove that a transaction of a backlog is visible. What was asked since
+ * that snapshot sees it as well. */
+static bool was_seen(const struct visible *v, const struct transaction *t, int64_t now)
+{
+	return v->seen_at && now - v->seen_at < SNAPSHOT_AGE && snapshot_sees(&v->seen, t->xid);
+}
+
+void visible_want(struct visible *v, struct transaction *t)
+{
+	if (t->wanted || t->repeated)
+		return;
+	t->wanted = true;
+	t->wanted_at = v->outside->now(v->outside->at);
+	t->visible = was_seen(v, t, t->wanted_at);
+	if (t->visible)
+		return;
+	v->n_unseen++;
+	ask_snapshot(v);
+}
+
+bool visible_may_ask(const struct visible *v, const struct transaction *t)
+{
+	return t->visible || (v->query && t->number <= v->covers);
+}
+
+/* --- the list ----------------------------------------------------------------------------------------------------- */
+
+void visible_add(struct visible *v, struct transaction *t)
+{
+	t->number = ++v->n_transactions;
+	DL_APPEND(v->transactions, t);
+}
+
+void visible_remove(struct visible *v, struct transaction *t)
+{
+	if (t->wanted && !t->visible)
+		v->n_unseen--;
+	DL_DELETE(v->transactions, t);
+}
+
+struct transaction *visible_first(const struct visible *v)
+{
+	return v->transactions;
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+void visible_forget(struct visible *v)
+{
+	if (v->query)
+		v->outside->forget(v->outside->at, v->query);
+	v->query = NULL;
+	snapshot_fini(&v->seen);
+	v->seen_at = 0;
+	v->fruitless = 0;
+}
+
+struct visible *visible_new(const struct outside *outside, const struct visible_calls *calls, void *ctx)
+{
+	struct visible *v = mem_new(sizeof(*v));
+
+	*v = (struct visible){ .outside = outside, .calls = calls, .ctx = ctx };
+	return v;
+}
+
+void visible_free(struct visible *v)
+{
+	if (!v)
+		return;
+	visible_forget(v);
+	free(v);
+}

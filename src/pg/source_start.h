@@ -1,0 +1,56 @@
+/*
+ * source_start: the questions before a stream, from a new connection to START_REPLICATION. Private to the source.
+ *
+ * The walsender speaks the simple query protocol: one question at a time, its answer awaited.
+ *
+ *   first ─ask▶ SETTINGS ─ask▶ IDENTITY ─ask▶ SLOT ─place▶ (the owner says where) ─▶ STREAM ─stream▶
+ *                   └────────────┴────────────┴──── any error, and what does not fit: fail ─┘
+ *
+ * Pure: it makes commands and reads results. The caller sends `command`, and acts on the step.
+ */
+#ifndef WALPUSH_SOURCE_START_H
+#define WALPUSH_SOURCE_START_H
+
+#include <libpq-fe.h>
+
+#include "walpush/base/buf.h"
+#include "walpush/pg/source.h"
+
+enum source_question {
+	SOURCE_ASKS_SETTINGS, /* the timeouts that an administrator may have set */
+	SOURCE_ASKS_IDENTITY,
+	SOURCE_ASKS_SLOT,
+	SOURCE_ASKS_STREAM
+};
+
+enum source_step {
+	SOURCE_STEP_ASK,    /* send `command` */
+	SOURCE_STEP_PLACE,  /* the slot is good: source_start_place, then send `command` */
+	SOURCE_STEP_STREAM, /* it streams */
+	SOURCE_STEP_FAIL,   /* `why` says why; the caller may try again */
+	SOURCE_STEP_FIX     /* the same, and a person must act first */
+};
+
+struct source_options {     /* of the stream */
+	const char *prefix; /* of logical messages; never NULL */
+	const char *add;    /* wal2json's add-tables and filter-tables; empty: no such option */
+	const char *filter;
+};
+
+struct source_starting {
+	const struct conf_database *conf;
+	enum source_question asked;
+	struct buf command;
+	char *system_id, *timeline; /* as told last, on any connection */
+	lsn_t server_end;
+	lsn_t confirmed; /* of the slot */
+};
+
+/* The caller frees what the struct holds with source_start_fini. On each new connection: makes the first command. */
+void source_start_first(struct source_starting *s);
+enum source_step source_start_take(struct source_starting *s, const PGresult *result, struct fail *why);
+/* After SOURCE_STEP_PLACE: makes the command that starts the stream behind `from`. */
+void source_start_place(struct source_starting *s, lsn_t from, const struct source_options *options);
+void source_start_fini(struct source_starting *s);
+
+#endif

@@ -1,0 +1,567 @@
+/*
+ * held: an intake whose world the test holds in its hands: answers, clock, timer, memory; and scripts of what happens to it.
+ *
+ * Rules, catalog, decoder, txn and questions are the real ones. A script is words, each one event; what the intake does and asks is
+ * written down in `told`. Answers come in the order of the questions, as on the one connection.
+ *
+ *   B7@2      BEGIN of xid 7, commit 2 (LSN 0/200, its end 0/240)      C     COMMIT
+ *   p5        row of plain, key 5: asks nothing                        a5    of asks: a lookup with 5
+ *   h5        of shows: a data query with 5                            n5    of named: the name of actor 5
+ *   d5        of deciders: a membership of user 5                      c5    of a partition of parent, key 5
+ *   u5        of a table that is not listed                            y5    of one that was made since the catalog was read
+ *   e5        of plain, with a column that the catalog does not know   b5    of a table that inherits from parent, deciders and closing
+ *   t, T      TRUNCATE of plain; of deciders
+ *   m, M      a message that tells of DDL; another message             ?     a record that cannot be read
+ *   s10:10:   the answer to the question for a snapshot: its text, or s! where it failed
+ *   l=5  l!   the answer to another question: one value, or none ("l="), or it failed; l~5: in a column of another name
+ *   w         the timer is due                                         +5    so many µs later
+ *   k3        everything before commit 3 was sent                      #3    commits below 3 were handled before this connection
+ *   R         the owner read the catalog                               X     the connection was lost: intake_clear
+ *   L, H, E   the owner begins a look; one that holds; it ends         |     nothing: a mark in what was told
+ */
+#ifndef TEST_HELD_H
+#define TEST_HELD_H
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mapping.h"
+#include "parts.h"
+#include "walpush/change/decode.h"
+#include "walpush/pg/snapshot.h"
+
+#define HELD_TABLES                                                                                                    \
+	"tables = {\n"                                                                                                 \
+	"  plain = { type = \"plain\" key = \"plain_id\" groups = [ \"p_{id}\" ] }\n"                                  \
+	"  asks = { type = \"asks\" key = \"asks_id\" lookup = \"SELECT g FROM x WHERE y = {ref}\"\n"                  \
+	"    groups = [ \"a_{lookup.g}\" ] }\n"                                                                        \
+	"  shows = { type = \"shows\" key = \"shows_id\" groups = [ \"s_{id}\" ] data-query = \"SELECT {ref}\" }\n"    \
+	"  named = { type = \"named\" key = \"named_id\" groups = [ \"n_{id}\" ] actor = \"by_id\" }\n"                \
+	"  parent = { type = \"parent\" key = \"parent_id\" groups = [ \"q_{id}\" ] }\n"                               \
+	"  closing = { type = \"closing\" key = \"closing_id\" groups = [ \"x_{id}\" ] close = 4403 }\n"               \
+	"}\n"                                                                                                          \
+	"actor = { query = \"SELECT username FROM users WHERE id = {id}\" }\n"                                         \
+	"membership = { deciders = { user = \"user_id\" } }\n"                                                         \
+	"limits = { bulk = 3 record-bytes = \"2 MiB\" }\n"
+
+#define HELD_QUESTIONS 1024
+
+struct held_question {
+	bool is_snapshot;
+	char *state; /* what the test makes of it; freed with it */
+	sqlpipe_done *done;
+	void *ctx;
+};
+
+struct held {
+	struct mapping rules;
+	struct outside outside;
+	struct metrics *metrics;
+	struct intake *intake;
+
+	int64_t now;
+	void (*due)(void *ctx); /* NULL: the timer does not run */
+	void *due_ctx;
+	int64_t wait; /* µs */
+	bool has_memory;
+	struct held_question *questions[HELD_QUESTIONS]; /* open ones, the oldest first */
+	size_t n_questions;
+
+	unsigned xid, commit; /* of the transaction that is sent */
+	lsn_t handled;
+	unsigned n_calls; /* of the world, by the intake */
+	struct buf told;
+};
+
+static struct held held;
+
+static inline void held_tell(const char *what)
+{
+	buf_addf(&held.told, "%s ", what);
+}
+
+/* --- the world --------------------------------------------------------------------------------------------------- */
+
+static inline struct sqlpipe_query *held_ask(void *at, const char *statement, const char *sql, size_t n_values,
+					     const char *const *values, sqlpipe_done *done, void *ctx)
+{
+	struct held_question *q = calloc(1, sizeof(*q));
+
+	(void)at;
+	held.n_calls++;
+	assert_true(held.n_questions < HELD_QUESTIONS);
+	*q = (struct held_question){ .is_snapshot = strcmp(sql, SNAPSHOT_SQL) == 0, .done = done, .ctx = ctx };
+	held.questions[held.n_questions++] = q;
+	buf_addf(&held.told, "?%.*s", (int)strcspn(statement, " "), statement);
+	for (size_t i = 0; i < n_values; i++)
+		buf_addf(&held.told, "(%s)", values[i] ? values[i] : "NULL");
+	buf_add_text(&held.told, " ");
+	return (struct sqlpipe_query *)q;
+}
+
+static inline void held_remove(size_t i)
+{
+	free(held.questions[i]->state);
+	free(held.questions[i]);
+	held.n_questions--;
+	memmove(held.questions + i, held.questions + i + 1, (held.n_questions - i) * sizeof(*held.questions));
+}
+
+static inline void held_forget(void *at, struct sqlpipe_query *query)
+{
+	size_t i = 0;
+
+	(void)at;
+	while (held.questions[i] != (struct held_question *)query)
+		i++;
+	buf_addf(&held.told, "forget-%s ", held.questions[i]->is_snapshot ? "snapshot" : "question");
+	held_remove(i);
+}
+
+static inline int64_t held_now(void *at)
+{
+	(void)at;
+	held.n_calls++;
+	return held.now;
+}
+
+static inline void held_wake(void *at, int64_t us, void (*due)(void *ctx), void *ctx)
+{
+	(void)at;
+	assert_null(held.due);
+	held.due = due;
+	held.due_ctx = ctx;
+	held.wait = us;
+	buf_addf(&held.told, "wait-%lld ", (long long)(us / 1000));
+}
+
+static inline bool held_has_memory(void *at, size_t bytes)
+{
+	(void)at;
+	held.n_calls++;
+	(void)bytes;
+	return held.has_memory;
+}
+
+/* --- the owner --------------------------------------------------------------------------------------------------- */
+
+/* "n_5=asha": what the actor's query answered, and what the data query did. */
+static inline void held_tell_answers(const struct txn_message *m)
+{
+	json_t *payload = json_loadb(m->payload.at, m->payload.len, 0, NULL);
+	const char *section = m->section->conf->name, *by = json_string_value(json_object_get(payload, "updated_by"));
+	json_t *data = json_object_get(payload, "data");
+
+	assert_non_null(payload);
+	if (strcmp(section, "named") == 0)
+		buf_addf(&held.told, "=%s", by ? by : "null");
+	if (strcmp(section, "shows") == 0)
+		buf_addf(&held.told, "=%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(data, "x")));
+	json_decref(payload);
+}
+
+static inline void held_tell_messages(const struct txn *t)
+{
+	for (size_t i = 0; i < txn_n_messages(t); i++) {
+		struct txn_message m = txn_message(t, i);
+		const char *group = m.groups;
+
+		for (size_t k = 0; k < m.n_groups; k++, group += strlen(group) + 1) {
+			buf_add_char(&held.told, ' ');
+			tmpl_group_display(slice_of(group), &held.told);
+		}
+		held_tell_answers(&m);
+		if (m.is_bulk)
+			buf_add_text(&held.told, " bulk");
+	}
+	for (size_t i = 0; i < txn_n_marks(t); i++)
+		buf_addf(&held.told, " %s-%s", txn_marked(t, i).reason, txn_marked(t, i).section->conf->name);
+}
+
+static inline void held_publish(void *ctx, const struct txn *t, lsn_t next_lsn)
+{
+	struct txn_skipped skipped;
+
+	(void)ctx;
+	assert_int_equal(next_lsn, txn_lsn(t) + 0x40);
+	buf_addf(&held.told, "publish-%u:", (unsigned)(txn_lsn(t) >> 8));
+	held_tell_messages(t);
+	for (size_t i = 0; i < txn_n_members(t); i++)
+		buf_addf(&held.told, " member-%s", txn_member(t, i) ? txn_member(t, i) : "everybody");
+	if (txn_skipped(t, &skipped))
+		buf_addf(&held.told, " skipped%s%s", skipped.n_sections ? "-" : "",
+			 skipped.n_sections ? skipped.sections[0]->conf->name : "");
+	buf_add_text(&held.told, "; ");
+}
+
+static inline void held_handled(void *ctx, lsn_t next_lsn)
+{
+	(void)ctx;
+	buf_addf(&held.told, "handled-%x; ", (unsigned)next_lsn);
+}
+
+static inline void held_pause(void *ctx, bool paused)
+{
+	(void)ctx;
+	held_tell(paused ? "pause" : "go-on");
+}
+
+static inline void held_stale(void *ctx)
+{
+	(void)ctx;
+	held_tell("stale");
+}
+
+static inline void held_look(void *ctx)
+{
+	(void)ctx;
+	held_tell("look");
+}
+
+static inline void held_broken(void *ctx, enum intake_broken kind, const struct intake_place *place,
+			       const struct fail *why)
+{
+	(void)ctx;
+	assert_string_not_equal(why->text, "");
+	buf_addf(&held.told, "broken-%s-%u%s ", kind == INTAKE_NO_MEMORY ? "memory" : "unreadable",
+		 (unsigned)(place->commit >> 8), place->is_first ? "-first" : "");
+}
+
+static const struct intake_calls held_calls = { held_publish, held_handled, held_pause,
+						held_stale,   held_look,    held_broken };
+
+/* --- records ----------------------------------------------------------------------------------------------------- */
+
+static inline void held_send(const char *text, size_t len)
+{
+	char *bytes = malloc(len + 1);
+
+	memcpy(bytes, text, len);
+	intake_record(held.intake, bytes, (struct slice){ bytes, len }, held.handled);
+}
+
+static inline void held_frame(char action)
+{
+	char text[160];
+	int n = snprintf(text, sizeof(text),
+			 "{\"action\":\"%c\",\"xid\":%u,\"timestamp\":\"2025-11-14 12:34:56.5+00\",\"lsn\":\"0/%X\","
+			 "\"nextlsn\":\"0/%X\"}",
+			 action, held.xid, held.commit << 8, (held.commit << 8) + 0x40);
+
+	held_send(text, (size_t)n);
+}
+
+/* `second`: the name of a second column, NULL: none. `pad`: more bytes in a text column "pad". */
+static inline void held_row(const char *table, unsigned id, const char *second, unsigned value, size_t pad)
+{
+	struct buf text = { 0 };
+
+	buf_addf(&text,
+		 "{\"action\":\"I\",\"xid\":%u,\"timestamp\":\"2025-11-14 12:34:56.5+00\",\"lsn\":\"0/1\",\"schema\":"
+		 "\"public\",\"table\":\"%s\",\"columns\":[{\"name\":\"id\",\"typeoid\":23,\"value\":%u}",
+		 held.xid, table, id);
+	if (second)
+		buf_addf(&text, ",{\"name\":\"%s\",\"typeoid\":23,\"value\":%u}", second, value);
+	if (pad) {
+		buf_add_text(&text, ",{\"name\":\"pad\",\"typeoid\":25,\"value\":\"");
+		memset(buf_reserve(&text, pad), 'x', pad);
+		text.len += pad;
+		buf_add_text(&text, "\"}");
+	}
+	buf_add_text(&text, "]}");
+	held_send(text.data, text.len);
+	buf_fini(&text);
+}
+
+static inline void held_truncate(const char *table)
+{
+	char text[200];
+	int n = snprintf(text, sizeof(text),
+			 "{\"action\":\"T\",\"xid\":%u,\"timestamp\":\"2025-11-14 12:34:56.5+00\",\"lsn\":\"0/1\","
+			 "\"schema\":\"public\",\"table\":\"%s\"}",
+			 held.xid, table);
+
+	held_send(text, (size_t)n);
+}
+
+static inline void held_message(const char *prefix)
+{
+	char text[200];
+	int n = snprintf(text, sizeof(text),
+			 "{\"action\":\"M\",\"xid\":%u,\"timestamp\":\"2025-11-14 12:34:56.5+00\",\"lsn\":\"0/1\","
+			 "\"transactional\":true,\"prefix\":\"%s\",\"content\":\"\"}",
+			 held.xid, prefix);
+
+	held_send(text, (size_t)n);
+}
+
+/* --- answers ----------------------------------------------------------------------------------------------------- */
+
+static inline struct held_question held_take(bool is_snapshot)
+{
+	struct held_question q;
+
+	assert_true(held.n_questions > 0);
+	q = *held.questions[0];
+	assert_int_equal(q.is_snapshot, is_snapshot);
+	held_remove(0);
+	return q;
+}
+
+static inline struct sqlrows *held_rows(const char *value)
+{
+	struct sqlrows *rows = sqlrows_new(1, 1);
+	bool is_other = *value == '~';
+
+	sqlrows_name(rows, 0, is_other ? "other" : "g");
+	sqlrows_set(rows, 0, 0, value + is_other);
+	return rows;
+}
+
+/* "!": it failed; "": a snapshot's text, or no row; else the value. */
+static inline void held_answer(bool is_snapshot, const char *value)
+{
+	struct held_question q = held_take(is_snapshot);
+	struct fail why = { 0 };
+
+	fail_set(&why, "the query failed");
+	if (*value == '!')
+		q.done(q.ctx, NULL, &why);
+	else
+		q.done(q.ctx, *value ? held_rows(value) : sqlrows_new(0, 1), NULL);
+}
+
+/* --- scripts ------------------------------------------------------------------------------------------------------ */
+
+static inline void held_row_of(char table, unsigned value)
+{
+	static unsigned id = 100;
+
+	switch (table) {
+	case 'p':
+		held_row("plain", value, NULL, 0, 0);
+		break;
+	case 'a':
+		held_row("asks", ++id, "ref", value, 0);
+		break;
+	case 'h':
+		held_row("shows", value, "ref", value, 0);
+		break;
+	case 'n':
+		held_row("named", value, "by_id", value, 0);
+		break;
+	case 'd':
+		held_row("deciders", ++id, "user_id", value, 0);
+		break;
+	case 'c':
+		held_row("part", value, NULL, 0, 0);
+		break;
+	case 'b':
+		held_row("both", value, NULL, 0, 0);
+		break;
+	case 'u':
+		held_row("others", value, NULL, 0, 0);
+		break;
+	case 'y':
+		held_row("made", value, NULL, 0, 0);
+		break;
+	case 'e':
+		held_row("plain", value, "added", 1, 0);
+		break;
+	default:
+		fail_msg("no event %c", table);
+	}
+}
+
+static inline void held_fire(void)
+{
+	void (*due)(void *) = held.due;
+
+	assert_non_null(due);
+	held.due = NULL;
+	held.now += held.wait;
+	due(held.due_ctx);
+}
+
+static inline void held_event(const char *word)
+{
+	const char *rest = word + 1;
+	unsigned n = (unsigned)strtoul(rest, NULL, 10);
+
+	switch (*word) {
+	case 'B':
+		held.xid = n;
+		held.commit = (unsigned)strtoul(strchr(rest, '@') + 1, NULL, 10);
+		held_frame('B');
+		break;
+	case 'C':
+		held_frame('C');
+		break;
+	case 't':
+	case 'T':
+		held_truncate(*word == 't' ? "plain" : "deciders");
+		break;
+	case 'm':
+		held_message(DECODE_DDL_PREFIX);
+		break;
+	case 'M':
+		held_message("others");
+		break;
+	case '?':
+		held_send("{\"action\":\"I\",nonsense", 22);
+		break;
+	case 's':
+		held_answer(true, rest);
+		break;
+	case 'l':
+		held_answer(false, rest + (*rest == '='));
+		break;
+	case 'w':
+		held_fire();
+		break;
+	case '+':
+		held.now += n;
+		break;
+	case 'k':
+		intake_position(held.intake, n << 8);
+		break;
+	case '#':
+		held.handled = n << 8;
+		break;
+	case 'R':
+		intake_rules(held.intake, held.rules.rules);
+		break;
+	case 'X':
+		intake_clear(held.intake);
+		break;
+	case 'L':
+	case 'H':
+		intake_looks(held.intake, *word == 'H');
+		break;
+	case 'E':
+		intake_looked(held.intake);
+		break;
+	case 'F':
+		intake_forget_looks(held.intake);
+		break;
+	case '|':
+		held_tell("|");
+		break;
+	default:
+		held_row_of(*word, n);
+	}
+}
+
+static inline void held_play(const char *script)
+{
+	char *words = mem_text(script), *rest = words, *word;
+
+	while ((word = strsep(&rest, " ")))
+		if (*word)
+			held_event(word);
+	free(words);
+}
+
+/* Plays, and compares what was told since the last time. */
+static inline void held_expect(const char *script, const char *wanted)
+{
+	buf_clear(&held.told);
+	buf_add_text(&held.told, "");
+	held_play(script);
+	while (held.told.len && held.told.data[held.told.len - 1] == ' ')
+		held.told.data[--held.told.len] = '\0';
+	if (strcmp(held.told.data, wanted) != 0)
+		fail_msg("%s\ntold   \"%s\"\nwanted \"%s\"", script, held.told.data, wanted);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+static inline struct catalog *held_catalog(void)
+{
+	static const char *const columns[][2] = {
+		{ "plain", "id" },         { "asks", "id" },   { "asks", "ref" },    { "shows", "id" },
+		{ "shows", "ref" },        { "named", "id" },  { "named", "by_id" }, { "deciders", "id" },
+		{ "deciders", "user_id" }, { "parent", "id" }, { "closing", "id" },
+	};
+	static const char *const kin[][CATALOG_QUERY_COLUMNS] = {
+		{ "public", "part", NULL, "public", "parent" },
+		{ "public", "both", NULL, "public", "parent" },
+		{ "public", "both", NULL, "public", "deciders" },
+		{ "public", "both", NULL, "public", "closing" },
+		{ "public", "others" },
+	};
+	struct catalog *c = catalog_new();
+	struct fail why;
+
+	for (size_t i = 0; i < sizeof(columns) / sizeof(*columns); i++) {
+		bool is_key = strcmp(columns[i][1], "id") == 0;
+		const char *const row[CATALOG_QUERY_COLUMNS] = { "public", columns[i][0], columns[i][1],
+								 "23",     "0",           is_key ? "t" : "f",
+								 "f" };
+
+		assert_true(catalog_add(c, row, &why));
+	}
+	for (size_t i = 0; i < sizeof(kin) / sizeof(*kin); i++)
+		assert_true(catalog_add(c, kin[i], &why));
+	return c;
+}
+
+static inline void held_open_rules(void)
+{
+	struct fail why = { 0 };
+
+	held = (struct held){ .now = 1000000, .has_memory = true };
+	held.rules.catalog = held_catalog();
+	held.rules.conf = conf_parse("test.conf", SLICE(MAPPING_BASE MAPPING_STREAMS HELD_TABLES), &why);
+	held.rules.rules = held.rules.conf ? rules_new(held.rules.conf, &why) : NULL;
+	if (!held.rules.rules || !rules_bind(held.rules.rules, held.rules.catalog, &why))
+		mapping_die("rules", &why);
+	held.outside = (struct outside){ NULL, held_ask, held_forget, held_now, held_wake, held_has_memory };
+	held.metrics = metrics_new(1);
+}
+
+static inline int held_open(void **state)
+{
+	(void)state;
+	held_open_rules();
+	held.intake =
+		intake_new_in(&held.outside, &held.rules.conf->limits, metrics_of_tap(held.metrics), &held_calls, NULL);
+	intake_rules(held.intake, held.rules.rules);
+	return 0;
+}
+
+static inline int held_close(void **state)
+{
+	(void)state;
+	intake_free(held.intake);
+	assert_int_equal(held.n_questions, 0); /* it forgot those that were open */
+	metrics_free(held.metrics);
+	mapping_close(&held.rules);
+	buf_fini(&held.told);
+	return 0;
+}
+
+/* From the beginning, for the next row of a table of cases. */
+static inline void held_again(void)
+{
+	held_close(NULL);
+	held_open(NULL);
+}
+
+struct held_case {
+	const char *script, *told;
+};
+
+static inline void held_play_cases(const struct held_case *cases, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		held_again();
+		held_expect(cases[i].script, cases[i].told);
+	}
+}
+
+#define HELD_PLAY(cases) held_play_cases((cases), sizeof(cases) / sizeof(*(cases)))
+
+#endif

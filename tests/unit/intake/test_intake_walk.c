@@ -1,0 +1,310 @@
+/*
+ * Random walks through what can happen in any order: receipt, visibility, the server's turn, answers, the timer, lost connections, looks.
+ *
+ * The server of the walk answers in order, as of the moment at which it comes to a question. Lookups answer with the set of transactions
+ * that are visible then. So the groups of a message show what its row's answer had seen, and these must hold:
+ *
+ *   - transactions are published in the order of commits, each once, whole;
+ *   - none that has rows before it is visible to new sessions;
+ *   - no answer counts that was computed before its row's transaction was visible;
+ *   - DDL is published after a look that began when the transaction was visible;
+ *   - when all is visible and answered, all is published.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "held.h"
+
+#define WALKS 1500
+#define STEPS 400
+#define TRANSACTIONS 6
+#define ROWS 3 /* limits.bulk of held.h: no more of them may ask */
+
+struct planned { /* one transaction, its commit number the index and 1 */
+	unsigned xid;
+	char rows[ROWS + 1]; /* words of held.h; 'A' asks what all ask */
+};
+
+static struct walk {
+	uint64_t random;
+	struct planned plan[TRANSACTIONS];
+	unsigned visible; /* bits of transactions */
+	unsigned at;      /* what is sent next: the transaction, */
+	unsigned record;  /* and of it 0 the BEGIN, then rows, then the COMMIT */
+	unsigned done;    /* published or handled */
+	unsigned n_lost;
+	bool wants_look, is_looking;
+	unsigned look_sees, looked; /* what the look under way sees; what ended looks saw */
+} walk;
+
+static unsigned chance(unsigned n)
+{
+	walk.random = walk.random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (unsigned)(walk.random >> 33) % n;
+}
+
+/* --- what must hold ---------------------------------------------------------------------------------------------- */
+
+static bool has(const struct planned *p, const char *kinds)
+{
+	return strpbrk(p->rows, kinds) != NULL;
+}
+
+/* A name marks where a value stands in it, so its number does not begin where the literal ends. */
+static void check_groups(const struct txn *t, unsigned bit)
+{
+	for (size_t i = 0; i < txn_n_messages(t); i++) {
+		const char *group = txn_message(t, i).groups;
+
+		if (txn_message(t, i).n_groups && strncmp(group, "a_", 2) == 0)
+			assert_true(strtoul(strpbrk(group, "0123456789"), NULL, 10) & bit);
+	}
+}
+
+static void on_publish(void *ctx, const struct txn *t, lsn_t next_lsn)
+{
+	const struct planned *p = &walk.plan[walk.done];
+	unsigned bit = 1u << walk.done;
+	size_t rows = 0;
+
+	(void)ctx;
+	assert_int_equal(txn_lsn(t) >> 8, walk.done + 1);
+	assert_int_equal(next_lsn, txn_lsn(t) + 0x40);
+	assert_true(walk.visible & bit);
+	for (const char *c = p->rows; *c; c++)
+		rows += strchr("paA", *c) != NULL;
+	assert_int_equal(txn_n_messages(t), rows);
+	check_groups(t, bit);
+	assert_int_equal(txn_n_members(t), has(p, "m"));
+	if (has(p, "m"))
+		assert_true(walk.looked & bit);
+	walk.done++;
+}
+
+static void on_handled(void *ctx, lsn_t next_lsn)
+{
+	(void)ctx;
+	assert_int_equal(next_lsn >> 8, walk.done + 1);
+	assert_false(has(&walk.plan[walk.done], "paAm"));
+	if (has(&walk.plan[walk.done], "u"))
+		assert_true(walk.visible & 1u << walk.done);
+	walk.done++;
+}
+
+static void on_look(void *ctx)
+{
+	(void)ctx;
+	walk.wants_look = true;
+}
+
+static void on_broken(void *ctx, enum intake_broken kind, const struct intake_place *place, const struct fail *why)
+{
+	(void)ctx;
+	(void)kind;
+	(void)place;
+	fail_msg("broken: %s", why->text);
+}
+
+static const struct intake_calls calls = { on_publish, on_handled, held_pause, held_stale, on_look, on_broken };
+
+/* --- steps ------------------------------------------------------------------------------------------------------- */
+
+static bool send_next(void)
+{
+	const struct planned *p = &walk.plan[walk.at];
+	char word[16];
+
+	if (walk.at == TRANSACTIONS)
+		return false;
+	if (walk.record == 0)
+		snprintf(word, sizeof(word), "B%u@%u", p->xid, walk.at + 1);
+	else if (walk.record > strlen(p->rows))
+		strcpy(word, "C");
+	else if (p->rows[walk.record - 1] == 'A')
+		strcpy(word, "a1");
+	else
+		snprintf(word, sizeof(word), "%c%u", p->rows[walk.record - 1], 10 + walk.at);
+	if (walk.record++ > strlen(p->rows)) {
+		walk.record = 0;
+		walk.at++;
+	}
+	held_event(word);
+	return true;
+}
+
+static bool show_one(void)
+{
+	unsigned i = chance(TRANSACTIONS);
+
+	walk.visible |= 1u << i;
+	return true;
+}
+
+static char *snapshot_text(void)
+{
+	struct buf text = { 0 }, running = { 0 };
+	unsigned xmin = 100, xmax = 100;
+
+	buf_add_text(&running, "");
+	for (unsigned xid = xmax; xid-- > 0;)
+		for (unsigned i = 0; i < TRANSACTIONS; i++)
+			if (walk.plan[i].xid == xid && !(walk.visible & 1u << i))
+				xmin = xid;
+	for (unsigned xid = xmin; xid < xmax; xid++)
+		for (unsigned i = 0; i < TRANSACTIONS; i++)
+			if (walk.plan[i].xid == xid && !(walk.visible & 1u << i))
+				buf_addf(&running, "%s%u", running.len ? "," : "", xid);
+	buf_addf(&text, "%u:%u:%s", xmin, xmax, running.data);
+	buf_fini(&running);
+	return buf_steal(&text);
+}
+
+/* A lookup does not fail: that would mark its section, and the walk counts messages. */
+static bool serve(void)
+{
+	struct buf text = { 0 };
+	size_t i = 0;
+
+	while (i < held.n_questions && held.questions[i]->state)
+		i++;
+	if (i == held.n_questions)
+		return false;
+	buf_addf(&text, "%u", walk.visible);
+	if (held.questions[i]->is_snapshot) {
+		buf_fini(&text);
+		held.questions[i]->state = chance(60) ? snapshot_text() : mem_text("!");
+	} else {
+		held.questions[i]->state = buf_steal(&text);
+	}
+	return true;
+}
+
+static bool answer(void)
+{
+	char *text;
+
+	if (!held.n_questions || !held.questions[0]->state)
+		return false;
+	text = mem_text(held.questions[0]->state);
+	held_answer(held.questions[0]->is_snapshot, text);
+	free(text);
+	return true;
+}
+
+static bool fire(void)
+{
+	if (!held.due)
+		return false;
+	held_fire();
+	return true;
+}
+
+static bool look(void)
+{
+	if (!walk.is_looking && walk.wants_look) {
+		walk.is_looking = true;
+		walk.look_sees = walk.visible;
+		intake_looks(held.intake, chance(2));
+	} else if (walk.is_looking) {
+		walk.is_looking = walk.wants_look = false;
+		walk.looked |= walk.look_sees;
+		intake_looked(held.intake);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+/* The stream begins again at the first that is not handled, or some before it. */
+static bool lose(void)
+{
+	if (walk.n_lost == 2)
+		return false;
+	walk.n_lost++;
+	intake_clear(held.intake);
+	walk.wants_look = walk.is_looking; /* the intake asks once more; a look under way goes on */
+	walk.at = walk.done ? walk.done - chance(walk.done + 1) : 0;
+	walk.record = 0;
+	held.handled = (walk.done << 8) + 1;
+	return true;
+}
+
+static bool step(void)
+{
+	static bool (*const steps[])(void) = { send_next, send_next, show_one, serve, serve, answer,
+					       answer,    fire,      look,     look,  serve, answer };
+	unsigned i = chance(sizeof(steps) / sizeof(*steps) * 4 + 1);
+
+	return i == sizeof(steps) / sizeof(*steps) * 4 ? lose() : steps[i / 4]();
+}
+
+/* --- walks ------------------------------------------------------------------------------------------------------- */
+
+/* xids in any order: who begins first need not commit first. */
+static void draw_plan(void)
+{
+	for (unsigned i = 0; i < TRANSACTIONS; i++) {
+		struct planned *p = &walk.plan[i];
+		size_t n = chance(ROWS + 1);
+
+		do {
+			p->xid = 10 + chance(50);
+			for (unsigned k = 0; k < i; k++)
+				if (walk.plan[k].xid == p->xid)
+					p->xid = 0;
+		} while (!p->xid);
+		for (size_t k = 0; k < n; k++)
+			p->rows[k] = "ppaaAAum"[chance(8)];
+		p->rows[n] = '\0';
+	}
+}
+
+static void finish(void)
+{
+	walk.n_lost = 2;
+	walk.visible = (1u << TRANSACTIONS) - 1;
+	for (unsigned i = 0; i < 10 * STEPS && walk.done < TRANSACTIONS; i++)
+		if (!(send_next() | look() | answer() | serve()))
+			fire();
+	assert_int_equal(walk.done, TRANSACTIONS);
+	assert_true(intake_is_idle(held.intake));
+}
+
+static void walk_once(unsigned seed)
+{
+	walk = (struct walk){ .random = seed };
+	draw_plan();
+	for (unsigned i = 0; i < STEPS && walk.done < TRANSACTIONS; i++)
+		step();
+	finish();
+}
+
+static int open_walk(void **state)
+{
+	held_open(state);
+	intake_free(held.intake);
+	held.intake =
+		intake_new_in(&held.outside, &held.rules.conf->limits, metrics_of_tap(held.metrics), &calls, NULL);
+	intake_rules(held.intake, held.rules.rules);
+	return 0;
+}
+
+static void whatever_comes_first_the_order_holds(void **state)
+{
+	for (unsigned seed = 1; seed <= WALKS; seed++) {
+		walk_once(seed);
+		held_close(state);
+		open_walk(state);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(whatever_comes_first_the_order_holds, open_walk, held_close),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
