@@ -16,7 +16,6 @@ LEFT = {
     "hub/conn",
     "intake/intake",
     "pg/source",
-    "relay/relay",
     "rules/rules",
     "tap/tap_stream",
     "tap/tap_status",
