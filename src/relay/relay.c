@@ -258,23 +258,30 @@ static char *name_of_process(void)
 	return buf_steal(&name);
 }
 
-struct relay *relay_new(struct event_base *loop, struct resolve *names, const struct conf_relay *conf, const char *slot,
-			const struct relay_calls *calls, void *ctx)
+struct relay *relay_make(const struct relay_env *env, const char *slot, const struct relay_calls *calls, void *ctx)
 {
 	struct relay *r = mem_new(sizeof(*r));
 
-	r->env = (struct relay_env){ .loop = loop, .names = names, .conf = conf, .clock = clock_us };
+	r->env = *env;
 	r->calls = calls;
 	r->ctx = ctx;
 	r->slot = mem_text(slot);
 	r->name = name_of_process();
-	r->second = event_new(loop, -1, EV_PERSIST, on_second, r);
+	r->second = event_new(env->loop, -1, EV_PERSIST, on_second, r);
 	if (!r->second)
 		fail_never("libevent makes no timer for the relay");
 	event_add(r->second, &(struct timeval){ 1, 0 });
 	r->writer = relay_writer_new(&r->env, r->name, &writer_calls, r);
 	r->reader = relay_reader_new(&r->env, &reader_calls, r);
 	return r;
+}
+
+struct relay *relay_new(struct event_base *loop, struct resolve *names, const struct conf_relay *conf, const char *slot,
+			const struct relay_calls *calls, void *ctx)
+{
+	struct relay_env env = { .loop = loop, .names = names, .conf = conf, .clock = clock_us };
+
+	return relay_make(&env, slot, calls, ctx);
 }
 
 void relay_free(struct relay *r)

@@ -14,4 +14,10 @@ struct relay_env {
 	int64_t (*clock)(void); /* µs; never goes back. clock_us, or the clock that a test holds */
 };
 
+struct relay;
+struct relay_calls;
+
+/* relay_new with the clock of `env`, of which it keeps a copy. */
+struct relay *relay_make(const struct relay_env *env, const char *slot, const struct relay_calls *calls, void *ctx);
+
 #endif
