@@ -286,10 +286,14 @@ static const struct {
 	{ LEADS "add=20 ok lost up tail=10 follow start=11 lead", "", 11, 11, 0, 1, 0, 1, NULL },
 	{ LEADS "add=20 ok lost up tail=10 follow start=11 lead add=20", "APPEND k1 10-1: 20-1", 11, 21, 0, 1, 0, 1,
 	  NULL },
+	/* Until it has, nothing goes out, and what was safe stays so. */
+	{ LEADS "add=20 ok lost up tail=10 start=11 add=20", "", 11, 21, 0, 1, 0, 1, NULL },
+	{ LEADS "add=20 ok lost up tail=10 second", "", 11, 21, 21, 1, 0, 1, NULL },
 	{ LEADS "add=20 ok follow lost up tail=10", "", 11, 21, 21, 1, 0, 0, NULL },
 	/* The lead is lost: the queue is the next holder's to fill. An answer that comes late is void. */
 	{ LEADS "add=20 follow", "APPEND k1 10-1: 20-1", 0, 21, 0, 0, 0, 0, NULL },
 	{ LEADS "add=20 follow ok", "TAIL k1", 0, 21, 0, 0, 0, 0, NULL },
+	{ LEADS "follow add=20", "", 11, 21, 0, 0, 0, 0, NULL },
 	{ LEADS "add=20 follow error", "TAIL k1", 0, 21, 0, 0, 0, 0, NULL },
 	{ LEADS "add=20 follow ok tail=20 start=21 lead add=30", "APPEND k1 20-1: 30-1", 21, 31, 0, 0, 0, 0, NULL },
 	{ LEADS "add=20 follow start=11 lead ok", "TAIL k1", 0, 11, 0, 0, 0, 0, NULL },
