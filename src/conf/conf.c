@@ -1,17 +1,14 @@
 #include "walpush/conf/conf.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "parts.h"
 #include "walpush/base/mem.h"
+#include "walpush/base/file.h"
 
 bool conf_error(const struct conf_reader *r, unsigned line, const char *format, ...)
 {
@@ -32,45 +29,6 @@ unsigned conf_line(const config_setting_t *s)
 	if (!line)
 		line = config_setting_source_line(s);
 	return line ? line : 1;
-}
-
-static bool read_all(int fd, size_t max, struct buf *out, const char **problem)
-{
-	for (;;) {
-		ssize_t n = read(fd, buf_reserve(out, 4096), 4096);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			*problem = strerror(errno);
-			return false;
-		}
-		if (n == 0)
-			return true;
-		out->len += (size_t)n;
-		out->data[out->len] = '\0';
-		if (out->len > max) {
-			*problem = "it is too large";
-			return false;
-		}
-	}
-}
-
-bool conf_read_file(const char *path, size_t max, struct buf *out, const char **problem)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-	bool ok = false;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		*problem = strerror(errno);
-	else if (S_ISDIR(st.st_mode))
-		*problem = "it is a directory";
-	else
-		ok = read_all(fd, max, out, problem);
-	if (fd >= 0)
-		close(fd);
-	return ok;
 }
 
 static void set_lines(config_setting_t *parent, const struct conf_lines *lines, size_t *next)
@@ -131,7 +89,7 @@ struct conf *conf_load(const char *file, struct fail *why)
 	struct conf *c = NULL;
 	const char *problem;
 
-	if (conf_read_file(file, CONF_FILE_MAX, &text, &problem))
+	if (file_read(file, CONF_FILE_MAX, &text, &problem))
 		c = conf_parse(file, buf_slice(&text), why);
 	else
 		conf_error(&reader, 0, "the configuration cannot be read: %s; name the file with -c", problem);

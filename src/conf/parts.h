@@ -88,8 +88,6 @@ unsigned conf_line(const config_setting_t *s);
 /* "FILE:LINE: …"; always false. */
 bool conf_error(const struct conf_reader *r, unsigned line, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Reads the whole of a file; on failure `*problem` is set to static text. */
-bool conf_read_file(const char *path, size_t max, struct buf *out, const char **problem);
 
 /* The lines of strings that are elements of a list, in order: libconfig knows only the line of what follows them. */
 struct conf_lines {
