@@ -5,6 +5,8 @@
  */
 #include "walpush/relay/relay.h"
 
+#include <assert.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,8 +21,10 @@
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 
+/* The thread that made it is the only one that may call it: the tap. */
 struct relay {
 	struct relay_env env;
+	pthread_t thread;
 	const struct relay_calls *calls;
 	void *ctx;
 	char *slot;
@@ -32,12 +36,18 @@ struct relay {
 	char unready[RELAY_STALL_TEXT];
 };
 
+static bool is_here(const struct relay *r)
+{
+	return pthread_equal(r->thread, pthread_self());
+}
+
 /* --- the stream -------------------------------------------------------------------------------------------------- */
 
 void relay_open(struct relay *r, const char *epoch)
 {
 	struct buf key = { 0 };
 
+	assert(is_here(r));
 	buf_addf(&key, "%s:%s:%s", r->env.conf->stream, r->slot, epoch);
 	if (r->key && strcmp(r->key, key.data) == 0) {
 		buf_fini(&key);
@@ -119,11 +129,13 @@ lsn_t relay_reached(const struct relay *r)
 
 lsn_t relay_start(struct relay *r, lsn_t from, enum relay_hole hole)
 {
+	assert(is_here(r));
 	return relay_writer_start(r->writer, from, hole);
 }
 
 void relay_lead(struct relay *r, bool leads)
 {
+	assert(is_here(r));
 	relay_writer_lead(r->writer, leads);
 }
 
@@ -134,11 +146,13 @@ lsn_t relay_end(const struct relay *r)
 
 void relay_add(struct relay *r, const struct relay_entry *e)
 {
+	assert(is_here(r));
 	relay_writer_add(r->writer, e);
 }
 
 void relay_position(struct relay *r, lsn_t end, bool urgent)
 {
+	assert(is_here(r));
 	relay_writer_position(r->writer, end, urgent);
 }
 
@@ -149,6 +163,7 @@ lsn_t relay_safe(const struct relay *r)
 
 void relay_trim(struct relay *r, lsn_t confirmed)
 {
+	assert(is_here(r));
 	relay_writer_trim(r->writer, confirmed);
 }
 
@@ -263,6 +278,7 @@ struct relay *relay_make(const struct relay_env *env, const char *slot, const st
 	struct relay *r = mem_new(sizeof(*r));
 
 	r->env = *env;
+	r->thread = pthread_self();
 	r->calls = calls;
 	r->ctx = ctx;
 	r->slot = mem_text(slot);
