@@ -180,7 +180,7 @@ static void of_owner(const char *what, lsn_t n)
 		of_redis(what, n);
 }
 
-/* "add=20": a verb, and its number. After each the loop runs, but not between verbs that a "+" joins. */
+/* "add=20": a verb, and its number. The loop runs after each. */
 static void step(const char *word)
 {
 	char what[16] = "";
