@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "walpush/base/mem.h"
+#include "walpush/base/utf8.h"
 
 void buf_fini(struct buf *b)
 {
@@ -85,35 +86,6 @@ void buf_addf(struct buf *b, const char *format, ...)
 		b->len += (size_t)n;
 	}
 	va_end(again);
-}
-
-/* Length of the well-formed UTF-8 sequence at s, 0 if there is none. Source: Unicode 15, table 3-7. */
-static size_t utf8_length(const unsigned char *s, size_t left)
-{
-	unsigned char low = 0x80, high = 0xBF;
-	size_t n;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] < 0xC2 || s[0] > 0xF4)
-		return 0;
-	n = s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
-	if (n > left)
-		return 0;
-	if (s[0] == 0xE0)
-		low = 0xA0;
-	else if (s[0] == 0xED)
-		high = 0x9F;
-	else if (s[0] == 0xF0)
-		low = 0x90;
-	else if (s[0] == 0xF4)
-		high = 0x8F;
-	if (s[1] < low || s[1] > high)
-		return 0;
-	for (size_t i = 2; i < n; i++)
-		if (s[i] < 0x80 || s[i] > 0xBF)
-			return 0;
-	return n;
 }
 
 static void add_escaped(struct buf *b, unsigned char c)

@@ -5,10 +5,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "walpush/base/buf.h"
+#include "walpush/base/timetext.h"
+#include "walpush/base/clock.h"
 
 /* Relaxed: a line may still look as before. */
 static atomic_uint threshold = LOG_LEVEL_INFO;
@@ -34,14 +35,9 @@ bool log_enabled(enum log_level level)
 
 void log_add_time(struct buf *out)
 {
-	struct timespec now;
-	struct tm utc;
-	char text[32];
+	char text[TIMETEXT_MAX];
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &utc);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-	buf_addf(out, "%s.%03ldZ", text, now.tv_nsec / 1000000);
+	buf_add_text(out, timetext_ms(text, clock_wall_us()));
 }
 
 static bool is_bare_word(const char *text)

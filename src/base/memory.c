@@ -1,16 +1,14 @@
 #include "walpush/base/memory.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include "walpush/base/mem.h"
+#include "walpush/base/file.h"
 
 #define MIB (UINT64_C(1) << 20)
 /* Threads, connections and logs need it while a record is handled. */
@@ -30,24 +28,11 @@ static bool wants_ballast;
 
 /* --- limits -------------------------------------------------------------------------------------------------------- */
 
-static bool read_text(const char *path, char *out, size_t cap)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, out, cap - 1);
-
-	if (fd >= 0)
-		close(fd);
-	if (n <= 0)
-		return false;
-	out[n] = '\0';
-	return true;
-}
-
 static uint64_t read_limit(const char *path)
 {
 	char text[64];
 
-	if (!read_text(path, text, sizeof(text)) || text[0] < '0' || text[0] > '9')
+	if (file_read_short(path, text, sizeof(text)) <= 0 || text[0] < '0' || text[0] > '9')
 		return MEMORY_UNLIMITED; /* "max" */
 	return strtoull(text, NULL, 10) >= V1_UNLIMITED ? MEMORY_UNLIMITED : strtoull(text, NULL, 10);
 }
@@ -101,7 +86,8 @@ static uint64_t cgroup_limit(void)
 	struct slice found;
 	bool v2;
 
-	if (!read_text("/proc/self/cgroup", text, sizeof(text)) || !memory_cgroup_path(slice_of(text), &found, &v2))
+	if (file_read_short("/proc/self/cgroup", text, sizeof(text)) <= 0 ||
+	    !memory_cgroup_path(slice_of(text), &found, &v2))
 		return limit;
 	snprintf(path, sizeof(path), "%.*s", (int)found.len, found.at);
 	for (char *slash = path + strlen(path);; slash = strrchr(path, '/')) {

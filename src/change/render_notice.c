@@ -1,7 +1,7 @@
 /* What the server says by itself, in its own words or in those of the stream's templates. */
-#include <time.h>
 
 #include "walpush/change/render.h"
+#include "walpush/base/timetext.h"
 
 static void add_quoted(const char *text, struct buf *out)
 {
@@ -47,13 +47,9 @@ void render_resync(const char *reason, const char *epoch, struct event_id id, st
 /* As in the messages: "2025-11-14T12:34:56.123456Z". */
 static void add_time(int64_t us, struct buf *out)
 {
-	time_t seconds = (time_t)(us / 1000000);
-	char text[32] = "";
-	struct tm utc;
+	char text[TIMETEXT_MAX];
 
-	gmtime_r(&seconds, &utc);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-	buf_addf(out, "\"%s.%06dZ\"", text, (int)(us % 1000000));
+	buf_addf(out, "\"%s\"", timetext_us(text, us));
 }
 
 static void add_word(const struct render_notice *n, enum tmpl_stream word, struct buf *out)

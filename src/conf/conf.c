@@ -4,6 +4,7 @@
 
 #include "parts.h"
 #include "walpush/base/mem.h"
+#include "walpush/base/file.h"
 
 static bool read_text(struct conf_reader *r, config_t *source, const char *text, const struct conf_lines *lines,
 		      struct conf_draft *d)
@@ -48,7 +49,7 @@ struct conf *conf_load(const char *file, struct fail *why)
 	struct conf *c = NULL;
 	const char *problem;
 
-	if (conf_file_read(file, CONF_FILE_MAX, &text, &problem))
+	if (file_read(file, CONF_FILE_MAX, &text, &problem))
 		c = conf_parse(file, buf_slice(&text), why);
 	else
 		fail_in_file(reader.why, reader.file, 0, "the configuration cannot be read: %s; name the file with -c",

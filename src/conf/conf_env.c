@@ -5,34 +5,7 @@
 
 #include "parts.h"
 #include "walpush/base/mem.h"
-
-/* Length of the UTF-8 sequence at s (shortest form, no surrogates, up to U+10FFFF); 0: none. */
-static size_t utf8_length(const unsigned char *s)
-{
-	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
-
-	for (size_t i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-	    (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0;
-	return n;
-}
-
-static bool is_utf8(const char *text)
-{
-	const unsigned char *s = (const unsigned char *)text;
-
-	while (*s) {
-		size_t n = utf8_length(s);
-
-		if (n == 0)
-			return false;
-		s += n;
-	}
-	return true;
-}
+#include "walpush/base/utf8.h"
 
 static size_t name_length(const char *s)
 {
@@ -101,7 +74,7 @@ char *conf_expand(const struct conf_reader *r, unsigned line, const char *shown,
 			goto fail;
 	}
 	buf_add_text(&out, text);
-	if (!is_utf8(out.data)) {
+	if (!utf8_is_valid(slice_of(out.data))) {
 		fail_in_file(r->why, r->file, line, "%s is not valid UTF-8", shown);
 		goto fail;
 	}

@@ -6,6 +6,7 @@
 
 #include "parts.h"
 #include "walpush/base/mem.h"
+#include "walpush/base/file.h"
 
 static const struct {
 	const char *suffix;
@@ -295,7 +296,7 @@ static char *read_secret(const struct value *v, const config_setting_t *s, const
 	struct buf text = { 0 };
 	const char *problem = NULL;
 
-	if (conf_file_read(path, CONF_KEY_FILE_MAX, &text, &problem) && text.len && memchr(text.data, '\0', text.len))
+	if (file_read(path, CONF_KEY_FILE_MAX, &text, &problem) && text.len && memchr(text.data, '\0', text.len))
 		problem = "it holds a zero byte, and a key is text";
 	if (problem) {
 		buf_clear(

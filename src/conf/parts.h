@@ -86,8 +86,6 @@ struct conf_reader {
 	struct fail *why;
 };
 
-/* Reads the whole of a file; on failure `*problem` is set to static text. */
-bool conf_file_read(const char *path, size_t max, struct buf *out, const char **problem);
 
 /* The lines of strings that are elements of a list, in order: libconfig knows only the line of what follows them. */
 struct conf_lines {

@@ -6,14 +6,12 @@
 #include "parts.h"
 
 #include <hiredis/hiredis.h>
-#ifdef WALPUSH_REDIS_TLS
-#include <hiredis/hiredis_ssl.h>
-#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "walpush/base/buf.h"
+#include "walpush/relay/redistls.h"
 #include "walpush/text/redisurl.h"
 #include "walpush/base/resolve.h"
 
@@ -40,17 +38,12 @@ static redisContext *dial(struct check *c, const struct redisurl *u)
 {
 	struct fail why = { .text = "no memory" };
 	redisContext *redis = connect_to(u, &why);
+	struct redistls tls = { 0 };
 
-#ifdef WALPUSH_REDIS_TLS
-	if (redis && !redis->err && u->tls) {
-		redisSSLContext *tls = redisCreateSSLContext(NULL, NULL, NULL, NULL, u->host, NULL);
-
-		if (!tls || redisInitiateSSLWithContext(redis, tls) != REDIS_OK)
-			check_add(c, CHECK_FAILURE, CHECK_WORDS, "check the server's certificate",
-				  "TLS with %s port %d: %s", u->host, u->port, redis->errstr);
-		redisFreeSSLContext(tls);
-	}
-#endif
+	if (redis && !redis->err && !redistls_start(&tls, redis, u))
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "check the server's certificate", "TLS with %s port %d: %s",
+			  u->host, u->port, redis->errstr);
+	redistls_fini(&tls);
 	if (redis && !redis->err && redisSetTimeout(redis, (struct timeval){ PATIENCE_S, 0 }) == REDIS_OK)
 		return redis;
 	check_add(c, CHECK_FAILURE, CHECK_WORDS, "start Redis, or correct relay.url", "no Redis at %s port %d: %s",

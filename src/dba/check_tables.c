@@ -7,6 +7,11 @@
 #include "needs.h"
 #include "walpush/text/sqltext.h"
 
+static const char *value_of(const void *rows, size_t row, size_t column)
+{
+	return PQgetisnull(rows, (int)row, (int)column) ? NULL : PQgetvalue(rows, (int)row, (int)column);
+}
+
 static void read_catalog(struct check *c)
 {
 	struct buf list = { 0 };
@@ -19,16 +24,8 @@ static void read_catalog(struct check *c)
 	if (!result)
 		return;
 	c->catalog = catalog_new();
-	for (int r = 0; r < PQntuples(result); r++) {
-		const char *row[CATALOG_QUERY_COLUMNS];
-
-		for (int i = 0; i < CATALOG_QUERY_COLUMNS; i++)
-			row[i] = PQgetisnull(result, r, i) ? NULL : PQgetvalue(result, r, i);
-		if (!catalog_add(c->catalog, row, &why)) {
-			check_add(c, CHECK_FAILURE, CHECK_WORDS, "report this as a bug of walpush", "%s", why.text);
-			break;
-		}
-	}
+	if (!catalog_add_rows(c->catalog, result, (size_t)PQntuples(result), value_of, &why))
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "report this as a bug of walpush", "%s", why.text);
 	PQclear(result);
 }
 

@@ -1,13 +1,13 @@
 /* conn_message: what the client says: tokens, pings, and too much. Hub thread. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "parts.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 #include "walpush/share/renewal.h"
+#include "walpush/base/timetext.h"
 
 /* Replies that wait for the socket: pongs and the like. A client that asks for more without reading is closed. */
 #define REPLY_BYTES 4096
@@ -30,14 +30,10 @@ void conn_take_token(struct conn *c, const char *token)
 
 void conn_queue_auth_ok(struct conn *c, const char *epoch)
 {
-	time_t expires = (time_t)c->expires;
 	struct buf message = { 0 };
-	char until[32] = "";
-	struct tm utc;
+	char until[TIMETEXT_MAX];
 
-	gmtime_r(&expires, &utc);
-	strftime(until, sizeof(until), "%Y-%m-%dT%H:%M:%SZ", &utc);
-	buf_addf(&message, "{\"type\":\"auth_ok\",\"expires_at\":\"%s\"", until);
+	buf_addf(&message, "{\"type\":\"auth_ok\",\"expires_at\":\"%s\"", timetext_s(until, c->expires));
 	if (epoch)
 		buf_addf(&message, ",\"epoch\":\"%s\"", epoch);
 	buf_add_char(&message, '}');

@@ -2,11 +2,9 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "walpush/base/buf.h"
 #include "walpush/base/clock.h"
@@ -15,6 +13,7 @@
 #include "pghosts.h"
 #include "walpush/text/pgurl.h"
 #include "walpush/text/sqltext.h"
+#include "walpush/base/file.h"
 
 #define URL_FILE_MAX 8192 /* bytes */
 
@@ -60,17 +59,14 @@ static void forget_url(char *url)
 
 static char *read_url_file(const char *path, struct fail *why)
 {
-	char text[URL_FILE_MAX + 1], *url;
-	ssize_t n;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char text[URL_FILE_MAX + 2], *url;
+	ssize_t n = file_read_short(path, text, sizeof(text));
 
-	if (fd < 0) {
+	if (n < 0) {
 		fail_set(why, "cannot open database.url-file %s: %s", path, strerror(errno));
 		return NULL;
 	}
-	n = read(fd, text, sizeof(text));
-	close(fd);
-	if (n <= 0 || n > URL_FILE_MAX || memchr(text, '\0', (size_t)n)) {
+	if (n == 0 || n > URL_FILE_MAX || memchr(text, '\0', (size_t)n)) {
 		fail_set(why, "database.url-file %s is empty, too long, no text, or cannot be read", path);
 		return NULL;
 	}

@@ -12,10 +12,6 @@
 #include <utlist.h>
 
 #include <hiredis/adapters/libevent.h>
-#ifdef WALPUSH_REDIS_TLS
-#include <hiredis/hiredis_ssl.h>
-#include <openssl/err.h>
-#endif
 
 #include "walpush/base/backoff.h"
 #include "walpush/base/clock.h"
@@ -23,6 +19,7 @@
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 #include "redisrefusal.h"
+#include "walpush/relay/redistls.h"
 #include "walpush/text/redisurl.h"
 #include "walpush/base/repeat.h"
 
@@ -78,9 +75,7 @@ struct redislink {
 	bool refused;                    /* what Redis said ended the last connection; until one is up again */
 	bool role_asked, role_forbidden; /* on this connection */
 	int64_t role_at;                 /* µs: when it was last asked */
-#ifdef WALPUSH_REDIS_TLS
-	redisSSLContext *tls;
-#endif
+	struct redistls tls;
 };
 
 /* --- states ------------------------------------------------------------------------------------------------------ */
@@ -389,31 +384,6 @@ static void set_socket(int fd, int64_t patience)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
 }
 
-static bool start_tls(struct redislink *l)
-{
-#ifdef WALPUSH_REDIS_TLS
-	if (l->server.tls) {
-		if (!l->tls)
-			l->tls = redisCreateSSLContext(NULL, NULL, NULL, NULL, l->server.host, NULL);
-		return l->tls && redisInitiateSSLWithContext(&l->redis->c, l->tls) == REDIS_OK;
-	}
-#endif
-	(void)l;
-	return true;
-}
-
-/* OpenSSL's reason is better than what the library makes of it. */
-static const char *tls_error(const struct redislink *l)
-{
-#ifdef WALPUSH_REDIS_TLS
-	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
-
-	if (reason)
-		return reason;
-#endif
-	return l->redis->c.err ? l->redis->c.errstr : "TLS cannot be started";
-}
-
 /* The library does not block on an address. */
 static void link_dial(struct redislink *l)
 {
@@ -422,10 +392,10 @@ static void link_dial(struct redislink *l)
 	if (!l->redis)
 		fail_never("out of memory: hiredis makes no connection");
 	l->redis->data = l;
-	if (l->redis->err || !start_tls(l)) {
+	if (l->redis->err || !redistls_start(&l->tls, &l->redis->c, &l->server)) {
 		char error[128];
 
-		mem_copy_text(error, sizeof(error), l->redis->err ? l->redis->errstr : tls_error(l));
+		mem_copy_text(error, sizeof(error), l->redis->err ? l->redis->errstr : redistls_error(&l->redis->c));
 		hang_up(l);
 		link_lost(l, error);
 		return;
@@ -538,9 +508,7 @@ void redislink_free(struct redislink *l)
 		question_end(l->questions, NULL);
 	event_free(l->retry);
 	event_free(l->watch);
-#ifdef WALPUSH_REDIS_TLS
-	redisFreeSSLContext(l->tls);
-#endif
+	redistls_fini(&l->tls);
 	redisurl_fini(&l->server);
 	free(l);
 }

@@ -14,7 +14,7 @@ struct kind {
 /*
  * BUSY, TRYAGAIN, OOM and MISCONF are the same for every connection to this server and pass by themselves, and NOPERM follows the user's
  * rights at once. NOREPLICAS may be that of a master which was cut off from the others; it does not end the connection at once, because it
- * mostly comes from the right one, but relay_write.c makes a connection anew that has acknowledged nothing for long. UNKILLABLE answers
+ * mostly comes from the right one, but relay.c makes a connection anew that has acknowledged nothing for long. UNKILLABLE answers
  * SCRIPT KILL alone, which is never sent.
  */
 static const struct kind kinds[] = {

@@ -1,76 +1,72 @@
-/* relay_append: the queue's entries go to Redis in batches, several of which are under way at a time. */
-#include "parts.h"
+#include "relay_append.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "walpush/base/fail.h"
-#include "walpush/base/log.h"
+#include "relay_script.h"
+#include "relay_trouble.h"
 #include "walpush/base/mem.h"
 
-/* One call of the append script takes at most so much, and so many calls are under way at a time. */
-#define BATCH_ENTRIES 200
-#define BATCH_BYTES 262144
-#define BATCHES_IN_FLIGHT 16
+/* Answers come in the order of the batches. An answer of an earlier `generation` says nothing about the queue any more. */
+struct relay_append {
+	struct relay_queue *queue;
+	struct redislink *link;
+	relay_append_done *done;
+	void *ctx;
+	uint64_t generation;
+	unsigned n_in_flight;
+	struct event_id sent_last; /* id of the newest entry with Redis, while a batch is under way */
+};
 
 struct batch { /* one call of the append script */
-	struct relay *relay;
+	struct relay_append *append;
 	uint64_t generation;
 	size_t n;
 	struct event_id last;
 	lsn_t end; /* 0: none of its entries has one */
 };
 
-/* What is with Redis may have been appended or not. */
-void relay_append_forget(struct relay *r)
+void relay_append_forget(struct relay_append *a)
 {
-	r->w.generation++;
-	r->w.tail_known = false;
-	r->w.sent = r->w.first;
+	a->generation++;
+	relay_queue_unsent(a->queue);
 }
 
-static void appended(struct relay *r, const struct batch *b)
+bool relay_append_is_busy(const struct relay_append *a)
 {
-	struct relay_writer *w = &r->w;
-
-	for (size_t i = 0; i < b->n; i++)
-		relay_queue_drop_first(r);
-	r->appended += b->n;
-	w->tail = b->last;
-	if (b->end)
-		w->tail_end = b->end;
-	w->words[0] = '\0';
-	relay_writer_safe(r, w->tail_end);
-	relay_queue_flow(r);
+	return a->n_in_flight > 0;
 }
 
-/* Another has appended meanwhile, or Redis cannot take it: then a second's rest. */
-static void refused(struct relay *r, const redisReply *reply)
+/* --- the answer -------------------------------------------------------------------------------------------------- */
+
+static struct relay_verdict verdict(const struct batch *b, const redisReply *reply)
 {
-	r->refused++;
-	relay_append_forget(r);
-	r->w.tail_resting = relay_error(reply) != NULL;
-	if (relay_error(reply))
-		relay_refused(r, RELAY_ASKS_APPEND, relay_error(reply), r->w.words);
+	struct relay_verdict v = { .lost = !reply };
+
+	if (!reply || b->generation != b->append->generation)
+		return v;
+	if (reply->type == REDIS_REPLY_INTEGER)
+		return (struct relay_verdict){ .kind = RELAY_APPENDED, .n = b->n, .tail = b->last, .end = b->end };
+	v.error = relay_trouble_of(reply);
+	v.kind = v.error ? RELAY_ERROR : RELAY_ELSEWHERE;
+	return v;
 }
 
 static void on_appended(void *ctx, const redisReply *reply)
 {
 	struct batch *b = ctx;
-	struct relay *r = b->relay;
-	bool current = b->generation == r->w.generation;
+	struct relay_append *a = b->append;
+	struct relay_verdict v = verdict(b, reply);
 
-	r->w.n_in_flight--;
-	if (reply && current && reply->type == REDIS_REPLY_INTEGER)
-		appended(r, b);
-	else if (reply && current)
-		refused(r, reply);
+	a->n_in_flight--;
 	free(b);
-	if (reply && !r->w.tail_known)
-		relay_writer_ask_tail(r);
-	event_active(r->w.flush, EV_TIMEOUT, 0);
+	if (v.kind == RELAY_APPENDED)
+		relay_queue_drop(a->queue, v.n);
+	else if (v.kind != RELAY_VOID)
+		relay_append_forget(a);
+	a->done(a->ctx, &v);
 }
+
+/* --- the batch --------------------------------------------------------------------------------------------------- */
 
 struct arguments { /* of the append script, in an array that grows */
 	struct slice *at;
@@ -103,7 +99,7 @@ static void argument_id(struct arguments *a, struct event_id id)
 	argument(a, (struct slice){ a->numbers.data + at, n });
 }
 
-static void argument_entry(struct arguments *a, const struct queued *q, struct event_id before)
+static void argument_entry(struct arguments *a, const struct relay_queued *q, struct event_id before)
 {
 	const char *bytes = q->bytes;
 
@@ -117,64 +113,71 @@ static void argument_entry(struct arguments *a, const struct queued *q, struct e
 	argument_id(a, before);
 }
 
-static void send_batch(struct relay *r)
+static void argument_head(struct arguments *a, const char *key, struct event_id tail)
 {
-	struct relay_writer *w = &r->w;
-	struct batch *b = mem_new(sizeof(*b));
-	struct arguments a = { 0 };
+	buf_reserve(&a->numbers, (RELAY_BATCH_ENTRIES + 1) * 3 * RELAY_ID_MAX);
+	argument(a, SLICE("EVAL"));
+	argument(a, relay_script_append());
+	argument(a, SLICE("1"));
+	argument(a, slice_of(key));
+	argument_id(a, tail);
+}
+
+static void fill_batch(struct batch *b, struct arguments *arguments, struct relay_queue *queue)
+{
+	const struct relay_queued *e;
 	size_t bytes = 0;
 
-	b->relay = r;
-	b->generation = w->generation;
-	b->last = w->n_in_flight ? w->sent_last : w->tail;
-	buf_reserve(&a.numbers, (BATCH_ENTRIES + 1) * 3 * RELAY_ID_MAX);
-	argument(&a, SLICE("EVAL"));
-	argument(&a, relay_append_script());
-	argument(&a, SLICE("1"));
-	argument(&a, slice_of(r->key));
-	argument_id(&a, b->last);
-	for (; w->sent && b->n < BATCH_ENTRIES && bytes < BATCH_BYTES; w->sent = w->sent->next) {
-		argument_entry(&a, w->sent, b->last);
-		bytes += w->sent->size;
-		b->last = w->sent->id;
-		b->end = w->sent->end ? w->sent->end : b->end;
+	while ((e = relay_queue_next(queue)) && b->n < RELAY_BATCH_ENTRIES && bytes < RELAY_BATCH_BYTES) {
+		argument_entry(arguments, e, b->last);
+		bytes += e->size;
+		b->last = e->id;
+		b->end = e->end ? e->end : b->end;
 		b->n++;
+		relay_queue_sent(queue);
 	}
-	w->sent_last = b->last;
-	w->n_in_flight++;
-	redislink_ask(w->link, a.n, a.at, on_appended, b);
-	buf_fini(&a.numbers);
-	free(a.at);
 }
 
-/* What is refused is tried again with one batch. */
-static unsigned most_in_flight(const struct relay_writer *w)
+static void send_batch(struct relay_append *a, const char *key, struct event_id tail)
 {
-	return w->words[0] ? 1 : BATCHES_IN_FLIGHT;
+	struct batch *b = mem_new(sizeof(*b));
+	struct arguments arguments = { 0 };
+
+	b->append = a;
+	b->generation = a->generation;
+	b->last = a->n_in_flight ? a->sent_last : tail;
+	argument_head(&arguments, key, b->last);
+	fill_batch(b, &arguments, a->queue);
+	a->sent_last = b->last;
+	a->n_in_flight++;
+	redislink_ask(a->link, arguments.n, arguments.at, on_appended, b);
+	buf_fini(&arguments.numbers);
+	free(arguments.at);
 }
 
-static void on_flush(evutil_socket_t fd, short what, void *arg)
+void relay_append_send(struct relay_append *a, const char *key, struct event_id tail, unsigned most)
 {
-	struct relay *r = arg;
-	struct relay_writer *w = &r->w;
-
-	(void)fd;
-	(void)what;
-	while (w->leads && w->tail_known && w->settled && w->sent && w->n_in_flight < most_in_flight(w) &&
-	       redislink_is_up(w->link))
-		send_batch(r);
+	while (relay_queue_next(a->queue) && a->n_in_flight < most && redislink_is_up(a->link))
+		send_batch(a, key, tail);
 }
 
 /* --- life -------------------------------------------------------------------------------------------------------- */
 
-void relay_append_init(struct relay *r)
+struct relay_append *relay_append_new(struct relay_queue *queue, struct redislink *link, relay_append_done *done,
+				      void *ctx)
 {
-	r->w.flush = event_new(r->loop, -1, 0, on_flush, r);
-	if (!r->w.flush)
-		fail_never("libevent makes no timer for appends to the relay");
+	struct relay_append *a = mem_new(sizeof(*a));
+
+	a->queue = queue;
+	a->link = link;
+	a->done = done;
+	a->ctx = ctx;
+	return a;
 }
 
-void relay_append_fini(struct relay *r)
+void relay_append_free(struct relay_append *a)
 {
-	event_free(r->w.flush);
+	if (a && a->n_in_flight)
+		fail_never("relay append: it is freed before its connection");
+	free(a);
 }

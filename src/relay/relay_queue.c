@@ -1,11 +1,9 @@
-/* relay_queue: entries on their way to Redis, in order. */
-#include "parts.h"
+#include "relay_queue.h"
 
-#include <errno.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "walpush/base/clock.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
@@ -14,45 +12,49 @@
 /* Positions without a transaction are gathered for so long. */
 #define GATHER_US 20000
 
-/* --- the queue --------------------------------------------------------------------------------------------------- */
+/*
+ *   the stream, up to its tail │ first … with Redis … │ sent … not yet sent … │ last
+ *
+ * Ids grow from the first entry to the last, and no entry that the owner added is missing between two others. The queue begins behind the
+ * stream's tail, or at the beginning (relay_queue_begin). [first, sent) is with Redis, and `sent` is NULL when all of the queue is.
+ */
+struct relay_queue {
+	const struct relay_env *env;
+	const struct relay_queue_calls *calls;
+	void *ctx;
+	struct relay_queued *first, **last, *sent;
+	size_t bytes;
+	struct event_id last_id; /* of the newest entry, or of the stream's tail */
+	lsn_t last_end;          /* the last `end` in the queue, or in the stream */
+	lsn_t end;               /* see relay_queue_end */
+	lsn_t position;          /* waits to become an entry; 0: none */
+	bool paused;
+	struct event *gather;
+};
 
-void relay_queue_flow(struct relay *r)
+void relay_queue_flow(struct relay_queue *q)
 {
-	bool paused = r->w.bytes > (r->w.paused ? RELAY_BYTES / 2 : RELAY_BYTES);
+	bool paused = q->bytes > (q->paused ? RELAY_BYTES / 2 : RELAY_BYTES);
 
-	if (paused == r->w.paused)
+	if (paused == q->paused)
 		return;
-	r->w.paused = paused;
-	r->calls->pause(r->ctx, paused);
+	q->paused = paused;
+	q->calls->pause(q->ctx, paused);
 }
 
-void relay_queue_drop_first(struct relay *r)
-{
-	struct relay_writer *w = &r->w;
-	struct queued *q = w->first;
+/* --- what is added --------------------------------------------------------------------------------------------------- */
 
-	w->first = q->next;
-	if (!w->first)
-		w->last = &w->first;
-	if (w->sent == q)
-		w->sent = q->next;
-	w->bytes -= q->size;
-	free(q);
-}
-
-static struct queued *queued_new(const struct relay_entry *e)
+static struct relay_queued *queued_new(const struct relay_entry *e, int64_t now)
 {
 	struct slice fields[RELAY_FIELDS_MAX];
 	struct buf scratch = { 0 };
 	size_t n = relay_entry_encode(e, fields, &scratch), size = 0, at = 0;
-	struct queued *q;
+	struct relay_queued *q;
 
 	for (size_t i = 0; i < n; i++)
 		size += fields[i].len;
 	q = mem_resize(NULL, 1, sizeof(*q) + size);
-	*q = (struct queued){
-		.id = e->id, .end = e->end, .size = sizeof(*q) + size, .came = clock_us(), .n_fields = n
-	};
+	*q = (struct relay_queued){ .id = e->id, .end = e->end, .size = sizeof(*q) + size, .came = now, .n_fields = n };
 	for (size_t i = 0; i < n; i++) {
 		q->lengths[i] = (uint32_t)fields[i].len;
 		memcpy(q->bytes + at, fields[i].at, fields[i].len);
@@ -62,139 +64,225 @@ static struct queued *queued_new(const struct relay_entry *e)
 	return q;
 }
 
-static void counted(struct relay_writer *w, const struct queued *q)
+static void counted(struct relay_queue *q, const struct relay_queued *e)
 {
-	w->bytes += q->size;
-	event_active(w->flush, EV_TIMEOUT, 0);
+	q->bytes += e->size;
+	q->calls->filled(q->ctx);
 }
 
-static void enqueue(struct relay_writer *w, struct queued *q)
+static void enqueue(struct relay_queue *q, const struct relay_entry *entry)
 {
-	*w->last = q;
-	w->last = &q->next;
-	if (!w->sent)
-		w->sent = q;
-	w->queued_last = q->id;
-	if (q->end)
-		w->queued_end = q->end;
-	counted(w, q);
+	struct relay_queued *e = queued_new(entry, q->env->clock());
+
+	assert(event_id_compare(e->id, q->last_id) > 0);
+	*q->last = e;
+	q->last = &e->next;
+	if (!q->sent)
+		q->sent = e;
+	q->last_id = e->id;
+	if (e->end)
+		q->last_end = e->end;
+	counted(q, e);
 }
 
-/* --- entries ----------------------------------------------------------------------------------------------------- */
-
-static void add_position(struct relay *r)
+static void add_position(struct relay_queue *q)
 {
-	struct relay_writer *w = &r->w;
-	struct relay_entry e = { .kind = RELAY_POSITION, .end = w->position };
+	struct relay_entry e = { .kind = RELAY_POSITION, .end = q->position };
 
-	event_del(w->gather);
-	w->position = 0;
+	event_del(q->gather);
+	q->position = 0;
 	e.id = (struct event_id){ e.end - 1, RELAY_INDEX_POSITION };
-	if (e.end > w->queued_end && event_id_compare(e.id, w->queued_last) > 0)
-		enqueue(w, queued_new(&e));
+	if (e.end > q->last_end && event_id_compare(e.id, q->last_id) > 0)
+		enqueue(q, &e);
 }
 
-void relay_position(struct relay *r, lsn_t end, bool urgent)
+void relay_queue_position(struct relay_queue *q, lsn_t end, bool urgent)
 {
-	struct relay_writer *w = &r->w;
-
-	if (end > w->end)
-		w->end = end;
-	if (end > w->position)
-		w->position = end;
+	relay_queue_reached(q, end);
+	if (end > q->position)
+		q->position = end;
 	if (urgent)
-		add_position(r);
-	else if (!event_pending(w->gather, EV_TIMEOUT, NULL))
-		event_add(w->gather, &(struct timeval){ 0, GATHER_US });
+		add_position(q);
+	else if (!event_pending(q->gather, EV_TIMEOUT, NULL))
+		event_add(q->gather, &(struct timeval){ 0, GATHER_US });
 }
 
 static void on_gather(evutil_socket_t fd, short what, void *arg)
 {
-	struct relay *r = arg;
+	struct relay_queue *q = arg;
 
 	(void)fd;
 	(void)what;
-	if (r->w.position)
-		add_position(r);
+	if (q->position)
+		add_position(q);
 }
 
-void relay_add(struct relay *r, const struct relay_entry *e)
+void relay_queue_add(struct relay_queue *q, const struct relay_entry *e)
 {
-	struct relay_writer *w = &r->w;
-
-	if (event_id_compare(e->id, w->queued_last) > 0) {
-		w->position = 0; /* the transaction's end is further */
-		enqueue(w, queued_new(e));
-		if (e->end > w->end)
-			w->end = e->end;
+	if (event_id_compare(e->id, q->last_id) > 0) {
+		q->position = 0; /* the transaction's end is further */
+		enqueue(q, e);
+		relay_queue_reached(q, e->end);
 	} else if (e->end) {
 		/* An earlier holder of the slot appended it, perhaps without saying that the transaction ends with it. */
-		relay_position(r, e->end, false);
+		relay_queue_position(q, e->end, false);
 	}
-	relay_queue_flow(r);
+	relay_queue_flow(q);
 }
 
-/* What stands in the stream cannot be continued with what the slot still has: whoever reads it must know. */
-void relay_queue_begin(struct relay *r)
+static void log_beginning(const struct relay_queue_beginning *b)
 {
-	struct relay_writer *w = &r->w;
-	struct relay_entry e = { .kind = RELAY_BEGIN, .id = { w->from - 1, RELAY_INDEX_BEGIN }, .end = w->from };
-	struct queued *q;
-
-	if (w->hole)
-		e.reason = slice_of(resync_name(RESYNC_SKIPPED));
-	e.everything = w->hole != RELAY_HOLE_NONE && w->hole != RELAY_HOLE_KNOWN;
-	if (w->tail.lsn >= w->from) { /* a transaction that nobody finished; it is left at that */
-		e.id.lsn = w->tail.lsn;
-		e.end = w->tail.lsn + 1;
-	}
-	if (w->tail.lsn == 0)
-		log_info("the stream begins", log_lsn("slot", w->from));
-	else if (!w->hole)
+	if (b->tail.lsn == 0)
+		log_info("the stream begins", log_lsn("slot", b->from));
+	else if (!b->hole)
 		log_warn("the slot does not reach back to where the stream ends; it begins anew",
-			 log_lsn("stream", w->tail_end), log_lsn("slot", w->from));
-	q = queued_new(&e);
-	q->next = w->first;
-	w->first = w->sent = q;
-	if (!q->next) {
-		w->last = &q->next;
-		w->queued_last = q->id;
-	}
-	if (e.end > w->queued_end)
-		w->queued_end = e.end;
-	if (e.end > w->end)
-		w->end = e.end;
-	counted(w, q);
+			 log_lsn("stream", b->tail_end), log_lsn("slot", b->from));
 }
 
-void relay_queue_empty(struct relay *r)
+static void enqueue_first(struct relay_queue *q, const struct relay_entry *entry)
 {
-	struct relay_writer *w = &r->w;
+	struct relay_queued *e = queued_new(entry, q->env->clock());
 
-	while (w->first)
-		relay_queue_drop_first(r);
-	w->position = 0;
-	event_del(w->gather);
-	if (w->n_in_flight)
-		relay_append_forget(r);
-	relay_queue_flow(r);
+	assert(q->sent == q->first);
+	e->next = q->first;
+	q->first = q->sent = e;
+	if (!e->next) {
+		q->last = &e->next;
+		q->last_id = e->id;
+	}
+	if (e->end > q->last_end)
+		q->last_end = e->end;
+	relay_queue_reached(q, e->end);
+	counted(q, e);
+}
+
+void relay_queue_begin(struct relay_queue *q, const struct relay_queue_beginning *b)
+{
+	struct relay_entry e = { .kind = RELAY_BEGIN, .id = { b->from - 1, RELAY_INDEX_BEGIN }, .end = b->from };
+
+	if (b->hole)
+		e.reason = slice_of(resync_name(RESYNC_SKIPPED));
+	e.everything = b->hole != RELAY_HOLE_NONE && b->hole != RELAY_HOLE_KNOWN;
+	if (b->tail.lsn >= b->from) { /* a transaction that nobody finished; it is left at that */
+		e.id.lsn = b->tail.lsn;
+		e.end = b->tail.lsn + 1;
+	}
+	log_beginning(b);
+	enqueue_first(q, &e);
+}
+
+void relay_queue_reached(struct relay_queue *q, lsn_t end)
+{
+	if (end > q->end)
+		q->end = end;
+}
+
+lsn_t relay_queue_end(const struct relay_queue *q)
+{
+	return q->end;
+}
+
+void relay_queue_start(struct relay_queue *q, struct event_id last, lsn_t last_end, lsn_t from)
+{
+	assert(!q->first && !q->position);
+	q->last_id = last;
+	q->last_end = last_end;
+	q->end = from;
+}
+
+/* --- what is sent ---------------------------------------------------------------------------------------------------- */
+
+const struct relay_queued *relay_queue_next(const struct relay_queue *q)
+{
+	return q->sent;
+}
+
+void relay_queue_sent(struct relay_queue *q)
+{
+	q->sent = q->sent->next;
+}
+
+void relay_queue_unsent(struct relay_queue *q)
+{
+	q->sent = q->first;
+}
+
+static void drop_first(struct relay_queue *q)
+{
+	struct relay_queued *e = q->first;
+
+	q->first = e->next;
+	if (!q->first)
+		q->last = &q->first;
+	if (q->sent == e)
+		q->sent = e->next;
+	q->bytes -= e->size;
+	free(e);
+}
+
+void relay_queue_drop(struct relay_queue *q, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (q->first == q->sent)
+			fail_never("relay queue: Redis acknowledged an entry that was not sent");
+		drop_first(q);
+	}
+}
+
+void relay_queue_drop_known(struct relay_queue *q, struct event_id tail, lsn_t end)
+{
+	while (q->first && event_id_compare(q->first->id, tail) <= 0)
+		drop_first(q);
+	relay_queue_unsent(q);
+	if (event_id_compare(q->last_id, tail) < 0)
+		q->last_id = tail;
+	if (q->last_end < end)
+		q->last_end = end;
+	relay_queue_flow(q);
+}
+
+void relay_queue_clear(struct relay_queue *q)
+{
+	while (q->first)
+		drop_first(q);
+	q->position = 0;
+	event_del(q->gather);
+}
+
+size_t relay_queue_bytes(const struct relay_queue *q)
+{
+	return q->bytes;
+}
+
+bool relay_queue_is_full(const struct relay_queue *q)
+{
+	return q->paused;
+}
+
+int64_t relay_queue_lag(const struct relay_queue *q, int64_t now)
+{
+	return q->first ? now - q->first->came : 0;
 }
 
 /* --- life -------------------------------------------------------------------------------------------------------- */
 
-void relay_queue_init(struct relay *r)
+struct relay_queue *relay_queue_new(const struct relay_env *env, const struct relay_queue_calls *calls, void *ctx)
 {
-	struct relay_writer *w = &r->w;
+	struct relay_queue *q = mem_new(sizeof(*q));
 
-	w->last = &w->first;
-	w->gather = event_new(r->loop, -1, 0, on_gather, r);
-	if (!w->gather)
+	q->env = env;
+	q->calls = calls;
+	q->ctx = ctx;
+	q->last = &q->first;
+	q->gather = event_new(env->loop, -1, 0, on_gather, q);
+	if (!q->gather)
 		fail_never("libevent makes no timer for the queue of the relay");
+	return q;
 }
 
-void relay_queue_fini(struct relay *r)
+void relay_queue_free(struct relay_queue *q)
 {
-	while (r->w.first)
-		relay_queue_drop_first(r);
-	event_free(r->w.gather);
+	relay_queue_clear(q);
+	event_free(q->gather);
+	free(q);
 }

@@ -1,6 +1,9 @@
 #include "relay_stall.h"
 
 #include <stdio.h>
+#include <string.h>
+
+#include "walpush/base/resolve.h"
 
 const char *relay_stall_words(const struct relay_stall *s)
 {
@@ -21,5 +24,18 @@ const char *relay_stall_say(const struct relay_stall *s, char out[RELAY_STALL_TE
 		snprintf(out, RELAY_STALL_TEXT, "Redis refuses to let the stream be read: %s", s->read_words);
 	else
 		return NULL;
+	return out;
+}
+
+/* A name that does not resolve is nothing that Redis could be asked about, so that trouble stands as it is. */
+const char *relay_stall_away(const char *trouble, char out[RELAY_STALL_TEXT])
+{
+	char words[REDISREFUSAL_WORDS] = "";
+
+	if (trouble && strncmp(trouble, RESOLVE_TROUBLE, sizeof(RESOLVE_TROUBLE) - 1) == 0)
+		return trouble;
+	if (trouble)
+		redisrefusal_words(words, trouble);
+	snprintf(out, RELAY_STALL_TEXT, "no connection to Redis%s%s", trouble ? ": " : "", words);
 	return out;
 }

@@ -25,5 +25,7 @@ struct relay_stall {
 const char *relay_stall_words(const struct relay_stall *s);
 /* The sentence, in `out`. NULL: there is progress, or it is too early to tell. */
 const char *relay_stall_say(const struct relay_stall *s, char out[RELAY_STALL_TEXT]);
+/* That a connection is missing. `trouble`: why; NULL: it has not been tried yet. Returns `trouble` itself, or the sentence in `out`. */
+const char *relay_stall_away(const char *trouble, char out[RELAY_STALL_TEXT]);
 
 #endif

@@ -370,6 +370,19 @@ bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS]
 	return true;
 }
 
+bool catalog_add_rows(struct catalog *c, const void *rows, size_t n, catalog_value *value, struct fail *why)
+{
+	const char *row[CATALOG_QUERY_COLUMNS];
+
+	for (size_t r = 0; r < n; r++) {
+		for (size_t column = 0; column < CATALOG_QUERY_COLUMNS; column++)
+			row[column] = value(rows, r, column);
+		if (!catalog_add(c, row, why))
+			return false;
+	}
+	return true;
+}
+
 const struct catalog_table *catalog_find(const struct catalog *c, const char *schema, const char *table)
 {
 	return find(c, schema, table);

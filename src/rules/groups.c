@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "walpush/base/mem.h"
+#include "walpush/base/hash.h"
 
 /* Up to so many names are compared one by one, which is what nearly every message needs. A lookup can answer
  * thousands of rows; then the names are found by their hashes. */
@@ -29,10 +30,8 @@ void groups_clear(struct groups *g)
 
 static size_t hash_of(struct slice name)
 {
-	uint64_t hash = 14695981039346656037u;
+	uint64_t hash = hash_mix_64(HASH_START_64, name.at, name.len);
 
-	for (size_t i = 0; i < name.len; i++)
-		hash = (hash ^ (unsigned char)name.at[i]) * 1099511628211u;
 	return (size_t)(hash ^ hash >> 32);
 }
 

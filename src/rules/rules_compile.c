@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "walpush/base/mem.h"
+#include "walpush/base/hash.h"
 
 #define SCOPE(name) (1u << TMPL_##name)
 
@@ -22,12 +23,11 @@ static char *json_text(const char *text)
 static char *query_name(const char *what, const char *of)
 {
 	struct buf name = { 0 };
-	uint32_t digest = 2166136261u;
 
 	buf_addf(&name, "%s of %s", what, of);
 	if (name.len > QUERY_NAME_MAX) {
-		for (size_t i = 0; i < name.len; i++)
-			digest = (digest ^ (unsigned char)name.data[i]) * 16777619u;
+		uint32_t digest = hash_mix_32(HASH_START_32, name.data, name.len);
+
 		name.len = QUERY_NAME_MAX - 9;
 		buf_addf(&name, "#%08x", digest);
 	}

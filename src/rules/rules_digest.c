@@ -1,11 +1,12 @@
 /* Digests of the rules: for the epoch, for the stream of changes, for each stream of the file. */
 #include "parts.h"
 #include "walpush/base/event_id.h"
+#include "walpush/base/hash.h"
 
-/* FNV-1a, 32 bits, over texts with their ends and over numbers; the order in which they are given is the format. */
+/* Over texts with their ends and over numbers; the order in which they are given is the format. */
 static void mix_byte(uint32_t *digest, unsigned char byte)
 {
-	*digest = (*digest ^ byte) * 16777619u;
+	*digest = hash_mix_32(*digest, &byte, 1);
 }
 
 static void mix_text(uint32_t *digest, const char *text)
@@ -67,7 +68,7 @@ static void mix_section(uint32_t *digest, const struct conf_table *t)
  * otherwise. */
 uint32_t rules_digest_of(const struct rules *r, uint32_t numbering, uint32_t entries)
 {
-	uint32_t digest = 2166136261u;
+	uint32_t digest = HASH_START_32;
 
 	mix_number(&digest, numbering);
 	mix_number(&digest, entries);
@@ -127,17 +128,15 @@ uint32_t rules_digest_feed(const struct rules *r)
 	return digest;
 }
 
-/* FNV-1a with 64 bits: that two streams are taken for the same must not happen by chance. */
+/* With 64 bits: that two streams are taken for the same must not happen by chance. */
 static void mix_wide(uint64_t *digest, const char *text)
 {
-	for (; text && *text; text++)
-		*digest = (*digest ^ (unsigned char)*text) * UINT64_C(1099511628211);
-	*digest *= UINT64_C(1099511628211); /* as a zero byte */
+	*digest = hash_text_64(*digest, text ? text : "");
 }
 
 uint64_t rules_digest_stream(const struct conf_stream *conf)
 {
-	uint64_t digest = UINT64_C(14695981039346656037);
+	uint64_t digest = HASH_START_64;
 
 	mix_wide(&digest, conf->name);
 	mix_wide(&digest, conf->path.text);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "walpush/base/mem.h"
+#include "walpush/base/hash.h"
 
 struct draft { /* values as found; names and texts are offsets until the store stands still */
 	struct ticket_value *values;
@@ -84,24 +85,16 @@ static void draft_stream(struct draft *d, const struct rules_stream *s)
 	draft_json(d, &s->resync);
 }
 
-/* FNV-1a. Each text ends with a zero byte, so that no two lists of claims give the same bytes. */
-static void mix(uint64_t *digest, const char *text)
-{
-	size_t len = strlen(text) + 1;
-
-	for (size_t i = 0; i < len; i++)
-		*digest = (*digest ^ (unsigned char)text[i]) * UINT64_C(1099511628211);
-}
-
+/* Each text ends with its zero byte, so that no two lists of claims give the same bytes. */
 static uint64_t digest_of(const struct ticket *t)
 {
-	uint64_t digest = UINT64_C(14695981039346656037);
+	uint64_t digest = HASH_START_64;
 
 	for (size_t i = 0; i < t->n_values; i++) {
 		if (t->values[i].scope != TMPL_TOKEN)
 			continue;
-		mix(&digest, t->values[i].name);
-		mix(&digest, t->values[i].text);
+		digest = hash_text_64(digest, t->values[i].name);
+		digest = hash_text_64(digest, t->values[i].text);
 	}
 	return digest;
 }

@@ -8,6 +8,7 @@
 
 #include "parts.h"
 #include "walpush/base/clock.h"
+#include "walpush/base/file.h"
 
 static double behind(lsn_t end, lsn_t position)
 {
@@ -70,15 +71,11 @@ static void look_at_relay(struct tap *t)
 /* Fields of /proc/self/stat behind the command's name; NAN where there is no such file. */
 static void look_at_start(struct tap *t)
 {
-	char text[1024] = "", *at;
+	char text[1024], *at;
 	unsigned long long ticks = 0;
 	struct timespec up, wall;
-	FILE *f = fopen("/proc/self/stat", "re");
-	size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
 
-	if (f)
-		fclose(f);
-	text[n] = '\0';
+	file_read_short("/proc/self/stat", text, sizeof(text));
 	at = strrchr(text, ')');
 	for (unsigned field = 2; at && field < 22; field++)
 		at = strchr(at + 1, ' ');

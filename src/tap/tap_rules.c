@@ -2,19 +2,21 @@
 #include "parts.h"
 #include "walpush/base/fail.h"
 
+static const char *value_of(const void *rows, size_t row, size_t column)
+{
+	return sqlrows_get(rows, row, column);
+}
+
 struct catalog *tap_rules_catalog(const struct sqlrows *rows, bool relations, struct fail *why)
 {
 	struct catalog *c = catalog_new();
 
 	if (!relations)
 		catalog_keep_ids(c);
-	for (size_t r = 0; r < rows->n_rows; r++) {
-		if (!catalog_add(c, (const char *const *)&rows->values[r * rows->n_columns], why)) {
-			catalog_free(c);
-			return NULL;
-		}
-	}
-	return c;
+	if (catalog_add_rows(c, rows, rows->n_rows, value_of, why))
+		return c;
+	catalog_free(c);
+	return NULL;
 }
 
 struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why)

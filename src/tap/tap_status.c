@@ -2,10 +2,10 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "parts.h"
 #include "walpush/base/clock.h"
+#include "walpush/base/timetext.h"
 
 /* A hub sweeps every second; one that has not for so long hangs. */
 #define BEAT_LIMIT 10000000 /* µs */
@@ -43,13 +43,9 @@ static json_t *json_lsn(lsn_t lsn)
 
 static json_t *json_time(int64_t us)
 {
-	time_t seconds = (time_t)(us / 1000000);
-	char text[32];
-	struct tm utc;
+	char text[TIMETEXT_MAX];
 
-	gmtime_r(&seconds, &utc);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &utc);
-	return json_string(text);
+	return json_string(timetext_s(text, us / 1000000));
 }
 
 /* NAN is not known: null. */

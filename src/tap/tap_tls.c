@@ -1,26 +1,11 @@
 /* tap_tls: the certificate, read at the start and again when told to. */
 #include <string.h>
-#include <time.h>
 
 #include "parts.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/log.h"
 #include "walpush/share/tls.h"
-
-struct day {
-	char text[24];
-};
-
-static struct day day_of(int64_t seconds)
-{
-	time_t t = (time_t)seconds;
-	struct day day;
-	struct tm utc;
-
-	gmtime_r(&t, &utc);
-	strftime(day.text, sizeof(day.text), "%Y-%m-%dT%H:%M:%SZ", &utc);
-	return day;
-}
+#include "walpush/base/timetext.h"
 
 static bool is_over(const struct tls_identity *id)
 {
@@ -39,7 +24,8 @@ bool tap_begin_tls(struct tap *t, struct fail *why)
 	/* It is said, and no more: without a certificate nobody could connect either. */
 	if (is_over(t->shared.identity))
 		log_warn("the certificate has expired", log_s("file", conf->certificate),
-			 log_s("expired", day_of(tls_expires(t->shared.identity)).text), log_s("mend", "renew it"));
+			 log_s("expired", timetext_s((char[TIMETEXT_MAX]){ 0 }, tls_expires(t->shared.identity))),
+			 log_s("mend", "renew it"));
 	return true;
 }
 
@@ -47,7 +33,7 @@ static bool read_again(const struct conf_listen *conf, struct tls_identity **out
 {
 	*out = tls_read(conf->certificate, conf->certificate_key, why);
 	return *out && (!is_over(*out) || fail_set(why, "listen.certificate: %s expired on %s", conf->certificate,
-						   day_of(tls_expires(*out)).text));
+						   timetext_s((char[TIMETEXT_MAX]){ 0 }, tls_expires(*out))));
 }
 
 /* What the hubs began with is not theirs to change, so it stays where it is until the end. */
@@ -63,7 +49,7 @@ void tap_reload_certificate(struct tap *t)
 		log_error("the certificate is not reloaded; the one before stays", log_s("error", why.text));
 	} else {
 		log_info("certificate reloaded", log_s("file", t->now.conf->listen.certificate),
-			 log_s("expires", day_of(tls_expires(id)).text));
+			 log_s("expires", timetext_s((char[TIMETEXT_MAX]){ 0 }, tls_expires(id))));
 		for (unsigned i = 0; i < t->n_hubs; i++) {
 			mail.identity = tls_ref(id);
 			hub_post(t->hubs[i], &mail);

@@ -2,6 +2,8 @@
 
 #include <stdint.h>
 
+#include "walpush/base/utf8.h"
+
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 #define TOP_BITS EACH(0x80)
 
@@ -24,48 +26,6 @@ static inline size_t plain8(const unsigned char *s)
 #endif
 	hits = (w & TOP_BITS) | below(w, 0x20) | below(w ^ EACH('"'), 1) | below(w ^ EACH('\\'), 1);
 	return hits ? (size_t)__builtin_ctzll(hits) / 8 : 8;
-}
-
-static inline bool ascii8(const unsigned char *s)
-{
-	uint64_t w;
-
-	memcpy(&w, s, sizeof(w));
-	return (w & TOP_BITS) == 0;
-}
-
-/* Length of the well-formed UTF-8 sequence of two to four bytes at s; 0 if there is none. */
-static size_t sequence_length(const unsigned char *s, size_t left)
-{
-	unsigned char low = s[0] == 0xE0 ? 0xA0 : s[0] == 0xF0 ? 0x90 : 0x80;
-	unsigned char high = s[0] == 0xED ? 0x9F : s[0] == 0xF4 ? 0x8F : 0xBF;
-	size_t n = s[0] < 0xE0 ? 2 : s[0] < 0xF0 ? 3 : 4;
-
-	if (s[0] < 0xC2 || s[0] > 0xF4 || n > left || s[1] < low || s[1] > high)
-		return 0;
-	for (size_t i = 2; i < n; i++)
-		if (s[i] < 0x80 || s[i] > 0xBF)
-			return 0;
-	return n;
-}
-
-bool jsontext_valid_utf8(struct slice text)
-{
-	const unsigned char *s = (const unsigned char *)text.at;
-	size_t at = 0;
-
-	while (at < text.len) {
-		size_t n = 1;
-
-		if (text.len - at >= 8 && ascii8(s + at))
-			n = 8;
-		else if (s[at] >= 0x80)
-			n = sequence_length(s + at, text.len - at);
-		if (n == 0)
-			return false;
-		at += n;
-	}
-	return true;
 }
 
 static int hex_value(unsigned char c)
@@ -157,7 +117,7 @@ static size_t step(const unsigned char *s, size_t left, enum jsontext_flaw *flaw
 		return 0;
 	}
 	*flaw = JSONTEXT_UTF8;
-	return *s < 0x80 ? 1 : sequence_length(s, left);
+	return utf8_length(s, left);
 }
 
 enum jsontext_flaw jsontext_scan(struct slice bytes, size_t *len)

@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-#include "walpush/text/jsontext.h"
 #include "walpush/base/mem.h"
+#include "walpush/base/utf8.h"
 
 /*
  * A pattern is a row of parts: literals, and values between them. Django compiles the same source to a regular expression and
@@ -75,7 +75,7 @@ static bool is_clean(struct slice text)
 		if (s[i] == 0xC2 && i + 1 < text.len && s[i + 1] < 0xA0)
 			return false;
 	}
-	return jsontext_valid_utf8(text);
+	return utf8_is_valid(text);
 }
 
 static enum part_kind converter_named(struct slice name)

@@ -22,6 +22,7 @@
 
 #include <event2/event.h>
 
+#include "walpush/base/resolve.h"
 #include "walpush/conf/conf.h"
 #include "walpush/relay/relay_entry.h"
 

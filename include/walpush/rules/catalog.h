@@ -62,6 +62,9 @@ void catalog_keep_ids(struct catalog *c);
 void catalog_free(struct catalog *c);
 /* Booleans read t/f or true/false. The declared OID, `virtual` and `exact` may be NULL: the type itself, false, true. */
 bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS], struct fail *why);
+/* All rows of an answer, whoever holds it: `value` gives one, NULL for SQL NULL. False after the first row that is refused. */
+typedef const char *catalog_value(const void *rows, size_t row, size_t column);
+bool catalog_add_rows(struct catalog *c, const void *rows, size_t n, catalog_value *value, struct fail *why);
 const struct catalog_table *catalog_find(const struct catalog *c, const char *schema, const char *table);
 /* By the names that wal2json prints: the nearest parents that are in the catalog. INHERITS may name several; NULL: `at` is past the last. */
 const struct catalog_table *catalog_parent(const struct catalog *c, struct slice schema, struct slice table, size_t at);

@@ -32,7 +32,4 @@ enum jsontext_flaw jsontext_scan(struct slice bytes, size_t *len);
  */
 bool jsontext_unescape(struct slice body, struct buf *out);
 
-/* Shortest forms only, no surrogates, nothing beyond U+10FFFF, no sequence cut at the end. */
-bool jsontext_valid_utf8(struct slice text);
-
 #endif

@@ -10,6 +10,7 @@
 #include "walpush/change/decode.h"
 #include "walpush/text/jsontext.h"
 #include "walpush/base/mem.h"
+#include "walpush/base/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -29,7 +30,7 @@ static void check_text(struct slice record, struct slice text)
 		return;
 	must(text.at >= record.at && text.at + text.len <= record.at + record.len);
 	must(jsontext_unescape(text, &plain));
-	must(jsontext_valid_utf8(buf_slice(&plain)));
+	must(utf8_is_valid(buf_slice(&plain)));
 	must(plain.len == 0 || !memchr(plain.data, '\0', plain.len));
 	buf_fini(&plain);
 }
@@ -49,7 +50,7 @@ static void check_jansson(struct slice record, const struct change *c)
 	json_t *root = json_loadb(record.at, record.len, JSON_REJECT_DUPLICATES, &error);
 
 	must(root || json_error_code(&error) == json_error_numeric_overflow ||
-	     (c->kind == CHANGE_MESSAGE && !jsontext_valid_utf8(record)));
+	     (c->kind == CHANGE_MESSAGE && !utf8_is_valid(record)));
 	json_decref(root);
 }
 

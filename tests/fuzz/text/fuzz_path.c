@@ -6,9 +6,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "walpush/text/jsontext.h"
 #include "walpush/base/mem.h"
 #include "walpush/text/path.h"
+#include "walpush/base/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -27,7 +27,7 @@ static bool takes(const char *converter, struct slice value)
 		    (*converter == 'u' && (dash ? c != '-' : !digit && (c < 'a' || c > 'f'))))
 			return false;
 	}
-	return value.len > 0 && jsontext_valid_utf8(value) && (*converter != 'u' || value.len == 36);
+	return value.len > 0 && utf8_is_valid(value) && (*converter != 'u' || value.len == 36);
 }
 
 /* Every length of every value, the longest first, by recursion; the lengths go to `cut`. */
@@ -53,7 +53,7 @@ static bool try_all(const char *pattern, struct slice path, size_t *cut)
 static void compare(const char *pattern, const struct path_pattern *p, struct slice path)
 {
 	size_t cut[PATH_VALUES_MAX] = { 0 };
-	bool expected = jsontext_valid_utf8(path) && try_all(pattern, path, cut);
+	bool expected = utf8_is_valid(path) && try_all(pattern, path, cut);
 	struct path_values v;
 	bool matched;
 
@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			compare(pattern, p, path);
 		if (path_match(p, path, &v))
 			for (size_t i = 0; i < v.n; i++)
-				assert(*v.value[i] && jsontext_valid_utf8(slice_of(v.value[i])));
+				assert(*v.value[i] && utf8_is_valid(slice_of(v.value[i])));
 		else
 			assert(v.n == 0);
 	} else {

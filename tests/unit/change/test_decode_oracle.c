@@ -10,6 +10,7 @@
 #include "records.h"
 #include "walpush/change/decode.h"
 #include "walpush/text/jsontext.h"
+#include "walpush/base/utf8.h"
 
 #define MUTATIONS 1500 /* of each recorded record */
 
@@ -141,7 +142,7 @@ static json_t *load_blanked(struct slice record, const struct change *c, json_er
 /* The bytes of a message need not be UTF-8, which jansson insists on. */
 static bool is_binary_message(struct slice record, const struct change *c)
 {
-	return c->kind == CHANGE_MESSAGE && !jsontext_valid_utf8(record);
+	return c->kind == CHANGE_MESSAGE && !utf8_is_valid(record);
 }
 
 static void check_accepted(struct slice record, const struct change *c)

@@ -17,6 +17,7 @@
 
 #include "parts.h"
 #include "walpush/base/mem.h"
+#include "walpush/base/file.h"
 
 #define FIXTURES "tests/fixtures/conf/"
 #define DOCUMENT "docs/configuration.md"
@@ -33,7 +34,7 @@ static char *text_of_file(const char *path)
 	struct buf text = { 0 };
 	const char *problem = "";
 
-	if (!conf_file_read(path, 1 << 20, &text, &problem))
+	if (!file_read(path, 1 << 20, &text, &problem))
 		fail_msg("%s: %s", path, problem);
 	buf_add_text(&text, "");
 	return buf_steal(&text);

@@ -188,6 +188,49 @@ static void refuses_a_column_twice(void **state)
 	catalog_free(c);
 }
 
+struct answer {
+	size_t n;
+	const char *rows[3][CATALOG_QUERY_COLUMNS];
+};
+
+static const char *value_of(const void *rows, size_t row, size_t column)
+{
+	const struct answer *a = rows;
+
+	assert_true(row < a->n && column < CATALOG_QUERY_COLUMNS);
+	return a->rows[row][column];
+}
+
+/* Each column of an answer is where the query has it, whoever asked. */
+static void takes_an_answer_whole(void **state)
+{
+	static const struct answer good = {
+		3,
+		{ { "s", "t", "id", "23", "0", "t", "f", "23", "f", "t" },
+		  { "s", "t", "v", "25", "0", "false", "false", "16400", "true", "false" },
+		  { "s", "child", NULL, "s", "t" } },
+	};
+	static const struct answer bad = { 2, { { "s", "t", "id", "x" }, { "s", "u", "id", "23", "0", "t", "f" } } };
+	struct catalog *c = catalog_new();
+	const struct catalog_table *table;
+	struct fail why = { 0 };
+
+	(void)state;
+	assert_true(catalog_add_rows(c, &good, good.n, value_of, &why));
+	table = catalog_find(c, "s", "t");
+	assert_int_equal(table->n_columns, 2);
+	assert_true(table->columns[0].in_key && table->columns[0].is_exact && !table->columns[0].is_virtual);
+	assert_int_equal(table->columns[1].type, 25);
+	assert_int_equal(table->columns[1].declared, 16400);
+	assert_true(table->columns[1].is_virtual && !table->columns[1].is_exact && !table->columns[1].in_key);
+	assert_ptr_equal(catalog_parent(c, SLICE("s"), SLICE("child"), 0), table);
+	catalog_free(c);
+	c = catalog_new();
+	assert_false(catalog_add_rows(c, &bad, bad.n, value_of, &why));
+	assert_null(catalog_find(c, "s", "u"));
+	catalog_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +239,7 @@ int main(void)
 		cmocka_unit_test(names_are_held_as_wal2json_prints_them),
 		cmocka_unit_test(children_are_known_by_name),
 		cmocka_unit_test(a_child_of_several_parents),
+		cmocka_unit_test(takes_an_answer_whole),
 		cmocka_unit_test(refuses_rows_of_another_shape),
 		cmocka_unit_test(refuses_a_column_twice),
 	};

@@ -447,6 +447,8 @@ static void long_names_stay_unique(void **state)
 	assert_int_equal(strlen(mapping_section(m.rules, "requests", 1)->lookup.name), 63);
 	assert_string_not_equal(mapping_section(m.rules, "requests", 0)->lookup.name,
 				mapping_section(m.rules, "requests", 1)->lookup.name);
+	assert_string_equal(mapping_section(m.rules, "requests", 1)->lookup.name,
+			    "lookup of a_section_with_a_name_so_long_that_postgresq#5d82ffb3");
 	mapping_close(&m);
 }
 
@@ -515,6 +517,25 @@ static void a_stream_is_the_same_only_if_all_of_it_is(void **state)
 		assert_int_not_equal(identity, identity_of(others[i]));
 }
 
+/* Of a running installation: with another digest every client gets `resync` when walpush is upgraded. */
+static void digests_stay_from_release_to_release(void **state)
+{
+	struct fail why = { 0 };
+	struct conf *conf =
+		conf_parse("test.conf", SLICE(DIGEST_CONF(GROUPS "actions = { a = { on = \"insert\" } }")), &why);
+	struct rules *rules = rules_new(conf, &why);
+
+	(void)state;
+	assert_int_equal(rules_digest_of(rules, 2, 1), 0xf1bec6e9);
+	if (EVENT_NUMBERING == 2 && EVENT_ENTRY_FORMAT == 1)
+		assert_int_equal(rules_digest_feed(rules), 0x4c0b1d4a);
+	assert_int_equal(identity_of(IDENTITY("/a/<int:x>/", "SELECT 1", "g", "")), UINT64_C(0x89c2caeeba7dcbad));
+	assert_int_equal(identity_of(IDENTITY("/a/<int:x>/", "SELECT 1", "g\", \"h", "hello = \"{}\"")),
+			 UINT64_C(0xd0399207b0eae65d));
+	rules_free(rules);
+	conf_free(conf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -532,6 +553,7 @@ int main(void)
 		cmocka_unit_test(the_feed_has_a_digest_of_its_own),
 		cmocka_unit_test(a_stream_is_the_same_only_if_all_of_it_is),
 		cmocka_unit_test(the_epoch_has_the_versions_of_numbers_and_entries),
+		cmocka_unit_test(digests_stay_from_release_to_release),
 		cmocka_unit_test(long_names_stay_unique),
 		cmocka_unit_test(binds_again),
 	};

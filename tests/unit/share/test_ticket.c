@@ -261,6 +261,18 @@ static void an_epoch_is_that_of_the_stream_and_of_the_claims(void **state)
 	ticket_unref(t);
 }
 
+/* Clients of a running installation hold it: with another one they get `resync` when walpush is upgraded. */
+static void an_epoch_stays_from_release_to_release(void **state)
+{
+	struct ticket *t = ticket_of("/ws/5/asha/", ALL);
+	char epoch[TICKET_EPOCH_MAX];
+
+	(void)state;
+	ticket_epoch(t, "7-1-9f2c", epoch);
+	assert_string_equal(epoch, "7-1-9f2c-6b61492ee5f349c5");
+	ticket_unref(t);
+}
+
 static void *ref_and_unref(void *arg)
 {
 	for (unsigned i = 0; i < ROUNDS; i++)
@@ -296,6 +308,7 @@ int main(void)
 		cmocka_unit_test(a_renewed_one_keeps_the_path_and_takes_the_claims),
 		cmocka_unit_test(claims_are_the_same_where_the_stream_sees_the_same),
 		cmocka_unit_test(an_epoch_is_that_of_the_stream_and_of_the_claims),
+		cmocka_unit_test(an_epoch_stays_from_release_to_release),
 		cmocka_unit_test(the_last_of_two_threads_frees_it),
 	};
 

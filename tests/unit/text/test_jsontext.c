@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include "walpush/text/jsontext.h"
+#include "walpush/base/utf8.h"
 
 /* Scans a heap block of exactly n bytes. */
 static enum jsontext_flaw scan(struct slice text, size_t *len)
@@ -147,11 +148,11 @@ static void test_utf8(void **state)
 					   "1234567\xC3" };
 
 	(void)state;
-	assert_true(jsontext_valid_utf8((struct slice){ NULL, 0 }));
-	assert_true(jsontext_valid_utf8(SLICE("12345678\0"
-					      "12345\xC3\xA9\xE2\x80\xA8\xF0\x9F\x98\x80\xF4\x8F\xBF\xBF")));
+	assert_true(utf8_is_valid((struct slice){ NULL, 0 }));
+	assert_true(utf8_is_valid(SLICE("12345678\0"
+					"12345\xC3\xA9\xE2\x80\xA8\xF0\x9F\x98\x80\xF4\x8F\xBF\xBF")));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		if (jsontext_valid_utf8(slice_of(bad[i])))
+		if (utf8_is_valid(slice_of(bad[i])))
 			fail_msg("case %zu was accepted", i);
 }
 
@@ -168,8 +169,8 @@ static void assert_round_trip(struct slice text)
 		assert_int_equal(len, json.len - 1);
 	}
 	assert_true(jsontext_unescape((struct slice){ json.data, json.len - 1 }, &back));
-	assert_true(jsontext_valid_utf8(buf_slice(&back)));
-	if (jsontext_valid_utf8(text))
+	assert_true(utf8_is_valid(buf_slice(&back)));
+	if (utf8_is_valid(text))
 		assert_true(slice_equal(buf_slice(&back), text));
 	buf_fini(&json);
 	buf_fini(&back);

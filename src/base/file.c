@@ -1,10 +1,10 @@
+#include "walpush/base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include "parts.h"
 
 static bool read_all(int fd, size_t max, struct buf *out, const char **problem)
 {
@@ -28,7 +28,7 @@ static bool read_all(int fd, size_t max, struct buf *out, const char **problem)
 	}
 }
 
-bool conf_file_read(const char *path, size_t max, struct buf *out, const char **problem)
+bool file_read(const char *path, size_t max, struct buf *out, const char **problem)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
@@ -43,4 +43,20 @@ bool conf_file_read(const char *path, size_t max, struct buf *out, const char **
 	if (fd >= 0)
 		close(fd);
 	return ok;
+}
+
+ssize_t file_read_short(const char *path, char *out, size_t cap)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	out[0] = '\0';
+	if (fd < 0)
+		return -1;
+	n = read(fd, out, cap - 1);
+	close(fd);
+	if (n < 0)
+		n = 0;
+	out[n] = '\0';
+	return n;
 }
