@@ -26,10 +26,10 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "deploy"))
 
-from harness.cluster import Cluster, ClusterError, free_port  # noqa: E402
-from harness.config import Config  # noqa: E402
+from throwaway.cluster import Cluster, ClusterError, free_port  # noqa: E402
+from throwaway.config import Config  # noqa: E402
 
 BACKEND = ROOT / "deploy/demo/backend"
 FRONTEND = ROOT / "deploy/demo/frontend/dist"

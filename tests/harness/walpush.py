@@ -16,7 +16,7 @@ import time
 import jwt
 
 from harness.client import PATIENCE, Client, Refused, http
-from harness.config import Config
+from throwaway.config import Config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("WALPUSH_BINARY", ROOT / "build/dev/walpush")).absolute()

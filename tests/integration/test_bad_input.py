@@ -13,8 +13,8 @@ import pytest
 
 from harness.app import ASHA
 from harness.client import PATIENCE
-from harness.config import Raw
 from harness.walpush import SIGNING_KEY, free_port, run_to_end
+from throwaway.config import Raw
 
 UNIT_1 = "/ws/requests/1/"
 NOWHERE = "postgresql://walpush:geheim-geheim@127.0.0.1:1/nowhere"

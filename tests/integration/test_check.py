@@ -19,11 +19,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from harness.cluster import Cluster, free_port
-from harness.config import Raw, section
 from harness.proxy import error_response, proxy
 from harness.redis import Redis
 from harness.walpush import BINARY, SIGNING_KEY, run_to_end, shipped_config
+from throwaway.cluster import Cluster, free_port
+from throwaway.config import Raw, section
 
 BAD = ("failure", "warning")
 WRITE_20_MB = "SELECT pg_logical_emit_message(true, 'x', repeat('x', 1 << 20)) FROM generate_series(1, 20)"

@@ -21,9 +21,9 @@ import pytest
 from harness.app import ASHA, BOB, RAVI, App, fresh_app
 from harness.browser import look
 from harness.client import PATIENCE, Client
-from harness.cluster import Cluster
-from harness.config import template
 from harness.walpush import BINARY, ROOT, SIGNING_KEY, Walpush, free_port
+from throwaway.cluster import Cluster
+from throwaway.config import template
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 UNIT_1 = "/ws/requests/1/"

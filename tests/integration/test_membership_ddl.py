@@ -5,7 +5,7 @@ import time
 import pytest
 
 from harness.app import ASHA, RAVI
-from harness.config import Raw, section
+from throwaway.config import Raw, section
 
 PATH = "/ws/u/5/"
 LIVE = r'msg="?live"?( |$)'

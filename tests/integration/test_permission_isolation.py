@@ -22,10 +22,10 @@ import uuid
 import pytest
 
 from harness.client import PATIENCE, SLOWDOWN, Client, Closed, event_key
-from harness.config import section
 from harness.redis import Redis
 from harness.shim import build_before_a_mutex
 from harness.walpush import BINARY
+from throwaway.config import section
 from test_relay import Replicas
 
 WHOLE = "ISOLATION_WHOLE" in os.environ

@@ -14,7 +14,7 @@ import pytest
 
 from harness.app import ASHA, PLAIN, RAVI, SECTION_HEAD
 from harness.client import PATIENCE, SLOWDOWN
-from harness.config import Raw, section
+from throwaway.config import Raw, section
 
 UNIT_1 = "/ws/requests/1/"
 ADMIT = (

@@ -11,8 +11,8 @@ import pytest
 
 from harness.app import ASHA, RAVI, SAM
 from harness.client import PATIENCE, SLOWDOWN, Closed
-from harness.config import Raw, section, template
 from harness.proxy import proxy
+from throwaway.config import Raw, section, template
 
 UNIT_1 = "/ws/requests/1/"
 FIRST_USER = 101

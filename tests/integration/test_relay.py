@@ -10,11 +10,11 @@ import pytest
 
 from harness.app import ASHA, MEENA, RAVI, ROOT_USER, SAM
 from harness.client import PATIENCE, SLOWDOWN, Listener
-from harness.config import Raw, section, template
 from harness.load import LONG, UNIT_1, Follower, Load
 from harness.redis import Redis
 from harness.walpush import ROW_MARK, fields_of
 from harness.wsload import Wsload
+from throwaway.config import Raw, section, template
 
 MIB = 1 << 20
 USERS = (ASHA, RAVI, MEENA, ROOT_USER, SAM)

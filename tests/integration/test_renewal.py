@@ -15,11 +15,11 @@ import pytest
 
 from harness.app import ASHA, RAVI
 from harness.client import PATIENCE, SLOWDOWN, TEXT, Client, frame
-from harness.config import Raw, section, template
 from harness.metrics import Metrics, wait_for_metric
 from harness.redis import Redis
 from harness.shim import build_before_a_mutex
 from harness.walpush import BINARY, SIGNING_KEY
+from throwaway.config import Raw, section, template
 from test_audit import lines_of
 from test_permission import admissions, wait_for_admissions
 from test_permission_races import AT_THE_DOOR, door_shut

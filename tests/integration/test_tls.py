@@ -11,9 +11,9 @@ import pytest
 
 from harness.app import ASHA, RAVI, fresh_app
 from harness.client import PATIENCE, Client, Wire, assert_in_order, upgrade
-from harness.config import section
 from harness.tls import Identity, trusting
 from harness.walpush import BINARY, run_to_end
+from throwaway.config import section
 
 UNIT_1 = "/ws/requests/1/"
 
