@@ -6,6 +6,7 @@
 #   asan               AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer
 #   tsan               ThreadSanitizer
 #   fuzz               for the fuzz targets, with clang
+#   coverage           counts the lines that run, for `make coverage`
 VARIANT ?= release
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -48,6 +49,9 @@ FLAGS_tsan    := -O1 -Werror -fno-omit-frame-pointer -fsanitize=thread
 LINK_tsan     := -fsanitize=thread
 FLAGS_fuzz    := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 LINK_fuzz     := -fsanitize=address,undefined
+# Hubs and tap count in the same line.
+FLAGS_coverage := -O0 -Werror --coverage -fprofile-update=atomic
+LINK_coverage  := --coverage
 ifeq ($(VARIANT),fuzz)
 override CC := clang
 endif
@@ -81,7 +85,7 @@ export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(C
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps deps-test run test unit integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
-        clean check-libs run-unit run-integration run-django run-fuzz FORCE
+        clean check-libs coverage run-coverage write-commands run-unit run-integration run-django run-fuzz FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -181,6 +185,30 @@ test: deps deps-test
 unit:
 	+@$(BUILD) VARIANT=$(TESTED) run-unit
 
+## make coverage      the lines of src/ that the unit tests run, by layer and by file; build/coverage/index.html shows each line
+coverage:
+	+@$(BUILD) VARIANT=coverage run-coverage
+
+run-coverage: $(UNIT)
+	@find $(B) -name '*.gcda' -delete
+	@tests/run.py unit $^
+	@tests/coverage/coverage.py $(B)
+
+## make compile_commands.json   how each file of src/ and tests/unit is compiled, for clangd and clang-tidy
+compile_commands.json: FORCE
+	+@$(STEP) VARIANT=$(TESTED) write-commands
+
+# With the headers of its layer alone in sight, as in the build.
+COMMAND = { "directory": "$(CURDIR)", "file": "$1", "command": "$(subst ",\",$(subst \,\\,$(CC) $2 $(CPPFLAGS) $(ALL_CFLAGS) -c $1))" },
+layer_of = $(patsubst %/,%,$(dir $(1:$2/%=%)))
+TESTS_OF_UNITS := $(wildcard tests/unit/*/*.c)
+
+write-commands: $(ROOTS)/made
+	$(file >$(B)/commands,$(foreach one,$(SRC),$(call COMMAND,$(one),-I$(ROOTS)/$(call layer_of,$(one),src))))
+	$(file >>$(B)/commands,$(foreach one,$(TESTS_OF_UNITS),$(call COMMAND,$(one),-I$(ROOTS)/$(call layer_of,$(one),tests/unit) \
+		-Isrc/$(call layer_of,$(one),tests/unit) -Itests/unit -UNDEBUG)))
+	@(echo '['; sed -e '$$s/,$$//' -e 's/}, {/},\n{/g' $(B)/commands; echo ']') >compile_commands.json
+
 ## make integration   the program against a PostgreSQL of its own
 integration:
 	+@$(BUILD) VARIANT=$(TESTED) run-integration
@@ -252,7 +280,7 @@ include client/client.mk
 
 ## make lint          formatting, clang-tidy, cppcheck, shellcheck, and who calls whom in src/
 lint:
-	+@$(BUILD) VARIANT=dev all
+	+@$(BUILD) VARIANT=dev all compile_commands.json
 	@tests/lint.sh
 
 ## make format        put every C file into the shape that lint asks for
@@ -300,4 +328,4 @@ uninstall:
 
 ## make clean         remove what was built
 clean:
-	rm -rf build client/dist $(FRONTEND)/dist
+	rm -rf build compile_commands.json client/dist $(FRONTEND)/dist
