@@ -84,7 +84,7 @@ export LSAN_OPTIONS  ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppression
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps deps-test run test unit integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
+.PHONY: all help deps deps-test run test unit plain asan tsan integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
         clean check-libs coverage run-coverage write-commands run-unit run-integration run-django run-fuzz FORCE
 .DELETE_ON_ERROR:
 
@@ -175,11 +175,15 @@ run: deps
 
 # ---- Testing -------------------------------------------------------------------------------------------------------
 
-## make test          install what is needed, then all of the following, the fuzz targets for 5 seconds each and the wire for 30
+# Each test runs once, with AddressSanitizer and UBSan; those that a sanitizer cannot run, or makes smaller, in `plain` (tests/conftest.py);
+# those in which threads meet in `tsan` too. What mostly waits for one core runs side by side. lint waits for nobody: it takes the time
+# that the tests leave.
+## make test          install what is needed, then all that CI runs, the fuzz targets for 5 seconds each and the wire for 30
 test: deps deps-test
-	@tests/run.py parts "build=$(BUILD) all" "unit=$(STEP) unit" "integration=$(STEP) integration" "django=$(STEP) django" \
-		"manifests=$(STEP) manifests" "client=$(STEP) client" "e2e=$(STEP) e2e" "sanitize=$(STEP) sanitize" \
-		"fuzz=$(STEP) fuzz FUZZ_SECONDS=5 WIRE_SECONDS=30 WIRE_LIBRARY=installed" "lint=$(STEP) lint"
+	@tests/run.py parts "build=$(BUILD) all" "packages=$(STEP) packages" "unit=$(STEP) VARIANT=asan unit" \
+		"[" "e2e=$(STEP) e2e" "|" "client=$(STEP) client" "manifests=$(STEP) manifests" "django=$(STEP) django" "]" "plain=$(STEP) plain" \
+		"[" "integration=WALPUSH_TEST_SLOWDOWN=3 $(STEP) VARIANT=asan integration" "tsan=$(STEP) tsan" "|" "lint=nice -n 19 $(STEP) lint" "]" \
+		"fuzz=$(STEP) fuzz FUZZ_SECONDS=5 WIRE_SECONDS=30 WIRE_LIBRARY=installed"
 
 ## make unit          the modules, one by one
 unit:
@@ -236,10 +240,19 @@ bare-demo:
 	@tests/deploy/demo.sh bookworm
 	@tests/deploy/demo.sh trixie
 
-## make sanitize      both under AddressSanitizer with UBSan, and under ThreadSanitizer
-sanitize:
+## make plain         of the integration tests those that a sanitizer cannot run, or makes smaller; and chaos
+plain:
+	+@$(BUILD) VARIANT=$(TESTED) run-integration PLAIN=yes
+
+## make sanitize      unit and integration under AddressSanitizer with UBSan (asan), and under ThreadSanitizer (tsan)
+sanitize: asan
+	+@$(STEP) tsan
+
+asan:
 	+@$(STEP) VARIANT=asan unit
 	+@WALPUSH_TEST_SLOWDOWN=3 $(STEP) VARIANT=asan integration
+
+tsan:
 	+@$(STEP) VARIANT=tsan unit
 	+@WALPUSH_TEST_SLOWDOWN=5 $(STEP) VARIANT=tsan integration
 
@@ -262,7 +275,7 @@ INTEGRATION_tsan    := $(addprefix tests/integration/,test_permission_isolation.
 run-integration: all $(LOAD)
 	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush WSLOAD_BINARY=$(CURDIR)/$(B)/bench/wsload \
 		$(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) \
-		$(PYTHON) -m pytest -p no:cacheprovider -q -n $(TEST_JOBS) --dist loadfile $(INTEGRATION_$(VARIANT)) $(PYTEST_ARGS)
+		$(PYTHON) -m pytest -p no:cacheprovider -q -n $(TEST_JOBS) --dist loadfile $(INTEGRATION_$(VARIANT)) $(if $(PLAIN),-m "plain or whole") $(PYTEST_ARGS)
 
 run-django: all
 	@PYTHON=$(PYTHON) deploy/demo/python-env.sh

@@ -1142,7 +1142,7 @@ def test_the_file_alone(offline):
     assert report["offline"] is True and report["failures"] == 0
 
 
-@pytest.mark.skipif(BINARY.parent.name in ("asan", "tsan"), reason="the sanitizer's runtime wants terabytes of addresses")
+@pytest.mark.plain(reason="the sanitizer's runtime wants terabytes of addresses")
 @pytest.mark.parametrize("megabytes, log_bytes", [(1200, None), (500, None), (500, "64 MiB"), (300, None)])
 def test_memory_is_compared_with_what_the_largest_row_takes(offline, tmp_path, megabytes, log_bytes):
     """The mend is followed until there is none; what it says at last is enough."""

@@ -137,6 +137,7 @@ def test_a_message_worded_for_each_receiver(app, config, make_walpush, redis_ser
     assert len({message["id"] for message, _ in heard}) == 1
 
 
+@pytest.mark.whole(reason="fewer clients and changes under a sanitizer")
 def test_many_clients_on_every_replica(app, make_walpush, config, redis_server, wsload, capsys):
     connections, changes = (300, 1000) if SLOWDOWN < 3 else (30, 200)
     config.set("limits.per-user", 0).set("limits.handshakes-per-second", 0)
