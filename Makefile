@@ -20,6 +20,8 @@ TEST_JOBS ?= $(shell echo $$((2 * $(CORES))))
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS  ?=
 BENCH        ?=
+# Which mechanisms `make mutants` takes out, all of them if empty.
+MUTANTS      ?=
 
 VERSION := 0.1.0
 B       := build/$(VARIANT)
@@ -84,7 +86,7 @@ export LSAN_OPTIONS  ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppression
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps deps-test run test unit plain asan tsan integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
+.PHONY: all help deps deps-test run test unit plain asan tsan mutants integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
         clean check-libs coverage run-coverage write-commands run-unit run-integration run-django run-fuzz FORCE
 .DELETE_ON_ERROR:
 
@@ -197,6 +199,10 @@ run-coverage: $(UNIT)
 	@find $(B) -name '*.gcda' -delete
 	@tests/run.py unit $^
 	@tests/coverage/coverage.py $(B)
+
+## make mutants       takes one mechanism out at a time, and sees its tests fail; MUTANTS="name name" chooses
+mutants:
+	@$(PYTHON) tests/mutants/mutants.py $(MUTANTS)
 
 ## make compile_commands.json   how each file of src/ and tests/unit is compiled, for clangd and clang-tidy
 compile_commands.json: FORCE

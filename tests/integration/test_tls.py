@@ -309,7 +309,7 @@ def test_a_bad_certificate_changes_nothing_and_is_said(app, files, walpush, spoi
         assert {shown(walpush) for _ in range(4)} == {"first"}
         app.touch(app.request)
         assert client.recv()["request_id"] == app.request
-        # What is mended is taken.
+        # What is fixed is taken.
         SECOND.write(files)
         reload(walpush, "certificate reloaded")
         while shown(walpush) != "second":

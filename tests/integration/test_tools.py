@@ -72,3 +72,68 @@ def test_coverage_says_what_its_list_names_in_vain(entry, said):
 def test_a_function_that_moved_is_found_by_its_name():
     ranges, wrong = COVERAGE.place([("gone.c", "mine")], {"src/a/one.c": "static void mine(void)\n{\n}\n"})
     assert ranges["src/a/one.c"] == [(1, 3)] and not wrong
+
+
+MUTANTS = load(ROOT / "tests/mutants/mutants.py")
+MUTANT = "promise: order\nfile: one.c\ntests: test_one\nWhy.\n\n----\nint a;\n++++\nint b;\n"
+
+
+def test_every_mutant_is_written_as_it_should_be():
+    """Whether its text still stands in the sources is told by `tests/mutants/mutants.py --apply`."""
+    mutants = MUTANTS.read_all([])
+    assert len(mutants) >= 40
+    for mutant in mutants:
+        assert re.fullmatch(r"[a-z0-9-]+", mutant.name) and mutant.why.endswith("."), mutant.name
+        for old, new in mutant.changes:
+            assert old and old != new, mutant.name
+
+
+def test_a_mutant_changes_what_stands_there_once(tmp_path):
+    (tmp_path / "some.mutant").write_text(MUTANT)
+    mutant = MUTANTS.read_mutant(tmp_path / "some.mutant")
+    assert mutant.tests == ["test_one"] and mutant.why == "Why."
+    assert MUTANTS.mutate(mutant, "int a;\nint c;\n") == "int b;\nint c;\n"
+    for text in ("int c;\n", "int a;\nint a;\n"):
+        with pytest.raises(MUTANTS.Trouble, match="times in one.c"):
+            MUTANTS.mutate(mutant, text)
+
+
+@pytest.mark.parametrize("spoilt", [MUTANT.replace("file:", "in:"), MUTANT.replace("Why.\n", ""), MUTANT.replace("++++\n", ""), MUTANT.partition("----")[0]])
+def test_a_mutant_that_says_too_little_is_refused(tmp_path, spoilt):
+    (tmp_path / "some.mutant").write_text(spoilt)
+    with pytest.raises(MUTANTS.Trouble, match="is not written"):
+        MUTANTS.read_mutant(tmp_path / "some.mutant")
+
+
+@pytest.fixture
+def small_tree(tmp_path, monkeypatch):
+    """A program of one file, its test, and a Makefile that knows them; without a compiler's time."""
+    for folder in ("src/base", "include", "tests/unit/base"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "src/base/one.c").write_text("int a;\n")
+    (tmp_path / "tests/unit/base/test_one.c").write_text("")
+    (tmp_path / "Makefile").write_text(
+        "build/dev/unit/base/test_one: src/base/one.c\n\t@mkdir -p $(@D)\n\t@! grep -q error $<\n"
+        "\t@printf '#!/bin/sh\\ngrep -q \"int a\" src/base/one.c || exit 1\\n' >$@; chmod +x $@\n"
+    )
+    monkeypatch.setattr(MUTANTS, "TREE", tmp_path)
+    monkeypatch.setattr(MUTANTS, "copy_tree", lambda: None)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "changes, source, status, said",
+    [
+        ([("int a;", "int b;")], "int a;\n", 0, "noticed  order       some"),
+        ([("int a;", "int a; ")], "int a;\n", 1, "NOT NOTICED by test_one"),
+        ([("int z;", "int b;")], "int a;\n", 1, "stands 0 times"),
+        ([("int a;", "error")], "int a;\n", 1, "does not compile"),
+        ([("int c;", "int d;")], "int c;\n", 1, "fails without the mutation"),
+    ],
+)
+def test_a_mutant_counts_only_when_its_test_fails_by_it(small_tree, capsys, changes, source, status, said):
+    (small_tree / "src/base/one.c").write_text(source)
+    mutant = MUTANTS.Mutant("some", "order", "one.c", ["test_one"], "Why.", changes)
+    assert MUTANTS.try_all([mutant]) == status
+    assert said in capsys.readouterr().out
+    assert (small_tree / "src/base/one.c").read_text() == source
