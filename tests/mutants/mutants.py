@@ -4,7 +4,7 @@
 A file NAME.mutant is one mechanism:
 
     promise: order                          which promise of the README it keeps
-    file: topic_cursor.c                    in src/ or include/, without its folder
+    file: topic_cursor.c                    in src/ or include/, without its folder; where the text moved is found by the text
     tests: test_topic test_push.py::test_x  a unit test program, or a test of tests/integration
     Why the program needs it, in a sentence or two.
 
@@ -67,7 +67,11 @@ def the_one(paths, what):
 
 
 def source_of(mutant, tree):
-    return the_one((path for top in ("src", "include") for path in (tree / top).rglob(mutant.file)), mutant.file)
+    """The file of that name; if it does not have the text, the one that has."""
+    files = [path for top in ("src", "include") for path in sorted((tree / top).rglob("*.[ch]"))]
+    having = [path for path in files if all(old in path.read_text(encoding="utf-8") for old, _ in mutant.changes)]
+    named = [path for path in files if path.name == mutant.file]
+    return the_one([path for path in named if path in having] or having or named, mutant.file)
 
 
 def mutate(mutant, text):
