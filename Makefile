@@ -6,6 +6,7 @@
 #   asan               AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer
 #   tsan               ThreadSanitizer
 #   fuzz               for the fuzz targets, with clang
+#   coverage           counts the lines that run, for `make coverage`
 VARIANT ?= release
 PREFIX  ?= /usr/local
 DESTDIR ?=
@@ -19,6 +20,8 @@ TEST_JOBS ?= $(shell echo $$((2 * $(CORES))))
 FUZZ_SECONDS ?= 60
 PYTEST_ARGS  ?=
 BENCH        ?=
+# Which mechanisms `make mutants` takes out, all of them if empty.
+MUTANTS      ?=
 
 VERSION := 0.1.0
 B       := build/$(VARIANT)
@@ -48,6 +51,9 @@ FLAGS_tsan    := -O1 -Werror -fno-omit-frame-pointer -fsanitize=thread
 LINK_tsan     := -fsanitize=thread
 FLAGS_fuzz    := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 LINK_fuzz     := -fsanitize=address,undefined
+# Hubs and tap count in the same line.
+FLAGS_coverage := -O0 -Werror --coverage -fprofile-update=atomic
+LINK_coverage  := --coverage
 ifeq ($(VARIANT),fuzz)
 override CC := clang
 endif
@@ -80,8 +86,8 @@ export LSAN_OPTIONS  ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppression
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
 
 .DEFAULT_GOAL := all
-.PHONY: all help deps deps-test run test unit integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
-        clean check-libs run-unit run-integration run-django run-fuzz FORCE
+.PHONY: all help deps deps-test run test unit plain asan tsan mutants integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
+        clean check-libs coverage run-coverage write-commands run-unit run-integration run-django run-fuzz FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -171,15 +177,47 @@ run: deps
 
 # ---- Testing -------------------------------------------------------------------------------------------------------
 
-## make test          install what is needed, then all of the following, the fuzz targets for 5 seconds each and the wire for 30
+# Each test runs once, with AddressSanitizer and UBSan; those that a sanitizer cannot run, or makes smaller, in `plain` (tests/conftest.py);
+# those in which threads meet in `tsan` too. What mostly waits for one core runs side by side. lint waits for nobody: it takes the time
+# that the tests leave.
+## make test          install what is needed, then all that CI runs, the fuzz targets for 5 seconds each and the wire for 30
 test: deps deps-test
-	@tests/run.py parts "build=$(BUILD) all" "unit=$(STEP) unit" "integration=$(STEP) integration" "django=$(STEP) django" \
-		"manifests=$(STEP) manifests" "client=$(STEP) client" "e2e=$(STEP) e2e" "sanitize=$(STEP) sanitize" \
-		"fuzz=$(STEP) fuzz FUZZ_SECONDS=5 WIRE_SECONDS=30 WIRE_LIBRARY=installed" "lint=$(STEP) lint"
+	@tests/run.py parts "build=$(BUILD) all" "packages=$(STEP) packages" "unit=$(STEP) VARIANT=asan unit" \
+		"[" "e2e=$(STEP) e2e" "|" "client=$(STEP) client" "manifests=$(STEP) manifests" "django=$(STEP) django" "]" "plain=$(STEP) plain" \
+		"[" "integration=WALPUSH_TEST_SLOWDOWN=3 $(STEP) VARIANT=asan integration" "tsan=$(STEP) tsan" "|" "lint=nice -n 19 $(STEP) lint" "]" \
+		"fuzz=$(STEP) fuzz FUZZ_SECONDS=5 WIRE_SECONDS=30 WIRE_LIBRARY=installed"
 
 ## make unit          the modules, one by one
 unit:
 	+@$(BUILD) VARIANT=$(TESTED) run-unit
+
+## make coverage      the lines of src/ that the unit tests run, by layer and by file; build/coverage/index.html shows each line
+coverage:
+	+@$(BUILD) VARIANT=coverage run-coverage
+
+run-coverage: $(UNIT)
+	@find $(B) -name '*.gcda' -delete
+	@tests/run.py unit $^
+	@tests/coverage/coverage.py $(B)
+
+## make mutants       takes one mechanism out at a time, and sees its tests fail; MUTANTS="name name" chooses
+mutants:
+	@$(PYTHON) tests/mutants/mutants.py $(MUTANTS)
+
+## make compile_commands.json   how each file of src/ and tests/unit is compiled, for clangd and clang-tidy
+compile_commands.json: FORCE
+	+@$(STEP) VARIANT=$(TESTED) write-commands
+
+# With the headers of its layer alone in sight, as in the build.
+COMMAND = { "directory": "$(CURDIR)", "file": "$1", "command": "$(subst ",\",$(subst \,\\,$(CC) $2 $(CPPFLAGS) $(ALL_CFLAGS) -c $1))" },
+layer_of = $(patsubst %/,%,$(dir $(1:$2/%=%)))
+TESTS_OF_UNITS := $(wildcard tests/unit/*/*.c)
+
+write-commands: $(ROOTS)/made
+	$(file >$(B)/commands,$(foreach one,$(SRC),$(call COMMAND,$(one),-I$(ROOTS)/$(call layer_of,$(one),src))))
+	$(file >>$(B)/commands,$(foreach one,$(TESTS_OF_UNITS),$(call COMMAND,$(one),-I$(ROOTS)/$(call layer_of,$(one),tests/unit) \
+		-Isrc/$(call layer_of,$(one),tests/unit) -Itests/unit -UNDEBUG)))
+	@(echo '['; sed -e '$$s/,$$//' -e 's/}, {/},\n{/g' $(B)/commands; echo ']') >compile_commands.json
 
 ## make integration   the program against a PostgreSQL of its own
 integration:
@@ -208,10 +246,19 @@ bare-demo:
 	@tests/deploy/demo.sh bookworm
 	@tests/deploy/demo.sh trixie
 
-## make sanitize      both under AddressSanitizer with UBSan, and under ThreadSanitizer
-sanitize:
+## make plain         of the integration tests those that a sanitizer cannot run, or makes smaller; and chaos
+plain:
+	+@$(BUILD) VARIANT=$(TESTED) run-integration PLAIN=yes
+
+## make sanitize      unit and integration under AddressSanitizer with UBSan (asan), and under ThreadSanitizer (tsan)
+sanitize: asan
+	+@$(STEP) tsan
+
+asan:
 	+@$(STEP) VARIANT=asan unit
 	+@WALPUSH_TEST_SLOWDOWN=3 $(STEP) VARIANT=asan integration
+
+tsan:
 	+@$(STEP) VARIANT=tsan unit
 	+@WALPUSH_TEST_SLOWDOWN=5 $(STEP) VARIANT=tsan integration
 
@@ -234,7 +281,7 @@ INTEGRATION_tsan    := $(addprefix tests/integration/,test_permission_isolation.
 run-integration: all $(LOAD)
 	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush WSLOAD_BINARY=$(CURDIR)/$(B)/bench/wsload \
 		$(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) \
-		$(PYTHON) -m pytest -p no:cacheprovider -q -n $(TEST_JOBS) --dist loadfile $(INTEGRATION_$(VARIANT)) $(PYTEST_ARGS)
+		$(PYTHON) -m pytest -p no:cacheprovider -q -n $(TEST_JOBS) --dist loadfile $(INTEGRATION_$(VARIANT)) $(if $(PLAIN),-m "plain or whole") $(PYTEST_ARGS)
 
 run-django: all
 	@PYTHON=$(PYTHON) deploy/demo/python-env.sh
@@ -252,7 +299,7 @@ include client/client.mk
 
 ## make lint          formatting, clang-tidy, cppcheck, shellcheck, and who calls whom in src/
 lint:
-	+@$(BUILD) VARIANT=dev all
+	+@$(BUILD) VARIANT=dev all compile_commands.json
 	@tests/lint.sh
 
 ## make format        put every C file into the shape that lint asks for
@@ -300,4 +347,4 @@ uninstall:
 
 ## make clean         remove what was built
 clean:
-	rm -rf build client/dist $(FRONTEND)/dist
+	rm -rf build compile_commands.json client/dist $(FRONTEND)/dist

@@ -1,6 +1,6 @@
 # The JavaScript of it: the browser package, the demo's frontend, and the tests in browsers.
 
-.PHONY: demo run-demo client run-client e2e run-e2e
+.PHONY: demo run-demo packages client run-client e2e run-e2e
 
 FRONTEND := deploy/demo/frontend
 
@@ -17,6 +17,9 @@ $(FRONTEND)/dist/index.html: $(FRONTEND)/node_modules/.package-lock.json client/
 		$(wildcard $(FRONTEND)/src/* $(FRONTEND)/src/pages/* $(FRONTEND)/public/*) $(FRONTEND)/vite.config.ts
 	@cd $(FRONTEND) && npm run --silent build -- --logLevel warn
 	@touch $@
+
+# Before client and e2e run side by side: both would install.
+packages: client/dist/index.js $(FRONTEND)/dist/index.html tests/e2e/node_modules/.package-lock.json
 
 ## make demo          the whole application, live: PostgreSQL, a Django backend, walpush, a React frontend
 demo:

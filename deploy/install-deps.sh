@@ -15,7 +15,7 @@ demo="ca-certificates python3-venv nodejs npm"
 bench="$demo python3-jwt python3-redis redis-tools"
 test="$try $demo python3-pytest python3-pytest-xdist python3-websockets python3-jwt python3-cryptography python3-redis
       libcmocka-dev openssl redis-tools cmake dpkg-dev
-      clang clang-format clang-tidy libclang-rt cppcheck shellcheck prometheus chromium man-db bubblewrap"
+      clang clang-format clang-tidy libclang-rt gcovr cppcheck shellcheck prometheus chromium man-db bubblewrap"
 
 # wal2json's and libclang-rt's packages have a version in their names, which the distribution chooses.
 # A Node.js from elsewhere is as good, and brings its own npm.

@@ -39,13 +39,9 @@ else
 fi
 
 say clang-tidy
-# The same definitions and include directories as in the build, without its warnings: .clang-tidy says which count.
-# On stderr it only counts what it does not show. $0 is a file, src/LAYER/NAME.c.
-# shellcheck disable=SC2046,SC2086
-set -- -std=c17 -D_GNU_SOURCE '-DWALPUSH_VERSION=""' $(pkg-config --cflags libpq libwebsockets libjwt)
+# Compiled as the build compiles them; .clang-tidy says which findings count. On stderr clang-tidy only counts what it does not show.
 # shellcheck disable=SC2086
-printf '%s\n' $sources | xargs -P "$(nproc)" -I FILE \
-    sh -c 'layer=${0#src/} && exec clang-tidy --quiet "$0" -- -Ibuild/dev/layers/"${layer%%/*}" "$@"' FILE "$@" 2>/dev/null
+printf '%s\n' $sources | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p . 2>/dev/null
 verdict $?
 
 say cppcheck

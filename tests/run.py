@@ -4,9 +4,12 @@
     tests/run.py unit BINARY...        each test program, as many at a time as there are cores, quiet unless it fails
     tests/run.py parts NAME=COMMAND... each part in order, all of them even if one fails, with the time each took
 
-The last line is `N passed, N failed`. For parts it adds up what unit, integration and django said at their ends, once:
-the sanitizers run the same tests again. Any part that fails is named and makes the exit status 1, and the end of its
-output is shown once more behind the last part, where who reads only the end of a long log finds it.
+Parts between `[` and `]` run in lanes, side by side: `[ a=... b=... | c=... ]` runs c beside a and then b. The output of the first lane
+is shown as it comes, that of another when a part of it has ended.
+
+The last line is `N passed, N failed`. For parts it adds up what those in COUNTED said at their ends: ThreadSanitizer runs the same tests
+again. Any part that fails is named and makes the exit status 1, and the end of its output is shown once more behind the last part, where
+who reads only the end of a long log finds it.
 """
 
 import collections
@@ -15,9 +18,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 
-COUNTED = ("unit", "integration", "django", "client", "e2e")
+COUNTED = ("unit", "integration", "plain", "django", "client", "e2e")
 SHOWN_AGAIN = 60  # lines of a part that failed
 
 
@@ -55,9 +59,31 @@ def environment():
     return dict(os.environ, MAKEFLAGS=" ".join(flag for flag in flags if not flag.startswith(("-j", "--jobserver"))))
 
 
-def run_part(name, command):
-    """Shows the part's output as it comes; its exit status, what it counted, and the end of its output."""
-    print(f"\n==== {name}: {command}", flush=True)
+def show_now(text):
+    print(text, end="", flush=True)
+
+
+class Part:
+    """One part, as it was called and as it went."""
+
+    def __init__(self, word):
+        self.name, self.command = word.split("=", 1)
+        self.status = self.passed = self.failed = self.seconds = 0
+        self.end = ()
+
+    def run(self, shown_at_once):
+        start = time.monotonic()
+        held = []
+        show = show_now if shown_at_once else held.append
+        show(f"\n==== {self.name}: {self.command}\n")
+        self.status, self.passed, self.failed, self.end = run_command(self.command, show)
+        self.seconds = time.monotonic() - start
+        if held:
+            show_now("".join(held))
+
+
+def run_command(command, show):
+    """The exit status, what was counted, and the end of the output."""
     counted = (0, 0)
     end = collections.deque(maxlen=SHOWN_AGAIN)
     with subprocess.Popen(
@@ -71,7 +97,7 @@ def run_part(name, command):
         errors="replace",
     ) as process:
         for line in process.stdout:
-            print(line, end="", flush=True)
+            show(line)
             end.append(line)
             counted = [a + b for a, b in zip(counted, count(line))]
     return process.returncode, *counted, end
@@ -85,24 +111,52 @@ def count(line):
     return numbers.get("passed", 0), numbers.get("failed", 0) + numbers.get("error", 0)
 
 
-def run_parts(parts):
-    passed = failed = 0
-    report, broken = [], {}
+def lanes_of(words):
+    """One list of lanes for each step; a part outside of brackets is a step with one lane."""
+    steps, lanes = [], None
+    for word in words:
+        if word == "[":
+            lanes = [[]]
+        elif word == "|":
+            lanes.append([])
+        elif word == "]":
+            steps.append(lanes)
+            lanes = None
+        elif lanes is None:
+            steps.append([[Part(word)]])
+        else:
+            lanes[-1].append(Part(word))
+    return steps
+
+
+def run_lane(lane, shown_at_once):
+    for part in lane:
+        part.run(shown_at_once)
+
+
+def run_parts(words):
+    steps = lanes_of(words)
+    for first, *others in steps:
+        beside = [threading.Thread(target=run_lane, args=(lane, False)) for lane in others]
+        for thread in beside:
+            thread.start()
+        run_lane(first, True)
+        for thread in beside:
+            thread.join()
+    return report([part for step in steps for lane in step for part in lane])
+
+
+def report(parts):
+    broken = [part for part in parts if part.status]
+    for part in broken:
+        print(f"\n==== how {part.name} ended\n{''.join(part.end)}", end="")
+    print()
     for part in parts:
-        name, command = part.split("=", 1)
-        start = time.monotonic()
-        status, good, bad, end = run_part(name, command)
-        report.append(f"{name:<12} {time.monotonic() - start:6.0f} s  {'ok' if status == 0 else 'FAILED'}")
-        if status:
-            broken[name] = end
-        if name in COUNTED:
-            passed += good
-            failed += bad
-    for name, end in broken.items():
-        print(f"\n==== how {name} ended\n{''.join(end)}", end="")
-    print("\n" + "\n".join(report))
+        print(f"{part.name:<12} {part.seconds:6.0f} s  {'FAILED' if part.status else 'ok'}")
     if broken:
-        print("failed:", ", ".join(broken))
+        print("failed:", ", ".join(part.name for part in broken))
+    passed = sum(part.passed for part in parts if part.name in COUNTED)
+    failed = sum(part.failed for part in parts if part.name in COUNTED)
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if broken or failed or not passed else 0
 

@@ -26,10 +26,10 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "deploy"))
 
-from harness.cluster import Cluster, ClusterError, free_port  # noqa: E402
-from harness.config import Config  # noqa: E402
+from throwaway.cluster import Cluster, ClusterError, free_port  # noqa: E402
+from throwaway.config import Config  # noqa: E402
 
 BACKEND = ROOT / "deploy/demo/backend"
 FRONTEND = ROOT / "deploy/demo/frontend/dist"
@@ -218,13 +218,13 @@ Ctrl-C ends it.
 
 
 def run():
-    for what, where, mend in (
+    for what, where, fix in (
         ("walpush", WALPUSH, "make"),
         ("the Python environment", PYTHON, "make demo-deps"),
         ("the frontend", FRONTEND / "index.html", "make demo"),
     ):
         if not where.exists():
-            raise Trouble(f"{what} is not built ({where}): {mend}")
+            raise Trouble(f"{what} is not built ({where}): {fix}")
     ports = [
         port_for(name, at)
         for name, at in (("DEMO_PORT", 8000), ("WALPUSH_LISTEN_PORT", 8001), ("WALPUSH_ADMIN_PORT", 8002))

@@ -32,10 +32,10 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "deploy"))
 
 import psycopg2  # noqa: E402
-from harness.cluster import Cluster, ClusterError, free_port  # noqa: E402
+from throwaway.cluster import Cluster, ClusterError, free_port  # noqa: E402
 
 WALPUSH = ROOT / "build/walpush"
 CONFIG = ROOT / "sidecar.conf"
@@ -50,7 +50,7 @@ class Trouble(Exception):
 
 # ---- The application: what its users do to the requests of unit 1 ----------------------------------------------------
 
-ASHA, RAVI, MEENA = 2, 3, 4  # User, Section Head and Store Head of unit 1, in tests/schema/sample.sql
+ASHA, RAVI, MEENA = 2, 3, 4  # User, Section Head and Store Head of unit 1, in deploy/throwaway/sample.sql
 
 LIFE_OF_A_REQUEST = [
     [

@@ -7,7 +7,7 @@ import time
 from lab import BACKLOG_ROWS, PATIENCE, TABLES, UNITS, Bare, Failed, Sidecar
 from report import Row, each, paired
 
-from harness.config import Raw
+from throwaway.config import Raw
 
 PATH = "/ws/requests/1/"
 ANY_PATH = "/ws/requests/%/"

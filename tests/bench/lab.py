@@ -21,9 +21,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from harness.app import ROOT_USER, App  # noqa: E402
-from harness.cluster import Cluster, free_port  # noqa: E402
-from harness.config import Config  # noqa: E402
 from harness.walpush import SHIPPED, SIGNING_KEY, fields_of, token  # noqa: E402
+from throwaway.cluster import Cluster, free_port  # noqa: E402
+from throwaway.config import Config  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("WALPUSH_BENCH_BUILD", ROOT / "build/release")).absolute()
 PATIENCE = 120  # seconds without the event awaited, after which a run has failed

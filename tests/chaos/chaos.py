@@ -32,8 +32,8 @@ from world import World  # noqa: E402
 from writers import Stranger, Writer  # noqa: E402
 
 from harness.app import fresh_app  # noqa: E402
-from harness.cluster import Cluster, ClusterError  # noqa: E402
 from harness.walpush import ROOT  # noqa: E402
+from throwaway.cluster import Cluster, ClusterError  # noqa: E402
 
 WRITERS = 4
 PAUSE = 0.03  # mean seconds between a writer's transactions

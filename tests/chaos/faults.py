@@ -12,7 +12,7 @@ import psycopg2.extras
 from checker import Id
 
 from harness.client import PATIENCE
-from harness.cluster import ClusterError
+from throwaway.cluster import ClusterError
 
 LONGEST_PASS = 2 * PATIENCE  # three tries over 30 s, the waits between them, and what else is broken just then
 LONGEST_STOP = 30  # seconds; a fast shutdown under load, with its checkpoint. One that waits for a walsender takes 60

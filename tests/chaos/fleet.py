@@ -5,7 +5,7 @@ import random
 from redises import Redises
 from sidecar import Sidecar, config
 
-from harness.config import Raw
+from throwaway.config import Raw
 
 
 class Fleet:

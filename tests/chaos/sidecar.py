@@ -4,8 +4,8 @@ import signal
 import threading
 
 from harness.client import PATIENCE
-from harness.config import Raw
 from harness.walpush import Walpush, fields_of, free_port, shipped_config, token
+from throwaway.config import Raw
 
 LONG = 3 * PATIENCE
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -35,3 +36,10 @@ def test_other_settings_of_npm_install_again(tmp_path, changed, installs):
 def test_every_package_has_settings():
     for package in (ROOT / "client", FRONTEND, ROOT / "tests/e2e"):
         assert (package / ".npmrc").is_file()
+
+
+def test_nothing_here_needs_the_tests():
+    """What `make run` and `make demo` share with the tests stands in deploy/throwaway."""
+    for program in (ROOT / "deploy").glob("*/*.py"):
+        for line in program.read_text(encoding="utf-8").splitlines():
+            assert not re.search(r"\bharness\b|sys\.path.*\btests\b", line), f"{program.relative_to(ROOT)}: {line}"

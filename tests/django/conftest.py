@@ -18,8 +18,8 @@ django.setup()
 
 import database  # noqa: E402
 from backend import Backend  # noqa: E402
-from harness.cluster import Cluster  # noqa: E402
 from harness.walpush import BINARY  # noqa: E402
+from throwaway.cluster import Cluster  # noqa: E402
 
 SEED = int(os.environ.get("WALPUSH_TEST_SEED") or random.SystemRandom().getrandbits(32))
 

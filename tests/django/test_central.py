@@ -5,8 +5,8 @@ import pathlib
 
 import pytest
 from database import Database
-from harness.config import Config
 from harness.walpush import Walpush
+from throwaway.config import Config
 from store.models import Crate, Request, Unit, User, UserUnit
 
 CONF = pathlib.Path(__file__).with_name("central.conf")

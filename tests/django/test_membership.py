@@ -4,8 +4,8 @@ import pathlib
 
 import pytest
 from harness.client import Client, Closed
-from harness.config import Config
 from harness.walpush import ROOT, Walpush
+from throwaway.config import Config
 from store.models import Crate, Request, Role, Unit, User, UserUnit
 
 

@@ -11,8 +11,8 @@ from django.db import transaction
 from django.utils import timezone
 from fieldtypes.generate import Generator, as_json
 from fieldtypes.models import Everything, Partner, Ticket
-from harness.config import Raw
 from harness.walpush import Walpush, shipped_config
+from throwaway.config import Raw
 from rest_framework.renderers import JSONRenderer
 from rest_framework.serializers import ModelSerializer
 

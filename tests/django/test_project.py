@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
 from django.dispatch import Signal
-from harness.cluster import ROOT
+from throwaway.cluster import ROOT
 
 SOURCES = [path for path in BACKEND.rglob("*.py") if "migrations" not in path.parts]
 
@@ -69,7 +69,7 @@ def foreign_keys(cluster, database):
 
 def test_the_tables_of_the_other_tests_are_what_the_migrations_make(cluster):
     cluster.sql("CREATE DATABASE by_hand TEMPLATE template0")
-    cluster.psql(ROOT / "tests/schema/schema.sql", dbname="by_hand")
+    cluster.psql(ROOT / "deploy/throwaway/schema.sql", dbname="by_hand")
     assert columns(cluster, "by_hand") == columns(cluster, TEMPLATE)
     assert foreign_keys(cluster, "by_hand") == foreign_keys(cluster, TEMPLATE)
     cluster.drop("by_hand")

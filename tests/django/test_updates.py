@@ -9,8 +9,8 @@ from backend import Backend
 from database import Database
 from django.db import transaction
 from harness.client import Client, Closed
-from harness.config import Config
 from harness.walpush import Walpush
+from throwaway.config import Config
 from store.models import Crate, Request, SendBack, Unit, User
 
 CONF = pathlib.Path(__file__).with_name("updates.conf")

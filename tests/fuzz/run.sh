@@ -2,7 +2,7 @@
 # Runs fuzz targets, as many at a time as there are cores, each for some seconds: tests/fuzz/run.sh SECONDS BINARY...
 #
 # tests/fuzz/corpus/NAME holds the kept seeds and is only read; what a run learns goes to build/fuzz/learned/NAME. An
-# input that breaks a property lands in tests/fuzz/findings/: mend the bug, then keep the input in the corpus.
+# input that breaks a property lands in tests/fuzz/findings/: fix the bug, then keep the input in the corpus.
 set -u
 seconds=$1
 shift

@@ -8,8 +8,8 @@ import itertools
 import time
 
 from harness.client import PATIENCE
-from harness.cluster import ROLE
 from harness.walpush import ROW_MARK
+from throwaway.cluster import ROLE
 
 # People. Unit 1 is where things happen; unit 2 must hear nothing of it; unit 3 is the central store.
 ROOT_USER, ASHA, RAVI, MEENA, BOB, SAM, GONE, HEAD2 = range(1, 9)

@@ -22,9 +22,9 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from harness.app import fresh_app, json_value  # noqa: E402
-from harness.cluster import Cluster, free_port  # noqa: E402
-from harness.config import Config  # noqa: E402
 from harness.walpush import SHIPPED, Walpush  # noqa: E402
+from throwaway.cluster import Cluster, free_port  # noqa: E402
+from throwaway.config import Config  # noqa: E402
 
 
 class Stage:

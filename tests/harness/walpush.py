@@ -16,10 +16,11 @@ import time
 import jwt
 
 from harness.client import PATIENCE, Client, Refused, http
-from harness.config import Config
+from throwaway.config import Config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("WALPUSH_BINARY", ROOT / "build/dev/walpush")).absolute()
+SANITIZED = BINARY.parent.name in ("asan", "tsan")
 SHIPPED = ROOT / "sidecar.conf"
 
 SIGNING_KEY = "key-for-tests-that-must-never-be-logged"

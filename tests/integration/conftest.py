@@ -12,9 +12,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 pytest.register_assert_rewrite("harness.client")
 
 from harness.app import fresh_app  # noqa: E402
-from harness.cluster import Cluster  # noqa: E402
 from harness.load import Follower  # noqa: E402
 from harness.walpush import BINARY, ROOT, Walpush, shipped_config  # noqa: E402
+from throwaway.cluster import Cluster  # noqa: E402
 
 
 @pytest.fixture(scope="session")

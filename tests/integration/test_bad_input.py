@@ -1,7 +1,7 @@
 """What is said, and done, when the configuration or the database is not as it should be.
 
 A mistake in the file ends the process with status 2 and one line naming file and line. Trouble with the database never
-ends it: it is said once, with what to do, and mended without a restart.
+ends it: it is said once, with what to do, and fixed without a restart.
 """
 
 import re
@@ -13,12 +13,12 @@ import pytest
 
 from harness.app import ASHA
 from harness.client import PATIENCE
-from harness.config import Raw
 from harness.walpush import SIGNING_KEY, free_port, run_to_end
+from throwaway.config import Raw
 
 UNIT_1 = "/ws/requests/1/"
 NOWHERE = "postgresql://walpush:geheim-geheim@127.0.0.1:1/nowhere"
-SLOWLY = 3 * PATIENCE  # what a person must mend is tried again up to 15 s later
+SLOWLY = 3 * PATIENCE  # what a person must fix is tried again up to 15 s later
 
 
 def refused(config, directory, env=None, url=NOWHERE):

@@ -1,7 +1,7 @@
-"""`walpush check`: each failure is made in a real server, found, said in one line, and gone once its mend is applied.
+"""`walpush check`: each failure is made in a real server, found, said in one line, and gone once its fix is applied.
 
-A case breaks something. The test then runs the check, applies the mend that it prints, to the letter, and runs it again. Where
-the mend is words ("correct the database's name"), the case says what a person would do.
+A case breaks something. The test then runs the check, applies the fix that it prints, to the letter, and runs it again. Where
+the fix is words ("correct the database's name"), the case says what a person would do.
 """
 
 import contextlib
@@ -19,11 +19,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from harness.cluster import Cluster, free_port
-from harness.config import Raw, section
 from harness.proxy import error_response, proxy
 from harness.redis import Redis
 from harness.walpush import BINARY, SIGNING_KEY, run_to_end, shipped_config
+from throwaway.cluster import Cluster, free_port
+from throwaway.config import Raw, section
 
 BAD = ("failure", "warning")
 WRITE_20_MB = "SELECT pg_logical_emit_message(true, 'x', repeat('x', 1 << 20)) FROM generate_series(1, 20)"
@@ -32,7 +32,7 @@ cases = []
 
 
 def case(check, state="failure", kind="sql"):
-    """Registers a way to break things. The function may yield; what comes behind is what a person does for a mend in words."""
+    """Registers a way to break things. The function may yield; what comes behind is what a person does for a fix in words."""
 
     def register(function):
         cases.append(pytest.param(function, check, state, kind, id=function.__name__.replace("_", "-")))
@@ -131,7 +131,7 @@ class World:
         return report["findings"]
 
     def apply(self, mend):
-        """The mend, literally."""
+        """The fix, literally."""
         kind, text = mend["kind"], mend["text"]
         if kind in ("sql", "restart"):
             self.psql(text)
@@ -1142,10 +1142,10 @@ def test_the_file_alone(offline):
     assert report["offline"] is True and report["failures"] == 0
 
 
-@pytest.mark.skipif(BINARY.parent.name in ("asan", "tsan"), reason="the sanitizer's runtime wants terabytes of addresses")
+@pytest.mark.plain(reason="the sanitizer's runtime wants terabytes of addresses")
 @pytest.mark.parametrize("megabytes, log_bytes", [(1200, None), (500, None), (500, "64 MiB"), (300, None)])
 def test_memory_is_compared_with_what_the_largest_row_takes(offline, tmp_path, megabytes, log_bytes):
-    """The mend is followed until there is none; what it says at last is enough."""
+    """The fix is followed until there is none; what it says at last is enough."""
     config, _ = offline
     if log_bytes:
         config.set("limits.log-bytes", log_bytes)

@@ -5,9 +5,9 @@ import subprocess
 import pytest
 
 from harness.app import ASHA, RAVI
-from harness.config import Raw, section
 from harness.redis import Redis
 from harness.walpush import BINARY
+from throwaway.config import Raw, section
 
 PATH = "/ws/u/5/"
 LIVE = r'msg="?live"?( |$)'

@@ -13,10 +13,10 @@ import pytest
 
 from harness.app import ASHA, RAVI
 from harness.client import PATIENCE
-from harness.cluster import SUPERUSER
-from harness.config import Raw, section
 from harness.redis import Redis
 from harness.walpush import BINARY
+from throwaway.cluster import SUPERUSER
+from throwaway.config import Raw, section
 
 PATH = "/ws/u/5/"
 LIVE = r'msg="?live"?( |$)'

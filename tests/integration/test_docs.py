@@ -21,9 +21,9 @@ import pytest
 from harness.app import ASHA, BOB, RAVI, App, fresh_app
 from harness.browser import look
 from harness.client import PATIENCE, Client
-from harness.cluster import Cluster
-from harness.config import template
 from harness.walpush import BINARY, ROOT, SIGNING_KEY, Walpush, free_port
+from throwaway.cluster import Cluster
+from throwaway.config import template
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 UNIT_1 = "/ws/requests/1/"
@@ -33,6 +33,7 @@ SHELL, SQL = ("sh", "console"), ("sql",)
 NOT_RUN = {
     "ACL SETUSER walpush": "test_relay_refusals.py sets these rights, and feeds replicas with them",
     "apt-get install -y make": "needs root and the network; CI begins with it",
+    "# The layers of src/": "src/LAYERS; test_the_layers_of_the_architecture compares them",
     "request.updated  approved": "what `make run` prints; its numbers are of the moment",
     "<WebSocketProvider": "a fragment; client/test runs the provider and the hooks",
 }
@@ -133,6 +134,36 @@ def test_targets_of_make():
             words = re.split(r" {2,}|#", line)[0].split()[1:]
             for word in words:
                 assert word in targets or re.match(r"[A-Z_]+=|-", word), f"{block}: make {word}"
+
+
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+TREE = ("src", "include", "tests", "docs", "deploy", "client", "sql")
+# What a build makes, and the source of it.
+BUILT = [(r"build/dev/unit/(.+)", r"tests/unit/\1.c"), (r"build/fuzz/fuzz/(.+)", r"tests/fuzz/\1.c")]
+
+
+def paths_in(code):
+    """Words that name a file or a folder of the tree; LAYER stands for any."""
+    for word in re.findall(r"[\w./*-]+", code):
+        for built, source in BUILT:
+            word = re.sub(f"^{built}$", source, word)
+        if word.split("/")[0] in TREE and "/" in word:
+            yield word.replace("LAYER", "*").strip("/")
+
+
+def test_what_contributing_names_is_there():
+    """Files, folders and targets of make, in the text as in the tables."""
+    codes = re.findall(r"`([^`\n]+)`", CONTRIBUTING)
+    paths = [path for code in codes for path in paths_in(code)]
+    assert {"tests/conftest.py", "tests/unit/*/test_*.c", "tests/unit/change/test_decode.c"} <= set(paths)
+    for path in paths:
+        assert any(ROOT.glob(path)), f"CONTRIBUTING.md names {path}"
+    for name in (code for code in codes if re.fullmatch(r"\w+\.[ch]", code)):
+        assert any(path.name == name for path in PATHS), f"CONTRIBUTING.md names {name}"
+    said = subprocess.run(["make", "-pRrq", ":"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    targets = set(re.findall(r"^([a-z][\w.-]*):", said, re.MULTILINE))
+    wanted = {target for code in codes for target in re.findall(r"^make ([a-z][\w.-]*)", code)}
+    assert {"coverage", "mutants", "compile_commands.json"} <= wanted <= targets, wanted - targets
 
 
 # --- commands and SQL --------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from harness.wsload import Wsload
 CONNECTIONS = int(os.environ.get("FANOUT_CONNECTIONS", "1000" if SLOWDOWN < 3 else "100"))
 CHANGES = int(os.environ.get("FANOUT_CHANGES", "2000" if SLOWDOWN < 3 else "300"))
 
+pytestmark = pytest.mark.whole(reason="fewer clients and changes under a sanitizer")
+
 
 @pytest.fixture
 def two_hubs(config):

@@ -16,10 +16,9 @@ from harness.app import ASHA, BOB, MEENA, RAVI, ROOT_USER, SAM
 from harness.client import PATIENCE, SLOWDOWN, Closed, Listener, assert_in_order, event_key
 from harness.load import LONG, UNIT_1, Follower, Load, number_of
 from harness.shim import build_before_a_mutex
-from harness.walpush import BINARY, ROW_MARK
+from harness.walpush import ROW_MARK, SANITIZED
 
 MIB = 1 << 20
-SANITIZED = SLOWDOWN >= 3 or any(name in str(BINARY) for name in ("asan", "tsan"))
 WAITING_PID = "SELECT min(pid) FROM pg_stat_activity WHERE usename = 'walpush' AND wait_event_type = 'Lock'"
 WAITS_FOR_A_LOCK = f"SELECT ({WAITING_PID}) IS NOT NULL"
 
@@ -340,6 +339,7 @@ class Stopwatch(threading.Thread):
                 self.times[number_of(message)] = time.monotonic()
 
 
+@pytest.mark.whole(reason="it measures memory")
 def test_a_stalled_reader_is_nobody_elses_business(app, config, make_walpush, capsys):
     """Ten readers with and without an eleventh that does not read: the same latency, the same memory."""
     config.set("limits.stall", 3)
@@ -372,7 +372,7 @@ def test_a_stalled_reader_is_nobody_elses_business(app, config, make_walpush, ca
 SLOW_HUBS = "usleep(400000);"
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer's library must be the first")
+@pytest.mark.plain(reason="a sanitizer's library must be the first")
 def test_a_change_around_an_admission_does_not_lie_about(app, config, make_walpush, tmp_path):
     """It is published when the hub has read the position and is about to open its mailbox, which has the admission."""
     app.sql("CREATE TABLE gate AS SELECT 1 AS open")
@@ -449,7 +449,7 @@ class Proxy:
         self.listener.close()
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer's own memory would be measured, for minutes")
+@pytest.mark.plain(reason="a sanitizer's own memory would be measured, for minutes")
 def test_a_transaction_of_a_million_rows(cluster, app, config, make_walpush, capsys):
     """Memory stays bounded, the server hears from us all the time, each group gets one bulk message."""
     shares = {1: 600_000, 2: 400_000}

@@ -9,8 +9,8 @@ import pytest
 from harness import client as ws
 from harness.app import ASHA, BOB, GONE, MEENA, RAVI, ROOT_USER, SAM, fresh_app
 from harness.client import Client, Closed, Refused, Wire, frame, http, upgrade
-from harness.config import Raw
 from harness.walpush import SIGNING_KEY, Walpush, fields_of, shipped_config
+from throwaway.config import Raw
 
 UNIT_1 = "/ws/requests/1/"
 

@@ -8,10 +8,10 @@ import pytest
 
 from harness.app import ASHA, fresh_app
 from harness.client import PATIENCE, Client, Refused, http
-from harness.cluster import Cluster
-from harness.config import Raw
 from harness.redis import Redis
 from harness.walpush import BINARY, Walpush, free_port, run_to_end
+from throwaway.cluster import Cluster
+from throwaway.config import Raw
 
 HERE = "::1"
 UNIT_1 = "/ws/requests/1/"

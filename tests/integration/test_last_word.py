@@ -3,7 +3,7 @@
 import pytest
 
 from harness.app import ASHA, BOB, RAVI
-from harness.config import Raw, section, template
+from throwaway.config import Raw, section, template
 
 UNIT_1 = "/ws/requests/1/"
 

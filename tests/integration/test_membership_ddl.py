@@ -5,7 +5,7 @@ import time
 import pytest
 
 from harness.app import ASHA, RAVI
-from harness.config import Raw, section
+from throwaway.config import Raw, section
 
 PATH = "/ws/u/5/"
 LIVE = r'msg="?live"?( |$)'
@@ -342,7 +342,7 @@ def test_an_action_that_cannot_be_told_is_not_passed_over(world, config, start, 
 
 @pytest.mark.parametrize("loss", ["ALTER TABLE t REPLICA IDENTITY NOTHING", "ALTER TABLE t DROP CONSTRAINT t_pkey"])
 def test_updates_that_the_log_does_not_hold_are_said(world, start, loss):
-    """Nothing comes that could be sent; the log says so, with what mends it, and for as long as it is so."""
+    """Nothing comes that could be sent; the log says so, with what fixes it, and for as long as it is so."""
     walpush = start("SELECT 1")
     mark = walpush.mark()
     world.sql(loss)

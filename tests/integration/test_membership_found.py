@@ -8,8 +8,8 @@ import pytest
 
 from harness.app import ASHA, RAVI
 from harness.client import Closed
-from harness.config import section
 from harness.walpush import SIGNING_KEY, run_to_end
+from throwaway.config import section
 
 UNIT_1 = "/ws/requests/1/"
 LIVE = r'msg="?live"?( |$)'

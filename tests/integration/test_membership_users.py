@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.config import section
+from throwaway.config import section
 
 LIVE = r'msg="?live"?( |$)'
 

@@ -11,8 +11,8 @@ import pytest
 
 from harness.app import ASHA, fresh_app
 from harness.client import PATIENCE
-from harness.cluster import ROOT, Cluster
 from harness.walpush import BINARY, SIGNING_KEY, Walpush, run_to_end, shipped_config
+from throwaway.cluster import ROOT, Cluster
 
 RUNBOOK = (ROOT / "docs/operations.md").read_text()
 MONITORING = ROOT / "sql/monitoring.sql"

@@ -8,8 +8,8 @@ import pytest
 
 from harness.app import ASHA, RAVI
 from harness.browser import look
-from harness.config import Raw
 from harness.metrics import wait_for_metric
+from throwaway.config import Raw
 
 UNIT_1 = "/ws/requests/1/"
 

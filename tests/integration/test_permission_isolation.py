@@ -22,10 +22,9 @@ import uuid
 import pytest
 
 from harness.client import PATIENCE, SLOWDOWN, Client, Closed, event_key
-from harness.config import section
 from harness.redis import Redis
 from harness.shim import build_before_a_mutex
-from harness.walpush import BINARY
+from throwaway.config import section
 from test_relay import Replicas
 
 WHOLE = "ISOLATION_WHOLE" in os.environ
@@ -33,7 +32,6 @@ UNITS, USERS = (50, 1000) if WHOLE else (12, 60)
 CHANGES = int(float(os.environ.get("ISOLATION_CHANGES", (20000 if WHOLE else 1000) / SLOWDOWN)))
 DDL = os.environ.get("ISOLATION_DDL", "").split()  # of the ways of DDL these, in this order; otherwise one, or all of them
 WRITERS, ROWS, DESKS, FIRST_UNIT, FIRST_USER = 3, 4, 5, 101, 1
-SANITIZED = SLOWDOWN >= 3 or any(name in str(BINARY) for name in ("asan", "tsan"))
 PATH = "/ws/town/"
 LIVE = r'msg="?live"?( |$)'
 CHANGED = "what decides permission has changed"
@@ -41,6 +39,8 @@ CHANGED = "what decides permission has changed"
 NEVER, OFTEN = 600, max(0.1, USERS / 500)
 # Seconds from a commit of DDL, or of what no record tells: everybody is asked in turn, and all of it takes a while on a busy machine.
 LATE = 2 * OFTEN + 1 * SLOWDOWN
+
+pytestmark = pytest.mark.whole(reason="fewer changes under a sanitizer")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -860,11 +860,14 @@ if not WHOLE:
     TOWNS = [("hash", 1), ("uuid", 1), ("found", 1), ("renewals", 1), ("slow hubs", 1), ("all", 3)]
 
 
-@pytest.mark.parametrize("name, replicas", TOWNS)
+SLOW_HUBS = pytest.mark.plain(reason="a sanitizer's library must be the first")
+
+
+@pytest.mark.parametrize(
+    "name, replicas", [pytest.param(*town, marks=SLOW_HUBS if VARIANTS[town[0]].slow_hubs else ()) for town in TOWNS]
+)
 def test_isolation(build, name, replicas):
     variant = dataclasses.replace(VARIANTS[name], replicas=replicas)
-    if variant.slow_hubs and SANITIZED:
-        pytest.skip("a sanitizer's library must be the first")
     verdict = build(variant, workers=[Planter] if variant.partitions else [])
     assert bool(verdict.renewals) == variant.renewals
 

@@ -14,7 +14,7 @@ import pytest
 
 from harness.app import ASHA, PLAIN, RAVI, SECTION_HEAD
 from harness.client import PATIENCE, SLOWDOWN
-from harness.config import Raw, section
+from throwaway.config import Raw, section
 
 UNIT_1 = "/ws/requests/1/"
 ADMIT = (
@@ -485,6 +485,7 @@ def test_a_message_that_closes_reaches_who_is_frozen_by_its_transaction(doors, c
 # --- how soon -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole(reason="it measures latency")
 def test_how_soon_who_is_removed_is_closed(app, walpush, capsys):
     """In a transaction that also changes a request of the unit, which the user never sees."""
     took = []

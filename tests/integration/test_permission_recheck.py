@@ -8,7 +8,7 @@ import pytest
 
 from harness.app import ASHA, RAVI, SECTION_HEAD
 from harness.client import PATIENCE
-from harness.config import section
+from throwaway.config import section
 
 UNIT_1 = "/ws/requests/1/"
 SOON = "2 seconds"  # a pass's life; the test waits for the close, however long that takes

@@ -11,8 +11,8 @@ import pytest
 
 from harness.app import ASHA, RAVI, SAM
 from harness.client import PATIENCE, SLOWDOWN, Closed
-from harness.config import Raw, section, template
 from harness.proxy import proxy
+from throwaway.config import Raw, section, template
 
 UNIT_1 = "/ws/requests/1/"
 FIRST_USER = 101
@@ -253,6 +253,7 @@ class Changes(threading.Thread):
             connection.close()
 
 
+@pytest.mark.whole(reason="fewer listeners under a sanitizer")
 def test_five_changes_a_second_cost_rounds_and_nobody_is_closed(app, config, make_walpush, capsys):
     n = int(os.environ.get("ROUND_LISTENERS", max(20, 300 / SLOWDOWN)))
     users, comers = people(app, n), [app.insert_person(FIRST_USER + n + i, 1) for i in range(40)]

@@ -5,6 +5,8 @@ import json
 import os
 import resource
 
+import pytest
+
 from harness.client import PATIENCE, SLOWDOWN
 from harness.wsload import Wsload
 
@@ -12,6 +14,8 @@ USERS = 10
 # When all are back, a busy server may have yet to notice that they hung up: it needs files for both.
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 EACH = int(os.environ.get("STORM_EACH", min(1000, FILES // 25) if SLOWDOWN < 3 else 100))
+
+pytestmark = pytest.mark.whole(reason="fewer clients and changes under a sanitizer")
 PATH = "/ws/requests/1/"
 
 

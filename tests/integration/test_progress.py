@@ -11,7 +11,7 @@ import pytest
 
 from harness.app import ASHA, fresh_app
 from harness.client import PATIENCE, SLOWDOWN
-from harness.cluster import Cluster
+from throwaway.cluster import Cluster
 
 UNIT_1 = "/ws/requests/1/"
 LONG = 3 * PATIENCE * SLOWDOWN

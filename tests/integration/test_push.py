@@ -456,6 +456,7 @@ def test_times_are_utc_in_iso_8601(app, walpush, written, read):
         assert message["data"]["updated_at"] == read
 
 
+@pytest.mark.whole(reason="it measures latency")
 def test_latency_on_an_idle_process(app, walpush, record_property, capsys):
     """From before the commit to the parsed message: a median of 50, printed."""
     took = []

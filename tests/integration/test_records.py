@@ -9,10 +9,10 @@ import pytest
 
 from harness.app import ASHA, BOB, MEENA, RAVI, fresh_app
 from harness.client import PATIENCE, SLOWDOWN, assert_in_order
-from harness.config import Raw, section
 from harness.proxy import Ending, proxy, tampering
 from harness.redis import Redis
 from harness.walpush import Walpush, shipped_config
+from throwaway.config import Raw, section
 
 UNIT_1 = "/ws/requests/1/"
 UNIT_2 = "/ws/requests/2/"

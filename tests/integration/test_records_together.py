@@ -5,9 +5,9 @@ import signal
 
 from harness.app import ASHA
 from harness.client import SLOWDOWN
-from harness.config import Raw
 from harness.proxy import Ending, proxy, tampering
 from harness.redis import Redis
+from throwaway.config import Raw
 
 UNIT_1 = "/ws/requests/1/"
 GIVES_UP = 60 * SLOWDOWN  # three times over 30 s, and the waits between the tries

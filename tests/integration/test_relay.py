@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import signal
 import subprocess
 import time
@@ -10,11 +11,11 @@ import pytest
 
 from harness.app import ASHA, MEENA, RAVI, ROOT_USER, SAM
 from harness.client import PATIENCE, SLOWDOWN, Listener
-from harness.config import Raw, section, template
 from harness.load import LONG, UNIT_1, Follower, Load
 from harness.redis import Redis
-from harness.walpush import ROW_MARK, fields_of
+from harness.walpush import ROOT, ROW_MARK, fields_of
 from harness.wsload import Wsload
+from throwaway.config import Raw, section, template
 
 MIB = 1 << 20
 USERS = (ASHA, RAVI, MEENA, ROOT_USER, SAM)
@@ -137,6 +138,7 @@ def test_a_message_worded_for_each_receiver(app, config, make_walpush, redis_ser
     assert len({message["id"] for message, _ in heard}) == 1
 
 
+@pytest.mark.whole(reason="fewer clients and changes under a sanitizer")
 def test_many_clients_on_every_replica(app, make_walpush, config, redis_server, wsload, capsys):
     connections, changes = (300, 1000) if SLOWDOWN < 3 else (30, 200)
     config.set("limits.per-user", 0).set("limits.handshakes-per-second", 0)
@@ -383,6 +385,28 @@ def test_one_that_lost_the_slot_cannot_interleave(app, replicas):
         load.wait_for(100)
     for follower in followers:
         follower.check(load.committed)
+
+
+def append_script():
+    """As the C compiler puts it together."""
+    text = next(text for path in (ROOT / "src").glob("*/*.c") if "append_script[]" in (text := path.read_text(encoding="utf-8")))
+
+    def literals(pattern):
+        return "".join(re.findall(r'"([^"]*)"', re.search(pattern, text, re.DOTALL).group(1)))
+
+    return literals(r"#define TAIL_FUNCTION(.*?)\n\n") + literals(r"append_script\[\] =(.*?);\n")
+
+
+def test_the_script_appends_behind_the_expected_tail_alone(redis_server):
+    """What a replica would send that lost the slot unawares: entries that Redis by itself would take, because their ids are greater."""
+    redis, script = redis_server.client(), append_script()
+    first, second = ["100-1", 4, "e", 101, "p", "0-0"], ["200-1", 4, "e", 201, "p", "100-1"]
+    assert redis.eval(script, 1, "stream", "0-0", *first) == 1
+    for expected in ("0-0", "99-1", "100-0", "100-2", "200-1"):
+        assert redis.eval(script, 1, "stream", expected, *second) == [b"100-1", b"101"]
+        assert redis.xlen("stream") == 1
+    assert redis.eval(script, 1, "stream", "100-1", *second) == 1
+    assert redis.xlen("stream") == 2
 
 
 def test_the_slot_waits_for_the_replicas_of_redis(app, make_walpush, config, redis_server):

@@ -9,11 +9,11 @@ import pytest
 
 from harness.app import ASHA, BOB, MEENA, RAVI, ROOT_USER, SAM
 from harness.client import PATIENCE, Client, Closed, Refused, assert_in_order
-from harness.config import Raw
 from harness.load import Load, number_of
 from harness.metrics import Metrics
 from harness.redis import Redis
 from harness.walpush import SIGNING_KEY, fields_of, token
+from throwaway.config import Raw
 
 UNIT_1, CRATES_1 = "/ws/requests/1/", "/ws/crates/1/"
 TAKEN, REFUSED = "the configuration is taken over", "the configuration is refused"

@@ -14,18 +14,17 @@ import time
 import pytest
 
 from harness.app import ASHA, RAVI
-from harness.client import PATIENCE, SLOWDOWN, TEXT, Client, frame
-from harness.config import Raw, section, template
+from harness.client import PATIENCE, TEXT, Client, frame
 from harness.metrics import Metrics, wait_for_metric
 from harness.redis import Redis
 from harness.shim import build_before_a_mutex
-from harness.walpush import BINARY, SIGNING_KEY
+from harness.walpush import SIGNING_KEY
+from throwaway.config import Raw, section, template
 from test_audit import lines_of
 from test_permission import admissions, wait_for_admissions
 from test_permission_races import AT_THE_DOOR, door_shut
 from test_relay import Replicas
 
-SANITIZED = SLOWDOWN >= 3 or any(name in str(BINARY) for name in ("asan", "tsan"))
 MINE = "/ws/mine/"
 ADMIT = (
     "SELECT 1 FROM users u JOIN user_units m ON m.user_id = u.id WHERE u.id = {token.user_id} AND u.is_active"
@@ -449,7 +448,7 @@ def crossing(doors, start_with_hubs, hubs):
     return crossing
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer's library must be the first")
+@pytest.mark.plain(reason="a sanitizer's library must be the first")
 def test_groups_that_the_hub_did_not_take_are_told_with_the_next_token(doors, crossing):
     request3 = doors.insert_request(3)
     with crossing() as (walpush, client, door):
@@ -463,7 +462,7 @@ def test_groups_that_the_hub_did_not_take_are_told_with_the_next_token(doors, cr
         hears(doors, client, doors.request2)
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer's library must be the first")
+@pytest.mark.plain(reason="a sanitizer's library must be the first")
 def test_a_limit_is_not_lifted_by_what_the_hub_does_not_take(doors, crossing):
     """Revoked, told of, and changed once more, all of it said of the token that the hub did not take."""
 
@@ -481,7 +480,7 @@ def test_a_limit_is_not_lifted_by_what_the_hub_does_not_take(doors, crossing):
         hears(doors, client, doors.request2, doors.request)
 
 
-@pytest.mark.skipif(SANITIZED, reason="a sanitizer's library must be the first")
+@pytest.mark.plain(reason="a sanitizer's library must be the first")
 def test_what_came_while_it_was_denied_is_not_told(doors, start_with_hubs, hubs):
     """The hub has read the next token, so it does not end by the no. That token's yes is from after a grant of the same groups."""
     with start_with_hubs() as walpush, come(walpush, 11) as client:

@@ -15,13 +15,13 @@ import pytest
 
 from harness.app import ASHA, RAVI, fresh_app
 from harness.client import SLOWDOWN, Listener
-from harness.cluster import Cluster
-from harness.config import Raw
 from harness.metrics import Metrics
 from harness.names import HANGS, Names, can_run
 from harness.redis import Redis
 from harness.tls import Identity
 from harness.walpush import BINARY, SIGNING_KEY, fields_of
+from throwaway.cluster import Cluster
+from throwaway.config import Raw
 
 pytestmark = pytest.mark.skipif(not can_run(), reason="needs root, for a mount namespace and port 53")
 

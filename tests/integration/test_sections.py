@@ -4,7 +4,7 @@ import pytest
 
 from harness.app import ASHA, BOB, RAVI
 from harness.client import assert_in_order
-from harness.config import Raw, section, template
+from throwaway.config import Raw, section, template
 
 UNIT_1, UNIT_2 = "/ws/requests/1/", "/ws/requests/2/"
 

@@ -115,6 +115,7 @@ def test_sighup_does_not_end_it(app, walpush):
 # --- the order -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.whole(reason="fewer rows under a sanitizer")
 def test_what_was_committed_right_before_comes_before_the_close(app, roomy, make_walpush):
     """Many rows: the transaction takes a while from its commit to its publication; a stop waits for a second of it."""
     rows = 300 if SLOWDOWN < 3 else 60
@@ -174,6 +175,7 @@ def test_the_slot_is_free_before_a_client_is_closed(app, roomy, make_walpush):
             assert app.reader() is None
 
 
+@pytest.mark.whole(reason="a sanitizer may take longer than a stop waits for the clients")
 def test_what_was_published_last_is_confirmed(app, roomy, make_walpush):
     """Without a replay window that is the end; the regular status comes every 10 s only."""
     with make_walpush(app, roomy.set("replay.seconds", 0)) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
@@ -292,6 +294,7 @@ def test_few_are_gone_at_once_and_many_one_after_the_other(app, roomy, make_walp
     assert spans[400] > 0.8 * 400 / RATE
 
 
+@pytest.mark.whole(reason="it measures time")
 def test_thousands_are_gone_within_the_time_allowed(app, roomy, make_walpush, wsload):
     """Each gets what was committed right before, and the closes are spread over most of the time."""
     drain, connections = 4, 3000

@@ -12,8 +12,8 @@ import psycopg2.extras
 import pytest
 
 from harness.client import PATIENCE
-from harness.cluster import ROOT, SAMPLE, SCHEMA, SETUP, Cluster, ClusterError
 from harness.walpush import SIGNING_KEY, run_to_end, shipped_config
+from throwaway.cluster import ROOT, SAMPLE, SCHEMA, SETUP, Cluster, ClusterError
 
 TEARDOWN = ROOT / "sql/teardown.sql"
 MONITORING = ROOT / "sql/monitoring.sql"

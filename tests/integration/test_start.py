@@ -23,7 +23,7 @@ FILES_LEAST = 120
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="makes a namespace, or becomes another user")
 # A sanitizer's runtime wants terabytes of addresses and the first place among the libraries.
-plain = pytest.mark.skipif(BINARY.parent.name in ("asan", "tsan"), reason="the sanitizer's runtime does not start so")
+plain = pytest.mark.plain(reason="the sanitizer's runtime does not start so")
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 
 from harness.app import ASHA, RAVI, fresh_app
 from harness.client import PATIENCE, Client, Wire, assert_in_order, upgrade
-from harness.config import section
 from harness.tls import Identity, trusting
 from harness.walpush import BINARY, run_to_end
+from throwaway.config import section
 
 UNIT_1 = "/ws/requests/1/"
 
@@ -309,7 +309,7 @@ def test_a_bad_certificate_changes_nothing_and_is_said(app, files, walpush, spoi
         assert {shown(walpush) for _ in range(4)} == {"first"}
         app.touch(app.request)
         assert client.recv()["request_id"] == app.request
-        # What is mended is taken.
+        # What is fixed is taken.
         SECOND.write(files)
         reload(walpush, "certificate reloaded")
         while shown(walpush) != "second":

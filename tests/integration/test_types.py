@@ -7,8 +7,8 @@ import re
 import pytest
 
 from harness.app import ASHA
-from harness.config import Raw
 from harness.walpush import ROOT
+from throwaway.config import Raw
 
 UNIT_1 = "/ws/requests/1/"
 DOCUMENT = ROOT / "docs/protocol.md"

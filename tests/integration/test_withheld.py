@@ -6,9 +6,9 @@ import pytest
 
 from harness.app import ASHA
 from harness.client import PATIENCE
-from harness.config import Raw, section, template
 from harness.redis import Redis
 from harness.walpush import ROW_MARK, fields_of
+from throwaway.config import Raw, section, template
 from test_reload import refuse, take
 
 UNIT_1 = "/ws/requests/1/"

@@ -12,9 +12,9 @@ import time
 import pytest
 
 from harness.app import ASHA, MEENA, fresh_app
-from harness.cluster import Cluster
-from harness.config import Raw
 from harness.redis import Redis
+from throwaway.cluster import Cluster
+from throwaway.config import Raw
 
 UNIT_1 = "/ws/requests/1/"
 MIB = 1 << 20

@@ -17,7 +17,7 @@ from peer import KEY, Engine
 from worker import place
 
 from harness.client import accept_for
-from harness.cluster import Cluster
+from throwaway.cluster import Cluster
 
 # --- what the server owes for frames ----------------------------------------------------------------------------------
 

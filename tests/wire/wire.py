@@ -31,8 +31,8 @@ from stand import Stand  # noqa: E402
 from worker import Share, is_tls, place, work  # noqa: E402
 
 from harness.client import SLOWDOWN  # noqa: E402
-from harness.cluster import Cluster  # noqa: E402
 from harness.walpush import BINARY, ROOT  # noqa: E402
+from throwaway.cluster import Cluster  # noqa: E402
 
 CROWD = 96  # connections at once, of each server
 WARM_UP = 1000  # connections of a server before the first look at its memory

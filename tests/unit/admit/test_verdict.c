@@ -173,6 +173,11 @@ static void a_no_counts_unless_the_user_was_named_since(void **state)
 	       { ASK, 0, 1, 0, 10, false },
 	       { CHANGE, 20, 0, false, 10, false },
 	       { NO, 0, 0, true, 10, false } });
+	/* The first change behind the question is the user's own. */
+	PLAY({ { CHANGE, 10, 0, true, 10, false },
+	       { ASK, 0, 1, 0, 10, false },
+	       { OWN, 20, 0, false, 10, false },
+	       { NO, 0, 0, false, 10, false } });
 }
 
 static void changes_without_end_end_in_patience(void **state)

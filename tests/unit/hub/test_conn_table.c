@@ -267,6 +267,17 @@ static void the_hub_lets_go_once(void **state)
 	}
 }
 
+/* The tap counts a seat as heard until the hub says that nobody is in it. */
+static void seats_are_given_back(void **state)
+{
+	static const enum conn_event with_seats[] = { CONN_ON_ADMITTED, CONN_ON_MOVED, CONN_ON_RENEWED };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(with_seats) / sizeof(*with_seats); i++)
+		for (int s = CONN_CLOSING; s <= CONN_GONE; s++)
+			assert_int_equal(conn_table_act((enum conn_state)s, with_seats[i]), CONN_GIVE_BACK);
+}
+
 /* Whoever is to go, goes, whatever the other side does. */
 static void every_end_has_a_deadline(void **state)
 {
@@ -285,6 +296,7 @@ int main(void)
 		cmocka_unit_test(no_order_of_events_does_an_act_to_what_lacks_its_needs),
 		cmocka_unit_test(what_follows_a_close_frame_is_ignored),
 		cmocka_unit_test(the_hub_lets_go_once),
+		cmocka_unit_test(seats_are_given_back),
 		cmocka_unit_test(every_end_has_a_deadline),
 	};
 

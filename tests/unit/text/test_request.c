@@ -19,6 +19,7 @@ static void keys(void **state)
 					   "dGhlIHNhbXBsZSBub25jZ-==",
 					   "dGhlIHNhbXBsZSBub25 ZQ==",
 					   "dGhlIHNhbXBsZSBub25jZ===",
+					   "dGhlIHNhbXBsZSBub25jZQ=A",
 					   "AAAAAAAAAAAAAAAAAAAAAAAA" };
 
 	(void)state;

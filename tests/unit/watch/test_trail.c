@@ -31,6 +31,10 @@ static void a_sample_holds_what_was_gained_in_its_second(void **state)
 	assert_true(trail_sample(t, 0)->written_ms > 1.29 && trail_sample(t, 0)->written_ms < 1.31);
 	assert_true(trail_sample(t, 0)->written_p99_ms == 1);
 	assert_true(trail_sample(t, 1)->deliveries == 0 && trail_sample(t, 1)->written_ms < 0);
+	/* What was fast before says nothing of this second. */
+	metrics_observe(hub, METRICS_COMMIT_TO_WRITTEN, 40900, 1);
+	trail_tick(t, m, 0);
+	assert_true(trail_sample(t, 2)->written_p99_ms > 40);
 	trail_free(t);
 	metrics_free(m);
 }

@@ -30,8 +30,9 @@ import urllib.parse
 import psycopg2
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SCHEMA = ROOT / "tests/schema/schema.sql"
-SAMPLE = ROOT / "tests/schema/sample.sql"
+HERE = pathlib.Path(__file__).resolve().parent
+SCHEMA = HERE / "schema.sql"
+SAMPLE = HERE / "sample.sql"
 SETUP = ROOT / "sql/setup.sql"
 
 SUPERUSER = "postgres"
