@@ -45,7 +45,7 @@ static void say_failed(const struct question *q, const struct fail *why)
 	level = repeat_level(repeat_for(all->trouble, same), LOG_LEVEL_ERROR, same, admit_clock(all), &times);
 	flood_log(level, "an admit query fails; nobody is admitted by it", log_s("query", admit->name),
 		  log_s("file", all->now->conf->file), log_n("line", admit->line), log_s("sqlstate", why->sqlstate),
-		  log_s("error", why->text), log_s("mend", "correct the query, or grant SELECT on what it reads"),
+		  log_s("error", why->text), log_fix("correct the query, or grant SELECT on what it reads"),
 		  log_n("times", times));
 }
 
@@ -218,7 +218,7 @@ static bool read_position(struct sqlrows *rows, const struct fail *why, struct p
 		flood_error("cannot tell how far the WAL is; nobody is admitted",
 			    log_s("sqlstate", why ? why->sqlstate : ""),
 			    log_s("error", why ? why->text : "a strange answer"),
-			    log_s("mend", "grant EXECUTE on pg_current_wal_flush_lsn and pg_current_wal_insert_lsn"));
+			    log_fix("grant EXECUTE on pg_current_wal_flush_lsn and pg_current_wal_insert_lsn"));
 	sqlrows_free(rows);
 	return ok;
 }

@@ -56,7 +56,7 @@ static struct topic **topics_of(const struct listener *l, size_t *n)
 	if (groups.missing)
 		flood_error("a group names a column that the admit query does not return; the group is left out",
 			    log_s("column", groups.missing), log_s("query", s->admit.name),
-			    log_s("mend", "add the column to the query's SELECT list"));
+			    log_fix("add the column to the query's SELECT list"));
 	*n = groups.n;
 	groups_fini(&groups);
 	return topics;

@@ -221,8 +221,8 @@ static void note(struct resolve *r, const char *name, const struct resolve_answe
 	level = repeat_level(trouble, LOG_LEVEL_WARN, same.text, clock_us(), &times);
 	log_write(level, RESOLVE_TROUBLE,
 		  LOG_FIELDS(log_s("host", name), log_s("error", a->reason),
-			     log_s("mend", "correct the host in database.url or relay.url, /etc/hosts, or the name "
-					   "servers in /etc/resolv.conf"),
+			     log_fix("correct the host in database.url or relay.url, /etc/hosts, or the name "
+				     "servers in /etc/resolv.conf"),
 			     log_n("times", times)));
 }
 

@@ -1,4 +1,4 @@
-/* cmd_check: `walpush check`: is everything there that walpush needs, and what mends what is not. */
+/* cmd_check: `walpush check`: is everything there that walpush needs, and what fixes what is not. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,10 +48,11 @@ static bool print_json(json_t *document)
 static int bad_file(const struct options *options, const struct fail *why)
 {
 	if (options->json)
-		print_json(json_pack("{s:s, s:b, s:i, s:i, s:[{s:s, s:s, s:s, s:{s:s, s:s}}]}", "file", options->file,
-				     "offline", options->offline, "failures", 1, "warnings", 0, "findings", "check",
-				     "configuration", "state", "failure", "text", why->text, "mend", "kind", "words",
-				     "text", "correct the line"));
+		print_json(json_pack("{s:s, s:b, s:i, s:i, s:[{s:s, s:s, s:s, s:{s:s, s:s}, s:{s:s, s:s}}]}", "file",
+				     options->file, "offline", options->offline, "failures", 1, "warnings", 0,
+				     "findings", "check", "configuration", "state", "failure", "text", why->text, "fix",
+				     "kind", "words", "text", "correct the line", "mend", "kind", "words", "text",
+				     "correct the line"));
 	else
 		printf("failure  configuration    %s | do: correct the line\n1 failure, 0 warnings\n", why->text);
 	return CMD_USAGE;

@@ -31,7 +31,7 @@ static const char introduction[] =
 "                  \" WHERE id = {id}\" }              # strings side by side are one string\n"
 "```\n"
 "\n"
-"`walpush check -c sidecar.conf` says what is wrong with a file and how to mend it, with the line. A key that is\n"
+"`walpush check -c sidecar.conf` says what is wrong with a file and how to fix it, with the line. A key that is\n"
 "not known, a value of the wrong type or out of range, and a variable that is not set are errors; nothing is\n"
 "guessed. `@include` is not supported. An integer beyond 32 bits needs an `L` behind it, or is written as a\n"
 "string. In a string `\\\"` is a double quote, `\\\\` a backslash, `\\n` a new line.\n"

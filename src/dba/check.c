@@ -9,8 +9,8 @@
 #include "walpush/base/mem.h"
 
 const char *const check_states[CHECK_STATES] = { "ok", "warning", "failure", "skipped" };
-const char *const check_mends[CHECK_MENDS] = { "", "sql", "restart", "hba", "conf", "shell", "words" };
-static const char *const kind_titles[CHECK_MENDS] = {
+const char *const check_fixes[CHECK_FIXES] = { "", "sql", "restart", "hba", "conf", "shell", "words" };
+static const char *const kind_titles[CHECK_FIXES] = {
 	"",
 	"SQL: ",
 	"SQL, then restart PostgreSQL: ",
@@ -36,7 +36,7 @@ void check_free(struct check *c)
 		return;
 	for (size_t i = 0; i < c->n_findings; i++) {
 		free(c->findings[i].text);
-		free(c->findings[i].mend);
+		free(c->findings[i].fix);
 	}
 	free(c->findings);
 	free(c->role);
@@ -54,7 +54,7 @@ static char *one_line(char *text)
 	return text;
 }
 
-void check_add(struct check *c, enum check_state state, enum check_mend kind, const char *mend, const char *format, ...)
+void check_add(struct check *c, enum check_state state, enum check_fix kind, const char *fix, const char *format, ...)
 {
 	struct check_finding *f;
 	char *text;
@@ -66,7 +66,7 @@ void check_add(struct check *c, enum check_state state, enum check_mend kind, co
 	va_end(args);
 	c->findings = mem_resize(c->findings, c->n_findings + 1, sizeof(*c->findings));
 	f = &c->findings[c->n_findings++];
-	*f = (struct check_finding){ c->running, state, one_line(text), kind, mend ? one_line(mem_text(mend)) : NULL };
+	*f = (struct check_finding){ c->running, state, one_line(text), kind, fix ? one_line(mem_text(fix)) : NULL };
 }
 
 static size_t count(const struct check *c, enum check_state state)
@@ -94,8 +94,8 @@ void check_print(const struct check *c, struct buf *out)
 		const struct check_finding *f = &c->findings[i];
 
 		buf_addf(out, "%-8s %-16s %s", check_states[f->state], f->check, f->text);
-		if (f->mend)
-			buf_addf(out, " | %s%s", kind_titles[f->kind], f->mend);
+		if (f->fix)
+			buf_addf(out, " | %s%s", kind_titles[f->kind], f->fix);
 		buf_add_char(out, '\n');
 	}
 	buf_addf(out, "%zu failure%s, %zu warning%s%s\n", check_failures(c), check_failures(c) == 1 ? "" : "s",
@@ -109,11 +109,12 @@ json_t *check_json(const struct check *c)
 
 	for (size_t i = 0; i < c->n_findings; i++) {
 		const struct check_finding *f = &c->findings[i];
-		json_t *mend =
-			f->mend ? json_pack("{s:s, s:s}", "kind", check_mends[f->kind], "text", f->mend) : json_null();
+		json_t *fix =
+			f->fix ? json_pack("{s:s, s:s}", "kind", check_fixes[f->kind], "text", f->fix) : json_null();
 
-		json_array_append_new(findings, json_pack("{s:s, s:s, s:s, s:o}", "check", f->check, "state",
-							  check_states[f->state], "text", f->text, "mend", mend));
+		json_array_append_new(findings,
+				      json_pack("{s:s, s:s, s:s, s:O, s:o}", "check", f->check, "state",
+						check_states[f->state], "text", f->text, "fix", fix, "mend", fix));
 	}
 	return json_pack("{s:s, s:b, s:i, s:i, s:o}", "file", c->conf->file, "offline", c->offline, "failures",
 			 (int)check_failures(c), "warnings", (int)check_warnings(c), "findings", findings);

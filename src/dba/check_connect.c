@@ -14,8 +14,8 @@
  * database and the client's address. */
 static const struct refusal {
 	const char *sqlstate, *word;
-	enum check_mend kind;
-	const char *mend;
+	enum check_fix kind;
+	const char *fix;
 } refusals[] = {
 	{ "28", "pg_hba.conf", CHECK_HBA, "@H scram-sha-256" },
 	{ "28", "", CHECK_SHELL, "walpush sql -c sidecar.conf | WALPUSH_PASSWORD='…' psql -d @D" },
@@ -45,17 +45,17 @@ static void add_hba(struct buf *out, const char *role, const char *database, con
 			 memchr(host + 6, ':', n) ? 128 : 32);
 }
 
-static void add_mend(struct buf *out, const char *mend, const char *role, const char *database, const char *text)
+static void add_fix(struct buf *out, const char *fix, const char *role, const char *database, const char *text)
 {
-	for (; *mend; mend++) {
-		if (*mend != '@') {
-			buf_add_char(out, *mend);
+	for (; *fix; fix++) {
+		if (*fix != '@') {
+			buf_add_char(out, *fix);
 			continue;
 		}
-		mend++;
-		if (*mend == 'R')
+		fix++;
+		if (*fix == 'R')
 			buf_add_text(out, role);
-		else if (*mend == 'D')
+		else if (*fix == 'D')
 			buf_add_text(out, database);
 		else
 			add_hba(out, role, database, text);
@@ -65,13 +65,13 @@ static void add_mend(struct buf *out, const char *mend, const char *role, const 
 static void refused(struct check *c, const char *what, const struct fail *why)
 {
 	const struct refusal *r = refusals;
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 
 	while (strncmp(why->sqlstate, r->sqlstate, strlen(r->sqlstate)) != 0 || !strstr(why->text, r->word))
 		r++;
-	add_mend(&mend, r->mend, c->role ? c->role : "walpush", c->database ? c->database : "app", why->text);
-	check_add(c, CHECK_FAILURE, r->kind, mend.data, "%s: %s", what, why->text);
-	buf_fini(&mend);
+	add_fix(&fix, r->fix, c->role ? c->role : "walpush", c->database ? c->database : "app", why->text);
+	check_add(c, CHECK_FAILURE, r->kind, fix.data, "%s: %s", what, why->text);
+	buf_fini(&fix);
 }
 
 static char *quoted(char *name)

@@ -70,7 +70,7 @@ void check_key(struct check *c)
 	struct fail why = { 0 };
 	struct token_keys *keys = token_keys_new(jwt, &why);
 	const char *fitting = keys ? NULL : fitting_algorithm(jwt);
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 	size_t before = c->n_findings;
 
 	if (keys) {
@@ -78,14 +78,14 @@ void check_key(struct check *c)
 		if (c->n_findings == before)
 			check_ok(c, "%s, %zu key%s", jwt->algorithm, jwt->n_keys, jwt->n_keys == 1 ? "" : "s");
 	} else if (fitting && strcmp(fitting, jwt->algorithm) != 0) {
-		buf_addf(&mend, "jwt.algorithm = \"%s\"", fitting);
-		check_add(c, CHECK_FAILURE, CHECK_CONF, mend.data, "line %u: %s", why.line, why.text);
+		buf_addf(&fix, "jwt.algorithm = \"%s\"", fitting);
+		check_add(c, CHECK_FAILURE, CHECK_CONF, fix.data, "line %u: %s", why.line, why.text);
 	} else {
 		check_add(c, CHECK_FAILURE, CHECK_WORDS, "set the application's key in jwt", "line %u: %s", why.line,
 			  why.text);
 	}
 	token_keys_free(keys);
-	buf_fini(&mend);
+	buf_fini(&fix);
 }
 
 /* --- the certificate ------------------------------------------------------------------------------------------ */
@@ -130,7 +130,7 @@ void check_file_limit(struct check *c)
 	unsigned hubs = edition_hubs(c->conf);
 	int64_t wanted = c->conf->limits.connections, kept = (int64_t)files_kept(hubs);
 	struct rlimit limit;
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 	struct fail why;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY) {
@@ -147,11 +147,11 @@ void check_file_limit(struct check *c)
 			 wanted ? (long long)wanted : (long long)limit.rlim_max - kept);
 		return;
 	}
-	buf_addf(&mend, "limits.connections = %lld", (long long)limit.rlim_max - kept);
-	check_add(c, CHECK_FAILURE, CHECK_CONF, mend.data,
+	buf_addf(&fix, "limits.connections = %lld", (long long)limit.rlim_max - kept);
+	check_add(c, CHECK_FAILURE, CHECK_CONF, fix.data,
 		  "the process may open %llu files, too few for limits.connections = %lld (systemd: LimitNOFILE=)",
 		  (unsigned long long)limit.rlim_max, (long long)wanted);
-	buf_fini(&mend);
+	buf_fini(&fix);
 }
 
 /* --- memory --------------------------------------------------------------------------------------------------- */
@@ -174,7 +174,7 @@ void check_memory(struct check *c)
 {
 	uint64_t limit = memory_limit(), record = memory_record_bytes((uint64_t)c->conf->limits.record_bytes);
 	uint64_t others = MEMORY_BASE + (uint64_t)c->conf->limits.log_bytes, needs = others + memory_for_record(record);
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 
 	if (limit == MEMORY_UNLIMITED) {
 		check_ok(c, "no limit; a row of limits.record-bytes and limits.log-bytes take up to %llu MiB",
@@ -187,19 +187,19 @@ void check_memory(struct check *c)
 		return;
 	}
 	if (limit > others + memory_for_record(MIB)) {
-		buf_addf(&mend, "limits.record-bytes = \"%llu MiB\"",
+		buf_addf(&fix, "limits.record-bytes = \"%llu MiB\"",
 			 (unsigned long long)fitting_record(limit - others) / MIB);
-		check_add(c, CHECK_WARNING, CHECK_CONF, mend.data,
+		check_add(c, CHECK_WARNING, CHECK_CONF, fix.data,
 			  "the process may have %llu MiB, and a row of %llu MiB (limits.record-bytes) beside "
 			  "limits.log-bytes needs "
 			  "%llu: such a row may become a resync",
 			  (unsigned long long)limit / MIB, (unsigned long long)record / MIB,
 			  (unsigned long long)needs / MIB);
 	} else {
-		buf_addf(&mend, "limits.log-bytes = \"%llu MiB\"", (unsigned long long)limit / 4 / MIB);
-		check_add(c, CHECK_WARNING, CHECK_CONF, mend.data,
+		buf_addf(&fix, "limits.log-bytes = \"%llu MiB\"", (unsigned long long)limit / 4 / MIB);
+		check_add(c, CHECK_WARNING, CHECK_CONF, fix.data,
 			  "the process may have %llu MiB, too few for limits.log-bytes and a row beside them",
 			  (unsigned long long)limit / MIB);
 	}
-	buf_fini(&mend);
+	buf_fini(&fix);
 }

@@ -68,7 +68,7 @@ static bool cannot_look(struct check *c)
 	bool cannot = !result || PQntuples(result);
 
 	for (int i = 0; i < PQntuples(result); i++) {
-		enum check_mend kind = strcmp(PQgetvalue(result, i, 1), "sql") == 0 ? CHECK_SQL : CHECK_WORDS;
+		enum check_fix kind = strcmp(PQgetvalue(result, i, 1), "sql") == 0 ? CHECK_SQL : CHECK_WORDS;
 
 		check_add(c, CHECK_FAILURE, kind, PQgetvalue(result, i, 2),
 			  "what the admit queries read cannot be found out: %s", PQgetvalue(result, i, 0));
@@ -99,26 +99,26 @@ static bool names(const struct conf_membership *m, const char *column)
 /* `columns` of a section leaves out what a query reads. */
 static bool say_left_out(struct check *c, const struct rules_table *t, const struct conf_membership *m)
 {
-	struct buf lacks = { 0 }, mend = { 0 };
+	struct buf lacks = { 0 }, fix = { 0 };
 	bool found;
 
-	buf_addf(&mend, "membership.%s.columns = [ ", m->table);
+	buf_addf(&fix, "membership.%s.columns = [ ", m->table);
 	for (size_t i = 0; i < m->columns.n; i++)
-		buf_addf(&mend, "%s\"%s\"", i ? ", " : "", m->columns.at[i].text);
+		buf_addf(&fix, "%s\"%s\"", i ? ", " : "", m->columns.at[i].text);
 	for (size_t i = 0; i < t->read.n_columns; i++) {
 		if (names(m, t->read.columns[i]))
 			continue;
-		buf_addf(&mend, ", \"%s\"", t->read.columns[i]);
+		buf_addf(&fix, ", \"%s\"", t->read.columns[i]);
 		buf_addf(&lacks, "%s%s", lacks.len ? ", " : "", t->read.columns[i]);
 	}
-	buf_add_text(&mend, " ]");
+	buf_add_text(&fix, " ]");
 	found = lacks.len > 0;
 	if (found)
-		check_add(c, CHECK_FAILURE, CHECK_CONF, mend.data,
+		check_add(c, CHECK_FAILURE, CHECK_CONF, fix.data,
 			  "line %u: membership of %s names columns, and admit reads another: %s", m->line, m->table,
 			  lacks.data);
 	buf_fini(&lacks);
-	buf_fini(&mend);
+	buf_fini(&fix);
 	return found;
 }
 

@@ -30,7 +30,7 @@ static bool slot_exists(struct check *c, bool *active)
 static void judge(struct check *c, const PGresult *result)
 {
 	struct fail why = { 0 };
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 	int major = PQserverVersion(c->sql) / 10000;
 
 	if (PQresultStatus(result) == PGRES_TUPLES_OK) {
@@ -44,18 +44,18 @@ static void judge(struct check *c, const PGresult *result)
 		check_add(c, CHECK_SKIPPED, CHECK_NONE, NULL, "not looked at: no slot is free to try it with");
 	} else if (strcmp(why.sqlstate, "42501") == 0) {
 		/* The script keeps what else is listed, which this role cannot see. */
-		buf_addf(&mend, "walpush sql -c sidecar.conf | psql -d %s", c->database);
-		check_add(c, CHECK_FAILURE, CHECK_SHELL, mend.data,
+		buf_addf(&fix, "walpush sql -c sidecar.conf | psql -d %s", c->database);
+		check_add(c, CHECK_FAILURE, CHECK_SHELL, fix.data,
 			  "output_plugin_libraries does not list %s by itself: %s", c->conf->database.plugin, why.text);
 	} else if (strcmp(why.sqlstate, "58P01") == 0) {
-		buf_addf(&mend, "apt-get install postgresql-%d-wal2json", major);
-		check_add(c, CHECK_FAILURE, CHECK_SHELL, mend.data, "the server has no %s: %s",
-			  c->conf->database.plugin, why.text);
+		buf_addf(&fix, "apt-get install postgresql-%d-wal2json", major);
+		check_add(c, CHECK_FAILURE, CHECK_SHELL, fix.data, "the server has no %s: %s", c->conf->database.plugin,
+			  why.text);
 	} else {
 		check_add(c, CHECK_FAILURE, CHECK_WORDS, "see the server's log", "decoding does not begin: %s (%s)",
 			  why.text, why.sqlstate);
 	}
-	buf_fini(&mend);
+	buf_fini(&fix);
 }
 
 /* The parameters stand in the text: `how` has one %s, for the plugin or the slot as a literal. */

@@ -67,15 +67,15 @@ static bool *user_parameters(const struct check *c, const struct rules_query *q,
 static void say_loose(struct check *c, const struct rules_query *q, const struct promise *p)
 {
 	const struct rules_table *t = p->table;
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 
-	buf_addf(&mend, "compare it: %s = {token.%s}; or leave membership.%s.user out, and a change asks everybody",
+	buf_addf(&fix, "compare it: %s = {token.%s}; or leave membership.%s.user out, and a change asks everybody",
 		 p->user, c->conf->jwt.user_claim, t->name);
-	check_add(c, CHECK_WARNING, CHECK_WORDS, mend.data,
+	check_add(c, CHECK_WARNING, CHECK_WORDS, fix.data,
 		  "%s (line %u) finds rows of %s.%s by something else than %s = {token.%s}, and a change there asks "
 		  "nobody but the user in %s: a permission that ends for somebody else is not noticed",
 		  q->name, q->line, t->schema, t->name, p->user, c->conf->jwt.user_claim, p->user);
-	buf_fini(&mend);
+	buf_fini(&fix);
 }
 
 static enum tie tie(struct check *c, const struct rules_query *q, const struct promise *p, const char *json,
@@ -126,16 +126,16 @@ static const char collations[] =
 
 static void say_collation(struct check *c, const struct rules_query *q, const struct promise *p, const char *collation)
 {
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 
-	buf_addf(&mend, "compare %s without it; or leave membership.%s.user out, and a change asks everybody", p->user,
+	buf_addf(&fix, "compare %s without it; or leave membership.%s.user out, and a change asks everybody", p->user,
 		 p->table->name);
-	check_add(c, CHECK_WARNING, CHECK_WORDS, mend.data,
+	check_add(c, CHECK_WARNING, CHECK_WORDS, fix.data,
 		  "%s (line %u) reads %s.%s and uses collation %s, under which different texts are equal, and a change "
 		  "there asks nobody but the user spelled as in %s: a permission that ends for another spelling is not "
 		  "noticed",
 		  q->name, q->line, p->table->schema, p->table->name, collation, p->user);
-	buf_fini(&mend);
+	buf_fini(&fix);
 }
 
 /* Users that are numbers are not compared under a column's collation, unless the query says so. */

@@ -32,10 +32,10 @@ struct query { /* a query, and where the columns of its rows are named */
 /* Where nothing else is known: an hour's permission then ends a minute late at most. */
 #define RECHECK 60
 
-static void query_failed(struct check *c, const struct query *q, const struct fail *why, enum check_mend kind,
-			 const char *mend)
+static void query_failed(struct check *c, const struct query *q, const struct fail *why, enum check_fix kind,
+			 const char *fix)
 {
-	check_add(c, CHECK_FAILURE, kind, mend, "%s (line %u): %s", q->q->name, q->q->line, why->text);
+	check_add(c, CHECK_FAILURE, kind, fix, "%s (line %u): %s", q->q->name, q->q->line, why->text);
 }
 
 /* --- grants --------------------------------------------------------------------------------------------------- */
@@ -57,15 +57,15 @@ static bool find_grants(struct check *c, const struct query *q, struct buf *out)
 
 static void not_granted(struct check *c, const struct query *q, const struct fail *why)
 {
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 
-	if (find_grants(c, q, &mend)) {
-		query_failed(c, q, why, CHECK_SQL, mend.data);
+	if (find_grants(c, q, &fix)) {
+		query_failed(c, q, why, CHECK_SQL, fix.data);
 	} else {
-		buf_addf(&mend, "walpush sql -c sidecar.conf | psql -d %s", c->database);
-		query_failed(c, q, why, CHECK_SHELL, mend.data);
+		buf_addf(&fix, "walpush sql -c sidecar.conf | psql -d %s", c->database);
+		query_failed(c, q, why, CHECK_SHELL, fix.data);
 	}
-	buf_fini(&mend);
+	buf_fini(&fix);
 }
 
 /* --- the plan ------------------------------------------------------------------------------------------------- */
@@ -89,18 +89,18 @@ static bool warn_scans(struct check *c, const struct query *q, const struct plan
 	for (size_t i = 0; i < plan->n_scans; i++) {
 		const struct plan_scan *scan = &plan->scans[i];
 		int64_t rows = rows_of(c, scan->table);
-		struct buf mend = { 0 };
+		struct buf fix = { 0 };
 
 		if (rows <= LARGE_ROWS)
 			continue;
 		if (scan->column)
-			buf_addf(&mend, "CREATE INDEX CONCURRENTLY ON %s (%s);", scan->table, scan->column);
+			buf_addf(&fix, "CREATE INDEX CONCURRENTLY ON %s (%s);", scan->table, scan->column);
 		else
-			buf_addf(&mend, "index the column by which %s is looked up", scan->table);
-		check_add(c, CHECK_WARNING, scan->column ? CHECK_SQL : CHECK_WORDS, mend.data,
+			buf_addf(&fix, "index the column by which %s is looked up", scan->table);
+		check_add(c, CHECK_WARNING, scan->column ? CHECK_SQL : CHECK_WORDS, fix.data,
 			  "%s (line %u) reads all %lld rows of %s, cost %.0f", q->q->name, q->q->line, (long long)rows,
 			  scan->table, plan->cost);
-		buf_fini(&mend);
+		buf_fini(&fix);
 		warned = true;
 	}
 	return warned;
@@ -149,7 +149,7 @@ static const char *asked_behind(const struct check *c, const struct query *q)
 /* No change tells when such an answer ends. A view or a policy that asks for the time shows in the plan alone. */
 static void check_clock(struct check *c, const struct query *q, const char *definition, const char *json)
 {
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 	const char *word;
 
 	if (!q->stream || q->stream->recheck)
@@ -163,13 +163,13 @@ static void check_clock(struct check *c, const struct query *q, const char *defi
 		word = asked_behind(c, q);
 	if (!word)
 		return;
-	buf_addf(&mend, "streams.%s.recheck = %d", q->stream->name, RECHECK);
+	buf_addf(&fix, "streams.%s.recheck = %d", q->stream->name, RECHECK);
 	check_add(
-		c, CHECK_WARNING, CHECK_CONF, mend.data,
+		c, CHECK_WARNING, CHECK_CONF, fix.data,
 		"%s (line %u) asks what time it is (%s), and no change tells when its answer ends: a connection stays "
 		"open beyond that",
 		q->q->name, q->q->line, word);
-	buf_fini(&mend);
+	buf_fini(&fix);
 }
 
 /* Whatever the query is for, it then answers for a time that is gone. Without a definition it is not known what became of the word. */

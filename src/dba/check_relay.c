@@ -174,29 +174,29 @@ static void judge_version(struct check *c, const char *text)
 /* Losing entries loses nothing: they are filled in again from the slot. But what is taken away silently costs a refetch. */
 static void judge_memory(struct check *c, const struct redisurl *u, const char *text)
 {
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 	char policy[32], most[32], aof[8];
 	size_t at;
 
 	info(text, "maxmemory_policy", policy, sizeof(policy));
 	info(text, "maxmemory", most, sizeof(most));
 	info(text, "aof_enabled", aof, sizeof(aof));
-	buf_addf(&mend, "redis-cli -h %s -p %d CONFIG SET ", u->host, u->port);
-	at = mend.len;
+	buf_addf(&fix, "redis-cli -h %s -p %d CONFIG SET ", u->host, u->port);
+	at = fix.len;
 	if (strncmp(policy, "allkeys", 7) == 0 && strcmp(most, "0") != 0) {
-		buf_add_text(&mend, "maxmemory-policy noeviction");
-		check_add(c, CHECK_WARNING, CHECK_SHELL, mend.data,
+		buf_add_text(&fix, "maxmemory-policy noeviction");
+		check_add(c, CHECK_WARNING, CHECK_SHELL, fix.data,
 			  "maxmemory-policy %s may throw the stream away when memory is short", policy);
 	}
 	if (strcmp(aof, "0") == 0) {
-		mend.len = at;
-		buf_add_text(&mend, "appendonly yes");
-		check_add(c, CHECK_WARNING, CHECK_SHELL, mend.data,
+		fix.len = at;
+		buf_add_text(&fix, "appendonly yes");
+		check_add(c, CHECK_WARNING, CHECK_SHELL, fix.data,
 			  "Redis has no append-only file: after its restart the stream is filled again from the slot's "
 			  "window, "
 			  "and who is further behind refetches");
 	}
-	buf_fini(&mend);
+	buf_fini(&fix);
 }
 
 static void look(struct check *c, redisContext *redis, const struct redisurl *u)

@@ -30,12 +30,12 @@ static const char hidden_query[] =
 	" ORDER BY 1";
 
 /* Each table once, with the first query that reads it. */
-static void say_hidden(struct check *c, const struct rules_query *q, const char *table, const char *mend)
+static void say_hidden(struct check *c, const struct rules_query *q, const char *table, const char *fix)
 {
 	for (size_t i = 0; i < c->n_findings; i++)
-		if (c->findings[i].check == c->running && c->findings[i].mend && strcmp(c->findings[i].mend, mend) == 0)
+		if (c->findings[i].check == c->running && c->findings[i].fix && strcmp(c->findings[i].fix, fix) == 0)
 			return;
-	check_add(c, CHECK_FAILURE, CHECK_SQL, mend,
+	check_add(c, CHECK_FAILURE, CHECK_SQL, fix,
 		  "row level security hides rows of %s from walpush's role, and %s (line %u) reads it: give the role a "
 		  "policy, or "
 		  "BYPASSRLS",

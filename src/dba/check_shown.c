@@ -35,48 +35,48 @@ static void add_exclude(const struct rules_section *s, struct buf *out)
 
 static void check_section_secrets(struct check *c, const struct rules_section *s)
 {
-	struct buf names = { 0 }, mend = { 0 };
+	struct buf names = { 0 }, fix = { 0 };
 	size_t n = rules_add_secrets(s, &names);
 	bool excludes = may_exclude_secrets(s);
 
 	if (n) {
 		if (excludes)
-			add_exclude(s, &mend);
+			add_exclude(s, &fix);
 		else
-			buf_addf(&mend,
+			buf_addf(&fix,
 				 "name all columns that may be seen in tables.%s.columns; or take these out of key, "
 				 "fields and message",
 				 s->conf->name);
-		check_add(c, CHECK_WARNING, excludes ? CHECK_CONF : CHECK_WORDS, mend.data,
+		check_add(c, CHECK_WARNING, excludes ? CHECK_CONF : CHECK_WORDS, fix.data,
 			  "tables.%s (line %u) sends %s, which look%s like a secret", s->conf->name, s->conf->line,
 			  names.data, n == 1 ? "s" : "");
 	}
 	buf_fini(&names);
-	buf_fini(&mend);
+	buf_fini(&fix);
 }
 
 static void check_section_quiet(struct check *c, const struct rules_section *s)
 {
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 
 	for (size_t i = 0; i < s->table->n_columns; i++) {
 		const char *reader = rules_loud(s, i);
 
 		if (!reader)
 			continue;
-		buf_clear(&mend);
-		buf_addf(&mend, "take %s out of tables.%s.quiet", s->table->columns[i].name, s->conf->name);
-		check_add(c, CHECK_WARNING, CHECK_WORDS, mend.data,
+		buf_clear(&fix);
+		buf_addf(&fix, "take %s out of tables.%s.quiet", s->table->columns[i].name, s->conf->name);
+		check_add(c, CHECK_WARNING, CHECK_WORDS, fix.data,
 			  "quiet of %s (line %u): %s is never quiet, because it is read: %s", s->conf->name,
 			  s->conf->quiet.at[0].line, s->table->columns[i].name, reader);
 	}
-	buf_fini(&mend);
+	buf_fini(&fix);
 }
 
 /* The key is told as `key` says; somebody who lists columns may not have thought of it. */
 static void check_section_key(struct check *c, const struct rules_section *s)
 {
-	struct buf names = { 0 }, mend = { 0 }, list = { 0 };
+	struct buf names = { 0 }, fix = { 0 }, list = { 0 };
 
 	for (size_t i = 0; i < s->table->n_columns; i++) {
 		if (!rules_key_unlisted(s, i))
@@ -87,14 +87,14 @@ static void check_section_key(struct check *c, const struct rules_section *s)
 	if (names.len) {
 		for (size_t i = 0; i < s->conf->columns.n; i++)
 			add_name(&list, s->conf->columns.at[i].text);
-		buf_addf(&mend, "tables.%s.columns = [ %s ]", s->conf->name, list.data);
+		buf_addf(&fix, "tables.%s.columns = [ %s ]", s->conf->name, list.data);
 		check_add(
-			c, CHECK_WARNING, CHECK_CONF, mend.data,
+			c, CHECK_WARNING, CHECK_CONF, fix.data,
 			"columns of %s (line %u) does not list %s, the primary key: every message shows it, as \"%s\"",
 			s->conf->name, s->conf->columns.at[0].line, names.data, s->conf->key.text);
 	}
 	buf_fini(&names);
-	buf_fini(&mend);
+	buf_fini(&fix);
 	buf_fini(&list);
 }
 

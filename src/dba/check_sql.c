@@ -1,5 +1,5 @@
 /*
- * The checks that are one query: each answers rows of state, text, kind of mend, mend, and none where all is well. So
+ * The checks that are one query: each answers rows of state, text, kind of fix, fix, and none where all is well. So
  * PostgreSQL does the quoting. Parameters: $1 slot, $2 plugin, $3 replay.bytes, $4 the tables as an array of "schema.name".
  * PostgreSQL 13 to 18; what only some versions know is looked up by name.
  */
@@ -185,10 +185,10 @@ void check_sql(struct check *c, const struct check_row *row)
 	if (!result)
 		return;
 	for (int i = 0; i < PQntuples(result); i++) {
-		const char *mend = PQgetisnull(result, i, 3) ? NULL : PQgetvalue(result, i, 3);
+		const char *fix = PQgetisnull(result, i, 3) ? NULL : PQgetvalue(result, i, 3);
 
 		check_add(c, index_of(check_states, CHECK_STATES, PQgetvalue(result, i, 0)),
-			  index_of(check_mends, CHECK_MENDS, PQgetvalue(result, i, 2)), mend, "%s",
+			  index_of(check_fixes, CHECK_FIXES, PQgetvalue(result, i, 2)), fix, "%s",
 			  PQgetvalue(result, i, 1));
 	}
 	if (PQntuples(result) == 0)

@@ -40,7 +40,7 @@ static const char elsewhere_query[] =
 static void missing_table(struct check *c, const struct rules_table *t, const struct fail *why)
 {
 	PGresult *result = check_ask(c, elsewhere_query, 2, (const char *[]){ t->schema, t->name });
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 
 	if (!result)
 		return;
@@ -49,13 +49,13 @@ static void missing_table(struct check *c, const struct rules_table *t, const st
 			  "line %u: %s is a view or a foreign table: only tables have changes", why->line,
 			  PQgetvalue(result, 0, 0));
 	} else if (PQntuples(result) == 1 && t->n_sections) {
-		buf_addf(&mend, "tables.%s.from = \"%s\"", t->sections[0]->conf->name, PQgetvalue(result, 0, 0));
-		check_add(c, CHECK_FAILURE, CHECK_CONF, mend.data, "%s", why->text);
+		buf_addf(&fix, "tables.%s.from = \"%s\"", t->sections[0]->conf->name, PQgetvalue(result, 0, 0));
+		check_add(c, CHECK_FAILURE, CHECK_CONF, fix.data, "%s", why->text);
 	} else {
 		check_add(c, CHECK_FAILURE, CHECK_WORDS, "run the application's migrations, or correct the line", "%s",
 			  why->text);
 	}
-	buf_fini(&mend);
+	buf_fini(&fix);
 	PQclear(result);
 }
 
@@ -171,20 +171,20 @@ void check_partitions(struct check *c)
 
 static void say_identity(struct check *c, const char *table, const char *lacks, const char *large)
 {
-	struct buf mend = { 0 };
+	struct buf fix = { 0 };
 
-	buf_addf(&mend, "ALTER TABLE %s REPLICA IDENTITY FULL;", table);
+	buf_addf(&fix, "ALTER TABLE %s REPLICA IDENTITY FULL;", table);
 	if (!lacks)
-		check_add(c, CHECK_WARNING, CHECK_SQL, mend.data,
+		check_add(c, CHECK_WARNING, CHECK_SQL, fix.data,
 			  "%s: large values of %s are missing in `data` when an update leaves them alone", table,
 			  large);
 	else if (*lacks)
-		check_add(c, CHECK_FAILURE, CHECK_SQL, mend.data,
+		check_add(c, CHECK_FAILURE, CHECK_SQL, fix.data,
 			  "%s: the log does not hold the old value of %s, which the rules need", table, lacks);
 	else
-		check_add(c, CHECK_FAILURE, CHECK_SQL, mend.data,
+		check_add(c, CHECK_FAILURE, CHECK_SQL, fix.data,
 			  "%s has no replica identity: its updates and deletes are not sent at all", table);
-	buf_fini(&mend);
+	buf_fini(&fix);
 }
 
 void check_identity(struct check *c)

@@ -156,7 +156,7 @@ const char needs_creators[] =
 	"   FROM pg_roles WHERE oid <> owner AND who = 'PUBLIC' AND NOT rolsuper\n"
 	"   AND oid IN (SELECT relowner FROM pg_class WHERE relnamespace = namespace AND relkind IN ('r', 'p'))) || ' "
 	"', '')\n"
-	"  || format('REVOKE CREATE ON SCHEMA %s FROM %s;', schema, who) AS mend\n"
+	"  || format('REVOKE CREATE ON SCHEMA %s FROM %s;', schema, who) AS fix\n"
 	"FROM (SELECT DISTINCT n.oid AS namespace, n.nspowner AS owner, quote_ident(n.nspname) AS schema,\n"
 	"   CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS who\n"
 	"  FROM pg_namespace n, aclexplode(n.nspacl) a\n"

@@ -36,8 +36,8 @@
 
 enum check_state { CHECK_OK, CHECK_WARNING, CHECK_FAILURE, CHECK_SKIPPED, CHECK_STATES };
 
-/* What a mend is, so that a person or a script knows where it goes. */
-enum check_mend {
+/* What a fix is, so that a person or a script knows where it goes. */
+enum check_fix {
 	CHECK_NONE,
 	CHECK_SQL,     /* statements, as superuser, in this database */
 	CHECK_RESTART, /* statements, then a restart of PostgreSQL */
@@ -45,18 +45,18 @@ enum check_mend {
 	CHECK_CONF,    /* a setting of sidecar.conf: database.slot = "x" */
 	CHECK_SHELL,   /* a command */
 	CHECK_WORDS,   /* a decision that a person must take */
-	CHECK_MENDS
+	CHECK_FIXES
 };
 
 /* The words for them, in SQL of the checks and in JSON. */
-extern const char *const check_states[CHECK_STATES], *const check_mends[CHECK_MENDS];
+extern const char *const check_states[CHECK_STATES], *const check_fixes[CHECK_FIXES];
 
 struct check_finding {
 	const char *check; /* the row's name */
 	enum check_state state;
 	char *text; /* one line */
-	enum check_mend kind;
-	char *mend; /* one line; NULL with CHECK_NONE */
+	enum check_fix kind;
+	char *fix; /* one line; NULL with CHECK_NONE */
 };
 
 struct check {
@@ -71,7 +71,7 @@ struct check {
 	size_t n_findings;
 };
 
-void check_add(struct check *c, enum check_state state, enum check_mend kind, const char *mend, const char *format, ...)
+void check_add(struct check *c, enum check_state state, enum check_fix kind, const char *fix, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 #define check_ok(c, ...) check_add((c), CHECK_OK, CHECK_NONE, NULL, __VA_ARGS__)
 
@@ -80,7 +80,7 @@ struct check_row {
 	const char *needs[4]; /* rows that must not have failed or been skipped */
 	bool offline;         /* can be judged without a server; such a row needs none that cannot */
 	void (*run)(struct check *c);
-	/* Instead of a function: rows of state, text, kind of mend, mend, as words. None: `fine` is said. Parameters, all of
+	/* Instead of a function: rows of state, text, kind of fix, fix, as words. None: `fine` is said. Parameters, all of
 	 * them text: $1 slot, $2 plugin, $3 replay.bytes, $4 the array of tables. */
 	const char *sql;
 	const char *fine;

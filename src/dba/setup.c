@@ -51,10 +51,10 @@ static const char variables[] =
 	"-- What is asked of the catalog is cheap, and dear to compile.\n"
 	"SET jit = off;\n"
 	"\n"
-	"-- ---- What must be there already. Each row found here is an error with its mend. "
+	"-- ---- What must be there already. Each row found here is an error with its fix. "
 	"------------------------------------\n"
 	"\n"
-	"SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, HINT = %L; END', problem, mend))\n"
+	"SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, HINT = %L; END', problem, fix))\n"
 	"FROM (\n"
 	"    SELECT 0, format('role %s %s', rolname, CASE WHEN rolsuper THEN 'is a superuser' ELSE 'owns tables here' "
 	"END),\n"
@@ -97,7 +97,7 @@ static const char preconditions[] =
 	"           'Drop one that nobody reads, or raise max_replication_slots and restart PostgreSQL.'\n"
 	"    WHERE (SELECT count(*) FROM pg_replication_slots) >= current_setting('max_replication_slots')::int\n"
 	"      AND :'slot' <> '' AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = :'slot')\n"
-	") AS found (rank, problem, mend)\n"
+	") AS found (rank, problem, fix)\n"
 	"ORDER BY rank\n"
 	"LIMIT 1\n"
 	"\\gexec\n"
@@ -291,7 +291,7 @@ static const char creators_text[] =
 	"SELECT 'note: ' || who || ' may create in schema ' || schema || ', where walpush looks for names. When "
 	"nothing "
 	"needs it: '\n"
-	"       || mend FROM (\n";
+	"       || fix FROM (\n";
 
 static const char done_text[] =
 	"\n"

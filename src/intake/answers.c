@@ -8,16 +8,16 @@
 
 static const struct question_kind lookup_kind = {
 	.failed = "a lookup failed; its groups are told to refetch",
-	.mend = "correct the `lookup` query, or grant SELECT on what it reads",
+	.fix = "correct the `lookup` query, or grant SELECT on what it reads",
 };
 static const struct question_kind data_kind = {
 	.failed = "a data query failed; `data` is null, or has what `columns` names",
-	.mend = "correct the `data-query`, or grant SELECT on what it reads",
+	.fix = "correct the `data-query`, or grant SELECT on what it reads",
 	.no_json = "a data query does not return JSON; `data` is null, or has what `columns` names",
 };
 static const struct question_kind actor_kind = {
 	.failed = "the actor query failed; updated_by is null",
-	.mend = "correct `actor.query`, or grant SELECT on what it reads",
+	.fix = "correct `actor.query`, or grant SELECT on what it reads",
 };
 
 static struct question *ask_about_row(struct questions *questions, struct buf *scratch, const struct route_plan *plan,

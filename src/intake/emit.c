@@ -70,7 +70,7 @@ static void say_missing(struct emit *e, const struct rules_section *section, con
 		"a group or a message names a column that the query does not return; the group is left out, the value "
 		"is null",
 		log_s("column", column), log_s("section", section->conf->name),
-		log_s("mend", "add the column to the SELECT list of the lookup, or of the actor query"));
+		log_fix("add the column to the SELECT list of the lookup, or of the actor query"));
 }
 
 static void route_row(struct emit *e, const struct record *r, const struct rules_table *table)

@@ -85,8 +85,7 @@ static void complain(struct question *q, const char *what, const struct fail *wh
 	level = repeat_level(repeat_for(q->all->trouble, same), LOG_LEVEL_ERROR, same, now(q->all), &times);
 	log_write(level, what,
 		  LOG_FIELDS(log_s("query", q->key), log_s("sqlstate", why ? why->sqlstate : ""),
-			     log_s("error", why ? why->text : ""), log_s("mend", q->kind->mend),
-			     log_n("times", times)));
+			     log_s("error", why ? why->text : ""), log_fix(q->kind->fix), log_n("times", times)));
 }
 
 /* Keeps what is JSON. */

@@ -19,7 +19,7 @@ struct question;
 
 struct question_kind {
 	const char *failed; /* for the log: what an error means */
-	const char *mend;   /* and what to do */
+	const char *fix;    /* and what to do */
 	/* The answer is one JSON value, which counts as questions_bytes while it is held. NULL, no row and what is no JSON are no answer; the
 	 * latter is said in the log like this. NULL: rows of any kind. */
 	const char *no_json;

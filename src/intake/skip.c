@@ -35,8 +35,8 @@ static void say(const struct record *r, const char *what, size_t bytes, size_t w
 	flood_error("a row is stepped over; who may have been concerned is told to refetch", log_s("error", what),
 		    log_s("schema", schema), log_s("table", table), log_lsn("commit", r->transaction->lsn),
 		    log_n("bytes", bytes), log_n("limit", wanted),
-		    log_s("mend", "raise limits.record-bytes and the memory with it, or keep such values out of listed "
-				  "tables: see \"A row is too large\" in docs/operations.md"));
+		    log_fix("raise limits.record-bytes and the memory with it, or keep such values out of listed "
+			    "tables: see \"A row is too large\" in docs/operations.md"));
 }
 
 static bool has_failed_enough(struct skip *s, const struct outside *outside, const struct transaction *t)

@@ -580,9 +580,9 @@ bool source_is_held_by_other(const struct source *s)
 	return s->health.held_by_other;
 }
 
-const char *source_trouble(const struct source *s, const char **mend)
+const char *source_trouble(const struct source *s, const char **fix)
 {
-	*mend = s->health.fix;
+	*fix = s->health.fix;
 	return s->health.trouble.text[0] ? s->health.trouble.text : NULL;
 }
 

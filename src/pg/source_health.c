@@ -20,7 +20,7 @@ static void say(struct source_health *h, const char *slot, const struct fail *wh
 
 	log_write(level, "not streaming, trying again",
 		  LOG_FIELDS(log_s("slot", slot), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
-			     log_s("mend", h->fix ? h->fix : ""), log_ms("wait_ms", wait), log_n("times", times)));
+			     log_fix(h->fix ? h->fix : ""), log_ms("wait_ms", wait), log_n("times", times)));
 }
 
 int64_t source_health_fails(struct source_health *h, const char *slot, const struct fail *why, bool slow, int64_t now)

@@ -1,5 +1,5 @@
 /*
- * redislink: commands over one Redis connection that mends itself.
+ * redislink: commands over one Redis connection that is made again whenever it is lost.
  *
  * Tap thread. Commands are answered in the order in which they were asked. A connection that is lost is made again (capped full-jitter
  * backoff, 100 ms to 2 s), but what was not answered is not asked again: whether Redis has seen it nobody knows, so the asker is

@@ -8,7 +8,7 @@
 struct kind {
 	const char *word; /* the first of the error */
 	bool ends;
-	const char *mend;
+	const char *fix;
 };
 
 /*
@@ -99,9 +99,9 @@ bool redisrefusal_role_ends(const char *role)
 	return strcmp(role, "slave") == 0 || strcmp(role, "replica") == 0 || strcmp(role, "sentinel") == 0;
 }
 
-const char *redisrefusal_mend(const char *error)
+const char *redisrefusal_fix(const char *error)
 {
 	const struct kind *kind = kind_of(error);
 
-	return kind ? kind->mend : NULL;
+	return kind ? kind->fix : NULL;
 }

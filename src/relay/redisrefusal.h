@@ -22,6 +22,6 @@ bool redisrefusal_ends(const char *error);
 /* The same for the first word of an answer to ROLE. A role that is not known here may take writes. */
 bool redisrefusal_role_ends(const char *role);
 /* What to do about it; a literal. NULL: the error does not tell. */
-const char *redisrefusal_mend(const char *error);
+const char *redisrefusal_fix(const char *error);
 
 #endif

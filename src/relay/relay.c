@@ -112,12 +112,12 @@ const char *relay_unready(struct relay *r, int64_t now)
 	return relay_is_up(r) ? relay_stall_say(&s, r->unready) : relay_stall_away(trouble_of(r), r->unready);
 }
 
-const char *relay_mend(const struct relay *r, int64_t now)
+const char *relay_fix(const struct relay *r, int64_t now)
 {
 	struct relay_stall s = stall(r, now);
 	const char *words = relay_is_up(r) ? relay_stall_words(&s) : trouble_of(r);
 
-	return words ? redisrefusal_mend(words) : NULL;
+	return words ? redisrefusal_fix(words) : NULL;
 }
 
 /* --- the holder of the slot -------------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 
 static const struct {
 	const char *message;
-	const char *mend; /* where the error itself does not tell */
+	const char *fix; /* where the error itself does not tell */
 } refusals[RELAY_QUESTIONS] = {
 	[RELAY_ASKS_APPEND] = { "Redis refuses to append; trying again", "see `walpush check`" },
 	[RELAY_ASKS_TAIL] = { "the end of the Redis stream cannot be read; trying again",
@@ -29,7 +29,7 @@ const char *relay_trouble_of(const redisReply *reply)
 
 static void say(struct relay_trouble *t, enum relay_question q, const char *error, int64_t now)
 {
-	const char *mend = redisrefusal_mend(error);
+	const char *fix = redisrefusal_fix(error);
 	enum log_level level;
 	unsigned times;
 
@@ -38,8 +38,7 @@ static void say(struct relay_trouble *t, enum relay_question q, const char *erro
 	t->said[q].last = now;
 	level = repeat_level(&t->said[q].repeat, LOG_LEVEL_ERROR, error, now, &times);
 	log_write(level, refusals[q].message,
-		  LOG_FIELDS(log_s("error", error), log_s("mend", mend ? mend : refusals[q].mend),
-			     log_n("times", times)));
+		  LOG_FIELDS(log_s("error", error), log_fix(fix ? fix : refusals[q].fix), log_n("times", times)));
 }
 
 void relay_trouble_stops(struct relay_trouble *t, enum relay_question q, const char *error, int64_t now)

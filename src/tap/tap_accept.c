@@ -26,7 +26,7 @@ static void say_trouble(struct tap *t, const char *error)
 {
 	if (!t->accept->fails)
 		log_error("cannot accept all connections", log_s("error", error),
-			  log_s("mend", "raise the limit of open files (ulimit -n, LimitNOFILE)"));
+			  log_fix("raise the limit of open files (ulimit -n, LimitNOFILE)"));
 	t->accept->fails = true;
 }
 
@@ -87,7 +87,7 @@ static void say_where(const struct tap *t, unsigned threads)
 	if (gate_connections(t->gate, &t->now.conf->limits) < (uint64_t)t->now.conf->limits.connections)
 		log_warn("the limit of open files allows fewer connections than limits.connections",
 			 log_n("connections", gate_connections(t->gate, &t->now.conf->limits)),
-			 log_s("mend", "raise it (ulimit -n, LimitNOFILE)"));
+			 log_fix("raise it (ulimit -n, LimitNOFILE)"));
 	log_info("listening", log_s("address", host), log_s("port", port), log_n("threads", threads),
 		 log_n("connections", gate_connections(t->gate, &t->now.conf->limits)));
 }

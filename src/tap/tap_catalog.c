@@ -51,7 +51,7 @@ static void cannot_bind(struct tap *t, const struct fail *why)
 	log_error(t->now.rules ? "the tables no longer fit the configuration; the rules stay as they were"
 			       : "the configuration does not fit the database",
 		  log_s("file", t->now.conf->file), log_n("line", why->line), log_s("error", why->text),
-		  log_s("mend", "correct the line, or create what it names"));
+		  log_fix("correct the line, or create what it names"));
 	if (t->now.rules) {
 		intake_rules(t->intake, t->now.rules);
 		return;
@@ -110,7 +110,7 @@ static void say_secrets(struct tap *t)
 	}
 	if (now.len && !slice_equal(buf_slice(&now), buf_slice(&t->finding->secrets)))
 		log_warn("columns that look like secrets are sent", log_s("columns", now.data),
-			 log_s("mend", "name them in `exclude`, or name in `columns` what may be seen"));
+			 log_fix("name them in `exclude`, or name in `columns` what may be seen"));
 	buf_fini(&names);
 	buf_fini(&t->finding->secrets);
 	t->finding->secrets = now;
@@ -139,7 +139,7 @@ static void say_not_followed(struct tap *t, const struct rules_stream *s)
 	log_write(level, "not all that an admit query reads can be followed; it is asked again as time passes",
 		  LOG_FIELDS(log_s("stream", s->conf->name), log_s("reads", s->not_followed),
 			     log_ms("every_ms", admit_rechecks(t->admissions, s->identity)),
-			     log_s("mend", "list the tables behind it in `membership`, or say ignore = true"),
+			     log_fix("list the tables behind it in `membership`, or say ignore = true"),
 			     log_n("times", times)));
 }
 
@@ -149,12 +149,11 @@ static void say_strangers(struct tap *t, const struct rules_stream *s)
 	enum log_level level = repeat_level(repeat_for(t->finding->strangers, s->conf->name), LOG_LEVEL_ERROR,
 					    s->strangers, clock_us(), &times);
 
-	log_write(
-		level, "an admit query calls what belongs to a role that is not trusted; nobody is admitted by it",
-		LOG_FIELDS(log_s("stream", s->conf->name), log_s("calls", s->strangers),
-			   log_s("mend", "drop it, give it to the owner of the database, or name in the query what is "
-					 "meant: OPERATOR(pg_catalog.=)"),
-			   log_n("times", times)));
+	log_write(level, "an admit query calls what belongs to a role that is not trusted; nobody is admitted by it",
+		  LOG_FIELDS(log_s("stream", s->conf->name), log_s("calls", s->strangers),
+			     log_fix("drop it, give it to the owner of the database, or name in the query what is "
+				     "meant: OPERATOR(pg_catalog.=)"),
+			     log_n("times", times)));
 }
 
 static void say_what_was_found(struct tap *t)
@@ -305,7 +304,7 @@ static void say_frozen(const struct rules_query *q, const struct reads *reads)
 		log_warn("the server computes this time once, when it prepares the query, so nobody's permission ends "
 			 "by it",
 			 log_s("query", q->name), log_n("line", q->line), log_s("literal", word),
-			 log_s("mend", "write now() or current_date in its place; see `walpush check`"));
+			 log_fix("write now() or current_date in its place; see `walpush check`"));
 }
 
 void tap_say_refused(const struct rules *rules, const struct reads *reads)
@@ -317,7 +316,7 @@ void tap_say_refused(const struct rules *rules, const struct reads *reads)
 		if (reads[i].refused.text[0])
 			log_error("the server refuses this query, so nobody is admitted by it", log_s("query", q->name),
 				  log_n("line", q->line), log_s("sqlstate", reads[i].refused.sqlstate),
-				  log_s("error", reads[i].refused.text), log_s("mend", "see `walpush check`"));
+				  log_s("error", reads[i].refused.text), log_fix("see `walpush check`"));
 	}
 }
 

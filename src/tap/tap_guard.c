@@ -54,7 +54,7 @@ static void warn(struct tap *t, int64_t now)
 	log_warn("the slot makes the server keep much WAL", log_s("slot", t->now.conf->database.slot),
 		 log_n("retained_bytes", t->slot.retained), log_s("wal_status", t->slot.wal_status),
 		 log_n("bytes_per_second", t->slot.rate), log_s("lost_in", until),
-		 log_s("mend", "see walpush_monitoring (sql/monitoring.sql) and docs/operations.md"));
+		 log_fix("see walpush_monitoring (sql/monitoring.sql) and docs/operations.md"));
 }
 
 static void judge(struct tap *t, int64_t now)

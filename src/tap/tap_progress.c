@@ -106,7 +106,7 @@ static void say_stalled(struct tap *t, int64_t now)
 		  "WAL waits, and nothing is handled",
 		  LOG_FIELDS(log_ms("since_ms", stalled), log_s("waits_for", waits ? waits : "unknown"),
 			     log_lsn("handled", t->progress.handled), log_lsn("server_end", tap_server_end(t)),
-			     log_s("mend", "see \"Nothing moves\" in docs/operations.md")));
+			     log_fix("see \"Nothing moves\" in docs/operations.md")));
 }
 
 static void say_blind(struct tap *t, int64_t now)
@@ -121,9 +121,9 @@ static void say_blind(struct tap *t, int64_t now)
 	log_write(
 		repeat_level(&t->work->said, LOG_LEVEL_WARN, "blind", now, &times),
 		"a commit is not visible yet, and what is behind it waits",
-		LOG_FIELDS(log_ms("since_ms", now - since),
-			   log_s("mend",
-				 "is a synchronous standby away? See pg_stat_replication, synchronous_standby_names")));
+		LOG_FIELDS(
+			log_ms("since_ms", now - since),
+			log_fix("is a synchronous standby away? See pg_stat_replication, synchronous_standby_names")));
 }
 
 void tap_progress_look(struct tap *t)
@@ -171,7 +171,7 @@ const char *tap_progress_waits(const struct tap *t)
 
 const char *tap_progress_trouble(struct tap *t)
 {
-	const char *mend, *said = source_trouble(t->source, &mend), *waits = tap_progress_waits(t);
+	const char *fix, *said = source_trouble(t->source, &fix), *waits = tap_progress_waits(t);
 
 	/* Once may be the network. */
 	if (source_deaths(t->source) > 1)

@@ -44,7 +44,7 @@ static void say_refused(struct tap *t, const struct intake_place *place, const s
 	log_write(repeat_level(said, LOG_LEVEL_ERROR, why->text, clock_us(), &times),
 		  "the stream cannot go on, and database.skip is false",
 		  LOG_FIELDS(log_s("error", why->text), log_lsn("commit", place->commit), log_n("xid", place->xid),
-			     log_s("mend", t->skip.statement)));
+			     log_fix(t->skip.statement)));
 }
 
 static void say_passed(struct tap *t)
@@ -58,7 +58,7 @@ static void say_passed(struct tap *t)
 	log_error("a transaction is passed over; everybody is asked about and told to refetch",
 		  log_s("error", s->why.text), log_s("sqlstate", s->why.sqlstate), log_lsn("commit", s->place.commit),
 		  log_n("xid", s->place.xid), log_lsn("from", s->to),
-		  log_s("mend", "see \"A row is too large\" in docs/operations.md"));
+		  log_fix("see \"A row is too large\" in docs/operations.md"));
 }
 
 /* --- asking ------------------------------------------------------------------------------------------------------- */

@@ -223,17 +223,17 @@ static json_t *history_status(const struct tap *t)
 static json_t *head(struct tap *t, int64_t now)
 {
 	int64_t down = source_down_since(t->source);
-	const char *trouble = tap_trouble(t), *mend = NULL, *said = source_trouble(t->source, &mend);
+	const char *trouble = tap_trouble(t), *fix = NULL, *said = source_trouble(t->source, &fix);
 
-	if (t->relay && relay_mend(t->relay, now))
-		mend = relay_mend(t->relay, now);
+	if (t->relay && relay_fix(t->relay, now))
+		fix = relay_fix(t->relay, now);
 	if (t->skip.said.text[0] && source_deaths(t->source))
-		mend = t->skip.statement;
-	return json_pack("{s:s, s:o, s:I, s:b, s:s?, s:s?, s:s?, s:s, s:s, s:f}", "version", WALPUSH_VERSION, "started",
-			 json_time(t->started * 1000000), "uptime_seconds",
+		fix = t->skip.statement;
+	return json_pack("{s:s, s:o, s:I, s:b, s:s?, s:s?, s:s?, s:s?, s:s, s:s, s:f}", "version", WALPUSH_VERSION,
+			 "started", json_time(t->started * 1000000), "uptime_seconds",
 			 (json_int_t)(clock_wall_us() / 1000000 - t->started), "ready", trouble == NULL, "trouble",
-			 trouble, "error", trouble ? said : NULL, "mend", trouble ? mend : NULL, "slot",
-			 t->now.conf->database.slot, "epoch", t->epoch, "down_seconds",
+			 trouble, "error", trouble ? said : NULL, "fix", trouble ? fix : NULL, "mend",
+			 trouble ? fix : NULL, "slot", t->now.conf->database.slot, "epoch", t->epoch, "down_seconds",
 			 down ? (double)(now - down) / 1e6 : 0.0);
 }
 

@@ -25,7 +25,7 @@ bool tap_begin_tls(struct tap *t, struct fail *why)
 	if (is_over(t->shared.identity))
 		log_warn("the certificate has expired", log_s("file", conf->certificate),
 			 log_s("expired", timetext_s((char[TIMETEXT_MAX]){ 0 }, tls_expires(t->shared.identity))),
-			 log_s("mend", "renew it"));
+			 log_fix("renew it"));
 	return true;
 }
 

@@ -20,7 +20,7 @@ static const char *or_names(const char *said, const char *otherwise)
 
 static const char *source_missing(struct tap *t)
 {
-	const char *mend, *said = source_trouble(t->source, &mend);
+	const char *fix, *said = source_trouble(t->source, &fix);
 
 	if (source_is_held_by_other(t->source))
 		return "another process holds the slot";

@@ -149,7 +149,7 @@ static void say_mute(struct repeat *said, enum log_level first, const char *mess
 	}
 	level = repeat_level(said, first, tables, clock_us(), &times);
 	log_write(level, message,
-		  LOG_FIELDS(log_s("tables", tables), log_s("mend", "ALTER TABLE … REPLICA IDENTITY FULL"),
+		  LOG_FIELDS(log_s("tables", tables), log_fix("ALTER TABLE … REPLICA IDENTITY FULL"),
 			     log_n("times", times)));
 }
 

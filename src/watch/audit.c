@@ -93,7 +93,7 @@ static void write_lines(struct audit *a, const struct buf *lines, uint64_t lost)
 	}
 	if (!a->in_trouble)
 		log_error("the audit log cannot be written; lines are lost", log_s("error", strerror(a->file.error)),
-			  log_s("mend", "make room, or send SIGHUP to open it anew"));
+			  log_fix("make room, or send SIGHUP to open it anew"));
 	a->in_trouble = true;
 	missing = lines_in(lines->data + done, lines->len - done);
 	atomic_fetch_add_explicit(&a->lost, missing, memory_order_relaxed);

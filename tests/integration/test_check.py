@@ -1028,17 +1028,17 @@ def test_a_failure_is_found_and_its_mend_mends(world, breaks, check, state, kind
     if steps is not None:
         next(steps)
     found = of(world.findings(1 if state == "failure" else 0), check)
-    assert {(finding["state"], finding["mend"]["kind"]) for finding in found} == {(state, kind)}, found
+    assert {(finding["state"], finding["fix"]["kind"]) for finding in found} == {(state, kind)}, found
     lines = [line for line in world.check().stdout.splitlines() if line.startswith(f"{state:<8} {check:<16} ")]
     assert len(lines) == len(found)
     for line, finding in zip(lines, found):
-        assert finding["text"] in line and line.endswith(finding["mend"]["text"])
+        assert finding["text"] in line and line.endswith(finding["fix"]["text"])
     if steps is not None:
         assert kind in ("words", "shell")
         next(steps, None)
-    if kind != "words" and not finding["mend"]["text"].startswith("apt-get"):
-        for mend in {finding["mend"]["text"]: finding["mend"] for finding in found}.values():
-            world.apply(mend)
+    if kind != "words" and not finding["fix"]["text"].startswith("apt-get"):
+        for fix in {finding["fix"]["text"]: finding["fix"] for finding in found}.values():
+            world.apply(fix)
     assert of(world.findings(None), check) == []
 
 
@@ -1080,12 +1080,12 @@ def test_the_json_says_all(world):
     assert set(report) == {"file", "offline", "failures", "warnings", "findings"}
     assert report["offline"] is False
     for finding in report["findings"]:
-        assert set(finding) == {"check", "state", "text", "mend"}
+        assert set(finding) == {"check", "state", "text", "fix", "mend"} and finding["fix"] == finding["mend"]
         assert finding["state"] in ("ok", "warning", "failure", "skipped")
-        assert (finding["mend"] is None) == (finding["state"] in ("ok", "skipped"))
-        if finding["mend"]:
-            assert set(finding["mend"]) == {"kind", "text"}
-            assert finding["mend"]["kind"] in ("sql", "restart", "hba", "conf", "shell", "words")
+        assert (finding["fix"] is None) == (finding["state"] in ("ok", "skipped"))
+        if finding["fix"]:
+            assert set(finding["fix"]) == {"kind", "text"}
+            assert finding["fix"]["kind"] in ("sql", "restart", "hba", "conf", "shell", "words")
 
 
 def test_what_depends_on_a_failure_is_skipped(world):
@@ -1158,7 +1158,7 @@ def test_memory_is_compared_with_what_the_largest_row_takes(offline, tmp_path, m
         found.append(finding["state"])
         if finding["state"] == "ok":
             break
-        option, value = finding["mend"]["text"].split(" = ")
+        option, value = finding["fix"]["text"].split(" = ")
         config.set(option, value.strip('"'))
     assert found[-1] == "ok" and (found == ["ok"]) == (megabytes == 1200), found
 

@@ -643,7 +643,7 @@ def test_check_doubts_a_promise_that_the_query_does_not_keep(app, config, tmp_pa
             about = [f for f in said if f"admit of {name}" in f["text"]]
             assert bool(about) == (query in broken), query
             assert {f["state"] for f in about} <= {"warning"}
-            assert all("membership.user_units.user" in f["mend"]["text"] for f in about)
+            assert all("membership.user_units.user" in f["fix"]["text"] for f in about)
 
 
 def test_check_doubts_a_promise_about_texts(app, config, tmp_path):

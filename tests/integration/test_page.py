@@ -60,10 +60,10 @@ def test_it_says_what_is_wrong_and_what_to_do(app, config, make_walpush, page):
     walpush = make_walpush(app, config).start(streaming=False)
     walpush.wait_for_log("not streaming.*sqlstate=42704")
     said = status_of(walpush)
-    assert said["ready"] is False and app.slot in said["error"] and "walpush sql" in said["mend"]
+    assert said["ready"] is False and app.slot in said["error"] and "walpush sql" in said["fix"]
     dom = page(walpush)
     assert text_of(dom, "state").startswith("Not streaming")
-    assert said["error"] in text_of(dom, "why").replace("&quot;", '"') and said["mend"] in text_of(dom, "mend")
+    assert said["error"] in text_of(dom, "why").replace("&quot;", '"') and said["fix"] in text_of(dom, "fix")
     assert text_of(dom, "behind") == "unknown"
     app.create_slot()
     walpush.stop()

@@ -196,7 +196,7 @@ def test_the_name_follows_late(app, make_walpush, config, pair, kind, words):
         pair.promote()
         leader = one_of(replicas, 503, f"no connection to Redis: .*{words}")
         mark = marks[leader]
-        assert "relay.url" in status_of(leader)["mend"]
+        assert "relay.url" in status_of(leader)["fix"]
         dialled, since = connections(pair.other), time.monotonic()
         load.wait_for(500)
         lines, dialled = said(leader, "Redis", mark), connections(pair.other) - dialled
@@ -338,7 +338,7 @@ class Refusing:
                 assert re.search(words, status["trouble"]) and not status["ready"]
                 assert status["relay"]["waited_seconds"] > 10
                 assert leader.metric("walpush_relay_append_lag_seconds") > 10
-                assert mend is None or mend in status["mend"]
+                assert mend is None or mend in status["fix"]
                 refused, evals = leader.metric("walpush_relay_refused_total"), called(server, "eval")
                 load.wait_for(400)
                 lines = said(leader, words, mark)

@@ -27,6 +27,8 @@ struct log_field {
 };
 
 #define log_s(field, value) ((struct log_field){ (field), LOG_FIELD_TEXT, (value), 0 })
+/* What a person is to do about it. The field was called `mend`; it is written by both names until 1.0. */
+#define log_fix(text) log_s("fix", (text)), log_s("mend", (text))
 #define log_n(field, value) ((struct log_field){ (field), LOG_FIELD_NUMBER, NULL, (int64_t)(value) })
 #define log_lsn(field, value) ((struct log_field){ (field), LOG_FIELD_LSN, NULL, (int64_t)(value) })
 /* the text lives as long as the statement */

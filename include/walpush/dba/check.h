@@ -1,5 +1,5 @@
 /*
- * check: everything that must be right for walpush to work, looked at, with the mend of what is not.
+ * check: everything that must be right for walpush to work, looked at, with the fix of what is not.
  *
  * For the command: synchronous, on one thread. Changes nothing in the database.
  */
@@ -23,7 +23,7 @@ size_t check_failures(const struct check *c);
 size_t check_warnings(const struct check *c);
 /* One line a finding, then the sum. */
 void check_print(const struct check *c, struct buf *out);
-/* {"file", "offline", "failures", "warnings", "findings": [{"check", "state", "text", "mend": null | {"kind", "text"}}]} */
+/* {"file", "offline", "failures", "warnings", "findings": [{"check", "state", "text", "fix": null | {"kind", "text"}, "mend": the same}]} */
 json_t *check_json(const struct check *c);
 
 #endif

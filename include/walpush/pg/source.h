@@ -99,7 +99,7 @@ unsigned source_deaths(const struct source *s);
 /* The last try ended with "slot is active": another process streams. */
 bool source_is_held_by_other(const struct source *s);
 /* Why it does not stream, and what to do about it if that is known; NULL: it streams, or has not tried yet. */
-const char *source_trouble(const struct source *s, const char **mend);
+const char *source_trouble(const struct source *s, const char **fix);
 /* µs on clock_us when streaming ended or the program started; 0 while streaming. */
 int64_t source_down_since(const struct source *s);
 

@@ -1,5 +1,5 @@
 /*
- * sqlpipe: read-only queries over one pipelined connection that mends itself.
+ * sqlpipe: read-only queries over one pipelined connection that is made again whenever it is lost.
  *
  * Tap thread. Queries are answered in the order in which they were asked. A connection that is lost is made again (capped
  * full-jitter backoff, 50 ms to 5 s) and what was not answered is asked again: so a query never fails because a connection did,

@@ -66,7 +66,7 @@ bool relay_is_up(const struct relay *r);
  * stands until the next call. NULL: nothing is wrong. */
 const char *relay_unready(struct relay *r, int64_t now);
 /* What to do about it; a literal. NULL: nothing is wrong, or nothing that Redis said. */
-const char *relay_mend(const struct relay *r, int64_t now);
+const char *relay_fix(const struct relay *r, int64_t now);
 /* µs of clock_us since when nobody is known to lead; 0: somebody does, or Redis cannot be asked. */
 int64_t relay_leaderless_since(const struct relay *r);
 

@@ -2,7 +2,7 @@
  * tls: the server's certificate chain and private key.
  *
  * Read and checked as a whole before anything uses them; immutable and shared by reference count afterwards, so that each hub can put
- * them into its own context in its own time. Errors name file and mend; none holds anything of a key.
+ * them into its own context in its own time. Errors name file and fix; none holds anything of a key.
  */
 #ifndef WALPUSH_TLS_H
 #define WALPUSH_TLS_H

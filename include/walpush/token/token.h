@@ -28,7 +28,7 @@ struct token {
 };
 
 /*
- * An empty key, a PEM that does not fit the algorithm, private keys alone: NULL, with line and mend. HS takes a secret, RS and ES
+ * An empty key, a PEM that does not fit the algorithm, private keys alone: NULL, with line and fix. HS takes a secret, RS and ES
  * "PUBLIC KEY" PEMs to verify with, and may have a "PRIVATE KEY" PEM as a further entry, to mint with.
  */
 struct token_keys *token_keys_new(const struct conf_jwt *conf, struct fail *why);
