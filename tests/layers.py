@@ -13,7 +13,6 @@ LEFT = {
     "change/pgvalue",
     "conf/conf",
     "dba/check",
-    "hub/conn",
     "intake/intake",
     "pg/source",
     "relay/relay",

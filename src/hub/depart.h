@@ -1,0 +1,39 @@
+/*
+ * depart: connections that are asked to go, one after the other. Hub thread.
+ *
+ * Three things make connections go: the process stops, another process holds the slot, a new edition changed their stream. They
+ * connect again at once, here or at a replica, so all three go at the pace of drain.h. Sockets are dealt to the hubs in turn, so each
+ * hub has its share of the rate.
+ *
+ * The order is random, within three groups. First those that are not admitted: they get nothing here, and are served sooner
+ * elsewhere. Last those that are owed something: what waits for their socket, or for permission to deliver it.
+ */
+#ifndef WALPUSH_HUB_DEPART_H
+#define WALPUSH_HUB_DEPART_H
+
+#include <libwebsockets.h>
+
+#include "conn.h"
+
+struct departing { /* of one hub; zeroed but for the first two */
+	struct conns *conns;
+	struct lws_context *context;
+	uint64_t *ids; /* of connections, in the order of their closes */
+	size_t n, next;
+	int64_t began, span; /* µs */
+	bool told_gone;      /* MAIL_GONE was posted */
+	lws_sorted_usec_list_t timer;
+};
+
+/* Closes, at a pace, those that are marked so. What is under way begins again with all that are left. `most`: µs allowed. */
+void depart_begin(struct departing *l, int64_t most);
+/* The same for every connection. */
+void depart_all(struct departing *l, int64_t most);
+/* The same, because the process stops, as hub_facts says by now: the tap is told when the last one is gone. */
+void depart_for_good(struct departing *l, int64_t most);
+bool depart_is_under_way(const struct departing *l);
+/* Once in a while: closes those that became connections after the process began to stop. */
+void depart_stragglers(struct departing *l);
+void depart_fini(struct departing *l);
+
+#endif
