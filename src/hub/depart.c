@@ -61,7 +61,7 @@ static void tell_if_gone(struct departing *l)
 	mailbox_post(hub->shared->to_tap, &gone);
 }
 
-/* Closes those whose turn has come. Returns µs until the next one's, or until another look at whether the last has gone. */
+/* Closes those whose turn has come. Returns µs until the next one's turn, 0: there is none. */
 static int64_t close_due(struct departing *l, int64_t now)
 {
 	for (; l->next < l->n; l->next++) {
@@ -73,20 +73,28 @@ static int64_t close_due(struct departing *l, int64_t now)
 		if (c)
 			conn_close(c, CODE);
 	}
+	return 0;
+}
+
+int64_t depart_step(struct departing *l, int64_t now)
+{
+	int64_t wait = close_due(l, now);
+
+	if (l->next < l->n)
+		return wait;
+	if (!l->conns->hub->draining || l->told_gone)
+		return 0;
+	tell_if_gone(l);
 	return GONE_TICK;
 }
 
 static void on_depart(lws_sorted_usec_list_t *sul)
 {
 	struct departing *l = lws_container_of(sul, struct departing, timer);
-	int64_t wait = close_due(l, clock_us());
+	int64_t wait = depart_step(l, clock_us());
 
-	if (l->next == l->n) {
-		if (!l->conns->hub->draining || l->told_gone)
-			return;
-		tell_if_gone(l);
-	}
-	lws_sul_schedule(l->context, 0, &l->timer, on_depart, wait);
+	if (wait)
+		lws_sul_schedule(l->context, 0, &l->timer, on_depart, wait);
 }
 
 /* The first close comes after this turn's deliveries, because the loop calls it. */

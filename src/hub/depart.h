@@ -34,6 +34,8 @@ void depart_for_good(struct departing *l, int64_t most);
 bool depart_is_under_way(const struct departing *l);
 /* Once in a while: closes those that became connections after the process began to stop. */
 void depart_stragglers(struct departing *l);
+/* What the timer does: closes those whose turn has come by `now`, µs. Returns µs until it is to be called again; 0: no more. */
+int64_t depart_step(struct departing *l, int64_t now);
 void depart_fini(struct departing *l);
 
 #endif
