@@ -236,6 +236,24 @@ static inline void home_wire(void)
 	home.departing.context = home.context;
 }
 
+/* Another configuration from now on: HOME_CONF with `to` in place of `from`. */
+static inline void home_use(const char *from, const char *to)
+{
+	const char *at = strstr(HOME_CONF, from);
+	struct edition *before = home.facts.edition;
+	struct buf conf = { 0 };
+
+	assert_non_null(at);
+	buf_add(&conf, HOME_CONF, (size_t)(at - HOME_CONF));
+	buf_add_text(&conf, to);
+	buf_add_text(&conf, at + strlen(from));
+	buf_add_char(&conf, '\0');
+	home.facts.edition = home_edition(conf.data);
+	home.facts.shared = &home.facts.edition->shared;
+	edition_unref(before);
+	buf_fini(&conf);
+}
+
 static inline int home_open_limited(struct topic_limits limits)
 {
 	memset(&home, 0, sizeof(home));
@@ -514,6 +532,7 @@ static inline void client_await_end(struct client *k)
 	int64_t until = clock_us() + 2000000;
 
 	while (!k->ended && clock_us() < until) {
+		lws_cancel_service(home.context); /* it looks at its timers then */
 		uv_run(&home.loop, UV_RUN_NOWAIT);
 		client_pull(k);
 	}

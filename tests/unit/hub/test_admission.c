@@ -480,58 +480,35 @@ static void too_many_of_a_user_whatever_the_token(void **state)
 
 /* --- editions ----------------------------------------------------------------------------------------------------- */
 
-/* `shared` follows, as hub.c does it. */
-static void take_edition(const char *text)
-{
-	struct edition *before = home.facts.edition;
-
-	home.facts.edition = home_edition(text);
-	home.facts.shared = &home.facts.edition->shared;
-	home.facts.draining = session_edition(&home.conns);
-	edition_unref(before);
-}
-
-static char *without(const char *text, const char *what)
-{
-	char *copy = mem_text(text), *at = strstr(copy, what);
-
-	assert_non_null(at);
-	at[0] = 'z';
-	return copy;
-}
-
 static void a_connection_follows_to_an_edition_with_its_stream(void **state)
 {
 	struct client *k = client_in("0", 0), *early = client_open_with(UNITS, 0);
 	struct edition *first = home.facts.edition;
 
 	(void)state;
-	take_edition(HOME_CONF);
+	home_use("per-address = 50", "per-address = 40");
+	assert_false(session_edition(&home.conns));
 	assert_ptr_equal(k->conn->edition, home.facts.edition);
 	/* Until its token is verified, the values of its path are of the edition under which they were found. */
 	assert_ptr_equal(early->conn->edition, first);
 	client_say_token(early, "7", "clerk", "");
 	assert_ptr_equal(early->conn->edition, home.facts.edition);
 	assert_int_equal(early->conn->state, CONN_ADMITTING);
-	assert_false(home.facts.draining);
 }
 
 static void a_connection_whose_stream_changed_departs(void **state)
 {
-	char *other = without(HOME_CONF, "unit_{path.unit_id}");
 	struct client *k = client_in("0", 0), *stays = client_admit(client_open(OWN, 0), "1", 0),
 		      *early = client_open_with(UNITS, 0);
 
 	(void)state;
-	take_edition(other);
-	assert_true(home.facts.draining); /* as session_edition answered */
-	home.facts.draining = false;
+	home_use("unit_{path.unit_id}", "unit_of_{path.unit_id}");
+	assert_true(session_edition(&home.conns));
 	assert_true(k->conn->departs);
 	assert_false(stays->conn->departs);
 	assert_false(early->conn->departs);
 	client_say_token(early, "7", "clerk", "");
 	assert_receives(early, "close:1012");
-	free(other);
 }
 
 int main(void)
