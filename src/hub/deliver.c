@@ -34,7 +34,9 @@ static void resync_because_lost(struct conn *c, struct missed *missed)
 	conn_resync(c, "history", (struct event_id){ c->hub->published, 0 });
 }
 
-/* The logs were emptied, and the mail that says so, with the reason, is on its way. */
+/* The logs were emptied, and the mail that says so, with the reason, is on its way. Until the mail is taken, a run may be of the other history,
+ * with positions below the hub's: it was not published, and the tap has not asked about its readers yet. Whoever looks at the log looks here
+ * after it: the tap lowers the position before it appends. */
 static bool is_emptied(const struct hub_facts *hub)
 {
 	return topiclog_published(hub->shared->log) < hub->published;
@@ -131,7 +133,8 @@ static int deliver_last_word(struct conn *c)
 	for (size_t i = 0; i < c->n_subs && c->state == CONN_OPEN && result == 0; i++) {
 		if (!find_last_word(&c->subs[i], c->frozen_at, &at, &run))
 			continue;
-		result = write_run(c, &run);
+		if (!is_emptied(c->hub))
+			result = write_run(c, &run);
 		cursor_release(&at);
 	}
 	return result;
@@ -168,6 +171,8 @@ static int deliver_runs(struct conn *c)
 				return 0;
 			break;
 		case CURSOR_HAS_RUN:
+			if (is_emptied(c->hub))
+				return 0;
 			cursor_advance(&sub->cursor, run.entries);
 			if (write_run(c, &run) < 0)
 				return -1;

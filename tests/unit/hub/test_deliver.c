@@ -13,6 +13,7 @@
  *   F200           a commit changed it while an older limit is in force
  *   R300           other seats, in the same topics from 300 on, and a resync because of a membership
  *   X4403          refused
+ *   V              mark every topic, as news that are older than the turn do
  *   D              all that is in the logs is dropped
  *   E500           another history begins at 500
  *   M500           the mail that says so
@@ -70,6 +71,9 @@ static void step(struct client *k, const char *topics, const char *s)
 	case 'R':
 	case 'X':
 		mail_step(k, topics, s[0], lsn);
+		return;
+	case 'V':
+		mark_all();
 		return;
 	case 'D':
 		home_drop();
@@ -217,6 +221,15 @@ static const struct script scripts[] = {
 	  "0",
 	  OWN,
 	  { "0@100.1:a", "P200", "E50", "=", "M50", "L", "0@60.1:new", "P70", "=new" } },
+	{ "emptied: what the other history has below the position of the one before it waits for the mail",
+	  "01",
+	  OWN,
+	  { "0@100.1:a", "P200", "=a", "E50", "0@60.1:new", "V", "=", "M50", "P70", "=", "R50",
+	    "={\"again\":\"membership\"} new" } },
+	{ "emptied: nor is its last word that of a commit before it",
+	  "0",
+	  OWN,
+	  { "0@100.1:a", "P200", "=a", "L100", "E50", "0@100.1!4001:bye", "V", "=", "M50", "=" } },
 	{ "emptied: who was behind reads nothing of the other history",
 	  "01",
 	  OWN,
