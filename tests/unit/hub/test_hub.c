@@ -137,11 +137,14 @@ static void ask(struct client *k, const char *path)
 static struct client *open_socket(const char *path)
 {
 	struct client *k = connect_to_hub();
+	const char *end;
 
 	ask(k, path);
-	while (!memmem(k->in.data, k->in.len, "\r\n\r\n", 4))
+	do {
 		await_bytes(k);
-	k->read = (size_t)((char *)memmem(k->in.data, k->in.len, "\r\n\r\n", 4) + 4 - k->in.data);
+		end = memmem(k->in.data, k->in.len, "\r\n\r\n", 4);
+	} while (!end);
+	k->read = (size_t)(end + 4 - k->in.data);
 	assert_memory_equal(k->in.data, "HTTP/1.1 101", 12);
 	return k;
 }
