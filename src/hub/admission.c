@@ -87,7 +87,7 @@ void admission_ask_with(struct conn *c, const char *token)
 
 /* --- a newer token -------------------------------------------------------------------------------------------------- */
 
-/* Its expiry counts, and nothing else of it: what was told to the tap and to the client is of the same claims. */
+/* Only the expiry of the token counts: the tap and the client know the same claims already. */
 static void renew_at_once(struct conn *c, const struct token *token)
 {
 	c->expires = token->expires;
@@ -156,7 +156,7 @@ void admission_renew(struct conn *c, const char *token_text)
 
 /* --- the tap's answers ------------------------------------------------------------------------------------------------ */
 
-/* The mail's reference is the connection's from now on. A renewal that needed no answer has set the expiry meanwhile, but no ticket. */
+/* Takes over the mail's reference. If the ticket is the same, a renewal at once may have set a later expiry, which stays. */
 static void take_ticket(struct conn *c, const struct mail *mail)
 {
 	if (mail->ticket != c->ticket)
@@ -177,7 +177,7 @@ void admission_admitted(struct conn *c, const struct mail *mail)
 	conn_to(c, CONN_OPEN);
 	c->admitted = mail->admitted;
 	conn_limit(c, mail->limit);
-	/* Who is to refetch by connecting again has just done so. */
+	/* A client of a stream that closes for a resync has just connected, and refetches anyway. */
 	if (mail->resync && !stream->resync_closes)
 		conn_resync(c, "history", mail->id);
 	notice_hello(c, mail->id, mail->resumed);
@@ -186,7 +186,7 @@ void admission_admitted(struct conn *c, const struct mail *mail)
 	conn_due(c, true);
 }
 
-/* What is left unread may hold a close that was meant for it. */
+/* Among the entries that the connection will not read may be a close that concerns it. */
 static void note_missed_close(struct conn *c, lsn_t upto)
 {
 	struct missed missed = deliver_nothing_missed(c);

@@ -33,7 +33,7 @@ static int begin(struct conn *c, const struct conn_cause *why)
 	return 0;
 }
 
-/* The upgrade is done: the token came with the request, or it has its time to come. */
+/* The upgrade is done. The token came with the request, or a message must bring it before the deadline. */
 static int arrive(struct conn *c, const struct conn_cause *why)
 {
 	const struct conf_limits *limits = &c->hub->shared->conf->limits;
@@ -96,13 +96,13 @@ static int start_to_close(struct conn *c, const struct conn_cause *why)
 	return 0;
 }
 
-/* A code has two bytes, and is below 5000. */
+/* Empty, or with a code of two bytes that is below 5000. */
 static bool is_close_payload(const struct conn_cause *why)
 {
 	return why->len == 0 || (why->len > 1 && (why->bytes[0] << 8 | why->bytes[1]) < 5000);
 }
 
-/* Answered at once and not by the library, which would read on first: what follows a close frame may be anything. */
+/* The hub answers at once. The library would read on before it answers, and anything may follow a close frame. */
 static int peer_closes(struct conn *c, const struct conn_cause *why)
 {
 	if (is_close_payload(why))
@@ -112,7 +112,7 @@ static int peer_closes(struct conn *c, const struct conn_cause *why)
 	return -1;
 }
 
-/* Its answer to our close frame ends the connection, and so does a close frame of its own that crosses with ours. */
+/* The peer's answer to our close frame ends the connection, and so does a close frame of the peer that crosses ours. */
 static int peer_parts(struct conn *c, const struct conn_cause *why)
 {
 	(void)why;
@@ -132,15 +132,15 @@ static bool is_at_end(struct lws *wsi)
 	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-/* Of some errors of the peer the library says nothing: a length that no frame may have. Before the upgrade no frame may be sent. */
+/* The library sends no close frame for some errors of the peer, such as an impossible length. Before the upgrade no frame may be sent. */
 static bool lacks_a_reason(const struct conn *c, struct lws *wsi)
 {
 	return c->state > CONN_NEW && c->state < CONN_CLOSING && !c->out.is_hung_up && lws_get_close_length(wsi) == 0 &&
 	       !is_at_end(wsi);
 }
 
-/* The library drops it. Where that follows an error of the peer, the library writes a close frame behind this callback, and then waits
- * for the peer: not for long. Where it frees the connection at once, it clears the timer too. */
+/* The library drops the connection. After an error of the peer it writes a close frame when this callback returns, and waits for the peer:
+ * the timer bounds that. Where the library frees the connection at once, it clears the timer too. */
 static int end(struct conn *c, const struct conn_cause *why)
 {
 	if (why->wsi) {
@@ -202,14 +202,14 @@ static int limit(struct conn *c, const struct conn_cause *why)
 	return 0;
 }
 
-/* It is delivered no further than before. */
+/* The limit in force is not higher than this commit, and stays. */
 static int freeze(struct conn *c, const struct conn_cause *why)
 {
 	c->frozen_at = why->mail->limit;
 	return 0;
 }
 
-/* It gets what it may still have. Who asked by another token hears all by the one in force until this answer. */
+/* The connection receives what is still due to it. One without a limit has a renewal open: its token in force was good until now. */
 static int last_word(struct conn *c, const struct conn_cause *why)
 {
 	if (!c->is_held && c->asked == c->answered)
@@ -219,7 +219,7 @@ static int last_word(struct conn *c, const struct conn_cause *why)
 	return 0;
 }
 
-/* Memberships may have changed while the logs were emptied, so who may go on, the tap will say. */
+/* Memberships may have changed before the new history, so nothing is delivered until the tap says who may go on. */
 static int restart(struct conn *c, const struct conn_cause *why)
 {
 	for (size_t i = 0; i < c->n_subs; i++)
@@ -253,11 +253,11 @@ static int probe(struct conn *c, const struct conn_cause *why)
 {
 	(void)why;
 	c->pinged = true;
-	deliver_reply(c, 9, SLICE("ping")); /* the library tells of no empty pong */
+	deliver_reply(c, 9, SLICE("ping")); /* the library does not report an empty pong */
 	return 0;
 }
 
-/* CONN_HANG_UP depends on who asks, CONN_GIVE_BACK is session_mail's, and CONN_NEVER is nobody's. */
+/* hang_up does CONN_HANG_UP, session_mail does CONN_GIVE_BACK, and CONN_NEVER has no act. */
 static act_fn *const acts[CONN_ACTS] = {
 	[CONN_IGNORE] = ignore,
 	[CONN_BEGIN] = begin,
@@ -286,7 +286,7 @@ static act_fn *const acts[CONN_ACTS] = {
 	[CONN_PROBE] = probe,
 };
 
-/* The library hangs up when its callback says so. Elsewhere the loop does it, because nothing may be freed there. */
+/* In a callback of the library, its result makes the library hang up. Elsewhere a timer does, because nothing may be freed there. */
 static int hang_up(struct conn *c, enum conn_event event)
 {
 	if (event > CONN_ON_DESTROY)

@@ -21,7 +21,7 @@ static int write_resync(struct conn *c)
 
 /* --- merging --------------------------------------------------------------------------------------------------- */
 
-/* A close among what is lost was meant for those who were admitted before it, and could hear up to there. */
+/* A close among the lost entries concerns the connection if the connection was admitted before it and was allowed to receive it. */
 struct missed deliver_nothing_missed(const struct conn *c)
 {
 	return (struct missed){ c->admitted, c->frozen_at ? c->frozen_at : c->limit - 1, 0 };
@@ -34,9 +34,9 @@ static void resync_because_lost(struct conn *c, struct missed *missed)
 	conn_resync(c, "history", (struct event_id){ c->hub->published, 0 });
 }
 
-/* The logs were emptied, and the mail that says so, with the reason, is on its way. Until the mail is taken, a run may be of the other history,
- * with positions below the hub's: it was not published, and the tap has not asked about its readers yet. Whoever looks at the log looks here
- * after it: the tap lowers the position before it appends. */
+/* The logs were emptied, and MAIL_EMPTIED is on its way. Until the hub takes it, cursors may find entries of the new history with positions
+ * below the hub's: these are not published, and the tap has not asked about their readers yet. So this check comes after each look into a
+ * log and before the write: the tap lowers the position first and appends then. */
 static bool is_emptied(const struct hub_facts *hub)
 {
 	return topiclog_published(hub->shared->log) < hub->published;
@@ -66,7 +66,7 @@ static struct sub *next_sub(struct conn *c, struct event_id *before, bool *lost)
 			continue;
 		order = first ? event_id_compare(run.first, lowest.first) : -1;
 		if (order == 0 && run.tag.close &&
-		    !lowest.tag.close) { /* of the two this one is told, because it closes */
+		    !lowest.tag.close) { /* of two copies the one that closes is delivered */
 			cursor_advance(&first->cursor, 1);
 			return next_sub(c, before, lost);
 		}
@@ -97,7 +97,7 @@ static enum cursor_state next_run(struct conn *c, struct sub **sub, struct run *
 	return cursor_run(&(*sub)->cursor, horizon(c), before, RUN_BYTES, run);
 }
 
-/* Behind its limit not even that is said. */
+/* A resync above the limit waits, as messages do. */
 static bool may_resync(const struct conn *c)
 {
 	return c->resync_id.lsn <= c->limit;
@@ -123,7 +123,7 @@ static bool find_last_word(const struct sub *s, lsn_t commit, struct cursor *at,
 	return false;
 }
 
-/* Such a message was meant for those who could hear before its transaction, whatever that did to their permission. */
+/* Such a message is for everybody who could receive before its transaction, whatever the transaction did to their permission. */
 static int deliver_last_word(struct conn *c)
 {
 	struct cursor at;
@@ -260,7 +260,7 @@ static void let_go(struct conn *c)
 	}
 }
 
-/* Those that wait for their sockets, or for leave, must not hold on to what left the logs. */
+/* Connections that wait for their sockets, or have a limit, must not keep the memory of what the logs dropped. */
 static void let_go_of_dropped(struct conns *all)
 {
 	struct writer *w;

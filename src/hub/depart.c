@@ -9,7 +9,7 @@
 #include "walpush/base/mem.h"
 
 #define CODE 1012
-/* µs between two looks at who is due, or whether the last has gone. */
+/* µs: the shortest wait for the next close; and between two looks at whether the last connection has gone. */
 #define DEPART_TICK 1000
 #define GONE_TICK 10000
 
@@ -115,7 +115,7 @@ void depart_all(struct departing *l, int64_t most)
 {
 	struct conn *c;
 
-	/* Before its upgrade is answered no close frame can be written: its turn comes with the next mail, or as a straggler. */
+	/* Before its upgrade is answered no close frame can be written. Such a connection goes with the next mail, or as a straggler. */
 	DL_FOREACH(l->conns->all, c)
 		c->departs = c->state != CONN_NEW;
 	depart_begin(l, most);

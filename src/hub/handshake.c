@@ -119,7 +119,7 @@ static bool origin_is_fine(const struct hub_shared *shared, struct lws *wsi)
 	return origin_admits(&shared->conf->listen.origins, origin);
 }
 
-/* A header's value; false where it is not there, stands twice, or is longer than `out`. Two of a kind are for two readers to disagree. */
+/* A header's value. False: it is absent, or there twice, so that a proxy may have read the other one, or longer than `out`. */
 static bool only(struct lws *wsi, enum lws_token_indexes header, char *out, int cap, struct slice *value)
 {
 	int len = lws_hdr_fragment_length(wsi, header, 1) ? -1 : lws_hdr_copy(wsi, out, cap, header);
@@ -149,7 +149,7 @@ static bool connection_is_fine(struct lws *wsi)
 	return len > 0 && request_list_has((struct slice){ text, (size_t)len }, SLICE("upgrade"), true);
 }
 
-/* Clients that offer subprotocols fail when none is echoed, and the library hangs up without a word on those it does not know. */
+/* A client that offers subprotocols fails when none is echoed, and the library hangs up without a word when it knows none of them. */
 static bool subprotocol_is_fine(struct lws *wsi)
 {
 	char text[128];
@@ -179,9 +179,9 @@ const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, un
 
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) == 0)
 		return refused(status, 0,
-			       "malformed"); /* one that the library answered itself, with 403; its headers are gone */
+			       "malformed"); /* the library has answered it, with 403, and freed the headers */
 	if (!only(wsi, WSI_TOKEN_UPGRADE, text, sizeof(text), &value) || strcasecmp(text, "websocket") != 0)
-		return refused(status, 400, "malformed"); /* h2c and whatever else: never */
+		return refused(status, 400, "malformed"); /* h2c, for example */
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0 || !target_is_clean(wsi) ||
 	    !visitor_forwarded(visitor_of(wsi)))
 		return refused(status, 400, "malformed");
@@ -194,7 +194,7 @@ const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, un
 	if (!host_is_fine(wsi) || !connection_is_fine(wsi) || !key_is_fine(wsi) || !subprotocol_is_fine(wsi) ||
 	    has_body(wsi))
 		return refused(status, 400, "malformed");
-	/* The last, so that what is no client of ours takes nobody's place. */
+	/* Checked last, so that rejected requests do not count against the limits. */
 	why = visitor_enter(visitor_of(wsi));
 	return why ? refused(status, 503, why) : NULL;
 }

@@ -37,8 +37,8 @@
 #define SEND_BYTES (4u << 20)
 
 /*
- * The hub's own files know a part of it each, and none knows the hub: facts, conns, visitors, departing. `conns` is the context's user.
- * Only what stands under "any thread" is touched from outside while the thread runs.
+ * Each file of the hub knows its part: facts, conns, visitors or departing. Only this file knows the whole, and wires the parts. `conns` is the
+ * user of the library's context. While the thread runs, other threads touch only the members under "any thread".
  */
 struct hub {
 	struct hub_facts facts;
@@ -96,7 +96,7 @@ static void mail_dirty(struct hub *h, const struct mail *mail)
 	channel_mark(&h->conns.channels, mail->topic);
 }
 
-/* The position may have been read before the logs were emptied: the mail's is where they begin again. */
+/* The hub may have read the position before the logs were emptied. The mail has the one where the new history begins. */
 static void mail_emptied(struct hub *h, const struct mail *mail)
 {
 	h->facts.published = mail->published;
@@ -187,13 +187,13 @@ static void take_mail(struct hub *h, struct mail *mail)
 
 /* --- turns ------------------------------------------------------------------------------------------------------ */
 
-/* The position first, then the mails. Returns the position that the news among them stand below. */
+/* The position first, then the mails. Returns the highest position that one of them names. */
 static lsn_t take_mails(struct hub *h)
 {
 	lsn_t needed = 0, published = topiclog_published(h->facts.shared->log);
 	size_t n;
 
-	/* It goes back only when the logs are emptied. The mail that says so may be a moment behind; until then it counts as it was. */
+	/* The position goes back only when the logs are emptied. Until MAIL_EMPTIED says so, the hub goes by the old one. */
 	if (published > h->facts.published)
 		h->facts.published = published;
 	n = mailbox_take(&h->inbox, &h->taken, &h->taken_cap);
@@ -208,7 +208,7 @@ static lsn_t take_mails(struct hub *h)
 static void hub_turn(struct hub *h)
 {
 	assert(hub_is_here(&h->facts));
-	/* News are posted after their publication, so a second look at the position finds it. */
+	/* The tap publishes first and posts then, so a second look at the position finds what the mail names. */
 	while (take_mails(h) > h->facts.published)
 		;
 	deliver_turn(&h->conns);
@@ -261,7 +261,7 @@ static void *hub_thread(void *arg)
 	h->facts.thread = pthread_self();
 	h->facts.has_thread = true;
 	sweep_in(h, SWEEP_US);
-	/* Mails may have come before the loop ran. */
+	/* Mails may have come before the loop runs. */
 	hub_turn(h);
 	sem_post(&h->awake);
 	while (!h->stopped)
@@ -418,7 +418,7 @@ static void drop_mails(struct hub *h)
 	free(h->taken);
 }
 
-/* The library closes its handles on the loop; some versions want to be told once more when that is done. */
+/* The library closes its handles on the loop. Some versions must be called once more when that is done. */
 static void destroy_context(struct hub *h)
 {
 	if (h->context)

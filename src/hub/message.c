@@ -21,7 +21,7 @@ void message_answer(struct conn *c, const struct clientmsg *ping)
 	buf_fini(&pong);
 }
 
-/* Counts a message, or what comes in place of one. */
+/* Counts a message, a pong that was not asked for, or an empty piece. */
 static bool is_one_too_many(struct conn *c)
 {
 	if (++c->said <= c->hub->shared->conf->limits.messages_per_second)
@@ -30,7 +30,7 @@ static bool is_one_too_many(struct conn *c)
 	return true;
 }
 
-/* A frame says how long it is before it is there. Its length may be any below 2^63. */
+/* A frame announces its length, which may be any below 2^63, before its bytes are there. */
 static bool is_too_long(const struct conn *c, size_t len)
 {
 	size_t most = (size_t)c->hub->shared->conf->limits.message_bytes,

@@ -97,7 +97,7 @@ int notice_tagged(struct conn *c, const struct run *run)
 		result = notice_refetch(c, resync_name((enum resync_reason)run->tag.reason), run->first);
 	else
 		result = writer_raw(&c->out, run->bytes, run->len);
-	/* Whoever was admitted after it only reads it again. */
+	/* A connection that was admitted after it reads it again, and stays. */
 	if (result == 0 && run->tag.close && run->first.lsn >= c->admitted)
 		conn_close(c, run->tag.close);
 	return result;

@@ -58,7 +58,7 @@ int session_callback(struct lws *wsi, enum lws_callback_reasons reason, void *us
 	struct conn *c = user;
 
 	switch (reason) {
-	case LWS_CALLBACK_RAW_ADOPT: /* after CONNECT, which the library takes for the begin of another protocol */
+	case LWS_CALLBACK_RAW_ADOPT: /* after CONNECT: the library expects another protocol then */
 	case LWS_CALLBACK_RAW_RX:
 		return -1;
 	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
@@ -85,7 +85,7 @@ int session_callback(struct lws *wsi, enum lws_callback_reasons reason, void *us
 	case LWS_CALLBACK_CLOSED:
 	case LWS_CALLBACK_HTTP_DROP_PROTOCOL:
 		return conn_event(c, CONN_ON_DROP, &none);
-	case LWS_CALLBACK_WSI_DESTROY: /* always the last, and the only one after a handshake that broke off */
+	case LWS_CALLBACK_WSI_DESTROY: /* always the last callback, and the only one after a handshake that broke off */
 		conn_event(c, CONN_ON_DESTROY, &none);
 		visitor_gone(wsi);
 		return 0;
@@ -154,7 +154,7 @@ void session_emptied(struct conns *all, const struct mail *mail)
 		conn_event(c, CONN_ON_EMPTIED, &(struct conn_cause){ .mail = mail });
 }
 
-/* Whoever receives a stream that is not the same any more connects anew, and finds what there is now. */
+/* A connection whose stream changed must connect again. */
 bool session_edition(struct conns *all)
 {
 	bool some = false;
@@ -168,7 +168,7 @@ bool session_edition(struct conns *all)
 
 /* --- once a second ------------------------------------------------------------------------------------------------ */
 
-/* Spread over a tenth before it, so that those who came together do not go together. */
+/* Each connection has its own moment in the last tenth of the age, so that connections that came together do not go together. */
 static bool is_too_old(const struct conn *c, int64_t now)
 {
 	int64_t most = c->hub->shared->conf->listen.max_age * 1000;
@@ -181,7 +181,7 @@ static bool is_stalled(const struct conn *c, int64_t now)
 	return c->out.is_behind && now - c->out.behind_since > c->hub->shared->conf->limits.stall * 1000;
 }
 
-/* The first that holds is what happens; CONN_EVENTS: nothing. */
+/* The first event that is due; CONN_EVENTS: none. */
 static enum conn_event due(const struct conn *c, int64_t now, int64_t wall_s)
 {
 	int64_t quiet = now - c->heard, ping = c->hub->shared->conf->listen.ping * 1000;

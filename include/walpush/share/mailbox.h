@@ -4,8 +4,8 @@
  * Any thread posts; one thread, the reader, takes all at once. A mutex, held for a copy of a few words. Not bounded by itself: what is
  * posted is bounded by the number of connections and topics.
  *
- * The mail that enters an empty box wakes the reader, on the thread of whoever posted it and after the mutex is free. The reader is awake
- * from then until it finds the box empty, because whoever wakes looks into the box: so one call a turn is enough.
+ * A mail that enters an empty box wakes the reader, on the thread that posts it and after the mutex is free. The reader takes the whole box
+ * each time it is woken, so the mails that join a box need no call.
  */
 #ifndef WALPUSH_MAILBOX_H
 #define WALPUSH_MAILBOX_H
