@@ -125,6 +125,16 @@ static inline size_t home_mails_left(void)
 	}
 }
 
+static inline void home_append(unsigned topic, lsn_t lsn, uint32_t index, const char *text)
+{
+	char header[FRAME_HEADER_MAX];
+	size_t n = frame_header(header, strlen(text));
+
+	topic_append(home.log, home.topics[topic], (struct event_id){ lsn, index }, (struct slice){ header, n },
+		     slice_of(text), clock_us());
+}
+
+/* An entry with a tag is a run of its own. */
 static inline void home_append_tagged(unsigned topic, lsn_t lsn, uint32_t index, struct entry_tag tag, const char *text)
 {
 	char header[FRAME_HEADER_MAX];
@@ -132,11 +142,6 @@ static inline void home_append_tagged(unsigned topic, lsn_t lsn, uint32_t index,
 
 	topic_append_tagged(home.log, home.topics[topic], (struct event_id){ lsn, index }, tag,
 			    (struct slice){ header, n }, slice_of(text), clock_us());
-}
-
-static inline void home_append(unsigned topic, lsn_t lsn, uint32_t index, const char *text)
-{
-	home_append_tagged(topic, lsn, index, (struct entry_tag){ 0 }, text);
 }
 
 static inline void home_publish(lsn_t lsn)

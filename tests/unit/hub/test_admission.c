@@ -71,6 +71,7 @@ static void a_token_may_come_in_three_places(void **state)
 	assert_int_equal(home_mails_left(), 0);
 	client_say_token(k, "7", "clerk", "");
 	assert_int_equal(k->conn->state, CONN_ADMITTING);
+	assert_int_equal(k->conn->deadline, 0);
 	ticket_unref(home_mail(MAIL_ADMIT).ticket);
 	free(token);
 }
@@ -282,6 +283,22 @@ static void the_same_claims_are_in_force_at_once(void **state)
 	assert_int_equal(k->conn->expires, 4000000000);
 	assert_int_equal(home_mails_left(), 0);
 	assert_int_equal(k->conn->asked, 0);
+}
+
+/* While its first question is open: the answer to that is as good for the newer token, whose expiry counts. */
+static void a_newer_token_may_come_before_the_answer(void **state)
+{
+	struct client *k = client_open(UNITS, 0);
+	struct mail mail = home_admission(k, "0", 0);
+
+	(void)state;
+	mail.ticket->expires = k->conn->expires = 1000;
+	client_say_token(k, "7", "clerk", "");
+	assert_int_equal(k->conn->expires, 4000000000);
+	session_mail(&home.conns, &mail);
+	assert_int_equal(k->conn->expires, 4000000000);
+	home_turn();
+	assert_receives(k, AUTH_OK " {\"hello\":\"clerk\"}");
 }
 
 static void other_claims_are_asked_about(void **state)
@@ -524,6 +541,7 @@ int main(void)
 		cmocka_unit_test(seats_for_whoever_is_gone_are_given_back),
 		ON_A_HUB(moved),
 		ON_A_HUB(the_same_claims_are_in_force_at_once),
+		ON_A_HUB(a_newer_token_may_come_before_the_answer),
 		ON_A_HUB(other_claims_are_asked_about),
 		cmocka_unit_test(a_renewal_that_cannot_be),
 		cmocka_unit_test(renewed),

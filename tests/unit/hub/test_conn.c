@@ -202,6 +202,9 @@ static void a_connection_is_in_a_list_once(void **state)
 		conn_due(a->conn, true);
 		writer_behind(&a->conn->out, true);
 	}
+	assert_null(a->conn->next_held);
+	assert_null(a->conn->next_due);
+	assert_null(a->conn->out.next);
 	assert_ptr_equal(home.conns.held, a->conn);
 	assert_ptr_equal(home.conns.due, a->conn);
 	assert_ptr_equal(home.conns.writers.behind, &a->conn->out);
@@ -232,6 +235,21 @@ static void open_connections_are_counted(void **state)
 	conn_close(k->conn, 4001); /* it is closing */
 	assert_int_equal(metrics_total(home.world.metrics, METRICS_CLOSES), 1);
 	assert_receives(k, "close:4000");
+}
+
+/* No frame may be sent before the upgrade is answered. */
+static void a_close_before_the_upgrade_is_answered_hangs_up(void **state)
+{
+	struct client *k = client_in_state(CONN_NEW);
+	struct conn unborn = { 0 };
+
+	(void)state;
+	conn_close(k->conn, 4000);
+	assert_int_equal(k->conn->state, CONN_NEW);
+	assert_true(k->conn->out.is_hung_up);
+	client_await_end(k);
+	assert_receives(k, "");
+	assert_defect((conn_close(&unborn, 4000), 0), "unborn");
 }
 
 /* --- ends --------------------------------------------------------------------------------------------------------- */
@@ -413,6 +431,7 @@ int main(void)
 		ON_A_HUB(whoever_may_receive_is_not_refused),
 		ON_A_HUB(a_connection_is_in_a_list_once),
 		ON_A_HUB(open_connections_are_counted),
+		ON_A_HUB(a_close_before_the_upgrade_is_answered_hangs_up),
 		ON_A_HUB(the_tap_is_told_before_the_seats_are_left),
 		ON_A_HUB(the_client_answers_our_close),
 		cmocka_unit_test(the_clients_close_is_answered),

@@ -11,6 +11,7 @@
  *   P300           publish, and mark every topic
  *   L200, L        a commit changed the user's permission: nothing from there on; an answer: everything
  *   F200           a commit changed it while an older limit is in force
+ *   H200           a limit from the start: the answer of its admission is on hold
  *   R300           other seats, in the same topics from 300 on, and a resync because of a membership
  *   X4403          refused
  *   V              mark every topic, as news that are older than the turn do
@@ -32,7 +33,10 @@ static void append_step(const char *step)
 		tag.close = (uint16_t)n;
 	if (mark == '?')
 		tag = (struct entry_tag){ ENTRY_REFETCH, (uint8_t)n, 0 };
-	home_append_tagged(topic, lsn, index, tag, text);
+	if (mark == ':')
+		home_append(topic, lsn, index, text);
+	else
+		home_append_tagged(topic, lsn, index, tag, text);
 }
 
 static void mark_all(void)
@@ -66,6 +70,9 @@ static void step(struct client *k, const char *topics, const char *s)
 		return;
 	case 'L':
 		home_limit(k, s[1] ? lsn : LSN_MAX);
+		return;
+	case 'H':
+		conn_limit(k->conn, lsn);
 		return;
 	case 'F':
 	case 'R':
@@ -121,6 +128,16 @@ static const struct script scripts[] = {
 	  "01",
 	  UNITS,
 	  { "0@100.1:a", "0@100.2:b", "0@100.3:c", "1@100.2:b", "1@100.4:d", "P101", "=a b c d" } },
+	{ "a run ends before the next message of each other group",
+	  "012",
+	  UNITS,
+	  { "0@100.1:a", "0@100.2:b", "0@100.6:f", "1@100.3:c", "1@100.5:e", "2@100.4:d", "2@100.7:g", "P101",
+	    "=a b c d e f g" } },
+	{ "the same from the last group to the first",
+	  "012",
+	  UNITS,
+	  { "2@100.1:a", "2@100.2:b", "2@100.6:f", "1@100.3:c", "1@100.5:e", "0@100.4:d", "0@100.7:g", "P101",
+	    "=a b c d e f g" } },
 	{ "topics of others are not received", "02", UNITS, { "1@100.1:x", "0@100.2:a", "3@100.3:y", "P101", "=a" } },
 	{ "nothing at or above the limit",
 	  "01",
@@ -191,6 +208,10 @@ static const struct script scripts[] = {
 	  "0",
 	  OWN,
 	  { "0@200.1!4001:bye", "L100", "P300", "R300", "={\"again\":\"membership\"}" } },
+	{ "moved: nor for those who were on hold at its commit",
+	  "0",
+	  OWN,
+	  { "0@200.1!4001:bye", "H200", "P300", "R300", "={\"again\":\"membership\"}" } },
 	{ "dropped before it was read: resync, and on from the head",
 	  "01",
 	  OWN,
@@ -409,6 +430,7 @@ static unsigned read_long(struct client *k, unsigned from)
 static void a_socket_that_is_full_gets_the_rest_later(void **state)
 {
 	struct client *k = client_in("0", 4096), *other = client_in("1", 0);
+	uint64_t sent;
 
 	(void)state;
 	append_long(0, MANY, 100);
@@ -420,7 +442,10 @@ static void a_socket_that_is_full_gets_the_rest_later(void **state)
 	assert_ptr_equal(home.conns.writers.behind, &k->conn->out);
 	assert_receives(other, "other");
 	/* What one write left over is all that is copied: the news of a turn do not reach it. */
-	assert_int_equal(deliver(k->conn), 0);
+	sent = metrics_value(home.world.metrics, METRICS_SENT_BYTES, 0);
+	mark_all();
+	home_turn();
+	assert_int_equal(metrics_value(home.world.metrics, METRICS_SENT_BYTES, 0), sent);
 	assert_int_equal(read_long(k, 0), MANY);
 	assert_false(k->conn->out.is_behind);
 	assert_null(home.conns.writers.behind);
@@ -468,6 +493,41 @@ static void a_limit_holds_what_waits_for_the_socket(void **state)
 	home_limit(k, LSN_MAX);
 	home_turn();
 	assert_int_equal(read_long(k, 0), 1);
+}
+
+/* Who has a limit keeps no memory of what the logs dropped: its cursors go on at once, and say so later. */
+static void what_is_dropped_is_let_go_of_at_the_next_turn(void **state)
+{
+	struct client *k = client_in("0", 0);
+
+	(void)state;
+	home_append(0, 100, 1, "a");
+	home_limit(k, 100);
+	home_publish(200);
+	home_turn();
+	home_drop();
+	assert_false(k->conn->resync_due);
+	home_turn();
+	assert_true(k->conn->resync_due);
+	assert_receives(k, "");
+}
+
+static void the_standard_resync_names_the_epoch_of_the_client(void **state)
+{
+	struct client *k = client_in("0", 0);
+	char epoch[TICKET_EPOCH_MAX];
+	const char *text;
+
+	(void)state;
+	home_append_tagged(0, 100, 2, (struct entry_tag){ ENTRY_REFETCH, 4, 0 }, "");
+	home_publish(200);
+	mark_all();
+	home_turn();
+	text = client_texts(k);
+	ticket_epoch(k->conn->ticket, "epoch", epoch);
+	assert_memory_equal(text, "{\"type\":\"resync\",\"reason\":\"truncate\",", 37);
+	assert_non_null(strstr(text, "\"id\":\"0/64-2\""));
+	assert_non_null(strstr(text, epoch));
 }
 
 /* RUN_BYTES were taken from the log at most; the rest is gone, and said to be. */
@@ -560,6 +620,8 @@ int main(void)
 		ON_A_HUB(a_socket_that_is_full_gets_the_rest_later),
 		ON_A_HUB(frames_of_our_own_wait_with_it),
 		ON_A_HUB(a_limit_holds_what_waits_for_the_socket),
+		ON_A_HUB(what_is_dropped_is_let_go_of_at_the_next_turn),
+		ON_A_HUB(the_standard_resync_names_the_epoch_of_the_client),
 		ON_A_HUB(what_is_dropped_while_the_socket_is_full_becomes_a_resync),
 		ON_A_HUB(how_far_the_slow_ones_are_behind),
 		ON_A_HUB(a_broken_socket_is_hung_up),

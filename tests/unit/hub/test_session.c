@@ -15,6 +15,7 @@ static const struct {
 } cases[] = {
 	{ "in time", true, NOTHING, 20 * S, "" },
 	{ "quiet: a ping", true, NOTHING, 31 * S, "89:ping" },
+	{ "quiet for long, and never pinged: a ping", true, NOTHING, 70 * S, "89:ping" },
 	{ "a ping that waits", true, PINGED, 39 * S, "" },
 	{ "a ping that was not answered", true, PINGED, 41 * S, "-" },
 	{ "a socket that is full", true, BEHIND, 4 * S, "" },
