@@ -212,6 +212,12 @@ static void a_connection_is_in_a_list_once(void **state)
 	conn_limit(b->conn, 100);
 	conn_due(b->conn, true);
 	writer_behind(&b->conn->out, true);
+	conn_limit(a->conn, 99);
+	conn_due(a->conn, true);
+	writer_behind(&a->conn->out, true);
+	assert_ptr_equal(a->conn->next_held, b->conn);
+	assert_ptr_equal(a->conn->next_due, b->conn);
+	assert_ptr_equal(a->conn->out.next, &b->conn->out);
 	conn_retire(a->conn);
 	writer_fini(&a->conn->out);
 	assert_ptr_equal(home.conns.held, b->conn);

@@ -462,6 +462,8 @@ static void frames_of_our_own_wait_with_it(void **state)
 	mark_all();
 	home_turn();
 	deliver_reply(k->conn, 1, SLICE("mine"));
+	mark_all();
+	home_turn();
 	assert_true(k->conn->out.reply.len > 0);
 	for (unsigned n = 0; n < MANY; n++) {
 		const char *text = client_frame(k, &first);
