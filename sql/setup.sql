@@ -31,9 +31,9 @@ SET search_path = pg_catalog, pg_temp;
 -- What is asked of the catalog is cheap, and dear to compile.
 SET jit = off;
 
--- ---- What must be there already. Each row found here is an error with its mend. ------------------------------------
+-- ---- What must be there already. Each row found here is an error with its fix. ------------------------------------
 
-SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, HINT = %L; END', problem, mend))
+SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, HINT = %L; END', problem, fix))
 FROM (
     SELECT 0, format('role %s %s', rolname, CASE WHEN rolsuper THEN 'is a superuser' ELSE 'owns tables here' END),
            'What follows makes a role read-only: give walpush one of its own, -v role=walpush and in its URL.'
@@ -74,7 +74,7 @@ FROM (
            'Drop one that nobody reads, or raise max_replication_slots and restart PostgreSQL.'
     WHERE (SELECT count(*) FROM pg_replication_slots) >= current_setting('max_replication_slots')::int
       AND :'slot' <> '' AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = :'slot')
-) AS found (rank, problem, mend)
+) AS found (rank, problem, fix)
 ORDER BY rank
 LIMIT 1
 \gexec
@@ -512,11 +512,11 @@ WHERE current_setting('max_slot_wal_keep_size') = '-1' AND :'slot' <> '';
 -- Whoever may create a function or an operator where walpush looks for names could lead a query to it; walpush then
 -- admits nobody by that query. Said and not done: the application's migrations may live on it.
 SELECT 'note: ' || who || ' may create in schema ' || schema || ', where walpush looks for names. When nothing needs it: '
-       || mend FROM (
+       || fix FROM (
 SELECT who, schema, coalesce((SELECT string_agg(format('GRANT CREATE ON SCHEMA %s TO %I;', schema, rolname), ' ' ORDER BY rolname)
    FROM pg_roles WHERE oid <> owner AND who = 'PUBLIC' AND NOT rolsuper
    AND oid IN (SELECT relowner FROM pg_class WHERE relnamespace = namespace AND relkind IN ('r', 'p'))) || ' ', '')
-  || format('REVOKE CREATE ON SCHEMA %s FROM %s;', schema, who) AS mend
+  || format('REVOKE CREATE ON SCHEMA %s FROM %s;', schema, who) AS fix
 FROM (SELECT DISTINCT n.oid AS namespace, n.nspowner AS owner, quote_ident(n.nspname) AS schema,
    CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS who
   FROM pg_namespace n, aclexplode(n.nspacl) a

@@ -86,7 +86,6 @@ struct conf_reader {
 	struct fail *why;
 };
 
-
 /* The lines of strings that are elements of a list, in order: libconfig knows only the line of what follows them. */
 struct conf_lines {
 	unsigned *at;

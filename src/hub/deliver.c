@@ -1,140 +1,16 @@
-/*
- * deliver: from the topic logs to the sockets. Hub thread.
- *
- * A connection gets what lies between its cursors and the published position. With one topic that is one run of frames after the
- * other, written from the log's memory without a copy. With several, runs are merged by event id, and an id that stands in two of
- * them is written once.
- */
-#include <sys/socket.h>
+#include "deliver.h"
+
 #include <utlist.h>
 
-#include "parts.h"
+#include "notice.h"
 #include "walpush/base/clock.h"
-#include "walpush/base/mem.h"
+
+/* The most that one write takes from a log, and so the most that a stalled connection makes the library copy. */
+#define RUN_BYTES 65536
+/* The most that one connection gets before the others have their turn. */
+#define TURN_BYTES (1u << 20)
 
 static const struct event_id last_id = { UINT64_MAX, UINT32_MAX };
-
-/* --- channels -------------------------------------------------------------------------------------------------- */
-
-struct channel *channel_for(struct hub *h, struct topic *t)
-{
-	struct channel *ch;
-
-	HASH_FIND_PTR(h->channels, &t, ch);
-	if (!ch) {
-		ch = mem_new(sizeof(*ch));
-		ch->topic = t;
-		HASH_ADD_PTR(h->channels, topic, ch);
-	}
-	return ch;
-}
-
-static void channel_free(struct hub *h, struct channel *ch)
-{
-	if (ch->dirty)
-		LL_DELETE2(h->dirty, ch, next_dirty);
-	HASH_DEL(h->channels, ch);
-	free(ch);
-}
-
-void channel_mark(struct hub *h, struct channel *ch)
-{
-	if (ch->dirty)
-		return;
-	ch->dirty = true;
-	LL_PREPEND2(h->dirty, ch, next_dirty);
-}
-
-void sub_join(struct sub *s, struct conn *c, struct channel *ch, struct cursor cursor)
-{
-	*s = (struct sub){ .conn = c, .channel = ch, .cursor = cursor };
-	DL_APPEND(ch->subs, s);
-}
-
-void sub_leave(struct sub *s)
-{
-	struct hub *h = s->conn->hub;
-	struct mail mail = { .kind = MAIL_LEFT, .hub = h->index, .topic = s->channel->topic };
-
-	cursor_release(&s->cursor);
-	DL_DELETE(s->channel->subs, s);
-	if (!s->channel->subs)
-		channel_free(h, s->channel);
-	hub_tell_tap(h, &mail);
-}
-
-/* --- writing --------------------------------------------------------------------------------------------------- */
-
-void conn_behind(struct conn *c, bool behind)
-{
-	if (c->is_behind == behind)
-		return;
-	c->is_behind = behind;
-	if (behind) {
-		c->behind_since = clock_us();
-		DL_APPEND2(c->hub->behind, c, prev_behind, next_behind);
-		lws_callback_on_writable(c->wsi);
-	} else {
-		DL_DELETE2(c->hub->behind, c, prev_behind, next_behind);
-	}
-}
-
-/* What the socket takes at once. The library would call the same send, by a longer way: a twentieth of what a delivery costs. Errors are
- * left for it to find. */
-static size_t send_direct(struct conn *c, const char *bytes, size_t len)
-{
-	ssize_t n = c->direct < 0 || lws_partial_buffered(c->wsi)
-			    ? 0
-			    : send(c->direct, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-	return n > 0 ? (size_t)n : 0;
-}
-
-void conn_limit(struct conn *c, lsn_t limit)
-{
-	bool was_held = c->is_held;
-
-	c->limit = limit;
-	c->frozen_at = 0;
-	c->is_held = limit != LSN_MAX;
-	if (c->is_held && !was_held)
-		DL_APPEND2(c->hub->held, c, prev_held, next_held);
-	else if (!c->is_held && was_held)
-		DL_DELETE2(c->hub->held, c, prev_held, next_held);
-}
-
-void conn_resync(struct conn *c, const char *reason, struct event_id id)
-{
-	c->resync_due = true;
-	c->resync_reason = reason;
-	c->resync_id = id;
-}
-
-/* Bytes that are frames already. The library keeps what the socket does not take; until that is gone nothing more is written. */
-int deliver_raw(struct conn *c, const char *bytes, size_t len)
-{
-	size_t sent = send_direct(c, bytes, len);
-
-	metrics_add(c->hub->counts, METRICS_SENT_BYTES, (int64_t)len);
-	if (sent == len)
-		return 0;
-	if (lws_write(c->wsi, (unsigned char *)bytes + sent, len - sent, LWS_WRITE_RAW) < 0)
-		return -1;
-	if (lws_partial_buffered(c->wsi))
-		conn_behind(c, true);
-	return 0;
-}
-
-int deliver_text(struct conn *c, struct slice payload)
-{
-	char header[FRAME_HEADER_MAX];
-	struct buf *frame = &c->hub->scratch;
-
-	buf_clear(frame);
-	buf_add(frame, header, frame_header(header, payload.len));
-	buf_add_slice(frame, payload);
-	return deliver_raw(c, frame->data, frame->len);
-}
 
 static int write_resync(struct conn *c)
 {
@@ -143,17 +19,9 @@ static int write_resync(struct conn *c)
 	return notice_refetch(c, c->resync_reason, c->resync_id);
 }
 
-static int write_replies(struct conn *c)
-{
-	int result = deliver_raw(c, c->reply.data, c->reply.len);
-
-	buf_fini(&c->reply);
-	return result;
-}
-
 /* --- merging --------------------------------------------------------------------------------------------------- */
 
-/* A close among what is lost was meant for those who were admitted before it, and could hear up to there. */
+/* A close among the lost entries concerns the connection if the connection was admitted before it and was allowed to receive it. */
 struct missed deliver_nothing_missed(const struct conn *c)
 {
 	return (struct missed){ c->admitted, c->frozen_at ? c->frozen_at : c->limit - 1, 0 };
@@ -166,10 +34,12 @@ static void resync_because_lost(struct conn *c, struct missed *missed)
 	conn_resync(c, "history", (struct event_id){ c->hub->published, 0 });
 }
 
-/* The logs were emptied, and the mail that says so, with the reason, is on its way. */
-static bool is_emptied(const struct hub *h)
+/* The logs were emptied, and MAIL_EMPTIED is on its way. Until the hub takes it, cursors may find entries of the new history with positions
+ * below the hub's: these are not published, and the tap has not asked about their readers yet. So this check comes after each look into a
+ * log and before the write: the tap lowers the position first and appends then. */
+static bool is_emptied(const struct hub_facts *hub)
 {
-	return topiclog_published(h->shared->log) < h->published;
+	return topiclog_published(hub->shared->log) < hub->published;
 }
 
 static lsn_t horizon(const struct conn *c)
@@ -196,7 +66,7 @@ static struct sub *next_sub(struct conn *c, struct event_id *before, bool *lost)
 			continue;
 		order = first ? event_id_compare(run.first, lowest.first) : -1;
 		if (order == 0 && run.tag.close &&
-		    !lowest.tag.close) { /* of the two this one is told, because it closes */
+		    !lowest.tag.close) { /* of two copies the one that closes is delivered */
 			cursor_advance(&first->cursor, 1);
 			return next_sub(c, before, lost);
 		}
@@ -227,7 +97,7 @@ static enum cursor_state next_run(struct conn *c, struct sub **sub, struct run *
 	return cursor_run(&(*sub)->cursor, horizon(c), before, RUN_BYTES, run);
 }
 
-/* Behind its limit not even that is said. */
+/* A resync above the limit waits, as messages do. */
 static bool may_resync(const struct conn *c)
 {
 	return c->resync_id.lsn <= c->limit;
@@ -237,7 +107,7 @@ static int write_run(struct conn *c, const struct run *run)
 {
 	if (run->tag.kind || run->tag.close)
 		return notice_tagged(c, run);
-	return deliver_raw(c, run->bytes, run->len);
+	return writer_raw(&c->out, run->bytes, run->len);
 }
 
 /* The message up to this commit that ends its readers' connections, if there is one. */
@@ -253,7 +123,7 @@ static bool find_last_word(const struct sub *s, lsn_t commit, struct cursor *at,
 	return false;
 }
 
-/* Such a message was meant for those who could hear before its transaction, whatever that did to their permission. */
+/* Such a message is for everybody who could receive before its transaction, whatever the transaction did to their permission. */
 static int deliver_last_word(struct conn *c)
 {
 	struct cursor at;
@@ -263,7 +133,8 @@ static int deliver_last_word(struct conn *c)
 	for (size_t i = 0; i < c->n_subs && c->state == CONN_OPEN && result == 0; i++) {
 		if (!find_last_word(&c->subs[i], c->frozen_at, &at, &run))
 			continue;
-		result = write_run(c, &run);
+		if (!is_emptied(c->hub))
+			result = write_run(c, &run);
 		cursor_release(&at);
 	}
 	return result;
@@ -300,18 +171,20 @@ static int deliver_runs(struct conn *c)
 				return 0;
 			break;
 		case CURSOR_HAS_RUN:
+			if (is_emptied(c->hub))
+				return 0;
 			cursor_advance(&sub->cursor, run.entries);
 			if (write_run(c, &run) < 0)
 				return -1;
 			metrics_add(c->hub->counts, METRICS_DELIVERIES, run.entries);
-			c->hub->written += run.entries;
+			c->of->written += run.entries;
 			left -= run.len < left ? run.len : left;
 			break;
 		}
-		if (c->is_behind || c->state != CONN_OPEN)
+		if (c->out.is_behind || c->state != CONN_OPEN)
 			return 0;
 		if (left == 0) { /* the others' turn; it goes on when the socket is writable */
-			conn_behind(c, true);
+			writer_behind(&c->out, true);
 			return 0;
 		}
 	}
@@ -319,66 +192,55 @@ static int deliver_runs(struct conn *c)
 
 int deliver(struct conn *c)
 {
-	if (c->is_behind)
+	if (c->out.is_behind)
 		return 0;
-	if (c->reply.len && write_replies(c) < 0)
+	if (c->out.reply.len && writer_queued(&c->out) < 0)
 		return -1;
-	if (c->state != CONN_OPEN || c->is_behind)
+	if (c->state != CONN_OPEN || c->out.is_behind)
 		return 0;
 	if (c->resync_due && !may_resync(c))
 		return 0;
 	if (c->resync_due && write_resync(c) < 0)
 		return -1;
-	if (c->is_behind || c->state != CONN_OPEN || c->n_subs == 0)
+	if (c->out.is_behind || c->state != CONN_OPEN || c->n_subs == 0)
 		return 0;
 	return deliver_runs(c);
 }
 
 /* --- turns ----------------------------------------------------------------------------------------------------- */
 
+void deliver_flush(struct conn *c)
+{
+	if (!c->out.is_behind && deliver(c) < 0)
+		writer_kill(&c->out);
+}
+
+void deliver_reply(struct conn *c, unsigned char opcode, struct slice payload)
+{
+	if (c->state >= CONN_CLOSING)
+		return;
+	writer_queue(&c->out, opcode, payload);
+	deliver_flush(c);
+}
+
 static void serve(struct conn *c)
 {
 	if (deliver(c) < 0)
-		conn_kill(c); /* not freed here: the library ends it from its own loop */
+		writer_kill(&c->out); /* not freed here: the library ends it from its own loop */
 	else if (c->last_code && c->state == CONN_OPEN)
 		conn_close(c, c->last_code);
 }
 
-void deliver_later(struct conn *c)
+static void serve_channel(struct channel *ch)
 {
-	if (c->is_due)
-		return;
-	c->is_due = true;
-	DL_APPEND2(c->hub->due, c, prev_due, next_due);
-}
-
-void deliver_never(struct conn *c)
-{
-	if (c->is_due)
-		DL_DELETE2(c->hub->due, c, prev_due, next_due);
-	c->is_due = false;
-}
-
-void deliver_due(struct hub *h)
-{
-	struct channel *ch;
 	struct sub *s, *next;
-	struct conn *c;
 
-	while ((c = h->due)) {
-		deliver_never(c);
-		serve(c);
-	}
-	while ((ch = h->dirty)) {
-		h->dirty = ch->next_dirty;
-		ch->dirty = false;
-		DL_FOREACH_SAFE(ch->subs, s, next) {
-			if (next) { /* each send has the kernel empty the cache */
-				__builtin_prefetch(next->conn);
-				__builtin_prefetch(next->next);
-			}
-			serve(s->conn);
+	DL_FOREACH_SAFE(ch->subs, s, next) {
+		if (next) { /* each send has the kernel empty the cache */
+			__builtin_prefetch(next->conn);
+			__builtin_prefetch(next->next);
 		}
+		serve(s->conn);
 	}
 }
 
@@ -394,18 +256,45 @@ static void let_go(struct conn *c)
 	resync_because_lost(c, &missed);
 	if (missed.close) {
 		c->last_code = (uint16_t)missed.close;
-		deliver_later(c);
+		conn_due(c, true);
 	}
 }
 
-void deliver_let_go(struct hub *h)
+/* Connections that wait for their sockets, or have a limit, must not keep the memory of what the logs dropped. */
+static void let_go_of_dropped(struct conns *all)
 {
+	struct writer *w;
 	struct conn *c;
 
-	DL_FOREACH2(h->behind, c, next_behind)
+	DL_FOREACH(all->writers.behind, w)
+		let_go(conn_of_writer(w));
+	DL_FOREACH2(all->held, c, next_held)
 		let_go(c);
-	DL_FOREACH2(h->held, c, next_held)
-		let_go(c);
+}
+
+void deliver_note_committed(struct conns *all, const struct mail *mail)
+{
+	if (mail->committed && (!all->committed || mail->committed < all->committed))
+		all->committed = mail->committed;
+}
+
+void deliver_turn(struct conns *all)
+{
+	struct channel *ch;
+	struct conn *c;
+
+	let_go_of_dropped(all);
+	all->written = 0;
+	while ((c = all->due)) {
+		conn_due(c, false);
+		serve(c);
+	}
+	while ((ch = channel_take_dirty(&all->channels)))
+		serve_channel(ch);
+	if (all->committed && all->written)
+		metrics_observe(all->hub->counts, METRICS_COMMIT_TO_WRITTEN, clock_wall_us() - all->committed,
+				all->written);
+	all->committed = 0;
 }
 
 /* --- how far behind --------------------------------------------------------------------------------------------- */
@@ -422,20 +311,20 @@ static lsn_t unread_from(struct conn *c)
 	return from;
 }
 
-void deliver_measure(struct hub *h, int64_t now)
+void deliver_measure(struct conns *all, int64_t now)
 {
+	lsn_t published = all->hub->published, from = published;
 	int64_t n = 0, oldest = now;
-	lsn_t from = h->published;
-	struct conn *c;
+	struct writer *w;
 
-	DL_FOREACH2(h->behind, c, next_behind) {
-		lsn_t unread = unread_from(c);
+	DL_FOREACH(all->writers.behind, w) {
+		lsn_t unread = unread_from(conn_of_writer(w));
 
 		n++;
 		from = unread < from ? unread : from;
-		oldest = c->behind_since < oldest ? c->behind_since : oldest;
+		oldest = w->behind_since < oldest ? w->behind_since : oldest;
 	}
-	metrics_set(h->counts, METRICS_READERS_BEHIND, n);
-	metrics_set(h->counts, METRICS_READER_LAG_SECONDS, now - oldest);
-	metrics_set(h->counts, METRICS_READER_LAG_BYTES, (int64_t)(h->published - from));
+	metrics_set(all->hub->counts, METRICS_READERS_BEHIND, n);
+	metrics_set(all->hub->counts, METRICS_READER_LAG_SECONDS, now - oldest);
+	metrics_set(all->hub->counts, METRICS_READER_LAG_BYTES, (int64_t)(published - from));
 }

@@ -1,28 +1,17 @@
-/*
- * depart: connections that are asked to go, one after the other. Hub thread.
- *
- * Three things make connections go: the process stops, another process holds the slot, a new edition changed their stream. They
- * connect again at once, here or at a replica, so all three go at the pace of drain.h. Sockets are dealt to the hubs in turn, so each
- * hub has its share of the rate.
- *
- * The order is random, within three groups. First those that are not admitted: they get nothing here, and are served sooner
- * elsewhere. Last those that are owed something: what waits for their socket, or for permission to deliver it.
- */
+#include "depart.h"
+
 #include <stdlib.h>
 #include <sys/random.h>
 #include <utlist.h>
 
-#include "parts.h"
-#include "walpush/base/clock.h"
 #include "drain.h"
+#include "walpush/base/clock.h"
 #include "walpush/base/mem.h"
 
 #define CODE 1012
-/* µs between two looks at who is due, or whether the last has gone. */
+/* µs: the shortest wait for the next close; and between two looks at whether the last connection has gone. */
 #define DEPART_TICK 1000
 #define GONE_TICK 10000
-/* µs that a client has to answer our close frame while the process waits for it. The frame is on its way, and arrives without us. */
-#define LAST_ANSWER 1000000
 
 enum group { NOT_ADMITTED, AT_EASE, OWED, N_GROUPS };
 
@@ -30,7 +19,7 @@ static enum group group_of(const struct conn *c)
 {
 	if (c->state != CONN_OPEN)
 		return NOT_ADMITTED;
-	return c->is_behind || c->is_due || c->is_held ? OWED : AT_EASE;
+	return c->out.is_behind || c->is_due || c->is_held ? OWED : AT_EASE;
 }
 
 static uint64_t seed(void)
@@ -42,117 +31,119 @@ static uint64_t seed(void)
 	return random;
 }
 
-static void line_up(struct hub *h)
+static void line_up(struct departing *l)
 {
-	struct departing *l = &h->departing;
-	size_t cap = 1;
 	struct conn *c;
+	size_t cap = 1;
 
-	DL_FOREACH(h->conns, c)
+	DL_FOREACH(l->conns->all, c)
 		cap++;
 	l->ids = mem_resize(l->ids, cap, sizeof(*l->ids));
 	l->n = l->next = 0;
 	for (enum group g = 0; g < N_GROUPS; g++) {
 		size_t first = l->n;
 
-		DL_FOREACH(h->conns, c)
+		DL_FOREACH(l->conns->all, c)
 			if (c->departs && c->state < CONN_CLOSING && group_of(c) == g)
 				l->ids[l->n++] = c->id;
 		drain_shuffle(l->ids + first, l->n - first, seed());
 	}
 }
 
-static void tell_if_gone(struct hub *h)
+static void tell_if_gone(struct departing *l)
 {
-	struct mail gone = { .kind = MAIL_GONE, .hub = h->index };
+	const struct hub_facts *hub = l->conns->hub;
+	struct mail gone = { .kind = MAIL_GONE, .hub = hub->index };
 
-	if (h->conns || h->told_gone)
+	if (l->conns->all || l->told_gone)
 		return;
-	h->told_gone = true;
-	hub_tell_tap(h, &gone);
+	l->told_gone = true;
+	mailbox_post(hub->shared->to_tap, &gone);
+}
+
+/* Closes those whose turn has come. Returns µs until the next one's turn, 0: there is none. */
+static int64_t close_due(struct departing *l, int64_t now)
+{
+	for (; l->next < l->n; l->next++) {
+		struct conn *c = conn_find(l->conns, l->ids[l->next]);
+		int64_t wait = l->began + drain_when(l->next, l->n, l->span) - now;
+
+		if (wait > 0)
+			return wait > DEPART_TICK ? wait : DEPART_TICK;
+		if (c)
+			conn_close(c, CODE);
+	}
+	return 0;
+}
+
+int64_t depart_step(struct departing *l, int64_t now)
+{
+	int64_t wait = close_due(l, now);
+
+	if (l->next < l->n)
+		return wait;
+	if (!l->conns->hub->draining || l->told_gone)
+		return 0;
+	tell_if_gone(l);
+	return GONE_TICK;
 }
 
 static void on_depart(lws_sorted_usec_list_t *sul)
 {
-	struct hub *h = lws_container_of(sul, struct hub, departing.timer);
-	struct departing *l = &h->departing;
-	int64_t wait = GONE_TICK, now = clock_us();
+	struct departing *l = lws_container_of(sul, struct departing, timer);
+	int64_t wait = depart_step(l, clock_us());
 
-	for (; l->next < l->n; l->next++) {
-		struct conn *c = conn_find(h, l->ids[l->next]);
-
-		wait = l->began + drain_when(l->next, l->n, l->span) - now;
-		if (wait > 0)
-			break;
-		if (c)
-			conn_close(c, CODE);
-	}
-	if (l->next == l->n) {
-		if (!h->draining || h->told_gone)
-			return;
-		tell_if_gone(h);
-		wait = GONE_TICK;
-	}
-	lws_sul_schedule(h->context, 0, &l->timer, on_depart, wait > DEPART_TICK ? wait : DEPART_TICK);
+	if (wait)
+		lws_sul_schedule(l->context, 0, &l->timer, on_depart, wait);
 }
 
 /* The first close comes after this turn's deliveries, because the loop calls it. */
-void depart_begin(struct hub *h, int64_t most)
+void depart_begin(struct departing *l, int64_t most)
 {
-	struct departing *l = &h->departing;
-
-	line_up(h);
+	line_up(l);
 	l->began = clock_us();
-	l->span = drain_span((uint64_t)l->n * h->shared->n_hubs, most);
-	lws_sul_schedule(h->context, 0, &l->timer, on_depart, 1);
+	l->span = drain_span((uint64_t)l->n * l->conns->hub->shared->n_hubs, most);
+	lws_sul_schedule(l->context, 0, &l->timer, on_depart, 1);
 }
 
-bool depart_is_under_way(const struct hub *h)
+bool depart_is_under_way(const struct departing *l)
 {
-	return h->departing.next < h->departing.n;
+	return l->next < l->n;
 }
 
-void depart_all(struct hub *h, int64_t most)
+void depart_all(struct departing *l, int64_t most)
 {
 	struct conn *c;
 
-	/* Before its upgrade is answered no close frame can be written: its turn comes with the next mail, or as a straggler. */
-	DL_FOREACH(h->conns, c)
+	/* Before its upgrade is answered no close frame can be written. Such a connection goes with the next mail, or as a straggler. */
+	DL_FOREACH(l->conns->all, c)
 		c->departs = c->state != CONN_NEW;
-	depart_begin(h, most);
+	depart_begin(l, most);
 }
 
-int64_t depart_deadline(const struct hub *h, int64_t deadline)
+void depart_for_good(struct departing *l, int64_t most)
 {
-	int64_t last = clock_us() + LAST_ANSWER;
-
-	return h->draining && deadline > last ? last : deadline;
-}
-
-void depart_for_good(struct hub *h, int64_t most)
-{
+	int64_t now = clock_us();
 	struct conn *c;
 
-	h->draining = true;
-	visitors_hang_up(h);
-	DL_FOREACH(h->conns, c)
+	DL_FOREACH(l->conns->all, c)
 		if (c->state >= CONN_CLOSING)
-			c->deadline = depart_deadline(h, c->deadline);
-	depart_all(h, most);
+			conn_hurry(c, now);
+	depart_all(l, most);
 }
 
-void depart_stragglers(struct hub *h)
+void depart_stragglers(struct departing *l)
 {
 	struct conn *c;
 
-	if (!h->draining || depart_is_under_way(h))
+	if (!l->conns->hub->draining || depart_is_under_way(l))
 		return;
-	DL_FOREACH(h->conns, c)
+	DL_FOREACH(l->conns->all, c)
 		if (c->state != CONN_NEW)
 			conn_close(c, CODE);
 }
 
-void depart_fini(struct hub *h)
+void depart_fini(struct departing *l)
 {
-	free(h->departing.ids);
+	free(l->ids);
 }

@@ -1,8 +1,10 @@
-/* handshake: what the HTTP request says, read before and while it is upgraded. Hub thread. */
+#include "handshake.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "parts.h"
+#include "response.h"
+#include "visitor.h"
 #include "walpush/base/mem.h"
 #include "walpush/text/origin.h"
 #include "walpush/text/request.h"
@@ -117,7 +119,7 @@ static bool origin_is_fine(const struct hub_shared *shared, struct lws *wsi)
 	return origin_admits(&shared->conf->listen.origins, origin);
 }
 
-/* A header's value; false where it is not there, stands twice, or is longer than `out`. Two of a kind are for two readers to disagree. */
+/* A header's value. False: it is absent, or there twice, so that a proxy may have read the other one, or longer than `out`. */
 static bool only(struct lws *wsi, enum lws_token_indexes header, char *out, int cap, struct slice *value)
 {
 	int len = lws_hdr_fragment_length(wsi, header, 1) ? -1 : lws_hdr_copy(wsi, out, cap, header);
@@ -147,14 +149,14 @@ static bool connection_is_fine(struct lws *wsi)
 	return len > 0 && request_list_has((struct slice){ text, (size_t)len }, SLICE("upgrade"), true);
 }
 
-/* Clients that offer subprotocols fail when none is echoed, and the library hangs up without a word on those it does not know. */
+/* A client that offers subprotocols fails when none is echoed, and the library hangs up without a word when it knows none of them. */
 static bool subprotocol_is_fine(struct lws *wsi)
 {
 	char text[128];
 	int len = lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_PROTOCOL);
 
-	return len == 0 || (len > 0 && request_list_has((struct slice){ text, (size_t)len },
-							slice_of(hub_protocols[0].name), false));
+	return len == 0 ||
+	       (len > 0 && request_list_has((struct slice){ text, (size_t)len }, SLICE(HANDSHAKE_PROTOCOL), false));
 }
 
 static bool has_body(struct lws *wsi)
@@ -177,9 +179,9 @@ const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, un
 
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) == 0)
 		return refused(status, 0,
-			       "malformed"); /* one that the library answered itself, with 403; its headers are gone */
+			       "malformed"); /* the library has answered it, with 403, and freed the headers */
 	if (!only(wsi, WSI_TOKEN_UPGRADE, text, sizeof(text), &value) || strcasecmp(text, "websocket") != 0)
-		return refused(status, 400, "malformed"); /* h2c and whatever else: never */
+		return refused(status, 400, "malformed"); /* h2c, for example */
 	if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0 || !target_is_clean(wsi) ||
 	    !visitor_forwarded(visitor_of(wsi)))
 		return refused(status, 400, "malformed");
@@ -192,42 +194,15 @@ const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, un
 	if (!host_is_fine(wsi) || !connection_is_fine(wsi) || !key_is_fine(wsi) || !subprotocol_is_fine(wsi) ||
 	    has_body(wsi))
 		return refused(status, 400, "malformed");
-	/* The last, so that what is no client of ours takes nobody's place. */
+	/* Checked last, so that rejected requests do not count against the limits. */
 	why = visitor_enter(visitor_of(wsi));
 	return why ? refused(status, 503, why) : NULL;
 }
 
-static const char *status_text(unsigned status)
-{
-	switch (status) {
-	case 400:
-		return "Bad Request";
-	case 403:
-		return "Forbidden";
-	case 404:
-		return "Not Found";
-	case 426:
-		return "Upgrade Required";
-	case 431:
-		return "Request Header Fields Too Large";
-	case 503:
-		return "Service Unavailable";
-	default:
-		return "Error";
-	}
-}
-
-size_t handshake_answer(unsigned status, char out[HANDSHAKE_ANSWER])
-{
-	return (size_t)snprintf(
-		out, HANDSHAKE_ANSWER, "HTTP/1.1 %u %s\r\n%sConnection: close\r\nContent-Length: 0\r\n\r\n", status,
-		status_text(status), status == 426 ? "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" : "");
-}
-
 void handshake_refuse(struct lws *wsi, unsigned status)
 {
-	unsigned char response[LWS_PRE + HANDSHAKE_ANSWER];
-	size_t n = handshake_answer(status, (char *)response + LWS_PRE);
+	unsigned char response[LWS_PRE + RESPONSE_MAX];
+	size_t n = response_write(status, (char *)response + LWS_PRE);
 
 	lws_write(wsi, response + LWS_PRE, n, LWS_WRITE_HTTP_HEADERS);
 }
@@ -264,18 +239,35 @@ static char *copy_bearer(struct lws *wsi)
 	return token;
 }
 
-void handshake_read(const struct hub_shared *shared, struct conn *c)
+int handshake_read(const struct hub_shared *shared, struct lws *wsi, struct handshake *out)
 {
-	char *since = copy_argument(c->wsi, "since");
+	char *since = copy_argument(wsi, "since");
 
-	c->path = mem_new(sizeof(*c->path));
-	c->stream = match(shared, c->wsi, c->path);
-	c->token = copy_argument(c->wsi, "token");
-	if (!c->token)
-		c->token = copy_bearer(c->wsi);
-	/* What is no id, or lacks its epoch, names nothing that could be continued, but says that something is to be. */
-	c->has_since = since != NULL;
-	if (since && event_id_parse(slice_of(since), &c->since))
-		c->epoch = copy_argument(c->wsi, "epoch");
+	out->path = mem_new(sizeof(*out->path));
+	out->token = copy_argument(wsi, "token");
+	if (!out->token)
+		out->token = copy_bearer(wsi);
+	/* A malformed `since`, or one without `epoch`, cannot be resumed, but it shows that the client expects to resume. */
+	out->has_since = since != NULL;
+	if (since && event_id_parse(slice_of(since), &out->since))
+		out->epoch = copy_argument(wsi, "epoch");
 	free(since);
+	return match(shared, wsi, out->path);
+}
+
+void handshake_forget_token(struct handshake *h)
+{
+	if (h->token)
+		explicit_bzero(h->token, strlen(h->token));
+	free(h->token);
+	free(h->path);
+	h->token = NULL;
+	h->path = NULL;
+}
+
+void handshake_forget(struct handshake *h)
+{
+	handshake_forget_token(h);
+	free(h->epoch);
+	h->epoch = NULL;
 }

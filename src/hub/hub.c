@@ -2,17 +2,22 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <semaphore.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <utlist.h>
 
-#include "parts.h"
+#include "depart.h"
+#include "deliver.h"
+#include "session.h"
+#include "visitor.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 #include "walpush/base/thread.h"
+#include "walpush/share/tls.h"
 
 #define SWEEP_US 1000000
 #define DRAIN_SWEEP_US 50000
@@ -31,78 +36,85 @@
 /* What one send may take; the library copies the rest of a longer write. */
 #define SEND_BYTES (4u << 20)
 
+/*
+ * Each file of the hub knows its part: facts, conns, visitors or departing. Only this file knows the whole, and wires the parts. `conns` is the
+ * user of the library's context. While the thread runs, other threads touch only the members under "any thread".
+ */
+struct hub {
+	struct hub_facts facts;
+	struct conns conns;
+	struct visitors visitors;
+	struct departing departing;
+
+	uv_loop_t loop;
+	struct lws_context *context;
+	SSL_CTX *tls; /* of the virtual host, which owns it; NULL: no TLS */
+	SSL_CTX *client_tls;
+	lws_sorted_usec_list_t sweep;
+	struct mail *taken;
+	size_t taken_cap;
+	bool stopped;
+
+	/* any thread */
+	struct mailbox inbox;
+	sem_t awake;          /* posted when the thread runs, and for MAIL_PROBE */
+	_Atomic int64_t beat; /* µs; read by the tap */
+	/* whoever made the hub */
+	pthread_t thread;
+	bool started;
+};
+
 static int hub_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
 
-const struct lws_protocols hub_protocols[] = {
-	{ "walpush", hub_callback, sizeof(struct conn), 1024, 0, NULL, SEND_BYTES },
+static const struct lws_protocols protocols[] = {
+	{ HANDSHAKE_PROTOCOL, hub_callback, sizeof(struct conn), 1024, 0, NULL, SEND_BYTES },
 	{ NULL, NULL, 0, 0, 0, NULL, 0 },
 };
 
+static struct hub *hub_of(struct lws *wsi)
+{
+	return lws_container_of(lws_context_user(lws_get_context(wsi)), struct hub, conns);
+}
+
 /* --- mails ------------------------------------------------------------------------------------------------------ */
 
-void hub_tell_tap(struct hub *h, const struct mail *mail)
+static void wake(void *ctx)
 {
-	static const uint64_t one = 1;
+	struct hub *h = ctx;
 
-	/* The counter cannot overflow, and a tap that does not read is a tap that is awake. */
-	if (mailbox_post(h->shared->to_tap, mail) && write(h->shared->wake_tap, &one, sizeof(one)) < 0 &&
-	    errno != EAGAIN)
-		fail_never("hub %u cannot wake the tap: %s", h->index, strerror(errno));
+	lws_cancel_service(h->context);
 }
 
 void hub_post(struct hub *h, const struct mail *mail)
 {
-	if (mailbox_post(&h->inbox, mail))
-		lws_cancel_service(h->context);
-}
-
-void hub_give_back(struct hub *h, const struct mail *mail)
-{
-	for (size_t i = 0; i < mail->n_seats; i++) {
-		struct mail left = { .kind = MAIL_LEFT, .hub = h->index, .topic = mail->seats[i].topic };
-
-		cursor_release(&mail->seats[i].cursor);
-		hub_tell_tap(h, &left);
-	}
-	ticket_unref(mail->ticket);
-}
-
-void hub_note_committed(struct hub *h, const struct mail *mail)
-{
-	if (mail->committed && (!h->committed || mail->committed < h->committed))
-		h->committed = mail->committed;
+	mailbox_post(&h->inbox, mail);
 }
 
 static void mail_dirty(struct hub *h, const struct mail *mail)
 {
-	struct channel *ch;
-
-	hub_note_committed(h, mail);
-	HASH_FIND_PTR(h->channels, &mail->topic, ch);
-	if (ch)
-		channel_mark(h, ch);
+	deliver_note_committed(&h->conns, mail);
+	channel_mark(&h->conns.channels, mail->topic);
 }
 
-/* The position may have been read before the logs were emptied: the mail's is where they begin again. */
+/* The hub may have read the position before the logs were emptied. The mail has the one where the new history begins. */
 static void mail_emptied(struct hub *h, const struct mail *mail)
 {
-	struct conn *c;
-
-	h->published = mail->published;
-	DL_FOREACH(h->conns, c)
-		conn_event(c, CONN_ON_EMPTIED, &(struct conn_cause){ .mail = mail });
+	h->facts.published = mail->published;
+	session_emptied(&h->conns, mail);
 }
 
 static void sweep_in(struct hub *h, int64_t us);
 
-/* The tap says it every second while another process has the slot; those that came meanwhile wait until the others have gone. */
+/* The tap posts it every second while another process has the slot. Connections that came meanwhile wait until the others have gone. */
 static void mail_close(struct hub *h, const struct mail *mail)
 {
 	if (mail->final) {
-		depart_for_good(h, mail->wait);
+		h->facts.draining = true;
+		visitors_hang_up(&h->visitors);
+		depart_for_good(&h->departing, mail->wait);
 		sweep_in(h, DRAIN_SWEEP_US);
-	} else if (!depart_is_under_way(h)) {
-		depart_all(h, mail->wait);
+	} else if (!depart_is_under_way(&h->departing)) {
+		depart_all(&h->departing, mail->wait);
 	}
 }
 
@@ -112,25 +124,19 @@ static bool show_certificate(struct hub *h, const struct tls_identity *id)
 
 	if (tls_install(id, h->tls, &why))
 		return true;
-	log_error("a certificate cannot be used; the one before stays", log_n("hub", h->index),
+	log_error("a certificate cannot be used; the one before stays", log_n("hub", h->facts.index),
 		  log_s("error", why.text));
 	return false;
 }
 
-/* Who listens to a stream that is not the same any more connects anew, and finds what there is now. */
 static void mail_edition(struct hub *h, const struct mail *mail)
 {
-	struct edition *before = h->edition;
-	bool some = false;
-	struct conn *c;
+	struct edition *before = h->facts.edition;
 
-	h->edition = mail->edition;
-	h->shared = &h->edition->shared;
-	DL_FOREACH(h->conns, c)
-		if (!c->departs && conn_event(c, CONN_ON_EDITION, &(struct conn_cause){ 0 }) < 0)
-			c->departs = some = true;
-	if (some)
-		depart_begin(h, h->shared->conf->limits.drain * 1000);
+	h->facts.edition = mail->edition;
+	h->facts.shared = &mail->edition->shared;
+	if (session_edition(&h->conns))
+		depart_begin(&h->departing, h->facts.shared->conf->limits.drain * 1000);
 	edition_unref(before);
 }
 
@@ -138,34 +144,21 @@ static void take_mail(struct hub *h, struct mail *mail)
 {
 	switch (mail->kind) {
 	case MAIL_SOCKET:
-		visitor_take(h, mail->fd, &mail->peer);
+		visitor_take(&h->visitors, mail->fd, &mail->peer);
 		return;
 	case MAIL_ADMITTED:
-		conn_mail(h, CONN_ON_ADMITTED, mail);
-		free(mail->seats);
-		return;
 	case MAIL_MOVED:
-		conn_mail(h, CONN_ON_MOVED, mail);
-		free(mail->seats);
-		return;
 	case MAIL_RENEWED:
-		conn_mail(h, CONN_ON_RENEWED, mail);
-		free(mail->seats);
-		return;
 	case MAIL_LIMIT:
-		conn_mail(h, CONN_ON_LIMIT, mail);
-		return;
 	case MAIL_FROZEN:
-		conn_mail(h, CONN_ON_FROZEN, mail);
-		return;
 	case MAIL_REFUSED:
-		conn_mail(h, CONN_ON_REFUSED, mail);
+		session_mail(&h->conns, mail);
 		return;
 	case MAIL_DIRTY:
 		mail_dirty(h, mail);
 		return;
 	case MAIL_EPOCH:
-		memcpy(h->epoch, mail->text, sizeof(h->epoch));
+		memcpy(h->facts.epoch, mail->text, sizeof(h->facts.epoch));
 		return;
 	case MAIL_EMPTIED:
 		mail_emptied(h, mail);
@@ -188,21 +181,21 @@ static void take_mail(struct hub *h, struct mail *mail)
 		uv_stop(&h->loop);
 		return;
 	default:
-		fail_never("hub %u received a mail of kind %d", h->index, (int)mail->kind);
+		fail_never("hub %u received a mail of kind %d", h->facts.index, (int)mail->kind);
 	}
 }
 
 /* --- turns ------------------------------------------------------------------------------------------------------ */
 
-/* The position first, then the mails. Returns the position that the news among them stand below. */
+/* The position first, then the mails. Returns the highest position that one of them names. */
 static lsn_t take_mails(struct hub *h)
 {
-	lsn_t needed = 0, published = topiclog_published(h->shared->log);
+	lsn_t needed = 0, published = topiclog_published(h->facts.shared->log);
 	size_t n;
 
-	/* It goes back only when the logs are emptied. The mail that says so may be a moment behind; until then it counts as it was. */
-	if (published > h->published)
-		h->published = published;
+	/* The position goes back only when the logs are emptied. Until MAIL_EMPTIED says so, the hub goes by the old one. */
+	if (published > h->facts.published)
+		h->facts.published = published;
 	n = mailbox_take(&h->inbox, &h->taken, &h->taken_cap);
 	for (size_t i = 0; i < n; i++) {
 		if (h->taken[i].published > needed)
@@ -214,49 +207,44 @@ static lsn_t take_mails(struct hub *h)
 
 static void hub_turn(struct hub *h)
 {
-	/* News are posted behind their publication, so a second look at the position finds it. */
-	while (take_mails(h) > h->published)
+	assert(hub_is_here(&h->facts));
+	/* The tap publishes first and posts then, so a second look at the position finds what the mail names. */
+	while (take_mails(h) > h->facts.published)
 		;
-	deliver_let_go(h);
-	h->written = 0;
-	deliver_due(h);
-	if (h->committed && h->written)
-		metrics_observe(h->counts, METRICS_COMMIT_TO_WRITTEN, clock_wall_us() - h->committed, h->written);
-	h->committed = 0;
+	deliver_turn(&h->conns);
 }
 
 /* While the virtual host is made: the library gives us its TLS context and leaves the certificate to us. */
 static int begin_tls(struct hub *h, SSL_CTX *context)
 {
 	h->tls = context;
+	h->visitors.tls = true;
 	tls_harden(context);
-	return show_certificate(h, h->shared->identity) ? 0 : -1;
+	return show_certificate(h, h->facts.shared->identity) ? 0 : -1;
 }
 
 static int hub_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
 {
 	if (reason == LWS_CALLBACK_OPENSSL_LOAD_EXTRA_SERVER_VERIFY_CERTS)
-		return begin_tls(lws_context_user(lws_get_context(wsi)), user);
+		return begin_tls(hub_of(wsi), user);
 	if (reason == LWS_CALLBACK_EVENT_WAIT_CANCELLED) {
-		hub_turn(lws_context_user(lws_get_context(wsi)));
+		hub_turn(hub_of(wsi));
 		return 0;
 	}
-	return conn_callback(wsi, reason, user, in, len);
+	return session_callback(wsi, reason, user, in, len);
 }
 
 static void on_sweep(lws_sorted_usec_list_t *sul)
 {
 	struct hub *h = lws_container_of(sul, struct hub, sweep);
 	int64_t now = clock_us(), wall_s = clock_wall_us() / 1000000;
-	struct conn *c, *next;
 
 	atomic_store_explicit(&h->beat, now, memory_order_relaxed);
-	visitor_sweep(h, now);
-	DL_FOREACH_SAFE(h->conns, c, next)
-		conn_sweep(c, now, wall_s);
-	depart_stragglers(h);
-	deliver_measure(h, now);
-	sweep_in(h, h->draining ? DRAIN_SWEEP_US : SWEEP_US);
+	visitors_sweep(&h->visitors, now);
+	session_sweep(&h->conns, now, wall_s);
+	depart_stragglers(&h->departing);
+	deliver_measure(&h->conns, now);
+	sweep_in(h, h->facts.draining ? DRAIN_SWEEP_US : SWEEP_US);
 }
 
 static void sweep_in(struct hub *h, int64_t us)
@@ -270,8 +258,10 @@ static void *hub_thread(void *arg)
 {
 	struct hub *h = arg;
 
+	h->facts.thread = pthread_self();
+	h->facts.has_thread = true;
 	sweep_in(h, SWEEP_US);
-	/* Mails may have come before the loop ran. */
+	/* Mails may have come before the loop runs. */
 	hub_turn(h);
 	sem_post(&h->awake);
 	while (!h->stopped)
@@ -288,20 +278,20 @@ static bool make_context(struct hub *h, struct fail *why)
 {
 	/* Pings are ours: the library would keep a sorted list of a timer for each connection. */
 	static const lws_retry_bo_t no_pings = { 0 };
-	const struct conf *conf = h->shared->conf;
+	const struct conf *conf = h->facts.shared->conf;
 	void *loops[1] = { &h->loop };
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN,
-		.protocols = hub_protocols,
+		.protocols = protocols,
 		.options =
 			LWS_SERVER_OPTION_LIBUV | LWS_SERVER_OPTION_EXPLICIT_VHOSTS | LWS_SERVER_OPTION_VALIDATE_UTF8,
 		.foreign_loops = loops,
-		.user = h,
+		.user = &h->conns,
 		.gid = (gid_t)-1,
 		.uid = (uid_t)-1,
 		.timeout_secs = (unsigned)((conf->limits.handshake + 999) / 1000),
 		.timeout_secs_ah_idle = (unsigned)((conf->limits.handshake + 999) / 1000) + AH_IDLE_BEYOND,
-		.max_http_header_data = (unsigned short)(h->head_most + HEADER_NOTES),
+		.max_http_header_data = (unsigned short)(h->visitors.peeks.head_most + HEADER_NOTES),
 		/* A whole record of TLS: what is left of one the library sometimes reads only when more comes, and a head hangs. */
 		.pt_serv_buf_size = TLS_RECORD + LWS_PRE,
 		.retry_and_idle_policy = &no_pings,
@@ -310,7 +300,7 @@ static bool make_context(struct hub *h, struct fail *why)
 		.alpn = "http/1.1", /* HTTP/2 is never spoken */
 	};
 
-	if (h->shared->identity) {
+	if (h->facts.shared->identity) {
 		info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
 		/* Else the library makes one, with all the system's authorities in it, for connections that nobody makes. */
 		h->client_tls = SSL_CTX_new(TLS_client_method());
@@ -322,8 +312,9 @@ static bool make_context(struct hub *h, struct fail *why)
 		return fail_set(why,
 				"libwebsockets gives no context: is the package libwebsockets-evlib-uv installed?");
 	info.port = CONTEXT_PORT_NO_LISTEN_SERVER;
-	h->vhost = lws_create_vhost(h->context, &info);
-	if (!h->vhost)
+	h->departing.context = h->context;
+	h->visitors.vhost = lws_create_vhost(h->context, &info);
+	if (!h->visitors.vhost)
 		return fail_set(why, "libwebsockets gives no virtual host");
 	return true;
 }
@@ -335,17 +326,30 @@ static size_t head_most(const struct conf_limits *limits)
 	return n < HEADERS_MOST - HEADER_NOTES ? n : HEADERS_MOST - HEADER_NOTES;
 }
 
+/* Each part gets what it needs of the others. */
+static void wire(struct hub *h)
+{
+	h->conns.hub = &h->facts;
+	h->conns.channels.hub = h->facts.index;
+	h->conns.channels.to_tap = h->facts.shared->to_tap;
+	h->conns.writers.counts = h->facts.counts;
+	h->visitors.hub = &h->facts;
+	h->visitors.peeks.loop = &h->loop;
+	h->visitors.peeks.head_most = head_most(&h->facts.shared->conf->limits);
+	h->departing.conns = &h->conns;
+}
+
 struct hub *hub_new(unsigned index, const struct edition *edition, struct fail *why)
 {
 	struct hub *h = mem_new(sizeof(*h));
 	int error;
 
-	h->index = index;
-	h->edition = edition_ref(edition);
-	h->shared = &h->edition->shared;
-	h->counts = metrics_of_hub(h->shared->metrics, index);
-	h->head_most = head_most(&h->shared->conf->limits);
-	mailbox_init(&h->inbox);
+	h->facts.index = index;
+	h->facts.edition = edition_ref(edition);
+	h->facts.shared = &h->facts.edition->shared;
+	h->facts.counts = metrics_of_hub(h->facts.shared->metrics, index);
+	wire(h);
+	mailbox_init(&h->inbox, wake, h);
 	sem_init(&h->awake, 0, 0);
 	atomic_init(&h->beat, clock_us());
 	error = uv_loop_init(&h->loop);
@@ -392,7 +396,7 @@ bool hub_wakes(struct hub *h, struct fail *why)
 		"thread %u cannot be woken: it did not answer in %d s; either the host stands still, or libwebsockets "
 		"and its plugin do not fit together: install the packages libwebsockets and libwebsockets-evlib-uv of "
 		"one release",
-		h->index, WAKE_LIMIT_S);
+		h->facts.index, WAKE_LIMIT_S);
 }
 
 static void drop_mails(struct hub *h)
@@ -414,29 +418,34 @@ static void drop_mails(struct hub *h)
 	free(h->taken);
 }
 
-void hub_free(struct hub *h)
+/* The library closes its handles on the loop. Some versions must be called once more when that is done. */
+static void destroy_context(struct hub *h)
 {
-	if (!h)
-		return;
-	if (h->started)
-		pthread_join(h->thread, NULL);
-	visitor_drop_all(h);
 	if (h->context)
 		lws_context_destroy(h->context);
-	/* The library closes its handles on the loop; some versions want to be told once more when that is done. */
 	uv_run(&h->loop, UV_RUN_DEFAULT);
 	if (h->context)
 		lws_context_destroy(h->context);
 	uv_run(&h->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&h->loop);
 	SSL_CTX_free(h->client_tls);
+}
+
+void hub_free(struct hub *h)
+{
+	if (!h)
+		return;
+	if (h->started)
+		pthread_join(h->thread, NULL);
+	h->facts.has_thread = false;
+	visitors_fini(&h->visitors);
+	destroy_context(h);
 	drop_mails(h);
 	mailbox_fini(&h->inbox);
-	depart_fini(h);
+	depart_fini(&h->departing);
+	conns_fini(&h->conns);
+	peeks_fini(&h->visitors.peeks);
 	sem_destroy(&h->awake);
-	buf_fini(&h->scratch);
-	edition_unref(h->edition);
-	free(h->slots);
-	free(h->peeked);
+	edition_unref(h->facts.edition);
 	free(h);
 }

@@ -1,13 +1,10 @@
-/*
- * notice: what the server says by itself. Hub thread.
- *
- * The logs are shared by all connections, and some entries of them are tagged. `resync` stands there without a word: it names the epoch,
- * which ends in a digest of the receiver's claims, so it is written for each connection. A bulk message stands there as the standard says
- * it, and a stream that has other words for it, or none, gets those instead. A message that ends its readers' connections is tagged too.
- */
-#include "parts.h"
+#include "notice.h"
+
+
 #include "walpush/base/clock.h"
 #include "walpush/base/resync.h"
+#include "walpush/base/timetext.h"
+#include "walpush/change/render.h"
 
 static bool value_of_ticket(void *ctx, const struct tmpl_part *part, struct buf *out)
 {
@@ -45,8 +42,21 @@ void notice_hello(struct conn *c, struct event_id id, bool resumed)
 
 	n.resumed = resumed;
 	render_hello(&n, &hello);
-	conn_queue(c, buf_slice(&hello));
+	writer_queue(&c->out, 1, buf_slice(&hello));
 	buf_fini(&hello);
+}
+
+void notice_auth_ok(struct conn *c, const char *epoch)
+{
+	struct buf message = { 0 };
+	char until[TIMETEXT_MAX];
+
+	buf_addf(&message, "{\"type\":\"auth_ok\",\"expires_at\":\"%s\"", timetext_s(until, c->expires));
+	if (epoch)
+		buf_addf(&message, ",\"epoch\":\"%s\"", epoch);
+	buf_add_char(&message, '}');
+	writer_queue(&c->out, 1, buf_slice(&message));
+	buf_fini(&message);
 }
 
 int notice_refetch(struct conn *c, const char *reason, struct event_id id)
@@ -62,7 +72,7 @@ int notice_refetch(struct conn *c, const char *reason, struct event_id id)
 	}
 	n.reason = reason;
 	render_refetch(&n, &message);
-	result = deliver_text(c, buf_slice(&message));
+	result = writer_text(&c->out, buf_slice(&message));
 	buf_fini(&message);
 	return result;
 }
@@ -82,8 +92,8 @@ int notice_tagged(struct conn *c, const struct run *run)
 	if (is_said_here(stream_of(c), &run->tag))
 		result = notice_refetch(c, resync_name((enum resync_reason)run->tag.reason), run->first);
 	else
-		result = deliver_raw(c, run->bytes, run->len);
-	/* Who was admitted behind it only reads it again. */
+		result = writer_raw(&c->out, run->bytes, run->len);
+	/* A connection that was admitted after it reads it again, and stays. */
 	if (result == 0 && run->tag.close && run->first.lsn >= c->admitted)
 		conn_close(c, run->tag.close);
 	return result;

@@ -1,32 +1,25 @@
-/*
- * peek: a visitor's bytes before the library has them. Hub thread.
- *
- *   taken ─▶ waits ─head is whole▶ the library's
- *              │
- *              ├─ malformed, too long ─▶ answered, and listened to until the client ends, so that the answer is not lost by a reset
- *              └─ the client ends, time is over ─▶ gone
- *
- * Nothing is read: the bytes stay in the socket, where the library finds them. SO_RCVLOWAT keeps the loop from turning for bytes that were seen.
- * Over TLS the bytes say nothing, so such a socket goes to the library at once.
- */
+#include "peek.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include "parts.h"
-#include "walpush/base/clock.h"
+#include "response.h"
 #include "walpush/base/fail.h"
-#include "walpush/text/head.h"
-#include "walpush/base/log.h"
 #include "walpush/base/mem.h"
+#include "walpush/text/head.h"
 
 /* What a refused client may go on to send. */
 #define DISCARD_MOST (1u << 20)
 
 struct peek { /* the loop's, until it has closed the handle */
 	uv_poll_t poll;
-	struct visitor *visitor;
+	struct peeks *all;
+	int fd;
+	size_t seen; /* bytes of the head; once refused, those that came after it */
+	bool refused;
+	const struct peek_calls *calls;
+	void *ctx;
 };
 
 static void on_closed(uv_handle_t *handle)
@@ -34,150 +27,140 @@ static void on_closed(uv_handle_t *handle)
 	free(handle->data);
 }
 
-/* The loop looks at the socket no more. */
-static void stop(struct visitor *v)
+void peek_free(struct peek *p)
 {
-	struct peek *p = v->peek;
-
-	v->peek = NULL;
 	uv_poll_stop(&p->poll);
 	uv_close((uv_handle_t *)&p->poll, on_closed);
 }
 
-void peek_end(struct visitor *v)
+static void end(struct peek *p, bool broke_off)
 {
-	int fd = v->fd;
+	const struct peek_calls *calls = p->calls;
+	void *ctx = p->ctx;
 
-	stop(v);
-	visitor_free(v);
-	close(fd);
+	peek_free(p);
+	calls->ended(ctx, broke_off);
 }
 
-static void wake_at(const struct visitor *v, size_t bytes)
+static void wake_at(const struct peek *p, size_t bytes)
 {
 	int n = (int)bytes;
 
-	setsockopt(v->fd, SOL_SOCKET, SO_RCVLOWAT, &n, sizeof(n));
+	setsockopt(p->fd, SOL_SOCKET, SO_RCVLOWAT, &n, sizeof(n));
 }
 
-static void refuse(struct visitor *v, unsigned status, const char *reason)
+static void refuse(struct peek *p, unsigned status, const char *reason)
 {
-	char answer[HANDSHAKE_ANSWER];
-	size_t n = handshake_answer(status, answer);
+	char answer[RESPONSE_MAX];
+	size_t n = response_write(status, answer);
 
-	metrics_count(v->hub->counts, METRICS_REFUSALS, reason);
-	flood_info("request refused", log_n("hub", v->hub->index), log_peer(&v->address), log_n("status", status),
-		   log_s("reason", reason), log_n("bytes", v->seen));
-	audit_ended(v->hub->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, status, reason);
-	v->refused = true;
+	p->calls->refused(p->ctx, status, reason, p->seen);
+	p->refused = true;
 	/* The first bytes of this connection: there is room for them. */
-	if (send(v->fd, answer, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n || shutdown(v->fd, SHUT_WR) != 0) {
-		peek_end(v);
+	if (send(p->fd, answer, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n || shutdown(p->fd, SHUT_WR) != 0) {
+		end(p, false);
 		return;
 	}
-	wake_at(v, 1);
-	v->seen = 0;
+	wake_at(p, 1);
+	p->seen = 0;
 }
 
-static void discard(struct visitor *v)
+static void discard(struct peek *p)
 {
 	char bytes[16384];
 	ssize_t n;
 
-	while ((n = recv(v->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0 && v->seen <= DISCARD_MOST)
-		v->seen += (size_t)n;
+	while ((n = recv(p->fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0 && p->seen <= DISCARD_MOST)
+		p->seen += (size_t)n;
 	if (n >= 0 || errno != EAGAIN)
-		peek_end(v);
+		end(p, false);
 }
 
-static void hand_over(struct visitor *v)
+static void hand_over(struct peek *p)
 {
-	wake_at(v, 1);
-	stop(v);
-	visitor_adopt(v);
+	const struct peek_calls *calls = p->calls;
+	void *ctx = p->ctx;
+
+	wake_at(p, 1);
+	peek_free(p);
+	calls->whole(ctx);
 }
 
-static void take(struct visitor *v, size_t n)
+static void take(struct peek *p, size_t n)
 {
-	v->seen = n;
-	switch (head_judge((struct slice){ v->hub->peeked, n }, v->hub->head_most)) {
+	p->seen = n;
+	switch (head_judge((struct slice){ p->all->bytes, n }, p->all->head_most)) {
 	case HEAD_MORE:
-		wake_at(v, n + 1);
+		wake_at(p, n + 1);
 		return;
 	case HEAD_WHOLE:
-		hand_over(v);
+		hand_over(p);
 		return;
 	case HEAD_MALFORMED:
-		refuse(v, 400, "malformed");
+		refuse(p, 400, "malformed");
 		return;
 	case HEAD_TOO_LONG:
-		refuse(v, 431, "headers");
+		refuse(p, 431, "headers");
 		return;
 	}
 	fail_never("peek: a verdict that head_judge does not have");
 }
 
-/* It said nothing, or not all: who looks whether the port is open does so. */
-static void broke_off(struct visitor *v)
+static void look(struct peek *p, bool at_end)
 {
-	if (v->seen)
-		visitor_lost(v);
-	peek_end(v);
-}
-
-static void look(struct visitor *v, bool at_end)
-{
-	size_t before = v->seen;
-	ssize_t n = recv(v->fd, v->hub->peeked, v->hub->head_most, MSG_PEEK | MSG_DONTWAIT);
+	size_t before = p->seen;
+	ssize_t n = recv(p->fd, p->all->bytes, p->all->head_most, MSG_PEEK | MSG_DONTWAIT);
 
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n <= 0 || (at_end && (size_t)n == before))
-		broke_off(v);
+		end(p, p->seen > 0);
 	else
-		take(v, (size_t)n);
+		take(p, (size_t)n);
+}
+
+void peek_look(struct peek *p)
+{
+	look(p, false);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
-	struct visitor *v = ((struct peek *)poll->data)->visitor;
+	struct peek *p = poll->data;
 
+	/* Once refused, the loop reports errors here too: `seen` is then of what came after the head. */
 	if (status < 0)
-		broke_off(v);
-	else if (v->refused)
-		discard(v);
+		end(p, p->seen > 0);
+	else if (p->refused)
+		discard(p);
 	else
-		look(v, events & UV_DISCONNECT);
+		look(p, events & UV_DISCONNECT);
 }
 
-/* The system watches no more sockets: only this one ends. */
-static void give_up(struct visitor *v, int error)
+struct peek *peek_new(struct peeks *all, int fd, const struct peek_calls *calls, void *ctx, const char **why)
 {
-	int fd = v->fd;
-
-	flood_error("a socket cannot be watched", log_n("hub", v->hub->index), log_s("error", uv_strerror(error)));
-	visitor_free(v);
-	close(fd);
-}
-
-void peek_begin(struct visitor *v)
-{
-	struct hub *h = v->hub;
 	struct peek *p = mem_new(sizeof(*p));
-	int error = uv_poll_init(&h->loop, &p->poll, v->fd);
+	int error = uv_poll_init(all->loop, &p->poll, fd);
 
 	if (error) {
 		free(p);
-		give_up(v, error);
-		return;
+		*why = uv_strerror(error);
+		return NULL;
 	}
-	if (!h->peeked)
-		h->peeked = mem_new(h->head_most);
-	p->visitor = v;
+	if (!all->bytes)
+		all->bytes = mem_new(all->head_most);
+	p->all = all;
+	p->fd = fd;
+	p->calls = calls;
+	p->ctx = ctx;
 	p->poll.data = p;
-	v->peek = p;
 	error = uv_poll_start(&p->poll, UV_READABLE | UV_DISCONNECT, on_readable);
 	if (error)
 		fail_never("peek: libuv does not start to watch a socket: %s", uv_strerror(error));
-	look(v, false);
+	return p;
+}
+
+void peeks_fini(struct peeks *all)
+{
+	free(all->bytes);
 }

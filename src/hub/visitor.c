@@ -1,52 +1,158 @@
-/*
- * visitor: a socket from the moment the hub has it until it is closed. Hub thread.
- *
- * It knows where the socket comes from, which outlives the HTTP request and stands before the WebSocket. The library keeps it as its
- * opaque pointer and tells its end.
- */
+#include "visitor.h"
+
 #include <stdlib.h>
+#include <unistd.h>
 #include <utlist.h>
 
-#include "parts.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/fail.h"
+#include "walpush/base/flood.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 
 #define FORWARDED_MAX 2048
 
-void visitor_take(struct hub *h, int fd, const struct address *address)
-{
-	struct visitor *v = mem_new(sizeof(*v));
+struct visitor {
+	struct visitors *of;
+	struct lws *wsi;   /* NULL: the library does not have it yet */
+	struct peek *peek; /* NULL: the library has it */
+	int fd;            /* of use until the library has it */
+	bool refused;      /* and that was counted */
+	bool is_shaking;   /* hands: in the list */
+	bool entered;      /* the gate */
+	struct visitor *prev, *next;
+	struct address socket;  /* where it comes from */
+	struct address address; /* the client's */
+	int64_t deadline;       /* µs: of the handshake */
+};
 
-	v->hub = h;
-	v->fd = fd;
-	v->socket = v->address = *address;
-	v->deadline = clock_us() + h->shared->conf->limits.handshake * 1000;
-	v->is_shaking = true;
-	DL_APPEND(h->visitors, v);
-	if (h->tls)
-		visitor_adopt(v);
-	else
-		peek_begin(v);
+/* The socket is somebody else's to close. */
+static void visitor_free(struct visitor *v)
+{
+	struct gate *gate = v->of->hub->shared->gate;
+
+	visitor_arrived(v);
+	if (v->entered)
+		gate_leave(gate, &v->address);
+	gate_close(gate, &v->socket);
+	free(v);
 }
 
-void visitor_adopt(struct visitor *v)
+static void close_and_free(struct visitor *v)
 {
-	/* It closes the socket itself when it refuses it. */
-	v->wsi = lws_adopt_socket_vhost(v->hub->vhost, v->fd);
+	int fd = v->fd;
+
+	visitor_free(v);
+	close(fd);
+}
+
+static void adopt(struct visitor *v)
+{
+	/* The library closes the socket itself when it refuses it. */
+	v->wsi = lws_adopt_socket_vhost(v->of->vhost, v->fd);
 	if (v->wsi)
 		lws_set_opaque_user_data(v->wsi, v);
 	else
 		visitor_free(v);
 }
 
+static void tell_audit(const struct visitor *v, unsigned status, const char *reason)
+{
+	audit_ended(v->of->hub->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, status,
+		    reason);
+}
+
+/* Not a word of a request was understood before its end. */
+static void visitor_lost(struct visitor *v)
+{
+	metrics_count(v->of->hub->counts, METRICS_REFUSALS, "broken");
+	flood_info("a request broke off, or was not understood", log_n("hub", v->of->hub->index),
+		   log_peer(&v->address));
+	tell_audit(v, 0, "broken");
+}
+
+/* --- what a peek finds ------------------------------------------------------------------------------------------- */
+
+static void on_whole(void *ctx)
+{
+	struct visitor *v = ctx;
+
+	v->peek = NULL;
+	adopt(v);
+}
+
+static void on_refused(void *ctx, unsigned status, const char *reason, size_t bytes)
+{
+	struct visitor *v = ctx;
+
+	metrics_count(v->of->hub->counts, METRICS_REFUSALS, reason);
+	flood_info("request refused", log_n("hub", v->of->hub->index), log_peer(&v->address), log_n("status", status),
+		   log_s("reason", reason), log_n("bytes", bytes));
+	tell_audit(v, status, reason);
+	v->refused = true;
+}
+
+/* Whoever said nothing only looked whether the port is open. */
+static void on_ended(void *ctx, bool broke_off)
+{
+	struct visitor *v = ctx;
+
+	v->peek = NULL;
+	if (broke_off)
+		visitor_lost(v);
+	close_and_free(v);
+}
+
+static const struct peek_calls calls = { on_whole, on_refused, on_ended };
+
+static void end_peek(struct visitor *v)
+{
+	peek_free(v->peek);
+	close_and_free(v);
+}
+
+/* The system watches no more sockets: only this one ends. */
+static void give_up(struct visitor *v, const char *why)
+{
+	flood_error("a socket cannot be watched", log_n("hub", v->of->hub->index), log_s("error", why));
+	close_and_free(v);
+}
+
+void visitor_take(struct visitors *all, int fd, const struct address *address)
+{
+	struct visitor *v = mem_new(sizeof(*v));
+	const char *why;
+
+	v->of = all;
+	v->fd = fd;
+	v->socket = v->address = *address;
+	v->deadline = clock_us() + all->hub->shared->conf->limits.handshake * 1000;
+	v->is_shaking = true;
+	DL_APPEND(all->shaking, v);
+	if (all->tls) {
+		adopt(v);
+		return;
+	}
+	v->peek = peek_new(&all->peeks, fd, &calls, v, &why);
+	if (v->peek)
+		peek_look(v->peek);
+	else
+		give_up(v, why);
+}
+
+/* --- what the library finds -------------------------------------------------------------------------------------- */
+
 struct visitor *visitor_of(struct lws *wsi)
 {
 	return lws_get_opaque_user_data(wsi);
 }
 
-/* A longer header than any chain of proxies writes is the client's doing, and its end is what counts: it is refused. */
+const struct address *visitor_address(const struct visitor *v)
+{
+	return &v->address;
+}
+
+/* No chain of proxies writes a header of this length, but a client may. The end of the header is what counts, so the request is refused. */
 bool visitor_forwarded(struct visitor *v)
 {
 	char forwarded[FORWARDED_MAX];
@@ -54,13 +160,13 @@ bool visitor_forwarded(struct visitor *v)
 
 	if (len > 0)
 		v->address = address_forwarded(&v->address, (struct slice){ forwarded, (size_t)len },
-					       &v->hub->shared->conf->listen.trusted_proxies);
+					       &v->of->hub->shared->conf->listen.trusted_proxies);
 	return len >= 0;
 }
 
 const char *visitor_enter(struct visitor *v)
 {
-	const struct hub_shared *shared = v->hub->shared;
+	const struct hub_shared *shared = v->of->hub->shared;
 	enum gate_verdict verdict = gate_enter(shared->gate, &shared->conf->limits, &v->address, clock_us());
 
 	switch (verdict) {
@@ -77,18 +183,16 @@ const char *visitor_enter(struct visitor *v)
 	fail_never("the gate answered %d", (int)verdict);
 }
 
+void visitor_refused(struct visitor *v)
+{
+	v->refused = true;
+}
+
 void visitor_arrived(struct visitor *v)
 {
 	if (v->is_shaking)
-		DL_DELETE(v->hub->visitors, v);
+		DL_DELETE(v->of->shaking, v);
 	v->is_shaking = false;
-}
-
-void visitor_lost(struct visitor *v)
-{
-	metrics_count(v->hub->counts, METRICS_REFUSALS, "broken");
-	flood_info("a request broke off, or was not understood", log_n("hub", v->hub->index), log_peer(&v->address));
-	audit_ended(v->hub->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, 0, "broken");
 }
 
 void visitor_gone(struct lws *wsi)
@@ -104,53 +208,46 @@ void visitor_gone(struct lws *wsi)
 	visitor_free(v);
 }
 
-void visitor_free(struct visitor *v)
-{
-	visitor_arrived(v);
-	if (v->entered)
-		gate_leave(v->hub->shared->gate, &v->address);
-	gate_close(v->hub->shared->gate, &v->socket);
-	free(v);
-}
+/* --- the end of many --------------------------------------------------------------------------------------------- */
 
 static void hang_up(struct visitor *v)
 {
 	if (v->peek) {
-		peek_end(v);
+		end_peek(v);
 		return;
 	}
 	visitor_arrived(v);
 	lws_set_timeout(v->wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 }
 
-void visitors_hang_up(struct hub *h)
+void visitors_hang_up(struct visitors *all)
 {
-	while (h->visitors)
-		hang_up(h->visitors);
+	while (all->shaking)
+		hang_up(all->shaking);
 }
 
-/* The library's own timeout starts anew with some of what it reads; this one does not. The list is in the order of the deadlines. */
-void visitor_sweep(struct hub *h, int64_t now)
+/* The library restarts its own timeout with some of what it reads; this one runs on. The list is in the order of the deadlines. */
+void visitors_sweep(struct visitors *all, int64_t now)
 {
 	struct visitor *v;
 
-	while ((v = h->visitors) && v->deadline < now) {
+	while ((v = all->shaking) && v->deadline < now) {
 		if (v->refused && v->peek) { /* it was counted */
-			peek_end(v);
+			end_peek(v);
 			continue;
 		}
-		log_debug("a handshake takes too long", log_n("hub", h->index), log_peer(&v->address));
-		metrics_count(h->counts, METRICS_REFUSALS, "slow");
-		audit_ended(h->shared->audit, "refused", &(struct audit_client){ .peer = &v->address }, 0, "slow");
+		log_debug("a handshake takes too long", log_n("hub", all->hub->index), log_peer(&v->address));
+		metrics_count(all->hub->counts, METRICS_REFUSALS, "slow");
+		tell_audit(v, 0, "slow");
 		hang_up(v);
 	}
 }
 
-void visitor_drop_all(struct hub *h)
+void visitors_fini(struct visitors *all)
 {
 	struct visitor *v, *next;
 
-	DL_FOREACH_SAFE(h->visitors, v, next)
+	DL_FOREACH_SAFE(all->shaking, v, next)
 		if (v->peek)
-			peek_end(v);
+			end_peek(v);
 }

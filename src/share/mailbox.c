@@ -4,9 +4,9 @@
 
 #include "walpush/base/mem.h"
 
-void mailbox_init(struct mailbox *m)
+void mailbox_init(struct mailbox *m, void (*wake)(void *ctx), void *ctx)
 {
-	*m = (struct mailbox){ 0 };
+	*m = (struct mailbox){ .wake = wake, .ctx = ctx };
 	pthread_mutex_init(&m->lock, NULL);
 }
 
@@ -16,7 +16,7 @@ void mailbox_fini(struct mailbox *m)
 	free(m->mails);
 }
 
-bool mailbox_post(struct mailbox *m, const struct mail *mail)
+void mailbox_post(struct mailbox *m, const struct mail *mail)
 {
 	bool was_empty;
 
@@ -28,7 +28,8 @@ bool mailbox_post(struct mailbox *m, const struct mail *mail)
 	was_empty = m->n == 0;
 	m->mails[m->n++] = *mail;
 	pthread_mutex_unlock(&m->lock);
-	return was_empty;
+	if (was_empty)
+		m->wake(m->ctx);
 }
 
 size_t mailbox_take(struct mailbox *m, struct mail **mails, size_t *cap)

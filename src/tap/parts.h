@@ -100,6 +100,7 @@ struct tap {
 	struct gate *gate;
 	struct hub_shared shared; /* what is the same in every edition */
 	struct mailbox inbox;
+	int wake_fd; /* an eventfd: the inbox has mails */
 	struct mail *taken;
 	size_t taken_cap;
 	struct event *woken;

@@ -55,6 +55,16 @@ static void take_mail(struct tap *t, struct mail *mail)
 	}
 }
 
+/* The counter of the eventfd cannot overflow, and a tap that does not read is a tap that is awake. Any thread. */
+static void wake(void *ctx)
+{
+	static const uint64_t one = 1;
+	const struct tap *t = ctx;
+
+	if (write(t->wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		fail_never("the tap cannot be woken: %s", strerror(errno));
+}
+
 static void on_woken(evutil_socket_t fd, short what, void *arg)
 {
 	struct tap *t = arg;
@@ -170,7 +180,7 @@ static void listen_to_signals(struct tap *t)
 
 static void make_events(struct tap *t)
 {
-	t->woken = must_event(t->loop, t->shared.wake_tap, EV_READ | EV_PERSIST, on_woken, t);
+	t->woken = must_event(t->loop, t->wake_fd, EV_READ | EV_PERSIST, on_woken, t);
 	t->tick = must_event(t->loop, -1, EV_PERSIST, on_tick, t);
 	tap_accept_init(t);
 	t->sigterm = must_event(t->loop, SIGTERM, EV_SIGNAL | EV_PERSIST, on_signal, t);
@@ -303,7 +313,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->now.conf = conf;
 	t->loop = make_loop();
 	t->names = resolve_new(t->loop, true);
-	mailbox_init(&t->inbox);
+	mailbox_init(&t->inbox, wake, t);
 	t->started = clock_wall_us() / 1000000;
 	t->trail = trail_new();
 	t->shared.audit = audit_new();
@@ -314,8 +324,8 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->wires = &wires;
 	t->now.epoch = t->epoch;
 	t->shared.to_tap = &t->inbox;
-	t->shared.wake_tap = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (t->shared.wake_tap < 0)
+	t->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (t->wake_fd < 0)
 		fail_never("no eventfd for the tap: %s", strerror(errno));
 	make_events(t);
 	tap_admission_init(t);
@@ -389,7 +399,7 @@ void tap_free(struct tap *t)
 	metrics_free(t->metrics);
 	free_events(t);
 	resolve_free(t->names);
-	close(t->shared.wake_tap);
+	close(t->wake_fd);
 	event_base_free(t->loop);
 	free(t);
 }

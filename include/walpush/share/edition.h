@@ -30,7 +30,6 @@ struct hub_shared { /* part of an edition: immutable but for mailbox and gate */
 	struct gate *gate;             /* minds its own lock */
 	struct tls_identity *identity; /* at the start; NULL: no TLS */
 	struct mailbox *to_tap;
-	int wake_tap; /* an eventfd */
 	unsigned n_hubs;
 };
 

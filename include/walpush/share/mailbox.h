@@ -1,8 +1,11 @@
 /*
  * mailbox: messages between the tap and a hub, in order.
  *
- * Any thread posts; one thread takes all at once. A mutex, held for a copy of a few words. Not bounded by itself: what is posted
- * is bounded by the number of connections and topics.
+ * Any thread posts; one thread, the reader, takes all at once. A mutex, held for a copy of a few words. Not bounded by itself: what is
+ * posted is bounded by the number of connections and topics.
+ *
+ * A mail that enters an empty box wakes the reader, on the thread that posts it and after the mutex is free. The reader takes the whole box
+ * each time it is woken, so the mails that join a box need no call.
  */
 #ifndef WALPUSH_MAILBOX_H
 #define WALPUSH_MAILBOX_H
@@ -73,15 +76,18 @@ struct mail {
 };
 
 struct mailbox {
+	void (*wake)(void *ctx); /* any thread calls it */
+	void *ctx;
 	pthread_mutex_t lock;
 	struct mail *mails;
 	size_t n, cap;
 };
 
-void mailbox_init(struct mailbox *m);
+/* `wake` makes the reader call mailbox_take soon. */
+void mailbox_init(struct mailbox *m, void (*wake)(void *ctx), void *ctx);
 void mailbox_fini(struct mailbox *m);
-/* True when the box was empty before: the taker must be woken. */
-bool mailbox_post(struct mailbox *m, const struct mail *mail);
+/* Copies the mail, and wakes the reader if it may sleep. */
+void mailbox_post(struct mailbox *m, const struct mail *mail);
 /* All that is in it; *mails is swapped with the caller's array, whose capacity is *cap. Returns how many. */
 size_t mailbox_take(struct mailbox *m, struct mail **mails, size_t *cap);
 

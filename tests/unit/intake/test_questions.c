@@ -7,8 +7,8 @@
 #include "held.h"
 #include "questions.h"
 
-static const struct question_kind rows_kind = { .failed = "failed", .mend = "fix it" };
-static const struct question_kind json_kind = { .failed = "failed", .mend = "fix it", .no_json = "no JSON" };
+static const struct question_kind rows_kind = { .failed = "failed", .fix = "fix it" };
+static const struct question_kind json_kind = { .failed = "failed", .fix = "fix it", .no_json = "no JSON" };
 
 static char query_name[] = "lookup of x", query_sql[] = "SELECT $1", other_name[] = "lookup of y";
 static const struct rules_query query = { .name = query_name, .sql = query_sql };

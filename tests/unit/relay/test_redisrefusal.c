@@ -21,7 +21,7 @@
 
 static const struct {
 	const char *error, *words;
-	bool ends, has_mend;
+	bool ends, has_fix;
 } cases[] = {
 	{ READONLY, READONLY, true, true },
 	{ "-" READONLY, "-" READONLY, false, false }, /* hiredis has taken the sign away */
@@ -79,8 +79,8 @@ static void each_error(void **state)
 		if (redisrefusal_ends(cases[i].error) != cases[i].ends)
 			fail_msg("\"%s\" %s the connection", cases[i].error,
 				 cases[i].ends ? "must end" : "must not end");
-		if ((redisrefusal_mend(cases[i].error) != NULL) != cases[i].has_mend)
-			fail_msg("\"%s\" %s", cases[i].error, cases[i].has_mend ? "has no mend" : "has a mend");
+		if ((redisrefusal_fix(cases[i].error) != NULL) != cases[i].has_fix)
+			fail_msg("\"%s\" %s", cases[i].error, cases[i].has_fix ? "has no fix" : "has a fix");
 	}
 }
 

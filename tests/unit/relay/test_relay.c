@@ -228,7 +228,7 @@ static void readiness_is_said(void **state)
 {
 	(void)state;
 	assert_string_equal(relay_unready(relay, fed_now), "no connection to Redis");
-	assert_null(relay_mend(relay, fed_now));
+	assert_null(relay_fix(relay, fed_now));
 	fed_up(append);
 	mem_copy_text(reading->trouble, sizeof(reading->trouble), "Connection refused");
 	assert_string_equal(relay_unready(relay, fed_now), "no connection to Redis: Connection refused");
@@ -241,13 +241,13 @@ static void readiness_is_said(void **state)
 	assert_null(relay_unready(relay, fed_now + 10 * S));
 	assert_string_equal(relay_unready(relay, fed_now + 11 * S),
 			    "Redis has not acknowledged what is appended to the stream");
-	assert_null(relay_mend(relay, fed_now + 11 * S));
+	assert_null(relay_fix(relay, fed_now + 11 * S));
 	fed_reply(append, "APPEND", "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
 	assert_string_equal(relay_unready(relay, fed_now + 11 * S),
 			    "Redis refuses what is appended to the stream: OOM "
 			    "command not allowed when used memory > 'maxmemory'.");
-	assert_non_null(relay_mend(relay, fed_now + 11 * S));
-	assert_null(relay_mend(relay, fed_now + 9 * S));
+	assert_non_null(relay_fix(relay, fed_now + 11 * S));
+	assert_null(relay_fix(relay, fed_now + 9 * S));
 }
 
 static void a_read_that_is_refused_is_said(void **state)

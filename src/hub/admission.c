@@ -1,0 +1,221 @@
+#include "admission.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "deliver.h"
+#include "notice.h"
+#include "walpush/base/clock.h"
+#include "walpush/base/flood.h"
+#include "walpush/base/log.h"
+#include "walpush/base/mem.h"
+#include "walpush/base/resync.h"
+#include "walpush/share/renewal.h"
+
+bool admission_follow(struct conn *c)
+{
+	const struct edition *next = c->hub->edition;
+	int stream;
+
+	/* The values of its path bear names of the old edition until the token is verified. */
+	if (c->edition == next || c->request.path || c->stream < 0)
+		return true;
+	stream = rules_stream_index(next->rules, rules_stream(c->edition->rules, (size_t)c->stream)->identity);
+	if (stream < 0)
+		return false;
+	edition_unref(c->edition);
+	c->edition = edition_ref(next);
+	c->stream = stream;
+	return true;
+}
+
+/* --- the first token ------------------------------------------------------------------------------------------------ */
+
+static bool is_too_long_a_token(struct conn *c, const char *token)
+{
+	if (strlen(token) <= (size_t)c->hub->shared->conf->limits.token_bytes)
+		return false;
+	conn_close(c, 4401);
+	return true;
+}
+
+void admission_ask(struct conn *c)
+{
+	const struct hub_shared *shared = c->hub->shared;
+	struct mail mail = { .kind = MAIL_ADMIT, .hub = c->hub->index, .connection = c->id };
+	struct fail why = { 0 };
+	struct token token = { 0 };
+	const char *missing;
+
+	if (!token_verify(shared->keys, slice_of(c->request.token), clock_wall_us() / 1000000, &token, &why)) {
+		flood_info("token refused", CONN_WHO(c), log_s("reason", why.text));
+		conn_refuse(c, 4401, "token");
+		return;
+	}
+	c->expires = token.expires;
+	c->ticket = ticket_new(rules_stream(c->edition->rules, (size_t)c->stream), c->request.path, &token, &c->peer,
+			       &missing);
+	token_fini(&token);
+	if (!c->ticket) {
+		flood_info("token refused", CONN_WHO(c), log_s("reason", "claim"), log_s("claim", missing));
+		conn_refuse(c, 4401, "claim");
+		return;
+	}
+	handshake_forget_token(&c->request);
+	c->deadline = 0;
+	if (!admission_follow(c)) {
+		conn_close(c, 1012);
+		return;
+	}
+	mail.ticket = ticket_ref(c->ticket);
+	mail.id = c->request.since;
+	mail.has_since = c->request.has_since;
+	if (c->request.epoch)
+		mem_copy_text(mail.text, sizeof(mail.text), c->request.epoch);
+	handshake_forget(&c->request);
+	conn_to(c, CONN_ADMITTING);
+	mailbox_post(c->hub->shared->to_tap, &mail);
+}
+
+void admission_ask_with(struct conn *c, const char *token)
+{
+	if (is_too_long_a_token(c, token))
+		return;
+	c->request.token = mem_text(token);
+	admission_ask(c);
+}
+
+/* --- a newer token -------------------------------------------------------------------------------------------------- */
+
+/* Only the expiry of the token counts: the tap and the client know the same claims already. */
+static void renew_at_once(struct conn *c, const struct token *token)
+{
+	c->expires = token->expires;
+	notice_auth_ok(c, NULL);
+	deliver_flush(c);
+}
+
+static void ask_again(struct conn *c, const struct ticket *ticket)
+{
+	struct mail mail = { .kind = MAIL_RENEW, .hub = c->hub->index, .connection = c->id };
+
+	mail.number = ++c->asked;
+	mail.holds = c->answered;
+	mail.ticket = ticket_ref((struct ticket *)ticket);
+	mailbox_post(c->hub->shared->to_tap, &mail);
+}
+
+static void refuse_renewal(struct conn *c, const char *reason, const char *text, const char *claim)
+{
+	flood_info("renewed token refused", CONN_WHO(c), log_s("reason", text), log_s("claim", claim ? claim : ""));
+	conn_refuse(c, 4401, reason);
+}
+
+static struct ticket *ticket_of(const struct conn *c, const struct token *token, const char **missing)
+{
+	return ticket_renewed(c->ticket, rules_stream(c->edition->rules, (size_t)c->stream), token, missing);
+}
+
+void admission_renew(struct conn *c, const char *token_text)
+{
+	struct renewal_token facts = { .is_asked = c->asked != c->answered };
+	struct fail why = { 0 };
+	struct token token = { 0 };
+	struct ticket *ticket = NULL;
+	const char *missing = NULL;
+
+	if (is_too_long_a_token(c, token_text))
+		return;
+	facts.is_valid =
+		token_verify(c->hub->shared->keys, slice_of(token_text), clock_wall_us() / 1000000, &token, &why);
+	facts.is_same_user = facts.is_valid && strcmp(token.user, c->ticket->user) == 0;
+	if (facts.is_same_user)
+		ticket = ticket_of(c, &token, &missing);
+	facts.has_claims = ticket != NULL;
+	facts.same_claims = ticket && ticket_same_claims(c->ticket, ticket);
+	switch (renewal_judge(&facts)) {
+	case RENEWAL_AT_ONCE:
+		renew_at_once(c, &token);
+		break;
+	case RENEWAL_ASKED:
+		ask_again(c, ticket);
+		break;
+	case RENEWAL_NO_TOKEN:
+		refuse_renewal(c, "token", why.text, NULL);
+		break;
+	case RENEWAL_NOT_THEIRS:
+		refuse_renewal(c, "token", "it belongs to another user", NULL);
+		break;
+	case RENEWAL_NO_CLAIM:
+		refuse_renewal(c, "claim", "claim", missing);
+		break;
+	}
+	ticket_unref(ticket);
+	token_fini(&token);
+}
+
+/* --- the tap's answers ------------------------------------------------------------------------------------------------ */
+
+/* Takes over the mail's reference. If the ticket is the same, a renewal at once may have set a later expiry, which stays. */
+static void take_ticket(struct conn *c, const struct mail *mail)
+{
+	if (mail->ticket != c->ticket)
+		c->expires = mail->ticket->expires;
+	ticket_unref(c->ticket);
+	c->ticket = mail->ticket;
+	c->answered = mail->number;
+}
+
+/* Nothing is delivered before all mails are taken. */
+void admission_admitted(struct conn *c, const struct mail *mail)
+{
+	const struct rules_stream *stream = rules_stream(c->edition->rules, (size_t)c->stream);
+
+	conn_sit(c, mail);
+	take_ticket(c, mail);
+	c->label = (uint8_t)c->edition->stream_labels[c->stream];
+	conn_to(c, CONN_OPEN);
+	c->admitted = mail->admitted;
+	conn_limit(c, mail->limit);
+	/* A client of a stream that closes for a resync has just connected, and refetches anyway. */
+	if (mail->resync && !stream->resync_closes)
+		conn_resync(c, "history", mail->id);
+	notice_hello(c, mail->id, mail->resumed);
+	if (mail->number > 0)
+		notice_auth_ok(c, NULL);
+	conn_due(c, true);
+}
+
+/* Among the entries that the connection will not read may be a close that concerns it. */
+static void note_missed_close(struct conn *c, lsn_t upto)
+{
+	struct missed missed = deliver_nothing_missed(c);
+
+	for (size_t i = 0; i < c->n_subs; i++)
+		cursor_to_head(&c->subs[i].cursor, upto, &missed);
+	if (missed.close)
+		c->last_code = (uint16_t)missed.close;
+}
+
+void admission_moved(struct conn *c, const struct mail *mail)
+{
+	note_missed_close(c, mail->id.lsn);
+	conn_stand_up(c);
+	conn_sit(c, mail);
+	conn_limit(c, mail->limit);
+	conn_resync(c, resync_name(resync_reason(mail->text)), mail->id);
+	conn_due(c, true);
+}
+
+void admission_renewed(struct conn *c, const struct mail *mail)
+{
+	bool same = ticket_same_claims(c->ticket, mail->ticket);
+	char epoch[TICKET_EPOCH_MAX];
+
+	take_ticket(c, mail);
+	if (mail->resync)
+		admission_moved(c, mail);
+	ticket_epoch(c->ticket, c->hub->epoch, epoch);
+	notice_auth_ok(c, renewal_tells_epoch(same, mail->resync) ? epoch : NULL);
+	conn_due(c, true);
+}
