@@ -114,6 +114,8 @@ static void a_row_waits_for_its_answers_and_so_does_what_is_behind(void **state)
 		  "?snapshot ?lookup(5) | | publish-1: a_6 p_1; publish-2: p_2;" },
 		{ "B7@1 h5 C s8:8: l={\"x\":1}", "?snapshot ?data-query(5) publish-1: s_5=1;" },
 		{ "B7@1 n5 C s8:8: l=asha", "?snapshot ?query(5) publish-1: n_5=asha;" },
+		/* A head that is visible already asks by itself, and waits. */
+		{ "B7@1 p1 C s9:9: | B8@2 a5 C | l=6", "?snapshot publish-1: p_1; | ?lookup(5) | publish-2: a_6;" },
 		/* No row, or none at all: the groups that it would have named refetch. */
 		{ "B7@1 a5 C s8:8: l=", "?snapshot ?lookup(5) handled-140;" },
 		{ "B7@1 a5 C s8:8: l!", "?snapshot ?lookup(5) publish-1: lookup-asks;" },
