@@ -1,6 +1,5 @@
 #include "notice.h"
 
-
 #include "walpush/base/clock.h"
 #include "walpush/base/resync.h"
 #include "walpush/base/timetext.h"
