@@ -57,6 +57,10 @@ say shellcheck
 git ls-files '*.sh' .ci/run | xargs shellcheck --severity=warning
 verdict $?
 
+say functions
+tests/functions.py
+verdict $?
+
 say layers
 tests/layers.py build/dev/obj
 verdict $?

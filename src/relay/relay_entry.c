@@ -118,72 +118,85 @@ size_t relay_entry_encode(const struct relay_entry *entry, struct slice out[RELA
 
 enum { HAS_BEFORE = 1, HAS_END = 2, HAS_GROUPS = 4, HAS_REASON = 8 };
 
-static bool take_field(struct relay_entry *e, char name, struct slice value, unsigned *has)
+struct field { /* how a field is read */
+	char name;
+	enum { FIELD_TEXT, FIELD_FLAG, FIELD_ID, FIELD_LSN, FIELD_TIME, FIELD_CODE } form;
+	size_t at; /* of the member */
+	unsigned has;
+	bool is_kind; /* the entry is of this kind, because it has the field: */
+	enum relay_kind kind;
+};
+
+#define AT(member) offsetof(struct relay_entry, member)
+/* The flag of an entry that says no more than its kind. */
+#define NOWHERE SIZE_MAX
+
+static const struct field fields_known[] = {
+	{ 'p', FIELD_ID, AT(before), HAS_BEFORE, false, 0 },
+	{ 'e', FIELD_LSN, AT(end), HAS_END, false, 0 },
+	{ 'w', FIELD_TIME, AT(when), 0, false, 0 },
+	{ 'u', FIELD_TEXT, AT(users), 0, true, RELAY_MEMBERS },
+	{ 'm', FIELD_TEXT, AT(payload), 0, true, RELAY_MESSAGE },
+	{ 'a', FIELD_TEXT, AT(about), 0, false, 0 },
+	{ 'g', FIELD_TEXT, AT(groups), HAS_GROUPS, false, 0 },
+	{ 'c', FIELD_CODE, AT(close), 0, false, 0 },
+	{ 'k', FIELD_FLAG, AT(bulk), 0, false, 0 },
+	{ 'v', FIELD_TEXT, AT(wordings), 0, false, 0 },
+	{ 's', FIELD_TEXT, AT(section), 0, true, RELAY_MARK },
+	{ 'r', FIELD_TEXT, AT(reason), HAS_REASON, false, 0 },
+	{ 'l', FIELD_FLAG, AT(lookup_only), 0, false, 0 },
+	{ 'o', FIELD_TEXT, AT(sections), 0, true, RELAY_SKIPPED },
+	{ 'n', FIELD_FLAG, AT(everything), 0, false, 0 },
+	{ 't', FIELD_TEXT, AT(closes), 0, false, 0 },
+	{ 'b', FIELD_FLAG, NOWHERE, 0, true, RELAY_BEGIN },
+};
+
+static bool read_code(struct slice value, uint16_t *out)
 {
 	uint64_t number = 0;
 
-	switch (name) {
-	case 'p':
-		*has |= HAS_BEFORE;
-		return relay_id_parse(value, &e->before);
-	case 'e':
-		*has |= HAS_END;
-		return number_parse(value, UINT64_MAX, &e->end);
-	case 'u':
-		e->kind = RELAY_MEMBERS;
-		e->users = value;
+	if (!number_parse(value, UINT16_MAX, &number))
+		return false;
+	*out = (uint16_t)number;
+	return true;
+}
+
+static bool read_value(const struct field *f, struct slice value, void *member)
+{
+	switch (f->form) {
+	case FIELD_TEXT:
+		*(struct slice *)member = value;
 		return true;
-	case 'm':
-		e->kind = RELAY_MESSAGE;
-		e->payload = value;
+	case FIELD_FLAG:
+		if (f->at != NOWHERE)
+			*(bool *)member = true;
 		return true;
-	case 'a':
-		e->about = value;
-		return true;
-	case 'g':
-		*has |= HAS_GROUPS;
-		e->groups = value;
-		return true;
-	case 'c':
-		if (!number_parse(value, UINT16_MAX, &number))
-			return false;
-		e->close = (uint16_t)number;
-		return true;
-	case 'k':
-		e->bulk = true;
-		return true;
-	case 'v':
-		e->wordings = value;
-		return true;
-	case 'w':
-		return number_parse(value, INT64_MAX, &e->when);
-	case 'l':
-		e->lookup_only = true;
-		return true;
-	case 's':
-		e->kind = RELAY_MARK;
-		e->section = value;
-		return true;
-	case 'r':
-		*has |= HAS_REASON;
-		e->reason = value;
-		return true;
-	case 'o':
-		e->kind = RELAY_SKIPPED;
-		e->sections = value;
-		return true;
-	case 'n':
-		e->everything = true;
-		return true;
-	case 't':
-		e->closes = value;
-		return true;
-	case 'b':
-		e->kind = RELAY_BEGIN;
-		return true;
-	default:
-		return true;
+	case FIELD_ID:
+		return relay_id_parse(value, member);
+	case FIELD_LSN:
+		return number_parse(value, UINT64_MAX, member);
+	case FIELD_TIME:
+		return number_parse(value, INT64_MAX, member);
+	case FIELD_CODE:
+		return read_code(value, member);
 	}
+	return false;
+}
+
+/* A field with another name is of a later version, and means nothing to this one. */
+static bool take_field(struct relay_entry *e, char name, struct slice value, unsigned *has)
+{
+	for (size_t i = 0; i < sizeof(fields_known) / sizeof(*fields_known); i++) {
+		const struct field *f = &fields_known[i];
+
+		if (f->name != name)
+			continue;
+		*has |= f->has;
+		if (f->is_kind)
+			e->kind = f->kind;
+		return read_value(f, value, f->at == NOWHERE ? NULL : (char *)e + f->at);
+	}
+	return true;
 }
 
 /* Texts, each ended by a zero. */
