@@ -135,7 +135,7 @@ ROOTS := $(B)/layers
 $(ROOTS)/made: src/LAYERS
 	@rm -rf $(ROOTS)
 	@sed -e 's/#.*//' -e 's/://' $< | while read -r layer sees; do for seen in $$layer $$sees; do \
-		mkdir -p $(ROOTS)/$$layer/walpush && ln -s $(CURDIR)/include/walpush/$$seen $(ROOTS)/$$layer/walpush/$$seen; done; done
+		mkdir -p $(ROOTS)/$$layer/walpush && ln -sr include/walpush/$$seen $(ROOTS)/$$layer/walpush/$$seen; done; done
 	@touch $@
 
 # The page is part of it.
@@ -179,10 +179,10 @@ run: deps
 
 # Each test runs once, with AddressSanitizer and UBSan; those that a sanitizer cannot run, or makes smaller, in `plain` (tests/conftest.py);
 # those in which threads meet in `tsan` too. What mostly waits for one core runs side by side. lint waits for nobody: it takes the time
-# that the tests leave.
+# that the tests leave. The builds that parts share are made first: two makes must not build the same objects.
 ## make test          install what is needed, then all that CI runs, the fuzz targets for 5 seconds each and the wire for 30
 test: deps deps-test
-	@tests/run.py parts "build=$(BUILD) all" "packages=$(STEP) packages" "unit=$(STEP) VARIANT=asan unit" \
+	@tests/run.py parts "build=$(BUILD) all && $(BUILD) VARIANT=dev all" "packages=$(STEP) packages" "unit=$(STEP) VARIANT=asan unit" \
 		"[" "e2e=$(STEP) e2e" "|" "client=$(STEP) client" "manifests=$(STEP) manifests" "django=$(STEP) django" "]" "plain=$(STEP) plain" \
 		"[" "integration=WALPUSH_TEST_SLOWDOWN=3 $(STEP) VARIANT=asan integration" "tsan=$(STEP) tsan" "|" "lint=nice -n 19 $(STEP) lint" "]" \
 		"fuzz=$(STEP) fuzz FUZZ_SECONDS=5 WIRE_SECONDS=30 WIRE_LIBRARY=installed"

@@ -198,10 +198,10 @@ struct listener *listener_new(struct admissions *all, struct mail *mail)
 	l->all = all;
 	l->key.connection = mail->connection;
 	l->key.hub = mail->hub;
-	l->ticket = mail->ticket;
-	l->has_since = mail->has_since;
-	l->since = mail->id;
-	l->epoch = mem_text(mail->text);
+	l->ticket = mail->asked.ticket;
+	l->has_since = mail->asked.has_since;
+	l->since = mail->asked.since;
+	l->epoch = mem_text(mail->asked.epoch);
 	l->verdict = VERDICT_NONE;
 	HASH_ADD(hh, all->listeners, key, sizeof(l->key), l);
 	member_join(member_of(all, l->ticket->user), l);

@@ -36,7 +36,7 @@ static enum renewal_claims claims_of(const struct listener *l, const struct tick
 static void bear(struct listener *l, const struct mail *mail)
 {
 	ticket_unref(l->ticket);
-	l->ticket = mail->ticket;
+	l->ticket = mail->asked.ticket;
 	l->number = mail->number;
 }
 
@@ -58,7 +58,7 @@ static struct listener *newest(struct listener *l)
 
 static void act(struct listener *l, const struct mail *mail)
 {
-	switch (renewal_act(state_of(l), claims_of(l, mail->ticket))) {
+	switch (renewal_act(state_of(l), claims_of(l, mail->asked.ticket))) {
 	case RENEWAL_TAKE:
 		drop_renewal(l);
 		bear(l, mail);
@@ -83,11 +83,11 @@ void renew_by(struct admissions *all, struct mail *mail)
 	struct listener *l = listener_find(all, mail);
 
 	if (!l) {
-		ticket_unref(mail->ticket);
+		ticket_unref(mail->asked.ticket);
 		return;
 	}
 	/* The hub has this token already, so it ignores mails about the tokens before. */
-	if (l->is_open && l->number != mail->holds)
+	if (l->is_open && l->number != mail->asked.holds)
 		l->is_apart = true;
 	act(l, mail);
 }

@@ -34,7 +34,7 @@ static void tell_audit(const struct listener *l, const struct mail *mail)
 		buf_add_slice(&names, topic_name(l->topics[i]));
 		buf_add_char(&names, '\0');
 	}
-	audit_admitted(audit, &client, buf_slice(&names).at, l->n_topics, mail->resumed);
+	audit_admitted(audit, &client, buf_slice(&names).at, l->n_topics, mail->given.resumed);
 	buf_fini(&names);
 }
 
@@ -64,14 +64,14 @@ static struct topic **topics_of(const struct listener *l, size_t *n)
 
 static bool place_all(struct topiclog *log, struct mail *mail, struct event_id after)
 {
-	for (size_t i = 0; i < mail->n_seats; i++) {
-		if (topic_place(log, mail->seats[i].topic, after, &mail->seats[i].cursor))
+	for (size_t i = 0; i < mail->given.n_seats; i++) {
+		if (topic_place(log, mail->given.seats[i].topic, after, &mail->given.seats[i].cursor))
 			continue;
 		while (i--)
-			cursor_release(&mail->seats[i].cursor);
+			cursor_release(&mail->given.seats[i].cursor);
 		return false;
 	}
-	mail->id = after;
+	mail->given.id = after;
 	return true;
 }
 
@@ -104,9 +104,9 @@ static bool is_known_throughout(const struct listener *l)
 
 static void place_at_head(struct topiclog *log, struct mail *mail)
 {
-	mail->id = (struct event_id){ topiclog_published(log), 0 };
-	for (size_t i = 0; i < mail->n_seats; i++)
-		topic_place_at_head(log, mail->seats[i].topic, &mail->seats[i].cursor);
+	mail->given.id = (struct event_id){ topiclog_published(log), 0 };
+	for (size_t i = 0; i < mail->given.n_seats; i++)
+		topic_place_at_head(log, mail->given.seats[i].topic, &mail->given.seats[i].cursor);
 }
 
 /* See the head of the file. */
@@ -114,13 +114,13 @@ static void place(const struct listener *l, struct mail *mail)
 {
 	struct topiclog *log = l->all->now->log;
 
-	mail->resumed = may_resume(l) && is_known_throughout(l) && place_all(log, mail, l->since);
-	if (mail->resumed)
+	mail->given.resumed = may_resume(l) && is_known_throughout(l) && place_all(log, mail, l->since);
+	if (mail->given.resumed)
 		return;
-	mail->resync = l->has_since;
+	mail->given.resync = l->has_since;
 	if (place_all(log, mail, (struct event_id){ l->from, 0 }))
 		return;
-	mail->resync = true;
+	mail->given.resync = true;
 	place_at_head(log, mail);
 }
 
@@ -130,10 +130,10 @@ static void take_topics(struct listener *l, struct topic **topics, size_t n, str
 	free(l->topics);
 	l->topics = topics;
 	l->n_topics = n;
-	mail->n_seats = n;
-	mail->seats = mem_new_array(n, sizeof(struct seat));
+	mail->given.n_seats = n;
+	mail->given.seats = mem_new_array(n, sizeof(struct seat));
 	for (size_t i = 0; i < n; i++) {
-		mail->seats[i].topic = topics[i];
+		mail->given.seats[i].topic = topics[i];
 		l->all->calls->hear(l->all->ctx, topics[i], (unsigned)l->key.hub);
 	}
 }
@@ -150,17 +150,17 @@ void seat_admit(struct listener *l, bool on_hold)
 	topics = topics_of(l, &n);
 	take_topics(l, topics, n, &mail);
 	place(l, &mail);
-	mail.limit = on_hold ? mail.id.lsn : l->upto;
-	mail.admitted = l->from;
-	mail.ticket = ticket_ref(l->ticket);
+	mail.given.limit = on_hold ? mail.given.id.lsn : l->upto;
+	mail.given.admitted = l->from;
+	mail.given.ticket = ticket_ref(l->ticket);
 	flood_info("admitted", WHO(l), log_s("stream", listener_stream(l)->conf->name), log_n("groups", (int64_t)n),
-		   log_s("resumed", mail.resumed ? "true" : "false"));
-	listener_count(l, mail.resumed ? "resumed" : "fresh");
+		   log_s("resumed", mail.given.resumed ? "true" : "false"));
+	listener_count(l, mail.given.resumed ? "resumed" : "fresh");
 	tell_audit(l, &mail);
 	l->is_open = true;
-	l->is_limited = mail.limit != LSN_MAX;
+	l->is_limited = mail.given.limit != LSN_MAX;
 	if (on_hold)
-		verdict_held(&l->verdict, mail.id.lsn);
+		verdict_held(&l->verdict, mail.given.id.lsn);
 	free(l->epoch);
 	l->epoch = NULL;
 	listener_post(l, &mail);
@@ -169,8 +169,8 @@ void seat_admit(struct listener *l, bool on_hold)
 static void tell_renewed(const struct listener *l, struct mail *mail)
 {
 	mail->kind = MAIL_RENEWED;
-	mail->ticket = ticket_ref(l->ticket);
-	flood_info("renewed with other claims", WHO(l), log_s("moved", mail->resync ? "true" : "false"));
+	mail->given.ticket = ticket_ref(l->ticket);
+	flood_info("renewed with other claims", WHO(l), log_s("moved", mail->given.resync ? "true" : "false"));
 	listener_post(l, mail);
 }
 
@@ -182,15 +182,16 @@ void seat_renewed(const struct listener *l)
 /* A connection without a limit has received everything up to now, so it continues here and not where its answer begins to count. */
 static void move_over(struct listener *l, struct topic **topics, size_t n, bool is_renewed)
 {
-	struct mail mail = { .kind = MAIL_MOVED, .resync = true, .limit = l->upto };
+	struct mail mail = { .kind = MAIL_MOVED, .given = { .resync = true, .limit = l->upto } };
 
 	take_topics(l, topics, n, &mail);
 	if (!l->is_limited || !place_all(l->all->now->log, &mail, (struct event_id){ l->from, 0 }))
 		place_at_head(l->all->now->log, &mail);
-	l->is_limited = mail.limit != LSN_MAX;
+	l->is_limited = mail.given.limit != LSN_MAX;
 	l->is_apart = l->is_apart && !is_renewed; /* only a mail about the renewed token is taken by its hub */
-	mem_copy_text(mail.text, sizeof(mail.text), l->skips ? l->skips : "membership");
-	flood_info("admitted anew", WHO(l), log_n("groups", (int64_t)n), log_s("reason", mail.text));
+	mail.given.reason = l->skips ? resync_reason(l->skips) : RESYNC_MEMBERSHIP;
+	flood_info("admitted anew", WHO(l), log_n("groups", (int64_t)n),
+		   log_s("reason", resync_name(mail.given.reason)));
 	l->skips = NULL;
 	tell_audit(l, &mail);
 	if (is_renewed)

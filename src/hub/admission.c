@@ -67,11 +67,11 @@ void admission_ask(struct conn *c)
 		conn_close(c, 1012);
 		return;
 	}
-	mail.ticket = ticket_ref(c->ticket);
-	mail.id = c->request.since;
-	mail.has_since = c->request.has_since;
+	mail.asked.ticket = ticket_ref(c->ticket);
+	mail.asked.since = c->request.since;
+	mail.asked.has_since = c->request.has_since;
 	if (c->request.epoch)
-		mem_copy_text(mail.text, sizeof(mail.text), c->request.epoch);
+		mem_copy_text(mail.asked.epoch, sizeof(mail.asked.epoch), c->request.epoch);
 	handshake_forget(&c->request);
 	conn_to(c, CONN_ADMITTING);
 	mailbox_post(c->hub->shared->to_tap, &mail);
@@ -100,8 +100,8 @@ static void ask_again(struct conn *c, const struct ticket *ticket)
 	struct mail mail = { .kind = MAIL_RENEW, .hub = c->hub->index, .connection = c->id };
 
 	mail.number = ++c->asked;
-	mail.holds = c->answered;
-	mail.ticket = ticket_ref((struct ticket *)ticket);
+	mail.asked.holds = c->answered;
+	mail.asked.ticket = ticket_ref((struct ticket *)ticket);
 	mailbox_post(c->hub->shared->to_tap, &mail);
 }
 
@@ -159,10 +159,10 @@ void admission_renew(struct conn *c, const char *token_text)
 /* Takes over the mail's reference. If the ticket is the same, a renewal at once may have set a later expiry, which stays. */
 static void take_ticket(struct conn *c, const struct mail *mail)
 {
-	if (mail->ticket != c->ticket)
-		c->expires = mail->ticket->expires;
+	if (mail->given.ticket != c->ticket)
+		c->expires = mail->given.ticket->expires;
 	ticket_unref(c->ticket);
-	c->ticket = mail->ticket;
+	c->ticket = mail->given.ticket;
 	c->answered = mail->number;
 }
 
@@ -175,12 +175,12 @@ void admission_admitted(struct conn *c, const struct mail *mail)
 	take_ticket(c, mail);
 	c->label = (uint8_t)c->edition->stream_labels[c->stream];
 	conn_to(c, CONN_OPEN);
-	c->admitted = mail->admitted;
-	conn_limit(c, mail->limit);
+	c->admitted = mail->given.admitted;
+	conn_limit(c, mail->given.limit);
 	/* A client of a stream that closes for a resync has just connected, and refetches anyway. */
-	if (mail->resync && !stream->resync_closes)
-		conn_resync(c, "history", mail->id);
-	notice_hello(c, mail->id, mail->resumed);
+	if (mail->given.resync && !stream->resync_closes)
+		conn_resync(c, "history", mail->given.id);
+	notice_hello(c, mail->given.id, mail->given.resumed);
 	if (mail->number > 0)
 		notice_auth_ok(c, NULL);
 	conn_due(c, true);
@@ -199,23 +199,23 @@ static void note_missed_close(struct conn *c, lsn_t upto)
 
 void admission_moved(struct conn *c, const struct mail *mail)
 {
-	note_missed_close(c, mail->id.lsn);
+	note_missed_close(c, mail->given.id.lsn);
 	conn_stand_up(c);
 	conn_sit(c, mail);
-	conn_limit(c, mail->limit);
-	conn_resync(c, resync_name(resync_reason(mail->text)), mail->id);
+	conn_limit(c, mail->given.limit);
+	conn_resync(c, resync_name(mail->given.reason), mail->given.id);
 	conn_due(c, true);
 }
 
 void admission_renewed(struct conn *c, const struct mail *mail)
 {
-	bool same = ticket_same_claims(c->ticket, mail->ticket);
+	bool same = ticket_same_claims(c->ticket, mail->given.ticket);
 	char epoch[TICKET_EPOCH_MAX];
 
 	take_ticket(c, mail);
-	if (mail->resync)
+	if (mail->given.resync)
 		admission_moved(c, mail);
 	ticket_epoch(c->ticket, c->hub->epoch, epoch);
-	notice_auth_ok(c, renewal_tells_epoch(same, mail->resync) ? epoch : NULL);
+	notice_auth_ok(c, renewal_tells_epoch(same, mail->given.resync) ? epoch : NULL);
 	conn_due(c, true);
 }

@@ -101,10 +101,13 @@ void conn_due(struct conn *c, bool is_due)
 
 void conn_sit(struct conn *c, const struct mail *mail)
 {
-	c->subs = mem_new_array(mail->n_seats, sizeof(*c->subs));
-	c->n_subs = mail->n_seats;
-	for (size_t i = 0; i < mail->n_seats; i++)
-		channel_join(&c->of->channels, &c->subs[i], c, &mail->seats[i]);
+	const struct mail_given *given = &mail->given;
+
+	c->subs = mem_new_array(given->n_seats, sizeof(*c->subs));
+	c->n_subs = given->n_seats;
+	for (size_t i = 0; i < given->n_seats; i++)
+		channel_join(&c->of->channels, &c->subs[i], c, &given->seats[i]);
+	free(given->seats);
 }
 
 void conn_stand_up(struct conn *c)

@@ -108,13 +108,13 @@ static void sweep_in(struct hub *h, int64_t us);
 /* The tap posts it every second while another process has the slot. Connections that came meanwhile wait until the others have gone. */
 static void mail_close(struct hub *h, const struct mail *mail)
 {
-	if (mail->final) {
+	if (mail->close.final) {
 		h->facts.draining = true;
 		visitors_hang_up(&h->visitors);
-		depart_for_good(&h->departing, mail->wait);
+		depart_for_good(&h->departing, mail->close.wait);
 		sweep_in(h, DRAIN_SWEEP_US);
 	} else if (!depart_is_under_way(&h->departing)) {
-		depart_all(&h->departing, mail->wait);
+		depart_all(&h->departing, mail->close.wait);
 	}
 }
 
@@ -144,7 +144,7 @@ static void take_mail(struct hub *h, struct mail *mail)
 {
 	switch (mail->kind) {
 	case MAIL_SOCKET:
-		visitor_take(&h->visitors, mail->fd, &mail->peer);
+		visitor_take(&h->visitors, mail->socket.fd, &mail->socket.peer);
 		return;
 	case MAIL_ADMITTED:
 	case MAIL_MOVED:
@@ -158,7 +158,7 @@ static void take_mail(struct hub *h, struct mail *mail)
 		mail_dirty(h, mail);
 		return;
 	case MAIL_EPOCH:
-		memcpy(h->facts.epoch, mail->text, sizeof(h->facts.epoch));
+		memcpy(h->facts.epoch, mail->epoch, sizeof(h->facts.epoch));
 		return;
 	case MAIL_EMPTIED:
 		mail_emptied(h, mail);
@@ -403,18 +403,8 @@ static void drop_mails(struct hub *h)
 {
 	size_t n = mailbox_take(&h->inbox, &h->taken, &h->taken_cap);
 
-	for (size_t i = 0; i < n; i++) {
-		struct mail *mail = &h->taken[i];
-
-		if (mail->kind == MAIL_SOCKET)
-			close(mail->fd);
-		tls_unref(mail->identity);
-		edition_unref(mail->edition);
-		for (size_t s = 0; s < mail->n_seats; s++)
-			cursor_release(&mail->seats[s].cursor);
-		free(mail->seats);
-		ticket_unref(mail->ticket);
-	}
+	for (size_t i = 0; i < n; i++)
+		mail_fini(&h->taken[i]);
 	free(h->taken);
 }
 

@@ -108,9 +108,14 @@ static bool is_void(const struct conn *c, enum conn_event event, const struct ma
 
 static void give_back(struct conns *all, const struct mail *mail)
 {
-	for (size_t i = 0; i < mail->n_seats; i++)
-		channel_give_back(&all->channels, &mail->seats[i]);
-	ticket_unref(mail->ticket);
+	const struct mail_given *given = &mail->given;
+
+	if (mail->kind != MAIL_ADMITTED && mail->kind != MAIL_MOVED && mail->kind != MAIL_RENEWED)
+		return;
+	for (size_t i = 0; i < given->n_seats; i++)
+		channel_give_back(&all->channels, &given->seats[i]);
+	ticket_unref(given->ticket);
+	free(given->seats);
 }
 
 static enum conn_event event_of(const struct mail *mail)
@@ -142,8 +147,8 @@ void session_mail(struct conns *all, const struct mail *mail)
 	if (act == CONN_GIVE_BACK || (c && is_void(c, event, mail)))
 		give_back(all, mail);
 	else if (c)
-		conn_event(c, event, &(struct conn_cause){ .mail = mail, .code = mail->code });
-	free(mail->seats);
+		conn_event(c, event,
+			   &(struct conn_cause){ .mail = mail, .code = event == CONN_ON_REFUSED ? mail->code : 0 });
 }
 
 void session_emptied(struct conns *all, const struct mail *mail)

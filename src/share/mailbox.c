@@ -1,8 +1,45 @@
 #include "walpush/share/mailbox.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "walpush/base/mem.h"
+#include "walpush/share/edition.h"
+#include "walpush/share/tls.h"
+
+static void give_seats_up(struct mail_given *given)
+{
+	for (size_t i = 0; i < given->n_seats; i++)
+		cursor_release(&given->seats[i].cursor);
+	free(given->seats);
+	ticket_unref(given->ticket);
+}
+
+void mail_fini(struct mail *mail)
+{
+	switch (mail->kind) {
+	case MAIL_SOCKET:
+		close(mail->socket.fd);
+		return;
+	case MAIL_ADMITTED:
+	case MAIL_MOVED:
+	case MAIL_RENEWED:
+		give_seats_up(&mail->given);
+		return;
+	case MAIL_CERTIFICATE:
+		tls_unref(mail->identity);
+		return;
+	case MAIL_EDITION:
+		edition_unref(mail->edition);
+		return;
+	case MAIL_ADMIT:
+	case MAIL_RENEW:
+		ticket_unref(mail->asked.ticket);
+		return;
+	default:
+		return;
+	}
+}
 
 void mailbox_init(struct mailbox *m, void (*wake)(void *ctx), void *ctx)
 {

@@ -24,7 +24,6 @@
 #include "walpush/base/tries.h"
 #include "walpush/pg/window.h"
 
-#define EPOCH_MAX 48
 /* An expression: how far the server's WAL is flushed, or on a standby replayed. */
 #define TAP_FLUSHED_SQL                                                                                                \
 	"CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"                            \

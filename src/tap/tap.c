@@ -354,7 +354,7 @@ static void drop_mails(struct tap *t)
 	size_t n = mailbox_take(&t->inbox, &t->taken, &t->taken_cap);
 
 	for (size_t i = 0; i < n; i++)
-		ticket_unref(t->taken[i].ticket);
+		mail_fini(&t->taken[i]);
 	free(t->taken);
 	mailbox_fini(&t->inbox);
 }

@@ -42,13 +42,13 @@ static void turn_away(struct tap *t, int fd, const struct address *peer)
 static void on_accept(struct evconnlistener *l, evutil_socket_t fd, struct sockaddr *peer, int len, void *arg)
 {
 	struct tap *t = arg;
-	struct mail mail = { .kind = MAIL_SOCKET, .fd = fd, .peer = address_of(peer) };
+	struct mail mail = { .kind = MAIL_SOCKET, .socket = { fd, address_of(peer) } };
 
 	(void)l;
 	(void)len;
-	if (!gate_accept(t->gate, &t->now.conf->limits, &mail.peer,
-			 address_in(&mail.peer, &t->now.conf->listen.trusted_proxies))) {
-		turn_away(t, fd, &mail.peer);
+	if (!gate_accept(t->gate, &t->now.conf->limits, &mail.socket.peer,
+			 address_in(&mail.socket.peer, &t->now.conf->listen.trusted_proxies))) {
+		turn_away(t, fd, &mail.socket.peer);
 		return;
 	}
 	t->accept->fails = false;

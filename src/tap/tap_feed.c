@@ -274,7 +274,7 @@ void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *re
 
 	mem_copy_text(t->epoch, sizeof(t->epoch), epoch);
 	topiclog_reset(t->now.log, floor);
-	mem_copy_text(mail.text, sizeof(mail.text), t->epoch);
+	mem_copy_text(mail.epoch, sizeof(mail.epoch), t->epoch);
 	tap_tell_hubs(t, &mail);
 	if (!first)
 		log_warn("the stream cannot be continued; everybody is told to refetch", log_s("reason", reason),

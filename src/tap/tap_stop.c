@@ -43,7 +43,7 @@ static void stop_to(struct tap *t, enum stop_step next, int64_t limit)
 void tap_close_all(struct tap *t, bool final)
 {
 	int64_t spent = final ? clock_us() - t->stop->began : 0;
-	struct mail mail = { .kind = MAIL_CLOSE, .wait = t->now.conf->limits.drain * 1000 - spent, .final = final };
+	struct mail mail = { .kind = MAIL_CLOSE, .close = { t->now.conf->limits.drain * 1000 - spent, final } };
 
 	tap_tell_hubs(t, &mail);
 }

@@ -15,65 +15,93 @@
 
 #include "walpush/base/address.h"
 #include "walpush/base/event_id.h"
+#include "walpush/base/resync.h"
 #include "walpush/share/ticket.h"
 #include "walpush/share/topic.h"
 
-struct seat {                /* a connection's place in one topic */
+struct edition;
+struct tls_identity;
+
+struct seat {                /* a connection's place in one log */
 	struct topic *topic; /* a handle for the hub, no more */
 	struct cursor cursor;
 };
 
-struct edition;
-
+/* Each kind has the member of the union that is named behind it. A kind without one says all by itself. */
 enum mail_kind {
 	/* tap to hub */
-	MAIL_SOCKET, /* fd, peer: an accepted socket, the hub's now */
-	MAIL_ADMITTED, /* connection, ticket (the hub's), number, seats, n_seats, id, resumed, resync, limit, admitted, published */
-	MAIL_LIMIT, /* connection, number, limit, published, committed: nothing of commits at or above it is delivered; LSN_MAX: everything */
-	MAIL_FROZEN, /* connection, limit: this commit changed its user's permission, before it was known how it stood */
-	MAIL_MOVED, /* connection, seats, n_seats, id, text, limit, published: an open connection goes on there, and must refetch for this reason */
-	MAIL_RENEWED, /* connection, ticket (the hub's), number: these claims from now on; with resync also what MAIL_MOVED says */
-	MAIL_REFUSED, /* connection, number, code: one that is open ends too */
-	MAIL_DIRTY,   /* topic, published, committed: it has something new below this position */
-	MAIL_EPOCH,   /* text: the epoch from now on */
-	MAIL_EMPTIED, /* published: the logs begin anew there; nothing is delivered before the tap has asked about each connection */
-	MAIL_CLOSE, /* wait, final: close every connection, at a pace, within `wait` µs; final: and say when the last is gone */
-	MAIL_CERTIFICATE, /* identity (the hub's): shown to new connections from now on */
-	MAIL_EDITION,     /* edition: another configuration from now on; the reference is the hub's */
+	MAIL_SOCKET,   /* socket: an accepted socket */
+	MAIL_ADMITTED, /* given: the connection may listen */
+	MAIL_MOVED,    /* given: an open connection continues with these seats, and must refetch for this reason */
+	MAIL_RENEWED, /* given: the renewed token is in force; with `resync` the same as MAIL_MOVED, else without seats */
+	MAIL_LIMIT,   /* limit: no commit at or above it is delivered; LSN_MAX: every commit is */
+	MAIL_FROZEN,  /* limit: this commit changed the user's permission; another one limits the connection already */
+	MAIL_REFUSED, /* code: the connection is closed with it, also an open one */
+	MAIL_DIRTY,   /* topic: the log has something new below `published` */
+	MAIL_EPOCH,   /* epoch: of the stream from now on */
+	MAIL_EMPTIED, /* the logs begin again at `published`; nothing is delivered before the tap has asked about each connection */
+	MAIL_CLOSE,       /* close: every connection is closed, at a pace */
+	MAIL_CERTIFICATE, /* identity: for new connections from now on */
+	MAIL_EDITION,     /* edition: another configuration from now on */
 	MAIL_PROBE,       /* the hub answers that it was woken */
 	MAIL_STOP,        /* the thread ends */
 	/* hub to tap */
-	MAIL_ADMIT, /* hub, connection, ticket (the tap's), since, epoch in text: may it listen? */
-	MAIL_RENEW, /* hub, connection, ticket (the tap's), number, holds: may it listen with these claims? Only the newest counts */
-	MAIL_ENDED, /* hub, connection: one that asked is gone, or going */
-	MAIL_LEFT,  /* hub, topic: one subscriber less */
-	MAIL_GONE,  /* hub: after MAIL_CLOSE, its last connection ended */
+	MAIL_ADMIT, /* asked: may the connection listen? */
+	MAIL_RENEW, /* asked: may it listen with these claims? Only the newest token counts */
+	MAIL_ENDED, /* a connection that asked has ended, or is ending */
+	MAIL_LEFT,  /* topic: one subscription less */
+	MAIL_GONE   /* the last connection has ended, after MAIL_CLOSE with `final` */
+};
+
+struct mail_asked {
+	struct ticket *ticket; /* the mail's reference */
+	uint32_t holds;        /* MAIL_RENEW: the number of the token that is in force at the hub */
+	bool has_since;        /* MAIL_ADMIT: the client says what it knows, */
+	struct event_id since;
+	char epoch[TICKET_EPOCH_MAX]; /* and of which epoch */
+};
+
+struct mail_given {
+	struct ticket *ticket; /* the mail's reference; NULL: MAIL_MOVED */
+	struct seat *seats;    /* the mail's, with their cursors and subscriptions */
+	size_t n_seats;
+	struct event_id id; /* where the seats are placed */
+	lsn_t limit;        /* as MAIL_LIMIT */
+	lsn_t admitted;     /* MAIL_ADMITTED: the position when the query was sent */
+	bool resumed,
+		resync; /* MAIL_ADMITTED: it continues what the client knows; it does not, and the client must refetch */
+	enum resync_reason reason; /* of the resync of MAIL_MOVED and MAIL_RENEWED */
 };
 
 struct mail {
 	enum mail_kind kind;
-	unsigned hub;
-	int fd;
-	struct address peer;
-	unsigned code;
+	unsigned hub;    /* of mails to the tap */
 	uint32_t number; /* of the token that is asked about or answered: 0, then each that the tap is asked about */
-	uint32_t holds;  /* MAIL_RENEW: the number of the token that is in force at the hub */
-	bool resumed, resync, has_since, final;
-	uint64_t connection;
-	int64_t wait;
-	int64_t committed; /* µs since 1970, by the database's clock: the oldest commit of the news; 0: unknown */
-	struct event_id id;
-	lsn_t admitted; /* the position when its admission was asked */
-	lsn_t limit;
+	uint64_t connection; /* that the mail is about */
 	lsn_t published; /* the position when it was posted: the hub must have read it before the mail is done with */
-	struct topic *topic;
-	struct ticket *ticket;
-	struct tls_identity *identity;
-	struct edition *edition;
-	struct seat *seats;
-	size_t n_seats;
-	char text[TICKET_EPOCH_MAX];
+	int64_t committed; /* MAIL_DIRTY, MAIL_LIMIT: the oldest commit of the news, µs since 1970 by the database's clock; 0: unknown */
+	union {
+		struct {
+			int fd; /* the mail's */
+			struct address peer;
+		} socket;
+		struct mail_asked asked;
+		struct mail_given given;
+		lsn_t limit;
+		unsigned code;
+		struct topic *topic;
+		char epoch[EPOCH_MAX];
+		struct {
+			int64_t wait; /* µs at most */
+			bool final;   /* the process stops: MAIL_GONE is wanted */
+		} close;
+		struct tls_identity *identity; /* the mail's reference */
+		struct edition *edition;       /* the mail's reference */
+	};
 };
+
+/* What the mail owns, of a mail that nobody took. Seats stay subscribed. Any thread. */
+void mail_fini(struct mail *mail);
 
 struct mailbox {
 	void (*wake)(void *ctx); /* any thread calls it */

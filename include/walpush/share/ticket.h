@@ -13,6 +13,8 @@
 
 /* Bytes of the epoch that a client is told, the zero included: that of the stream, of up to 47, and a digest of the client's claims. */
 #define TICKET_EPOCH_MAX 65
+/* Of the epoch of the stream alone. */
+#define EPOCH_MAX 48
 
 struct ticket {
 	atomic_uint refs;

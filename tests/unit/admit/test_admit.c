@@ -45,12 +45,16 @@ static void add_limit(struct buf *out, lsn_t limit)
 
 static void add_place(struct buf *out, const struct mail *mail)
 {
-	buf_addf(out, " at %" PRIu64 "-%u in %zu", mail->id.lsn, mail->id.index, mail->n_seats);
-	if (mail->resumed)
+	const struct mail_given *given = &mail->given;
+
+	buf_addf(out, " at %" PRIu64 "-%u in %zu", given->id.lsn, given->id.index, given->n_seats);
+	if (given->resumed)
 		buf_add_text(out, " resumed");
-	if (mail->resync)
-		buf_addf(out, " resync%s%s", mail->text[0] ? " for " : "", mail->text);
-	add_limit(out, mail->limit);
+	if (given->resync)
+		buf_add_text(out, " resync");
+	if (given->resync && mail->kind != MAIL_ADMITTED)
+		buf_addf(out, " for %s", resync_name(given->reason));
+	add_limit(out, given->limit);
 }
 
 static void add_mail(struct buf *out, const struct mail *mail)
@@ -68,7 +72,7 @@ static void add_mail(struct buf *out, const struct mail *mail)
 		return;
 	case MAIL_RENEWED:
 		buf_addf(out, "%" PRIu64 " renewed by %u", n, mail->number);
-		if (mail->resync)
+		if (mail->given.resync)
 			add_place(out, mail);
 		return;
 	case MAIL_LIMIT:
@@ -815,8 +819,7 @@ static void renew(uint64_t connection, uint32_t number, uint32_t holds, const ch
 	admit_renewed(w.all, &(struct mail){ .kind = MAIL_RENEW,
 					     .connection = connection,
 					     .number = number,
-					     .holds = holds,
-					     .ticket = world_ticket(&w, "7", role) });
+					     .asked = { .holds = holds, .ticket = world_ticket(&w, "7", role) } });
 	world_turn(&w);
 }
 

@@ -168,10 +168,10 @@ static void leave_seats(struct model *m, struct client *c)
 static void take_seats(struct model *m, struct client *c, struct mail *mail)
 {
 	leave_seats(m, c);
-	assert_true(mail->n_seats <= UNITS);
-	memcpy(c->seats, mail->seats, mail->n_seats * sizeof(*mail->seats));
-	c->n_seats = mail->n_seats;
-	mail->n_seats = 0;
+	assert_true(mail->given.n_seats <= UNITS);
+	memcpy(c->seats, mail->given.seats, mail->given.n_seats * sizeof(*mail->given.seats));
+	c->n_seats = mail->given.n_seats;
+	mail->given.n_seats = 0;
 }
 
 /* From there on everything is new to it; it fetches what was before. */
@@ -200,16 +200,16 @@ static void take_mail(struct model *m, struct mail *mail)
 	case MAIL_ADMITTED:
 		take_seats(m, c, mail);
 		c->is_open = true;
-		c->limit = mail->limit;
-		m->resyncs += mail->resync;
-		if (!mail->resumed)
-			refetches(m, c, mail->id);
+		c->limit = mail->given.limit;
+		m->resyncs += mail->given.resync;
+		if (!mail->given.resumed)
+			refetches(m, c, mail->given.id);
 		break;
 	case MAIL_MOVED:
 		take_seats(m, c, mail);
-		c->limit = mail->limit;
+		c->limit = mail->given.limit;
 		m->resyncs++;
-		refetches(m, c, mail->id);
+		refetches(m, c, mail->given.id);
 		break;
 	case MAIL_LIMIT:
 		c->limit = mail->limit;

@@ -216,12 +216,12 @@ static inline struct ticket *world_ticket(const struct world *w, const char *use
 /* `since` NULL: it says nothing of what it knows. */
 static inline void world_come(struct world *w, uint64_t connection, struct ticket *ticket, const struct event_id *since)
 {
-	struct mail mail = { .kind = MAIL_ADMIT, .connection = connection, .ticket = ticket };
+	struct mail mail = { .kind = MAIL_ADMIT, .connection = connection, .asked = { .ticket = ticket } };
 
 	if (since) {
-		mail.has_since = true;
-		mail.id = *since;
-		ticket_epoch(ticket, WORLD_EPOCH, mail.text);
+		mail.asked.has_since = true;
+		mail.asked.since = *since;
+		ticket_epoch(ticket, WORLD_EPOCH, mail.asked.epoch);
 	}
 	admit_came(w->all, &mail);
 }
@@ -256,12 +256,10 @@ static inline void world_reach(struct world *w, lsn_t upto)
 /* What a hub does with a mail that it does not want. */
 static inline void world_drop_mail(struct world *w, struct mail *mail)
 {
-	for (size_t i = 0; i < mail->n_seats; i++) {
-		cursor_release(&mail->seats[i].cursor);
-		topic_unsubscribe(w->present.log, mail->seats[i].topic, mail->hub);
-	}
-	free(mail->seats);
-	ticket_unref(mail->ticket);
+	if (mail->kind == MAIL_ADMITTED || mail->kind == MAIL_MOVED || mail->kind == MAIL_RENEWED)
+		for (size_t i = 0; i < mail->given.n_seats; i++)
+			topic_unsubscribe(w->present.log, mail->given.seats[i].topic, mail->hub);
+	mail_fini(mail);
 }
 
 #define WORLD_STREAMS                                                                                                  \

@@ -116,7 +116,7 @@ static inline size_t home_mails_left(void)
 
 			if (mail->kind == MAIL_LEFT)
 				topic_unsubscribe(home.log, mail->topic, 0);
-			ticket_unref(mail->ticket);
+			mail_fini(mail);
 		}
 		home.n_taken = mailbox_take(&home.to_tap, &home.taken, &home.taken_cap);
 		home.next_taken = 0;
@@ -153,14 +153,14 @@ static inline void home_publish(lsn_t lsn)
 /* As the tap: places for these topics ("013") in the mail, behind `after`. */
 static inline void home_seats(struct mail *mail, const char *topics, struct event_id after)
 {
-	mail->n_seats = strlen(topics);
-	mail->seats = mem_new_array(mail->n_seats, sizeof(*mail->seats));
-	for (size_t i = 0; i < mail->n_seats; i++) {
+	mail->given.n_seats = strlen(topics);
+	mail->given.seats = mem_new_array(mail->given.n_seats, sizeof(*mail->given.seats));
+	for (size_t i = 0; i < mail->given.n_seats; i++) {
 		struct topic *t = home.topics[topics[i] - '0'];
 
 		topic_subscribe(home.log, t, 0);
-		mail->seats[i].topic = t;
-		assert_true(topic_place(home.log, t, after, &mail->seats[i].cursor));
+		mail->given.seats[i].topic = t;
+		assert_true(topic_place(home.log, t, after, &mail->given.seats[i].cursor));
 	}
 }
 
@@ -544,17 +544,25 @@ static inline void client_await_end(struct client *k)
 	assert_true(k->ended);
 }
 
+/* The question becomes the tap's yes, without a limit and without seats. */
+static inline void home_say_yes(struct mail *mail)
+{
+	struct ticket *ticket = mail->asked.ticket;
+
+	mail->kind = MAIL_ADMITTED;
+	mail->given = (struct mail_given){ .ticket = ticket, .limit = LSN_MAX };
+}
+
 /* The tap's yes to the question of this client, with places in these topics behind `after`, and without a limit. */
 static inline struct mail home_admission(struct client *k, const char *topics, lsn_t after)
 {
 	struct mail mail = home_mail(MAIL_ADMIT);
 
 	assert_int_equal(mail.connection, k->conn->id);
-	mail.kind = MAIL_ADMITTED;
-	mail.limit = LSN_MAX;
-	mail.id = (struct event_id){ after, 0 };
-	mail.admitted = after;
-	home_seats(&mail, topics, mail.id);
+	home_say_yes(&mail);
+	mail.given.id = (struct event_id){ after, 0 };
+	mail.given.admitted = after;
+	home_seats(&mail, topics, mail.given.id);
 	return mail;
 }
 
@@ -579,7 +587,15 @@ static inline struct client *client_in(const char *topics, int room)
 /* A mail of the tap about this connection, with the number of the token that is in force there. */
 static inline struct mail home_about(const struct client *k, enum mail_kind kind)
 {
-	return (struct mail){ .kind = kind, .connection = k->conn->id, .number = k->conn->answered, .limit = LSN_MAX };
+	struct mail mail = { .kind = kind, .connection = k->conn->id, .number = k->conn->answered };
+
+	if (kind == MAIL_MOVED || kind == MAIL_RENEWED || kind == MAIL_ADMITTED)
+		mail.given = (struct mail_given){ .limit = LSN_MAX,
+						  .resync = kind == MAIL_MOVED,
+						  .reason = RESYNC_MEMBERSHIP };
+	else
+		mail.limit = LSN_MAX;
+	return mail;
 }
 
 static inline void home_limit(const struct client *k, lsn_t limit)

@@ -36,18 +36,18 @@ static void the_tap_is_asked_with_what_the_request_says(void **state)
 		assert_int_equal(k->conn->state, CONN_ADMITTING);
 		assert_int_equal(mail.connection, k->conn->id);
 		assert_int_equal(mail.number, 0);
-		assert_int_equal(mail.has_since, cases[i].has_since);
-		assert_int_equal(event_id_compare(mail.id, cases[i].id), 0);
-		assert_string_equal(mail.text, cases[i].epoch);
-		assert_string_equal(mail.ticket->user, "7");
-		assert_string_equal(ticket_value(mail.ticket, TMPL_PATH, "unit_id"), "5");
-		assert_string_equal(ticket_value(mail.ticket, TMPL_TOKEN, "role"), "clerk");
+		assert_int_equal(mail.asked.has_since, cases[i].has_since);
+		assert_int_equal(event_id_compare(mail.asked.since, cases[i].id), 0);
+		assert_string_equal(mail.asked.epoch, cases[i].epoch);
+		assert_string_equal(mail.asked.ticket->user, "7");
+		assert_string_equal(ticket_value(mail.asked.ticket, TMPL_PATH, "unit_id"), "5");
+		assert_string_equal(ticket_value(mail.asked.ticket, TMPL_TOKEN, "role"), "clerk");
 		/* Nothing of the request is left. */
 		assert_null(k->conn->request.token);
 		assert_null(k->conn->request.path);
 		assert_null(k->conn->request.epoch);
 		assert_int_equal(k->conn->deadline, 0);
-		ticket_unref(mail.ticket);
+		ticket_unref(mail.asked.ticket);
 		buf_fini(&target);
 		free(token);
 		home_close(state);
@@ -63,8 +63,8 @@ static void a_token_may_come_in_three_places(void **state)
 	snprintf(headers, sizeof(headers), CLIENT_UPGRADE "Authorization: Bearer %s\r\n", token);
 	k = client_connect(0);
 	assert_int_equal(client_ask(k, UNITS, headers), 101);
-	ticket_unref(home_mail(MAIL_ADMIT).ticket);
-	ticket_unref((client_open(UNITS, 0), home_mail(MAIL_ADMIT).ticket));
+	ticket_unref(home_mail(MAIL_ADMIT).asked.ticket);
+	ticket_unref((client_open(UNITS, 0), home_mail(MAIL_ADMIT).asked.ticket));
 	k = client_open_with(UNITS, 0);
 	assert_int_equal(k->conn->state, CONN_WAIT_AUTH);
 	assert_true(k->conn->deadline > k->conn->heard);
@@ -72,7 +72,7 @@ static void a_token_may_come_in_three_places(void **state)
 	client_say_token(k, "7", "clerk", "");
 	assert_int_equal(k->conn->state, CONN_ADMITTING);
 	assert_int_equal(k->conn->deadline, 0);
-	ticket_unref(home_mail(MAIL_ADMIT).ticket);
+	ticket_unref(home_mail(MAIL_ADMIT).asked.ticket);
 	free(token);
 }
 
@@ -158,10 +158,10 @@ static void admitted(void **state)
 		home_publish(60);
 		k = client_open(cases[i].path, 0);
 		mail = home_admission(k, "0", 10);
-		mail.resumed = cases[i].resumed;
-		mail.resync = cases[i].resync;
+		mail.given.resumed = cases[i].resumed;
+		mail.given.resync = cases[i].resync;
 		mail.number = k->conn->asked = cases[i].number;
-		mail.admitted = 40;
+		mail.given.admitted = 40;
 		session_mail(&home.conns, &mail);
 		assert_int_equal(k->conn->state, CONN_OPEN);
 		assert_int_equal(k->conn->admitted, 40);
@@ -188,7 +188,7 @@ static void admitted_on_hold(void **state)
 	home_publish(80);
 	k = client_open(UNITS, 0);
 	mail = home_admission(k, "0", 10);
-	mail.limit = 60;
+	mail.given.limit = 60;
 	session_mail(&home.conns, &mail);
 	home_turn();
 	assert_receives(k, "{\"hello\":\"clerk\"} a");
@@ -208,7 +208,7 @@ static void a_close_from_before_the_question_is_only_read(void **state)
 	home_publish(60);
 	k = client_open(UNITS, 0);
 	mail = home_admission(k, "0", 10);
-	mail.admitted = 55;
+	mail.given.admitted = 55;
 	session_mail(&home.conns, &mail);
 	home_turn();
 	assert_receives(k, "{\"hello\":\"clerk\"} bye");
@@ -228,7 +228,7 @@ static void seats_for_whoever_is_gone_are_given_back(void **state)
 		home_open(state);
 		k = client_open(UNITS, 0);
 		mail = home_admission(k, "012", 0);
-		ticket = ticket_ref(mail.ticket);
+		ticket = ticket_ref(mail.given.ticket);
 		if (ends[i] == CONN_CLOSING)
 			conn_close(k->conn, 4000);
 		else if (ends[i] == CONN_LEAVING)
@@ -256,10 +256,9 @@ static void moved(void **state)
 	home_append(2, 70, 1, "b");
 	home_append(1, 80, 1, "of a group that was left");
 	home_publish(90);
-	mail.id.lsn = 60;
-	mail.limit = 75;
-	strcpy(mail.text, "membership");
-	home_seats(&mail, "02", mail.id);
+	mail.given.id.lsn = 60;
+	mail.given.limit = 75;
+	home_seats(&mail, "02", mail.given.id);
 	session_mail(&home.conns, &mail);
 	assert_ptr_equal(home_mail(MAIL_LEFT).topic, home.topics[0]);
 	assert_ptr_equal(home_mail(MAIL_LEFT).topic, home.topics[1]);
@@ -292,7 +291,7 @@ static void a_newer_token_may_come_before_the_answer(void **state)
 	struct mail mail = home_admission(k, "0", 0);
 
 	(void)state;
-	mail.ticket->expires = k->conn->expires = 1000;
+	mail.given.ticket->expires = k->conn->expires = 1000;
 	client_say_token(k, "7", "clerk", "");
 	assert_int_equal(k->conn->expires, 4000000000);
 	session_mail(&home.conns, &mail);
@@ -310,15 +309,15 @@ static void other_claims_are_asked_about(void **state)
 	client_say_token(k, "7", "chief", "");
 	mail = home_mail(MAIL_RENEW);
 	assert_int_equal(mail.number, 1);
-	assert_int_equal(mail.holds, 0);
-	assert_string_equal(ticket_value(mail.ticket, TMPL_TOKEN, "role"), "chief");
+	assert_int_equal(mail.asked.holds, 0);
+	assert_string_equal(ticket_value(mail.asked.ticket, TMPL_TOKEN, "role"), "chief");
 	assert_string_equal(ticket_value(k->conn->ticket, TMPL_TOKEN, "role"), "clerk"); /* in force meanwhile */
-	ticket_unref(mail.ticket);
+	ticket_unref(mail.asked.ticket);
 	/* Its own claims again are asked about too: the answer under way is of others. */
 	client_say_token(k, "7", "clerk", "");
 	mail = home_mail(MAIL_RENEW);
 	assert_int_equal(mail.number, 2);
-	ticket_unref(mail.ticket);
+	ticket_unref(mail.asked.ticket);
 	assert_receives(k, "");
 }
 
@@ -367,15 +366,15 @@ static void renewed(void **state)
 		k->conn->asked = 5; /* so that any token is asked about */
 		client_say_token(k, "7", cases[i].role, "");
 		mail = home_mail(MAIL_RENEW);
-		ticket_epoch(mail.ticket, "epoch", epoch);
+		ticket_epoch(mail.asked.ticket, "epoch", epoch);
+		home_say_yes(&mail);
 		mail.kind = MAIL_RENEWED;
-		mail.limit = LSN_MAX;
-		mail.resync = cases[i].moved;
-		strcpy(mail.text, "membership");
+		mail.given.resync = cases[i].moved;
+		mail.given.reason = RESYNC_MEMBERSHIP;
 		if (cases[i].moved)
-			home_seats(&mail, "1", mail.id);
+			home_seats(&mail, "1", mail.given.id);
 		session_mail(&home.conns, &mail);
-		assert_ptr_equal(k->conn->ticket, mail.ticket);
+		assert_ptr_equal(k->conn->ticket, mail.given.ticket);
 		assert_int_equal(k->conn->answered, 6);
 		home_append(cases[i].moved ? 1 : 0, 50, 1, "a");
 		home_publish(60);
@@ -425,12 +424,12 @@ static void words_about_another_token_are_void(void **state)
 		k->conn->answered = cases[i].answered;
 		mail = home_about(k, cases[i].kind);
 		mail.number = cases[i].number;
-		mail.code = 4403;
-		strcpy(mail.text, "membership");
+		if (mail.kind == MAIL_REFUSED)
+			mail.code = 4403;
 		if (mail.kind == MAIL_RENEWED)
-			mail.ticket = ticket_ref(before);
+			mail.given.ticket = ticket_ref(before);
 		if (mail.kind == MAIL_MOVED)
-			home_seats(&mail, "12", mail.id);
+			home_seats(&mail, "12", mail.given.id);
 		session_mail(&home.conns, &mail);
 		switch (mail.kind) {
 		case MAIL_RENEWED:

@@ -63,9 +63,13 @@ static struct conn_cause cause_of(struct client *k, enum conn_event event, struc
 	};
 
 	why.len = event == CONN_ON_PEER_CLOSE ? 2 : 0;
-	*mail = (struct mail){ .kind = kinds[event], .limit = LSN_MAX, .text = "membership" };
+	*mail = (struct mail){ .kind = kinds[event] };
+	if (event == CONN_ON_RENEWED || event == CONN_ON_ADMITTED || event == CONN_ON_MOVED)
+		mail->given = (struct mail_given){ .limit = LSN_MAX, .reason = RESYNC_MEMBERSHIP };
+	else
+		mail->limit = LSN_MAX;
 	if (event == CONN_ON_RENEWED || event == CONN_ON_ADMITTED)
-		mail->ticket = ticket_ref(k->conn->ticket);
+		mail->given.ticket = ticket_ref(k->conn->ticket);
 	return why;
 }
 

@@ -49,12 +49,14 @@ static void mail_step(struct client *k, const char *topics, char kind, lsn_t lsn
 {
 	struct mail mail = home_about(k, kind == 'F' ? MAIL_FROZEN : kind == 'R' ? MAIL_MOVED : MAIL_REFUSED);
 
-	mail.limit = kind == 'F' ? lsn : LSN_MAX;
-	mail.code = (unsigned)lsn;
-	mail.id.lsn = lsn;
-	strcpy(mail.text, "membership");
-	if (kind == 'R')
-		home_seats(&mail, topics, mail.id);
+	if (kind == 'R') {
+		mail.given.id.lsn = lsn;
+		home_seats(&mail, topics, mail.given.id);
+	} else if (kind == 'F') {
+		mail.limit = lsn;
+	} else {
+		mail.code = (unsigned)lsn;
+	}
 	session_mail(&home.conns, &mail);
 }
 

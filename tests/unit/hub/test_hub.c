@@ -91,9 +91,9 @@ static struct client *connect_to_hub(void)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
-	address_parse(SLICE("10.1.2.3"), &mail.peer);
-	gate_accept(home.gate, &home.edition->shared.conf->limits, &mail.peer, false);
-	mail.fd = fds[0];
+	address_parse(SLICE("10.1.2.3"), &mail.socket.peer);
+	gate_accept(home.gate, &home.edition->shared.conf->limits, &mail.socket.peer, false);
+	mail.socket.fd = fds[0];
 	*k = (struct client){ .fd = fds[1] };
 	hub_post(hub, &mail);
 	return k;
@@ -154,9 +154,8 @@ static uint64_t admit(struct client *k, const char *topics)
 {
 	struct mail mail = await_mail(MAIL_ADMIT);
 
-	mail.kind = MAIL_ADMITTED;
-	mail.limit = LSN_MAX;
-	home_seats(&mail, topics, mail.id);
+	home_say_yes(&mail);
+	home_seats(&mail, topics, mail.given.id);
 	hub_post(hub, &mail);
 	assert_non_null(strstr(await_text(k), "connection_established"));
 	return mail.connection;
@@ -182,7 +181,7 @@ static void from_the_socket_to_the_message(void **state)
 
 	(void)state;
 	start_hub();
-	hub_post(hub, &(struct mail){ .kind = MAIL_EPOCH, .text = "e1" });
+	hub_post(hub, &(struct mail){ .kind = MAIL_EPOCH, .epoch = "e1" });
 	k = open_socket(OWN);
 	admit(k, "01");
 	tell(0, 100, "a");
@@ -222,7 +221,8 @@ static void a_limit_holds_what_is_appended_after_it(void **state)
 
 static void another_history(void **state)
 {
-	struct mail mail = { .kind = MAIL_MOVED, .limit = LSN_MAX, .text = "epoch", .id = { 50, 0 } };
+	struct mail mail = { .kind = MAIL_MOVED,
+			     .given = { .limit = LSN_MAX, .id = { 50, 0 }, .reason = RESYNC_EPOCH } };
 	struct client *k;
 
 	(void)state;
@@ -232,9 +232,9 @@ static void another_history(void **state)
 	tell(0, 100, "a");
 	assert_next(k, "a");
 	topiclog_reset(home.log, 50);
-	hub_post(hub, &(struct mail){ .kind = MAIL_EPOCH, .text = "e2" });
+	hub_post(hub, &(struct mail){ .kind = MAIL_EPOCH, .epoch = "e2" });
 	hub_post(hub, &(struct mail){ .kind = MAIL_EMPTIED, .published = 50 });
-	home_seats(&mail, "0", mail.id);
+	home_seats(&mail, "0", mail.given.id);
 	hub_post(hub, &mail);
 	tell(0, 60, "b");
 	assert_next(k, "{\"again\":\"epoch\"}");
@@ -244,7 +244,8 @@ static void another_history(void **state)
 /* A hub may see the position of another history before the mail that says so. Two connections that are admitted show that it has had its turn. */
 static void another_history_before_its_mail(void **state)
 {
-	struct mail mail = { .kind = MAIL_MOVED, .limit = LSN_MAX, .text = "epoch", .id = { 50, 0 } };
+	struct mail mail = { .kind = MAIL_MOVED,
+			     .given = { .limit = LSN_MAX, .id = { 50, 0 }, .reason = RESYNC_EPOCH } };
 	struct client *k, *others[2];
 	struct mail admit_mails[2];
 
@@ -263,13 +264,13 @@ static void another_history_before_its_mail(void **state)
 	topiclog_publish(home.log, 61);
 	hub_post(hub, &(struct mail){ .kind = MAIL_DIRTY, .topic = home.topics[0] });
 	for (unsigned i = 0; i < 2; i++) {
-		admit_mails[i].kind = MAIL_ADMITTED;
-		admit_mails[i].limit = 0;
+		home_say_yes(&admit_mails[i]);
+		admit_mails[i].given.limit = 0;
 		hub_post(hub, &admit_mails[i]);
 		assert_non_null(strstr(await_text(others[i]), "connection_established"));
 	}
 	hub_post(hub, &(struct mail){ .kind = MAIL_EMPTIED, .published = 50 });
-	home_seats(&mail, "0", mail.id);
+	home_seats(&mail, "0", mail.given.id);
 	hub_post(hub, &mail);
 	assert_next(k, "{\"again\":\"epoch\"}");
 	hub_post(hub, &(struct mail){ .kind = MAIL_DIRTY, .topic = home.topics[0], .published = 61 });
@@ -334,7 +335,7 @@ static void everybody_goes(void **state)
 	await_mail(MAIL_ENDED);
 	await_mail(MAIL_LEFT);
 	silent = connect_to_hub();
-	mail.final = true;
+	mail.close.final = true;
 	hub_post(hub, &mail);
 	while (!silent->ended)
 		await_bytes(silent);
@@ -351,7 +352,7 @@ static void the_end_frees_what_is_in_the_mailbox(void **state)
 	(void)state;
 	make_hub(); /* and not started: nothing is taken */
 	k = connect_to_hub();
-	home_seats(&mail, "012", mail.id);
+	home_seats(&mail, "012", mail.given.id);
 	hub_post(hub, &mail);
 	hub_post(hub, &(struct mail){ .kind = MAIL_EDITION, .edition = edition_ref(home.edition) });
 	hub_free(hub);
@@ -375,7 +376,7 @@ static void the_end_closes_what_is_open(void **state)
 	admit(open, "0");
 	asks = open_socket(OWN);
 	await_mail(MAIL_ADMIT);
-	ticket_unref(home.taken[home.next_taken - 1].ticket);
+	ticket_unref(home.taken[home.next_taken - 1].asked.ticket);
 	silent = connect_to_hub();
 	stop_hub();
 	client_pull(open);

@@ -77,7 +77,7 @@ static void mails_are_taken_in_order(void **state)
 /* A mail is copied whole. */
 static void a_mail_is_a_copy(void **state)
 {
-	struct mail mail = { .kind = MAIL_ADMIT, .text = "epoch", .id = { 5, 6 }, .wait = -1 };
+	struct mail mail = { .kind = MAIL_ADMIT, .asked = { .epoch = "epoch", .since = { 5, 6 }, .holds = 7 } };
 	struct mail *mails = NULL;
 	size_t cap = 0;
 
@@ -85,10 +85,10 @@ static void a_mail_is_a_copy(void **state)
 	mailbox_post(&box, &mail);
 	memset(&mail, 0, sizeof(mail));
 	assert_int_equal(mailbox_take(&box, &mails, &cap), 1);
-	assert_string_equal(mails[0].text, "epoch");
-	assert_int_equal(mails[0].id.lsn, 5);
-	assert_int_equal(mails[0].id.index, 6);
-	assert_int_equal(mails[0].wait, -1);
+	assert_string_equal(mails[0].asked.epoch, "epoch");
+	assert_int_equal(mails[0].asked.since.lsn, 5);
+	assert_int_equal(mails[0].asked.since.index, 6);
+	assert_int_equal(mails[0].asked.holds, 7);
 	free(mails);
 }
 
