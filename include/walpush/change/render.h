@@ -15,10 +15,10 @@ struct render_input {                 /* what a message contains besides its row
 	size_t lookup_row;            /* the row for {lookup.x} */
 	const struct sqlrows *actor;  /* its first value is the name for updated_by; NULL, or no row: null */
 	const struct sqlrows *
-		data; /* its first value is `data`, and is JSON; NULL, no row or SQL NULL: `data` is null, or the columns in the section's `columns` */
+		data; /* its first value is the JSON of `data`; without a value: null, or the columns in the section's `columns` */
 	struct slice commit_time; /* the B record's timestamp */
 	struct event_id id;
-	size_t row_bytes; /* a larger `data` becomes null, with "truncated":true; so does a template's value that makes the message longer; 0: no bound */
+	size_t row_bytes; /* a larger `data`, or a template's value that makes the message longer, becomes null ("truncated":true); 0: no bound */
 };
 
 /* The standard message, or the message of the section's template. */

@@ -1,11 +1,11 @@
 /*
  * mailbox: messages between the tap and a hub, in order.
  *
- * Any thread posts; one thread, the reader, takes all at once. A mutex, held for a copy of a few words. Not bounded by itself: what is
- * posted is bounded by the number of connections and topics.
+ * Any thread posts; one thread, the reader, takes all mails at once. One mutex, held for a copy of a few words. The box
+ * has no bound of its own: the number of connections and of logs bounds the mails.
  *
- * A mail that enters an empty box wakes the reader, on the thread that posts it and after the mutex is free. The reader takes the whole box
- * each time it is woken, so the mails that join a box need no call.
+ * A mail that enters an empty box wakes the reader, on the posting thread and after the mutex is free. The reader takes
+ * the whole box each time it wakes, so mails that join a box need no call.
  */
 #ifndef WALPUSH_MAILBOX_H
 #define WALPUSH_MAILBOX_H
@@ -18,8 +18,8 @@
 #include "walpush/share/ticket.h"
 #include "walpush/share/topic.h"
 
-struct seat {                /* a connection's place in one topic */
-	struct topic *topic; /* a handle for the hub, no more */
+struct seat {                /* a connection's place in one log */
+	struct topic *topic; /* the hub uses it only as a handle */
 	struct cursor cursor;
 };
 
@@ -27,26 +27,26 @@ struct edition;
 
 enum mail_kind {
 	/* tap to hub */
-	MAIL_SOCKET, /* fd, peer: an accepted socket, the hub's now */
+	MAIL_SOCKET, /* fd, peer: an accepted socket; now the hub owns it */
 	MAIL_ADMITTED, /* connection, ticket (the hub's), number, seats, n_seats, id, resumed, resync, limit, admitted, published */
-	MAIL_LIMIT, /* connection, number, limit, published, committed: nothing of commits at or above it is delivered; LSN_MAX: everything */
-	MAIL_FROZEN, /* connection, limit: this commit changed its user's permission, before it was known how it stood */
-	MAIL_MOVED, /* connection, seats, n_seats, id, text, limit, published: an open connection goes on there, and must refetch for this reason */
-	MAIL_RENEWED, /* connection, ticket (the hub's), number: these claims from now on; with resync also what MAIL_MOVED says */
-	MAIL_REFUSED, /* connection, number, code: one that is open ends too */
-	MAIL_DIRTY,   /* topic, published, committed: it has something new below this position */
+	MAIL_LIMIT, /* connection, number, limit, published, committed: no commit at or above the limit is delivered; LSN_MAX: everything is */
+	MAIL_FROZEN, /* connection, limit: this commit changed its user's permission, while an earlier change had no answer yet */
+	MAIL_MOVED, /* connection, seats, n_seats, id, text, limit, published: an open connection continues there, and must refetch for this reason */
+	MAIL_RENEWED, /* connection, ticket (the hub's), number: these claims from now on; with resync also the fields of MAIL_MOVED */
+	MAIL_REFUSED, /* connection, number, code: an open connection ends too */
+	MAIL_DIRTY,   /* topic, published, committed: its log has something new below this position */
 	MAIL_EPOCH,   /* text: the epoch from now on */
-	MAIL_EMPTIED, /* published: the logs begin anew there; nothing is delivered before the tap has asked about each connection */
-	MAIL_CLOSE, /* wait, final: close every connection, at a pace, within `wait` µs; final: and say when the last is gone */
+	MAIL_EMPTIED, /* published: the logs are reset to there; nothing is delivered before the tap has asked about each connection */
+	MAIL_CLOSE, /* wait, final: close every connection, at a pace, within `wait` µs; final: report when the last one is gone */
 	MAIL_CERTIFICATE, /* identity (the hub's): shown to new connections from now on */
 	MAIL_EDITION,     /* edition: another configuration from now on; the reference is the hub's */
-	MAIL_PROBE,       /* the hub answers that it was woken */
+	MAIL_PROBE,       /* the hub answers, which shows that it was woken */
 	MAIL_STOP,        /* the thread ends */
 	/* hub to tap */
-	MAIL_ADMIT, /* hub, connection, ticket (the tap's), since, epoch in text: may it listen? */
-	MAIL_RENEW, /* hub, connection, ticket (the tap's), number, holds: may it listen with these claims? Only the newest counts */
-	MAIL_ENDED, /* hub, connection: one that asked is gone, or going */
-	MAIL_LEFT,  /* hub, topic: one subscriber less */
+	MAIL_ADMIT, /* hub, connection, ticket (the tap's), since, epoch in text: may this connection listen? */
+	MAIL_RENEW, /* hub, connection, ticket (the tap's), number, holds: may it listen with these claims? Only the newest mail counts */
+	MAIL_ENDED, /* hub, connection: a connection that asked is gone, or ends */
+	MAIL_LEFT,  /* hub, topic: one subscription less */
 	MAIL_GONE,  /* hub: after MAIL_CLOSE, its last connection ended */
 };
 
@@ -56,16 +56,17 @@ struct mail {
 	int fd;
 	struct address peer;
 	unsigned code;
-	uint32_t number; /* of the token that is asked about or answered: 0, then each that the tap is asked about */
-	uint32_t holds;  /* MAIL_RENEW: the number of the token that is in force at the hub */
+	uint32_t
+		number; /* of the token that is asked about or answered: 0 for the first, then counted up for each that the tap is asked about */
+	uint32_t holds; /* MAIL_RENEW: the number of the token that is in force at the hub */
 	bool resumed, resync, has_since, final;
 	uint64_t connection;
 	int64_t wait;
 	int64_t committed; /* µs since 1970, by the database's clock: the oldest commit of the news; 0: unknown */
 	struct event_id id;
-	lsn_t admitted; /* the position when its admission was asked */
+	lsn_t admitted; /* the position when its admission was asked about */
 	lsn_t limit;
-	lsn_t published; /* the position when it was posted: the hub must have read it before the mail is done with */
+	lsn_t published; /* the position when it was posted: the hub handles the mail only after it has read this position */
 	struct topic *topic;
 	struct ticket *ticket;
 	struct tls_identity *identity;
@@ -83,12 +84,12 @@ struct mailbox {
 	size_t n, cap;
 };
 
-/* `wake` makes the reader call mailbox_take soon. */
+/* `wake` must make the reader call mailbox_take soon. */
 void mailbox_init(struct mailbox *m, void (*wake)(void *ctx), void *ctx);
 void mailbox_fini(struct mailbox *m);
 /* Copies the mail, and wakes the reader if it may sleep. */
 void mailbox_post(struct mailbox *m, const struct mail *mail);
-/* All that is in it; *mails is swapped with the caller's array, whose capacity is *cap. Returns how many. */
+/* Takes all mails. Swaps *mails with the caller's array, whose capacity is *cap. Returns how many. */
 size_t mailbox_take(struct mailbox *m, struct mail **mails, size_t *cap);
 
 #endif
