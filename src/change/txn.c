@@ -54,8 +54,7 @@ struct txn {
 	size_t n_marks, cap_marks;
 	struct counter *counters;
 	size_t counter_bytes;
-	struct txn_marked
-		*late; /* marks made at the transaction's end: the numbers of its rows must not depend on them */
+	struct txn_marked *late; /* marks of the transaction's end: the numbers of its rows must not depend on them */
 	size_t n_late, cap_late;
 	struct member *members;
 	const char **users; /* of `members`, in the order in which they were added */

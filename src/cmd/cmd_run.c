@@ -65,7 +65,7 @@ static void mind_signals(void)
 	signal(SIGTERM, end_at_once);
 	signal(SIGINT, end_at_once);
 	signal(SIGHUP, SIG_IGN);
-	/* Without these signals, a write to a closed socket or a full file returns an error. */
+	/* Without these signals, a write to a closed socket, or to a file at its size limit, returns an error. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 }

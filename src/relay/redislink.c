@@ -496,8 +496,7 @@ struct redislink *redislink_new(struct event_base *loop, struct resolve *names, 
 	if (!l->retry || !l->watch)
 		fail_never("libevent makes no timers for link %s", name);
 	event_add(l->watch, &(struct timeval){ 0, WATCH_TICK });
-	event_active(l->retry, EV_TIMEOUT,
-		     0); /* from the loop, so that nothing calls back before this function returns */
+	event_active(l->retry, EV_TIMEOUT, 0); /* from the loop, so that nothing calls back before this returns */
 	return l;
 }
 

@@ -3,12 +3,12 @@
  *
  * Tap thread. Commands are answered in the order in which they were sent. A lost connection is made again (capped
  * full-jitter backoff, 100 ms to 2 s), but unanswered commands are not sent again: nobody knows whether Redis has seen
- * them. So the caller gets NULL, and must look. A connection with an overdue answer counts as dead.
+ * them. So the caller gets NULL, and must check. A connection with an overdue answer counts as dead.
  *
  * The server must be the master. An error that belongs to the connection (redisrefusal.h) ends the connection, and so
- * does an answer to ROLE that names no master. ROLE is sent when the connection begins and every second, because a
- * replica may accept writes that its master overwrites. A user may lack the right to run ROLE; then only the errors
- * tell.
+ * does an answer to ROLE that names a replica or a sentinel. ROLE is sent when the connection begins and every second,
+ * because a replica may accept writes that its master overwrites. A user without the right to run ROLE is accepted;
+ * then only the errors show it.
  *
  * For each connection the host's name is looked up, off the loop (resolve.h), and its addresses are tried in turn until
  * one is up.

@@ -165,8 +165,7 @@ void relay_queue_begin(struct relay_queue *q, const struct relay_queue_beginning
 	if (b->hole)
 		e.reason = slice_of(resync_name(RESYNC_SKIPPED));
 	e.everything = b->hole != RELAY_HOLE_NONE && b->hole != RELAY_HOLE_KNOWN;
-	if (b->tail.lsn >=
-	    b->from) { /* the Redis stream ends inside a transaction that nobody finishes: the beginning comes after it */
+	if (b->tail.lsn >= b->from) { /* a transaction that nobody finishes: the beginning comes after it */
 		e.id.lsn = b->tail.lsn;
 		e.end = b->tail.lsn + 1;
 	}

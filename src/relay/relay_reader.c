@@ -311,7 +311,7 @@ void relay_reader_second(struct relay_reader *r)
 	redislink_ask(r->link, 2, length, on_length, asked_new(r));
 }
 
-/* --- what relay.c asks ------------------------------------------------------------------------------------------- */
+/* --- questions of relay.c ---------------------------------------------------------------------------------------- */
 
 bool relay_reader_is_current(const struct relay_reader *r)
 {

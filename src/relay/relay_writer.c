@@ -330,7 +330,7 @@ void relay_writer_trim(struct relay_writer *w, lsn_t confirmed)
 	redislink_ask(w->link, 5, arguments, on_trimmed, w);
 }
 
-/* --- what relay.c asks ------------------------------------------------------------------------------------------- */
+/* --- questions of relay.c ---------------------------------------------------------------------------------------- */
 
 bool relay_writer_is_up(const struct relay_writer *w)
 {

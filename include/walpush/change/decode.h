@@ -70,7 +70,7 @@ bool decode_record(struct decoder *d, struct slice record, struct change *out, s
  * escaped, end before. */
 #define DECODE_HEAD_BYTES 1024
 
-/* The table of a row, from the first DECODE_HEAD_BYTES of a record that may be cut there. False: it cannot be told. */
+/* The table of a row, from the first DECODE_HEAD_BYTES of a record that may be cut there. False: unknown. */
 bool decode_table(struct slice record, struct slice *schema, struct slice *table);
 
 /* Is the record a message about DDL, and part of its transaction? The record may be cut as above; the message's content

@@ -14,9 +14,8 @@ struct render_input {                 /* what a message contains besides its row
 	const struct sqlrows *lookup; /* NULL: none */
 	size_t lookup_row;            /* the row for {lookup.x} */
 	const struct sqlrows *actor;  /* its first value is the name for updated_by; NULL, or no row: null */
-	const struct sqlrows *
-		data; /* its first value is the JSON of `data`; without a value: null, or the columns in the section's `columns` */
-	struct slice commit_time; /* the B record's timestamp */
+	const struct sqlrows *data;   /* its first value is the JSON of `data`; else null, or the section's `columns` */
+	struct slice commit_time;     /* the B record's timestamp */
 	struct event_id id;
 	size_t row_bytes; /* a larger `data`, or a template's value that makes the message longer, becomes null ("truncated":true); 0: no bound */
 };

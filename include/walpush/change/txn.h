@@ -101,8 +101,7 @@ bool txn_skipped(const struct txn *t, struct txn_skipped *out);
 void txn_skipped_names(const struct txn_skipped *skipped, struct buf *out);
 
 struct txn_calls { /* each may keep its argument until the next txn_begin */
-	void (*member)(void *ctx, lsn_t commit,
-		       const char *user); /* a user whose membership changed; NULL: everybody */
+	void (*member)(void *ctx, lsn_t commit, const char *user); /* whose membership changed; NULL: everybody's */
 	void (*message)(void *ctx, const struct txn_message *m);
 	void (*mark)(void *ctx, const struct txn_marked *m);
 	void (*skipped)(void *ctx, const struct txn_skipped *skipped);

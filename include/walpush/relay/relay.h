@@ -49,7 +49,7 @@ struct relay_calls {
 	void (*refill)(void *ctx);
 	/* Writing: the queue is full, or half empty again. */
 	void (*pause)(void *ctx, bool paused);
-	/* A connection came up or went down, or another replica leads now. */
+	/* A connection came up or went down, or a leader appeared or was lost. */
 	void (*changed)(void *ctx);
 };
 

@@ -20,8 +20,7 @@
 #include "walpush/base/buf.h"
 #include "walpush/base/fail.h"
 
-#define CATALOG_HSTORE                                                                                                 \
-	UINT32_MAX /* stands for the OID of hstore: an extension's type has another OID in each database */
+#define CATALOG_HSTORE UINT32_MAX /* stands for the OID of hstore, which differs between databases */
 
 struct catalog_column {
 	char *name;          /* as PostgreSQL knows it */

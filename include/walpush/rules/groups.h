@@ -13,10 +13,8 @@
 struct groups { /* names one after the other, each terminated by a zero; no name twice */
 	struct buf names;
 	size_t n;
-	const char
-		*missing; /* a column that a template names and the rows of the lookup or of admit lack; NULL: none */
-	struct buf
-		rows; /* if the message uses {lookup.x}: a uint32_t for each name, the lookup's row that spelled it */
+	const char *missing; /* a column that a template names and the lookup's or admit's rows lack; NULL: none */
+	struct buf rows; /* for {lookup.x} in the message: a uint32_t for each name, the lookup row that spelled it */
 	bool tracks_rows;
 	uint32_t *index;   /* for many names: open addressing over hashes; an offset into names + 1, or 0 */
 	size_t index_size; /* a power of two */

@@ -68,9 +68,8 @@ struct reads { /* of one query; zeroed: nothing yet */
 	struct buf objects;   /* OIDs of all relations on the way, separated by commas */
 	struct buf definition; /* the query as the server has read it: literals that the server computed are gone */
 	char *failed;          /* owned; why nothing is known: the rest is empty then. NULL: the reads are known */
-	struct fail
-		refused; /* the server's error about the query itself: nobody can be admitted by it; text "": none */
-	bool may_pass;   /* it failed for a lock, a timeout or lack of room: try again later */
+	struct fail refused;   /* the server's error about the query itself: it can admit nobody; text "": none */
+	bool may_pass;         /* it failed for a lock, a timeout or lack of room: try again later */
 };
 
 /* Adds a row of reads_query. False: the row is of no known kind, which only another version of the server could

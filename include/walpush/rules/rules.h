@@ -85,8 +85,7 @@ struct rules_section { /* one entry of `tables` */
 };
 
 struct rules_membership {
-	const struct conf_membership
-		*conf; /* NULL: no entry of the file names the table, but an admit query reads it */
+	const struct conf_membership *conf; /* NULL: no entry of the file names it, an admit query reads it */
 	const struct catalog_table *table;
 	int user;          /* column; -1: a change concerns every user */
 	bool by_text;      /* equal users have equal texts in that column; false: a change asks again for every user */

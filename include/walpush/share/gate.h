@@ -22,8 +22,8 @@ uint64_t gate_connections(const struct gate *g, const struct conf_limits *limits
 
 /*
  * A socket was accepted: may it stay? Yes, if files are left and its address has fewer than twice the sockets that it
- * may have connections, because some sockets still wait for the refusal that they are too many. A `trusted` address has
- * no such limit. Call gate_close with the same address for each socket that may stay.
+ * may have connections, because some sockets still wait for the refusal that they are too many. An address with
+ * `is_trusted` has no such limit. Call gate_close with the same address for each socket that may stay.
  */
 bool gate_accept(struct gate *g, const struct conf_limits *limits, const struct address *a, bool is_trusted);
 void gate_close(struct gate *g, const struct address *a);

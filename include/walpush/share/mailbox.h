@@ -56,9 +56,8 @@ struct mail {
 	int fd;
 	struct address peer;
 	unsigned code;
-	uint32_t
-		number; /* of the token that is asked about or answered: 0 for the first, then counted up for each that the tap is asked about */
-	uint32_t holds; /* MAIL_RENEW: the number of the token that is in force at the hub */
+	uint32_t number; /* of the token asked about or answered: 0, then one for each that the tap is asked about */
+	uint32_t holds;  /* MAIL_RENEW: the number of the token that is in force at the hub */
 	bool resumed, resync, has_since, final;
 	uint64_t connection;
 	int64_t wait;

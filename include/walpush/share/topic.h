@@ -95,7 +95,7 @@ void topiclog_reset(struct topiclog *log, lsn_t floor);
 /* At `id` something concerned groups that cannot be named; each existing log of them has an entry for it. A topic that
  * is made later does not reach back before `id`. */
 void topiclog_mark(struct topiclog *log, struct event_id id);
-/* The logs of new topics are complete from this LSN on. */
+/* The LSN from which the logs were complete when this history began. */
 lsn_t topiclog_floor(const struct topiclog *log);
 /* Drops old segments, and forgets topics. Call it every second or so; the cost is proportional to what is dropped. */
 void topiclog_tidy(struct topiclog *log, int64_t now);
