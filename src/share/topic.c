@@ -525,7 +525,7 @@ void topiclog_tidy(struct topiclog *log, int64_t now)
 
 struct event_id topic_last(const struct topic *t)
 {
-	/* A topic without subscriptions and entries has no segment. */
+	/* A topic with neither subscriptions nor entries has no segment. */
 	uint32_t count = t->head ? atomic_load_explicit(&t->head->count, memory_order_relaxed) : 0;
 
 	return count ? entry_id(t->head, count - 1) : t->dropped;

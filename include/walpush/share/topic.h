@@ -24,7 +24,7 @@
  * segment of all is dropped first. A reader cannot hold memory: a dropped segment lives until the next wake-up of its
  * hubs, which then release it.
  *
- * A topic without subscriptions and entries is forgotten: at once if log_bytes is reached, otherwise when its last
+ * A topic with neither subscriptions nor entries is forgotten: at once if log_bytes is reached, otherwise when its last
  * entry is older than age. As long as it exists, it knows what it dropped. The log remembers the newest entry that
  * forgotten topics had dropped, and no topic that is made later reaches back before this entry. A topic with
  * subscriptions is never forgotten, so the number of connections bounds the number of such topics; they leave an eighth
