@@ -12,7 +12,7 @@ struct decoder {
 	struct column identity[MAX_COLUMNS];
 };
 
-/* Where we are in the record. Invariant: start <= at <= end; nothing at or behind `end` is ever read. */
+/* The place in the record. Invariant: start <= at <= end; no byte at or after `end` is ever read. */
 struct scan {
 	const char *start, *at, *end;
 	struct fail *why;
@@ -56,8 +56,8 @@ static const struct slice keys[KEY_COUNT] = {
 
 static const struct shape {
 	char letter;
-	unsigned needs;  /* keys that must be there */
-	unsigned allows; /* keys that may, besides those and ALWAYS_ALLOWED */
+	unsigned needs;  /* keys that must be present */
+	unsigned allows; /* keys that may be present, besides `needs` and ALWAYS_ALLOWED */
 } shapes[] = {
 	[CHANGE_BEGIN] = { 'B', TRANSACTION_NEEDS, 0 },
 	[CHANGE_COMMIT] = { 'C', TRANSACTION_NEEDS, 0 },
@@ -68,11 +68,11 @@ static const struct shape {
 	[CHANGE_MESSAGE] = { 'M', BIT(KEY_TRANSACTIONAL) | BIT(KEY_PREFIX) | BIT(KEY_CONTENT), 0 },
 };
 
-/* What the members said, until the action is known and they can be judged. */
+/* The members read so far; they are checked when the action is known. */
 struct members {
 	struct change change;
-	unsigned seen;        /* bits of the keys that were there */
-	unsigned null;        /* bits of those whose value was null */
+	unsigned seen;        /* bits of the keys that were read */
+	unsigned null;        /* bits of the keys whose value was null */
 	size_t at[KEY_COUNT]; /* offset of each key seen */
 };
 
@@ -138,7 +138,7 @@ static bool string_body(struct scan *s, struct slice *out)
 	return true;
 }
 
-/* A message's prefix and content are the bytes that somebody gave pg_logical_emit_message: not always UTF-8. */
+/* A message's prefix and content are the bytes that a user gave to pg_logical_emit_message: not always UTF-8. */
 static bool skip_bytes(struct scan *s)
 {
 	enum jsontext_flaw flaw;
@@ -164,7 +164,8 @@ static bool digits(struct scan *s)
 	return true;
 }
 
-/* JSON's grammar, whatever the size: PostgreSQL prints numeric in full (1e400 has 401 digits), float8 as 1e-07. */
+/* JSON's grammar, for numbers of any size: PostgreSQL prints numeric in full (1e400 has 401 digits), float8 as
+ * 1e-07. */
 static bool number(struct scan *s, struct slice *out)
 {
 	out->at = s->at;
@@ -234,7 +235,8 @@ static bool lsn(struct scan *s, lsn_t *out)
 	return expected(s, "an LSN like \"0/16B3748\"");
 }
 
-/* Does `t` continue at *at as the pattern says, where a 0 stands for any digit? Moves *at behind it if so. */
+/* Does `t` continue at *at like the pattern? A 0 in the pattern stands for any digit. Moves *at past the pattern if
+ * so. */
 static inline bool matches(struct slice t, size_t *at, const char *pattern, size_t n)
 {
 	if (t.len - *at < n)
@@ -251,8 +253,8 @@ static inline bool matches(struct slice t, size_t *at, const char *pattern, size
 
 #define MATCHES(text, at, pattern) matches(text, at, pattern, sizeof(pattern) - 1)
 
-/* "2025-11-14 12:34:56.123456+00": timestamptz_to_str() always prints ISO dates, and leaves trailing zeros out of the
- * fraction. The zone is the session's; it has minutes, even seconds, where they are not zero. */
+/* "2025-11-14 12:34:56.123456+00": timestamptz_to_str() always prints ISO dates, and omits trailing zeros of the
+ * fraction. The zone is the session's; it has minutes, and even seconds, if they are not zero. */
 static bool is_timestamp(struct slice t)
 {
 	size_t at = 0;
@@ -358,7 +360,7 @@ static bool column(struct scan *s, struct column *c, unsigned wanted)
 	return TAKE(s, "}") || expected(s, "',' or '}' after a member of a column");
 }
 
-/* `pk` has names and types only, and is looked at but not kept: `list` is NULL then. */
+/* `pk` has only names and types. It is checked but not kept: then `list` is NULL. */
 static bool columns(struct scan *s, struct column *list, size_t *n)
 {
 	unsigned wanted = COLUMN_NAME | COLUMN_TYPE | (list ? COLUMN_VALUE : 0);
@@ -430,7 +432,7 @@ static bool member_value(struct scan *s, struct decoder *d, enum key key, struct
 	}
 }
 
-/* The key that comes next; KEY_COUNT if there is none of ours. Tries `hint` first: the order hardly ever differs. */
+/* The next key; KEY_COUNT: it is not one of ours. Tries `hint` first, because the order hardly ever differs. */
 static enum key take_key(struct scan *s, unsigned hint)
 {
 	for (unsigned i = 0; i < KEY_COUNT; i++) {
@@ -524,7 +526,7 @@ bool decode_record(struct decoder *d, struct slice record, struct change *out, s
 	return true;
 }
 
-/* Of its first DECODE_HEAD_BYTES, which need not be all of it. */
+/* A scan of the first DECODE_HEAD_BYTES, or of the whole record if it is shorter. */
 static struct scan scan_head(struct slice record, struct fail *why)
 {
 	size_t len = record.len < DECODE_HEAD_BYTES ? record.len : DECODE_HEAD_BYTES;
@@ -532,7 +534,7 @@ static struct scan scan_head(struct slice record, struct fail *why)
 	return (struct scan){ record.at, record.at, record.at + len, why };
 }
 
-/* Up to "columns" or "identity", whose values may be of any size. */
+/* Reads up to "columns" or "identity", whose values may be of any size. */
 bool decode_table(struct slice record, struct slice *schema, struct slice *table)
 {
 	struct fail why = { 0 };
@@ -552,7 +554,7 @@ bool decode_table(struct slice record, struct slice *schema, struct slice *table
 	return c.schema.at && c.table.at;
 }
 
-/* wal2json says whether it is transactional before it prints the prefix. */
+/* wal2json prints whether the message is transactional before it prints the prefix. */
 bool decode_is_ddl(struct slice record)
 {
 	struct fail why = { 0 };

@@ -19,7 +19,7 @@ static bool add_element(struct pgscan *s, struct buf *out)
 	return true;
 }
 
-/* "[0:1][-2:3]=", which stands before an array whose lower bound is not 1. */
+/* "[0:1][-2:3]=" comes before an array whose lower bound is not 1. */
 static bool skip_bounds(struct pgscan *s)
 {
 	const char *equals;
@@ -36,7 +36,7 @@ static bool skip_bounds(struct pgscan *s)
 	return true;
 }
 
-/* Braces become brackets; a value and a comma take turns, whatever the depth. */
+/* Braces become brackets. Values and delimiters alternate, at any depth. */
 static bool add_elements(struct pgscan *s, struct buf *out)
 {
 	size_t depth = 0;

@@ -1,9 +1,10 @@
-/* Is a text JSON? Asked of json and jsonb values before they go bare into a message, which one bad byte would break. */
+/* Is a text JSON? json and jsonb values are checked before they go into a message without quotes, because one bad byte
+ * would break the message. */
 #include "pgvalue.h"
 
 #include "walpush/text/jsontext.h"
 
-/* Deeper values are passed on as strings: a browser's parser has its limits too. */
+/* Deeper values are passed on as strings, because a browser's parser has its limits too. */
 #define DEPTH_MAX 512
 
 struct checker {
@@ -126,7 +127,7 @@ static bool take_member_name(struct checker *c)
 	return take_char(c, ':');
 }
 
-/* One value with the brackets that open before it. *complete: it is a scalar or an empty container. */
+/* Takes one value, with the brackets that open before it. *complete: it is a scalar or an empty container. */
 static bool take_value(struct checker *c, bool *complete)
 {
 	char first;
@@ -147,7 +148,7 @@ static bool take_value(struct checker *c, bool *complete)
 	return first == '[' || take_member_name(c);
 }
 
-/* Behind a value: closing brackets, then a comma and, in an object, the next name; or the end. */
+/* After a value: closing brackets, then a comma and, in an object, the next name; or the end. */
 static bool take_separator(struct checker *c, bool *done)
 {
 	*done = false;

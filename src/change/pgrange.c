@@ -3,8 +3,8 @@
 #include "pgvalue.h"
 
 /*
- * As Python's str() of a Decimal: PostgreSQL never prints an exponent, Python does where six zeros or more follow the
- * point. False: it is the same, and nothing is written.
+ * As Python's str() of a Decimal: PostgreSQL never prints an exponent, Python does if six zeros or more follow the
+ * point. False: both print the same, and nothing is written.
  */
 static bool add_decimal(struct slice text, struct buf *out)
 {
@@ -13,7 +13,7 @@ static bool add_decimal(struct slice text, struct buf *out)
 
 	if (text.len > sign + 2 && memcmp(text.at + sign, "0.", 2) == 0)
 		places.len = text.len - sign - 2;
-	/* The last digit counts, be it a zero. */
+	/* The last digit counts, even if it is a zero. */
 	while (zeros + 1 < places.len && places.at[zeros] == '0')
 		zeros++;
 	if (zeros < 6) {
@@ -30,7 +30,7 @@ static bool add_decimal(struct slice text, struct buf *out)
 	return true;
 }
 
-/* One bound of a range, up to `ends`, as a string; none is null. */
+/* One bound of a range, up to `ends`, as a string; a missing bound is null. */
 static bool add_bound(struct pgscan *s, const char *ends, struct buf *out)
 {
 	struct slice text;
@@ -44,7 +44,7 @@ static bool add_bound(struct pgscan *s, const char *ends, struct buf *out)
 		return true;
 	}
 	buf_add_char(out, '"');
-	/* Django reads them in UTC, whatever zone it prints other times in. */
+	/* Django reads these times in UTC, whatever zone it prints other times in. */
 	if (s->part == PG_TIMESTAMPTZ)
 		added = pgvalue_utc(text, out);
 	else if (s->part == PG_TIMESTAMP)
@@ -57,7 +57,7 @@ static bool add_bound(struct pgscan *s, const char *ends, struct buf *out)
 	return true;
 }
 
-/* The bounds' brackets stand at the ends of the text, and come first in the document. */
+/* The brackets of the bounds are at the ends of the text, but come first in the document. */
 static bool add_range(struct pgscan *s, struct buf *out)
 {
 	char open = pgscan_peek(s), close = s->left.len ? s->left.at[s->left.len - 1] : '\0';
@@ -79,7 +79,7 @@ static bool add_range(struct pgscan *s, struct buf *out)
 	return s->left.len == 1;
 }
 
-/* DRF has no field of its own for ranges and shows what Django's RangeField serializes them to: a string of JSON. */
+/* DRF has no field of its own for ranges. It shows the serialized form of Django's RangeField: a string of JSON. */
 bool pgvalue_range(struct slice text, uint32_t bound_type, struct buf *out)
 {
 	struct pgscan s = { .left = text, .part = bound_type, .delimiter = ',' };

@@ -1,17 +1,16 @@
-/* Times, as PostgreSQL prints them with DateStyle ISO and IntervalStyle postgres, become what Python's isoformat()
- * prints. */
+/* Times: from PostgreSQL's form with DateStyle ISO and IntervalStyle postgres to Python's isoformat(). */
 #include "pgvalue.h"
 
 #define DAY_US INT64_C(86400000000)
-#define YEAR_1 INT64_C(-62135596800000000) /* µs since 1970: where Python's calendar begins */
-#define HOURS_MAX INT64_C(2562047788)      /* so many hours are just below 2^63 µs */
+#define YEAR_1 INT64_C(-62135596800000000) /* µs since 1970: the beginning of Python's calendar */
+#define HOURS_MAX INT64_C(2562047788)      /* this many hours are just below 2^63 µs */
 
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';
 }
 
-/* Does `text` begin like the pattern? '0' stands for a digit, anything else for itself. */
+/* Does `text` begin like the pattern? '0' stands for a digit, any other character for itself. */
 static bool looks_like(struct slice text, const char *pattern)
 {
 	size_t len = strlen(pattern);
@@ -29,7 +28,7 @@ static struct slice behind(struct slice text, size_t n)
 	return (struct slice){ text.at + n, text.len - n };
 }
 
-/* Length of ".123", 0 if there is none; more than six digits are no fraction of PostgreSQL's. */
+/* Length of ".123", 0 if there is none. PostgreSQL prints no fraction with more than six digits. */
 static size_t fraction_length(struct slice text)
 {
 	size_t n = 1;
@@ -54,7 +53,7 @@ static void add_fraction(struct buf *out, struct slice fraction)
 		}
 }
 
-/* "+00", "+05:30", and "+05:53:28" from the times when towns set their clocks by the sun. */
+/* "+00", "+05:30", and "+05:53:28", the local mean time of old dates. */
 static bool is_zone(struct slice zone)
 {
 	if (zone.len == 0 || (zone.at[0] != '+' && zone.at[0] != '-'))
@@ -110,7 +109,7 @@ bool pgvalue_time(struct slice text, struct buf *out)
 	return true;
 }
 
-/* At most 12 digits, so that no sum of what an interval can hold overflows. */
+/* At most 12 digits, so that no sum of an interval's parts overflows. */
 static bool take_number(struct slice *text, int64_t *out)
 {
 	size_t n = 0;
@@ -131,7 +130,7 @@ static bool take_sign(struct slice *text)
 	return negative;
 }
 
-/* "-3 days" and the blank behind it; without days nothing is taken. */
+/* Takes "-3 days" and the blank after it; takes nothing if there are no days. */
 static bool take_days(struct slice *text, int64_t *days)
 {
 	struct slice rest = *text;
@@ -152,7 +151,7 @@ static bool take_days(struct slice *text, int64_t *days)
 	return rest.len != 1;
 }
 
-/* "-04:05:06.789", the hours of any length, to the end of the text. */
+/* "-04:05:06.789", with hours of any length, to the end of the text. */
 static bool take_clock(struct slice text, int64_t *us)
 {
 	bool negative = take_sign(&text);
@@ -200,8 +199,8 @@ static void add_clock(int64_t us, struct buf *out)
 }
 
 /*
- * Django's duration_string, "[-]D HH:MM:SS[.ffffff]": as in a timedelta the days alone carry a sign and the rest
- * counts up from them. Years and months have no length, and are not mapped.
+ * Django's duration_string, "[-]D HH:MM:SS[.ffffff]": as in a timedelta, only the days have a sign, and the rest is
+ * added to them. Years and months have no fixed length, and are not mapped.
  */
 bool pgvalue_duration(struct slice text, struct buf *out)
 {
@@ -238,7 +237,7 @@ static int64_t zone_seconds(struct slice zone)
 	return *zone.at == '-' ? -seconds : seconds;
 }
 
-/* Days since 1970 in the Gregorian calendar; years begin in March here, so that the leap day is their last. */
+/* Days since 1970 in the Gregorian calendar. Years begin in March here, so that the leap day is the last day. */
 static int64_t days_since_1970(int64_t year, int64_t month, int64_t day)
 {
 	int64_t y = month > 2 ? year : year - 1, m = month > 2 ? month - 3 : month + 9;

@@ -3,7 +3,7 @@
 #include "walpush/rules/catalog.h"
 #include "walpush/text/jsontext.h"
 
-/* What most values are; so the bytes are copied at one go. */
+/* Most values take this way, so the bytes are copied at once. */
 static void add_received(struct slice body, struct buf *out)
 {
 	char *to = buf_reserve(out, body.len + 2);
@@ -28,7 +28,7 @@ void pgvalue_string(struct pgtext value, struct buf *out)
 	buf_add_char(out, '"');
 }
 
-/* Domains come as strings, so a bool of a domain reads t or f. */
+/* Values of domains come as strings, so a bool of a domain is t or f. */
 static void add_bool(struct pgtext v, struct buf *out)
 {
 	if (slice_equal(v.text, SLICE("t")) || slice_equal(v.text, SLICE("true")))
@@ -48,14 +48,14 @@ static bool is_not_finite(struct slice text)
 static void add_number(struct pgtext v, struct buf *out)
 {
 	if (is_not_finite(v.text))
-		buf_add_text(out, "null"); /* as wal2json does where it knows the type */
+		buf_add_text(out, "null"); /* as wal2json does if it knows the type */
 	else if (pgvalue_is_number(v.text))
 		buf_add_slice(out, v.text);
 	else
 		pgvalue_string(v, out);
 }
 
-/* Between quotes what `map` writes; the string as received where it maps nothing. */
+/* Writes the text of `map` between quotes, or the string as received if `map` returns false. */
 static void add_mapped(struct pgtext v, bool (*map)(struct slice text, struct buf *out), struct buf *out)
 {
 	size_t start = out->len;
@@ -84,7 +84,7 @@ static int hex_digit(char c)
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The next `n` bytes of hexadecimal, n at most 3, as a number shifted to fill three. False: not hexadecimal. */
+/* The next `n` bytes of hexadecimal, n at most 3, as a number shifted to three bytes. False: not hexadecimal. */
 static bool take_bytes(const char *hex, size_t n, uint32_t *out)
 {
 	*out = 0;
@@ -122,7 +122,7 @@ static bool map_bytea(struct slice hex, struct buf *out)
 	return true;
 }
 
-/* wal2json leaves out the \x of a bytea, but not of a domain over it, and arrays have it too. */
+/* wal2json omits the \x of a bytea, but not of a domain over bytea; arrays have it too. */
 static void add_bytea(struct pgtext v, struct buf *out)
 {
 	struct slice hex = v.text;
@@ -135,7 +135,7 @@ static void add_bytea(struct pgtext v, struct buf *out)
 	add_mapped((struct pgtext){ hex, v.escaped }, map_bytea, out);
 }
 
-/* Bare, byte for byte; the check is for what would break the message around it. */
+/* Without quotes, byte for byte. The check rejects values that would break the message. */
 static void add_json(struct pgtext v, struct buf *out)
 {
 	size_t start = out->len;
@@ -151,7 +151,7 @@ static void add_json(struct pgtext v, struct buf *out)
 	pgvalue_string(v, out);
 }
 
-/* The type of a range's bounds; 0: no range of the built-in ones. */
+/* The type of a range's bounds; 0: no built-in range type. */
 static uint32_t bound_type(uint32_t type)
 {
 	switch (type) {

@@ -1,9 +1,9 @@
 #include "render_impl.h"
 
-/* A literal's length is known to the compiler, so adding one is a copy of constant size. */
+/* The compiler knows a literal's length, so ADD is a copy of constant size. */
 #define ADD(out, literal) buf_add(out, literal, sizeof(literal) - 1)
 
-struct message { /* what the functions below share */
+struct message { /* shared by the functions below */
 	const struct rules_section *section;
 	const struct row *row;
 	const struct catalog_table *table;
@@ -13,7 +13,8 @@ struct message { /* what the functions below share */
 	struct buf *out;
 };
 
-/* The row that a message is about: for a key the former one, since that is what the receivers know. */
+/* The value of the row that a message is about. A key-only message has the former value, because its receivers know
+ * that one. */
 static const struct column *value_of(const struct message *m, size_t i)
 {
 	return m->key_only ? row_former(m->row, i) : row_value(m->row, i);
@@ -31,7 +32,7 @@ static bool is_too_long(const struct message *m, size_t start)
 	return m->row_bytes && m->out->len - start > m->row_bytes;
 }
 
-/* null in place of what was written from `start` on. */
+/* Replaces everything written from `start` on by null. */
 static void cut_to_null(struct message *m, size_t start)
 {
 	m->out->len = start;
@@ -39,8 +40,8 @@ static void cut_to_null(struct message *m, size_t start)
 	m->truncated = true;
 }
 
-/* The primary key's value; an array of them, in the table's order, where it has several columns; null without one, and
- * where the section withholds it. */
+/* The primary key's value; an array in the table's order if the key has several columns; null if there is no key, or
+ * the section withholds it. */
 static void add_key_value(const struct message *m)
 {
 	bool first = true;
@@ -63,7 +64,7 @@ static void add_key_value(const struct message *m)
 		ADD(m->out, "]");
 }
 
-/* A field that PostgreSQL did not send is left out, as in `data`. */
+/* A field that PostgreSQL did not send is omitted, as in `data`. */
 static void add_fields(struct message *m)
 {
 	for (size_t i = 0; i < m->section->n_fields; i++) {
@@ -112,7 +113,8 @@ static void add_updated_by(const struct message *m, const struct sqlrows *rows)
 	}
 }
 
-/* Of a delete the primary key; without one, of what `data` would show, the columns of the replica identity. */
+/* A delete shows the primary key. Without a primary key it shows the columns of the replica identity that `data` would
+ * show. */
 static bool is_in_data(const struct message *m, size_t i)
 {
 	if (!m->key_only)
@@ -122,7 +124,7 @@ static bool is_in_data(const struct message *m, size_t i)
 	return m->section->shown[i] && m->row->old[i];
 }
 
-/* What a query made of the row. */
+/* The value that data-query returned. */
 static void add_queried_data(struct message *m, const char *json)
 {
 	size_t start;
@@ -140,11 +142,11 @@ static void add_no_data(struct message *m)
 	cut_to_null(m, m->out->len);
 }
 
-/* Returns how many columns were left out because PostgreSQL did not send them. */
+/* Returns how many columns were omitted because PostgreSQL did not send them. */
 static size_t add_columns(struct message *m)
 {
 	size_t start, unsent = 0;
-	bool first = true; /* and then the member's comma is passed over */
+	bool first = true; /* for the first member the comma is skipped */
 
 	ADD(m->out, ",\"data\":");
 	start = m->out->len;
@@ -188,8 +190,8 @@ static void add_unchanged(const struct message *m)
 	ADD(m->out, "]");
 }
 
-/* A query shows what its author chose. Where it has no answer, or is not asked, the row's columns would show what it leaves
- * out, unless `columns` names those that may be seen. A key names the row in any case. */
+/* A data-query shows only what its author chose. Without its answer, the row's columns could show what the query leaves
+ * out. So `data` is null then, unless `columns` names the columns that may be shown. A key always names the row. */
 static void add_data(struct message *m, const struct sqlrows *rows)
 {
 	const char *json = rows && rows->n_rows && rows->n_columns ? sqlrows_get(rows, 0, 0) : NULL;

@@ -1,4 +1,4 @@
-/* render_impl: what the files of the render module share. Nobody else includes it. */
+/* render_impl: what the files of the render module share. No other module includes it. */
 #ifndef WALPUSH_RENDER_IMPL_H
 #define WALPUSH_RENDER_IMPL_H
 

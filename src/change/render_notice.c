@@ -1,4 +1,4 @@
-/* What the server says by itself, in its own words or in those of the stream's templates. */
+/* Messages of the server's own, in the standard form or by the stream's templates. */
 
 #include "walpush/change/render.h"
 #include "walpush/base/timetext.h"
@@ -79,7 +79,7 @@ static void add_word(const struct render_notice *n, enum tmpl_stream word, struc
 	}
 }
 
-/* A claim is text, as is a value of the path, but for one of the converter `int`. */
+/* A claim is text, and so is a value of the path, except one of the converter `int`. */
 static void add_value(void *ctx, const struct tmpl_part *part, struct buf *out)
 {
 	const struct render_notice *n = ctx;

@@ -1,7 +1,7 @@
-/* The message that a section's own template makes. */
+/* The message made by a section's own template. */
 #include "render_impl.h"
 
-struct filling { /* what answers the placeholders */
+struct filling { /* answers the placeholders */
 	const struct route_plan *plan;
 	const struct route_message *message;
 	const struct render_input *in;
@@ -50,7 +50,7 @@ static void add_event(const struct filling *f, enum tmpl_event word, struct buf 
 	}
 }
 
-/* Of a row that goes, the columns are those by which its receivers know it. */
+/* For a row that is deleted or leaves, the columns have the values that the receivers know. */
 static const struct column *row_column(const struct filling *f, const struct tmpl_part *part)
 {
 	size_t at = (size_t)part->slot;

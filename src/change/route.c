@@ -4,7 +4,7 @@
 
 enum presence { OUTSIDE, INSIDE };
 
-/* Both were printed by PostgreSQL's output function of one type, so equal values have equal bytes. */
+/* PostgreSQL's output function of one type printed both, so equal values have equal bytes. */
 static bool same_value(const struct column *a, const struct column *b)
 {
 	return a->kind == b->kind && slice_equal(a->value, b->value);
@@ -15,7 +15,7 @@ static bool has_text(const struct column *c, const char *text)
 	return c && c->kind != VALUE_NULL && slice_equal(c->value, slice_of(text));
 }
 
-/* What a row lacks counts as inside, because a message too many does less harm than silence. */
+/* A missing value counts as inside, because one message too many does less harm than silence. */
 static enum presence presence_in(const struct rules_section *s, const struct row *row, bool before)
 {
 	for (size_t i = 0; i < s->n_when; i++) {
@@ -28,7 +28,7 @@ static enum presence presence_in(const struct rules_section *s, const struct row
 	return INSIDE;
 }
 
-/* False: the row counts neither before nor after. */
+/* False: the row is outside before and after. */
 static bool find_op(const struct rules_section *s, const struct row *row, enum route_op *op)
 {
 	enum presence before = INSIDE, after = INSIDE;
@@ -54,7 +54,8 @@ static bool find_op(const struct rules_section *s, const struct row *row, enum r
 
 enum holds { NO, MAYBE, YES };
 
-/* Of an UPDATE. A value that neither row has was left alone: large values are not sent then. A new one without an old one may be the same. */
+/* For an UPDATE. A value that neither row has is unchanged, because PostgreSQL does not send unchanged large values. A
+ * new value without an old one may be unchanged. */
 static enum holds update_holds(const struct rules_condition *c, const struct column *now, const struct column *old)
 {
 	if (!now || (c->becomes && !has_text(now, c->becomes)))
@@ -82,7 +83,7 @@ static enum holds condition_holds(const struct rules_condition *c, const struct 
 	return update_holds(c, now, old);
 }
 
-/* The first that holds. *unknown: one that comes before may hold as well, and nobody can tell. */
+/* The first action that holds. *unknown: an action before it may hold as well, and nobody can tell. */
 static const struct rules_action *find_action(const struct rules_section *s, const struct row *row, bool *unknown)
 {
 	unsigned on = row->change->kind == CHANGE_INSERT   ? CONF_ON_INSERT
@@ -100,8 +101,8 @@ static const struct rules_action *find_action(const struct rules_section *s, con
 	return NULL;
 }
 
-/* The value of {x} or {old.x}; *out NULL: there was no old row. False: PostgreSQL did not send it. {x} of a row
- * that goes is its old value. */
+/* The value of {x} or {old.x}; *out NULL: there was no old row. False: PostgreSQL did not send it. For a deleted row,
+ * {x} is the old value. */
 static bool placeholder_value(const struct route_plan *plan, const struct tmpl_part *part, const struct column **out)
 {
 	const struct row *row = plan->row;
@@ -113,7 +114,7 @@ static bool placeholder_value(const struct route_plan *plan, const struct tmpl_p
 	return *out || (part->scope == TMPL_OLD && row->change->kind == CHANGE_INSERT);
 }
 
-/* Can this query be asked? */
+/* Can this query run, or is a parameter missing? */
 static bool is_known(const struct route_plan *plan, const struct tmpl *t)
 {
 	const struct column *value;
@@ -124,7 +125,7 @@ static bool is_known(const struct route_plan *plan, const struct tmpl *t)
 	return true;
 }
 
-/* A value that an update did not send is large and did not change. */
+/* A value that an update did not send is large and unchanged. */
 static bool is_unchanged(const struct row *row, size_t i)
 {
 	const struct column *now = row->now[i], *old = row->old[i];
@@ -132,8 +133,8 @@ static bool is_unchanged(const struct row *row, size_t i)
 	return !now || (old && same_value(now, old));
 }
 
-/* Of what the update changed nothing is worth a message. What is not known counts as a change, and a row that does not fit
- * the catalog as one of another column. */
+/* The update changed only quiet columns. An unknown value counts as a change. A row that does not fit the catalog
+ * counts as a change of another column. */
 static bool is_quiet(const struct rules_section *s, const struct row *row)
 {
 	bool changed = false;
@@ -161,7 +162,7 @@ static void plan_queries(struct route_plan *plan)
 	plan->lookup_unknown = uses_lookup && !is_known(plan, &s->lookup.source);
 	plan->wants_lookup = uses_lookup && !plan->lookup_unknown;
 	plan->wants_data = s->data.sql && plan->op != ROUTE_DELETED && is_known(plan, &s->data.source);
-	/* The table's own actor column tells who wrote the row, which is not who deletes it. */
+	/* The table's own actor column names the user who wrote the row, not the user who deletes it. */
 	plan->actor_column = plan->op == ROUTE_DELETED ? -1 : s->actor_column;
 	if (plan->action && plan->action->actor_column >= 0)
 		plan->actor_column = plan->action->actor_column;
@@ -192,13 +193,13 @@ bool route_param(const struct route_plan *plan, const struct tmpl_part *part, st
 
 	if (!placeholder_value(plan, part, &value) || !value)
 		return false;
-	/* wal2json leaves out the prefix by which PostgreSQL knows hexadecimal, but not in a domain over bytea. */
+	/* wal2json omits the prefix that marks hexadecimal for PostgreSQL, but not for a domain over bytea. */
 	if (value->type == PG_BYTEA && value->kind == VALUE_STRING)
 		buf_add_text(out, "\\x");
 	return row_text(value, out);
 }
 
-struct expansion { /* what answers the placeholders of a section's groups */
+struct expansion { /* answers the placeholders of a section's groups */
 	const struct route_plan *plan;
 	const struct sqlrows *lookup;
 	size_t lookup_row;
@@ -261,7 +262,7 @@ static enum movement movement_of(const struct tmpl *t, const struct row *row)
 	return result;
 }
 
-/* Old groups less new ones, from columns only: a lookup answers for the present alone, and {old.x} names a former
+/* Old groups without the new ones, only from columns: a lookup answers only for the present, and {old.x} names a former
  * group as such. */
 static void leave_groups(const struct route_plan *plan, struct route_result *out)
 {

@@ -1,9 +1,9 @@
-/* Whose permission a row changes. */
+/* The users whose permission a row changes. */
 #include <string.h>
 
 #include "walpush/change/route.h"
 
-/* Of a value that was not sent nobody can say that it is the same. */
+/* If a value was not sent, nobody can say that it is the same. */
 static bool is_same(const struct row *row, int column)
 {
 	const struct column *now = row->now[column], *old = row->old[column];

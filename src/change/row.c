@@ -10,7 +10,7 @@ static bool is_named(const struct catalog_column *known, const struct column *c)
 	return known->json_len == c->name.len && memcmp(known->json_name, c->name.at, c->name.len) == 0;
 }
 
-/* wal2json prints columns in the order of attnum, as the catalog has them: both are walked once. */
+/* wal2json prints columns in the order of attnum, and the catalog has the same order: one pass over both is enough. */
 static bool lay_out(const struct column **at, const struct catalog_table *t, const struct column *columns, size_t n)
 {
 	bool fits = true;
@@ -42,7 +42,7 @@ static bool lay_out_child(const struct column **at, const struct catalog_table *
 
 	memset(at, 0, t->n_columns * sizeof(struct column *));
 	for (size_t i = 0; i < n; i++) {
-		/* Mostly the order is the parent's. */
+		/* Mostly the order is the same as the parent's. */
 		for (size_t tries = 0; tries < t->n_columns; tries++, next++) {
 			const struct catalog_column *known = &t->columns[next % t->n_columns];
 
@@ -80,8 +80,8 @@ bool row_bind(struct row *r, const struct catalog_table *table, const struct cha
 	now_fits = lay_out(r->now, table, change->columns, change->n_columns);
 	old_fits = lay_out(r->old, table, change->identity, change->n_identity);
 	r->fits = now_fits && old_fits;
-	/* An INSERT carries every column: fewer of them tell of one that was dropped or is not there yet. A virtual
-	 * one is printed too, as null. */
+	/* An INSERT carries every column. If one is missing, it was dropped or is not there yet. wal2json prints a
+	 * virtual column too, as null. */
 	return r->fits && (change->kind != CHANGE_INSERT || change->n_columns == table->n_columns);
 }
 

@@ -9,16 +9,16 @@
 #include "walpush/base/mem.h"
 #include "walpush/change/render.h"
 
-/* What a counter costs beside its name: the struct, the hash table's share, malloc. */
+/* The cost of a counter besides its name: the struct, the hash table's share, malloc. */
 #define COUNTER_COST 160
 
 struct counter { /* messages of one section for one group */
 	UT_hash_handle hh;
 	const struct rules_section *section;
 	uint64_t n;
-	uint64_t left_out; /* those that the bulk message stands for */
-	unsigned close;    /* the last code that one of those closes with */
-	unsigned closes;   /* the last code that any of them closes with */
+	uint64_t left_out; /* messages that the bulk message replaces */
+	unsigned close;    /* the last close code among those */
+	unsigned closes;   /* the last close code among all its messages */
 	size_t key_len;
 	char key[]; /* the section's pointer, then the group's name and its zero */
 };
@@ -32,7 +32,7 @@ struct item { /* offsets, because the buffers move while they grow */
 	struct event_id id;
 	const struct rules_section *section;
 	size_t payload, payload_len;
-	size_t about, about_len; /* before the payload, or that of the first wording */
+	size_t about, about_len; /* before the payload, or before the payload of the first wording */
 	size_t groups, n_groups;
 	bool is_bulk;
 	unsigned close;
@@ -57,7 +57,7 @@ struct txn {
 	struct txn_marked *late; /* marks of the transaction's end: the numbers of its rows must not depend on them */
 	size_t n_late, cap_late;
 	struct member *members;
-	const char **users; /* theirs, in the order in which they came */
+	const char **users; /* of `members`, in the order in which they were added */
 	size_t n_users, cap_users;
 	bool everybody;
 	struct {
@@ -69,7 +69,7 @@ struct txn {
 	} skipped;
 	struct buf key;             /* scratch */
 	struct buf fitting;         /* scratch: names of the groups that get the message, */
-	struct buf fitting_rows;    /* and the lookup's rows that spelled them, where that matters */
+	struct buf fitting_rows;    /* and the lookup's rows that spelled them, if tracked */
 	struct route_result result; /* scratch */
 };
 
@@ -103,7 +103,7 @@ static void drop_members(struct txn *t)
 	t->n_users = 0;
 }
 
-/* A buffer that one large transaction has blown up is not kept for the small ones after it. */
+/* A buffer that grew with one large transaction is not kept for the small ones after it. */
 static void buf_reuse(struct buf *b)
 {
 	if (b->cap > 65536)
@@ -238,7 +238,7 @@ void txn_mark(struct txn *t, const struct rules_section *section, const char *re
 {
 	struct event_id id = next_id(t);
 
-	/* One refetch is enough: it reads what the whole transaction left. */
+	/* One refetch is enough: it reads the state after the whole transaction. */
 	if (!find_mark(t->marks, t->n_marks, section))
 		add_mark(&t->marks, &t->n_marks, &t->cap_marks, (struct txn_marked){ id, section, reason, false });
 }
@@ -254,7 +254,7 @@ static void mark_late(struct txn *t, const struct rules_section *section, const 
 			 (struct txn_marked){ { 0 }, section, reason, lookup_only });
 }
 
-/* --- what fits, and what is counted ---------------------------------------------------------------------------- */
+/* --- which messages fit, and which are counted ----------------------------------------------------------------- */
 
 static size_t txn_bytes(const struct txn *t)
 {
@@ -287,7 +287,7 @@ static const char *counter_group(const struct counter *c)
 	return c->key + sizeof(c->section);
 }
 
-/* Leaves in `fitting` the groups that get this message itself; the others are counted. */
+/* Fills `fitting` with the groups that get this message itself; for the other groups the message is counted. */
 static size_t groups_that_fit(struct txn *t, const struct rules_section *section, const struct groups *groups,
 			      unsigned close)
 {
@@ -343,7 +343,7 @@ static void item_rendered(struct txn *t, struct item *item)
 	item->header_len = (uint8_t)frame_header(item->header, item->payload_len);
 }
 
-/* The key and its zero go behind it. Returns where it begins. */
+/* The key and its zero follow. Returns where the text begins. */
 static size_t add_about(struct txn *t, const struct rules_section *section, const char *action)
 {
 	size_t start = t->payloads.len;
@@ -362,7 +362,7 @@ static uint32_t fitting_row(const struct txn *t, size_t i)
 	return row;
 }
 
-/* A move away is no action, so only the section closes then. */
+/* A move to other groups is no action, so only the section's close code applies. */
 static unsigned close_code(const struct route_plan *plan, const struct route_message *message)
 {
 	bool acts = plan->action && message->action == plan->action->name_json;
@@ -370,7 +370,8 @@ static unsigned close_code(const struct route_plan *plan, const struct route_mes
 	return (unsigned)(acts && plan->action->conf->close ? plan->action->conf->close : plan->section->conf->close);
 }
 
-/* One for all groups, or where it differs one for each run of groups that a row of the lookup spelled. */
+/* One message for all groups. If it uses the lookup, one for each run of groups that the same row of the lookup
+ * spelled. */
 static void add_message(struct txn *t, const struct route_plan *plan, const struct route_message *message,
 			struct render_input *in)
 {
@@ -403,8 +404,9 @@ static void add_message(struct txn *t, const struct route_plan *plan, const stru
 	}
 }
 
-/* After a crash the row is decoded again, by when a lookup may answer otherwise: so its numbers come from its columns alone. The message for
- * the groups joined has one even if nobody gets it, and that for the groups left even if the lookup names them again. */
+/* After a crash the row is decoded again, and then a lookup may answer something else. So the numbers come only from
+ * the row's columns. The message for the groups joined has a number even if no group gets it, and the one for the
+ * groups left even if the lookup names them again. */
 const char *txn_row(struct txn *t, const struct route_plan *plan, const struct txn_answers *answers)
 {
 	struct render_input left = { .lookup = answers->lookup }, joined = { .lookup = answers->lookup };
@@ -512,8 +514,8 @@ static void skip_counted(struct txn *t, bool closing)
 	}
 }
 
-/* Every message has counted itself for each of its groups; where there was no room to count, its section is marked. A group that two
- * sections name is told once, by the first, so those that close come first. */
+/* Every message has counted itself for each of its groups; if there was no room to count, its section is marked. If two
+ * sections name a group, the group gets only the first message, so the closing ones come first. */
 static void finish_skipped(struct txn *t)
 {
 	skip_counted(t, true);

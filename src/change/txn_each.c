@@ -1,4 +1,4 @@
-/* What a transaction says, in the one order in which it is told. */
+/* Everything that a transaction publishes, in the one order in which it is published. */
 #include "walpush/change/txn.h"
 
 bool txn_each(const struct txn *t, const struct txn_calls *calls, void *ctx)

@@ -1,4 +1,4 @@
-/* cmd_check: `walpush check`: is everything there that walpush needs, and what fixes what is not. */
+/* cmd_check: `walpush check`: is everything there that walpush needs? Reports what is missing, and the fix. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,7 +44,7 @@ static bool print_json(json_t *document)
 	return ok;
 }
 
-/* The file itself is the first check, and without it there are no others. */
+/* The file itself is the first check. Without the file there are no other checks. */
 static int bad_file(const struct options *options, const struct fail *why)
 {
 	if (options->json)

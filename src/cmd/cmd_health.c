@@ -1,5 +1,5 @@
-/* cmd_health: `walpush health`: what /healthz of the admin port says, as an exit code. For probes in an image that has
- * neither a shell nor curl. */
+/* cmd_health: `walpush health`: the answer of /healthz on the admin port, as an exit code. For probes in an image
+ * without a shell and curl. */
 #include <errno.h>
 #include <getopt.h>
 #include <netdb.h>
@@ -13,7 +13,7 @@
 #include "cmd.h"
 #include "walpush/conf/conf.h"
 
-#define PATIENCE_S 3      /* of each step; a loop that does not turn for so long is not well */
+#define PATIENCE_S 3      /* for each step; a loop that does not turn for this long is not healthy */
 #define ANSWER_BYTES 1023 /* status and one line */
 
 static int unwell(const char *what, const char *why)
@@ -22,7 +22,7 @@ static int unwell(const char *what, const char *why)
 	return CMD_FAILED;
 }
 
-/* The address of every interface is none to connect to. */
+/* Nobody can connect to the address of all interfaces, so it becomes the loopback address. */
 static const char *reachable(const char *address)
 {
 	if (strcmp(address, "0.0.0.0") == 0)
@@ -58,7 +58,7 @@ static int dial(const struct conf_admin *admin, const char **why)
 	return fd;
 }
 
-/* The whole answer, as far as there is room for it. */
+/* Reads the answer, up to ANSWER_BYTES. */
 static bool ask(int fd, char *answer, const char **why)
 {
 	static const char request[] = "GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n";

@@ -22,7 +22,7 @@ struct listening {
 	const char *path;
 	struct conf *conf;
 	struct buf url;     /* path and token */
-	struct buf message; /* as far as it came */
+	struct buf message; /* the fragments received so far */
 	unsigned close_code;
 	bool ended;
 	int status;
@@ -107,7 +107,7 @@ static void say_closed(struct listening *l)
 {
 	if (interrupted)
 		return;
-	/* The library takes 1012 to 1014, which the registry of codes has had since, for an error of the protocol. */
+	/* The library treats the codes 1012 to 1014, which the registry added later, as an error of the protocol. */
 	if (l->close_code == 1002)
 		fputs("walpush listen: the server is going away or cannot decide now (1012 or 1013); try again\n",
 		      stderr);
@@ -148,7 +148,7 @@ static const struct lws_protocols protocols[] = {
 	{ NULL, NULL, 0, 0, 0, NULL, 0 },
 };
 
-/* An address that stands for all is reached on the loopback. */
+/* The address of all interfaces is reached on the loopback address. */
 static const char *reachable(const char *address)
 {
 	if (strcmp(address, "0.0.0.0") == 0)
@@ -175,7 +175,7 @@ static int subscribe(struct listening *l)
 
 	if (l->conf->listen.certificate) {
 		info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_DISABLE_OS_CA_CERTS;
-		/* Our own server, on an address of this host: whatever name its certificate bears. */
+		/* The server is our own, on an address of this host, so any name in its certificate is accepted. */
 		to.ssl_connection = LCCSCF_USE_SSL | LCCSCF_ALLOW_SELFSIGNED | LCCSCF_ALLOW_INSECURE |
 				    LCCSCF_ALLOW_EXPIRED | LCCSCF_SKIP_SERVER_CERT_HOSTNAME_CHECK;
 	}

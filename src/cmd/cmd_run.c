@@ -13,13 +13,14 @@
 #include "walpush/base/log.h"
 #include "walpush/tap/tap.h"
 
-#define FILES_MOST 1000000 /* libwebsockets keeps tables of this size, and none beyond 10 million */
+#define FILES_MOST 1000000 /* libwebsockets keeps tables of this size, and none above 10 million */
 
-/* Bytes of stack: where the limit may be raised, and without which walpush does not start. Below 32 KiB the resolver overruns it. */
+/* Bytes of stack. WANTED: the limit is raised to this, if possible. LEAST: with less, walpush does not start. Below 32
+ * KiB the resolver overruns the stack. */
 #define STACK_WANTED (8u << 20)
 #define STACK_LEAST (256u << 10)
 
-/* The libraries size their tables by the limit, so it is set before they start. */
+/* The libraries size their tables by the limit, so it is set before the libraries start. */
 static void raise_file_limit(void)
 {
 	struct rlimit limit;
@@ -30,7 +31,7 @@ static void raise_file_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-/* The first thread's stack grows up to the limit, and beyond it the process dies without a word. */
+/* The first thread's stack grows up to the limit. Above the limit the process dies without a message. */
 static bool raise_stack_limit(void)
 {
 	struct rlimit limit;
@@ -42,7 +43,7 @@ static bool raise_stack_limit(void)
 	limit.rlim_cur = limit.rlim_max < STACK_WANTED ? limit.rlim_max : STACK_WANTED;
 	if (setrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur >= STACK_LEAST)
 		return true;
-	/* Not by fprintf, which itself wants 8 KiB of stack. */
+	/* Not by fprintf, which needs 8 KiB of stack itself. */
 	snprintf(line, sizeof(line),
 		 "walpush: the stack may take %u KiB and needs %u; raise the limit (ulimit -s, LimitSTACK)\n",
 		 (unsigned)(limit.rlim_cur / 1024), STACK_LEAST / 1024);
@@ -57,13 +58,14 @@ static void end_at_once(int number)
 	_exit(CMD_FINE);
 }
 
-/* Until the tap listens to them. SIGTERM needs a handler, since the kernel keeps it from process 1 of a container that has none. */
+/* These hold until the tap handles signals. SIGTERM needs a handler, because the kernel does not deliver it to process
+ * 1 of a container without one. */
 static void mind_signals(void)
 {
 	signal(SIGTERM, end_at_once);
 	signal(SIGINT, end_at_once);
 	signal(SIGHUP, SIG_IGN);
-	/* A socket or a file that takes no more says so to who writes to it. */
+	/* Without these signals, a write to a closed socket, or to a file at its size limit, returns an error. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 }
@@ -119,7 +121,7 @@ int cmd_run(int argc, char **argv)
 		return CMD_USAGE;
 	}
 	log_setup(conf->log.level, conf->log.format);
-	/* The library's own log prints query strings, and so tokens. */
+	/* The library's own log prints query strings, and so it prints tokens. */
 	lws_set_log_level(0, NULL);
 	raise_file_limit();
 	status = serve(conf);

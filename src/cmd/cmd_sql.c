@@ -1,4 +1,5 @@
-/* cmd_sql: `walpush sql`, the DBA's script for this configuration, or with --ddl the event trigger, the same for all. Asks no database. */
+/* cmd_sql: `walpush sql`: the DBA's script for this configuration, or with --ddl the event trigger, which is the same
+ * for all configurations. Needs no database. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>

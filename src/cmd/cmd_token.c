@@ -45,7 +45,7 @@ static int parse_options(int argc, char **argv, struct options *out)
 	};
 	int option;
 
-	/* Zero makes glibc begin anew, whoever parsed before; the leading colon keeps it from printing. */
+	/* Zero makes glibc start again, even if somebody parsed before; the leading colon keeps it from printing. */
 	optind = 0;
 	while ((option = getopt_long(argc, argv, ":c:u:l:", names, NULL)) != -1) {
 		if (option == 'c')

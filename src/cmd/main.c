@@ -34,7 +34,7 @@ static int help(void)
 	return CMD_FINE;
 }
 
-/* Else the first socket becomes standard error, and its peer reads the log. */
+/* Otherwise the first socket becomes standard error, and its peer receives the log. */
 static bool has_standard_files(void)
 {
 	int fd;

@@ -23,19 +23,20 @@
 #include "walpush/text/redisurl.h"
 #include "walpush/base/repeat.h"
 
-#define WATCH_TICK 250000   /* µs: how finely an overdue answer is noticed */
+#define WATCH_TICK 250000   /* µs: how often the link looks for an overdue answer */
 #define ROLE_EVERY 1000000  /* µs */
 #define BACKOFF_BASE 100000 /* µs */
-/* A name that leads to the new master is followed within this time, even where the old one was dialled again and again before. */
+/* When the name changes to a new master, the link follows within this time, even after many failed connects to the old
+ * one. */
 #define BACKOFF_CAP 2000000 /* µs */
-/* A connection that was up for so long worked: what ends it is news, and the backoff begins anew. */
+/* A connection that was up for this long has worked: its end is news, and the backoff starts from its base. */
 #define STEADY 10000000 /* µs */
 #define ARGUMENTS_FIXED 32
 
 struct question {
 	struct question *prev, *next;
 	struct redislink *link;
-	redislink_done *done; /* NULL: dropped */
+	redislink_done *done; /* NULL: the answer is dropped */
 	void *ctx;
 	int64_t asked; /* µs */
 };
@@ -58,23 +59,23 @@ struct redislink {
 	struct redisurl server;
 	struct resolve_question *question; /* while resolving */
 	struct resolve_answer found;       /* the addresses of this attempt */
-	size_t tried;                      /* so many of them */
+	size_t tried;                      /* how many of them were tried */
 	int64_t patience;
 	redislink_state *state_fn;
 	void *ctx;
 	enum link_state state;
 	redisAsyncContext *redis;
 	struct question *questions;
-	unsigned greetings; /* AUTH, SELECT, PING and ROLE without an answer */
+	unsigned greetings; /* AUTH, SELECT, PING and ROLE that are not answered yet */
 	int64_t since;      /* µs: when the state began */
 	struct event *retry, *watch;
 	struct backoff backoff;
-	char trouble[256]; /* since it was last up; "": none */
-	bool is_said;      /* at a level that people see */
+	char trouble[256]; /* since the link was last up; "": none */
+	bool is_said;      /* the trouble was logged at a level that people see */
 	struct repeat repeats[REPEAT_TABLE];
-	bool refused;                    /* what Redis said ended the last connection; until one is up again */
-	bool role_asked, role_forbidden; /* on this connection */
-	int64_t role_at;                 /* µs: when it was last asked */
+	bool refused; /* an error of Redis ended the last connection; until a connection is up again */
+	bool role_asked, role_forbidden; /* both of this connection */
+	int64_t role_at;                 /* µs: when ROLE was last sent */
 	struct redistls tls;
 };
 
@@ -88,7 +89,7 @@ static void link_to(struct redislink *l, enum link_state next)
 	l->since = clock_us();
 }
 
-/* A warning once, until the connection was up again; and rarely, where one connection after the other comes up and is ended. */
+/* Warns once until the connection is up again. If one connection after the other comes up and ends, it warns rarely. */
 static void say_trouble(struct redislink *l, const char *error, int64_t wait_us)
 {
 	enum log_level level = LOG_LEVEL_DEBUG;
@@ -104,7 +105,7 @@ static void say_trouble(struct redislink *l, const char *error, int64_t wait_us)
 	mem_copy_text(l->trouble, sizeof(l->trouble), error);
 }
 
-/* It was up for long enough that what ends it now is no continuation of what ended the connection before. */
+/* The connection was up long enough: a later error is not a continuation of the earlier ones. */
 static void worked(struct redislink *l)
 {
 	backoff_reset(&l->backoff);
@@ -119,7 +120,7 @@ static void question_end(struct question *q, const redisReply *reply)
 	free(q);
 }
 
-/* `l->redis` is gone, or about to be. A connection that did not come up is made to the next address at once. */
+/* `l->redis` is gone, or will be at once. If the connection never came up, the link dials the next address at once. */
 static void link_lost(struct redislink *l, const char *error)
 {
 	bool was_up = l->state == LINK_UP;
@@ -145,7 +146,8 @@ static void link_lost(struct redislink *l, const char *error)
 		l->state_fn(l->ctx, false);
 }
 
-/* The library calls back for all that it still knows while it frees; those answers are ours to give, so it is told nothing of us. */
+/* redisAsyncFree calls back for every command that it still knows. The link answers these commands itself, so data =
+ * NULL hides the link from the library. */
 static void hang_up(struct redislink *l)
 {
 	redisAsyncContext *redis = l->redis;
@@ -173,7 +175,7 @@ static void link_refused(struct redislink *l, const char *words)
 	redislink_drop(l, words);
 }
 
-/* The greeting ends its connection on any error, without words that may repeat the password. */
+/* While greeting, the callbacks end the connection on any error, without words that may repeat the password. */
 static void take_reply(struct redislink *l, struct question *q, const redisReply *reply)
 {
 	char words[REDISREFUSAL_WORDS];
@@ -190,7 +192,7 @@ static void on_reply(redisAsyncContext *redis, void *reply, void *arg)
 {
 	struct redislink *l = redis->data;
 
-	/* While the library frees a context, its questions are answered by link_lost. */
+	/* While the library frees a context, link_lost answers its questions. */
 	if (l && reply)
 		take_reply(l, arg, reply);
 }
@@ -215,7 +217,7 @@ static void send_command(struct redislink *l, size_t n, const struct slice *argu
 	q->asked = clock_us();
 	DL_APPEND(l->questions, q);
 	if (redisAsyncCommandArgv(l->redis, on_reply, q, (int)n, at, len) != REDIS_OK)
-		/* It is being closed: the disconnect callback answers. */
+		/* The connection is being closed: the disconnect callback answers. */
 		log_debug("a command came too late", log_s("link", l->name));
 	if (at != fixed_at) {
 		free(at);
@@ -238,7 +240,7 @@ static void is_up(struct redislink *l)
 		log_info("connected to Redis again", log_s("link", l->name));
 	l->is_said = l->refused = false;
 	l->trouble[0] = '\0';
-	l->tried = l->found.n; /* when it is lost, the name is looked up again */
+	l->tried = l->found.n; /* after this connection is lost, the name is looked up again */
 	l->state_fn(l->ctx, true);
 }
 
@@ -261,7 +263,7 @@ static void on_greeting(void *ctx, const redisReply *reply)
 	greeted(l);
 }
 
-/* While Redis cannot save, it refuses PING as if it were a write; what is read it gives all the same. */
+/* While Redis cannot save, it refuses PING like a write; but it still serves reads. */
 static void on_ping(void *ctx, const redisReply *reply)
 {
 	struct redislink *l = ctx;
@@ -272,8 +274,8 @@ static void on_ping(void *ctx, const redisReply *reply)
 		on_greeting(ctx, reply);
 }
 
-/* The first word of an error is its kind, "WRONGPASS" or "NOAUTH". The rest of what AUTH is answered may repeat the password, as where the
- * command has another name: "ERR unknown command `AUTH`, with args beginning with: …". */
+/* The first word of an error is its kind, "WRONGPASS" or "NOAUTH". The rest of the answer to AUTH may repeat the
+ * password, for example if the command has another name: "ERR unknown command `AUTH`, with args beginning with: …". */
 static void on_auth(void *ctx, const redisReply *reply)
 {
 	struct redislink *l = ctx;
@@ -288,7 +290,7 @@ static void on_auth(void *ctx, const redisReply *reply)
 	redislink_drop(l, text);
 }
 
-/* NULL: it is no answer to ROLE. */
+/* NULL: this is no answer to ROLE. */
 static const char *role_in(const redisReply *reply)
 {
 	if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0 || reply->element[0]->type != REDIS_REPLY_STRING)
@@ -344,7 +346,7 @@ static void greet(struct redislink *l)
 		l->greetings++;
 		send_command(l, 2, choose, on_greeting, l);
 	}
-	/* A server that is still loading its data says so here. */
+	/* A server that is still loading its data answers PING with an error. */
 	send_command(l, 1, ping, on_ping, l);
 	ask_role(l);
 }
@@ -373,7 +375,7 @@ static void on_disconnected(const redisAsyncContext *redis, int status)
 		link_lost(l, redis->errstr);
 }
 
-/* A peer that vanished is noticed by the overdue answer; this is for the kernel's share of it. */
+/* An overdue answer shows that the peer vanished; these options are for the kernel's buffers. */
 static void set_socket(int fd, int64_t patience)
 {
 	unsigned ms = (unsigned)(patience / 1000);
@@ -384,7 +386,7 @@ static void set_socket(int fd, int64_t patience)
 	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
 }
 
-/* The library does not block on an address. */
+/* hiredis does not block on an address. */
 static void link_dial(struct redislink *l)
 {
 	link_to(l, LINK_CONNECTING);

@@ -6,16 +6,16 @@
 #include "walpush/base/slice.h"
 
 struct kind {
-	const char *word; /* the first of the error */
+	const char *word; /* the first word of the error */
 	bool ends;
 	const char *fix;
 };
 
 /*
- * BUSY, TRYAGAIN, OOM and MISCONF are the same for every connection to this server and pass by themselves, and NOPERM follows the user's
- * rights at once. NOREPLICAS may be that of a master which was cut off from the others; it does not end the connection at once, because it
- * mostly comes from the right one, but relay.c makes a connection anew that has acknowledged nothing for long. UNKILLABLE answers
- * SCRIPT KILL alone, which is never sent.
+ * BUSY, TRYAGAIN, OOM and MISCONF are the same for every connection to this server and pass by themselves; NOPERM
+ * follows the user's rights at once. NOREPLICAS may come from a master that was cut off from the others. Mostly it
+ * comes from the right master, so it does not end the connection at once; but relay.c makes a connection again if
+ * nothing was acknowledged on it for long. UNKILLABLE answers only SCRIPT KILL, which is never sent.
  */
 static const struct kind kinds[] = {
 	{ "READONLY", true, "let the name in relay.url lead to the master" },
@@ -34,7 +34,7 @@ static const struct kind kinds[] = {
 	{ "BUSY", false, "another client's script runs on this Redis: SCRIPT KILL" },
 };
 
-/* Behind the last `mark` in the text; NULL: there is none. */
+/* The text after the last `mark`; NULL: there is none. */
 static const char *behind_last(const char *text, const char *mark)
 {
 	const char *at = NULL, *next;
@@ -44,7 +44,7 @@ static const char *behind_last(const char *text, const char *mark)
 	return at;
 }
 
-/* Behind "@user_script: 1: -", where Redis 6.2 wraps an error. */
+/* The text after "@user_script: 1: -", where Redis 6.2 wraps an error. */
 static const char *unwrapped(const char *error)
 {
 	static const char wrapping[] = "ERR Error running script";

@@ -13,7 +13,7 @@ bool redistls_start(struct redistls *tls, redisContext *redis, const struct redi
 	return tls->context && redisInitiateSSLWithContext(redis, tls->context) == REDIS_OK;
 }
 
-/* OpenSSL's reason is better than what hiredis makes of it. */
+/* OpenSSL's reason says more than the text of hiredis. */
 const char *redistls_error(const redisContext *redis)
 {
 	const char *reason = ERR_reason_error_string(ERR_peek_last_error());

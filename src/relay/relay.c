@@ -1,7 +1,7 @@
 /*
- * relay: what src/tap uses, put together of a writer, a reader, and what concerns both connections.
+ * relay: the interface for src/tap. It joins a writer, a reader, and what concerns both connections.
  *
- * The parts know nothing of each other: what one of them tells the other goes through here.
+ * The parts do not know each other: relay.c passes on what one tells the other.
  */
 #include "walpush/relay/relay.h"
 
@@ -21,7 +21,7 @@
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 
-/* The thread that made it is the only one that may call it: the tap. */
+/* Only the thread that made it may call it: the tap. */
 struct relay {
 	struct relay_env env;
 	pthread_t thread;
@@ -29,7 +29,7 @@ struct relay {
 	void *ctx;
 	char *slot;
 	char *key, *leader_key; /* NULL until relay_open; the parts borrow them */
-	char *name;             /* of this process, for the leader's key */
+	char *name;             /* the name of this process, for the leader's key */
 	struct relay_writer *writer;
 	struct relay_reader *reader;
 	struct event *second;
@@ -41,7 +41,7 @@ static bool is_here(const struct relay *r)
 	return pthread_equal(r->thread, pthread_self());
 }
 
-/* --- the stream -------------------------------------------------------------------------------------------------- */
+/* --- the Redis stream -------------------------------------------------------------------------------------------- */
 
 void relay_open(struct relay *r, const char *epoch)
 {
@@ -97,7 +97,7 @@ static struct relay_stall stall(const struct relay *r, int64_t now)
 	};
 }
 
-/* Why a connection is missing; NULL: it has not been tried yet. */
+/* Why a connection is not up; NULL: it was not tried yet. */
 static const char *trouble_of(const struct relay *r)
 {
 	const char *writing = relay_writer_trouble(r->writer);
@@ -172,7 +172,7 @@ bool relay_is_full(const struct relay *r)
 	return relay_writer_is_full(r->writer);
 }
 
-/* --- what the parts tell ----------------------------------------------------------------------------------------- */
+/* --- what the parts report --------------------------------------------------------------------------------------- */
 
 static void on_changed(void *ctx)
 {
@@ -237,7 +237,8 @@ static const struct relay_reader_calls reader_calls = { on_begin, on_entry, on_c
 
 /* --- life -------------------------------------------------------------------------------------------------------- */
 
-/* Whatever Redis says, or nothing: the name may lead to another one by now, as when this one was cut off from its replicas. */
+/* Whatever Redis says, even nothing: the name may lead to another server by now, for example because this one was cut
+ * off from its replicas. */
 static void dial_again(struct relay *r)
 {
 	static const char silence[] = "nothing was acknowledged for 10 s; dialling anew";

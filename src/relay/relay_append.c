@@ -6,7 +6,8 @@
 #include "relay_trouble.h"
 #include "walpush/base/mem.h"
 
-/* Answers come in the order of the batches. An answer of an earlier `generation` says nothing about the queue any more. */
+/* Answers come in the order of the batches. An answer of an earlier `generation` says nothing about the queue any
+ * more. */
 struct relay_append {
 	struct relay_queue *queue;
 	struct redislink *link;
@@ -14,7 +15,7 @@ struct relay_append {
 	void *ctx;
 	uint64_t generation;
 	unsigned n_in_flight;
-	struct event_id sent_last; /* id of the newest entry with Redis, while a batch is under way */
+	struct event_id sent_last; /* id of the newest entry that was sent, while a batch is under way */
 };
 
 struct batch { /* one call of the append script */
@@ -22,7 +23,7 @@ struct batch { /* one call of the append script */
 	uint64_t generation;
 	size_t n;
 	struct event_id last;
-	lsn_t end; /* 0: none of its entries has one */
+	lsn_t end; /* 0: none of its entries has an `end` */
 };
 
 void relay_append_forget(struct relay_append *a)
@@ -71,7 +72,7 @@ static void on_appended(void *ctx, const redisReply *reply)
 struct arguments { /* of the append script, in an array that grows */
 	struct slice *at;
 	size_t n, cap;
-	struct buf numbers; /* reserved before, so that it does not move */
+	struct buf numbers; /* reserved in advance, so that the bytes do not move */
 };
 
 static void argument(struct arguments *a, struct slice s)

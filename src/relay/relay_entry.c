@@ -8,7 +8,7 @@ size_t relay_id_format(char out[RELAY_ID_MAX], struct event_id id)
 	return (size_t)snprintf(out, RELAY_ID_MAX, "%" PRIu64 "-%" PRIu32, id.lsn, id.index);
 }
 
-/* Decimal digits without sign or superfluous zero, at most `max`. */
+/* Decimal digits without sign or leading zero, at most `max`. */
 static bool number_parse(struct slice text, uint64_t max, uint64_t *out)
 {
 	*out = 0;
@@ -53,7 +53,7 @@ static void add_field(struct encoder *e, const char *name, struct slice value)
 	e->out[e->n++] = value;
 }
 
-/* Reserved before, so that the bytes do not move. */
+/* The scratch space is reserved in advance, so that the bytes do not move. */
 static void add_number(struct encoder *e, const char *name, uint64_t n, struct buf *scratch)
 {
 	size_t at = scratch->len;
@@ -118,17 +118,17 @@ size_t relay_entry_encode(const struct relay_entry *entry, struct slice out[RELA
 
 enum { HAS_BEFORE = 1, HAS_END = 2, HAS_GROUPS = 4, HAS_REASON = 8 };
 
-struct field { /* how a field is read */
+struct field { /* how to read a field */
 	char name;
 	enum { FIELD_TEXT, FIELD_FLAG, FIELD_ID, FIELD_LSN, FIELD_TIME, FIELD_CODE } form;
-	size_t at; /* of the member */
+	size_t at; /* offset of the member */
 	unsigned has;
-	bool is_kind; /* the entry is of this kind, because it has the field: */
+	bool is_kind; /* the field makes the entry this kind: */
 	enum relay_kind kind;
 };
 
 #define AT(member) offsetof(struct relay_entry, member)
-/* The flag of an entry that says no more than its kind. */
+/* A flag without a member: it only sets the kind. */
 #define NOWHERE SIZE_MAX
 
 static const struct field fields_known[] = {
@@ -183,7 +183,7 @@ static bool read_value(const struct field *f, struct slice value, void *member)
 	return false;
 }
 
-/* A field with another name is of a later version, and means nothing to this one. */
+/* A field with another name comes from a later version, and is ignored. */
 static bool take_field(struct relay_entry *e, char name, struct slice value, unsigned *has)
 {
 	for (size_t i = 0; i < sizeof(fields_known) / sizeof(*fields_known); i++) {
@@ -227,7 +227,7 @@ bool relay_wording(struct slice *wordings, size_t *n_groups, size_t *len)
 	return take_number(wordings, ',', n_groups) && take_number(wordings, ';', len);
 }
 
-/* Together they take all groups and all bytes. */
+/* Together the wordings take all groups and all bytes. */
 static bool check_wordings(const struct relay_entry *e)
 {
 	struct slice left = e->wordings;

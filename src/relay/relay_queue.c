@@ -9,14 +9,15 @@
 #include "walpush/base/mem.h"
 #include "walpush/base/resync.h"
 
-/* Positions without a transaction are gathered for so long. */
+/* Positions without a transaction are gathered for this long. */
 #define GATHER_US 20000
 
 /*
- *   the stream, up to its tail │ first … with Redis … │ sent … not yet sent … │ last
+ *   the Redis stream, up to its tail │ first … with Redis … │ sent … not yet sent … │ last
  *
- * Ids grow from the first entry to the last, and no entry that the owner added is missing between two others. The queue begins behind the
- * stream's tail, or at the beginning (relay_queue_begin). [first, sent) is with Redis, and `sent` is NULL when all of the queue is.
+ * Ids grow from the first entry to the last, and no entry that the owner added is missing between two others. The queue
+ * begins after the Redis stream's tail, or with a beginning (relay_queue_begin). The entries [first, sent) are with
+ * Redis. `sent` is NULL if all entries are with Redis.
  */
 struct relay_queue {
 	const struct relay_env *env;
@@ -24,10 +25,10 @@ struct relay_queue {
 	void *ctx;
 	struct relay_queued *first, **last, *sent;
 	size_t bytes;
-	struct event_id last_id; /* of the newest entry, or of the stream's tail */
-	lsn_t last_end;          /* the last `end` in the queue, or in the stream */
+	struct event_id last_id; /* of the newest entry, or of the Redis stream's tail */
+	lsn_t last_end;          /* the last `end` in the queue, or in the Redis stream */
 	lsn_t end;               /* see relay_queue_end */
-	lsn_t position;          /* waits to become an entry; 0: none */
+	lsn_t position;          /* not an entry yet; 0: none */
 	bool paused;
 	struct event *gather;
 };
@@ -42,7 +43,7 @@ void relay_queue_flow(struct relay_queue *q)
 	q->calls->pause(q->ctx, paused);
 }
 
-/* --- what is added --------------------------------------------------------------------------------------------------- */
+/* --- adding ---------------------------------------------------------------------------------------------------------- */
 
 static struct relay_queued *queued_new(const struct relay_entry *e, int64_t now)
 {
@@ -124,7 +125,8 @@ void relay_queue_add(struct relay_queue *q, const struct relay_entry *e)
 		enqueue(q, e);
 		relay_queue_reached(q, e->end);
 	} else if (e->end) {
-		/* An earlier holder of the slot appended it, perhaps without saying that the transaction ends with it. */
+		/* An earlier holder of the slot appended this entry, perhaps without the mark that the transaction ends
+		 * here. */
 		relay_queue_position(q, e->end, false);
 	}
 	relay_queue_flow(q);
@@ -163,7 +165,7 @@ void relay_queue_begin(struct relay_queue *q, const struct relay_queue_beginning
 	if (b->hole)
 		e.reason = slice_of(resync_name(RESYNC_SKIPPED));
 	e.everything = b->hole != RELAY_HOLE_NONE && b->hole != RELAY_HOLE_KNOWN;
-	if (b->tail.lsn >= b->from) { /* a transaction that nobody finished; it is left at that */
+	if (b->tail.lsn >= b->from) { /* a transaction that nobody finishes: the beginning comes after it */
 		e.id.lsn = b->tail.lsn;
 		e.end = b->tail.lsn + 1;
 	}
@@ -190,7 +192,7 @@ void relay_queue_start(struct relay_queue *q, struct event_id last, lsn_t last_e
 	q->end = from;
 }
 
-/* --- what is sent ---------------------------------------------------------------------------------------------------- */
+/* --- sending --------------------------------------------------------------------------------------------------------- */
 
 const struct relay_queued *relay_queue_next(const struct relay_queue *q)
 {

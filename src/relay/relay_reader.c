@@ -12,16 +12,17 @@
 
 #define READ_ENTRIES "500"
 #define BLOCK_MS "1000"
-/* Beyond the time that XREAD blocks. */
+/* More than the time that XREAD blocks. */
 #define LINK_PATIENCE 6000000 /* µs */
 
 /*
  *   opened ──▶ goal known ──read, read, …──▶ current
  *
- * `place` is all that is known of one stream. `is_synced`: everything behind some beginning was read without a hole. Each entry names the entry
- * before it; one that names an entry which was not read ends that, and the next `end` begins a new history.
+ * `place` is everything known about one Redis stream. `is_synced`: all entries after some beginning were read without a
+ * hole. Each entry names the entry before it. If the named entry was not read, `is_synced` ends, and the next `end`
+ * begins a new history.
  *
- * At most one question about entries is out. A question about an earlier `generation` of the stream has an answer that nobody wants.
+ * At most one question about entries is open. The answer to a question of an earlier `generation` is dropped.
  */
 struct relay_reader {
 	const struct relay_env *env;
@@ -32,20 +33,20 @@ struct relay_reader {
 	uint64_t generation;
 	struct {
 		bool has_goal, is_current, is_synced, asked;
-		struct event_id goal; /* the last entry when the stream was opened */
+		struct event_id goal; /* the last entry when the Redis stream was opened */
 		struct event_id at;   /* the last entry read */
 		lsn_t position;       /* the last `end` read */
-		int64_t refused_at;   /* µs: since when every read is refused; 0: none was */
+		int64_t refused_at;   /* µs: since when every read is refused; 0: the last read was not refused */
 	} place;
 	struct relay_trouble trouble;
 	uint64_t read;
-	int64_t led_at; /* µs: when a leader was last seen; the time since which to look for one at first */
+	int64_t led_at; /* µs: when a leader was last seen, or when the reader began to look for one */
 	bool is_led;
 	char *leader;   /* its name, as last seen */
-	int64_t length; /* of the stream; -1: not known */
+	int64_t length; /* of the Redis stream; -1: unknown */
 };
 
-struct asked { /* a question about one stream */
+struct asked { /* a question about one Redis stream */
 	struct relay_reader *reader;
 	uint64_t generation;
 };
@@ -59,7 +60,7 @@ static struct asked *asked_new(struct relay_reader *r)
 	return a;
 }
 
-/* NULL: it was about a stream that is not being read any more. Frees the question. */
+/* NULL: the question was about a Redis stream that is not read any more. Frees the question. */
 static struct relay_reader *asked_end(struct asked *a)
 {
 	struct relay_reader *r = a->generation == a->reader->generation ? a->reader : NULL;
@@ -70,7 +71,7 @@ static struct relay_reader *asked_end(struct asked *a)
 
 /* --- entries ----------------------------------------------------------------------------------------------------- */
 
-/* The history behind `floor` is complete. What was before it cannot be continued. */
+/* The history from `floor` on is complete. Anything before it cannot be continued. */
 static void begin(struct relay_reader *r, lsn_t floor, enum relay_hole hole)
 {
 	r->place.is_synced = true;
@@ -95,7 +96,7 @@ static void look_for_hole(struct relay_reader *r, const struct relay_entry *e)
 	r->place.is_synced = false;
 }
 
-/* The first transactions of a stream may have been trimmed in part, so the stream is read from the first end on. */
+/* The first transactions of a Redis stream may be trimmed in part, so the history begins at the first `end`. */
 static void take_unsynced(struct relay_reader *r, const struct relay_entry *e)
 {
 	if (e->end)
@@ -121,7 +122,7 @@ static bool take_entry(struct relay_reader *r, const struct relay_entry *e)
 	return true;
 }
 
-/* An entry of the answer: [id, [name, value, …]]. */
+/* One entry of the answer: [id, [name, value, …]]. */
 static bool decode(const redisReply *reply, struct relay_entry *out, struct fail *why)
 {
 	struct slice fields[64];
@@ -181,7 +182,7 @@ static void look_for_goal(struct relay_reader *r)
 	r->calls->changed(r->ctx);
 }
 
-/* It is tried again from relay_reader_second. */
+/* relay_reader_second tries again. */
 static void unreadable(struct relay_reader *r, enum relay_question q, const char *error)
 {
 	int64_t now = r->env->clock();
@@ -310,7 +311,7 @@ void relay_reader_second(struct relay_reader *r)
 	redislink_ask(r->link, 2, length, on_length, asked_new(r));
 }
 
-/* --- what relay.c asks ------------------------------------------------------------------------------------------- */
+/* --- questions of relay.c ---------------------------------------------------------------------------------------- */
 
 bool relay_reader_is_current(const struct relay_reader *r)
 {
@@ -373,7 +374,7 @@ static void on_link(void *ctx, bool up)
 {
 	struct relay_reader *r = ctx;
 
-	r->led_at = r->env->clock(); /* what happened meanwhile is not known */
+	r->led_at = r->env->clock(); /* nobody knows what happened meanwhile */
 	if (up)
 		go_on(r);
 	else if (redislink_is_refused(r->link))

@@ -5,7 +5,7 @@
 #include "relay_trouble.h"
 #include "walpush/relay/relay_entry.h"
 
-/* tail(key): the last id that the stream gave, and the last `e` in it. An entry's `e` comes first among its fields. */
+/* tail(key): the last id that the Redis stream gave, and the last `e` in it. An entry's `e` is its first field. */
 #define TAIL_FUNCTION                                                                                                  \
 	"local function tail(k)"                                                                                       \
 	" if redis.call('EXISTS', k) == 0 then return {'0-0', ''} end"                                                 \
@@ -23,7 +23,8 @@
 
 static const char tail_script[] = TAIL_FUNCTION "return tail(KEYS[1])";
 
-/* ARGV: the id that must be the last one, then for each entry its id, how many arguments, and these. */
+/* ARGV: the id that must be the last one; then for each entry its id, the number of its arguments, and the
+ * arguments. */
 static const char append_script[] =
 	TAIL_FUNCTION "local now = tail(KEYS[1]) "
 		      "if now[1] ~= ARGV[1] then return now end "

@@ -27,7 +27,7 @@ const char *relay_stall_say(const struct relay_stall *s, char out[RELAY_STALL_TE
 	return out;
 }
 
-/* A name that does not resolve is nothing that Redis could be asked about, so that trouble stands as it is. */
+/* If the name does not resolve, Redis was not asked, so `trouble` is returned unchanged. */
 const char *relay_stall_away(const char *trouble, char out[RELAY_STALL_TEXT])
 {
 	char words[REDISREFUSAL_WORDS] = "";

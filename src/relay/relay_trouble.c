@@ -1,11 +1,11 @@
 #include "relay_trouble.h"
 
-/* A question that was answered for so long is news when it is refused again. */
+/* If a question was not refused for this long, its next refusal is news. */
 #define QUIET 60000000 /* µs */
 
 static const struct {
 	const char *message;
-	const char *fix; /* where the error itself does not tell */
+	const char *fix; /* for errors that do not tell themselves */
 } refusals[RELAY_QUESTIONS] = {
 	[RELAY_ASKS_APPEND] = { "Redis refuses to append; trying again", "see `walpush check`" },
 	[RELAY_ASKS_TAIL] = { "the end of the Redis stream cannot be read; trying again",

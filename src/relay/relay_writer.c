@@ -12,9 +12,9 @@
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 
-/* The leader's key is written every second, and outlives its writer by this. */
+/* The leader's key is written every second, and expires this long after the last write. */
 #define LEADER_MS "6000"
-/* How long WAIT waits for Redis' own replicas. */
+/* How long WAIT waits for the replicas of Redis. */
 #define WAIT_MS "1000"
 #define LINK_PATIENCE 5000000 /* µs */
 #define BATCHES_IN_FLIGHT 16
@@ -24,9 +24,9 @@
  *      ▲                          │                    │
  *      └─────── link lost, append refused ─────────────┘
  *
- * While the tail is known, each batch under way was sent behind it: the tail is asked for when none is under way, and is unknown from the
- * moment on that batches are forgotten. `settled` stands for one start: it says that the queue begins where the stream ends, or with a beginning.
- * `safe` grows from one start to the next.
+ * While the tail is known, each batch under way continues from it: the writer asks for the tail only when no batch is
+ * under way, and the tail becomes unknown when batches are forgotten. `settled` holds for one start: it says that the
+ * queue begins where the Redis stream ends, or with a beginning. `safe` grows until the next start.
  */
 struct relay_writer {
 	const struct relay_env *env;
@@ -39,14 +39,14 @@ struct relay_writer {
 	struct event *flush;
 	struct relay_trouble trouble;
 	bool leads, tail_known, settled;
-	bool tail_asked, tail_moot; /* moot: the question that is out concerns an earlier stream */
-	bool tail_resting;          /* Redis said an error: not asked again before the next second */
-	struct event_id tail;       /* the last entry of the stream */
+	bool tail_asked, tail_moot; /* moot: the open question is about an earlier Redis stream */
+	bool tail_resting;          /* Redis answered with an error: wait until the next second to ask again */
+	struct event_id tail;       /* the last entry of the Redis stream */
 	lsn_t tail_end;             /* the last `end` in it */
 	lsn_t from;                 /* where decoding began */
-	enum relay_hole hole;       /* why, if that is behind the tail */
-	lsn_t safe, waited_end;     /* waited_end: what the WAIT that is out stands for; 0: an earlier stream */
-	bool waiting;               /* a WAIT is out */
+	enum relay_hole hole;       /* the reason, if `from` is after the tail */
+	lsn_t safe, waited_end;     /* waited_end: the LSN that the open WAIT is for; 0: an earlier Redis stream */
+	bool waiting;               /* a WAIT is open */
 	lsn_t trim;
 	int64_t up_at; /* µs: when the link last came up */
 	uint64_t appended, refused, failovers;
@@ -102,7 +102,7 @@ static void forget(struct relay_writer *w)
 	w->tail_known = false;
 }
 
-/* Once for each start, as soon as the slot is held and the tail is known: does the one reach back to the other? */
+/* Once for each start, as soon as the slot is held and the tail is known: does the slot reach back to the tail? */
 static void settle(struct relay_writer *w)
 {
 	if (!w->leads || !w->tail_known || w->settled)
@@ -124,7 +124,8 @@ static void tail_found(struct relay_writer *w, struct event_id tail, lsn_t end)
 	w->tail_end = end;
 	w->tail_known = true;
 	if (w->leads && w->settled && lost) {
-		/* What lies between is not in the queue any more, but in the slot's window, if that reaches back so far. */
+		/* The lost entries are no longer in the queue, but are in the slot's window if it reaches back that
+		 * far. */
 		log_warn("Redis lost the end of the stream; it is filled again from the slot", log_lsn("stream", end));
 		w->calls->refill(w->ctx);
 		return;
@@ -185,7 +186,8 @@ static void appended(struct relay_writer *w, const struct relay_verdict *v)
 	relay_queue_flow(w->queue);
 }
 
-/* Another has appended meanwhile, or Redis cannot take it: then a second's rest. */
+/* Another replica has appended meanwhile, or Redis cannot take the batch. After an error the writer rests for up to a
+ * second. */
 static void refused(struct relay_writer *w, const struct relay_verdict *v)
 {
 	w->refused++;
@@ -208,7 +210,7 @@ static void on_verdict(void *ctx, const struct relay_verdict *v)
 	event_active(w->flush, EV_TIMEOUT, 0);
 }
 
-/* What is refused is tried again with one batch. */
+/* After a refusal it tries again with one batch at a time. */
 static void on_flush(evutil_socket_t fd, short what, void *arg)
 {
 	struct relay_writer *w = arg;
@@ -242,7 +244,7 @@ lsn_t relay_writer_start(struct relay_writer *w, lsn_t from, enum relay_hole hol
 	w->hole = hole;
 	w->from = w->tail_known && w->tail_end > from ? w->tail_end : from;
 	if (hole == RELAY_HOLE_HERE && w->tail_known && w->from == w->tail_end)
-		w->from++; /* a beginning stands behind what the stream has */
+		w->from++; /* a beginning comes after everything that the Redis stream has */
 	if (w->tail_known)
 		relay_queue_start(w->queue, w->tail, w->tail_end, w->from);
 	else
@@ -313,7 +315,7 @@ static void on_trimmed(void *ctx, const redisReply *reply)
 	relay_trouble_look(&w->trouble, RELAY_ASKS_TRIM, reply, w->env->clock());
 }
 
-/* Never the last entry: it tells where the stream ends. */
+/* Never trims the last entry: it tells where the Redis stream ends. */
 void relay_writer_trim(struct relay_writer *w, lsn_t confirmed)
 {
 	lsn_t lsn = confirmed < w->tail.lsn ? confirmed : w->tail.lsn;
@@ -328,7 +330,7 @@ void relay_writer_trim(struct relay_writer *w, lsn_t confirmed)
 	redislink_ask(w->link, 5, arguments, on_trimmed, w);
 }
 
-/* --- what relay.c asks ------------------------------------------------------------------------------------------- */
+/* --- questions of relay.c ---------------------------------------------------------------------------------------- */
 
 bool relay_writer_is_up(const struct relay_writer *w)
 {

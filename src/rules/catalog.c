@@ -7,14 +7,14 @@
 
 #include "walpush/base/mem.h"
 
-/* A name has 63 bytes, and JSON spells each as six at most. */
+/* A name has up to 63 bytes, and JSON spells each byte with six at most. */
 #define KEY_MOST 1024
 
-/* A domain leads to its base type in as many steps as it has layers; a true array is known by its output function, since
- * int2vector, name and others have an element type too but print differently. So is hstore, whose OID is another in each database and
- * which therefore gets CATALOG_HSTORE. attgenerated exists since 12.
- * Both sides of an operator have exactly the types of one in pg_catalog, here and in all queries of walpush's own: of one that fits better
- * in a schema behind it the server would make that. */
+/* A domain leads to its base type in as many steps as it has layers. A true array is known by its output function,
+ * because int2vector, name and others have an element type too but print differently. hstore is known by its output
+ * function too: its OID differs between databases, so it gets CATALOG_HSTORE. attgenerated exists since PostgreSQL 12.
+ * In every query of walpush's own, both operands have exactly the types of an operator in pg_catalog. Otherwise the
+ * server would prefer an operator that fits better in a later schema of the search path. */
 const char catalog_query[] =
 	"WITH RECURSIVE base (declared, type) AS ("
 	"  SELECT oid, oid FROM pg_catalog.pg_type"
@@ -94,14 +94,14 @@ struct catalog {
 	struct catalog_table **tables; /* each allocated alone, so that its address stays */
 	size_t n_tables;
 	bool keeps_ids;
-	struct kin *kin; /* by the names as wal2json prints them, with a zero between */
+	struct kin *kin; /* by the names as wal2json prints them, with a zero between schema and name */
 	struct kin **all_kin;
 	size_t n_kin;
 };
 
-struct kin { /* one for each parent; the hash has the first */
+struct kin { /* one for each parent of a child; the hash has the first */
 	UT_hash_handle hh;
-	struct kin *next; /* of the same name */
+	struct kin *next; /* with the same name */
 	struct catalog_kin is;
 	char key[];
 };
@@ -220,8 +220,8 @@ static void set_data_key(struct catalog_column *column, const char *key)
 	column->member.at = buf_steal(&member);
 }
 
-/* Django calls the field of a foreign key column unit_id "unit". Where another column has that name already, or gets it
- * later, the column keeps its own: two members of one name in an object would hide one. */
+/* Django calls the field of a foreign key column unit_id "unit". If another column has that name already, or gets it
+ * later, the column keeps its own name: two members with one name in an object would hide each other. */
 static void choose_data_key(struct catalog_table *t, struct catalog_column *column, bool foreign)
 {
 	char *stripped = mem_text(column->name);
@@ -290,12 +290,12 @@ static bool add_kin(struct catalog *c, const char *const row[CATALOG_QUERY_COLUM
 	free(schema);
 	free(name);
 	if (row[ROW_TYPE] && !parent)
-		return true; /* of a table without columns */
+		return true; /* the parent has no columns, so it is not in the catalog */
 	if (parent)
 		parent->has_children = true;
 	if (!len ||
 	    (parent && strcmp(parent->name, row[ROW_TABLE]) == 0 && strcmp(parent->schema, row[ROW_SCHEMA]) == 0))
-		return true; /* that it is a parent, perhaps of children yet to come */
+		return true; /* the row says only that the table is a parent, perhaps of children made later */
 	k = mem_new(sizeof(*k) + len);
 	k->is = (struct catalog_kin){ mem_text(row[ROW_SCHEMA]), mem_text(row[ROW_TABLE]), parent };
 	memcpy(k->key, key, len);

@@ -5,8 +5,8 @@
 #include "walpush/base/mem.h"
 #include "walpush/base/hash.h"
 
-/* Up to so many names are compared one by one, which is what nearly every message needs. A lookup can answer
- * thousands of rows; then the names are found by their hashes. */
+/* Up to this many names are compared one by one; nearly every message has fewer. A lookup can answer thousands of rows;
+ * then the names are found by their hashes. */
 #define PLAIN_MAX 16
 
 void groups_fini(struct groups *g)
@@ -35,7 +35,7 @@ static size_t hash_of(struct slice name)
 	return (size_t)(hash ^ hash >> 32);
 }
 
-/* The cell of that name, or the empty one where it belongs. */
+/* The cell of that name, or the empty cell where it belongs. */
 static uint32_t *cell_of(const struct groups *g, struct slice name)
 {
 	size_t at = hash_of(name) & (g->index_size - 1);
@@ -72,7 +72,7 @@ static bool has(const struct groups *g, struct slice name)
 	return false;
 }
 
-/* Beyond PLAIN_MAX names every name is in the index, and the index is at most half full. */
+/* Above PLAIN_MAX names, every name is in the index, and the index is at most half full. */
 static void note_added(struct groups *g, size_t from)
 {
 	g->n++;
@@ -118,7 +118,7 @@ bool groups_sql_value(struct groups *g, const struct sqlrows *rows, size_t row, 
 	return value != NULL;
 }
 
-struct admission { /* what answers the placeholders of a stream's groups */
+struct admission { /* answers the placeholders of a stream's groups */
 	const struct path_values *path;
 	tmpl_value_fn *claims;
 	void *claims_ctx;

@@ -6,7 +6,7 @@
 
 #include "walpush/base/mem.h"
 
-/* A query may end with a semicolon, which cannot stand between parentheses. */
+/* A query may end with a semicolon, which is not allowed inside parentheses. */
 static size_t trimmed(const char *text)
 {
 	size_t n = strlen(text);
@@ -20,7 +20,8 @@ void reads_view(struct buf *out, unsigned n, const struct rules_query *q)
 {
 	const struct tmpl *t = &q->source;
 
-	/* Inside FROM, because a view's columns must have different names; the line break ends a comment of the query. */
+	/* Inside FROM, because a view's columns must have different names. The line break ends a comment at the end of
+	 * the query. */
 	buf_addf(out, "CREATE TEMP VIEW " READS_VIEW "%u AS SELECT 1 AS one FROM (\n    ", n);
 	for (size_t i = 0; i < t->n_parts; i++) {
 		const char *text = t->parts[i].is_ref ? "NULL" : t->parts[i].text;

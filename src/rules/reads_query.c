@@ -1,4 +1,4 @@
-/* The query of `reads`: what the server's catalog says of what the admit queries read. */
+/* The query of `reads`: what the admit queries read, by the server's catalog. */
 #include "walpush/rules/reads.h"
 #include "walpush/text/sqltext.h"
 
@@ -8,9 +8,10 @@
 #define RULE "'pg_catalog.pg_rewrite'::regclass"
 
 /*
- * Of the server's own functions those whose answer is more than their arguments, the session's settings and the clock: they read tables by
- * name, catalogs, privileges, sequences, files, or the state of the server. p: one that is not IMMUTABLE. New ones of later versions begin with
- * pg_ too, so that is the rule, and what computes the exception.
+ * The server's own functions whose answer depends on more than their arguments, the session's settings and the clock:
+ * they read tables by name, catalogs, privileges, sequences, files, or the state of the server. p: a function that is
+ * not IMMUTABLE. New functions of later versions begin with pg_ too, so every pg_ function counts, except those that
+ * only compute.
  */
 #define LOOKS_UP                                                                                                       \
 	"(p.proname::text ~ '_to_xml|^(pg_|has_|to_reg|reg|lo_|txid_|obj_|col_|shobj_|currtid)'\n"                     \
@@ -19,19 +20,20 @@
 	"  AND p.proname::text !~ '^pg_(typeof|column_size|column_compression|collation_for|client_encoding|'\n"       \
 	"   'backend_pid|trigger_depth|my_temp_schema|char_to_encoding|encoding_to_char|sleep.*)$'"
 
-/* What function p, of language l, runs; of a C function that is nowhere to be read. An SQL-standard body has no source, but can be printed. */
+/* The text that function p of language l runs. Empty for a C function, whose source the server does not have. An
+ * SQL-standard body has no prosrc, but the server can print it. */
 #define SOURCE                                                                                                         \
 	"CASE WHEN l.lanname IN ('c', 'internal') THEN '' WHEN p.prosrc <> '' THEN p.prosrc\n"                         \
 	"   ELSE coalesce(pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid),\n"                                \
 	"    '\n(?:BEGIN ATOMIC|RETURN )(.*)$'), '') END"
 
-/* A name, with what stands before its dot, and whether it is called. Words within literals count: they may be executed. Quotes are blanks.
- * What an operator follows is a column or a variable. */
+/* A name, with the name before its dot, and whether it is called. Words inside literals count, because they may be
+ * executed. Quotes count as blanks. A word followed by an operator is a column or a variable, and does not count. */
 #define LETTER "[^[:space:][:punct:]]|[_$]"
 #define WORD "((?:" LETTER ")+)"
 #define WORDS "'(?:" WORD "\\s*\\.\\s*)?" WORD "(?!" LETTER "|\\s*[=<>+|~!@#^&?:])(\\s*\\()?'"
 #define TEXT(source) "pg_catalog.lower((" source ") COLLATE pg_catalog.\"C\")"
-/* A name that is no word stands between quotes. */
+/* A name that is not a plain word must be in quotes in the source. */
 #define STANDS_QUOTED                                                                                                  \
 	"o.name ~ '[^[:alnum:]_$]' AND pg_catalog.strpos(" TEXT(                                                       \
 		SOURCE) ", '\"' || pg_catalog.replace(o.name, '\"', '\"\"') || '\"') > 0"
@@ -42,27 +44,36 @@
 	"    a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::oid[])"
 
 /*
- * node: the stored rules, policies and constraints whose dependencies count: the view's own, those of the views that it reads, and so on, the
- * policies for SELECT of tables that have row level security, and the checks of domains that the query casts to. A type stands among them
- * without a text; it leads to the types that it is made of. seen: what they depend on.
+ * node: the stored rules, policies and constraints whose dependencies count: the rules of our views, of the views that
+ * these read, and so on; the policies for SELECT of tables with row level security; the checks of domains that the
+ * query casts to. A type is a node too, without a text: it leads to the types that it is made of.
+ * seen: the objects that the nodes depend on.
  *
- * The server writes down no dependency on what initdb made, so a catalog that is read, and a function of the server that is called, are found
- * in the stored query itself, by their OIDs. There, too, a reference to a whole row stands as attribute 0; of which of its tables is not worth
- * knowing.
+ * The server records no dependency on objects that initdb made. So a system catalog that is read, and a server function
+ * that is called, are found by their OIDs in the text of the stored query. In this text a reference to a whole row is
+ * attribute 0. It is not worth knowing which table of the query it means, so it counts for all of them.
  *
- * A function that is IMMUTABLE promises to read nothing. The function behind an operator or in an aggregate is looked at like any other.
+ * A function that is IMMUTABLE promises to read nothing. The function of an operator or of an aggregate is treated like
+ * any other.
  *
- * reach: what stands behind a function that is not IMMUTABLE, and behind a materialized view. Of a view the server knows it; of a function
- * whose text names it: each word that is a relation's name, or a function's before a parenthesis. That may be too much, never silence: who
- * knows better says `ignore` of the function.
+ * reach: what is behind a function that is not IMMUTABLE, and behind a materialized view. The server knows what a view
+ * reads. For a function the query searches its source: each word counts that is a relation's name, or a function's name
+ * before a parenthesis. This may report too much, but it does not stay silent. A user who knows better writes `ignore`
+ * for the function.
  *
- * Rows: what, schema, name, column, text. `column`: a column of table schema.name. `row`: that the table is read. `whole`: as a whole row.
- * `unknown`: something that cannot be followed. `behind`: what stands behind an unknown, with its text. `source`: what function schema.name
- * runs, itself or by another. `stranger`: a function or operator that the query resolves to, and that belongs to a role
- * which is neither superuser, nor owner of the database, of that schema, or of all tables that are read. `object`: the OID of any relation
- * on the way. `definition`: the query as the server has read it.
+ * Rows: what, schema, name, column, text.
+ *   column      a column of table schema.name
+ *   row         the table is read
+ *   whole       the table is read as a whole row
+ *   unknown     an object that cannot be followed
+ *   behind      an object behind an unknown, with the unknown's text
+ *   source      the text that function schema.name runs, itself or through another function
+ *   stranger    a function or operator that the query resolves to; its owner is neither a superuser nor the owner
+ *               of the database, of that schema, or of all tables that are read
+ *   object      the OID of any relation on the way
+ *   definition  the query as the server has read it
  */
-/* A line of the query is a line here. */
+/* Each line of the query is one line here. */
 /* clang-format off */
 const char reads_query[] =
 	"WITH RECURSIVE node (classid, objid, stored) AS (\n"

@@ -17,7 +17,7 @@ static struct rules_table *find_or_add_table(struct rules *r, const char *name)
 	return t;
 }
 
-/* Every table that a section or a membership names, once, in the order in which the file names them. */
+/* Every table that a section or a membership names, once, in the file's order: sections first. */
 static void collect_tables(struct rules *r)
 {
 	for (size_t i = 0; i < r->conf->n_tables; i++) {
@@ -33,7 +33,7 @@ static void collect_tables(struct rules *r)
 			rules_add_membership(find_or_add_table(r, r->conf->memberships[i].table), &r->memberships[i]);
 }
 
-/* A path with the names of its values taken out: "/ws/<int:>/". */
+/* A path without the names of its values: "/ws/<int:>/". */
 static void path_shape(const char *path, struct buf *out)
 {
 	buf_clear(out);
@@ -54,7 +54,7 @@ static void path_shape(const char *path, struct buf *out)
 	}
 }
 
-/* Two paths that match the same requests: the second would never be reached. */
+/* If two paths match the same requests, the second would never be reached. */
 static bool check_paths(const struct rules *r, struct fail *why)
 {
 	const struct conf *conf = r->conf;

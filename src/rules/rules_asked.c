@@ -1,9 +1,10 @@
 /*
- * rules_asked: does a stream that runs bring all that these rules need?
+ * rules_asked: does the running replication stream bring everything that these rules need?
  *
- * The plugin was told which tables to print when the stream began (rules_add_tables, rules_filter_tables), and never hears of what DDL
- * does later: a child in another schema, the first child of a table, a table that becomes a child. Their rows stay out until the
- * stream begins again. A schema that is asked for as a whole brings those that are made in it later.
+ * The plugin gets the lists of tables to print when the stream begins (rules_add_tables, rules_filter_tables), and does
+ * not learn what DDL does later: a child in another schema, the first child of a table, a table that becomes a child.
+ * Their rows are missing until the replication stream begins again. A schema that is listed as a whole also brings the
+ * tables that are made in it later.
  */
 #include <stdlib.h>
 
@@ -12,14 +13,14 @@
 #include "parts.h"
 #include "walpush/base/mem.h"
 
-struct item { /* of such a list, escaped as there */
+struct item { /* an entry of such a list, escaped as there */
 	UT_hash_handle hh;
 };
 
 struct asked {
 	struct item *add, *filter;
-	struct item *items; /* of both */
-	struct buf name;    /* the one looked for */
+	struct item *items; /* of both lists */
+	struct buf name;    /* the name that is looked up */
 };
 
 static size_t n_items(const char *list)
@@ -38,7 +39,7 @@ static const char *item_end(const char *at)
 	return at;
 }
 
-/* Returns how many it took of `items`. */
+/* Returns how many of `items` it used. */
 static size_t take_list(struct item **set, struct item *items, const char *list)
 {
 	struct item *known;
@@ -68,7 +69,7 @@ static bool has(struct asked *a, const struct item *set, const char *schema, con
 	return found != NULL;
 }
 
-/* wal2json looks at the filter first. */
+/* wal2json checks the filter first. */
 static bool brings(struct asked *a, const char *schema, const char *name)
 {
 	return !has(a, a->filter, schema, name) && (has(a, a->add, schema, NULL) || has(a, a->add, schema, name));
@@ -82,7 +83,7 @@ static bool is_pushed(const struct rules *r, const struct catalog_table *table)
 	return false;
 }
 
-/* Also the children that may be made later, where the whole schema is to be asked for. */
+/* If the whole schema should be listed, this also checks that it is, because children may be made later. */
 static bool brings_table(struct asked *a, const struct rules *r, const struct rules_table *t)
 {
 	return brings(a, t->schema, t->name) &&

@@ -1,4 +1,4 @@
-/* The second step of the rules: names of columns become indexes into the catalog's table. */
+/* The second step of the rules: column names become indexes into the catalog's table. */
 #include "parts.h"
 
 #include <stdlib.h>
@@ -25,7 +25,7 @@ static void list_columns(const struct catalog_table *t, struct buf *out)
 	}
 }
 
-/* Index of the column, or -1 with `why` set. `what` stands before its name: "groups", "actor". */
+/* Index of the column, or -1 with `why` set. `what` is the text before its name: "groups", "actor". */
 static int resolve(const struct binder *b, const char *name, unsigned line, const char *what)
 {
 	int at = catalog_column_index(b->table, name);
@@ -46,7 +46,7 @@ static int resolve(const struct binder *b, const char *name, unsigned line, cons
 	return -1;
 }
 
-/* The placeholder as written goes into the error, since a template may hold several. */
+/* The error contains the placeholder as written, because a template may hold several. */
 static bool bind_part(const struct binder *b, struct tmpl_part *part, unsigned line, const char *what)
 {
 	struct buf where = { 0 };
@@ -125,7 +125,8 @@ static int *bind_columns(const struct binder *b, const struct texts *names, cons
 	return columns;
 }
 
-/* `columns` names what messages show, else everything; `exclude` takes away. A virtual column has nothing to show. */
+/* Messages show the columns in `columns`, or all if there is no `columns`, without those in `exclude`. A virtual column
+ * has no value to show. */
 static bool mark_shown(const struct binder *b, struct rules_section *s, const struct texts *names, bool shown,
 		       const char *what)
 {
@@ -149,7 +150,7 @@ static bool bind_shown(const struct binder *b, struct rules_section *s)
 	       mark_shown(b, s, &s->conf->exclude, false, "exclude") && rules_check_key(b->rules, s, b->why);
 }
 
-/* Withheld, the time of the commit stands in for it. */
+/* If the column is withheld, messages use the time of the commit instead. */
 static void bind_updated_at(const struct binder *b, struct rules_section *s)
 {
 	s->updated_at = catalog_column_index(b->table, "updated_at");
@@ -191,7 +192,7 @@ static bool bind_section(const struct binder *b, struct rules_section *s)
 	return bind_quiet(b, s);
 }
 
-/* Of a column that is gone, or that the log has no value of, nobody can say that it is the same. */
+/* If a column is gone, or the log has no value of it, nobody can say that it is unchanged: then every update counts. */
 static void bind_read(const struct binder *b, const struct rules_read *read, struct rules_membership *m)
 {
 	m->any = read->whole;
@@ -206,7 +207,8 @@ static void bind_read(const struct binder *b, const struct rules_read *read, str
 	}
 }
 
-/* Whose output is the same for equal values: a claim is compared with it as a text. Not so citext, char(n), numeric (1.0), float. */
+/* Types that print equal values as equal texts: only then can a claim be compared as text. citext, char(n), numeric
+ * (1.0) and float do not. */
 static bool is_by_text(const struct catalog_column *c)
 {
 	static const uint32_t types[] = { 20, 21, 23, 25, 1043, 2950 }; /* int8, int2, int4, text, varchar, uuid */
@@ -217,7 +219,8 @@ static bool is_by_text(const struct catalog_column *c)
 	return false;
 }
 
-/* The columns that its section names, and those that an admit query reads; with neither, any. */
+/* Only the columns that its entry in the file names and those that an admit query reads count; without any, all
+ * count. */
 static bool bind_membership(const struct binder *b, const struct rules_table *t, struct rules_membership *m)
 {
 	const struct conf_membership *conf = m->conf;
@@ -245,7 +248,7 @@ static bool bind_membership(const struct binder *b, const struct rules_table *t,
 	return true;
 }
 
-/* By the file. */
+/* The file names the table. */
 static bool is_named(const struct rules_table *t)
 {
 	return t->n_sections || t->memberships[0]->conf;
@@ -267,7 +270,7 @@ bool rules_bind_table(struct rules *r, size_t at, const struct catalog *catalog,
 
 	b.table = t->catalog = catalog_find(catalog, t->schema, t->name);
 	if (!b.table && !is_named(t))
-		return true; /* gone since it was found */
+		return true; /* the table is gone since it was found */
 	if (!b.table)
 		return fail_in_file(why, r->conf->file, line_of(t),
 				    "there is no table %.63s.%.63s in this database; names are case-sensitive",
@@ -289,7 +292,8 @@ bool rules_bind_table(struct rules *r, size_t at, const struct catalog *catalog,
 
 static bool inherit_of(struct rules *r, struct rules_table *t, const struct rules_table *p, struct fail *why);
 
-/* A child that the file lists has sections of its own, and whom its rows let in its parents decide all the same: from the parents of `of`, and from theirs. */
+/* A child that the file lists has sections of its own, but its rows still decide permission as rows of its parents. So
+ * `t` inherits the memberships of the parents of `of`, and of their parents. */
 static bool inherit_above(struct rules *r, struct rules_table *t, const struct rules_table *of, struct fail *why)
 {
 	struct slice schema = slice_of(of->catalog->json_schema), name = slice_of(of->catalog->json_name);

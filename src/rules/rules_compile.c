@@ -1,5 +1,5 @@
-/* The first step of the rules: what the file alone decides. Templates are parsed with the scopes that may stand at
- * their place. */
+/* The first step of the rules: what the file alone decides. Each template is parsed with the scopes that are allowed at
+ * its place. */
 #include "parts.h"
 
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 #define SCOPE(name) (1u << TMPL_##name)
 
-/* A prepared statement's name is cut by PostgreSQL at 63 bytes; a long one keeps its head and gets a digest. */
+/* PostgreSQL cuts a prepared statement's name at 63 bytes. A longer name keeps its beginning and gets a digest. */
 #define QUERY_NAME_MAX 63
 
 static char *json_text(const char *text)
@@ -34,7 +34,7 @@ static char *query_name(const char *what, const char *of)
 	return buf_steal(&name);
 }
 
-/* `what` says whose template it is, in an error. */
+/* `what` names the template in an error. */
 static bool parse_template(const struct rules *r, struct tmpl *t, const struct text *text, unsigned scopes,
 			   const char *what, const char *of, struct fail *why)
 {
@@ -60,7 +60,7 @@ static bool compile_query(const struct rules *r, struct rules_query *q, const st
 	return true;
 }
 
-/* A brace in a literal could spell the braces around a value, and so another template's group. */
+/* A brace in a literal could spell the braces around a value, and so the group of another template. */
 static bool check_literals(const struct rules *r, const struct tmpl *t, const struct text *text, const char *of,
 			   struct fail *why)
 {
@@ -108,7 +108,7 @@ static bool check_path_values(const struct rules *r, const struct rules_stream *
 	return true;
 }
 
-/* What the server says by itself, in the stream's own words. */
+/* A message of the server's own (hello, resync) in the words of the stream. */
 static bool compile_notice(const struct rules *r, const struct rules_stream *s, struct jsontmpl *t,
 			   const struct text *text, const char *what, struct fail *why)
 {
@@ -163,7 +163,7 @@ static bool check_lookups(const struct rules *r, struct rules_section *s, struct
 	return true;
 }
 
-/* Members of the standard message that a key or a field would double. */
+/* Members of the standard message: a key or a field with such a name would be there twice. */
 static bool check_member(const struct rules *r, const struct rules_section *s, const char *name, unsigned line,
 			 const char *what, struct fail *why)
 {
@@ -202,7 +202,7 @@ static bool check_members(const struct rules *r, const struct rules_section *s, 
 	return true;
 }
 
-/* What shapes the standard message has no place in one of its own. */
+/* A section with its own message must not have data-query or fields, because they shape only the standard message. */
 static bool check_idle(const struct rules *r, const struct conf_table *conf, struct fail *why)
 {
 	unsigned line = conf->data_query.text ? conf->data_query.line : conf->fields.n ? conf->fields.at[0].line : 0;

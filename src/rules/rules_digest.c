@@ -1,9 +1,9 @@
-/* Digests of the rules: for the epoch, for the stream of changes, for each stream of the file. */
+/* Digests of the rules: for the epoch, for the replication stream, for each stream of the file. */
 #include "parts.h"
 #include "walpush/base/event_id.h"
 #include "walpush/base/hash.h"
 
-/* Over texts with their ends and over numbers; the order in which they are given is the format. */
+/* A digest covers texts with their ends, and numbers. Their order is the format. */
 static void mix_byte(uint32_t *digest, unsigned char byte)
 {
 	*digest = hash_mix_32(*digest, &byte, 1);
@@ -64,8 +64,8 @@ static void mix_section(uint32_t *digest, const struct conf_table *t)
 	mix_number(digest, t->only_actions);
 }
 
-/* What a message looks like is part of it too: beyond transaction-bytes messages are folded into one, and so numbered
- * otherwise. */
+/* The look of a message counts too: messages above transaction-bytes are folded into one, which changes the
+ * numbering. */
 uint32_t rules_digest_of(const struct rules *r, uint32_t numbering, uint32_t entries)
 {
 	uint32_t digest = HASH_START_32;
@@ -128,7 +128,7 @@ uint32_t rules_digest_feed(const struct rules *r)
 	return digest;
 }
 
-/* With 64 bits: that two streams are taken for the same must not happen by chance. */
+/* 64 bits, because two streams must not be taken for the same by chance. */
 static void mix_wide(uint64_t *digest, const char *text)
 {
 	*digest = hash_text_64(*digest, text ? text : "");

@@ -1,4 +1,4 @@
-/* Which columns' former values the rules need: what the replica identity of a table must hold. */
+/* The columns whose old values the rules need: the replica identity of the table must hold them. */
 #include "walpush/rules/rules.h"
 
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static void add(struct names *names, const char *column)
 	names->at[names->n++] = column;
 }
 
-/* A column of a group's name or a lookup: a row that moves or goes is known by its former value. */
+/* A column of a group's name or of a lookup: the old value tells where an updated or deleted row was. */
 static void add_template(struct names *names, const struct tmpl *t)
 {
 	for (size_t i = 0; i < t->n_parts; i++)
@@ -29,7 +29,7 @@ static void add_template(struct names *names, const struct tmpl *t)
 			add(names, t->parts[i].text);
 }
 
-/* Of a row that goes, a message has the former values alone. */
+/* The message about a deleted row has only the old values. */
 static void add_message(struct names *names, const struct jsontmpl *t)
 {
 	for (size_t i = 0; i < t->n; i++) {

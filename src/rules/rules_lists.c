@@ -1,10 +1,10 @@
-/* The tables of the rules as others want to read them: wal2json and the query of the catalog. */
+/* Lists of the rules' tables, as wal2json and catalog_query want to read them. */
 #include "parts.h"
 
 /*
- * wal2json splits the list at commas and white space and a name at its dot, drops a backslash before any character, and
- * takes a bare "*" for everything; so whatever is not plain gets a backslash. Source: wal2json.c, string_to_SelectTable and
- * parse_table_identifier.
+ * wal2json splits the list at commas and white space, and a name at its dot. It drops a backslash before any character,
+ * and takes a bare "*" for everything. So every character that is not plain gets a backslash. Source: wal2json.c,
+ * string_to_SelectTable and parse_table_identifier.
  */
 static void add_escaped(struct buf *out, const char *name)
 {
@@ -31,7 +31,7 @@ void rules_add_name(struct buf *out, const char *schema, const char *name)
 		buf_add_char(out, '*');
 }
 
-/* Is it the first of the rules' tables in that schema? */
+/* Is the table the first of the rules' tables in its schema? */
 static bool is_first(const struct rules *r, size_t at)
 {
 	for (size_t i = 0; i < at; i++)

@@ -1,4 +1,5 @@
-/* What admit queries read: tables that decide permission though no section names them, and what cannot be followed. */
+/* What admit queries read: tables that decide permission although the file does not name them, and objects that cannot
+ * be followed. */
 #include "parts.h"
 
 #include <stdlib.h>
@@ -61,7 +62,7 @@ struct rules_membership *rules_found_new(struct rules *r, struct rules_table *t)
 	return m;
 }
 
-/* They stand behind those of the table's own. */
+/* Inherited memberships are the last ones in both arrays. */
 void rules_drop_inherited(struct rules *r)
 {
 	for (size_t i = 0; i < r->n_tables; i++) {
@@ -92,7 +93,8 @@ static void add_table(struct rules *r, const struct reads_table *found)
 		rules_found_new(r, t);
 }
 
-/* Somebody has listed a table that no query reads by itself: where nothing is known, it stands for what is read. */
+/* The file lists a table that no query is known to read. If the reads of a query are unknown, this table stands for
+ * them. */
 static bool lists_what_is_behind(const struct rules *r)
 {
 	for (size_t i = 0; i < r->n_tables; i++)
@@ -119,7 +121,7 @@ static bool is_listed(const struct rules *r, const struct reads_of *of)
 	return t ? t->memberships[0]->conf != NULL : is_ignored(r, of->schema, of->name);
 }
 
-/* Which columns of it the function reads, nobody knows. */
+/* Nobody knows which columns of the table the function reads, so all count. */
 static void count_whole(struct rules *r, const struct reads_of *behind)
 {
 	struct rules_table *t = table_that_counts(r, behind);
@@ -129,8 +131,8 @@ static void count_whole(struct rules *r, const struct reads_of *behind)
 }
 
 /*
- * What stands behind it is watched or ignored, and the file says so of one of them at least: somebody has thought of it. `lacks`: what
- * is neither.
+ * Everything behind the unknown is watched or ignored, and the file names at least one of these objects: somebody has
+ * thought of it. `lacks` gets the objects that are neither watched nor ignored.
  */
 static bool is_covered(struct rules *r, const struct reads *reads, const struct reads_of *unknown, struct buf *lacks)
 {
@@ -193,7 +195,7 @@ void rules_reads(struct rules *r, const struct reads *reads)
 			add_table(r, &reads[s].tables[i]);
 	for (size_t s = 0; s < r->conf->n_streams; s++) {
 		r->streams[s].not_followed = not_followed(r, &reads[s]);
-		/* What is not followed is asked about as time passes. */
+		/* A stream that is not followed is asked about as time passes anyway. */
 		if (!r->streams[s].not_followed)
 			r->streams[s].asks_time = asks_time(r, &reads[s]);
 		if (reads[s].strangers.len)

@@ -1,9 +1,9 @@
 /*
- * Which columns a section's messages may show, and which changes are worth one.
+ * Which columns a section's messages may show, and which changes cause a message.
  *
- * `columns` and `exclude` hold for all that a section sends, not for `data` alone. So a place of the file that names a
- * withheld column (fields, message), and an excluded primary key of a standard message, contradict them, and are an error: to
- * leave the value out in silence would break the message, to send it would break the promise.
+ * `columns` and `exclude` hold for everything that a section sends, not only for `data`. So it is an error if `fields`
+ * or `message` names a withheld column, or if `exclude` names a primary key column of a standard message. To leave the
+ * value out in silence would break the message; to send it would break the promise of `exclude`.
  */
 #include "parts.h"
 
@@ -21,7 +21,7 @@ static const struct text *find_name(const struct texts *texts, const char *colum
 	return NULL;
 }
 
-/* The line that withholds the column; 0: it may be shown. *how: what an error says of it. */
+/* The line that withholds the column; 0: it may be shown. *how: what the error says about it. */
 static unsigned withheld_at(const struct conf_table *conf, const char *column, const char **how)
 {
 	const struct text *excluded = find_name(&conf->exclude, column);
@@ -76,8 +76,8 @@ bool rules_check_shown(const struct rules *r, const struct rules_section *s, str
 
 /* --- bound to the table ------------------------------------------------------------------------------------------ */
 
-/* A standard message needs the key, and `key` names it: `columns` need not list it, but `exclude` cannot take it out. A message
- * of the section's own can do without. */
+/* A standard message needs the primary key, and `key` names it: `columns` need not list it, and `exclude` must not name
+ * it. A section's own message can do without. */
 bool rules_check_key(const struct rules *r, struct rules_section *s, struct fail *why)
 {
 	s->key_shown = true;
@@ -166,7 +166,7 @@ bool rules_sends(const struct rules_section *s, size_t column)
 	return s->shown[column] && (!s->data_is_query || s->updated_at == (int)column || is_field(s, column));
 }
 
-/* Whether, or when, there is a secret is none. */
+/* A boolean only says whether there is a secret, and a date only says when: neither is secret. */
 static bool can_be_secret(uint32_t type)
 {
 	return type != PG_BOOL && type != PG_DATE && type != PG_TIMESTAMP && type != PG_TIMESTAMPTZ;

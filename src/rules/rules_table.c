@@ -1,4 +1,4 @@
-/* The tables of the rules: each once, by the name that the file says and by that which wal2json prints. */
+/* The tables of the rules: each once, found by its name in the file or by the name that wal2json prints. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,7 +45,7 @@ const struct rules_table *rules_table(const struct rules *r, size_t i)
 	return &r->tables[i];
 }
 
-/* A handful of tables, and the lengths of their names differ: nothing beats looking at each. */
+/* There are few tables, and their names differ in length: to look at each is the fastest way. */
 const struct rules_table *rules_find(const struct rules *r, struct slice schema, struct slice table)
 {
 	for (size_t i = 0; i < r->n_tables; i++) {

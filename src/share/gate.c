@@ -8,19 +8,19 @@
 #include "walpush/base/files.h"
 #include "walpush/base/mem.h"
 
-/* One socket in so many is for those that are told that there is no room. */
+/* One socket in this many is for clients that are refused because there is no room. */
 #define REFUSED_SHARE 16
 #define SECOND INT64_C(1000000)
 
-struct house { /* one address's */
+struct house { /* one address */
 	UT_hash_handle hh;
 	struct address address;
 	uint64_t sockets, connections;
 };
 
 /*
- * A bucket of handshakes: full with what a second allows, and filled again at that rate. It is kept as the moment at which it was
- * empty, were it filled at this rate ever since: so a new rate needs no conversion.
+ * A bucket of handshakes: full with as many as a second allows, and refilled at this rate. It is stored as the time
+ * when it would have been empty, at this rate: so a new rate needs no conversion.
  */
 struct gate {
 	pthread_mutex_t lock;

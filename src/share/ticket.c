@@ -7,7 +7,7 @@
 #include "walpush/base/mem.h"
 #include "walpush/base/hash.h"
 
-struct draft { /* values as found; names and texts are offsets until the store stands still */
+struct draft { /* values as found; names and texts are offsets as long as `texts` may move */
 	struct ticket_value *values;
 	struct place {
 		size_t name, text; /* SIZE_MAX: no text */
@@ -16,7 +16,7 @@ struct draft { /* values as found; names and texts are offsets until the store s
 	struct buf texts;
 	const struct path_values *path;
 	const struct token *token;
-	const char *missing; /* the first claim that is no value; NULL: all are */
+	const char *missing; /* the first claim that is no value; NULL: all claims are values */
 };
 
 static bool draft_has(const struct draft *d, const struct tmpl_part *part)
@@ -99,7 +99,7 @@ static uint64_t digest_of(const struct ticket *t)
 	return digest;
 }
 
-/* The draft's values are the ticket's then. */
+/* Takes over the draft's values. */
 static struct ticket *ticket_from(struct draft *d, uint64_t stream, const struct address *peer)
 {
 	struct ticket *t = mem_new(sizeof(*t) + d->texts.len + strlen(d->token->user) + 1);
@@ -157,7 +157,7 @@ struct ticket *ticket_renewed(const struct ticket *t, const struct rules_stream 
 	return ticket_new(s, &path, token, &t->peer, missing);
 }
 
-/* Both are of one stream, so they name the same claims; of two streams no claims are the same. */
+/* Tickets of one stream name the same claims; tickets of two streams never have the same claims. */
 bool ticket_same_claims(const struct ticket *a, const struct ticket *b)
 {
 	if (a->stream != b->stream || a->n_values != b->n_values)

@@ -18,11 +18,11 @@
 struct tls_identity {
 	atomic_uint refs;
 	X509 *certificate;
-	STACK_OF(X509) * chain; /* what follows it in the file */
+	STACK_OF(X509) * chain; /* the certificates after it in the file */
 	EVP_PKEY *key;
 };
 
-/* Without it OpenSSL would ask on the terminal. */
+/* Without this callback, OpenSSL would ask on the terminal. */
 static int no_passphrase(char *buffer, int size, int writing, void *ctx)
 {
 	(void)writing;
@@ -41,7 +41,7 @@ static FILE *open_file(const char *what, const char *path, struct fail *why)
 	return f;
 }
 
-/* At the end of the file PEM_read_X509 finds no begin of a further one; everything else is damage. */
+/* At the end of the file, PEM_read_X509 finds no start line; every other error is damage. */
 static bool is_end(void)
 {
 	unsigned long error = ERR_peek_last_error();
@@ -151,7 +151,7 @@ void tls_harden(SSL_CTX *context)
 
 bool tls_install(const struct tls_identity *id, SSL_CTX *context, struct fail *why)
 {
-	/* OpenSSL counts references to what it takes, and takes all or nothing. */
+	/* OpenSSL counts references to the objects that it takes, and takes all or nothing. */
 	if (SSL_CTX_use_cert_and_key(context, id->certificate, id->key, id->chain, 1) == 1)
 		return true;
 	fail_set(why, "OpenSSL refuses the certificate: %s", ERR_reason_error_string(ERR_peek_last_error()));

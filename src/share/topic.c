@@ -9,37 +9,39 @@
 #include "walpush/base/mem.h"
 #include "walpush/base/nametab.h"
 
-/* The first segment of a topic that nobody hears takes one message: of most groups nobody wants to know. Each further one doubles, so that a
- * busy group has few segments. Where somebody listens they begin with a few messages, so that these go out in one write. */
+/* Without subscriptions, the first segment of a topic has room for one message, because most groups have no readers.
+ * Each further segment doubles, so that a busy group has few segments. With subscriptions, segments begin with room for
+ * a few messages, so that these go out in one write. */
 #define SEGMENT_HEARD 2048
 #define SEGMENT_MAX 131072
-/* A segment goes as a whole, so it costs no more than this part of what a topic or the log may keep. What a topic may keep holds one
- * transaction of about seven eighths of it: its first segment may be full of what was read before, its last one empty, and a large message that
- * does not fit in has one of its own, so that little room is left at the end of the others. */
+/* A segment is dropped as a whole, so it costs at most this part of the smaller of group_bytes and log_bytes. One
+ * transaction of about seven eighths of group_bytes fits: the first segment may be full of older messages, the last one
+ * may be empty, and a large message that does not fit gets its own segment, so that little room is lost at the end of
+ * the others. */
 #define LIMIT_PARTS 16
-/* This part of what the log may keep is history, whatever its topics cost. */
+/* This part of log_bytes is for history, whatever the topics cost. */
 #define HISTORY_PART 8
-/* A segment that was open for this part of the age is closed, so that age is judged finely enough. */
+/* A segment that was open for this part of the age is closed, so that segments expire in small enough steps. */
 #define AGE_PARTS 8
-/* Segments, and topics, that one tidying drops: about 10 ms in which nothing else is handled. */
+/* Segments, and topics, that one call of topiclog_tidy drops: about 10 ms in which nothing else is handled. */
 #define TIDY_MOST 20000
 
-/* Where a topic stands besides the table of names. */
+/* The list of a topic, besides the table of names. */
 enum topic_list {
-	LIST_NONE,  /* nobody hears it, something is in it */
-	LIST_HEARD, /* somebody hears it */
-	LIST_IDLE   /* nobody hears it, nothing is in it, and it is not dirty: it may be forgotten */
+	LIST_NONE,  /* no subscriptions, but entries */
+	LIST_HEARD, /* subscriptions */
+	LIST_IDLE   /* no subscriptions, no entries, and not dirty: it may be forgotten */
 };
 
 struct topic {
-	struct nametab_node node; /* the first, so that one is the other */
-	/* NULL: none. The log's reference is on the tail; each segment holds its successor. */
+	struct nametab_node node; /* the first member, so that a node can be cast to its topic */
+	/* NULL: none. The log's reference is on the tail; each segment holds a reference on its successor. */
 	struct segment *tail, *head;
 	struct topic *prev, *next; /* of its list */
 	size_t bytes;              /* what its segments cost */
-	struct event_id dropped;   /* the newest entry that was dropped; what is older cannot be resumed */
-	int64_t dropped_at;        /* µs: when that entry was appended, or, among the idle, when a later one was */
-	unsigned *heard;           /* connections, by hub; of the first n_hubs */
+	struct event_id dropped; /* the newest entry that was dropped; a client that is further behind cannot resume */
+	int64_t dropped_at;      /* µs: when that entry was appended, or in LIST_IDLE when a later one was */
+	unsigned *heard;         /* subscriptions, by hub; of the first n_hubs */
 	unsigned n_heard;
 	uint32_t name_len;
 	uint8_t n_hubs;
@@ -51,16 +53,16 @@ struct topic {
 struct topiclog {
 	_Atomic lsn_t published;
 	struct topic_limits limits;
-	size_t segment_max; /* bytes of room, but for a message that needs more */
+	size_t segment_max; /* bytes of room; a larger message gets more */
 	struct nametab topics;
 	struct topic *heard;
 	struct topic *idle;       /* in the order of dropped_at */
-	struct segment *segments; /* all that have room, oldest first */
-	size_t bytes;             /* what topics and segments cost */
-	size_t history;           /* of that, `segments` */
-	bool is_walked;           /* by topiclog_each: no topic is forgotten */
+	struct segment *segments; /* all segments that have room, oldest first */
+	size_t bytes;             /* of topics and segments */
+	size_t history;           /* the part of `segments` */
+	bool is_walked;           /* by topiclog_each: no topic may be forgotten */
 	lsn_t floor;
-	struct event_id newborn; /* what topics made from now on count as dropped */
+	struct event_id newborn; /* the newest entry that topics made from now on count as dropped */
 };
 
 /* --- lists of topics ------------------------------------------------------------------------------------------- */
@@ -70,7 +72,8 @@ static bool is_empty(const struct topic *t)
 	return !t->tail || t->tail->room == 0; /* such a segment is dropped as soon as it has a successor */
 }
 
-/* One that has nothing to remember goes to the front. Any other waits for those before it, which is no longer than the age. */
+/* A topic with nothing to remember goes to the front. Any other waits for the topics before it, which takes no longer
+ * than the age. */
 static void list_idle(struct topiclog *log, struct topic *t)
 {
 	if (!log->idle || t->dropped_at <= log->idle->dropped_at) {
@@ -82,7 +85,7 @@ static void list_idle(struct topiclog *log, struct topic *t)
 	DL_APPEND(log->idle, t);
 }
 
-/* To the list where it belongs. Whatever that depends on ends with this. */
+/* Moves the topic to the list where it belongs. Every change that the list depends on ends with this call. */
 static void topic_settle(struct topiclog *log, struct topic *t)
 {
 	enum topic_list to = t->n_heard ? LIST_HEARD : is_empty(t) && !t->is_dirty ? LIST_IDLE : LIST_NONE;
@@ -125,7 +128,7 @@ static size_t segment_cost(const struct segment *s)
 	return mem_cost(sizeof(*s) + s->room);
 }
 
-/* Behind the head; takes over the reference that the creation gave. */
+/* Adds a segment after the head. The log takes over the reference of segment_new. */
 static void topic_add_segment(struct topiclog *log, struct topic *t, size_t room, int64_t now)
 {
 	struct segment *s = segment_new(t, room);
@@ -154,13 +157,13 @@ static void segment_unlist(struct topiclog *log, struct segment *s)
 	}
 }
 
-/* The topic's oldest leaves the log. A cursor in it may read on to its end only if it had read it all. */
+/* The topic's oldest segment leaves the log. A cursor in it may go on only if it had read the whole segment. */
 static void topic_drop_tail(struct topiclog *log, struct topic *t)
 {
 	struct segment *s = t->tail;
 	uint32_t count = atomic_load_explicit(&s->count, memory_order_relaxed);
 
-	if (s == t->head && t->n_heard > 0) /* a cursor must always find a way on */
+	if (s == t->head && t->n_heard > 0) /* a cursor must always find a successor */
 		topic_add_segment(log, t, 0, s->last);
 	t->tail = atomic_load_explicit(&s->next, memory_order_relaxed);
 	if (t->tail)
@@ -179,7 +182,7 @@ static void topic_drop_tail(struct topiclog *log, struct topic *t)
 
 /* --- topics --------------------------------------------------------------------------------------------------- */
 
-/* The room of a segment that costs at most so much. */
+/* The room of a segment with at most this cost. */
 static size_t room_within(size_t cost)
 {
 	size_t besides = mem_cost(sizeof(struct segment)) + sizeof(struct entry);
@@ -230,7 +233,8 @@ void topiclog_free(struct topiclog *log)
 	free(log);
 }
 
-/* An idle one. What it dropped cannot be resumed, should it be made again. The others are not touched by that. */
+/* Forgets an idle topic. If the topic is made again, it cannot be resumed over what it dropped. Other topics are not
+ * affected. */
 static void topic_forget(struct topiclog *log, struct topic *t)
 {
 	if (event_id_compare(t->dropped, log->newborn) > 0)
@@ -340,7 +344,7 @@ void topic_clean(struct topiclog *log, struct topic *t)
 
 /* --- appending and dropping ----------------------------------------------------------------------------------- */
 
-/* Twice what the last one took: one that age closed says how little its group needs. */
+/* Twice the bytes that the last segment used: a segment that was closed by age shows how little its group needs. */
 static size_t next_room(const struct topiclog *log, const struct topic *t, size_t need)
 {
 	size_t room = t->head ? 2 * (t->head->room - segment_free_room(t->head)) : 0;
@@ -352,13 +356,14 @@ static size_t next_room(const struct topiclog *log, const struct topic *t, size_
 	return room > need && need < log->segment_max / LIMIT_PARTS ? room : need;
 }
 
-/* The newest segment stays, and so does a part that what heard topics cost cannot take from the history. */
+/* The newest segment stays. So does HISTORY_PART of log_bytes: the cost of topics with subscriptions cannot take it
+ * from the history. */
 static bool may_drop(const struct topiclog *log)
 {
 	return log->segments && log->segments->newer && log->history > log->limits.log_bytes / HISTORY_PART;
 }
 
-/* First go the topics that have nothing to tell, then the oldest segment of all, which is its topic's tail. */
+/* First the idle topics are forgotten, then the oldest segment of all is dropped, which is its topic's tail. */
 static void keep_all_within(struct topiclog *log)
 {
 	while (topiclog_bytes(log) > log->limits.log_bytes) {
@@ -400,7 +405,7 @@ static void add_bytes(struct segment *s, struct slice bytes)
 	s->used += bytes.len;
 }
 
-/* `tag` is empty for most. */
+/* `tag` is empty for most entries. */
 static void append(struct topiclog *log, struct topic *t, struct event_id id, struct slice tag, struct slice header,
 		   struct slice payload, int64_t now)
 {
@@ -460,7 +465,7 @@ static void empty(void *ctx, struct topic *t)
 
 void topiclog_reset(struct topiclog *log, lsn_t floor)
 {
-	/* First, so that who finds a segment dropped by this finds the position gone back. */
+	/* First the position, so that a hub that finds a segment dropped here also finds the position gone back. */
 	atomic_store_explicit(&log->published, floor, memory_order_release);
 	topiclog_each(log, empty, log);
 	log->floor = floor;
@@ -520,13 +525,13 @@ void topiclog_tidy(struct topiclog *log, int64_t now)
 
 struct event_id topic_last(const struct topic *t)
 {
-	/* One that nobody hears and nothing is in has no segment. */
+	/* A topic with neither subscriptions nor entries has no segment. */
 	uint32_t count = t->head ? atomic_load_explicit(&t->head->count, memory_order_relaxed) : 0;
 
 	return count ? entry_id(t->head, count - 1) : t->dropped;
 }
 
-/* The first entry greater than `after`; the count if none is. */
+/* The first entry greater than `after`; the count if there is none. */
 static uint32_t segment_search(const struct segment *s, uint32_t count, struct event_id after)
 {
 	uint32_t low = 0, high = count;
@@ -547,7 +552,7 @@ static bool reaches_back(const struct topiclog *log, const struct topic *t, stru
 	return after.lsn >= log->floor && event_id_compare(after, t->dropped) >= 0;
 }
 
-/* Of a topic that has segments: where the first entry greater than `after` is, or will be. */
+/* For a topic with segments: where the first entry greater than `after` is, or will be. */
 static struct segment *topic_search(const struct topic *t, struct event_id after, uint32_t *at)
 {
 	for (struct segment *s = t->tail;;) {

@@ -1,13 +1,13 @@
-/* topic_cursor: what the hubs do with the topic logs. They read, and move cursors. */
+/* topic_cursor: the hubs' side of the topic logs: reads entries, and moves cursors. */
 #include "topic_impl.h"
 
 #include <string.h>
 
-/* Over segments read to their end. Returns the count of the one where it stands. */
+/* Moves over segments that were read to their end. Returns the count of the segment where the cursor is now. */
 static uint32_t cursor_settle(struct cursor *c)
 {
 	for (;;) {
-		/* next before count: once there is a successor, the count is final. */
+		/* `next` before `count`: once there is a successor, the count is final. */
 		struct segment *next = atomic_load_explicit(&c->segment->next, memory_order_acquire);
 		uint32_t count = atomic_load_explicit(&c->segment->count, memory_order_acquire);
 
@@ -80,7 +80,7 @@ static void note_close(const struct cursor *c, struct missed *missed)
 		missed->close = tag.close;
 }
 
-/* What was dropped is there as long as a cursor stands before it. */
+/* A dropped segment exists as long as a cursor is in it or before it. */
 void cursor_to_head(struct cursor *c, lsn_t published, struct missed *missed)
 {
 	uint32_t count;

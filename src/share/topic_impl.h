@@ -1,6 +1,6 @@
 /*
- * topic_impl: the segments of the topic logs, which topic.c writes and topic_cursor.c reads. Who may touch what from which thread stands
- * in topic.h.
+ * topic_impl: the segments of the topic logs. topic.c writes them and topic_cursor.c reads them. topic.h says which
+ * thread may touch what.
  */
 #ifndef WALPUSH_TOPIC_IMPL_H
 #define WALPUSH_TOPIC_IMPL_H
@@ -11,8 +11,8 @@
 
 struct entry {
 	lsn_t lsn;
-	uint32_t index; /* and IS_TAGGED: a struct entry_tag stands before its frame */
-	uint32_t end;   /* offset behind its frame */
+	uint32_t index; /* with IS_TAGGED if a struct entry_tag is before its frame */
+	uint32_t end;   /* offset of the end of its frame */
 };
 
 #define IS_TAGGED (1u << 31)
@@ -23,7 +23,7 @@ struct segment {
 	atomic_bool dropped;
 	struct segment *_Atomic next;
 
-	/* The tap's alone. */
+	/* Only for the tap. */
 	struct topic *topic;
 	struct segment *older, *newer; /* of all topics, by age */
 	int64_t opened, last;          /* µs */

@@ -23,7 +23,7 @@
 #define TIMEOUT_S 10
 #define HOST_SHOWN 80 /* bytes of a name in the log */
 
-/* src/watch/status.html, and a zero. */
+/* src/watch/status.html, terminated by a zero. */
 extern const char admin_page[];
 __asm__(".pushsection .rodata\n"
 	".global admin_page\n"
@@ -94,7 +94,8 @@ static void metrics(struct admin *a, struct evhttp_request *request)
 	buf_fini(&text);
 }
 
-/* Scripts and styles of this answer alone: nothing that a name or a key could smuggle in would run. */
+/* Writes the page with the nonce of this answer. The browser runs only scripts with this nonce, so nothing that a name
+ * or a key smuggles in would run. */
 static bool add_page(struct evbuffer *body, const char *nonce)
 {
 	static const char mark[] = "{{nonce}}";
@@ -154,9 +155,10 @@ static void route(struct admin *a, struct evhttp_request *request)
 	answer(request, 404, NULL, PLAIN, "there are /, /healthz, /readyz, /status and /metrics\n");
 }
 
-/* --- who is meant, and what is malformed ------------------------------------------------------------------------- */
+/* --- the host of a request, and malformed requests --------------------------------------------------------------- */
 
-/* The header's value, NULL where it is not there. False: there are two, for two readers to disagree. */
+/* The value of the Host header, or NULL if there is none. False: there are two Host headers, and two readers could use
+ * different ones. */
 static bool only_host(struct evhttp_request *request, const char **host)
 {
 	const struct evkeyval *header;
@@ -173,7 +175,7 @@ static bool only_host(struct evhttp_request *request, const char **host)
 	return true;
 }
 
-/* `named`: the host that decides; NULL: none. */
+/* `named`: the host that decides the verdict; NULL: none. */
 static enum host_verdict judge(const struct admin *a, struct evhttp_request *request, const char **named)
 {
 	const struct texts *names = a->calls->hosts(a->ctx);
@@ -181,16 +183,16 @@ static enum host_verdict judge(const struct admin *a, struct evhttp_request *req
 
 	if (!only_host(request, named))
 		return HOST_MALFORMED;
-	/* Before HTTP/1.1 there was no Host; load balancers still ask so, browsers do not. */
+	/* HTTP/1.0 has no Host. Load balancers still send such requests, browsers do not. */
 	if (!*named && (request->major != 1 || request->minor != 0))
 		return HOST_MALFORMED;
-	/* "GET http://name/metrics" names a host too, and RFC 9112 gives that one precedence. */
+	/* "GET http://name/metrics" names a host too, and RFC 9112 gives this host precedence over the header. */
 	if (target && host_judge(slice_of(target), names) != HOST_ADMITTED)
 		*named = target;
 	return *named ? host_judge(slice_of(*named), names) : HOST_ADMITTED;
 }
 
-/* evhttp decodes nothing of this text, and has refused one with a zero byte in it. */
+/* evhttp does not decode this text, and it has already refused a text with a zero byte. */
 static bool is_clean(struct evhttp_request *request)
 {
 	return request_target_is_clean(slice_of(evhttp_request_get_uri(request)));
@@ -240,7 +242,7 @@ struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, 
 	evhttp_set_max_headers_size(a->http, HEADER_BYTES);
 	evhttp_set_max_body_size(a->http, 0);
 	evhttp_set_timeout(a->http, TIMEOUT_S);
-	/* Not evhttp's own table of paths, which takes "/healthz%00x" for "/healthz". */
+	/* Not evhttp's own table of paths: that table takes "/healthz%00x" for "/healthz". */
 	evhttp_set_gencb(a->http, on_request, a);
 	a->listens = evhttp_bind_socket_with_handle(a->http, conf->address, (ev_uint16_t)conf->port);
 	if (a->listens)

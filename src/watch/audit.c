@@ -18,14 +18,14 @@
 struct audit {
 	atomic_bool is_on;
 	_Atomic uint64_t lost;
-	pthread_mutex_t lock; /* of what follows; held for a copy */
+	pthread_mutex_t lock; /* protects the members below; held only to copy */
 	pthread_cond_t changed;
 	struct buf waiting;
-	uint64_t lost_since; /* lines lost since the file last took some */
-	bool opened;         /* `next` is where to go on, behind what is waiting now */
-	int next;            /* -1: off */
+	uint64_t lost_since; /* lines lost since the file last accepted lines */
+	bool opened;         /* audit_open was called: `next` follows the lines that wait now */
+	int next;            /* the next file; -1: off */
 	bool stops;
-	/* The writer's own. */
+	/* Only for the writer thread. */
 	pthread_t writer;
 	bool has_writer;
 	struct auditfile file;
@@ -62,7 +62,7 @@ static bool say_lost(struct audit *a, uint64_t lost)
 	return said;
 }
 
-/* After a crash the file may end in a torn line, which counts as lost. */
+/* Takes the file's lock. After a crash the file may end with a torn line, which is cut and counts as lost. */
 static uint64_t hold_file(struct audit *a)
 {
 	size_t cut = auditfile_hold(&a->file);
@@ -74,7 +74,7 @@ static uint64_t hold_file(struct audit *a)
 	return 1;
 }
 
-/* What did not go out counts as lost. */
+/* Lines that were not written count as lost. */
 static void write_lines(struct audit *a, const struct buf *lines, uint64_t lost)
 {
 	size_t done = 0;
@@ -217,7 +217,7 @@ bool audit_open(struct audit *a, const char *file, struct fail *why)
 	}
 	pthread_mutex_lock(&a->lock);
 	if (a->opened)
-		auditfile_close(a->next); /* nothing went there yet */
+		auditfile_close(a->next); /* nothing was written there yet */
 	a->opened = true;
 	a->next = fd;
 	pthread_cond_signal(&a->changed);

@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How far back a torn line may begin: it was cut out of one write. */
+/* Bytes from the end where a torn line may begin: one write made it. */
 #define TORN_MOST (8 << 20)
-/* How all our lines begin. What does not is another's, and stays. */
+/* The beginning of all our lines. A torn line that begins otherwise is not ours, and stays. */
 #define LINE_BEGIN "{\"time\":\""
 
 int auditfile_open(const char *name)
@@ -19,7 +19,7 @@ int auditfile_open(const char *name)
 
 	if (strcmp(name, "-") == 0)
 		return STDERR_FILENO;
-	/* To read its end; who may only write may still append. */
+	/* Read access, to look at the end of the file. A process that may only write can still append. */
 	fd = open(name, O_RDWR | flags, 0640);
 	return fd < 0 && errno == EACCES ? open(name, O_WRONLY | flags, 0640) : fd;
 }
@@ -38,7 +38,7 @@ void auditfile_take(struct auditfile *f, int fd)
 
 /* --- the end of the file ------------------------------------------------------------------------------------------- */
 
-/* Where the line begins that has no end; `size`: it has one, or the file is empty. -1: cannot be told. */
+/* Where the last line begins, if it has no end. Returns `size` if it has one, or the file is empty; -1: unknown. */
 static off_t torn_from(int fd, off_t size)
 {
 	char block[4096];
@@ -85,13 +85,13 @@ size_t auditfile_hold(struct auditfile *f)
 	    flock(f->fd, LOCK_EX | LOCK_NB) != 0)
 		return 0;
 	f->is_held = true;
-	/* As it is now that nobody else writes to it. */
+	/* The size again, now that nobody else writes to the file. */
 	return fstat(f->fd, &s) == 0 && s.st_size ? cut_tail(f, s.st_size) : 0;
 }
 
 /* --- writing ------------------------------------------------------------------------------------------------------- */
 
-/* Returns how much of it was written. A batch is one write(2), unless that falls short. */
+/* Returns how many bytes were written. A batch is one write(2), unless that write falls short. */
 static size_t write_out(struct auditfile *f, const char *bytes, size_t len)
 {
 	size_t done = 0;
@@ -110,7 +110,7 @@ static size_t write_out(struct auditfile *f, const char *bytes, size_t len)
 	return done;
 }
 
-/* Takes back the last bytes, which this process has just written, if nothing stands behind them. */
+/* Cuts the last `n` bytes, which this process has just written, if nothing follows them. */
 static bool take_back(const struct auditfile *f, size_t n)
 {
 	off_t at = f->is_held ? lseek(f->fd, 0, SEEK_CUR) : -1;

@@ -12,7 +12,7 @@
 #include "walpush/base/fail.h"
 #include "walpush/base/mem.h"
 
-/* A histogram's cells: a count for each bucket, then their sum in µs. */
+/* The cells of a histogram: a count for each bucket, then the sum in µs. */
 #define CELL_SUM (METRICS_BOUNDS + 1)
 
 _Static_assert(CELL_SUM < METRICS_WIDTH, "a histogram fits into its cells");
@@ -20,7 +20,7 @@ _Static_assert(CELL_SUM < METRICS_WIDTH, "a histogram fits into its cells");
 struct event { /* messages of one table and action */
 	UT_hash_handle hh;
 	uint64_t n;
-	size_t action; /* where it begins in the key */
+	size_t action; /* where the action begins in the key */
 	char key[];    /* table, zero, action, zero */
 };
 
@@ -80,7 +80,7 @@ struct metrics_counts *metrics_of_hub(struct metrics *m, unsigned hub)
 
 /* --- counting ------------------------------------------------------------------------------------------------------ */
 
-/* The last value is "other" where a row cannot name them all. */
+/* A row that cannot name all values ends with "other". */
 static unsigned value_of(const struct metrics_row *row, const char *value)
 {
 	unsigned v = 0;
@@ -138,7 +138,7 @@ static struct event *event_for(struct metrics *m, const char *table, const char 
 	HASH_FIND(hh, m->events, m->key.data, m->key.len, e);
 	if (e)
 		return e;
-	/* The last one stands for all that follow. */
+	/* The last event counts everything without an event of its own. */
 	if (m->others)
 		return m->others;
 	if (HASH_COUNT(m->events) == METRICS_EVENTS - 1 && strcmp(table, "other") != 0)
@@ -279,7 +279,7 @@ static void add_sample(struct buf *out, const struct metrics *m, const struct me
 	buf_add_text(out, row->label || hub >= 0 ? "} " : " ");
 }
 
-/* Times of hubs are kept in µs. */
+/* Hubs keep times in µs. */
 static void add_cell(struct buf *out, const struct metrics_row *row, uint64_t cell)
 {
 	size_t len = strlen(row->name);

@@ -7,7 +7,7 @@
 enum metrics_type { METRICS_COUNTER, METRICS_GAUGE, METRICS_HISTOGRAM };
 
 enum metrics_origin {
-	METRICS_SUMMED, /* cells of all blocks added up */
+	METRICS_SUMMED, /* the sum of the cells of all blocks */
 	METRICS_BY_HUB, /* cells of each hub, with the label `hub` */
 	METRICS_LOOKED, /* metrics_gauge */
 	METRICS_MAPPED  /* metrics_event */
@@ -18,8 +18,8 @@ struct metrics_row {
 	enum metrics_type type;
 	enum metrics_origin origin;
 	const char *label;                 /* NULL: none */
-	const char *values[METRICS_WIDTH]; /* of the label; none with a label: the streams */
-	const char *help;                  /* one sentence, and what one should know besides */
+	const char *values[METRICS_WIDTH]; /* of the label; a label without values: the streams */
+	const char *help;                  /* one sentence, and what the reader should know besides */
 };
 
 extern const struct metrics_row metrics_rows[METRICS_FAMILIES];

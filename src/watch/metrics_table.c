@@ -1,7 +1,7 @@
-/* The table of metrics: one row a metric, in the order in which they are printed. */
+/* The table of metrics: one row for each metric. They are printed in the order of enum metrics_family. */
 #include "metrics_impl.h"
 
-/* 250 µs to 10 s: a commit takes a millisecond or two to a browser when all is well. */
+/* 250 µs to 10 s: if all is well, a commit takes a millisecond or two to reach a browser. */
 const int64_t metrics_bounds[METRICS_BOUNDS] = { 250,   500,    1000,   2000,   3000,    5000,    10000,   20000,
 						 50000, 100000, 200000, 500000, 1000000, 2000000, 5000000, 10000000 };
 

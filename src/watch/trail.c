@@ -43,7 +43,7 @@ void trail_tick(struct trail *t, const struct metrics *m, double behind_bytes)
 	struct metrics_histogram gained;
 	struct trail_sample *s = &t->samples[t->next_sample];
 
-	/* What was counted before the first tick belongs to no second. */
+	/* Events counted before the first tick belong to no second. */
 	if (t->has_before) {
 		gained = metrics_histogram_since(&now.written, &t->before.written);
 		*s = (struct trail_sample){

@@ -1,12 +1,13 @@
 /*
  * catalog: what a table looks like, as far as rendering needs it: column order, types, primary key, foreign keys.
  *
- * Filled from CATALOG_QUERY's rows by the tap at each connect and whenever a change shows a column that it does not
- * know; immutable afterwards. Pure: catalog_add takes texts, so tests need no database.
+ * The tap fills it from the rows of catalog_query at each connect, and again when a change shows a column that the
+ * catalog does not know. It is immutable afterwards. Pure: catalog_add takes texts, so tests need no database.
  *
- * Partitions and INHERITS children of a table are known by name, each under its nearest parent: their rows are the parent's, wherever they
- * come from; INHERITS may name several. wal2json is asked for all tables of such a parent's schema, so that those made later come too; which tables of it are
- * none of ours is known as well, and any other name is one that was made since.
+ * The catalog knows the partitions and INHERITS children of a table by name, each under its nearest parent. Their rows
+ * count as the parent's. INHERITS may name several parents. wal2json prints all tables of such a parent's schema, so
+ * that children made later come too. The catalog also knows the other tables of that schema; any other name is a table
+ * that was made since.
  *
  * A table is named "schema.table", split at the first dot: a table's name may have dots, a schema's may not. Names are
  * compared as they are, without folding of case.
@@ -19,20 +20,20 @@
 #include "walpush/base/buf.h"
 #include "walpush/base/fail.h"
 
-#define CATALOG_HSTORE UINT32_MAX /* stands for the OID of hstore, which is an extension's */
+#define CATALOG_HSTORE UINT32_MAX /* stands for the OID of hstore, which differs between databases */
 
 struct catalog_column {
 	char *name;          /* as PostgreSQL knows it */
-	char *json_name;     /* as wal2json prints it: JSON-escaped; what incoming names are compared with */
+	char *json_name;     /* as wal2json prints it, JSON-escaped; incoming names are compared with it */
 	char *data_key;      /* its key in `data`: "unit" for a foreign key column unit_id; JSON-escaped */
-	struct slice member; /* ",\"unit\":", what stands before its value in `data`; owned */
+	struct slice member; /* ",\"unit\":", the text before its value in `data`; owned */
 	size_t json_len;     /* of json_name */
 	uint32_t type;       /* OID, domains resolved to their base type */
-	uint32_t declared;   /* OID of the column itself, a domain's own: what wal2json prints */
+	uint32_t declared;   /* OID of the column's own type, which may be a domain: wal2json prints this one */
 	uint32_t element;    /* OID of an array's element type, domains resolved; 0: no array */
 	bool in_key;         /* part of the primary key */
-	bool is_exact;   /* values are equal where their bytes are: its collation is deterministic, or it has none */
-	bool is_virtual; /* computed when read (PostgreSQL 18): the log has no value of it */
+	bool is_exact;       /* equal values have equal bytes: its collation is deterministic, or it has none */
+	bool is_virtual;     /* computed when read (PostgreSQL 18): the log has no value of it */
 };
 
 struct catalog_table {
@@ -40,19 +41,20 @@ struct catalog_table {
 	char *name;
 	char *json_schema; /* as wal2json prints them */
 	char *json_name;
-	struct catalog_column *columns; /* in attnum order, dropped ones left out */
+	struct catalog_column *columns; /* in attnum order, without dropped ones */
 	size_t n_columns;
-	size_t n_key; /* those with in_key */
+	size_t n_key; /* columns with in_key */
 	bool has_children;
 };
 
 struct catalog;
 
-/* One parameter: an array of "schema.table" texts. Columns of its rows, in order: schema, table, column, type OID
- * (base type of a domain), element OID (0), in primary key (t/f), foreign key (t/f), declared type OID, virtual (t/f),
- * exact (t/f).
- * Ordered by table and attnum. Behind them the kin: a row without a column is a child, type and element its parent's schema and name; or,
- * where these are null too, another table of a parent's schema. Reads pg_catalog alone, which needs no grant. PostgreSQL 12 to 18. */
+/* One parameter: an array of "schema.table" texts. Columns of its rows, in order: schema, table, column, type OID (base
+ * type of a domain), element OID (0), in primary key (t/f), foreign key (t/f), declared type OID, virtual (t/f), exact
+ * (t/f). Ordered by table and attnum.
+ * The kin follow at the end. A row without a column is a child; its type and element are the parent's schema and name.
+ * If these are null too, the row is another table of a parent's schema. Reads only pg_catalog, which needs no grant.
+ * PostgreSQL 12 to 18. */
 extern const char catalog_query[];
 #define CATALOG_QUERY_COLUMNS 10
 
@@ -60,19 +62,23 @@ struct catalog *catalog_new(void);
 /* Foreign key columns added from now on keep their names in `data`. */
 void catalog_keep_ids(struct catalog *c);
 void catalog_free(struct catalog *c);
-/* Booleans read t/f or true/false. The declared OID, `virtual` and `exact` may be NULL: the type itself, false, true. */
+/* Booleans read t/f or true/false. NULL as the declared OID means the type itself, as `virtual` false, as `exact`
+ * true. */
 bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS], struct fail *why);
-/* All rows of an answer, whoever holds it: `value` gives one, NULL for SQL NULL. False after the first row that is refused. */
+/* Adds all rows of an answer. `value` returns one value, NULL for SQL NULL. False after the first row that is
+ * refused. */
 typedef const char *catalog_value(const void *rows, size_t row, size_t column);
 bool catalog_add_rows(struct catalog *c, const void *rows, size_t n, catalog_value *value, struct fail *why);
 const struct catalog_table *catalog_find(const struct catalog *c, const char *schema, const char *table);
-/* By the names that wal2json prints: the nearest parents that are in the catalog. INHERITS may name several; NULL: `at` is past the last. */
+/* By the names that wal2json prints: the nearest parents that are in the catalog. INHERITS may name several; NULL: `at`
+ * is past the last. */
 const struct catalog_table *catalog_parent(const struct catalog *c, struct slice schema, struct slice table, size_t at);
-/* Is it in the schema of a parent, and nobody knew of it when the catalog was read? */
+/* Is the table in the schema of a parent, and not known to the catalog? Then it was made since the catalog was read. */
 bool catalog_is_new(const struct catalog *c, struct slice schema, struct slice table);
-/* The schema has a parent: all its tables are asked for. */
+/* The schema has a parent, so wal2json prints all its tables. */
 bool catalog_is_whole(const struct catalog *c, const char *schema);
-/* Children, once for each parent, and others, in no order; as PostgreSQL knows their names. NULL: `at` is past the last. */
+/* Children, once for each parent, and other tables, in no order. Names as PostgreSQL knows them. NULL: `at` is past the
+ * last. */
 struct catalog_kin {
 	char *schema, *name;
 	const struct catalog_table *parent; /* NULL: another table */

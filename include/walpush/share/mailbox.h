@@ -1,11 +1,11 @@
 /*
  * mailbox: messages between the tap and a hub, in order.
  *
- * Any thread posts; one thread, the reader, takes all at once. A mutex, held for a copy of a few words. Not bounded by itself: what is
- * posted is bounded by the number of connections and topics.
+ * Any thread posts; one thread, the reader, takes all mails at once. One mutex, held for a copy of a few words. The box
+ * has no bound of its own: the number of connections and of logs bounds the mails.
  *
- * A mail that enters an empty box wakes the reader, on the thread that posts it and after the mutex is free. The reader takes the whole box
- * each time it is woken, so the mails that join a box need no call.
+ * A mail that enters an empty box wakes the reader, on the posting thread and after the mutex is free. The reader takes
+ * the whole box each time it wakes, so mails that join a box need no call.
  */
 #ifndef WALPUSH_MAILBOX_H
 #define WALPUSH_MAILBOX_H
@@ -111,12 +111,12 @@ struct mailbox {
 	size_t n, cap;
 };
 
-/* `wake` makes the reader call mailbox_take soon. */
+/* `wake` must make the reader call mailbox_take soon. */
 void mailbox_init(struct mailbox *m, void (*wake)(void *ctx), void *ctx);
 void mailbox_fini(struct mailbox *m);
 /* Copies the mail, and wakes the reader if it may sleep. */
 void mailbox_post(struct mailbox *m, const struct mail *mail);
-/* All that is in it; *mails is swapped with the caller's array, whose capacity is *cap. Returns how many. */
+/* Takes all mails. Swaps *mails with the caller's array, whose capacity is *cap. Returns how many. */
 size_t mailbox_take(struct mailbox *m, struct mail **mails, size_t *cap);
 
 #endif

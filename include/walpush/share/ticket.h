@@ -1,6 +1,7 @@
 /*
- * ticket: what a connection asked for, once its token was verified: the stream, the user, and the values that its admit query and
- * groups need. Immutable and shared by reference count between a connection's hub and the tap. It holds claims, never the token.
+ * ticket: what a connection asked for, once its token was verified: the stream, the user, and the values that its admit
+ * query and groups need. Immutable and shared by reference count between a connection's hub and the tap. A ticket holds
+ * claims, never the token.
  */
 #ifndef WALPUSH_TICKET_H
 #define WALPUSH_TICKET_H
@@ -11,7 +12,8 @@
 #include "walpush/rules/groups.h"
 #include "walpush/token/token.h"
 
-/* Bytes of the epoch that a client is told, the zero included: that of the stream, of up to 47, and a digest of the client's claims. */
+/* Bytes of the epoch that a client receives, with the zero: up to 47 bytes of the common epoch, and a digest of the
+ * client's claims. */
 #define TICKET_EPOCH_MAX 65
 /* Of the epoch of the stream alone. */
 #define EPOCH_MAX 48
@@ -20,7 +22,7 @@ struct ticket {
 	atomic_uint refs;
 	uint64_t stream;     /* its identity in the rules */
 	struct address peer; /* for the log */
-	int64_t expires;     /* s since 1970: of the token that it was made from */
+	int64_t expires;     /* s since 1970: of its token */
 	uint64_t claims;     /* a digest of the claims among the values */
 	size_t n_values;
 	struct ticket_value {
@@ -32,24 +34,25 @@ struct ticket {
 	char store[]; /* names and texts */
 };
 
-/* Every {path.x} and {token.x} of the stream. Nothing of the arguments is needed afterwards. NULL: a claim that the stream names is absent,
- * null, an array or an object; *missing is its name then, borrowed from the stream, and NULL otherwise. */
+/* Takes every {path.x} and {token.x} of the stream. The arguments are not needed afterwards. NULL: a claim that the
+ * stream names is absent, null, an array or an object; then *missing is its name, borrowed from the stream. Otherwise
+ * *missing is NULL. */
 struct ticket *ticket_new(const struct rules_stream *s, const struct path_values *path, const struct token *token,
 			  const struct address *peer, const char **missing);
 /* The same path and peer with the claims of another token. `s` is the ticket's stream. */
 struct ticket *ticket_renewed(const struct ticket *t, const struct rules_stream *s, const struct token *token,
 			      const char **missing);
-/* Does the stream see the same claims in both? Then one answer of `admit` is as good for the other. */
+/* Does the stream see the same claims in both tickets? Then an answer of `admit` for one holds for the other. */
 bool ticket_same_claims(const struct ticket *a, const struct ticket *b);
 struct ticket *ticket_ref(struct ticket *t);
 void ticket_unref(struct ticket *t);
-/* NULL: the rules have no such stream any more; who holds the ticket must connect anew. */
+/* NULL: the rules no longer have this stream; the ticket's connection must be made again. */
 const struct rules_stream *ticket_stream(const struct ticket *t, const struct rules *r);
-/* NULL: not there. */
+/* NULL: there is no such value. */
 const char *ticket_value(const struct ticket *t, enum tmpl_scope scope, const char *name);
-/* The stream's epoch as this client is told it: what was heard under other claims cannot be continued with these. */
+/* The epoch as this client receives it: a history received under other claims cannot be continued with these. */
 void ticket_epoch(const struct ticket *t, const char *epoch, char out[TICKET_EPOCH_MAX]);
-/* Is `said` that? */
+/* Is `said` the epoch of ticket_epoch? */
 bool ticket_knows_epoch(const struct ticket *t, const char *epoch, const char *said);
 /* The parameters of the stream's admit query; `out` has room for its n_refs. */
 void ticket_params(const struct ticket *t, const struct rules_stream *s, const char **out);

@@ -1,8 +1,9 @@
 /*
  * tls: the server's certificate chain and private key.
  *
- * Read and checked as a whole before anything uses them; immutable and shared by reference count afterwards, so that each hub can put
- * them into its own context in its own time. Errors name file and fix; none holds anything of a key.
+ * They are read and checked as a whole before they are used. Afterwards they are immutable and shared by reference
+ * count, so that each hub can install them in its own context in its own time. Errors name file and fix; no error
+ * contains any part of a key.
  */
 #ifndef WALPUSH_TLS_H
 #define WALPUSH_TLS_H
@@ -14,16 +15,17 @@
 
 struct tls_identity;
 
-/* PEM files: the certificate with its chain behind it, and its key. NULL: missing, damaged, encrypted, or not of each other. */
+/* PEM files: the certificate followed by its chain, and its key. NULL: missing, damaged, encrypted, or the key of
+ * another certificate. */
 struct tls_identity *tls_read(const char *certificate, const char *key, struct fail *why);
 struct tls_identity *tls_ref(struct tls_identity *id);
 void tls_unref(struct tls_identity *id);
-/* Seconds since 1970: the first end of validity in the chain. */
+/* Seconds since 1970: the earliest end of validity in the chain. */
 int64_t tls_expires(const struct tls_identity *id);
 
-/* What a new server context must be: TLS 1.2 or later, no renegotiation. */
+/* Settings of a new server context: TLS 1.2 or later, no renegotiation. */
 void tls_harden(SSL_CTX *context);
-/* From now on new connections of `context` show this certificate; those that are open keep what they began with. */
+/* New connections of `context` get this certificate from now on; open connections keep theirs. */
 bool tls_install(const struct tls_identity *id, SSL_CTX *context, struct fail *why);
 
 #endif

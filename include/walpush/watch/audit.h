@@ -1,15 +1,16 @@
 /*
- * audit: who heard of which row, and who was let in: one JSON object a line, in a file of its own.
+ * audit: who received which change, and who was admitted: one JSON object a line, in a file of its own.
  *
  *   {"time":"…Z","audit":"change","id":"0/16B3748-2","table":"requests","action":"approved","key":123,"groups":["…"],"receivers":3}
  *   {"time":"…Z","audit":"admitted","user":"7","peer":"10.0.0.1","stream":"requests","groups":["…"],"resumed":false}
  *   {"time":"…Z","audit":"refused","user":"7","peer":"10.0.0.1","code":4403,"reason":"forbidden"}
  *
- * Names, keys and numbers: never a row's data, a token or a query string.
+ * A line has names, keys and numbers: never a row's data, a token or a query string.
  *
- * Any thread may write a line: it is copied into a buffer, and a thread of its own puts it into the file. So the loops never wait for a
- * disk. The buffer holds AUDIT_BYTES; what comes when it is full is lost, counted, and said in the file as soon as that takes lines
- * again. The same for lines that the file did not take. The file holds whole lines only (auditfile.h). At the end all that is buffered is written.
+ * Any thread may write a line: audit copies the line into a buffer, and the audit's own thread writes the buffer into
+ * the file. So the loops never wait for a disk. The buffer holds AUDIT_BYTES. If the buffer is full, new lines are lost
+ * and counted, and the file says so as soon as it accepts lines again. The same holds for lines that the file did not
+ * accept. The file holds whole lines only (auditfile.h). At the end everything in the buffer is written.
  */
 #ifndef WALPUSH_AUDIT_H
 #define WALPUSH_AUDIT_H
@@ -39,12 +40,12 @@ struct audit_change {
 };
 
 struct audit *audit_new(void);
-/* Writes what is buffered. After all threads that use it. */
+/* Writes the rest of the buffer. Call it after all threads that use `a` have ended. */
 void audit_free(struct audit *a);
 
-/* Can it be appended to? For a file that is to be used later. "-" is standard error. */
+/* Can walpush append to this file? For a file that is used later. "-" is standard error. */
 bool audit_check(const char *file, struct fail *why);
-/* From now on there; opened anew also if it is the same, for who rotates files. NULL: off. Tap thread. */
+/* Writes to this file from now on. The same file is opened again too, for log rotation. NULL: off. Tap thread. */
 bool audit_open(struct audit *a, const char *file, struct fail *why);
 
 bool audit_is_on(const struct audit *a);

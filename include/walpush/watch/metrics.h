@@ -1,15 +1,17 @@
 /*
  * metrics: what the process counts, and how Prometheus reads it.
  *
- * Every metric has one row in one table (src/watch/metrics_table.c): name, type, labels, their values, help. /metrics and
- * docs/metrics.md come from that table, so a new reason is a word in a row, and a new metric a row and a name in the enum below.
+ * Every metric has one row in one table (src/watch/metrics_table.c): name, type, labels, their values, help. /metrics
+ * and docs/metrics.md are made from this table. So a new reason is a word in a row, and a new metric is a row and a
+ * name in the enum below.
  *
- * Threads. Each hub has a block of cells of its own, and the tap one; a block's thread is its only writer, and no two blocks share a cache
- * line. An increment is a relaxed load and store, no locked instruction; the tap adds the blocks up when it is asked. Cells that
- * belong together may be read a moment apart. Everything that takes `struct metrics *` is the tap's.
+ * Threads. Each hub has its own block of cells, and the tap has one. A block's thread is its only writer, and no two
+ * blocks share a cache line. An increment is a relaxed load and store, without a locked instruction. The tap adds the
+ * blocks up when somebody asks. Cells that belong together may be read a moment apart. Only the tap calls functions
+ * that take `struct metrics *`.
  *
- * Labels are bounded: values stand in the table, or are names of the configuration (streams, tables, actions), of which at most
- * METRICS_STREAMS and METRICS_EVENTS are told apart; the rest counts as "other".
+ * Labels are bounded. Their values are in the table, or are names of the configuration (streams, tables, actions). At
+ * most METRICS_STREAMS streams and METRICS_EVENTS events have their own value; the rest counts as "other".
  */
 #ifndef WALPUSH_METRICS_H
 #define WALPUSH_METRICS_H
@@ -19,13 +21,13 @@
 
 #include "walpush/base/buf.h"
 
-#define METRICS_BOUNDS 16 /* of a histogram; one more bucket has none */
-#define METRICS_WIDTH 32  /* values of a label, or buckets of a histogram with sum and count */
+#define METRICS_BOUNDS 16 /* bounds of a histogram; one more bucket has none */
+#define METRICS_WIDTH 32  /* values of a label, or buckets of a histogram and their sum */
 #define METRICS_STREAMS (METRICS_WIDTH - 1)
 #define METRICS_EVENTS 256
 
 enum metrics_family {
-	/* counted by hubs, and where it says so by the tap too */
+	/* counted by hubs, and where marked by the tap too */
 	METRICS_CONNECTIONS, /* label: metrics_stream */
 	METRICS_HANDSHAKES,
 	METRICS_REFUSALS, /* the tap too */
@@ -56,7 +58,7 @@ enum metrics_family {
 	METRICS_DDL_LOOKS,
 	METRICS_AUDIT_LOST,
 	METRICS_ADMIN_REFUSALS,
-	/* looked at when asked: metrics_gauge */
+	/* read when somebody asks: metrics_gauge */
 	METRICS_ADMIT_WAITING,
 	METRICS_READY,
 	METRICS_STREAMING,
@@ -92,7 +94,7 @@ enum metrics_family {
 
 struct metrics;
 
-struct metrics_counts { /* one thread's */
+struct metrics_counts { /* of one thread */
 	_Alignas(64) _Atomic uint64_t cells[METRICS_FAMILIES][METRICS_WIDTH];
 };
 
@@ -101,7 +103,7 @@ void metrics_free(struct metrics *m);
 struct metrics_counts *metrics_of_tap(struct metrics *m);
 struct metrics_counts *metrics_of_hub(struct metrics *m, unsigned hub);
 
-/* --- counting: the block's own thread ---------------------------------------------------------------------------- */
+/* --- counting: only the block's own thread ----------------------------------------------------------------------- */
 
 static inline void metrics_add_at(struct metrics_counts *c, enum metrics_family family, unsigned value, int64_t n)
 {
@@ -121,26 +123,28 @@ static inline void metrics_set(struct metrics_counts *c, enum metrics_family fam
 	atomic_store_explicit(&c->cells[family][0], (uint64_t)n, memory_order_relaxed);
 }
 
-/* One more with this value of the family's label, as its row spells it; one that the row lacks counts as "other". For rare events: it compares texts. */
+/* Counts one event with this value of the family's label, as its row spells the value. A value that the row lacks
+ * counts as "other". For rare events, because it compares texts. */
 void metrics_count(struct metrics_counts *c, enum metrics_family family, const char *value);
 /* The same for a number, such as a close code. */
 void metrics_count_number(struct metrics_counts *c, enum metrics_family family, unsigned value);
-/* `n` events that each took `us`; less than nothing counts as nothing. */
+/* `n` events that each took `us`, in µs; a negative `us` counts as 0. */
 void metrics_observe(struct metrics_counts *c, enum metrics_family family, int64_t us, uint64_t n);
 
 /* --- the tap ------------------------------------------------------------------------------------------------------ */
 
-/* The value of METRICS_CONNECTIONS' label for this stream; the same for the same name, for good. */
+/* The value of METRICS_CONNECTIONS' label for this stream. A name keeps its value for ever. */
 unsigned metrics_stream(struct metrics *m, const char *name);
-/* One more message of that section of `tables`. Both texts may live elsewhere afterwards. */
+/* Counts one message of that section of `tables`. Both texts are copied. */
 void metrics_event(struct metrics *m, const char *table, const char *action);
-/* Until the next call it stands so; NAN: unknown, and left out. `value`: the index in the label's row. */
+/* The gauge keeps this number until the next call; NAN: unknown, and not printed. `value`: the index in the label's
+ * row. */
 void metrics_gauge(struct metrics *m, enum metrics_family family, unsigned value, double now);
 /* Sum over all threads of one value of the label. */
 uint64_t metrics_value(const struct metrics *m, enum metrics_family family, unsigned value);
-/* Sum over all threads and values of the label; for a histogram how many were observed. */
+/* Sum over all threads and values of the label; for a histogram the number of observations. */
 uint64_t metrics_total(const struct metrics *m, enum metrics_family family);
-struct metrics_histogram { /* of all threads */
+struct metrics_histogram { /* the sum of all threads */
 	uint64_t buckets[METRICS_BOUNDS + 1];
 	uint64_t count;
 	int64_t sum_us;
@@ -148,7 +152,8 @@ struct metrics_histogram { /* of all threads */
 void metrics_histogram(const struct metrics *m, enum metrics_family family, struct metrics_histogram *out);
 struct metrics_histogram metrics_histogram_since(const struct metrics_histogram *now,
 						 const struct metrics_histogram *before);
-/* The upper bound, in µs, of the bucket that holds this part of all; the last bound for what is beyond. */
+/* The upper bound, in µs, of the bucket where this part of all observations is reached; above the last bound, the last
+ * bound. */
 double metrics_histogram_quantile(const struct metrics_histogram *h, double part);
 /* The text format 0.0.4. */
 void metrics_render(const struct metrics *m, struct buf *out);
