@@ -53,10 +53,8 @@ enum {
 	CONF_REQUIRED = 1, /* must be in the file, and not empty */
 	CONF_RELOAD = 2,   /* a reload applies a change */
 	CONF_LATER = 8,    /* accepted, but not in effect yet: the document says so */
-	CONF_SPLIT =
-		16, /* an element of a list may hold several texts, separated by commas or blanks, or none: for variables */
-	CONF_EMPTY_OK =
-		4 /* "" is a value. Without this flag "" means not set, or is refused if the option has a default */
+	CONF_SPLIT = 16,   /* an element of a list may hold several texts, separated by commas or blanks, or none */
+	CONF_EMPTY_OK = 4  /* "" is a value; without the flag "" means not set, or an error if there is a default */
 };
 
 /* NULL: the text is accepted. Else the result says what the text should be, as the rest of the sentence "X should be …". */
