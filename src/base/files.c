@@ -2,9 +2,9 @@
 
 #include <inttypes.h>
 
-/* The process uses about 20; the rest is for clients of the admin port. */
+/* The process uses about 20 files; the rest is for clients of the admin port. */
 #define OWN 96
-/* libwebsockets and libuv open 7 for each loop: epoll, pipes, eventfds, /dev/urandom. */
+/* libwebsockets and libuv open 7 files for each loop: epoll, pipes, eventfds, /dev/urandom. */
 #define PER_HUB 8
 
 uint64_t files_kept(unsigned hubs)

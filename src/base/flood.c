@@ -3,7 +3,7 @@
 #include <pthread.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct flood *kinds; /* those that wrote a line so far */
+static struct flood *kinds; /* that have written a line */
 
 bool flood_takes(struct flood *f, int64_t now)
 {
@@ -53,7 +53,7 @@ void flood_tell(void)
 	pthread_mutex_lock(&lock);
 	f = kinds;
 	pthread_mutex_unlock(&lock);
-	/* A kind stays in the list, and what follows it stays the same: only its numbers need the lock. */
+	/* A kind never leaves the list and its `following` never changes, so only its numbers need the lock. */
 	for (; f; f = f->following) {
 		enum log_level level;
 		uint64_t left_out = take_left_out(f, &level);

@@ -11,7 +11,7 @@
 #include "walpush/base/timetext.h"
 #include "walpush/base/clock.h"
 
-/* Relaxed: a line may still look as before. */
+/* Relaxed: after log_setup a line may still have the old format. */
 static atomic_uint threshold = LOG_LEVEL_INFO;
 static atomic_bool json_lines;
 
@@ -122,7 +122,7 @@ static void write_line(struct buf *line, bool as_json)
 	ssize_t written;
 
 	buf_add_text(line, as_json ? "}\n" : "\n");
-	/* A log that cannot be written has nowhere to say so. */
+	/* If the log cannot be written, there is no place to report this. */
 	written = write(STDERR_FILENO, line->data, line->len);
 	(void)written;
 }
@@ -143,7 +143,7 @@ void log_write(enum log_level level, const char *message, const struct log_field
 	buf_fini(&line);
 }
 
-/* For fail_never. There may be no memory, so the line has its room: each byte of the text becomes six at most. */
+/* For fail_never. There may be no memory, so the line is on the stack: each byte of the text becomes at most six. */
 static void write_last(const char *text)
 {
 	bool as_json = atomic_load_explicit(&json_lines, memory_order_relaxed);

@@ -11,17 +11,17 @@
 #include "walpush/base/file.h"
 
 #define MIB (UINT64_C(1) << 20)
-/* Threads, connections and logs need it while a record is handled. */
+/* For threads, connections and logs while a record is handled. */
 #define RESERVE_LEAST (24 * MIB)
 #define RESERVE_PART 16
 #define BALLAST (8 * MIB)
-/* There is room again when so much could be had. */
+/* There is room again when so many bytes could be allocated. */
 #define ROOM (16 * MIB)
-/* cgroup v1 says this, rounded to pages, where there is no limit. */
+/* Without a limit cgroup v1 reports INT64_MAX, rounded down to pages; every limit from here on means none. */
 #define V1_UNLIMITED (UINT64_C(1) << 60)
 
 static struct rlimit before; /* RLIMIT_DATA as the process found it */
-static rlim_t lowered;       /* 0: it is left as it was */
+static rlim_t lowered;       /* the soft RLIMIT_DATA that memory_guard has set; 0: it has set none */
 static atomic_bool is_lifted;
 static void *_Atomic ballast;
 static bool wants_ballast;
@@ -37,7 +37,7 @@ static uint64_t read_limit(const char *path)
 	return strtoull(text, NULL, 10) >= V1_UNLIMITED ? MEMORY_UNLIMITED : strtoull(text, NULL, 10);
 }
 
-/* Does the list of controllers have it? */
+/* Is "memory" in the list of controllers? */
 static bool has_memory(struct slice controllers)
 {
 	for (size_t at = 0; at <= controllers.len;) {
@@ -51,7 +51,7 @@ static bool has_memory(struct slice controllers)
 	return false;
 }
 
-/* Lines "0::/path" (version 2) or "9:memory:/path" (version 1). The latter counts where both are there. */
+/* The text has lines "0::/path" (version 2) or "9:memory:/path" (version 1). If there are both, version 1 counts. */
 bool memory_cgroup_path(struct slice text, struct slice *path, bool *v2)
 {
 	bool found = false;
@@ -78,7 +78,8 @@ bool memory_cgroup_path(struct slice text, struct slice *path, bool *v2)
 	return found;
 }
 
-/* A group is bound by those around it too. In a container the path may be the host's, which is not mounted: then the mount's own counts. */
+/* The limits of all parent cgroups count too. In a container the path may be the host's and not be mounted: then the limit of the mount's root
+ * counts. */
 static uint64_t cgroup_limit(void)
 {
 	char text[4096], file[4400], path[4096];

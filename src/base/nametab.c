@@ -26,7 +26,7 @@ static size_t highest_bit(size_t n)
 	return (size_t)1 << (63 - __builtin_clzll(n));
 }
 
-/* A slot above the highest bit of their number came of the one below it; what belongs to a slot yet to come is there still. */
+/* `high` is the highest bit of the number of slots. Slot i + high is split from slot i. Until slot i + high exists, its nodes are in slot i. */
 static size_t slot_of(const struct nametab *tab, uint32_t hash)
 {
 	size_t high = highest_bit(tab->n), i = hash & (2 * high - 1);
@@ -52,7 +52,7 @@ static void push(struct nametab *tab, struct nametab_node *node)
 	*slot = node;
 }
 
-/* What stands in slot i, to where it belongs now. */
+/* Moves the nodes of slot i to the slots where they belong now. */
 static void empty_slot(struct nametab *tab, size_t i)
 {
 	struct nametab_node **slot = slot_at(tab, i), *node = *slot, *next;

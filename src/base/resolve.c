@@ -15,18 +15,18 @@
 #include "walpush/base/repeat.h"
 #include "walpush/base/thread.h"
 
-/* Where threads leave finished lookups for the loop. Freed by whoever lets go of it last: the loop, or a thread that hung. */
+/* Threads put finished lookups here for the loop. The last one that drops its reference frees it: the loop, or a thread that hung. */
 struct outbox {
-	pthread_mutex_t lock; /* of what follows */
-	unsigned refs;        /* the loop's and one of each thread */
-	bool is_closed;       /* the loop has gone; `wake` too */
+	pthread_mutex_t lock; /* of the fields below */
+	unsigned refs;        /* one of the loop, and one of each lookup */
+	bool is_closed;       /* by the loop; `wake` is closed too */
 	int wake;             /* eventfd */
 	struct lookup *finished;
 };
 
-/* One call of getaddrinfo. The thread's until it is in the outbox, the loop's from then on; but the links are the loop's always. */
+/* One call of getaddrinfo. The thread owns it until it is in the outbox, then the loop owns it. `prev` and `next` always belong to the loop. */
 struct lookup {
-	struct lookup *prev, *next; /* under way */
+	struct lookup *prev, *next; /* in `lookups` */
 	struct lookup *next_finished;
 	struct outbox *outbox;
 	int64_t began; /* µs */
@@ -37,7 +37,7 @@ struct lookup {
 struct resolve_question {
 	struct resolve_question *prev, *next;
 	struct resolve *r;
-	struct lookup *lookup; /* NULL: waits for a thread */
+	struct lookup *lookup; /* NULL: it waits for a thread */
 	struct event *limit;
 	resolve_done *done;
 	void *ctx;
@@ -68,7 +68,7 @@ static struct outbox *outbox_new(void)
 	return box;
 }
 
-/* Locked; unlocks. */
+/* The caller holds the lock; this releases it. */
 static void outbox_unref(struct outbox *box)
 {
 	bool last = --box->refs == 0;
@@ -80,7 +80,7 @@ static void outbox_unref(struct outbox *box)
 	free(box);
 }
 
-/* By any thread. */
+/* Any thread. */
 static void outbox_post(struct outbox *box, struct lookup *l)
 {
 	uint64_t one = 1;
@@ -121,7 +121,7 @@ static void outbox_close(struct outbox *box)
 
 /* --- the thread --------------------------------------------------------------------------------------------------- */
 
-/* As libpq asks. */
+/* As libpq calls getaddrinfo. */
 static const struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM };
 
 static void take_addresses(struct resolve_answer *a, const struct addrinfo *found)
@@ -193,7 +193,7 @@ static void question_free(struct resolve_question *q)
 	free(q);
 }
 
-/* A question's end. */
+/* Ends the question. */
 static void answer(struct resolve_question *q, const struct resolve_answer *a)
 {
 	resolve_done *done = q->done;
@@ -226,7 +226,7 @@ static void note(struct resolve *r, const char *name, const struct resolve_answe
 			     log_n("times", times)));
 }
 
-/* Which lookup a question about this name is answered by; NULL: it has to wait for a thread. */
+/* The lookup that answers a question about this name. NULL: the question must wait for a thread. */
 static struct lookup *lookup_for(struct resolve *r, const char *name)
 {
 	struct lookup *l, *newest = NULL;
@@ -250,13 +250,13 @@ static void on_limit(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	/* What the C library says after it has tried long enough: for the log the two are one trouble. */
+	/* The C library has the same text for its own time limit, so the log counts both as one trouble. */
 	mem_copy_text(none.reason, sizeof(none.reason), gai_strerror(EAI_AGAIN));
 	note(q->r, q->name, &none);
 	answer(q, &none);
 }
 
-/* Answers may end other questions, and ask new ones. */
+/* The callback of an answer may end other questions and ask new ones, so each search begins at the start. */
 static void answer_all(struct resolve *r, struct lookup *l)
 {
 	struct resolve_question *q;
@@ -322,7 +322,7 @@ void resolve_forget(struct resolve_question *q)
 		question_free(q);
 }
 
-/* --- what needs no thread ----------------------------------------------------------------------------------------- */
+/* --- without a thread --------------------------------------------------------------------------------------------- */
 
 bool resolve_is_address(const char *host)
 {
@@ -360,7 +360,7 @@ struct resolve *resolve_new(struct event_base *loop, bool logs)
 	return r;
 }
 
-/* What is under way stays with its threads. */
+/* Running lookups stay with their threads. */
 void resolve_free(struct resolve *r)
 {
 	if (!r)

@@ -13,7 +13,7 @@ struct sqlrows *sqlrows_new(size_t n_rows, size_t n_columns)
 	r->n_columns = n_columns;
 	r->names = mem_new_array(n_columns, sizeof(*r->names));
 	r->types = mem_new_array(n_columns, sizeof(*r->types));
-	/* calloc refuses a product that overflows, so the rows of `values` are asked for as rows. */
+	/* mem_new_array ends the process if a product overflows, so `values` is allocated as rows. */
 	r->values = mem_new_array(n_rows, (n_columns ? n_columns : 1) * sizeof(*r->values));
 	return r;
 }

@@ -5,7 +5,7 @@
 
 #define SECOND INT64_C(1000000) /* µs */
 
-/* `digits` of the fraction, which is in µs; 0: none. */
+/* `digits`: digits of the fraction that are written; 0: none. */
 static const char *format(char out[TIMETEXT_MAX], int64_t seconds, int fraction, int digits)
 {
 	time_t t = (time_t)seconds;
@@ -22,7 +22,7 @@ static const char *format(char out[TIMETEXT_MAX], int64_t seconds, int fraction,
 	return out;
 }
 
-/* The second that a time before 1970 belongs to is the one before it. */
+/* Rounds down, also before 1970. */
 static int64_t whole_seconds(int64_t us)
 {
 	return us / SECOND - (us % SECOND < 0);

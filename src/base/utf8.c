@@ -5,7 +5,7 @@
 
 #define TOP_BITS UINT64_C(0x8080808080808080)
 
-/* Most text is ASCII, which is looked at in steps of eight bytes. */
+/* Most text is ASCII, so it is checked in steps of eight bytes. */
 static bool ascii8(const unsigned char *s)
 {
 	uint64_t w;

@@ -1,4 +1,4 @@
-/* What a single text must look like. Each returns NULL, or what it should be; none shows the text itself. */
+/* The format of a single text. Each function returns NULL, or says what the text should be. No message shows the text itself. */
 #include <arpa/inet.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ const char *conf_accept_address(const char *text)
 	return address_bits(text) ? NULL : "an IP address without brackets, such as 127.0.0.1, 0.0.0.0 or ::";
 }
 
-/* Decimal digits and nothing else, at most `max`; -1: no. */
+/* The value of a text of decimal digits, at most `max`; -1: the text is not such a number. */
 static long small_number(const char *text, long max)
 {
 	size_t n = strspn(text, "0123456789");
@@ -104,7 +104,7 @@ const char *conf_accept_resync(const char *text)
 	return "\"close\" or a JSON object";
 }
 
-/* It goes into the options of a session, where a blank would begin another one. */
+/* The zone is written to the options of a session, where a blank would begin another option. */
 const char *conf_accept_timezone(const char *text)
 {
 	size_t n = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+-/");

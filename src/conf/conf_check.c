@@ -1,4 +1,4 @@
-/* What options must be to each other, and what follows from others. */
+/* Checks that concern several options, and options whose value follows from others. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 
 #define RECORD_LEAST 65536
 
-/* The line of that option, else of the nearest group around it that the file has. */
+/* The line of the option, or of the nearest group around it that the file has. */
 static unsigned line_of(const struct conf_reader *r, const char *option)
 {
 	char path[CONF_NAME_SHOWN] = "";
@@ -50,7 +50,7 @@ static bool check_listen(const struct conf_reader *r, const struct conf *c)
 	return true;
 }
 
-/* jwt.key goes to the front of the list: it is the one for tokens without a kid. */
+/* jwt.key is put at the front of the list. It has no kid, so a token without a kid is tried with it first. */
 static void join_keys(struct conf_draft *d)
 {
 	struct conf_jwt *j = &d->conf.jwt;
@@ -130,7 +130,7 @@ static bool check_streams(const struct conf_reader *r, const struct conf *c)
 	return true;
 }
 
-/* An insert has no old row, a delete no new one: a condition that could never hold is a mistake. */
+/* An insert has no old row, and a delete has no new row. A condition that can never hold is an error. */
 static bool check_action(const struct conf_reader *r, const struct conf_table *t, const struct conf_action *a)
 {
 	const struct conf_condition *c = &a->condition;

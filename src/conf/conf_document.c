@@ -1,4 +1,4 @@
-/* docs/configuration.md: the option table in Markdown, a chapter for each of its groups. */
+/* docs/configuration.md: the option table in Markdown, with one chapter for each group. */
 #include <stdio.h>
 #include <string.h>
 
@@ -58,7 +58,7 @@ static void add_chapter(const struct conf_option *o, struct buf *out)
 	add_table(o, out);
 }
 
-/* A chapter's own table first, then those of what it holds. */
+/* The table of a chapter comes first, then the tables of its groups. */
 void conf_document(struct buf *out)
 {
 	buf_add_text(out, conf_guide(""));

@@ -1,4 +1,4 @@
-/* ${NAME} and ${NAME:-default} in strings. No error shows a value: it may be a password. */
+/* ${NAME} and ${NAME:-default} in strings. No error shows a value, because it may be a password. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +24,7 @@ struct place {
 	const char *shown;
 };
 
-/* `at` stands behind "${"; returns what follows the "}", or NULL. */
+/* `at`: after "${". Returns the text after the "}"; NULL on failure. */
 static const char *put_variable(const struct place *p, const char *at, struct buf *out)
 {
 	size_t n = name_length(at);

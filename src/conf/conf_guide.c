@@ -1,6 +1,6 @@
 /*
- * The prose of docs/configuration.md. Every block marked `conf` is parsed by the unit test, put into a small
- * configuration where it is none by itself, so an example that stops being true fails the build.
+ * The prose of docs/configuration.md. The unit test parses every block marked `conf`; if a block is not a complete configuration, the test
+ * puts it into a small one. So an example that is no longer valid fails the build.
  */
 #include <string.h>
 

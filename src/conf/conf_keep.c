@@ -1,4 +1,4 @@
-/* What a reload cannot change while the process runs: such options keep the value they have, and are named. */
+/* Options that a reload cannot change: they keep their value, and their names are reported. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +29,7 @@ static void keep_texts(struct texts *to, const struct texts *from)
 		to->at[i] = (struct text){ mem_text(from->at[i].text), from->at[i].line };
 }
 
-/* True when the two were the same. */
+/* Copies the value of `now` to `next`. True: the two were equal. */
 static bool keep(const struct conf_option *o, char *now, char *next)
 {
 	char *const *old_text = (void *)(now + o->at);
@@ -64,7 +64,7 @@ static bool keep(const struct conf_option *o, char *now, char *next)
 		keep_texts((void *)(next + o->at), (void *)(now + o->at));
 		return false;
 	default:
-		/* test_conf looks at the table */
+		/* test_conf checks the table for this */
 		fail_never("option %s needs a restart, but no option of its kind may", o->name);
 	}
 }
@@ -78,7 +78,7 @@ bool conf_option_restarts(const struct conf_option *o)
 
 void conf_keep(const struct conf *now, struct conf *next, struct buf *changed)
 {
-	/* Offsets of the table count from the draft, whose first member is the configuration. */
+	/* Offsets in the table count from the draft; its first member is the configuration. */
 	_Static_assert(offsetof(struct conf_draft, conf) == 0, "");
 
 	for (size_t i = 0; i < conf_n_options; i++) {

@@ -1,5 +1,5 @@
-/* The lines of settings. For a string in a list libconfig knows the line of what follows the string, so the hook of the setting holds the right
- * one. */
+/* The lines of settings. For a string in a list libconfig knows only the line of the token after the string, so the hook of the setting holds the
+ * line that conf_scan found. */
 #include <stdint.h>
 
 #include "parts.h"

@@ -1,9 +1,9 @@
 /*
- * The option table: one row an option. Parsing, defaults, ranges, the check for unknown keys, freeing and
- * docs/configuration.md all come from here, so a new option is a member in conf.h and a row in this file.
+ * The option table: one row an option. Parsing, defaults, ranges, the check for unknown keys, freeing and docs/configuration.md use this
+ * table, so a new option needs a member in conf.h and a row in this file.
  *
- * A row of type CONF_GROUP, CONF_SECTIONS or CONF_LIST stands before the rows of its members. Order is that of the
- * document. `doc` is a sentence or two in Markdown.
+ * A row of type CONF_GROUP, CONF_SECTIONS or CONF_LIST is before the rows of its members. The document has the order of the table. `doc` is
+ * one or two sentences in Markdown.
  */
 #include <stddef.h>
 #include <string.h>

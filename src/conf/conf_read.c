@@ -1,4 +1,4 @@
-/* Walks a libconfig tree and the option table side by side. */
+/* Walks a libconfig tree and the option table together. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,18 +7,18 @@
 #include "parts.h"
 #include "walpush/base/mem.h"
 
-#define NAME_COMPARED 40 /* bytes; no option's name is that long */
+#define NAME_COMPARED 40 /* bytes; every option's name is shorter */
 
-struct group {              /* one level of both */
+struct group {              /* one level of the tree and of the table */
 	const char *prefix; /* of its rows: "tables.*." */
-	const char *shown;  /* the same in this file: "tables.requests." */
-	void *base;         /* what `at` of its rows counts from */
+	const char *shown;  /* the same with the names in the file: "tables.requests." */
+	void *base;         /* the struct to which `at` of its rows belongs */
 	unsigned line;
 };
 
 static bool read_group(const struct conf_reader *r, config_setting_t *s, const struct group *g);
 
-/* Only names of the file can be too long for it, and those stand in messages alone. */
+/* Only names in the file can be too long, and these are used only in messages. */
 static void name_set(char out[CONF_NAME_SHOWN], const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 static void name_set(char out[CONF_NAME_SHOWN], const char *format, ...)
@@ -57,7 +57,7 @@ static size_t distance(const char *a, const char *b)
 	return row[n];
 }
 
-/* NULL: nothing is near enough to be meant. */
+/* The option whose name is nearest to `name`; NULL: no name is near enough. */
 static const char *nearest(const char *prefix, const char *name)
 {
 	size_t least = 2 + strlen(name) / 4;
@@ -96,7 +96,7 @@ static bool unknown(const struct conf_reader *r, const config_setting_t *s, cons
 
 /* ---- sections and lists ---- */
 
-/* Array and count follow each other in every struct of conf.h that has them. */
+/* In every struct of conf.h the count of an array follows the pointer. */
 struct array {
 	void *at;
 	size_t n;
@@ -115,7 +115,7 @@ _Static_assert(offsetof(struct conf_table, n_actions) ==
 static bool read_element(const struct conf_reader *r, const struct conf_option *o, config_setting_t *s,
 			 const struct group *g)
 {
-	char **name = g->base; /* every section's struct begins with it */
+	char **name = g->base; /* the first member of every section's struct */
 
 	if (!config_setting_is_group(s))
 		return fail_in_file(r->why, r->file, conf_line(s), "%.*s should be a group: { … }",
@@ -204,7 +204,8 @@ static const struct conf_option *find(const char *prefix, const char *name)
 	return NULL;
 }
 
-/* What stands in the file first, in its order, so that the first error is the uppermost; then what does not. */
+/* Reads the options in the file first, in the file's order, so that the first error is reported; then sets the options that the file does not
+ * have. */
 static bool read_group(const struct conf_reader *r, config_setting_t *s, const struct group *g)
 {
 	for (int i = 0; s && i < config_setting_length(s); i++) {

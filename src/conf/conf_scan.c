@@ -1,10 +1,9 @@
 /*
- * What libconfig accepts and reads differently from what was meant. Versions 1.5 to 1.7 pass over these in
- * silence: a comment or a string that never ends (the rest of the file is gone), an integer beyond 32 bits
- * (cut to its low half), "\x00" (the string ends there), a forgotten comma in a list of strings (two become one).
- * @include is refused, since a line number must mean a line of this one file.
+ * Finds text that libconfig accepts but misreads. Versions 1.5 to 1.7 report no error for these: a comment or a string that never ends (the
+ * rest of the file is lost), an integer beyond 32 bits (cut to its low half), "\x00" (the string ends there), a missing comma in a list of
+ * strings (two become one). @include is refused, because a line number must be a line of this file.
  *
- * This is no parser: it knows comments, strings, brackets and numbers, and leaves all other errors to libconfig.
+ * This is not a parser: it knows comments, strings, brackets and numbers, and leaves all other errors to libconfig.
  */
 #include <ctype.h>
 #include <errno.h>
@@ -21,9 +20,9 @@ struct scan {
 	const struct conf_reader *r;
 	const char *at, *end;
 	unsigned line;
-	char open[NESTING_MAX]; /* the brackets we are in */
+	char open[NESTING_MAX]; /* the brackets around `at` */
 	size_t depth;
-	bool after_string; /* the last token was a string: another one would be glued to it */
+	bool after_string; /* the last token was a string: libconfig would join another one to it */
 	struct conf_lines *lines;
 };
 
@@ -80,7 +79,7 @@ static bool is_word(char c)
 	return isalnum((unsigned char)c) || c == '_' || c == '-' || c == '+' || c == '.' || c == '*';
 }
 
-/* A number, a name, true or false: only an integer that libconfig would cut is of interest. */
+/* A number, a name, true or false. Checks only for an integer that libconfig would cut. */
 static bool scan_word(struct scan *s)
 {
 	char word[64];

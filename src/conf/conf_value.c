@@ -1,4 +1,4 @@
-/* One value of the file into one member of a struct, by the type of its row in the option table. */
+/* Reads one value of the file to one member of a struct, by the type of its row in the option table. */
 #include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ static const struct {
 	unsigned bit;
 } events[] = { { "insert", CONF_ON_INSERT }, { "update", CONF_ON_UPDATE }, { "delete", CONF_ON_DELETE } };
 
-/* What is being read, and what it is called in messages. */
+/* The value that is read, and its name in messages. */
 struct value {
 	const struct conf_reader *r;
 	const struct conf_option *o;
@@ -77,7 +77,7 @@ void conf_value_expected(const struct conf_option *o, struct buf *out)
 	}
 }
 
-/* A string is shown as it was written, before variables are put in, and on one line. */
+/* Shows a string as in the file, before its variables are replaced, and on one line. */
 static void add_quoted(const char *text, struct buf *out)
 {
 	buf_add_char(out, '"');
@@ -135,7 +135,7 @@ static bool seconds_to_ms(double seconds, int64_t *out)
 	if (!(seconds >= 0 && seconds < 1e9))
 		return false;
 	*out = (int64_t)(seconds * 1000 + 0.5);
-	return *out > 0 || seconds == 0; /* less than a millisecond is not 0, which often means "off" */
+	return *out > 0 || seconds == 0; /* less than half a millisecond must not become 0, which often means "off" */
 }
 
 static bool parse_seconds(const char *text, int64_t *out)
@@ -266,7 +266,7 @@ static char *text_of(const struct value *v, const config_setting_t *s)
 	return NULL;
 }
 
-/* An empty optional string counts as not set, so that "${REDIS_URL:-}" turns something off. */
+/* An empty optional string counts as not set, so that "${REDIS_URL:-}" can turn an option off. */
 static bool settle_empty(const struct value *v, const config_setting_t *s, char **text)
 {
 	if (**text || (v->o->flags & CONF_EMPTY_OK))
@@ -299,8 +299,7 @@ static char *read_secret(const struct value *v, const config_setting_t *s, const
 	if (file_read(path, CONF_KEY_FILE_MAX, &text, &problem) && text.len && memchr(text.data, '\0', text.len))
 		problem = "it holds a zero byte, and a key is text";
 	if (problem) {
-		buf_clear(
-			&text); /* the path as it was written: somebody may have put the key itself into the variable */
+		buf_clear(&text); /* show the path as in the file, because a variable may hold the key itself */
 		add_quoted(config_setting_get_string(s), &text);
 		fail_in_file(v->r->why, v->r->file, conf_line(s), "%s: cannot use %s: %s", v->shown, text.data,
 			     problem);
@@ -315,7 +314,7 @@ static char *read_secret(const struct value *v, const config_setting_t *s, const
 	return buf_steal(&text);
 }
 
-/* Two options that fill the same member are two ways to say the same thing. */
+/* Two options may fill the same member, for example jwt.key and jwt.key-file. Only one of them may be set. */
 static bool read_text(const struct value *v, const config_setting_t *s, char **out)
 {
 	char *text = text_of(v, s);
@@ -365,7 +364,7 @@ static bool is_list(const config_setting_t *s)
 	return config_setting_type(s) == CONFIG_TYPE_ARRAY || config_setting_type(s) == CONFIG_TYPE_LIST;
 }
 
-/* Of "a, b c": each by itself. An empty string holds none. */
+/* Adds each word of "a, b c". An empty string has no word. */
 static bool add_words(const struct value *v, const config_setting_t *s, struct texts *out)
 {
 	static const char between[] = ", \t\r\n";
@@ -474,7 +473,7 @@ bool conf_value_read(const struct conf_reader *r, const struct conf_option *o, c
 	case CONF_TEXTS:
 		return read_texts(&v, s, member(o, base));
 	default:
-		return refuse(&v, s); /* a group where none is; its content is read by conf_read.c */
+		return refuse(&v, s); /* the value is not a group; conf_read.c reads groups */
 	}
 }
 

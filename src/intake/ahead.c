@@ -7,7 +7,8 @@ static bool asks_nothing(const struct record *r)
 	return record_is_frame(r) || r->transaction->repeated || r->asked || r->is_skipped;
 }
 
-/* False: its turn will come as the head, which can have the catalog read. A corrupt record is reported when it is the head, too. */
+/* False: the record waits until it is the head, because only the head can have the catalog read. A corrupt record is also reported when it is the
+ * head. */
 static bool ask_about(struct record *r, const struct asker *asker, struct bind *b)
 {
 	const struct rules_table *table = NULL;

@@ -1,7 +1,7 @@
 /*
- * answers: what the sections of a row's table want to know before the row can become messages. Private to the intake. Tap thread.
+ * answers: the answers that the sections of a table need before a row can become messages. Private to the intake. Tap thread.
  *
- * A record holds references to its questions (questions.h), which rows may share, until answers_drop.
+ * A record holds references to its questions (questions.h) until answers_drop. Rows may share a question.
  */
 #ifndef WALPUSH_ANSWERS_H
 #define WALPUSH_ANSWERS_H
@@ -11,7 +11,7 @@
 
 struct answer { /* of one section; NULL: not asked */
 	struct question *lookup, *data, *actor;
-	bool left_out; /* neither lookup nor data was asked: there were too many */
+	bool left_out; /* neither lookup nor data was asked, because of limits.bulk */
 };
 
 struct answers {           /* zeroed: nothing was asked */
@@ -22,13 +22,13 @@ struct answers {           /* zeroed: nothing was asked */
 struct asker {
 	struct questions *questions;
 	uint64_t
-		bulk; /* limits.bulk: so many sections of the rows of a transaction ask a lookup or data, and no more */
+		bulk; /* limits.bulk: at most so many times in a transaction a section of a row asks a lookup or data */
 };
 
-/* Of the row that `b` holds, of nothing where it is a TRUNCATE. `asking` counts for the row's transaction. Nothing of `b` is kept. */
+/* Asks the questions of the row in `b`; a TRUNCATE has none. `asking` is the count of the row's transaction. Keeps no reference to `b`. */
 void answers_ask(struct answers *answers, const struct asker *asker, struct bind *b, const struct change *change,
 		 const struct rules_table *table, uint64_t *asking);
-/* Also true when nothing was asked. */
+/* Also true if nothing was asked. */
 bool answers_are_here(const struct answers *answers);
 void answers_drop(struct answers *answers);
 

@@ -12,7 +12,7 @@ void bind_fini(struct bind *b)
 	buf_fini(&b->scratch);
 }
 
-/* A partition's rows are its parent's. */
+/* Rows of a partition are handled as rows of its parent. */
 static enum bound bind_child(struct bind *b, const struct change *change, const struct rules_table **table)
 {
 	*table = rules_find_parent(b->rules, change->schema, change->table, 0);

@@ -8,7 +8,7 @@ static void mark_table(struct emit *e, const struct rules_table *table, const ch
 		txn_mark(e->txn, table->sections[i], reason);
 }
 
-/* Notes whose permission the row changes. That asks nothing, so limits.bulk does not count it. */
+/* Notes the users whose permission the row changes. This needs no query, so limits.bulk does not count it. */
 static void note_members(struct emit *e, const struct rules_table *table, const struct change *change)
 {
 	struct route_members members;
@@ -29,7 +29,7 @@ static void note_members(struct emit *e, const struct rules_table *table, const 
 	}
 }
 
-/* The table was made since, and is gone again: nobody can tell whose child it was. Every parent that it may have had counts. */
+/* The table was created and dropped after the catalog was read, so its parent is unknown. Every table that may have been its parent counts. */
 static void note_gone(struct emit *e, const struct change *change)
 {
 	for (size_t i = 0; i < rules_n_tables(e->bind->rules); i++) {
@@ -44,13 +44,14 @@ static void note_gone(struct emit *e, const struct change *change)
 	}
 }
 
-/* INHERITS may name several parents: the row is one of each. It is sent as the first one's; who listens to another is told to refetch. */
+/* INHERITS may name several parents, and the row belongs to each of them. It is sent as a row of the first parent. Clients of the other parents are
+ * told to refetch. */
 static void note_other_parents(struct emit *e, const struct rules_table *table, const struct change *change)
 {
 	const struct rules_table *other;
 
 	if (rules_find_parent(e->bind->rules, change->schema, change->table, 0) != table)
-		return; /* it is listed itself */
+		return; /* the table itself is listed */
 	for (size_t i = 1; (other = rules_find_parent(e->bind->rules, change->schema, change->table, i)); i++) {
 		if (change->kind == CHANGE_TRUNCATE || row_bind_child(&e->bind->row, other->catalog, change))
 			note_members(e, other, change);
@@ -60,7 +61,7 @@ static void note_other_parents(struct emit *e, const struct rules_table *table, 
 	}
 }
 
-/* Once, not for every row. */
+/* Logs the column once, not for every row. */
 static void say_missing(struct emit *e, const struct rules_section *section, const char *column)
 {
 	if (!column || column == e->said_missing)
@@ -103,7 +104,7 @@ static void push(struct emit *e, const struct record *r, const struct rules_tabl
 	note_other_parents(e, table, change);
 }
 
-/* True: all is answered. */
+/* Asks the row's questions once. True: all of them are answered. */
 static bool ask(struct emit *e, struct record *r, const struct rules_table *table, const struct change *change)
 {
 	if (!r->asked) {

@@ -15,14 +15,14 @@
 #include "walpush/pg/source.h"
 
 /*
- * It wires its parts, and alone calls the owner. Invariants: `receiving` is the last of visible's list, or NULL; each record of the queue
- * belongs to a transaction of that list. All of it belongs to the thread that made it.
+ * The intake connects its parts, and only intake.c calls the owner. Invariants: `receiving` is the last transaction in the list of `visible`, or
+ * NULL; each record of the queue belongs to a transaction of this list. All fields belong to the thread that called intake_new.
  */
 struct intake {
 	pthread_t home;
 	const struct intake_calls *calls;
 	void *ctx;
-	struct outside *own; /* NULL: the outside is the caller's */
+	struct outside *own; /* NULL: `outside` belongs to the caller */
 
 	struct queue queue;
 	struct visible *visible;
@@ -38,7 +38,7 @@ struct intake {
 	bool paused, running, waiting_catalog;
 	uint64_t n_records;
 	uint64_t catalog_covers; /* records up to this number were received before the catalog was read */
-	lsn_t position;          /* a keepalive's, which waits for what is queued; 0: none */
+	lsn_t position;          /* of a keepalive, until the queue is empty; 0: none */
 };
 
 static void intake_run(struct intake *in);
@@ -67,7 +67,7 @@ struct intake_place intake_place(const struct intake *in)
 	return place_of(in, in->receiving);
 }
 
-/* The stream cannot go on, because of the transaction `t`; NULL: because of something outside of any. */
+/* The stream cannot go on because of the transaction `t`. NULL: the reason is outside a transaction. */
 static void break_stream(struct intake *in, enum intake_broken kind, const struct transaction *t,
 			 const struct fail *why)
 {
@@ -76,7 +76,7 @@ static void break_stream(struct intake *in, enum intake_broken kind, const struc
 	in->calls->broken(in->ctx, kind, &place, why);
 }
 
-/* --- the head's turn -------------------------------------------------------------------------------------------- */
+/* --- handling the head ------------------------------------------------------------------------------------------ */
 
 static void handle_begin(struct intake *in, const struct record *r)
 {
@@ -144,7 +144,7 @@ static bool handle_row(struct intake *in, struct record *r)
 	return false;
 }
 
-/* True when the head is done with. */
+/* True: the head is handled. */
 static bool handle(struct intake *in, struct record *r)
 {
 	switch (r->kind) {
@@ -168,7 +168,7 @@ static void control_flow(struct intake *in)
 	in->calls->pause(in->ctx, paused);
 }
 
-/* What came behind the keepalive is handled as well by now, so the position may be an old one. */
+/* Records after the keepalive are handled too by now, so the position may be an old one. */
 static void take_position(struct intake *in)
 {
 	lsn_t position = in->position;
@@ -179,7 +179,7 @@ static void take_position(struct intake *in)
 	in->calls->handled(in->ctx, position);
 }
 
-/* Handles what can be handled, and asks ahead. Called whenever something may have made the head ready; within itself it does nothing. */
+/* Handles as many records as it can, and asks ahead. Called whenever the head may have become ready. A call from within itself does nothing. */
 static void intake_run(struct intake *in)
 {
 	assert(pthread_equal(in->home, pthread_self()));
@@ -209,7 +209,7 @@ static struct transaction *begin(struct intake *in, const struct change *change,
 	return t;
 }
 
-/* BEGIN and COMMIT are decoded at once: they frame all the rest. */
+/* BEGIN and COMMIT are decoded at once, because they decide the transaction of the other records. */
 static bool receive_frame(struct intake *in, struct record *r, lsn_t handled, struct fail *why)
 {
 	struct change change;
@@ -240,7 +240,7 @@ static bool receive(struct intake *in, struct record *r, lsn_t handled, struct f
 	return true;
 }
 
-/* However many there are in one transaction, they cost a look at their first bytes each. */
+/* A message is never queued: it costs only a look at its first bytes, so a transaction may have any number of them. */
 static void receive_message(struct intake *in, struct slice text)
 {
 	struct transaction *t = in->receiving;
@@ -254,8 +254,8 @@ static void receive_message(struct intake *in, struct slice text)
 	visible_want(in->visible, t);
 }
 
-/* Logical messages, inside of a transaction or not, and actions that a newer plugin may have. Any role may send messages, so they
- * are not kept, and leave no line in the log. */
+/* Logical messages, inside a transaction or outside, and actions of a newer plugin. Any role may send messages, so they are not kept and not
+ * logged. */
 static bool is_passed_over(char kind)
 {
 	return kind && !strchr("BCIUDT", kind);
@@ -264,7 +264,7 @@ static bool is_passed_over(char kind)
 static void enqueue(struct intake *in, struct record *r)
 {
 	queue_push(&in->queue, r);
-	/* Behind a head that waits, a record only joins the queue; questions are asked in time because every answer runs the queue. */
+	/* While the head waits, a record only joins the queue. Its questions are still asked in time, because every answer calls intake_run. */
 	if (in->queue.head == r || in->queue.ask_next == r)
 		intake_run(in);
 	else
@@ -307,7 +307,7 @@ void intake_position(struct intake *in, lsn_t end)
 	take_position(in);
 }
 
-/* --- what the owner's look covers ------------------------------------------------------------------------------- */
+/* --- the owner's look ------------------------------------------------------------------------------------------- */
 
 void intake_looks(struct intake *in, bool held)
 {
@@ -325,7 +325,7 @@ void intake_forget_looks(struct intake *in)
 	look_forget(&in->look);
 }
 
-/* --- what visible tells ------------------------------------------------------------------------------------------ */
+/* --- callbacks of visible ---------------------------------------------------------------------------------------- */
 
 static void on_asked(void *ctx)
 {
@@ -429,12 +429,12 @@ void intake_limits(struct intake *in, const struct conf_limits *limits)
 void intake_rules(struct intake *in, const struct rules *rules)
 {
 	in->bind.rules = rules;
-	questions_forget(in->asker.questions); /* the same name may be another query's now */
+	questions_forget(in->asker.questions); /* the same name may belong to another query now */
 	in->waiting_catalog = false;
 	intake_run(in);
 }
 
-/* --- what it holds ----------------------------------------------------------------------------------------------- */
+/* --- state ------------------------------------------------------------------------------------------------------- */
 
 bool intake_is_idle(const struct intake *in)
 {

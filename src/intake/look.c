@@ -16,7 +16,8 @@ enum look_says look_at_commit(struct look *l, const struct transaction *t)
 	return LOOK_ASK;
 }
 
-/* Of the transactions behind the head as many as are visible. The one that is still being received may have more to say. */
+/* The last commit before the first transaction that is not visible and has DDL. The transaction that is still being received may get DDL later,
+ * so it counts as one with DDL. */
 static lsn_t covered(const struct look *l, const struct transaction *transactions, const struct transaction *receiving)
 {
 	const struct transaction *t;

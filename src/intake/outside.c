@@ -7,7 +7,7 @@
 #include "walpush/base/mem.h"
 
 struct world {
-	struct outside outside; /* whose `at` is this */
+	struct outside outside; /* `at` points to this struct */
 	struct sqlpipe *sql;
 	struct event *timer;
 	void (*due)(void *ctx);

@@ -1,8 +1,8 @@
 /*
- * outside: what the intake needs of the world: SQL, the time, one timer, memory. Private to the intake.
+ * outside: everything that the intake uses from outside: SQL, the time, one timer, memory. Private to the intake.
  *
- * A struct of functions, so that a test holds the answers, the clock and the timer in its hands. outside_new makes the one of the program.
- * None of it is called for a row that asks nothing and belongs to a transaction whose earlier rows were received. Tap thread.
+ * A struct of functions, so that a test controls the answers, the clock and the timer. outside_new makes the struct for the program. No
+ * function is called for a small row without questions, unless it is the first row of its transaction. Tap thread.
  */
 #ifndef WALPUSH_OUTSIDE_H
 #define WALPUSH_OUTSIDE_H
@@ -18,13 +18,13 @@ struct outside {
 				     const char *const *values, sqlpipe_done *done, void *ctx);
 	void (*forget)(void *at, struct sqlpipe_query *q);
 	int64_t (*now)(void *at); /* µs, as clock_us */
-	/* `due` is called after so many µs, once, never from within. There is one timer: not while it runs. */
+	/* Calls `due` once after so many µs, never from within. There is only one timer; do not call this while it runs. */
 	void (*wake)(void *at, int64_t us, void (*due)(void *ctx), void *ctx);
-	/* Could so many bytes be had at this moment? */
+	/* Could so many bytes be allocated now? */
 	bool (*has_memory)(void *at, size_t bytes);
 };
 
-/* The loop and the connection must outlive it. */
+/* The loop and the connection must outlive the struct. */
 struct outside *outside_new(struct event_base *loop, struct sqlpipe *sql);
 void outside_free(struct outside *o);
 

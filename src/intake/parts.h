@@ -1,17 +1,17 @@
 /*
- * intake parts: making an intake in a world of the caller's own, for tests. The files of the intake have a header each:
+ * intake parts: makes an intake with another `outside`, for tests. Each file of the intake has its own header:
  *
- *   intake.c     receipt, the head's turn, flow control
- *   emit.c       a row that is the head, from its bytes to the messages of the transaction
- *   ahead.c      questions of the rows behind the head
- *   skip.c       a row that cannot be handled
- *   look.c       a transaction that says that DDL is a part of it
- *   visible.c    "visible first": which transactions a snapshot has seen
+ *   intake.c     receipt, handling of the head, flow control
+ *   emit.c       makes messages from the row at the head
+ *   ahead.c      questions of the rows after the head
+ *   skip.c       rows that cannot be handled
+ *   look.c       transactions with DDL
+ *   visible.c    "visible first": the transactions that a snapshot has seen
  *   queue.c      records in the order of commits
- *   record.c     one of them
- *   answers.c    what the sections of a row want to know
- *   questions.c  the same questions, asked once for all rows that share them
- *   bind.c       a record decoded and laid out by the columns of its table
+ *   record.c     one record
+ *   answers.c    the answers that the sections of a row need
+ *   questions.c  queries, each sent once for all rows that share it
+ *   bind.c       decodes a record, and orders its values by the columns of its table
  *   outside.c    SQL, the time, a timer, memory
  */
 #ifndef WALPUSH_INTAKE_PARTS_H

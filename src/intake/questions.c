@@ -11,7 +11,7 @@
 #include "walpush/change/render.h"
 #include "walpush/base/repeat.h"
 
-/* Bounds of answers that are kept only because rows may share them. Beyond them, the same is asked again. */
+/* Bounds of the answers that are kept for later rows. Beyond them the table is emptied, and the same question is asked again. */
 #define SHARED_MOST 8192
 #define SHARED_BYTES (1u << 20)
 
@@ -19,11 +19,11 @@ struct question {
 	UT_hash_handle hh;
 	struct questions *all;
 	struct sqlpipe_query *query; /* NULL: answered */
-	struct sqlrows *rows;        /* NULL: not answered, or no answer */
-	size_t bytes;                /* of its JSON */
+	struct sqlrows *rows;        /* NULL: not answered yet, or no answer */
+	size_t bytes;                /* of the JSON in `rows` */
 	const struct question_kind *kind;
 	int64_t asked; /* µs */
-	unsigned refs; /* the askers', and the table's */
+	unsigned refs; /* of the callers, and one of the table */
 	size_t key_len;
 	char key[]; /* begins with the query's name */
 };
@@ -33,7 +33,7 @@ struct questions {
 	struct metrics_counts *counts;
 	void (*answered)(void *ctx);
 	void *ctx;
-	struct question *table; /* those that may be shared */
+	struct question *table; /* questions that may be shared */
 	unsigned n_open;
 	size_t bytes;
 	struct repeat trouble[REPEAT_TABLE];
@@ -63,7 +63,8 @@ static int64_t now(const struct questions *qs)
 	return qs->outside->now(qs->outside->at);
 }
 
-/* The statement's name, and each value behind a letter that tells NULL from a text; zeros between them, which no text holds. */
+/* The query's name, then for each value a letter, which distinguishes NULL from a text, and the text. Zeros end name and texts; no text contains
+ * one. */
 static void make_key(struct buf *key, const struct rules_query *query, size_t n_values, const char *const *values)
 {
 	buf_clear(key);
@@ -88,7 +89,7 @@ static void complain(struct question *q, const char *what, const struct fail *wh
 			     log_s("error", why ? why->text : ""), log_fix(q->kind->fix), log_n("times", times)));
 }
 
-/* Keeps what is JSON. */
+/* Keeps the answer if it is JSON. */
 static void take_json(struct question *q, const struct fail *why)
 {
 	struct questions *qs = q->all;

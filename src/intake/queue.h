@@ -3,9 +3,9 @@
  *
  *   [BEGIN][row][row][COMMIT][BEGIN][row] …
  *     ▲                ▲
- *    head             ask_next: what the rows before it want to know has been asked
+ *    head             ask_next: the questions of the rows before it are asked
  *
- * It owns its records. Invariant: `ask_next` is in the queue, at or behind the head, or NULL, where nothing is left to ask about.
+ * The queue owns its records. Invariant: `ask_next` is a record of the queue, or NULL if no record is left to ask about.
  */
 #ifndef WALPUSH_QUEUE_H
 #define WALPUSH_QUEUE_H
@@ -15,13 +15,13 @@
 struct queue { /* zeroed: empty */
 	struct record *head, *last;
 	struct record *ask_next;
-	size_t bytes; /* record_cost of all */
+	size_t bytes; /* the sum of record_cost */
 };
 
 void queue_push(struct queue *q, struct record *r);
 /* Frees the head. */
 void queue_pop(struct queue *q);
-/* Nothing is left to ask about this record. */
+/* The questions of this record are asked. */
 void queue_asked(struct queue *q, const struct record *r);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * record: what the queue of the intake holds, and the transaction that a record belongs to. Private to the intake. Tap thread.
+ * record: an entry of the intake's queue, and the transaction that it belongs to. Private to the intake. Tap thread.
  *
- * intake.c makes and frees both; the other files change only what the comment of a member says.
+ * intake.c makes both, and frees transactions; queue.c frees the records of the queue. Another file changes only the members whose comment names it.
  */
 #ifndef WALPUSH_RECORD_H
 #define WALPUSH_RECORD_H
@@ -17,34 +17,34 @@ struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	bool repeated;     /* handled before a reconnect */
 	bool wanted;       /* visible.c: it has rows, so it must be visible before they are handled */
 	bool visible;      /* visible.c */
-	bool is_ddl;       /* it says that DDL is a part of it */
+	bool is_ddl;       /* a message says that DDL is a part of it */
 	int64_t wanted_at; /* visible.c; µs */
-	uint64_t asking;   /* emit.c, ahead.c: sections of its rows that asked something */
+	uint64_t asking;   /* emit.c, ahead.c: how many times a section of its rows has wanted a lookup or data */
 };
 
 struct record {
 	struct record *next; /* queue.c */
-	char *bytes;         /* libpq's; NULL: they are gone, as `is_skipped` says */
+	char *bytes;         /* libpq's; NULL: freed, because the record is_skipped */
 	struct slice text;
 	uint64_t number;
-	char kind;       /* of wal2json's action: B C I U D T, or 0 */
-	bool asked;      /* emit.c, ahead.c: `answers` is what its sections want */
-	bool is_skipped; /* skip.c: of schema and table, where they are known, `names` is all that is left */
-	char *names;     /* skip.c: each ended by a zero; NULL: not known */
+	char kind;       /* wal2json's action: B C I U D T, or 0 */
+	bool asked;      /* emit.c, ahead.c: the questions of its sections are in `answers` */
+	bool is_skipped; /* skip.c: only `names` is left */
+	char *names;     /* skip.c: schema and table, each ended by a zero; NULL: not known */
 	struct transaction *transaction;
 	struct answers answers;
 };
 
-/* wal2json's action, which it prints first; 0: anything else, which is found out when the record is decoded. */
+/* wal2json's action, which is printed first. 0: the text begins differently; the decoder reports the error. */
 char record_kind(struct slice text);
-/* Takes over `bytes`, which `text` points into. */
+/* Takes over `bytes`; `text` points into `bytes`. */
 struct record *record_new(char *bytes, struct slice text, uint64_t number);
 void record_free(struct record *r);
-/* Bytes that it counts for while it is queued. */
+/* Bytes for which the record counts in the queue. */
 size_t record_cost(const struct record *r);
-/* The bytes go, the names stay. */
+/* Frees the bytes, keeps the names. */
 void record_drop_text(struct record *r);
-/* Is it of a BEGIN or a COMMIT? */
+/* Is it a BEGIN or a COMMIT? */
 static inline bool record_is_frame(const struct record *r)
 {
 	return r->kind == 'B' || r->kind == 'C';

@@ -5,14 +5,15 @@
 #include "walpush/base/flood.h"
 #include "walpush/intake/intake.h"
 
-/* What handling a row takes beside its record is asked for before that begins. */
+/* Bytes. Handling a row needs memory besides its record. For a record above ASK_ABOVE, skip_receive first checks that there are ASK_LEAST bytes
+ * and a tenth of the record (ASK_PART). */
 #define ASK_ABOVE (1u << 20)
 #define ASK_LEAST (4u << 20)
 #define ASK_PART 10
 
 /* --- receipt --------------------------------------------------------------------------------------------------- */
 
-/* The bytes go at once: they are what there is too little memory for. */
+/* Frees the bytes at once, because there is too little memory for them. */
 static void keep_names(struct record *r)
 {
 	struct slice schema, table;
@@ -71,9 +72,9 @@ bool skip_receive(struct skip *s, const struct outside *outside, struct record *
 	return true;
 }
 
-/* --- its turn -------------------------------------------------------------------------------------------------- */
+/* --- at the head ----------------------------------------------------------------------------------------------- */
 
-/* Nobody knows whose permission the row changes, nor whose connections an action of it closes. */
+/* Can a row of this table change a permission, or close connections? For a skipped row the users are unknown. */
 static bool decides_permission(const struct rules_table *table)
 {
 	if (table->n_memberships)
@@ -98,14 +99,14 @@ static void skip_in_table(struct txn *txn, const struct rules_table *table)
 		txn_add_member(txn, NULL);
 }
 
-/* Nobody knows whose row it was. */
+/* The table of the row is unknown. */
 static void skip_unknown(struct txn *txn)
 {
 	txn_skip(txn, NULL);
 	txn_add_member(txn, NULL);
 }
 
-/* False: it is none of ours. */
+/* False: no section and no membership is about this table. */
 static bool skip_by_name(const struct rules *rules, struct txn *txn, struct slice schema, struct slice name)
 {
 	const struct rules_table *table = rules_find(rules, schema, name);
@@ -120,7 +121,7 @@ static bool skip_by_name(const struct rules *rules, struct txn *txn, struct slic
 		return true;
 	if (!rules_is_new(rules, schema, name))
 		return false;
-	skip_unknown(txn); /* it was made since */
+	skip_unknown(txn); /* the table is newer than the catalog */
 	return true;
 }
 

@@ -8,12 +8,12 @@
 #include "walpush/base/repeat.h"
 #include "walpush/pg/snapshot.h"
 
-/* A transaction that is not visible yet is looked for again at once this many times, then after 1 ms, doubling to 32 ms: most are
- * visible within a few milliseconds; under synchronous replication it can take without bound. */
+/* For a transaction that is not visible yet, the next snapshot is asked for at once this many times, then after 1 ms, doubling to 32 ms. Most
+ * transactions are visible within a few milliseconds. Under synchronous replication there is no bound. */
 #define AT_ONCE 8
 #define WAIT_MOST_MS 32
-#define LONGEST (AT_ONCE + 10) /* fruitless snapshots from which on the wait is that */
-/* A snapshot is of use for so long (µs): xids have 32 bits, and must not come round meanwhile. */
+#define LONGEST (AT_ONCE + 10) /* from this value of `fruitless` on the wait is WAIT_MOST_MS */
+/* µs. An older snapshot is not used, because xids have 32 bits and must not wrap around meanwhile. */
 #define SNAPSHOT_AGE 10000000
 
 struct visible {
@@ -23,19 +23,19 @@ struct visible {
 
 	struct transaction *transactions; /* all that are not handled yet, in order */
 	uint64_t n_transactions;          /* so far: the number of the last one */
-	unsigned n_unseen;                /* wanted and not visible */
-	struct sqlpipe_query *query;      /* the snapshot that is on its way; NULL: none is */
-	uint64_t covers;                  /* transactions up to this number were received before it was asked */
-	struct snapshot seen;             /* the last one */
-	int64_t seen_at;                  /* µs; 0: there is none */
-	unsigned fruitless;               /* snapshots, one after the other, that saw nothing new */
+	unsigned n_unseen;                /* transactions that are wanted and not visible */
+	struct sqlpipe_query *query;      /* for a snapshot; NULL: no query runs */
+	uint64_t covers;                  /* transactions up to this number were received before `query` */
+	struct snapshot seen;             /* the last snapshot */
+	int64_t seen_at;                  /* µs; 0: there is no snapshot */
+	unsigned fruitless;               /* snapshots in a row that saw nothing new, and the waits between them */
 	bool waits;                       /* the timer runs */
 	struct repeat trouble;
 };
 
 static void ask_snapshot(struct visible *v);
 
-/* --- what a snapshot tells --------------------------------------------------------------------------------------- */
+/* --- the answer -------------------------------------------------------------------------------------------------- */
 
 static void saw(struct visible *v, const struct snapshot *snapshot)
 {
@@ -90,7 +90,7 @@ static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
 	v->calls->told(v->ctx);
 }
 
-/* --- asking for one ----------------------------------------------------------------------------------------------- */
+/* --- asking for a snapshot ---------------------------------------------------------------------------------------- */
 
 static void on_due(void *ctx)
 {
@@ -124,8 +124,8 @@ static void ask_snapshot(struct visible *v)
 	v->query = v->outside->ask(v->outside->at, "snapshot", SNAPSHOT_SQL, 0, NULL, on_snapshot, v);
 }
 
-/* A finished transaction stays finished, so an older snapshot can prove that a transaction of a backlog is visible. What was asked since
- * that snapshot sees it as well. */
+/* A finished transaction stays finished, so an older snapshot can prove that a backlog transaction is visible. Queries that were sent after this
+ * snapshot see the transaction too. */
 static bool was_seen(const struct visible *v, const struct transaction *t, int64_t now)
 {
 	return v->seen_at && now - v->seen_at < SNAPSHOT_AGE && snapshot_sees(&v->seen, t->xid);

@@ -1,17 +1,18 @@
 /*
- * visible: which of the transactions that are not handled yet a snapshot has seen ("visible first"). Private to the intake. Tap thread.
+ * visible: finds out which waiting transactions a snapshot has seen ("visible first"). Private to the intake. Tap thread.
  *
- * A walsender hands out a commit before other sessions see it. So a transaction that has rows waits until pg_current_snapshot() sees it.
+ * A walsender sends a commit before other sessions see it. So a transaction with rows waits until pg_current_snapshot() sees it.
  *
  *   BEGIN ─add▶ in the list ─first row: want▶ unseen ──a snapshot sees it──▶ visible
  *                                │                                             ▲
  *                                └─ the last snapshot saw it already ──────────┘
  *
- * One question for all that wait, and never two at a time. The rows' own questions follow on the same connection without waiting for the
- * answer: the server takes them in order, so they see at least what the snapshot sees, and are good if that turns out to be enough.
+ * One query serves all waiting transactions, and only one runs at a time. The queries of rows follow on the same connection without waiting
+ * for the snapshot. The server runs them in order, so they see at least what the snapshot sees. They are valid if the snapshot sees the
+ * transaction.
  *
- * The list is in the order of commits. Whether a transaction is visible has nothing to do with that order. The caller owns the
- * transactions; a transaction stays in the list until visible_remove.
+ * The list is in the order of commits. Transactions may become visible in another order. The caller owns the transactions; a transaction
+ * stays in the list until visible_remove.
  */
 #ifndef WALPUSH_VISIBLE_H
 #define WALPUSH_VISIBLE_H
@@ -22,29 +23,29 @@
 struct visible;
 
 struct visible_calls {
-	/* A snapshot is asked for. What was asked before may see less than it will, and must not be shared any more. */
+	/* The query for a snapshot is sent now. Earlier queries may see less than the snapshot, so their answers must not be shared any more. */
 	void (*asked)(void *ctx);
-	/* A transaction was not visible to a snapshot that was asked after its receipt, or nobody can tell. What the rows of transactions
-	 * that are not visible asked behind that snapshot is void: ask it again. */
+	/* A snapshot that was asked for after the receipt of a transaction did not see the transaction, or the snapshot failed. For transactions
+	 * that are not visible, the questions of their rows are void: ask them again. */
 	void (*again)(void *ctx);
-	/* More may be visible, or another snapshot is on its way. */
+	/* More transactions may be visible, or the query for another snapshot is sent. */
 	void (*told)(void *ctx);
 };
 
-/* `outside` and `calls` must outlive it. */
+/* `outside` and `calls` must outlive the struct. */
 struct visible *visible_new(const struct outside *outside, const struct visible_calls *calls, void *ctx);
 void visible_free(struct visible *v);
 
 /* At its BEGIN. */
 void visible_add(struct visible *v, struct transaction *t);
 void visible_remove(struct visible *v, struct transaction *t);
-/* The oldest; NULL: there is none. */
+/* The oldest transaction; NULL: there is none. */
 struct transaction *visible_first(const struct visible *v);
-/* The transaction has a row: sees to it that a snapshot tells when it may be handled. */
+/* The transaction has a row, so it waits for a snapshot that sees it. */
 void visible_want(struct visible *v, struct transaction *t);
-/* Is it visible, or will the snapshot that is on its way tell? */
+/* Is the transaction visible, or does the running query for a snapshot cover it? */
 bool visible_may_ask(const struct visible *v, const struct transaction *t);
-/* Also what was seen: the next stream may be another server's, with other xids. */
+/* Drops the snapshots too: the next stream may be of another server, with other xids. */
 void visible_forget(struct visible *v);
 
 #endif

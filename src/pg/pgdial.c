@@ -18,11 +18,11 @@
 #define URL_FILE_MAX 8192 /* bytes */
 
 /*
- * An attempt looks up the names among the hosts, each by a question of its own, and then connects:
+ * An attempt looks up the names of hosts, each with a question of its own, and then connects:
  *
  *   start ──▶ names ──all answered──▶ connecting ──▶ done
  *
- * The limit of the questions bounds the names, the deadline what is left of the attempt.
+ * The questions have their own time limit. The deadline bounds the rest of the attempt.
  */
 struct pgdial {
 	struct event_base *loop;
@@ -39,11 +39,11 @@ struct pgdial {
 	} * names;                                 /* NULL: none must be looked up */
 	size_t n_asked;                            /* questions without an answer */
 	PGconn *conn;
-	struct event *io;       /* on the socket of the moment; remade at every step */
-	struct event *deadline; /* also carries a failure of the start to the loop */
+	struct event *io;       /* on the current socket; made again at every step */
+	struct event *deadline; /* also reports a failed start from the loop */
 	struct fail why;
-	struct fail last_words; /* of a server that ends the session while it is being made */
-	bool is_command;        /* the caller waits, and wants the SQLSTATE of a refusal */
+	struct fail last_words; /* the server's reason if it ends the session while it is being opened */
+	bool is_command;        /* the caller blocks, and needs the SQLSTATE of a refusal */
 	pgdial_done *done;
 	void *ctx;
 };
@@ -77,7 +77,7 @@ static char *read_url_file(const char *path, struct fail *why)
 	return url;
 }
 
-/* The connection string, which is the caller's. One in the configuration was judged when that was read. */
+/* Returns the connection string, which the caller frees. database.url was checked when the configuration was read; the file may have changed. */
 static char *read_url(const struct conf_database *conf, struct fail *why)
 {
 	char *url = conf->url_file ? read_url_file(conf->url_file, why) : mem_text(conf->url);
@@ -91,10 +91,10 @@ static char *read_url(const struct conf_database *conf, struct fail *why)
 	return NULL;
 }
 
-/* The `options` the user gave in the connection string, so that ours are added to them. */
+/* Appends the `options` of the connection string, so that the options of walpush follow them. */
 static bool user_options(const char *url, struct buf *out, struct fail *why)
 {
-	/* libpq's own message may quote the string, password and all. */
+	/* libpq's own message is not used, because it may quote the string with its password. */
 	PQconninfoOption *parts = PQconninfoParse(url, NULL);
 
 	if (!parts)
@@ -138,7 +138,7 @@ static void add_options(const struct conf_database *conf, enum pgdial_kind kind,
 			 (long long)conf->statement_timeout);
 }
 
-/* NULL: no memory. libpq takes a NULL for what is not given. */
+/* NULL: no memory. For libpq a NULL value is not given. */
 static PGconn *connect_start(const struct pgdial *d, const struct pghosts_lists *hosts)
 {
 	const char *const keys[] = { "dbname",
@@ -210,7 +210,7 @@ static void one_line(char *text)
 			*text = ' ';
 }
 
-/* libpq's message of a failed attempt, with the SQLSTATE that its verbose form holds: "FATAL:  28P01: password …". */
+/* libpq's message of a failed attempt, with the SQLSTATE of its verbose form: "FATAL:  28P01: password …". */
 static void attempt_fail(const PGconn *conn, struct fail *why)
 {
 	const char *text = pgurl_error(conn);
@@ -225,7 +225,7 @@ static void attempt_fail(const PGconn *conn, struct fail *why)
 		mem_copy_text(why->sqlstate, sizeof(why->sqlstate), state + 3);
 }
 
-/* What libpq says; and which host it was not given. */
+/* Takes libpq's message, and adds a host that did not resolve. */
 static void take_failure(struct pgdial *d)
 {
 	const struct pghost *missing = pghosts_missing(&d->hosts);
@@ -318,7 +318,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
 	dial_end(d, NULL);
 }
 
-/* False: `d->why` says why. */
+/* False: `d->why` is filled. */
 static bool dial_connect(struct pgdial *d)
 {
 	struct pghosts_lists hosts = { 0 };
@@ -338,7 +338,7 @@ static bool dial_connect(struct pgdial *d)
 		return false;
 	}
 	event_add(d->deadline, &left);
-	dial_wait(d, EV_WRITE); /* PQconnectPoll wants to be called as if writable first. */
+	dial_wait(d, EV_WRITE); /* as libpq requires before the first PQconnectPoll */
 	return true;
 }
 
@@ -355,7 +355,7 @@ static void on_answer(void *ctx, const struct resolve_answer *answer)
 		dial_end(d, NULL);
 }
 
-/* One host of several that hangs in a name server leaves the others half of the time. */
+/* If a name server does not answer for one of several hosts, the other hosts still have half of the time. */
 static void ask_names(struct pgdial *d, struct resolve *names)
 {
 	int64_t patience = d->conf->connect_timeout * 1000 / (d->hosts.n > 1 ? 2 : 1);
@@ -417,7 +417,7 @@ void pgdial_cancel(struct pgdial *d)
 		dial_free(d);
 }
 
-/* --- for commands, which may wait ------------------------------------------------------------------------------ */
+/* --- for commands, which may block ----------------------------------------------------------------------------- */
 
 struct opening {
 	struct event_base *loop;
@@ -462,7 +462,7 @@ void pgdial_result_fail(const PGresult *result, struct fail *why)
 	static const char *const harmless[] = { "42", "55", "57", "53", "54", "25", "0A", "3D", "28", "58", "XX" };
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-	/* "out of memory" of a string of 1 GB says in its detail alone what it is. */
+	/* For a string of 1 GB the server says only "out of memory"; the detail explains it. */
 	const char *detail =
 		state && strncmp(state, "54", 2) == 0 ? PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL) : NULL;
 	bool quote = false;

@@ -34,7 +34,7 @@ static char *part(const char *list, size_t i)
 	return mem_text_of((struct slice){ list, strcspn(list, ",") });
 }
 
-/* One of several, `i` parts are before it. */
+/* Adds one part; `i` parts are before it. */
 static void add_part(struct buf *list, size_t i, const char *text)
 {
 	if (i)
@@ -49,7 +49,7 @@ static bool is_socket(const char *host)
 	return *host == '\0' || *host == '/' || *host == '@';
 }
 
-/* libpq has its own words for lists that do not fit together, and looks nothing up then. */
+/* Do the lists have the same length? If they do not, libpq reports its own error, and looks up nothing. */
 static bool fit(const char *host, const char *hostaddr, const char *port)
 {
 	size_t n = count(host);
@@ -87,11 +87,11 @@ void pghosts_fini(struct pghosts *h)
 	*h = (struct pghosts){ 0 };
 }
 
-/* --- what libpq makes of a connection string ------------------------------------------------------------------------ */
+/* --- the options as libpq completes them ---------------------------------------------------------------------------- */
 
 /*
- * Only libpq knows how it completes a connection string: PQconninfoParse does not, and PQconndefaults does not know of a `service` in it.
- * A connection does, and it gives up on an impossible value before it looks at the network. So it is given one.
+ * Only libpq knows how it completes a connection string. PQconninfoParse does not complete it, and PQconndefaults does not know a `service` in
+ * it. A PGconn has the completed options. With an impossible `sslmode` libpq gives up before it uses the network.
  */
 static PQconninfoOption *complete(const char *url)
 {
@@ -126,7 +126,7 @@ static size_t add_host(struct pghosts_lists *l, size_t n, const struct pghost *h
 {
 	add_part(&l->host, n, h->host);
 	add_part(&l->hostaddr, n, address);
-	/* libpq takes a list of one empty part for none, and the one in the connection string for it. */
+	/* A list of one empty part means no list to libpq, so libpq would use the port of the connection string. */
 	add_part(&l->port, n, *h->port ? h->port : PORT_DEFAULT);
 	return n + 1;
 }

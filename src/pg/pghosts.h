@@ -1,15 +1,14 @@
 /*
  * pghosts: the hosts of a connection string, and libpq's `hostaddr` for them.
  *
- * libpq looks names up while it connects, which blocks. It does not where `hostaddr` stands beside `host`; `host` stays, because the
- * server's certificate, ~/.pgpass and Kerberos go by it. So the names are found out here, somebody looks them up, and each host becomes
- * as many as it has addresses: libpq tries them in turn, with all that it does for a list of hosts (target_session_attrs,
- * load_balance_hosts).
+ * libpq blocks while it looks up names, unless it is given `hostaddr` too. `host` stays, because the server's certificate, ~/.pgpass and
+ * Kerberos need it. So this file finds the names, the caller looks them up, and each host is repeated once for each of its addresses. libpq
+ * tries the addresses in turn, with all its rules for a list of hosts (target_session_attrs, load_balance_hosts).
  *
  *   host=db1,/run/pg,db2 port=5432        host=db1,db1,/run/pg,db2 hostaddr=10.0.0.1,fd00::1,,10.0.0.2 port=5432,5432,5432,5432
  *
- * An address, a Unix socket and a host that has its hostaddr need no lookup; if none of them does, libpq is given nothing.
- * Pure, but for what libpq itself reads to complete a connection string: the environment (PGHOST and the like) and the service file.
+ * An address, a Unix socket and a host with a hostaddr need no lookup. If no host needs one, libpq gets the connection string alone. Pure,
+ * except that libpq reads the environment (PGHOST and similar variables) and the service file to complete a connection string.
  */
 #ifndef WALPUSH_PGHOSTS_H
 #define WALPUSH_PGHOSTS_H
@@ -19,31 +18,31 @@
 #include "walpush/base/resolve.h"
 
 struct pghost {
-	char *host, *hostaddr, *port; /* "" where none is given */
+	char *host, *hostaddr, *port; /* "": not given */
 	bool is_name;                 /* must be looked up */
-	struct resolve_answer answer; /* then this is filled in by the caller */
+	struct resolve_answer answer; /* of a name; the caller fills it */
 };
 
 struct pghosts {
 	struct pghost *at;
-	size_t n;       /* 0: libpq looks nothing up, or has an error to report */
-	size_t n_names; /* of those that must be looked up */
+	size_t n;       /* 0: libpq looks up nothing, or reports an error */
+	size_t n_names; /* how many must be looked up */
 };
 
-struct pghosts_lists { /* comma-separated, as libpq's keywords have them */
+struct pghosts_lists { /* comma-separated, for libpq's keywords */
 	struct buf host, hostaddr, port;
 };
 
-/* url: what pgurl_trouble has nothing against, so that its hosts may be logged. */
+/* `url` must have passed pgurl_trouble, so that its hosts may be logged. */
 void pghosts_read(const char *url, struct pghosts *out);
-/* The same of values that libpq has completed; NULL and "" are none. */
+/* The same from values that libpq has completed. NULL and "" mean not given. */
 void pghosts_parse(const char *host, const char *hostaddr, const char *port, struct pghosts *out);
 void pghosts_fini(struct pghosts *h);
 
-/* False: no host is left, and `why` names one that does not resolve. */
+/* Makes the lists for libpq. False: no host resolves, and `why` names one of them. */
 bool pghosts_lists(const struct pghosts *h, struct pghosts_lists *out, struct fail *why);
 void pghosts_lists_fini(struct pghosts_lists *l);
-/* The first that does not resolve; NULL: all do. */
+/* The first host that does not resolve; NULL: all hosts resolve. */
 const struct pghost *pghosts_missing(const struct pghosts *h);
 
 #endif

@@ -23,7 +23,7 @@ static bool take(struct cursor *c, char byte)
 	return true;
 }
 
-/* A 64-bit transaction id, as PostgreSQL prints it: no sign, no leading zero; 0 is none. */
+/* A 64-bit transaction id, as PostgreSQL prints it: no sign, no leading zero; 0 is not an id. */
 static bool take_id(struct cursor *c, uint64_t *out)
 {
 	size_t start = c->at;
@@ -106,7 +106,7 @@ void snapshot_fini(struct snapshot *s)
 	*s = (struct snapshot){ 0 };
 }
 
-/* The 64-bit id that ends in these 32 bits and is nearest to xmax: at most 2^31 behind it, or less than that before it. */
+/* The 64-bit id with these low 32 bits that is nearest to xmax: at most 2^31 below xmax, or less than 2^31 above it. */
 static uint64_t widen(uint64_t xmax, uint32_t xid)
 {
 	return xmax + (uint64_t)(int64_t)(int32_t)(xid - (uint32_t)xmax);

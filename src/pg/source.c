@@ -20,12 +20,12 @@
 
 /* Seconds between 1970 and 2000, the epoch of the protocol's clock. */
 #define PG_EPOCH_S 946684800LL
-/* A slot may be bounded to little more than the server needs by itself (max_slot_wal_keep_size), and a busy server writes a segment in less
- * time than status-interval: each 16 MiB, the size of a segment, is confirmed at once. */
+/* Bytes. max_slot_wal_keep_size may bound a slot to little more than the server itself needs, and a busy server writes a segment in less time
+ * than status-interval. So each 16 MiB, the size of a segment, are confirmed at once. */
 #define STATUS_BYTES (UINT64_C(16) << 20)
 
 /*
- * While no stream runs, source_start.c says what is asked, and in which order.
+ * Before the stream, source_start.c decides the questions and their order.
  *
  *   IDLE ─go▶ DIALLING ─▶ SETTING ─▶ IDENTIFY ─▶ SLOT ─▶ STARTING ─▶ STREAMING ─end▶ ENDING ─▶ IDLE
  *     ▲           │          │           │         │          │           │
@@ -39,11 +39,11 @@ enum source_state {
 	SOURCE_SLOT,
 	SOURCE_STARTING,
 	SOURCE_STREAMING,
-	SOURCE_ENDING, /* the server has yet to say that it has let go of the slot */
+	SOURCE_ENDING, /* the server has not answered yet that the slot is free */
 	SOURCE_WAITING
 };
 
-/* All of it belongs to the thread that made it. */
+/* All fields belong to the thread that called source_new. */
 struct source {
 	pthread_t home;
 	struct event_base *loop;
@@ -62,16 +62,16 @@ struct source {
 	struct event *retry;
 	struct event *status; /* every status_interval while streaming */
 	bool paused;
-	bool in_callback; /* the connection must not be closed under the reader's feet */
-	bool restart;     /* asked for meanwhile, because of: */
+	bool in_callback; /* read_stream is running, so the connection must not be closed */
+	bool restart;     /* requested by a callback, for this reason: */
 	struct fail restart_why;
 	enum source_loss restart_loss;
-	lsn_t received; /* the server's end as far as frames told */
+	lsn_t received; /* the highest end of WAL in the frames of this connection */
 	lsn_t furthest; /* the same, of all connections */
-	int64_t spoke;  /* µs: the last keepalive */
+	int64_t spoke;  /* µs: when the last keepalive arrived; 0: none has */
 	lsn_t sent;     /* highest position confirmed on any connection */
 	int64_t down_since;
-	char no_prefix[33]; /* of logical messages: one that nobody uses, so that the plugin sends none */
+	char no_prefix[33]; /* a prefix that no logical message has, so that the plugin sends none */
 };
 
 static const char *const state_names[] = { "idle",     "dialling",  "setting", "identify", "slot",
@@ -129,7 +129,7 @@ static void try_again(struct source *s, const struct fail *why, bool slow, enum 
 	s->calls->lost(s->ctx, loss, why);
 }
 
-/* Hangs up, says why, and tries again after a while: `slow` if a person must act first. */
+/* Closes the connection, logs the reason, and tries again later. `slow`: a person must act first. */
 static void lost(struct source *s, const struct fail *why, bool slow)
 {
 	if (s->state == SOURCE_ENDING)
@@ -138,7 +138,7 @@ static void lost(struct source *s, const struct fail *why, bool slow)
 		try_again(s, why, slow, source_fix_is_poison(why) ? SOURCE_POISON : SOURCE_GONE);
 }
 
-/* The same, for what libpq says is wrong. */
+/* The same with libpq's error. */
 static void broken(struct source *s)
 {
 	struct fail why = { 0 };
@@ -188,7 +188,7 @@ static void send_status(struct source *s, bool demand_reply)
 	s->sent = confirm;
 	walframe_status(frame, s->received > confirm ? s->received : confirm, confirm,
 			clock_wall_us() - PG_EPOCH_S * 1000000, demand_reply);
-	/* A failure shows on the read side, from where it is safe to hang up. */
+	/* on_readable finds the failure; from there it is safe to hang up. */
 	if (PQputCopyData(s->conn, frame, sizeof(frame)) != 1 || !flush_out(s))
 		event_active(s->readable, EV_READ, 0);
 }
@@ -307,18 +307,18 @@ static void begin_stream(struct source *s)
 	move_to(s, SOURCE_STREAMING);
 	s->health.held_by_other = false;
 	event_add(s->status, &interval);
-	/* That it begins again and again is no news where it ends as often, which is said elsewhere. */
+	/* If streams end again and again, source_health logs this; their beginnings then have the debug level. */
 	log_write(s->health.deaths > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "streaming",
 		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("system", s->starting.system_id),
 			     log_s("timeline", s->starting.timeline), log_lsn("confirmed", s->sent),
 			     log_lsn("server_end", s->starting.server_end)));
-	/* The answer tells how far the server is, even when nothing is ever written. */
+	/* The answer reports the server's position, also if nothing is ever written. */
 	send_status(s, true);
 	s->calls->streaming(s->ctx);
 	read_stream(s);
 }
 
-/* What comes before the server has seen our end of the copy is not handled any more. */
+/* Drops everything that the server sends before it has seen the end of the copy. */
 static void read_end(struct source *s)
 {
 	char *bytes;
@@ -348,7 +348,7 @@ static void ask(struct source *s)
 		broken(s);
 }
 
-/* The owner says where the stream starts, and what it brings. */
+/* Asks the owner where the stream starts and what it contains. */
 static void place(struct source *s)
 {
 	struct source_start start = { s->starting.system_id, s->starting.timeline, s->starting.server_end,
@@ -365,7 +365,7 @@ static void place(struct source *s)
 	ask(s);
 }
 
-/* One answer of a simple query. */
+/* The answer to one simple query. */
 static void take_answer(struct source *s, const PGresult *result)
 {
 	struct fail why = { 0 };
@@ -398,7 +398,7 @@ static void read_answer(struct source *s)
 		broken(s);
 		return;
 	}
-	/* A simple query's results end with NULL, but a stream does not. */
+	/* The results of a simple query end with NULL. A stream has no such end. */
 	if (PQresultStatus(result) == PGRES_TUPLES_OK)
 		while ((extra = PQgetResult(s->conn)))
 			PQclear(extra);
@@ -406,7 +406,7 @@ static void read_answer(struct source *s)
 	PQclear(result);
 }
 
-/* --- what the socket says --------------------------------------------------------------------------------------- */
+/* --- socket events ---------------------------------------------------------------------------------------------- */
 
 static void read_all(struct source *s)
 {
@@ -418,8 +418,8 @@ static void read_all(struct source *s)
 		read_answer(s);
 }
 
-/* What came before the end, the server's last words among it, may have been read by PQflush and waits in libpq: it is looked at even if
- * nothing more can be read. */
+/* PQflush may already have read the bytes before the end of the connection, with the server's last message. They wait in libpq, so they are
+ * handled even if nothing more can be read. */
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct source *s = arg;
@@ -529,7 +529,7 @@ void source_end(struct source *s)
 	}
 	move_to(s, SOURCE_ENDING);
 	event_del(s->status);
-	/* It may be paused; and libpq may hold bytes that no socket event will announce. */
+	/* The source may be paused, and libpq may hold bytes for which no socket event comes. */
 	event_add(s->readable, NULL);
 	event_active(s->readable, EV_READ, 0);
 }
@@ -545,7 +545,7 @@ void source_pause(struct source *s, bool paused)
 		event_del(s->readable);
 	} else {
 		event_add(s->readable, NULL);
-		/* libpq may hold records that no socket event will announce. */
+		/* libpq may hold records for which no socket event comes. */
 		event_active(s->readable, EV_READ, 0);
 	}
 }
@@ -596,7 +596,7 @@ void source_free_record(char *bytes)
 	PQfreemem(bytes);
 }
 
-/* Any role may send messages, and of any size. */
+/* Any role can write logical messages of any size, with any prefix. A random prefix keeps them out of the stream. */
 static void choose_prefix(struct source *s)
 {
 	unsigned char random[16];

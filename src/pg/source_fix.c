@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-/* Source: PostgreSQL's slot.c, walsender.c, and measurements. The first that fits. */
+/* Source: PostgreSQL's slot.c, walsender.c, and measurements. The first entry that fits counts. */
 static const struct source_fix fixes[] = {
 	{ "55006", "another process holds the slot; waiting for it, as a standby", false },
 	{ "42704", "the slot does not exist: walpush sql prints what creates it", true },
@@ -49,7 +49,7 @@ const struct source_fix *source_fix_for(const struct fail *why)
 	return NULL;
 }
 
-/* Where libpq gets no memory for a record, it has no word for that but these; the record comes again on the next connection. */
+/* libpq has only these messages if it gets no memory for a record. The next connection brings the record again. */
 static bool is_too_large_for_libpq(const char *text)
 {
 	return strstr(text, "out of memory") || strstr(text, "cannot allocate memory for input buffer") ||

@@ -1,4 +1,4 @@
-/* source_fix: what an error of the replication connection means, and how to fix it. Private to the source; pure. */
+/* source_fix: the meaning of an error of the replication connection, and its fix. Private to the source; pure. */
 #ifndef WALPUSH_SOURCE_FIX_H
 #define WALPUSH_SOURCE_FIX_H
 
@@ -6,13 +6,13 @@
 
 struct source_fix {
 	const char *sqlstate; /* a prefix */
-	const char *what;     /* for the log */
+	const char *what;     /* meaning and fix, for the log */
 	bool slow;            /* a person must act */
 };
 
 /* NULL: not known. */
 const struct source_fix *source_fix_for(const struct fail *why);
-/* Does the error speak of the record that comes next? Other errors pass with what caused them. */
+/* Is the next record the reason of the error? Other errors end when their cause ends. */
 bool source_fix_is_poison(const struct fail *why);
 
 #endif

@@ -8,8 +8,8 @@
 
 enum { SLOT_PLUGIN, SLOT_TYPE, SLOT_IS_HERE, SLOT_CONFIRMED, SLOT_WAL, SLOT_ENCODING, SLOT_COLUMNS };
 
-/* An administrator may have set them for the database or the role; decoding one long transaction may take longer than any. A name that a
- * server does not know is not among its settings. */
+/* An administrator may have set these timeouts for the database or the role, and decoding one long transaction may take longer. pg_settings has
+ * only the names that the server knows, so an older server ignores the others. */
 #define SETTINGS_SQL                                                                                                   \
 	"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN "                    \
 	"('transaction_timeout', "                                                                                     \
@@ -59,7 +59,7 @@ static void ask_slot(struct source_starting *s)
 	add_literal(&s->command, s->conf->slot);
 }
 
-/* What START_REPLICATION would say of this slot, said before and better. */
+/* Checks the slot before START_REPLICATION, with better errors. */
 static bool slot_is_good(const struct source_starting *s, const PGresult *result, struct fail *why)
 {
 	const char *name = s->conf->slot;

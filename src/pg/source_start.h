@@ -1,7 +1,7 @@
 /*
  * source_start: the questions before a stream, from a new connection to START_REPLICATION. Private to the source.
  *
- * The walsender speaks the simple query protocol: one question at a time, its answer awaited.
+ * The walsender uses the simple query protocol: the next question is sent after the answer to the one before.
  *
  *   first ─ask▶ SETTINGS ─ask▶ IDENTITY ─ask▶ SLOT ─place▶ (the owner says where) ─▶ STREAM ─stream▶
  *                   └────────────┴────────────┴──── any error, and what does not fit: fail ─┘
@@ -26,9 +26,9 @@ enum source_question {
 enum source_step {
 	SOURCE_STEP_ASK,    /* send `command` */
 	SOURCE_STEP_PLACE,  /* the slot is good: source_start_place, then send `command` */
-	SOURCE_STEP_STREAM, /* it streams */
-	SOURCE_STEP_FAIL,   /* `why` says why; the caller may try again */
-	SOURCE_STEP_FIX     /* the same, and a person must act first */
+	SOURCE_STEP_STREAM, /* the server streams */
+	SOURCE_STEP_FAIL,   /* `why` is filled; the caller may try again */
+	SOURCE_STEP_FIX     /* `why` is filled; a person must act first */
 };
 
 struct source_options {     /* of the stream */
@@ -41,15 +41,15 @@ struct source_starting {
 	const struct conf_database *conf;
 	enum source_question asked;
 	struct buf command;
-	char *system_id, *timeline; /* as told last, on any connection */
+	char *system_id, *timeline; /* of the last answer, on any connection */
 	lsn_t server_end;
 	lsn_t confirmed; /* of the slot */
 };
 
-/* The caller frees what the struct holds with source_start_fini. On each new connection: makes the first command. */
+/* Called on each new connection: makes the first command. The caller frees the content of the struct with source_start_fini. */
 void source_start_first(struct source_starting *s);
 enum source_step source_start_take(struct source_starting *s, const PGresult *result, struct fail *why);
-/* After SOURCE_STEP_PLACE: makes the command that starts the stream behind `from`. */
+/* Called after SOURCE_STEP_PLACE: makes the command that starts the stream after `from`. */
 void source_start_place(struct source_starting *s, lsn_t from, const struct source_options *options);
 void source_start_fini(struct source_starting *s);
 

@@ -19,7 +19,7 @@
 
 #define PG_TYPE_BOOL 16
 #define PREPARED_NAME 64      /* NAMEDATALEN */
-#define DEAD_AFTER_US 5000000 /* beyond statement_timeout */
+#define DEAD_AFTER_US 5000000 /* after statement_timeout */
 
 struct sqlpipe_query {
 	struct sqlpipe_query *prev, *next;
@@ -30,12 +30,12 @@ struct sqlpipe_query {
 	sqlpipe_done *done; /* NULL: forgotten */
 	void *ctx;
 	bool prepares;        /* sent together with a PREPARE */
-	struct sqlrows *rows; /* the answer as far as it came */
+	struct sqlrows *rows; /* the answer so far */
 	struct fail why;
 };
 
-/* On the connection of the moment. Found by its SQL, because a reload may give a statement another one; what it was before stays with the
- * server until the connection ends. */
+/* A prepared statement of the current connection. Found by its SQL, because a reload may give a query of the same name another SQL. The old
+ * statement stays on the server until the connection ends. */
 struct prepared {
 	UT_hash_handle hh;
 	char name[PREPARED_NAME];
@@ -43,8 +43,9 @@ struct prepared {
 };
 
 /*
- * A query is in exactly one of two lists: `sent` (with the server, in order) or `waiting`. When a connection ends, `sent` goes back to
- * the front of `waiting`, in order. Answers are attributed by order alone: each query's results end with one PGRES_PIPELINE_SYNC.
+ * A query is in exactly one of two lists: `sent` (with the server, in order) or `waiting`. When a connection ends, the queries of `sent` go
+ * back to the front of `waiting`, in order. Only the order connects answers to queries: the results of each query end with one
+ * PGRES_PIPELINE_SYNC.
  */
 struct sqlpipe {
 	struct event_base *loop;
@@ -59,13 +60,13 @@ struct sqlpipe {
 	struct event *readable;
 	struct event *writable;
 	struct event *retry;
-	struct event *send;    /* at the end of the loop's turn: one send(2) for all that was asked in it */
-	struct event *silence; /* runs while anything is sent */
+	struct event *send;    /* at the end of the loop's turn: one send(2) for all queries of the turn */
+	struct event *silence; /* runs while a query is in `sent` */
 	struct backoff backoff;
 	struct repeat trouble;
-	struct fail last_words; /* of the server, on the connection of the moment */
+	struct fail last_words; /* of the server, on the current connection */
 	struct prepared *prepared;
-	unsigned n_prepared; /* names so far */
+	unsigned n_prepared; /* names used so far */
 
 	struct sqlpipe_query *waiting;
 	struct sqlpipe_query *sent;
@@ -127,7 +128,7 @@ void sqlpipe_forget(struct sqlpipe *p, struct sqlpipe_query *q)
 	struct sqlpipe_query *w;
 
 	q->done = NULL;
-	/* One that is with the server must stay until its answer went by. */
+	/* A query that is with the server stays in `sent` until its answer has arrived. */
 	DL_FOREACH(p->waiting, w) {
 		if (w == q) {
 			DL_DELETE(p->waiting, q);
@@ -231,7 +232,7 @@ static void pipe_lost(struct sqlpipe *p, const struct fail *why)
 		p->state(p->ctx, false, why);
 }
 
-/* Codes with which the server says that the session is over, not that the query is bad. */
+/* Does the SQLSTATE mean that the session is over, and not that the query is wrong? */
 static bool ends_session(const char *sqlstate)
 {
 	return strncmp(sqlstate, "57P", 3) == 0 || strncmp(sqlstate, "08", 2) == 0;
@@ -243,7 +244,7 @@ static void pipe_broken(struct sqlpipe *p)
 	char *newline;
 
 	if (!why.text[0] && p->sent && ends_session(p->sent->why.sqlstate))
-		why = p->sent->why; /* said in answer to a query, and no Sync came behind it */
+		why = p->sent->why; /* the answer to a query, without a Sync after it */
 	if (why.text[0]) {
 		pipe_lost(p, &why);
 		return;
@@ -255,7 +256,7 @@ static void pipe_broken(struct sqlpipe *p)
 	pipe_lost(p, &why);
 }
 
-/* The prepared statement no longer fits the tables: prepared again, the query works. */
+/* The prepared statement no longer fits the tables. The query works when it is prepared again. */
 static bool is_stale_plan(const char *sqlstate)
 {
 	return strcmp(sqlstate, "0A000") == 0 || strcmp(sqlstate, "26000") == 0;
@@ -314,7 +315,7 @@ static void pipe_send(struct sqlpipe *p)
 		DL_APPEND(p->sent, q);
 		p->n_sent++;
 		if (!send_one(p, q)) {
-			/* Noticed by the read event as well, from where it is safe to hang up. */
+			/* on_readable finds the failure too; from there it is safe to hang up. */
 			event_active(p->readable, EV_READ, 0);
 			return;
 		}
@@ -337,7 +338,7 @@ static void unprepare(struct sqlpipe *p, const char *sql)
 	}
 }
 
-/* The head's Sync came: its answer is complete. False when the session is over. */
+/* The Sync of the first query in `sent` has arrived, so its answer is complete. False: the session is over. */
 static bool query_complete(struct sqlpipe *p)
 {
 	struct sqlpipe_query *q = p->sent;
@@ -381,7 +382,7 @@ static bool take_result(struct sqlpipe *p, PGresult *result)
 	case PGRES_PIPELINE_ABORTED:
 		break;
 	default:
-		if (!ends_session(q->why.sqlstate)) /* behind that comes only that the connection is gone */
+		if (!ends_session(q->why.sqlstate)) /* a later error only says that the connection is gone */
 			pgdial_result_fail(result, &q->why);
 		if (!q->prepares && is_stale_plan(q->why.sqlstate)) {
 			stale = q->why;
@@ -402,10 +403,10 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
-	/* What came before the end may have been read by PQflush, and waits in libpq: it is looked at even if nothing more can be read. */
+	/* PQflush may already have read the last bytes; they wait in libpq, so they are handled even if nothing more can be read. */
 	if (!p->sent)
-		(void)PQisBusy(p->conn); /* so that what came is looked at: the server's last words, if anything */
-	/* One NULL comes behind each query's results; a second one means that libpq and `sent` do not agree any more. */
+		(void)PQisBusy(p->conn); /* parses the input, which may be the server's last words */
+	/* One NULL follows the results of each query. A second one means that libpq and `sent` do not agree any more. */
 	while (p->sent && nulls < 2 && !PQisBusy(p->conn)) {
 		PGresult *result = PQgetResult(p->conn);
 
@@ -443,8 +444,8 @@ static void on_silence(evutil_socket_t fd, short what, void *arg)
 
 /* --- life ----------------------------------------------------------------------------------------------------- */
 
-/* Before all others: an administrator may have set these for the database or the role, and a session that waits for questions would be
- * ended again and again. A name that a server does not know is not among its settings. */
+/* Sent before all other queries. An administrator may have set these timeouts for the database or the role, and they would end an idle session again
+ * and again. pg_settings has only the names that the server knows. */
 static void set_timeouts(struct sqlpipe *p)
 {
 	struct sqlpipe_query *q =
@@ -502,7 +503,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	pipe_dial(arg);
 }
 
-/* One that is being opened may have been begun before what the caller knows of. */
+/* A connection that is being opened may have begun before the reason of the call, so it is opened again too. */
 void sqlpipe_renew(struct sqlpipe *p)
 {
 	struct fail why = { 0 };
@@ -514,7 +515,7 @@ void sqlpipe_renew(struct sqlpipe *p)
 	} else if (p->dial) {
 		pgdial_cancel(p->dial);
 	} else {
-		return; /* it is to be opened */
+		return; /* the retry timer opens a new connection */
 	}
 	pipe_dial(p);
 }

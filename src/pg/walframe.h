@@ -1,8 +1,8 @@
 /*
  * walframe: the messages inside CopyData on a replication connection.
  *
- * 'w' XLogData and 'k' keepalive come from the server, 'r' (standby status update) goes to it. Integers are
- * big-endian; times are microseconds since 2000-01-01 UTC. Pure; slices point into the input.
+ * The server sends 'w' (XLogData) and 'k' (keepalive); walpush sends 'r' (standby status update). Integers are big-endian; times are
+ * microseconds since 2000-01-01 UTC. Pure; slices point into the input.
  * Source: PostgreSQL documentation, "Streaming Replication Protocol".
  */
 #ifndef WALPUSH_WALFRAME_H
@@ -15,7 +15,7 @@ enum walframe_kind { WALFRAME_DATA, WALFRAME_KEEPALIVE };
 
 struct walframe {
 	enum walframe_kind kind;
-	lsn_t start;          /* data: where its WAL begins */
+	lsn_t start;          /* data: where the WAL of the payload begins */
 	lsn_t end;            /* the server's end of WAL */
 	int64_t sent_at;      /* the server's clock */
 	bool reply_demanded;  /* keepalive */
@@ -25,7 +25,7 @@ struct walframe {
 #define WALFRAME_STATUS_SIZE 34
 
 bool walframe_parse(struct slice bytes, struct walframe *out, struct fail *why);
-/* `now` in the unit of sent_at. written ≥ flushed = applied; flushed is what the slot may forget. */
+/* `now` in the unit of sent_at. written ≥ flushed = applied. The slot is confirmed up to `flushed`. */
 void walframe_status(char out[WALFRAME_STATUS_SIZE], lsn_t written, lsn_t flushed, int64_t now, bool demand_reply);
 
 #endif

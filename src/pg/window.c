@@ -12,13 +12,14 @@ static struct window_mark *mark_at(struct window *w, unsigned i)
 	return &w->marks[(w->first + i) % WINDOW_MARKS];
 }
 
-/* Two marks are further apart than this; what was handled within it behind a mark has none of its own. */
+/* µs. Two marks are more than this apart. A position that is handled within this time after a mark gets no mark. */
 static int64_t part_of(const struct window *w)
 {
 	return w->age / (WINDOW_MARKS - 2);
 }
 
-/* A mark says where it stood until then. It is of use until the window begins behind all that the mark stands for. */
+/* A mark is `handled` before its time, and stands for everything handled within one part after its time. It is dropped when all of this is older
+ * than the window. */
 static void forget_old(struct window *w, int64_t now)
 {
 	while (w->n && now - mark_at(w, 0)->at >= w->age + part_of(w)) {
@@ -53,7 +54,7 @@ void window_handled(struct window *w, lsn_t lsn, int64_t at)
 {
 	if (lsn <= w->handled)
 		return;
-	remember(w, at); /* where it stood until then */
+	remember(w, at); /* the position before this one */
 	w->handled = lsn;
 }
 

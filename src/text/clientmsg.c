@@ -1,13 +1,12 @@
 #include "walpush/text/clientmsg.h"
 
-/* Nothing a browser has to say is larger: a token of the largest length that is accepted (TOKEN_LENGTH_MAX) and some more.
- * The listener's own limit (limits.message-bytes) is lower as a rule. */
+/* Bytes. No valid message is larger: the longest token (TOKEN_LENGTH_MAX) and a little more. limits.message-bytes is usually lower. */
 #define LENGTH_MAX (128 * 1024)
 #define DEPTH_MAX 16
 
 /*
- * Are brackets nested at most DEPTH_MAX deep? jansson itself goes 2048 deep, by recursion, and again when it frees. Broken JSON
- * may pass here; jansson refuses it behind.
+ * Are brackets nested at most DEPTH_MAX deep? jansson allows a depth of 2048, with recursion when it parses and when it frees. Malformed
+ * JSON may pass this check; jansson refuses it later.
  */
 static bool is_shallow(struct slice text)
 {
@@ -33,7 +32,7 @@ static bool is_shallow(struct slice text)
 
 static enum clientmsg_kind classify(struct clientmsg *m)
 {
-	/* NULL for whatever is no string, and for members of what is no object. */
+	/* NULL if the value is not a string, or `root` is not an object. */
 	const char *type = json_string_value(json_object_get(m->root, "type"));
 
 	if (type && strcmp(type, "ping") == 0) {
@@ -69,8 +68,8 @@ static int add_to_buf(const char *bytes, size_t n, void *out)
 }
 
 /*
- * The fewest digits (15 to 17, Source: IEEE 754 double) from which every number of `value` reads back the same: a browser that
- * sent 0.1 gets 0.1 and not 0.10000000000000001.
+ * Writes the fewest digits (15 to 17; source: IEEE 754 double) with which every number of `value` reads back the same: a client that sent
+ * 0.1 receives 0.1 and not 0.10000000000000001.
  */
 static void add_value(const json_t *value, struct buf *out)
 {

@@ -23,7 +23,7 @@ static bool is_value_char(char c)
 	return c == '\t' || ((unsigned char)c >= 0x20 && c != 0x7F);
 }
 
-/* Told from the first bytes: a client that speaks TLS, or no HTTP at all, would never end its head. */
+/* Checks the first bytes: a client that speaks TLS, or another protocol, would never end its head. */
 static bool may_begin(struct slice bytes)
 {
 	size_t n = 0;
@@ -33,7 +33,7 @@ static bool may_begin(struct slice bytes)
 	return n <= METHOD_MOST && (n == bytes.len || (n && bytes.at[n] == ' '));
 }
 
-/* Takes a line with its end; false: that is not there yet. */
+/* Takes a line and its end. False: the end is not there yet. */
 static bool take_line(struct slice *rest, struct slice *line)
 {
 	const char *end = rest->len ? memchr(rest->at, '\n', rest->len) : NULL;
@@ -59,7 +59,7 @@ static struct slice take_part(struct slice *rest)
 	return part;
 }
 
-/* METHOD /target HTTP/1.x; the method was looked at. */
+/* METHOD /target HTTP/1.x; may_begin has checked the method. */
 static bool is_request_line(struct slice line, struct slice *target)
 {
 	struct slice version;
@@ -71,7 +71,7 @@ static bool is_request_line(struct slice line, struct slice *target)
 	       memcmp(version.at, "HTTP/1.", 7) == 0 && version.at[7] >= '0' && version.at[7] <= '9';
 }
 
-/* Neither a blank before the colon nor a line that goes on with the one before: RFC 9112, sections 5.1 and 5.2. */
+/* No blank before the colon, and no continuation of the line before: RFC 9112, sections 5.1 and 5.2. */
 static bool is_header_line(struct slice line)
 {
 	size_t n = 0;
@@ -86,7 +86,7 @@ static bool is_header_line(struct slice line)
 	return true;
 }
 
-/* The library splits a query at '&' and ';'. */
+/* libwebsockets splits a query at '&' and ';'. */
 static size_t arguments_in(struct slice target)
 {
 	size_t n = 0;

@@ -9,13 +9,13 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* Underscores are in no host name of RFC 1123, but in names of services. */
+/* RFC 1123 does not allow underscores in host names, but names of services have them. */
 static bool is_name_char(char c)
 {
 	return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
 }
 
-/* Labels of 1 to 63 characters between dots; one dot at the end is cut off. */
+/* Labels of 1 to 63 characters, separated by dots. One dot at the end is removed. */
 static bool take_name(struct slice *name)
 {
 	size_t label = 0;

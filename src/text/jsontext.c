@@ -7,15 +7,14 @@
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 #define TOP_BITS EACH(0x80)
 
-/* The top bit of each byte of `w` that is less than `limit` (at most 0x80), exact from the lowest byte up
- * to the first hit; behind it a borrow may set more. Zero only if there is none. */
+/* Sets the top bit of each byte of `w` that is less than `limit` (at most 0x80). The result is exact from the lowest byte to the first hit;
+ * above the first hit a borrow may set more bits. Zero only if there is no hit. */
 static inline uint64_t below(uint64_t w, unsigned limit)
 {
 	return (w - EACH(limit)) & ~w & TOP_BITS;
 }
 
-/* How many of eight bytes at s are plain before one needs a look of its own: quote, backslash, control character,
- * not ASCII. */
+/* How many of the eight bytes at `s` are plain, before a quote, a backslash, a control character or a byte that is not ASCII. */
 static inline size_t plain8(const unsigned char *s)
 {
 	uint64_t w, hits;
@@ -36,7 +35,7 @@ static int hex_value(unsigned char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The four digits of \uXXXX; -1 if one of them is not there. */
+/* The value of the four digits of \uXXXX; -1 if one of them is not a digit. */
 static long unit_at(const unsigned char *s)
 {
 	long unit = 0;
@@ -51,7 +50,7 @@ static long unit_at(const unsigned char *s)
 	return unit;
 }
 
-/* What a backslash and this letter stand for; 0: they are no escape. */
+/* The character that a backslash and this letter mean; 0: they are not an escape. */
 static unsigned char short_escape(unsigned char letter)
 {
 	switch (letter) {
@@ -90,7 +89,7 @@ static long escaped_unit(const unsigned char *s, size_t left)
 	return left >= 6 && s[0] == '\\' && s[1] == 'u' ? unit_at(s + 2) : -1;
 }
 
-/* Length of the escape whose backslash stands at s, a surrogate pair being one; 0 if it is none. */
+/* Length of the escape whose backslash is at `s`; a surrogate pair is one escape. 0: it is malformed or not allowed. */
 static size_t escape_length(const unsigned char *s, size_t left)
 {
 	long unit;
@@ -105,7 +104,8 @@ static size_t escape_length(const unsigned char *s, size_t left)
 	return unit <= 0 || is_low(unit) ? 0 : 6;
 }
 
-/* A byte that is neither plain nor the closing quote: how many bytes it accounts for; 0 and the flaw if it may not be. */
+/* The byte at `s` is neither plain nor the closing quote. Returns how many bytes its character or escape has; 0 if it is not allowed, with
+ * `flaw` set. */
 static size_t step(const unsigned char *s, size_t left, enum jsontext_flaw *flaw)
 {
 	if (*s == '\\') {
@@ -153,7 +153,7 @@ static void add_code_point(struct buf *out, unsigned long c)
 	buf_add(out, utf8, n);
 }
 
-/* Appends what the \uXXXX at s, and a second one that completes a pair, stand for. Returns the bytes read; 0: malformed. */
+/* Appends the character of the \uXXXX at `s`, or of the surrogate pair that begins there. Returns the bytes read; 0: malformed. */
 static size_t add_unicode(struct buf *out, const unsigned char *s, size_t left)
 {
 	long high = escaped_unit(s, left), low;

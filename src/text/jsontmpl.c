@@ -9,7 +9,7 @@
 
 struct compiler {
 	struct jsontmpl *t;
-	struct buf literal; /* what stands before the next placeholder */
+	struct buf literal; /* the text before the next placeholder */
 	unsigned scopes;
 	struct fail *why;
 };
@@ -35,7 +35,7 @@ static void end_literal(struct compiler *c)
 	piece->part.text = buf_steal(&c->literal);
 }
 
-/* The part's text changes its owner. */
+/* Takes over the part's text. */
 static void add_placeholder(struct compiler *c, enum jsontmpl_kind kind, struct tmpl_part *part)
 {
 	struct jsontmpl_piece *piece;
@@ -62,7 +62,7 @@ static void add_string(struct compiler *c, struct tmpl *string)
 	buf_add_char(&c->literal, '"');
 }
 
-/* The body of a string of the template, its name if it is a member's. */
+/* `body`: of a string of the template. is_name: it is the name of a member. */
 static bool compile_string(struct compiler *c, struct slice body, bool is_name)
 {
 	struct buf text = { 0 };
@@ -72,7 +72,7 @@ static bool compile_string(struct compiler *c, struct slice body, bool is_name)
 
 	buf_add_text(&text, "");
 	if (!jsontext_unescape(body, &text))
-		fail_never("a string of a template that was parsed before is malformed"); /* it was parsed before */
+		fail_never("a string of a template that was parsed before is malformed");
 	ok = tmpl_parse(&string, text.data, is_name ? 0 : c->scopes, &inner);
 	if (ok) {
 		add_string(c, &string);
@@ -90,7 +90,7 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
 }
 
-/* `json` is sound, so a quote outside of a string begins one, and a string with a colon behind it is a name. */
+/* `json` is well-formed, so a quote outside a string begins a string, and a string before a colon is a name. */
 static bool compile(struct compiler *c, const char *json)
 {
 	for (const char *at = json; *at; at++) {
@@ -118,7 +118,7 @@ bool jsontmpl_parse(struct jsontmpl *t, const char *json, unsigned scopes, struc
 {
 	struct compiler c = { .t = t, .scopes = scopes, .why = why };
 	json_error_t error;
-	/* Numbers are not read but kept as written, so jansson need not find room for them. */
+	/* Numbers stay as written, so jansson may read them as reals, which accepts integers beyond 64 bits. */
 	json_t *parsed = json_loads(json, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
 	bool ok = json_is_object(parsed);
 
@@ -151,15 +151,15 @@ bool jsontmpl_uses(const struct jsontmpl *t, enum tmpl_scope scope)
 
 /* --- filling in ------------------------------------------------------------------------------------------------- */
 
-/* What was written from `start` on becomes `text`. */
+/* Replaces everything from `start` on with `text`. */
 static void replace(struct buf *out, size_t start, struct slice text)
 {
 	out->len = start;
 	buf_add_slice(out, text);
 }
 
-/* The value from `start` on becomes the characters of a string: a string loses its quotes, null becomes nothing, and anything else is
- * text of JSON. */
+/* The value from `start` on becomes the characters of a string: a string loses its quotes, null becomes nothing, and any other value becomes
+ * its JSON text. */
 static void make_text(struct buf *out, size_t start)
 {
 	char *value = out->data + start;

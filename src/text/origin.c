@@ -8,8 +8,8 @@
 
 struct origin {
 	struct slice scheme;
-	struct slice host; /* brackets of an IPv6 address included */
-	unsigned port;     /* 0: none written, and none known for the scheme */
+	struct slice host; /* with the brackets of an IPv6 address */
+	unsigned port;     /* 0: not written, and the scheme has no default */
 };
 
 static bool same_text(struct slice a, struct slice b)
@@ -27,7 +27,7 @@ static bool is_letter(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
 }
 
-/* RFC 3986's scheme: chrome-extension, capacitor and their like are origins too. */
+/* A scheme of RFC 3986: chrome-extension, capacitor and similar schemes have origins too. */
 static bool is_scheme(struct slice s)
 {
 	for (size_t i = 0; i < s.len; i++)
@@ -36,7 +36,7 @@ static bool is_scheme(struct slice s)
 	return s.len > 0;
 }
 
-/* A name or IPv4 address, or an IPv6 address in brackets; international names come as "xn--". */
+/* A name, an IPv4 address, or an IPv6 address in brackets. Browsers send international names as "xn--…". */
 static bool is_host(struct slice s)
 {
 	bool bracketed = s.len > 2 && s.at[0] == '[' && s.at[s.len - 1] == ']';
@@ -81,7 +81,7 @@ static bool parse(const char *text, struct origin *out)
 	if (!sign)
 		return false;
 	host = sign + 3;
-	/* The colons inside an IPv6 address end before its bracket. */
+	/* The colons of an IPv6 address are before its closing bracket. */
 	colon = strchr(strchr(host, ']') ? strchr(host, ']') : host, ':');
 	out->scheme = (struct slice){ text, (size_t)(sign - text) };
 	out->host = (struct slice){ host, colon ? (size_t)(colon - host) : strlen(host) };

@@ -6,10 +6,10 @@
 #include "walpush/base/utf8.h"
 
 /*
- * A pattern is a row of parts: literals, and values between them. Django compiles the same source to a regular expression and
- * lets it backtrack. Here reach[part][at] says whether the parts from `part` on match the path from `at` to its end; it is
- * filled from the right, each cell from its neighbours, so matching costs parts × bytes however the values are placed. The
- * values are then cut greedily from the left, which is what the regular expression would give.
+ * A pattern is a list of parts: literals, and values between them. Django compiles the same source to a regular expression, which
+ * backtracks. Here reach[part][at] says whether the parts from `part` on match the path from `at` to its end. The table is filled from the
+ * right, each cell from its neighbours, so matching costs parts × bytes for every pattern. Then the values are cut greedily from the left,
+ * with the same result as the regular expression.
  */
 enum part_kind { PART_LITERAL, PART_STR, PART_INT, PART_SLUG, PART_UUID, PART_PATH };
 
@@ -55,7 +55,7 @@ static int hex_value(char c)
 	return -1;
 }
 
-/* The byte that "%XX" at the start of `text` spells; -1 where it spells none. */
+/* The byte of "%XX" at the start of `text`; -1: malformed. */
 static int percent_value(struct slice text)
 {
 	int high = text.len > 2 ? hex_value(text.at[1]) : -1;
@@ -111,7 +111,7 @@ static void add_part(struct path_pattern *p, enum part_kind kind, struct slice t
 		p->n_values++;
 }
 
-/* `inside` is what stands between the angle brackets; `at` is where that is in the source. */
+/* `inside` is the text between the angle brackets; `at` is the offset of '<' in the source. */
 static bool add_value(struct path_pattern *p, struct slice inside, size_t at, struct fail *why)
 {
 	const char *colon = memchr(inside.at, ':', inside.len);
@@ -210,7 +210,7 @@ bool path_is_number(const struct path_pattern *p, const char *name)
 	return false;
 }
 
-/* May `c` stand in a value of this kind? Not asked of a uuid, whose length is fixed. */
+/* May a value of this kind contain `c`? Not called for a uuid, whose length is fixed. */
 static bool part_takes(enum part_kind kind, char c)
 {
 	switch (kind) {
@@ -242,7 +242,7 @@ static bool is_uuid(struct slice text)
 	return true;
 }
 
-/* The length that a part of fixed length takes at the start of `rest`; 0: it does not match there. */
+/* The length of a part of fixed length at the start of `rest`; 0: the part does not match there. */
 static size_t fixed_length(const struct part *part, struct slice rest)
 {
 	if (part->kind == PART_UUID)
@@ -274,7 +274,7 @@ static void fill_reach(const struct path_pattern *p, struct slice path, struct r
 		const bool *next = reach->at[i + 1];
 		bool *here = reach->at[i];
 
-		here[path.len] = false; /* no part matches nothing */
+		here[path.len] = false; /* no part matches an empty text */
 		for (size_t at = path.len; at-- > 0;) {
 			if (is_fixed(part)) {
 				size_t n = fixed_length(part, (struct slice){ path.at + at, path.len - at });
@@ -288,7 +288,7 @@ static void fill_reach(const struct path_pattern *p, struct slice path, struct r
 	}
 }
 
-/* The longest value of part `i` at `at` behind which the rest still matches. reach says that there is one. */
+/* The length of the longest value of part `i` at `at` after which the rest still matches. `reach` has shown that there is one. */
 static size_t longest(const struct path_pattern *p, size_t i, struct slice path, size_t at, const struct reach *reach)
 {
 	size_t end = at, best = at;
@@ -321,7 +321,7 @@ bool path_match_decoded(const struct path_pattern *p, struct slice path, struct 
 	size_t at = 0, stored = 0;
 
 	out->n = 0;
-	/* Most patterns fall at their first literal; it saves them the table. */
+	/* Most patterns fail at their first literal. Checking it first saves the table. */
 	if (path.len > PATH_LENGTH_MAX || !fixed_length(&p->parts[0], path) || !is_clean(path))
 		return false;
 	fill_reach(p, path, &reach);
@@ -381,7 +381,7 @@ const char *path_value(const struct path_values *v, const char *name)
 	return NULL;
 }
 
-/* Takes the next byte of a query string's name or value, decoded. -1: badly escaped, or a zero, which no C string holds. */
+/* Takes the next byte of a query string's name or value, and decodes it. -1: a malformed escape, or a zero byte, which no C string can contain. */
 static int next_query_byte(struct slice *rest)
 {
 	int c = (unsigned char)rest->at[0];

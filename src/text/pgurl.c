@@ -5,7 +5,7 @@
 
 #include "walpush/base/address.h"
 
-/* Below it, a text holds a password by chance. */
+/* Bytes. A shorter password may be in a message by chance. */
 #define PASSWORD_LEAST 4
 
 #define EXAMPLE "postgresql://user:password@host:5432/name"
@@ -27,8 +27,8 @@ static const char *behind_scheme(const char *url)
 	return NULL;
 }
 
-/* libpq takes the first '@' before the first '/' for the end of the password. A second one belongs to the password, and so does one behind
- * the '/', if it is not in the query. */
+/* For libpq the password ends at the first '@' before the first '/'. Any other '@' before the query is part of a password that is not
+ * percent-encoded. */
 static bool has_one_sign(const char *rest)
 {
 	const char *sign = rest + strcspn(rest, "@/");
@@ -38,7 +38,7 @@ static bool has_one_sign(const char *rest)
 	return !memchr(host, '@', (size_t)(query - host));
 }
 
-/* One of a list with commas. "/dir" and "@name" are sockets, and a zone may follow an address. */
+/* One entry of a list with commas. "/dir" and "@name" are sockets, and a zone may follow an address. */
 static bool is_host(struct slice host)
 {
 	static const char of_names[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_";
@@ -76,7 +76,7 @@ static bool are_ports(const char *list)
 	return list[strspn(list, "0123456789, ")] == '\0';
 }
 
-/* What a URL or a driver's own notation leaves in them, when it is taken for something else. */
+/* A user or a database with one of these characters is a misread part of a URL, or of the notation of another driver. */
 static bool is_user(const char *text)
 {
 	return !strpbrk(text, ":/;=");
@@ -117,7 +117,7 @@ const char *pgurl_trouble(const char *url)
 	return trouble;
 }
 
-/* A password that is the user's name, or a part of it, is shown with the name. */
+/* A password that is a part of a shown text, for example of the user's name, appears in every message that has this text. */
 bool pgurl_reveals(const char *message, const char *password, const char *const *shown, size_t n_shown)
 {
 	if (!password || strlen(password) < PASSWORD_LEAST || !strstr(message, password))

@@ -46,7 +46,7 @@ static void take_userinfo(struct redisurl *a, const char *info)
 	a->password = percent_decoded(slice_of(colon + 1));
 }
 
-/* libevent leaves an IPv6 address in its brackets. */
+/* libevent keeps the brackets of an IPv6 address. */
 static char *without_brackets(const char *host)
 {
 	size_t n = strlen(host);
@@ -61,7 +61,7 @@ static bool take_uri(struct redisurl *a, const struct evhttp_uri *uri, struct fa
 
 	scheme = evhttp_uri_get_scheme(uri);
 	a->tls = scheme && strcmp(scheme, "rediss") == 0;
-	/* A percent sign escapes something that no host has, such as the sign before it. */
+	/* A '%' escapes a character that no host contains, such as '@'. */
 	if (!host || !*host || strchr(host, '%'))
 		return fail_set(why, "relay.url names no host");
 	a->host = without_brackets(host);
@@ -77,7 +77,8 @@ static bool take_uri(struct redisurl *a, const struct evhttp_uri *uri, struct fa
 	return true;
 }
 
-/* The password ends at the first '@'. Where there are more, or a zero byte, it was written as it is, and a part of it would be the host. */
+/* The password ends at the first '@'. A second '@', or "%00", means that the password is not percent-encoded, and that a part of it would become
+ * the host. */
 static bool is_split(const char *url)
 {
 	const char *sign = strchr(url, '@');
@@ -85,7 +86,7 @@ static bool is_split(const char *url)
 	return (sign && strchr(sign + 1, '@')) || strstr(url, "%00");
 }
 
-/* Of "redis://user:12/3?x@host" the host is "user": the sign is in what nobody reads. */
+/* In "redis://user:12/3?x@host" the host is "user", and the '@' is in a part that take_uri does not read. */
 static bool has_late_sign(const struct evhttp_uri *uri)
 {
 	const char *path = evhttp_uri_get_path(uri), *query = evhttp_uri_get_query(uri);

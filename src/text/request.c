@@ -85,7 +85,7 @@ static int hex_value(char c)
 	return -1;
 }
 
-/* The byte that the text begins with, or that "%XX" at its start spells; -1: a '%' that spells none. */
+/* The first byte of the text, or the byte of "%XX" at its start; -1: a '%' without two hexadecimal digits. */
 static int first_byte(struct slice text)
 {
 	int high, low;

@@ -3,14 +3,14 @@
 #include <ctype.h>
 #include <string.h>
 
-/* PostgreSQL's names have at most 63 bytes; with a blank before each word and one at the end they fit. */
+/* Bytes. PostgreSQL's names have at most 63 bytes; with a blank before each word and one at the end they fit. */
 #define WORDS_MAX 256
 
-/* A word that ends so is one, whatever is glued before it: "clientsecret". */
+/* A word with one of these endings is a secret: "clientsecret". */
 static const char *const endings[] = { "password",   "passwd",    "passphrase", "passcode", "pwd",
 				       "secret",     "token",     "credential", "otp",      "apikey",
 				       "privatekey", "secretkey", "accesskey" };
-/* A word that begins so: "passwordhash". */
+/* A word with one of these beginnings is a secret: "passwordhash". */
 static const char *const beginnings[] = { "password", "passwd", "passphrase" };
 /* Whole words, one or several. */
 static const char *const phrases[] = {
@@ -47,8 +47,7 @@ static const char *const phrases[] = {
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-/* A word begins behind what is no letter and no digit, at a capital behind a small letter, and at the last of several
- * capitals that a small letter follows. */
+/* A word begins at a capital after a small letter, and at the last of several capitals before a small letter. split handles other characters. */
 static bool begins_word(const char *name, size_t i)
 {
 	const unsigned char *at = (const unsigned char *)name + i;
@@ -58,7 +57,7 @@ static bool begins_word(const char *name, size_t i)
 	return isupper(at[0]) && (islower(at[-1]) || (isupper(at[-1]) && islower(at[1])));
 }
 
-/* " api key ": small letters, one blank around each word. */
+/* " api key ": small letters, one blank between words, before the first one and after the last one. */
 static void split(const char *name, char out[WORDS_MAX])
 {
 	size_t n = 0;
@@ -80,7 +79,7 @@ static void split(const char *name, char out[WORDS_MAX])
 	out[n] = '\0';
 }
 
-/* Without the number and the s at its end: "tokens", "password2". */
+/* The length without a number and an "s" at the end: "tokens", "password2". */
 static size_t stem(const char *word, size_t len)
 {
 	while (len > 1 && isdigit((unsigned char)word[len - 1]))
@@ -104,7 +103,7 @@ static bool is_secret_word(const char *word, size_t len)
 	return false;
 }
 
-/* Whole words: a blank stands before and behind, perhaps with the number and the s between. */
+/* Whole words only: a blank is before the phrase and after it; an "s" and a number may be before the second blank. */
 static bool has_phrase(const char *words, const char *phrase)
 {
 	size_t len = strlen(phrase);

@@ -7,7 +7,7 @@
 
 static const struct clock_word {
 	const char *name;
-	enum { WORD, CALL, CALL_WITH_ONE } kind; /* the last: with two arguments it is a difference */
+	enum { WORD, CALL, CALL_WITH_ONE } kind; /* age() with two arguments does not read the clock */
 } words[] = {
 	{ "now", CALL },
 	{ "current_date", WORD },
@@ -22,7 +22,7 @@ static const struct clock_word {
 	{ "age", CALL_WITH_ONE },
 };
 
-/* Words that the server takes for the time in a literal. */
+/* Words that the server replaces by the current time or date in a literal. */
 static const char *const literals[] = { "now", "today", "tomorrow", "yesterday" };
 
 static bool is_of_name(char c)
@@ -30,7 +30,7 @@ static bool is_of_name(char c)
 	return isalnum((unsigned char)c) || c == '_' || c == '$' || (unsigned char)c >= 0x80;
 }
 
-/* Behind the next `quote`. A doubled one ends the text and begins it again, which comes to the same. */
+/* The position after the next `quote`. A doubled quote ends the text and begins another one, with the same result. */
 static const char *behind_quote(const char *at, char quote, bool escapes)
 {
 	for (; *at && *at != quote; at++)
@@ -63,7 +63,7 @@ static const char *behind_comment(const char *at)
 	return at;
 }
 
-/* $tag$ … $tag$. A parameter, $1, is none. */
+/* $tag$ … $tag$. A parameter such as $1 begins no such text. */
 static const char *behind_dollars(const char *at)
 {
 	size_t len = 1;
@@ -80,7 +80,7 @@ static const char *behind_dollars(const char *at)
 	return end;
 }
 
-/* NULL: nothing of that kind begins here. */
+/* The position after the literal, quoted name or comment that begins at `at`; NULL: none begins there. */
 static const char *behind_what_is_no_code(const char *at, bool is_plan)
 {
 	if (*at == '\'')
@@ -98,7 +98,7 @@ static const char *behind_what_is_no_code(const char *at, bool is_plan)
 	return *at == '$' ? behind_dollars(at) : NULL;
 }
 
-/* `at`: behind the opening one. */
+/* `at`: after the opening parenthesis. */
 static bool has_one_argument(const char *at, bool is_plan)
 {
 	int depth = 0;
@@ -122,7 +122,7 @@ static bool means_clock(const struct clock_word *w, const char *behind, bool is_
 {
 	behind += strspn(behind, " \t\r\n");
 	if (w->kind == WORD)
-		return !is_member; /* behind a dot it is a column */
+		return !is_member; /* after a dot it is a column */
 	return *behind == '(' && (w->kind == CALL || has_one_argument(behind + 1, is_plan));
 }
 
@@ -137,7 +137,7 @@ static const char *word_at(const char *at, size_t len, bool is_member, bool is_p
 
 /* --- literals ------------------------------------------------------------------------------------------------------ */
 
-/* Is the word at `at` that one, alone? */
+/* Is the word at `at`, of `len` bytes, this word? */
 static bool is_word(const char *at, size_t len, const char *word)
 {
 	return strlen(word) == len && strncasecmp(word, at, len) == 0;
@@ -183,7 +183,7 @@ static size_t count(const char *sql, const char *word)
 			sql = behind;
 		else
 			for (sql++; is_of_name(sql[-1]) && is_of_name(*sql);)
-				sql++; /* the e of type'x' begins no literal of its own */
+				sql++; /* the e of type'x' begins no E'' literal */
 	}
 	return n;
 }
@@ -204,7 +204,7 @@ static const char *literal_word(const char *at, const char *end)
 	return NULL;
 }
 
-/* `at`: behind a literal. Is a parenthesis around it cast to a time or a date? Where a plan's string ends, so does the expression. */
+/* `at`: after a literal. Is a parenthesis around the literal cast to a time or a date? The end of a plan's string ends the expression. */
 static bool becomes_time(const char *at, bool is_plan)
 {
 	int depth = 0;

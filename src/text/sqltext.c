@@ -14,8 +14,8 @@ void sqltext_literal(struct buf *out, const char *text)
 	buf_add_char(out, '\'');
 }
 
-/* Words that are no names without quotes are not looked for: quotes are always right, and a plain name is only easier to
- * read. The few that a table or role is likely to be called are here. */
+/* May the name be written without quotes? Quotes are always correct; a plain name is only easier to read. The list has only the reserved words
+ * that are likely names of tables and roles, so other reserved words stay without quotes. */
 static bool is_plain(const char *name)
 {
 	static const char *const reserved[] = { "user", "order", "group", "table", "end", "all", "default", "select" };

@@ -14,7 +14,7 @@ static const struct {
 
 #define N_SCOPE_NAMES (sizeof(scope_names) / sizeof(scope_names[0]))
 
-/* In the order of their enums. */
+/* In the order of the enums. */
 static const struct {
 	enum tmpl_scope scope;
 	const char *const names[7];
@@ -48,7 +48,7 @@ static struct tmpl_part *add_part(struct tmpl *t, bool is_ref)
 	return part;
 }
 
-/* Up to the next placeholder or the end; "{{" and "}}" become one brace. */
+/* Parses up to the next placeholder or the end. "{{" and "}}" become one brace. */
 static bool parse_literal(struct parser *p, struct tmpl *t)
 {
 	struct buf text = { 0 };
@@ -72,14 +72,14 @@ static bool parse_literal(struct parser *p, struct tmpl *t)
 	return true;
 }
 
-/* The characters of PostgreSQL's unquoted identifiers. Ranges and no isalnum(), because the locale has no say here. */
+/* The characters of PostgreSQL's unquoted identifiers. Ranges instead of isalnum(), because the locale must not matter. */
 static bool is_name_char(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '$' ||
 	       (unsigned char)c >= 0x80;
 }
 
-/* A name, plain or between double quotes, in which "" stands for one. Returns NULL, with `why` set, where there is none. */
+/* A name, plain or in double quotes; inside quotes "" is one quote. NULL: there is no name, and `why` is filled. */
 static char *parse_name(struct parser *p, bool *quoted)
 {
 	struct buf name = { 0 };
@@ -114,7 +114,7 @@ static const char *scope_name(enum tmpl_scope scope)
 	return NULL;
 }
 
-/* "{x}, {old.x}": what may stand here. */
+/* Appends the placeholders that are allowed: "{x}, {old.x}". */
 static void describe_scopes(unsigned scopes, struct buf *out)
 {
 	for (size_t i = 0; i < N_WORD_SCOPES; i++)
@@ -141,7 +141,7 @@ static bool fail_scope(const struct parser *p, const char *start)
 	return false;
 }
 
-/* A bare name that is a word where this template stands. */
+/* Sets scope and slot if the bare name is a word of an allowed scope. */
 static void find_word(unsigned scopes, struct tmpl_part *part)
 {
 	for (size_t i = 0; i < N_WORD_SCOPES; i++)
@@ -162,7 +162,7 @@ static bool scope_of(const char *name, enum tmpl_scope *out)
 	return false;
 }
 
-/* "{name}", "{scope.name}", "{name:text}"; p->at is at the brace. */
+/* "{name}", "{scope.name}", "{name:text}"; p->at points to the brace. */
 static bool parse_ref(struct parser *p, struct tmpl *t)
 {
 	const char *start = p->at++;
@@ -247,7 +247,7 @@ void tmpl_sql(const struct tmpl *t, struct buf *out)
 	}
 }
 
-/* Escapes in place what `value` appended behind `from`: braces, the percent sign, and zero, which ends a name. */
+/* Escapes in place, from `from` on, the bytes that `value` has appended: braces, percent signs, and zero bytes, which would end a name. */
 static void escape_value(struct buf *out, size_t from)
 {
 	static const char digits[] = "0123456789ABCDEF";

@@ -12,7 +12,7 @@ static bool is_space(char c)
 	return c && strchr(" \t\n\v\f\r", c);
 }
 
-/* 0 to 15; -1: no hexadecimal digit. */
+/* 0 to 15; -1: not a hexadecimal digit. */
 static int digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -40,7 +40,7 @@ static unsigned base_of(const char **at)
 	return 10;
 }
 
-/* Digits, and from PostgreSQL 16 on single underscores before them. Behind a prefix one may come first. */
+/* Digits, with single underscores between them, as PostgreSQL 16 and later accept. After a prefix the first character may be an underscore. */
 static bool read_digits(const char **at, unsigned base, uint64_t *out)
 {
 	bool any = false;
@@ -86,7 +86,7 @@ static void add_int(struct buf *out, bool negative, uint64_t n)
 
 /* --- UUIDs -------------------------------------------------------------------------------------------------------- */
 
-/* 32 digits, in braces or not, with a hyphen behind any four of them or not. */
+/* 32 digits, with or without braces; a hyphen may follow each group of four digits. */
 static bool read_uuid(const char *at, char digits[UUID_DIGITS + 1])
 {
 	bool braces = *at == '{';
@@ -119,7 +119,7 @@ void user_key(const char *text, struct buf *out)
 	bool is_uuid = read_uuid(text, digits), negative;
 	uint64_t n;
 
-	/* A UUID without hyphens may be a number as well: then all that are one or the other have the number's key. */
+	/* The digits of a UUID may be a number too. Then all spellings of this UUID and of this number have the number's key. */
 	if (read_int(is_uuid ? digits : text, &negative, &n))
 		add_int(out, negative, n);
 	else if (is_uuid)

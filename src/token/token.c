@@ -8,15 +8,14 @@
 #include "token_keys.h"
 
 #define USER_LENGTH_MAX 255
-/* s: `iat` guards nothing, it only must be a time that was. The issuer's clock may be a little ahead even where no leeway is configured:
- * a token is often used in the very second in which it was issued. */
+/* s. `iat` protects nothing; it only must not be in the future. The issuer's clock may be a little ahead even if no leeway is configured, and a
+ * token is often used in the second in which it was issued. */
 #define IAT_GRACE 60
 
 /*
- * libjwt takes a token's own word for the algorithm, reads base64 leniently, stops at a zero byte, ignores what follows a third
- * dot, keeps copies on the stack, and differs between versions in all of it. So a token's form and header are judged
- * here first, strictly; libjwt gets what is left, to check the signature; and then the claims are read, as strictly, from the bytes that
- * were signed.
+ * libjwt trusts the algorithm that a token names, reads base64 leniently, stops at a zero byte, ignores bytes after a third dot, keeps copies
+ * on the stack, and differs between versions in all of this. So the form and the header of a token are checked here first, strictly. Then
+ * libjwt checks the signature. Then the claims are read here, strictly too, from the signed bytes.
  */
 struct parts {
 	struct slice header;
@@ -37,7 +36,7 @@ static int base64url_value(char c)
 	return c == '_' ? 63 : -1;
 }
 
-/* Without padding, at least one byte, and the bits that belong to none are zero: one spelling for each run of bytes. */
+/* No padding, at least one byte, and the unused bits of the last character are zero: so each run of bytes has only one spelling. */
 static bool is_base64url(struct slice s)
 {
 	unsigned spare = s.len % 4 == 2 ? 0xF : s.len % 4 == 3 ? 0x3 : 0;
@@ -50,7 +49,7 @@ static bool is_base64url(struct slice s)
 	return ((unsigned)base64url_value(s.at[s.len - 1]) & spare) == 0;
 }
 
-/* `s` must be what is_base64url says. */
+/* is_base64url(s) must be true. */
 static void add_decoded(struct slice s, struct buf *out)
 {
 	unsigned bits = 0, n_bits = 0;
@@ -77,7 +76,7 @@ static bool split(struct slice text, struct parts *out, struct fail *why)
 		if (i < 2 && !dot)
 			return fail_set(why, "form");
 		*part[i] = (struct slice){ text.at, dot ? (size_t)(dot - text.at) : text.len };
-		/* A dot is not of the alphabet, so a fourth part fails here. */
+		/* A dot is not in the alphabet, so a token with four parts fails here. */
 		if (!is_base64url(*part[i]))
 			return fail_set(why, "form");
 		if (dot) {
@@ -88,7 +87,7 @@ static bool split(struct slice text, struct parts *out, struct fail *why)
 	return true;
 }
 
-/* crit names extensions that must be understood (RFC 7515, section 4.1.11), and none is. */
+/* `crit` names extensions that the reader must understand (RFC 7515, section 4.1.11). walpush supports none, so a header with `crit` is refused. */
 static bool check_header(const struct token_keys *k, const json_t *header, struct fail *why)
 {
 	const char *algorithm = json_string_value(json_object_get(header, "alg"));
@@ -106,7 +105,7 @@ static bool check_header(const struct token_keys *k, const json_t *header, struc
 	return true;
 }
 
-/* `text` becomes the decoded part. NULL: no JSON, or a name stands twice, which two readers could understand differently. */
+/* `text` becomes the decoded part. NULL: it is not JSON, or it has a name twice, which two parsers may read differently. */
 static json_t *read_part(struct slice part, struct buf *text)
 {
 	add_decoded(part, text);
@@ -137,7 +136,7 @@ static bool did_sign(const struct token_keys *k, const struct token_key *key, co
 	return ok;
 }
 
-/* A kid only chooses among the configured keys; one that names none of them is as good as none. */
+/* A kid only chooses among the configured keys. An unknown kid is treated as no kid. */
 static const struct token_key *find_key(const struct token_keys *k, const char *kid)
 {
 	for (size_t i = 0; kid && i < k->n; i++)
@@ -164,7 +163,7 @@ static bool read_time(const json_t *claim, int64_t *out)
 	return json_is_integer(claim) && *out >= 0 && *out <= TOKEN_TIME_MAX;
 }
 
-/* nbf and iat: may be absent, must not lie in the future. */
+/* nbf and iat may be absent, and must not be in the future. */
 static bool has_come(const json_t *claims, const char *name, int64_t now, int64_t leeway)
 {
 	const json_t *claim = json_object_get(claims, name);
@@ -191,7 +190,7 @@ static bool is_text(const json_t *value, const char *text)
 	return json_is_string(value) && strcmp(json_string_value(value), text) == 0;
 }
 
-/* A string, or an array of nothing but strings (RFC 7519, section 4.1.3). */
+/* The claim must be a string, or an array of strings only (RFC 7519, section 4.1.3). */
 static bool names_audience(const json_t *claim, const char *audience)
 {
 	bool found = false;
@@ -276,7 +275,7 @@ static bool read_claims(const struct token_keys *k, struct slice text, struct to
 bool token_verify(const struct token_keys *k, struct slice text, int64_t now, struct token *out, struct fail *why)
 {
 	*out = (struct token){ 0 };
-	/* Members of what is no object are absent, so exp refuses a payload that is an array. */
+	/* A payload that is not an object has no members, so the check of exp refuses it. */
 	if (read_claims(k, text, out, why) && check_times(k, out->claims, now, &out->expires, why) &&
 	    check_texts(k, out->claims, why))
 		out->user = read_user(k, out, why);

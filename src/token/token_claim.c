@@ -1,15 +1,15 @@
 /*
- * token_claim: a claim as the text that a placeholder stands for.
+ * token_claim: the text of a claim, for a placeholder.
  *
- * A number that is not an integer goes to the database as the token spells it, because the JSON library keeps a double: 0.10 would
- * become 0.10000000000000001. The payload was parsed before, so the scan here meets well-formed JSON in which no name stands twice.
+ * A number that is not an integer is sent to the database as the token spells it, because jansson keeps a double: 0.10 would become
+ * 0.10000000000000001. The payload was parsed before, so the scan here reads well-formed JSON in which no name is twice.
  */
 #include <string.h>
 
 #include "walpush/text/jsontext.h"
 #include "walpush/token/token.h"
 
-/* The text between the quotes that `*at` points to; `*at` moves behind the closing one. */
+/* The text of the string whose opening quote is at `*at`. `*at` moves to the position after the closing quote. */
 static struct slice take_string(const char **at)
 {
 	const char *start = ++*at;
@@ -28,14 +28,14 @@ static bool is_name(struct slice body, const char *name)
 	return same;
 }
 
-/* Behind a string at this place: is it a member's name? */
+/* `at`: after a string. Returns the value if the string is the name of a member; else NULL. */
 static const char *value_behind(const char *at)
 {
 	at += strspn(at, " \t\r\n");
 	return *at == ':' ? at + 1 + strspn(at + 1, " \t\r\n") : NULL;
 }
 
-/* Where the value of the object's member begins. NULL: there is none of that name. */
+/* The beginning of the member's value. NULL: the object has no member of this name. */
 static const char *find_member(const char *json, const char *name)
 {
 	const char *at = json, *value;

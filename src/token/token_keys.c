@@ -9,7 +9,7 @@
 static const struct algorithm {
 	const char *name;
 	jwt_alg_t id;
-	bool is_secret; /* HMAC: the key is no PEM */
+	bool is_secret; /* HMAC: the key is not a PEM */
 	enum token_pem_kind kind;
 } algorithms[] = {
 	{ "HS256", JWT_ALG_HS256, true, 0 },
@@ -31,14 +31,14 @@ static const struct algorithm *find_algorithm(const char *name)
 	return NULL;
 }
 
-/* An empty key makes libjwt skip the verification, and one of blanks is a mistake. */
+/* With an empty key libjwt skips the verification. A key of blanks is a mistake. */
 static bool is_blank(const char *text)
 {
 	return text[strspn(text, " \t\r\n")] == '\0';
 }
 
-/* Only signing tells whether libcrypto can read all of a private key. With no grant at all, libjwt (1.10.2 and 1.17.2) writes
- * one byte beyond its buffer on the stack. */
+/* Only a signature shows that libcrypto can read the whole private key. The token has a grant because, without any grant, libjwt (1.10.2 and
+ * 1.17.2) writes one byte beyond its buffer on the stack. */
 static bool can_sign(const struct token_key *key, jwt_alg_t algorithm)
 {
 	char *text = NULL;
@@ -89,7 +89,7 @@ static bool add_key(struct token_keys *k, const struct conf_jwt_key *conf, const
 
 	if (!conf->key || is_blank(conf->key))
 		return fail_at_line(why, conf->line, "jwt: the key is empty; set the application's signing key");
-	/* Counted before the checks, so that token_keys_free finds it. */
+	/* Counted before the checks, so that token_keys_free frees this key too. */
 	k->n++;
 	key->kid = conf->kid ? mem_text(conf->kid) : NULL;
 	key->text = mem_text(conf->key);

@@ -1,8 +1,8 @@
 /*
- * token_keys: the body of struct token_keys, for token.c, token_keys.c and token_mint.c alone. Everybody else: token.h.
+ * token_keys: the body of struct token_keys, only for token.c, token_keys.c and token_mint.c. All other files use token.h.
  *
- * Immutable once made. What kind of key an entry holds is decided here, from the configuration, and never by a token: this
- * is what makes it impossible to pass a public key off as an HMAC secret.
+ * Immutable once made. Only the configuration decides what kind of key an entry is, never a token. So an attacker cannot use a public key as
+ * an HMAC secret.
  */
 #ifndef WALPUSH_TOKEN_KEYS_H
 #define WALPUSH_TOKEN_KEYS_H
@@ -12,7 +12,7 @@
 
 #include "walpush/token/token.h"
 
-/* 2^53: times beyond it are no times, and no JavaScript number. */
+/* s: 2^53. A larger number is not a valid time, and JavaScript cannot represent it exactly. */
 #define TOKEN_TIME_MAX (INT64_C(1) << 53)
 
 struct token_key {
@@ -35,7 +35,7 @@ struct token_keys {
 	int64_t leeway; /* seconds */
 };
 
-/* A user as the claim may name it: 1 to 255 bytes without control characters. */
+/* Is the user valid? 1 to 255 bytes without control characters. */
 bool token_user_is_sound(const char *user);
 
 #endif

@@ -14,7 +14,7 @@ static const struct token_key *find_signer(const struct token_keys *k)
 	return NULL;
 }
 
-/* Hex, as SimpleJWT's uuid4().hex. */
+/* Hexadecimal, as SimpleJWT's uuid4().hex. */
 static bool draw_jti(char out[2 * JTI_BYTES + 1])
 {
 	unsigned char bytes[JTI_BYTES];
@@ -29,7 +29,7 @@ static bool draw_jti(char out[2 * JTI_BYTES + 1])
 	return true;
 }
 
-/* The user goes in as a string, as SimpleJWT has it since 5.5; "7" and 7 are the same user. */
+/* The user is a string, as in SimpleJWT 5.5 and later. "7" and 7 are the same user. */
 static bool add_grants(jwt_t *jwt, const struct conf_jwt *conf, const char *user, int64_t now, int64_t lifetime)
 {
 	char jti[2 * JTI_BYTES + 1];

@@ -10,7 +10,7 @@
 
 enum { DER_INTEGER = 0x02, DER_BIT_STRING = 0x03, DER_SEQUENCE = 0x30 };
 
-/* RFC 7518, section 3.3: RSA keys below 2048 bits must not be used. The modulus alone takes this many bytes. */
+/* RFC 7518, section 3.3: RSA keys below 2048 bits must not be used. The modulus of 2048 bits has this many bytes. */
 #define RSA_BYTES_MIN 256
 
 /* The whole AlgorithmIdentifier of each kind. */
@@ -46,7 +46,7 @@ static int base64_value(char c)
 	return found ? (int)(found - alphabet) : -1;
 }
 
-/* Base64 with line ends in it. Headers ("Proc-Type: …") and anything else that is not base64 make it false. */
+/* Base64 with line ends. False: there are headers ("Proc-Type: …") or other text that is not base64. */
 static bool decode_body(struct slice body, struct buf *der)
 {
 	unsigned bits = 0, n_bits = 0, n_pads = 0;
@@ -72,7 +72,7 @@ static bool decode_body(struct slice body, struct buf *der)
 	return der->len > 0;
 }
 
-/* Takes one element off the front of `der`: *body is what it holds, *whole the element itself. */
+/* Takes the first element of `der`: *body is its content, *whole the element with its head. */
 static bool der_take(struct slice *der, unsigned char tag, struct slice *body, struct slice *whole)
 {
 	const unsigned char *s = (const unsigned char *)der->at;
@@ -81,7 +81,7 @@ static bool der_take(struct slice *der, unsigned char tag, struct slice *body, s
 	if (der->len < head || s[0] != tag)
 		return false;
 	len = s[1];
-	if (len >= 0x80) { /* one or two bytes of length follow; no key is longer */
+	if (len >= 0x80) { /* one or two bytes of length follow; that is enough for every key */
 		head += len - 0x80;
 		if (head < 3 || head > 4 || der->len < head)
 			return false;
@@ -161,7 +161,7 @@ bool token_pem_read(const char *text, struct token_pem *out, struct fail *why)
 	end = strstr(label.at, DASHES);
 	tail = end ? strstr(end + strlen(DASHES), DASHES) : NULL;
 	label.len = end ? (size_t)(end - label.at) : 0;
-	/* A cut label may run over lines; one that is too long to be any is not put into a message. */
+	/* The label of a cut text may contain line ends. A label that is too long is not put into a message. */
 	if (!tail || label.len > 32 || memchr(label.at, '\n', label.len))
 		return fail_set(why, "the PEM text is cut");
 	if (!read_label(label, out, why))

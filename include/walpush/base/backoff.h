@@ -1,6 +1,6 @@
 /*
- * backoff: how long to wait before the next try. Capped exponential growth with full jitter, so that many that lost the same thing
- * do not come back together. Pure but for the random number. Microseconds.
+ * backoff: how long to wait before the next try. Capped exponential growth with full jitter, so that many clients that lost the same server
+ * do not come back together. Pure except for the random number. Microseconds.
  */
 #ifndef WALPUSH_BACKOFF_H
 #define WALPUSH_BACKOFF_H
@@ -27,7 +27,7 @@ static inline int64_t backoff_next(struct backoff *b)
 	if (most > b->cap)
 		most = b->cap;
 	b->tries++;
-	/* Without entropy the wait is the longest one, which is safe. */
+	/* Without entropy the wait is the longest one. This is safe. */
 	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		return most;
 	return 1 + (int64_t)(random % (uint64_t)most);

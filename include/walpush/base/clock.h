@@ -6,7 +6,7 @@
 #include <sys/time.h>
 #include <time.h>
 
-/* Microseconds of a clock that never goes back; for intervals. */
+/* Microseconds of a clock that never goes back. For intervals. */
 static inline int64_t clock_us(void)
 {
 	struct timespec t;

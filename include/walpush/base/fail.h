@@ -1,11 +1,11 @@
 /*
- * fail: why something did not work, in one line that says what to do.
+ * fail: an error as one line, which says what failed and what to do.
  *
- * Pure but for fail_never. A function that can fail takes a `struct fail *` last, fills it, and returns false or NULL.
- * The handler at the top logs it, once. Never holds a token, a password or row data.
+ * Pure except for fail_never. A function that can fail takes a `struct fail *` as its last argument, fills it, and returns false or NULL.
+ * The handler at the top logs the text, once. The text never contains a token, a password or row data.
  *
- * fail_never is the other kind: a state that only a mistake of ours or a system without memory, files or threads can bring about.
- * It ends the process with one line that names the place and says what failed; it is the only place that calls abort().
+ * fail_never is for a state that only a bug of walpush, or a system without memory, files or threads, can cause. It ends the process with
+ * one line that names the place and says what failed. It is the only function that calls abort().
  */
 #ifndef WALPUSH_FAIL_H
 #define WALPUSH_FAIL_H
@@ -15,9 +15,9 @@
 
 struct fail {
 	char text[480];
-	char sqlstate[6]; /* "" unless PostgreSQL said it */
+	char sqlstate[6]; /* "" unless the error is PostgreSQL's */
 	unsigned line;    /* of the configuration file; 0: unknown */
-	size_t offset;    /* byte in the input; 0 where it means nothing */
+	size_t offset;    /* byte in the input; 0 if there is no input */
 };
 
 /* Always returns false, so that a caller can `return fail_set(…)`. */
@@ -28,13 +28,13 @@ bool fail_in_file(struct fail *f, const char *file, unsigned line, const char *f
 	__attribute__((format(printf, 4, 5)));
 bool fail_at_offset(struct fail *f, size_t offset, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* Bytes of the text that fail_never writes, with its end. */
+/* Bytes of the text that fail_never writes, with the zero. */
 #define FAIL_NEVER_MAX 560
 
-/* Any thread. Allocates nothing. Not for anything that arrives from outside. The log's line if there is a log, else bare text. */
+/* Any thread. Allocates nothing. Not for errors in input from outside. Writes a line of the log if log_setup was called, else bare text. */
 #define fail_never(...) fail_never_at(__FILE__, __LINE__, __VA_ARGS__)
 _Noreturn void fail_never_at(const char *file, int line, const char *format, ...) __attribute__((format(printf, 3, 4)));
-/* Who writes the line, from here on: log_setup says so. The text has no newline; NULL: stderr, bare. */
+/* Sets the function that writes the line; log_setup calls this. The text has no newline. NULL: bare text on stderr. */
 void fail_never_through(void (*write_line)(const char *text));
 
 #endif

@@ -8,11 +8,12 @@
 
 #include "walpush/base/buf.h"
 
-/* The whole file, behind what `out` holds. False: it cannot be read, is a directory, or `out` would hold more than `max` bytes; *problem says which,
- * in words that stand until the next error of this thread. */
+/* Appends the whole file to `out`. False: the file cannot be read, is a directory, or `out` would hold more than `max` bytes. *problem says
+ * which; its text is valid until the next error of this thread. */
 bool file_read(const char *path, size_t max, struct buf *out, const char **problem);
-/* What one read gives, with a zero behind it: the whole of a short file, or of one that the kernel makes, if cap - 1 bytes suffice. Allocates
- * nothing. Returns how many bytes; 0: the file is empty or cannot be read, and `out` is ""; -1: it cannot be opened either, and errno says why. */
+/* The bytes of one read(2), then a zero: the whole file if it is short or a kernel file (/proc), and cap - 1 bytes are enough. Allocates nothing.
+ * Returns the number of bytes. 0: the file is empty or cannot be read, and `out` is "". -1: the file cannot be opened, `out` is "", and errno
+ * says why. */
 ssize_t file_read_short(const char *path, char *out, size_t cap);
 
 #endif

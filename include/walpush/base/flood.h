@@ -1,13 +1,13 @@
 /*
- * flood: lines of the log that others can cause stay few.
+ * flood: limits the log lines that others can cause.
  *
- * A client, whoever reaches a port, and whoever may ask the admin port can cause lines at will. Each place of the source that writes such a
- * line is a kind. In any second the process writes at most FLOOD_LINES lines of a kind; the rest is counted, and flood_tell says how many
- * there were in one line. The debug level is exempt: who asks for it wants every line.
+ * A client, a peer that reaches a port, and a caller of the admin port can cause as many lines as they like. Each place in the source that
+ * writes such a line is a kind. In any second the process writes at most FLOOD_LINES lines of a kind. It counts the rest, and flood_tell
+ * writes the count in one line. The debug level has no limit: its user wants every line.
  *
  *   flood_info("token refused", log_peer(&peer), log_s("reason", why));
  *
- * Any thread: one lock for all kinds, held for a comparison. Memory: one static struct a kind. A line below log.level counts nowhere.
+ * Any thread: one lock for all kinds, held for a comparison. Memory: one static struct a kind. A line that log.level suppresses is not counted.
  */
 #ifndef WALPUSH_FLOOD_H
 #define WALPUSH_FLOOD_H
@@ -18,21 +18,21 @@
 #define FLOOD_LINES 20
 #define FLOOD_SPAN 1000000 /* µs */
 
-struct flood { /* one kind; static, and the lock's */
+struct flood { /* one kind; static; the lock protects it */
 	const char *message;
 	int64_t said[FLOOD_LINES]; /* µs: when the last lines were written; said[next] is the oldest. 0: no line yet */
 	unsigned next;
-	uint64_t left_out; /* since the last flood_tell */
+	uint64_t left_out; /* lines, since the last flood_tell */
 	enum log_level level;
 	bool is_known; /* in the list of kinds */
 	struct flood *following;
 };
 
-/* May a line be written at this time (µs, of clock_us)? If not, it is counted. Pure but for `f`. */
+/* May a line be written at this time (µs, of clock_us)? If not, the line is counted. Pure except for `f`. */
 bool flood_takes(struct flood *f, int64_t now);
-/* The same for the process's own kinds. */
+/* The same with the lock, and with `f` in the list of kinds for flood_tell. The debug level is always allowed. */
 bool flood_allows(struct flood *f, enum log_level level, int64_t now);
-/* One line for each kind of which lines were left out since the last call. */
+/* Writes one line for each kind that has left out lines since the last call. */
 void flood_tell(void);
 
 #define flood_log(at, text, ...)                                                                                       \

@@ -1,8 +1,8 @@
 /*
  * hash: FNV-1a, with 32 and with 64 bits. Pure.
  *
- * Not for tables that strangers fill. Digests made with it are part of epochs, which clients and other replicas hold: the functions never change,
- * and whoever mixes texts says how they end, so that "ab", "c" and "a", "bc" differ.
+ * Not for tables that strangers can fill. Digests of these functions are part of epochs, which clients and other replicas keep, so the functions
+ * never change. A caller that mixes several texts also mixes where each text ends, so that "ab", "c" and "a", "bc" differ.
  */
 #ifndef WALPUSH_HASH_H
 #define WALPUSH_HASH_H
@@ -32,7 +32,7 @@ static inline uint64_t hash_mix_64(uint64_t hash, const void *bytes, size_t n)
 	return hash;
 }
 
-/* The text with its zero byte. */
+/* The text and its zero byte. */
 static inline uint64_t hash_text_64(uint64_t hash, const char *text)
 {
 	return hash_mix_64(hash, text, strlen(text) + 1);

@@ -1,8 +1,8 @@
 /*
  * log: one line an event on stderr, logfmt or JSON.
  *
- * Any thread. A line is written with one write(2), so lines never mix. What is logged is named by fields; tokens, passwords and
- * row data have no business here: callers pass LSNs, names, counts, SQLSTATEs and peers only.
+ * Any thread. A line is written with one write(2), so lines never mix. Values are in named fields. Callers pass only LSNs, names, counts,
+ * SQLSTATEs and peers: tokens, passwords and row data are never logged.
  *
  *   log_info("streaming", log_s("slot", slot), log_lsn("from", lsn));
  */
@@ -27,7 +27,7 @@ struct log_field {
 };
 
 #define log_s(field, value) ((struct log_field){ (field), LOG_FIELD_TEXT, (value), 0 })
-/* What a person is to do about it. The field was called `mend`; it is written by both names until 1.0. */
+/* What the operator must do. Lines have this text as `fix` and as `mend`, the name for older readers, until 1.0. */
 #define log_fix(text) log_s("fix", (text)), log_s("mend", (text))
 #define log_n(field, value) ((struct log_field){ (field), LOG_FIELD_NUMBER, NULL, (int64_t)(value) })
 #define log_lsn(field, value) ((struct log_field){ (field), LOG_FIELD_LSN, NULL, (int64_t)(value) })
@@ -43,11 +43,11 @@ struct log_field {
 #define log_info(message, ...) log_write(LOG_LEVEL_INFO, (message), LOG_FIELDS(__VA_ARGS__))
 #define log_debug(message, ...) log_write(LOG_LEVEL_DEBUG, (message), LOG_FIELDS(__VA_ARGS__))
 
-/* Any time: a line that is being written may still look as before. Names as in the configuration; both must be valid. */
+/* At any time. A line that is being written may still have the old format. Names as in the configuration; both must be valid. */
 void log_setup(const char *level, const char *format);
 bool log_enabled(enum log_level level);
 void log_write(enum log_level level, const char *message, const struct log_field *fields);
-/* The time of day as every line has it: 2025-11-14T12:34:56.123Z */
+/* The current time, as in every line: 2025-11-14T12:34:56.123Z */
 void log_add_time(struct buf *out);
 
 #endif

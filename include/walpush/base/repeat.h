@@ -1,10 +1,10 @@
 /*
- * repeat: what goes on being wrong is said once, and then now and again.
+ * repeat: a trouble that continues is logged once, and then from time to time.
  *
- * One of these for each thing that can go wrong. The same text is news the first time, and again after REPEAT_EVERY together with how often
- * it happened meanwhile; in between it is for the debug level. Another text is always news.
+ * There is one `struct repeat` for each thing that can go wrong. The same text is logged the first time, and again after REPEAT_EVERY with the
+ * number of times since then. In between, the text has the debug level. A different text is always logged.
  *
- * Lines that clients can cause, each another, are bounded by flood.h. One thread; times are passed in.
+ * flood.h limits the lines that clients can cause, which all differ. One thread; times are passed in.
  */
 #ifndef WALPUSH_REPEAT_H
 #define WALPUSH_REPEAT_H
@@ -18,13 +18,13 @@
 
 struct repeat {
 	char text[256];  /* "": nothing is wrong */
-	int64_t said;    /* µs */
+	int64_t said;    /* µs: when the text was last logged */
 	unsigned silent; /* times since then */
 };
 
 #define REPEAT_TABLE 8
 
-/* Where many things of a kind can go wrong in turn: the one of the table for this text. Two may share one, and then both are said. */
+/* For many things of one kind: the entry of the table for this text. If two texts share an entry, both are always logged. */
 static inline struct repeat *repeat_for(struct repeat table[REPEAT_TABLE], const char *text)
 {
 	unsigned hash = 0;
@@ -34,7 +34,7 @@ static inline struct repeat *repeat_for(struct repeat table[REPEAT_TABLE], const
 	return &table[hash % REPEAT_TABLE];
 }
 
-/* True: something was wrong until now. */
+/* The trouble is over. True: there was one until now. */
 static inline bool repeat_end(struct repeat *r)
 {
 	bool was = r->text[0];
@@ -43,7 +43,7 @@ static inline bool repeat_end(struct repeat *r)
 	return was;
 }
 
-/* The level at which to say it now. `times`: how often it happened since it was last said, this time included. */
+/* The level at which to log the text now. `times`: how often it happened since the text was last logged, including now. */
 static inline enum log_level repeat_level(struct repeat *r, enum log_level level, const char *text, int64_t now,
 					  unsigned *times)
 {

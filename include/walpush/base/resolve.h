@@ -1,16 +1,16 @@
 /*
  * resolve: the addresses of a name, without blocking the loop.
  *
- * The thread of the loop that it was made for. getaddrinfo answers as it does for every other program of the machine (nsswitch.conf,
- * hosts, search domains), but it blocks, for minutes where the name servers are silent, and cannot be interrupted. So each lookup runs in
- * a thread of its own and nobody ever joins that thread: a question ends with the answer, with its time limit, or when the asker forgets
- * it. The thread owns what it works with and frees it when getaddrinfo returns, also after resolve_free.
+ * All functions run in the thread of the loop. getaddrinfo answers as it does for every other program of the machine (nsswitch.conf,
+ * hosts, search domains), but it blocks, for minutes if the name servers do not answer, and cannot be interrupted. So each lookup runs in a
+ * thread of its own, and no thread joins it. A question ends with the answer, with its time limit, or with resolve_forget. The lookup's
+ * thread owns the memory that it uses, and frees it when getaddrinfo returns, also after resolve_free.
  *
- * Nothing is cached: each attempt to connect asks again, so a failover by DNS is followed. A question joins a lookup of the same name
- * that began less than RESOLVE_FRESH ago. An older one may hang in a name server that has been replaced since, so another is started.
+ * Nothing is cached: each attempt to connect asks again, so walpush follows a failover by DNS. A question joins a lookup of the same name
+ * that began less than RESOLVE_FRESH ago. An older lookup may hang in a name server that has been replaced since, so a new lookup starts.
  *
- * Bounds: RESOLVE_OF_NAME threads for a name and RESOLVE_THREADS in all; a question beyond them joins the newest lookup of its name, or
- * waits for a thread. Failures are logged here, once for each name and reason, and then now and again (repeat.h).
+ * Bounds: RESOLVE_OF_NAME threads for a name and RESOLVE_THREADS in all. Beyond these bounds a question joins the newest lookup of its name,
+ * or waits for a thread. Failures are logged here, once for each name and reason, and then from time to time (repeat.h).
  */
 #ifndef WALPUSH_RESOLVE_H
 #define WALPUSH_RESOLVE_H
@@ -24,10 +24,10 @@
 #define RESOLVE_FRESH 5000000 /* µs: as long as the C library waits for one name server (RES_TIMEOUT) */
 #define RESOLVE_OF_NAME 8
 #define RESOLVE_THREADS 16
-#define RESOLVE_ADDRESSES 16   /* of a name; the rest is left out */
+#define RESOLVE_ADDRESSES 16   /* of a name; others are ignored */
 #define RESOLVE_ADDRESS_MAX 64 /* INET6_ADDRSTRLEN and the zone of a link-local address */
 
-/* How every text about it begins. */
+/* Every error text about names begins with this. */
 #define RESOLVE_TROUBLE "names do not resolve"
 
 struct resolve;
@@ -39,28 +39,28 @@ struct resolve_answer {
 	char reason[96];                                        /* why n is 0 */
 };
 
-/* Once, from the loop, never from inside resolve_ask. The answer is borrowed for the call. */
+/* Called once, from the loop, never from inside resolve_ask. The answer is borrowed for the call. */
 typedef void resolve_done(void *ctx, const struct resolve_answer *answer);
 
-/* logs: say which names do not resolve, as the server does; a command says it in its own words. */
+/* `logs`: log the names that do not resolve. The server sets it; a command writes its own error. */
 struct resolve *resolve_new(struct event_base *loop, bool logs);
-/* At once, whatever the threads do. No question may be left. */
+/* Returns at once, without waiting for the threads. No question may be left. */
 void resolve_free(struct resolve *r);
 
-/* patience: µs, after which the name counts as one that does not resolve. */
+/* `patience`: µs; without an answer until then, the name does not resolve. */
 struct resolve_question *resolve_ask(struct resolve *r, const char *name, int64_t patience, resolve_done *done,
 				     void *ctx);
 /* `done` is not called any more. NULL is allowed. */
 void resolve_forget(struct resolve_question *q);
 
-/* An address needs no lookup. */
+/* Is it a numeric address, which needs no lookup? */
 bool resolve_is_address(const char *host);
 /* "names do not resolve: HOST: REASON" */
 void resolve_fail(struct fail *why, const char *host, const struct resolve_answer *answer);
-/* Names that did not resolve, so far. */
+/* How many times a name has not resolved. */
 uint64_t resolve_failures(const struct resolve *r);
 
-/* For commands, which may wait: the addresses of a name, or the address itself. False: `why` is filled. */
+/* For commands, which may block: the addresses of a name, or the numeric address itself. False: `why` is filled. */
 bool resolve_now(const char *host, int64_t patience, struct resolve_answer *out, struct fail *why);
 
 #endif

@@ -17,10 +17,10 @@ enum resync_reason {
 	RESYNC_SKIPPED
 };
 
-/* "history", "epoch", …: as it stands in messages. */
+/* "history", "epoch", …: as in messages. */
 const char *resync_name(enum resync_reason reason);
 bool resync_is_reason(const char *name);
-/* Aborts where no reason has that name. */
+/* Ends the process if no reason has this name. */
 enum resync_reason resync_reason(const char *name);
 
 #endif

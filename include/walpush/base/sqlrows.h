@@ -1,6 +1,6 @@
 /*
- * sqlrows: the rows a query answered, as texts. Filled by sqlpipe from a PGresult, or by hand in tests.
- * Owned by who asked. Pure.
+ * sqlrows: the rows of a query's result, as texts. sqlpipe fills them from a PGresult, tests fill them by hand.
+ * The caller that ran the query owns them. Pure.
  */
 #ifndef WALPUSH_SQLROWS_H
 #define WALPUSH_SQLROWS_H
@@ -12,7 +12,7 @@ struct sqlrows {
 	size_t n_rows, n_columns;
 	char **names;    /* n_columns */
 	uint32_t *types; /* n_columns: OIDs; 0: unknown */
-	char **values;   /* n_rows * n_columns; NULL: SQL NULL. Booleans read "true" and "false". */
+	char **values;   /* n_rows * n_columns; NULL: SQL NULL. Booleans are "true" and "false". */
 };
 
 struct sqlrows *sqlrows_new(size_t n_rows, size_t n_columns);

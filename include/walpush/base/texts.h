@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-struct text {       /* a string of the file and where it stands */
+struct text {       /* a string of the file, and its line */
 	char *text; /* NULL: not set */
 	unsigned line;
 };

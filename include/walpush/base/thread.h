@@ -1,5 +1,5 @@
 /*
- * thread: a thread of walpush. It takes no signals, which are the tap's, and its stack is the same whatever RLIMIT_STACK says.
+ * thread: a thread of walpush. It receives no signals, because the tap handles them. RLIMIT_STACK does not change the size of its stack.
  */
 #ifndef WALPUSH_THREAD_H
 #define WALPUSH_THREAD_H
@@ -9,7 +9,7 @@
 
 #include "walpush/base/fail.h"
 
-/* On success the caller must join or detach *thread. Else `why` says what to raise. Any thread. */
+/* On success the caller must join or detach *thread. False: `why` says which limit to raise. Any thread. */
 bool thread_start(pthread_t *thread, void *(*run)(void *arg), void *arg, struct fail *why);
 
 #endif

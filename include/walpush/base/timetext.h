@@ -1,7 +1,7 @@
 /*
  * timetext: a time as ISO 8601 in UTC, "2025-11-14T12:34:56Z". Pure; never the local time zone.
  *
- * All write into `out` and return it: "" for a year that struct tm cannot hold.
+ * All functions write to `out` and return `out`. The text is "" for a year that struct tm cannot hold.
  */
 #ifndef WALPUSH_TIMETEXT_H
 #define WALPUSH_TIMETEXT_H

@@ -1,8 +1,8 @@
 /*
- * tries: how often, and since when, the same place of the stream has failed.
+ * tries: how often, and since when, the same place of the replication stream has failed.
  *
- * What fails may pass by itself: a full disk, a machine without memory, a server in trouble. So it is tried TRIES_MOST times, and over some
- * time, before it is taken for what it is. Pure; times are passed in, in µs of a clock that does not go back.
+ * A failure may end by itself: a full disk, a machine without memory, a server in trouble. So the place is tried TRIES_MOST times, and over
+ * some time, before the failure counts as permanent. Pure; times are passed in, in µs of a clock that does not go back.
  */
 #ifndef WALPUSH_TRIES_H
 #define WALPUSH_TRIES_H
@@ -14,12 +14,12 @@
 #define TRIES_MOST 3
 
 struct tries {
-	lsn_t place; /* 0: none has failed */
+	lsn_t place; /* 0: no place has failed */
 	unsigned n;
-	int64_t since; /* µs: the first time */
+	int64_t since; /* µs: the first failure there */
 };
 
-/* It has failed at `place` once more, which is not 0. True: TRIES_MOST times by now, and for at least so many µs. */
+/* `place` has failed once more; it is not 0. True: it has failed TRIES_MOST times or more, for `least` µs or longer. */
 static inline bool tries_failed(struct tries *t, lsn_t place, int64_t now, int64_t least)
 {
 	if (t->place != place)

@@ -1,5 +1,5 @@
 /*
- * utf8: what is well-formed UTF-8: the shortest form, no surrogates, nothing beyond U+10FFFF. Source: Unicode 15, table 3-7. Pure.
+ * utf8: checks for well-formed UTF-8: the shortest form, no surrogates, nothing above U+10FFFF. Source: Unicode 15, table 3-7. Pure.
  */
 #ifndef WALPUSH_UTF8_H
 #define WALPUSH_UTF8_H
@@ -8,7 +8,7 @@
 
 #include "walpush/base/slice.h"
 
-/* Bytes of the well-formed sequence at s, of which `left` bytes are there, at least one; 0: there is none. */
+/* Bytes of the well-formed sequence at `s`; 0: the sequence is malformed. `left`: bytes from `s` to the end of the text, at least one. */
 static inline size_t utf8_length(const unsigned char *s, size_t left)
 {
 	unsigned char low = s[0] == 0xE0 ? 0xA0 : s[0] == 0xF0 ? 0x90 : 0x80;
@@ -25,7 +25,7 @@ static inline size_t utf8_length(const unsigned char *s, size_t left)
 	return n;
 }
 
-/* Nothing is no error, and neither is a zero byte. */
+/* An empty text is valid. A zero byte is valid too. */
 bool utf8_is_valid(struct slice text);
 
 #endif

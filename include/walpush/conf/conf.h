@@ -1,13 +1,12 @@
 /*
  * conf: sidecar.conf as the program uses it.
  *
- * Read with libconfig; every option, those of streams and tables included, has one row in the option table
- * (src/conf/conf_options.c): name, type, range, default, reloadable, documentation. docs/configuration.md is generated from that
- * table. An unknown key, a bad value or an unset ${VARIABLE} is an error with file and line. Immutable once loaded; may be
- * shared by threads. No I/O but conf_load's one file and the key files named in it. File names are relative to the directory
- * of the configuration, and resolved here.
+ * Read with libconfig. Every option, also those of streams and tables, has one row in the option table (src/conf/conf_options.c): name, type,
+ * range, default, reloadable, documentation. docs/configuration.md is generated from this table. An unknown key, an invalid value or an unset
+ * ${VARIABLE} is an error with file and line. A loaded configuration is immutable, and threads may share it. The only I/O is the file of
+ * conf_load and the key files that it names. File names are relative to the directory of the configuration, and resolved here.
  *
- * Templates are kept as text with their line here; src/rules/rules.c compiles them.
+ * Templates are texts with their line here; src/rules/rules.c compiles them.
  */
 #ifndef WALPUSH_CONF_H
 #define WALPUSH_CONF_H
@@ -20,7 +19,7 @@
 
 struct conf_database {
 	char *url;
-	char *url_file; /* read at each connect; one of the two is set */
+	char *url_file; /* read at each connect; either `url` or this is set */
 	char *slot;
 	char *plugin;
 	char *timezone;            /* of every session */
@@ -29,12 +28,12 @@ struct conf_database {
 	int64_t status_interval;   /* ms */
 	int64_t watch;             /* ms */
 	int64_t warn_bytes;
-	bool skip; /* what cannot be decoded */
+	bool skip; /* skip a transaction that cannot be decoded */
 };
 
 struct conf_listen {
 	char *address;
-	int64_t port; /* 0: any free one, printed at start */
+	int64_t port; /* 0: any free port, printed at start */
 	struct texts origins;
 	int64_t threads; /* 0: one per core, at most 4 */
 	char *certificate;
@@ -48,7 +47,7 @@ struct conf_listen {
 struct conf_admin {
 	char *address;
 	int64_t port;
-	struct texts hosts;    /* names that a request's Host may be */
+	struct texts hosts;    /* names that a request's Host may have */
 	int64_t ready_bytes;   /* 0: no limit */
 	int64_t ready_seconds; /* in ms, as all durations */
 };
@@ -108,7 +107,7 @@ struct conf_log {
 struct conf_relay {
 	char *url; /* NULL: no relay */
 	char *stream;
-	int64_t wait; /* Redis replicas that must have an event before the slot may forget it */
+	int64_t wait; /* Redis replicas that must have an event before the slot is confirmed past it */
 };
 
 struct conf_stream {
@@ -122,10 +121,10 @@ struct conf_stream {
 	int64_t recheck;    /* ms; 0: never */
 };
 
-struct conf_condition { /* one of an action, or of `when` */
+struct conf_condition { /* of an action, or one of `when` */
 	char *column;
 	unsigned line;
-	char *becomes; /* NULL: not asked; compared as text */
+	char *becomes; /* NULL: not checked; compared as text */
 	char *was;
 	char *equals; /* `when` only */
 	bool changes;
@@ -161,16 +160,16 @@ struct conf_table {
 	size_t n_when;
 	struct conf_action *actions; /* in the file's order */
 	size_t n_actions;
-	bool only_actions; /* a change that none of them matches makes no message */
+	bool only_actions; /* a change that no action matches makes no message */
 	int64_t close;
 };
 
 struct conf_membership {
 	char *table; /* "schema.table" or "table" */
 	unsigned line;
-	char *user;           /* column; NULL: everybody */
-	struct texts columns; /* empty: those that an admit query reads; any, where none does */
-	bool ignore;          /* what an admit query reads there changes nothing */
+	char *user;           /* column; NULL: a row concerns every user */
+	struct texts columns; /* empty: the columns that an admit query reads, or all if none reads the table */
+	bool ignore;          /* no change of the table changes the answer of an admit query */
 };
 
 struct conf {
@@ -194,13 +193,13 @@ struct conf {
 	size_t n_memberships;
 };
 
-/* NULL on failure; `why` then reads "sidecar.conf:12: …", with line 0 when the file cannot be read at all. */
+/* NULL on failure; `why` is then "sidecar.conf:12: …", with line 0 if the file cannot be read. */
 struct conf *conf_load(const char *file, struct fail *why);
-/* The same from memory, for tests and fuzzing; `name` stands in messages. */
+/* The same from memory, for tests and fuzzing. Messages contain `name`. */
 struct conf *conf_parse(const char *name, struct slice text, struct fail *why);
 void conf_free(struct conf *c);
-/* Before `next` takes the place of `now`: options that only a restart can change keep the value of `now`; their names, where the files
- * differ, are added to `changed`. */
+/* Called before `next` replaces `now`. Options that only a restart can change keep the value of `now`. The names of those that differ are added to
+ * `changed`. */
 void conf_keep(const struct conf *now, struct conf *next, struct buf *changed);
 /* docs/configuration.md, from the option table. */
 void conf_document(struct buf *out);

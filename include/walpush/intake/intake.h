@@ -1,27 +1,27 @@
 /*
- * intake: received records, until they have become published transactions.
+ * intake: makes published transactions of received records.
  *
- * A queue in commit order. Its head is handled as soon as
- *   1. a snapshot sees its transaction as done ("visible first"), and
- *   2. the SQL that its rules want (lookups, the actor's name) has been answered.
- * A head that waits holds back the records behind it, so order is never lost. Questions of later records are asked meanwhile, up to
- * INTAKE_ASKED of them, and behind the question for a snapshot, on the same connection, rather than behind its answer. Rows without
- * questions are decoded once and never copied.
+ * A queue in commit order. The head is handled as soon as
+ *   1. a snapshot sees its transaction as finished ("visible first"), and
+ *   2. the queries of its rules (lookups, data queries, the actor's name) are answered.
+ * A waiting head holds back all later records, so the order is kept. Meanwhile the queries of later records are sent, up to INTAKE_ASKED of
+ * them. They are sent on the same connection after the query for a snapshot, without waiting for the snapshot. Rows without queries are
+ * decoded once and never copied.
  *
  *   intake_record ─▶ [BEGIN][row][row][COMMIT][BEGIN][row] …
  *                      ▲                ▲
- *                     head             asked: questions are out up to here
+ *                     head             asked: queries are sent up to here
  *
- * Bound: INTAKE_BYTES of records; beyond it the source stops reading until half of it is gone. One transaction of any size passes
- * through, because its rows leave the queue while it is still arriving.
+ * Bound: INTAKE_BYTES of records. Beyond this bound the source stops reading until the queue holds half of it. A transaction of any size passes
+ * through, because its rows leave the queue while later rows still arrive.
  *
  * Three kinds of records cannot be handled.
- *   - A message, or an action that is not known, is passed over: any role may send messages.
- *     A message that tells of DDL (decode_is_ddl) marks its transaction. Everybody is a member of that transaction, and it is published
- *     after the owner has looked again at what decides permission, because the DDL decides how the records behind it are judged.
- *   - A row that is larger than limits.record-bytes, or for which there is no memory, is stepped over: its transaction becomes a mark
- *     (txn_skip). Where the row decides about permission, or its table is unknown, everybody is a member of the transaction.
- *   - A record that is unreadable or out of place ends the stream (`broken`): it comes again, and the owner decides for how long.
+ *   - A logical message, or an unknown action, is ignored: any role may send messages.
+ *     A message about DDL (decode_is_ddl) marks its transaction. Every user is a member of this transaction, and the transaction is published
+ *     after the owner has looked again at what decides permission, because the DDL may change how later records are handled.
+ *   - A row that is larger than limits.record-bytes, or for which there is no memory, is skipped: its transaction gets a mark (txn_skip). If
+ *     the row decides permission, or its table is unknown, every user is a member of the transaction.
+ *   - A record that is unreadable or out of place ends the stream (`broken`). The record comes again, and the owner decides how often.
  * Tap thread.
  */
 #ifndef WALPUSH_INTAKE_H
@@ -34,77 +34,77 @@
 #include "walpush/pg/sqlpipe.h"
 #include "walpush/change/txn.h"
 
-/* Of records; and of the answers to data queries, beyond which no more are asked. */
+/* Bytes of records in the queue. The same bound for answers to data queries: above it no further queries are sent. */
 #define INTAKE_BYTES (8u << 20)
 #define INTAKE_ASKED 256
-/* The connection that brought such a record keeps a buffer of its size. */
+/* Bytes. A connection that brought a larger record keeps a buffer of the record's size. */
 #define INTAKE_LARGE (16u << 20)
 
-/* Memory may come back: a row for which there is none is asked for again TRIES_MOST times, and for so long. */
+/* There may be memory again later: a row without memory is received again TRIES_MOST times, and for at least so long, before it is skipped. */
 #define INTAKE_PATIENCE 30000000 /* µs */
 
 struct intake;
 
-struct intake_place { /* where the stream broke: in the transaction whose BEGIN came and whose COMMIT is not handled */
-	lsn_t commit; /* 0: in none */
+struct intake_place { /* where the stream broke: a transaction with its BEGIN received and its COMMIT not handled */
+	lsn_t commit; /* 0: outside a transaction */
 	uint32_t xid;
-	bool is_first; /* nothing before it waits to be handled */
+	bool is_first; /* no earlier transaction waits to be handled */
 };
 
 enum intake_broken { INTAKE_UNREADABLE, INTAKE_NO_MEMORY };
 
 struct intake_calls {
-	/* A transaction is complete; its memberships, messages and marks are to be published. Everything that commits before next_lsn is handled then. */
+	/* A transaction is complete: publish its memberships, messages and marks. Everything that commits before next_lsn is handled then. */
 	void (*publish)(void *ctx, const struct txn *t, lsn_t next_lsn);
-	/* A transaction without listed rows, or a keepalive: only the position moves, forward if at all. */
+	/* A transaction without listed rows, or a keepalive: only the position changes. It may be an old position, which changes nothing. */
 	void (*handled)(void *ctx, lsn_t next_lsn);
 	void (*pause)(void *ctx, bool paused);
-	/* A row has a column that the catalog does not know. Nothing is handled until intake_rules is called. */
+	/* The catalog does not fit a row, or does not know its table. Nothing is handled until intake_rules is called. */
 	void (*stale_catalog)(void *ctx);
-	/* DDL is to be published: intake_looks, at once or later, and then intake_looked. Nothing is handled until then. */
+	/* The next transaction has DDL: the owner calls intake_looks, at once or later, and then intake_looked. Nothing is handled until then. */
 	void (*look)(void *ctx);
-	/* Reconnect, and what was not handled comes again. The intake may be cleared from within. */
+	/* Connect again: records that were not handled come again. The intake may be cleared from within. */
 	void (*broken)(void *ctx, enum intake_broken kind, const struct intake_place *place, const struct fail *why);
 };
 
-/* `counts`: the tap's. */
+/* `counts` belong to the tap. */
 struct intake *intake_new(struct event_base *loop, const struct conf_limits *limits, struct sqlpipe *sql,
 			  struct metrics_counts *counts, const struct intake_calls *calls, void *ctx);
 void intake_free(struct intake *in);
 
-/* Bound rules; they must outlive the intake or the next call. */
+/* Bound rules. They must live until the next call or the end of the intake. */
 void intake_rules(struct intake *in, const struct rules *rules);
-/* A look at what decides permission begins: it will see what is visible now. `held`: nothing at all is handled until it is over. */
+/* A look at what decides permission begins. It sees what is visible now. `held`: nothing is handled until the look is over. */
 void intake_looks(struct intake *in, bool held);
-/* It is over. Also behind an intake_clear what it saw is not looked at again. */
+/* The look is over. The transactions that it covers need no other look, also after intake_clear. */
 void intake_looked(struct intake *in);
-/* The positions to come are those of another history. */
+/* The next positions belong to another history. */
 void intake_forget_looks(struct intake *in);
-/* From the next transaction on; behind intake_clear. */
+/* Valid from the next transaction on. Must be called with an empty queue, for example after intake_clear. */
 void intake_limits(struct intake *in, const struct conf_limits *limits);
-/* limits.record-bytes alone: from the next record on, at any time. */
+/* Only limits.record-bytes: from the next record on, at any time. */
 void intake_record_limit(struct intake *in, const struct conf_limits *limits);
-/* Takes over `bytes`, which `text` points into. Commits below `handled` are repetitions and skipped. */
+/* Takes over `bytes`; `text` points into `bytes`. Transactions that commit below `handled` are repetitions, and are skipped. */
 void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t handled);
-/* Everything that commits before `end` was received, so that it is handled as soon as all that is queued is. Inside of a transaction this
- * says nothing, and is passed over. */
+/* Everything that commits before `end` was received. The position counts as handled as soon as the queue is empty. Inside a transaction the
+ * call is ignored. */
 void intake_position(struct intake *in, lsn_t end);
-/* Where the stream is: the transaction that is being received. */
+/* The transaction that is being received. */
 struct intake_place intake_place(const struct intake *in);
-/* µs of clock_us since when the next transaction waits to become visible; 0: it does not. */
+/* µs of clock_us: since when the next transaction waits to become visible; 0: it does not wait. */
 int64_t intake_blind_since(const struct intake *in);
-/* Rows that were stepped over. */
+/* How many rows were skipped. */
 uint64_t intake_skipped(const struct intake *in);
-/* A transaction has come to its end and is not handled. */
+/* A transaction is received completely, but not handled. */
 bool intake_owes(const struct intake *in);
-/* Everything that commits before this is to be handled until a record over INTAKE_LARGE is gone; 0: none came since the last clear. */
+/* When everything that commits before this position is handled, no record over INTAKE_LARGE is left. 0: none arrived since the last intake_clear. */
 lsn_t intake_large(const struct intake *in);
-/* Forget everything that is not published. */
+/* Drops everything that is not published. */
 void intake_clear(struct intake *in);
-/* Nothing is queued and no transaction is open. */
+/* Nothing is queued, and no transaction is open. */
 bool intake_is_idle(const struct intake *in);
 size_t intake_bytes(const struct intake *in);
-/* The source was told to pause. */
+/* The source has paused for this intake. */
 bool intake_is_full(const struct intake *in);
 
 #endif

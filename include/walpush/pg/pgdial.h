@@ -1,12 +1,12 @@
 /*
- * pgdial: opening a connection to PostgreSQL without blocking the loop.
+ * pgdial: opens a connection to PostgreSQL without blocking the loop.
  *
- * One attempt: from the connection string to CONNECTION_OK or an error, within connect_timeout. Tap thread. The names of hosts
- * are looked up first, off the loop (resolve.h, pghosts.h), and each attempt looks them up again; their addresses are tried in turn.
- * Of several hosts, one that does not resolve in half of connect_timeout is left out. What libpq itself may block on is a service
- * file that refers to LDAP, and Kerberos, where the process has credentials.
- * Every session gets UTC, ISO dates, hexadecimal bytea, TCP keepalives and a pinned search_path; a replication session
- * wal_sender_timeout=60s; an SQL session is read-only and has statement_timeout.
+ * One attempt: from the connection string to CONNECTION_OK or an error, within connect_timeout. Tap thread. First the names of hosts are
+ * looked up, outside the loop (resolve.h, pghosts.h). Each attempt looks them up again, and tries their addresses in turn. If there are
+ * several hosts, a host that does not resolve in half of connect_timeout is left out. libpq itself may still block: on a service file that
+ * refers to LDAP, and on Kerberos if the process has credentials.
+ * Every session has the configured time zone, ISO dates, hexadecimal bytea, TCP keepalives and a fixed search_path. A replication session has
+ * wal_sender_timeout=60s. An SQL session is read-only and has statement_timeout.
  */
 #ifndef WALPUSH_PGDIAL_H
 #define WALPUSH_PGDIAL_H
@@ -22,29 +22,29 @@ enum pgdial_kind { PGDIAL_SQL, PGDIAL_REPLICATION };
 
 struct pgdial;
 
-/* Exactly once, never from inside pgdial_start: the connection, non-blocking and now the callee's, or NULL and why. The
- * attempt is over when it is called; do not cancel it. */
+/* Called exactly once, never from inside pgdial_start. `conn` is non-blocking and belongs to the callee; NULL: the attempt failed, and `why` says
+ * why. The attempt is over when this is called; do not cancel it. */
 typedef void pgdial_done(void *ctx, PGconn *conn, const struct fail *why);
 
 struct pgdial *pgdial_start(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
 			    enum pgdial_kind kind, pgdial_done *done, void *ctx);
-/* Gives up; `done` is not called. NULL is allowed. */
+/* Ends the attempt; `done` is not called. NULL is allowed. */
 void pgdial_cancel(struct pgdial *d);
 
-/* The same, waiting for the end of the attempt: for commands, never on a loop's thread. The connection is blocking and the
- * caller's; NULL: `why` has the server's SQLSTATE where it gave one. */
+/* One attempt that blocks until its end: for commands, never on a loop's thread. The connection is blocking and belongs to the caller. NULL:
+ * `why` is filled, with the server's SQLSTATE if there is one. */
 PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, struct fail *why);
 
-/* Who connects where, as far as the connection string says: names of the caller's, NULL where it does not. False: the file
- * with the string cannot be read. */
+/* User and database in the connection string; the caller frees them. NULL: the string does not name one. False: the string cannot be read or
+ * is not usable. */
 bool pgdial_identity(const struct conf_database *conf, char **user, char **database, struct fail *why);
 
-/* What a failed result says, in words that hold no data of rows or parameters: SQLSTATE and, for classes that speak of names
- * only, the server's text. */
+/* The error of a failed result, without data of rows or parameters: the SQLSTATE and, for classes whose texts contain only names, the
+ * server's text. */
 void pgdial_result_fail(const PGresult *result, struct fail *why);
 
-/* A notice receiver, for an idle session: the server says why it ends one, and libpq hands that over as a notice. `words`: a struct
- * fail, which is left alone by other notices. */
+/* A notice receiver for an idle session: if the server ends the session, libpq reports the reason as a notice. `words`: a struct fail; other
+ * notices do not change it. */
 void pgdial_last_words(void *words, const PGresult *notice);
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * snapshot: does a snapshot see a transaction as done?
+ * snapshot: does a snapshot see a transaction as finished?
  *
- * Text of pg_current_snapshot(): "xmin:xmax:xip,xip,…", 64-bit ids, ascending. A walsender hands out a commit before
- * other sessions can see it, so a transaction is handled only when a snapshot taken after its receipt sees it.
- * Pure. wal2json prints 32 bits of the xid: compared modulo 2^32, as the nearest id to xmax.
+ * The text of pg_current_snapshot() is "xmin:xmax:xip,xip,…", 64-bit ids in ascending order. A walsender sends a commit before other sessions
+ * can see it, so a transaction is handled only when a snapshot taken after its receipt sees it. Pure. wal2json prints 32 bits of the xid. The
+ * comparison takes the 64-bit id with these low 32 bits that is nearest to xmax.
  */
 #ifndef WALPUSH_SNAPSHOT_H
 #define WALPUSH_SNAPSHOT_H
@@ -12,7 +12,7 @@
 #include "walpush/base/slice.h"
 #include <stdint.h>
 
-/* One row with its text. */
+/* The result is one row with the text. */
 #define SNAPSHOT_SQL "SELECT pg_catalog.pg_current_snapshot()"
 
 struct snapshot {
@@ -22,7 +22,7 @@ struct snapshot {
 	size_t n_running;
 };
 
-/* Fills `out`, which must be zeroed or initialised before; free with snapshot_fini. */
+/* Fills `out`, which must be zeroed or filled before. Free it with snapshot_fini. */
 bool snapshot_parse(struct slice text, struct snapshot *out, struct fail *why);
 void snapshot_fini(struct snapshot *s);
 bool snapshot_sees(const struct snapshot *s, uint32_t xid);

@@ -1,13 +1,13 @@
 /*
  * source: the replication connection, from IDENTIFY_SYSTEM to a stream of wal2json records.
  *
- * Tap thread. It connects, looks at the slot, starts streaming behind the position that its owner names, reads frames, answers keepalives
- * and sends status. A connection that is lost is made again: 0.1 to 5 s apart for what passes by itself, up to 15 s for what a person must
- * fix (slot missing, lost, wrong plugin, no privilege). Each reason is said once in the log, with its fix, until it changes.
- * A slot held by another is waited for, never taken. That streaming begins again is no success: the waits grow until something comes that
- * no earlier connection brought.
+ * Tap thread. The source connects, checks the slot, starts streaming after the position that its owner names, reads frames, answers keepalives
+ * and sends status. After a loss it connects again. The waits grow from at most 0.1 s to at most 5 s for a trouble that passes by itself, and
+ * from at most 5 s to at most 15 s for a trouble that a person must fix (slot missing, lost, wrong plugin, no privilege). Each reason is
+ * logged once with its fix, and then from time to time (repeat.h). If another process holds the slot, the source waits and never takes the
+ * slot. A new stream alone is not a success: the waits grow until something arrives that no earlier connection brought.
  *
- * The owner decides what may be confirmed; the position sent never goes back, because old servers would move the slot back with it.
+ * The owner decides what may be confirmed. The confirmed position never goes back, because old servers would move the slot back too.
  */
 #ifndef WALPUSH_SOURCE_H
 #define WALPUSH_SOURCE_H
@@ -21,38 +21,38 @@
 
 struct source;
 
-struct source_start { /* what the server said before streaming */
+struct source_start { /* the server's answers before streaming */
 	const char *system_id;
 	const char *timeline;
-	lsn_t server_end; /* its WAL position at that moment */
+	lsn_t server_end; /* the server's WAL position at that moment */
 	lsn_t confirmed;  /* of the slot */
 };
 
 enum source_loss {
 	SOURCE_GONE,  /* the connection, the server, or the network */
-	SOURCE_POISON /* what comes next cannot be decoded, received or read; it may pass, or never */
+	SOURCE_POISON /* the next record cannot be decoded, received or read; the trouble may pass, or never */
 };
 
 struct source_calls {
-	/* Before START_REPLICATION: where to start. Commits before the answer do not come. The slot's confirmed position at
-	 * the least; the owner compares it with what it handled. */
+	/* Called before START_REPLICATION; returns the position where to start, at least the slot's confirmed position. The server sends no commit
+	 * before this position. The owner compares the slot's position with the position that it has handled. */
 	lsn_t (*start)(void *ctx, const struct source_start *s);
-	/* Streaming began. */
+	/* Streaming has begun. */
 	void (*streaming)(void *ctx);
-	/* One wal2json record. `bytes` is the frame's memory, the callee's, to be freed with source_free_record; `record` points into it. */
+	/* One wal2json record. `bytes` is the frame's memory; the callee owns it, and frees it with source_free_record. `record` points into it. */
 	void (*record)(void *ctx, char *bytes, struct slice record);
 	/* Everything that commits before `end` has been sent. Not called while paused. */
 	void (*keepalive)(void *ctx, lsn_t end, bool reply_demanded);
-	/* Streaming ended; it will be tried again. source_stop may be called from within. */
+	/* Streaming has ended; the source tries again. source_stop may be called from within. */
 	void (*lost)(void *ctx, enum source_loss loss, const struct fail *why);
 	/* After source_end: the connection is closed. */
 	void (*ended)(void *ctx);
 	/* wal2json's add-tables and filter-tables; empty: no such option. */
 	const char *(*add_tables)(void *ctx);
 	const char *(*filter_tables)(void *ctx);
-	/* Of the logical messages that are wanted; NULL: none is, and the server sends none, whoever makes some. */
+	/* The prefix of the logical messages that are wanted. NULL: none are wanted, and the server sends none. */
 	const char *(*message_prefix)(void *ctx);
-	/* What to confirm now: never below an earlier answer. */
+	/* The position to confirm now; never below an earlier answer. */
 	lsn_t (*confirm)(void *ctx);
 };
 
@@ -61,46 +61,47 @@ struct source *source_new(struct event_base *loop, struct resolve *names, const 
 void source_free(struct source *s);
 void source_free_record(char *bytes);
 
-/* Connect, if not connected or connecting. */
+/* Connects, unless the source is connected or connecting. */
 void source_go(struct source *s);
-/* Close and connect again. */
+/* Closes the connection, and connects again. */
 void source_restart(struct source *s, const char *reason);
-/* The same for what was received: it counts as poison. */
+/* The same because the owner cannot read a record: the loss is SOURCE_POISON. */
 void source_refuse(struct source *s, const struct fail *why);
-/* The same without trouble: a large record has left the connection with a buffer of its size. */
+/* The same at once and without an error: a large record has left the connection with a buffer of its size. */
 void source_renew(struct source *s);
-/* Close and stay closed until source_go. A last status is sent, without waiting for the socket. */
+/* Closes the connection until source_go. Sends a last status, without waiting for the socket. */
 void source_stop(struct source *s);
 /*
- * The same in good order: a last status, the end of the copy, and then the server's answer, which says that the status is taken and
- * the slot free. What still comes before it is dropped. `ended` is called then, or once the connection is lost; from within if
- * nothing streams. The server answers only between two transactions, so the owner keeps a timer, and calls source_stop.
+ * Closes the connection in order: sends a last status and the end of the copy, and waits for the server's answer, which shows that the server
+ * has the status and that the slot is free. Records that arrive before the answer are dropped. Then `ended` is called, or when the connection
+ * is lost; from within if nothing streams. The server answers only between two transactions, so the owner keeps a timer, and calls
+ * source_stop.
  */
 void source_end(struct source *s);
-/* Stop reading while the owner's buffer is full. Status goes on being sent. */
+/* Stops reading while the owner's buffer is full. The source still sends status. */
 void source_pause(struct source *s, bool paused);
-/* Sends the position to be confirmed now instead of at the next interval. */
+/* Sends the position to confirm now instead of at the next interval. */
 void source_send_status(struct source *s);
-/* The same, and the server is to answer with a keepalive. */
+/* The same, and demands a keepalive from the server. */
 void source_ask(struct source *s);
-/* µs of clock_us: when the last one came; 0: none has. */
+/* µs of clock_us: when the last keepalive arrived; 0: none has. */
 int64_t source_spoke(const struct source *s);
-/* Everything that commits before `handled` is; what may be confirmed has moved: tells the server if that is by much. */
+/* Everything that commits before `handled` is handled. If the position to confirm has moved by 16 MiB or more, sends a status. */
 void source_moved(struct source *s, lsn_t handled);
 bool source_is_streaming(const struct source *s);
-/* The server's end of WAL, as far as it told. */
+/* The server's end of WAL, as far as the server has reported it. */
 lsn_t source_server_end(const struct source *s);
-/* As far as frames came. */
+/* The highest end of WAL in the frames of this connection; before the first frame, the slot's confirmed position. */
 lsn_t source_received(const struct source *s);
-/* The same, on any connection. */
+/* The highest end of WAL in the frames of all connections; 0: no frame has arrived. */
 lsn_t source_furthest(const struct source *s);
-/* So many streams have ended since something came that had not come before. */
+/* How many streams have ended since something arrived that no earlier connection brought. */
 unsigned source_deaths(const struct source *s);
 /* The last try ended with "slot is active": another process streams. */
 bool source_is_held_by_other(const struct source *s);
-/* Why it does not stream, and what to do about it if that is known; NULL: it streams, or has not tried yet. */
+/* Why the source does not stream; *fix says what to do, or is NULL. NULL: the source streams, or has not tried yet. */
 const char *source_trouble(const struct source *s, const char **fix);
-/* µs on clock_us when streaming ended or the program started; 0 while streaming. */
+/* µs of clock_us: when streaming ended or the program started; 0 while streaming. */
 int64_t source_down_since(const struct source *s);
 
 #endif

@@ -1,8 +1,8 @@
 /*
- * clientmsg: what a browser may say. Parsed with jansson; pure.
+ * clientmsg: the messages that a client may send. Parsed with jansson; pure.
  *
- * {"type":"ping","timestamp":…} and {"type":"auth","token":"…"}; anything else is CLIENTMSG_OTHER, which is ignored
- * and counted. Depth and size are bounded before jansson sees the bytes.
+ * {"type":"ping","timestamp":…} and {"type":"auth","token":"…"}. Every other message is CLIENTMSG_OTHER, which is ignored and counted.
+ * Depth and size are checked before jansson parses the bytes.
  */
 #ifndef WALPUSH_CLIENTMSG_H
 #define WALPUSH_CLIENTMSG_H
@@ -23,7 +23,7 @@ struct clientmsg {
 
 void clientmsg_parse(struct slice text, struct clientmsg *out);
 void clientmsg_fini(struct clientmsg *m);
-/* {"type":"pong","timestamp":x}; without the member where the ping had none. */
+/* {"type":"pong","timestamp":x}; without `timestamp` if the ping had none. */
 void clientmsg_pong(const struct clientmsg *ping, struct buf *out);
 
 #endif

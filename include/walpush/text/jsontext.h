@@ -1,5 +1,5 @@
 /*
- * jsontext: the text inside JSON's quotes: where it ends, whether it is sound, what it says.
+ * jsontext: the body of a JSON string: where it ends, whether it is well-formed, and its text without escapes.
  *
  * Pure. Reads each byte once, and plain ASCII eight bytes at a time. Never reads past the slice.
  * Source: RFC 8259, section 7; Unicode 15, table 3-7.
@@ -13,22 +13,22 @@
 enum jsontext_flaw {
 	JSONTEXT_SOUND,
 	JSONTEXT_OPEN,    /* the bytes end before the closing quote */
-	JSONTEXT_CONTROL, /* a control character that JSON wants escaped */
-	JSONTEXT_ESCAPE,  /* a backslash with something that is no escape behind it, or one of text that cannot be */
+	JSONTEXT_CONTROL, /* a control character, which JSON requires to be escaped */
+	JSONTEXT_ESCAPE,  /* a backslash that begins no escape, or the escape of a character that is not allowed */
 	JSONTEXT_UTF8     /* bytes that are not UTF-8 */
 };
 
 /*
- * `bytes` begin behind an opening quote. *len becomes the length of the body, which is where the closing quote stands;
- * or with a flaw, where the flaw begins. Stricter than JSON in two escapes that PostgreSQL's text cannot need: a lone
- * surrogate and \u0000 are flaws. So a body that was scanned unescapes to UTF-8 without a zero byte.
+ * `bytes` begin after an opening quote. *len becomes the length of the body, which is the offset of the closing quote; with a flaw, the offset
+ * where the flaw begins. Stricter than JSON in two escapes that PostgreSQL's text cannot contain: a lone surrogate and \u0000 are flaws. So a
+ * sound body unescapes to UTF-8 without a zero byte.
  */
 enum jsontext_flaw jsontext_scan(struct slice bytes, size_t *len);
 
 /*
- * Appends the body of a JSON string (no quotes) with its escapes undone: \uXXXX and surrogate pairs become UTF-8, a lone
- * surrogate becomes U+FFFD, \u0000 a zero byte. Everything that is not an escape is copied as it is. False: a malformed
- * escape; `out` then holds what came before it.
+ * Appends the body of a JSON string, without quotes, and decodes its escapes: \uXXXX and surrogate pairs become UTF-8, a lone surrogate
+ * becomes U+FFFD, \u0000 becomes a zero byte. Other bytes are copied unchanged. False: an escape is malformed; `out` then holds the text
+ * before this escape.
  */
 bool jsontext_unescape(struct slice body, struct buf *out);
 

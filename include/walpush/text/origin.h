@@ -1,9 +1,9 @@
 /*
  * origin: may a page of this origin connect?
  *
- * The Origin header is the only thing that tells the application's page from another site's, which could use a cookie or a leaked
- * token; CORS does not cover WebSockets. Exact allow-list: scheme, host (upper and lower case alike) and port, with 80 for
- * http and ws and 443 for https and wss where none is written. Pure; any thread.
+ * Only the Origin header distinguishes the application's page from a page of another site, which could use a cookie or a leaked token. CORS
+ * does not cover WebSockets. The allow-list is exact: scheme, host (in any case) and port. Without a written port the port is 80 for http
+ * and ws, 443 for https and wss. Pure; any thread.
  * Source: RFC 6454, sections 4 to 6.
  */
 #ifndef WALPUSH_ORIGIN_H
@@ -13,12 +13,12 @@
 #include "walpush/base/texts.h"
 
 /*
- * `origin` is the header's value; NULL: the request had none, which no browser does, so it is admitted. An entry "*" admits
- * all. Else "null" (sandboxed frames, files) and whatever is no origin are refused.
+ * `origin` is the header's value. NULL: the request has no Origin; it is admitted, because every browser sends one. An entry "*" admits every
+ * request. Without such an entry, "null" (sandboxed frames, files) and malformed origins are refused.
  */
 bool origin_admits(const struct texts *allowed, const char *origin);
 
-/* For the configuration: is this an entry that can match at all? "https://host/" with its slash cannot. */
+/* For the configuration: can this entry match an origin? "https://host/", with a slash at its end, cannot. */
 bool origin_check(const char *entry, struct fail *why);
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * path: a stream's path in Django's syntax, "/ws/requests/<int:unit_id>/".
  *
- * Converters: str (no '/'), int (digits; "005" converts to "5"; at most 19 digits after the zeros), slug, uuid
- * (lower-case hex with dashes, as Django), path (may hold '/'). Without a converter: str. A request's path is
- * percent-decoded once, then matched whole; bad escapes, NUL, control characters and invalid UTF-8 match
- * nothing. Pure; a pattern is immutable and may be shared by threads.
+ * Converters: str (no '/'), int (digits; "005" becomes "5"; at most 19 digits after leading zeros), slug, uuid (lower-case hexadecimal
+ * with dashes, as in Django), path (may contain '/'). A value without a converter is a str. A request's path is percent-decoded once; then
+ * the whole path must match. A path with malformed escapes, NUL, control characters or invalid UTF-8 never matches. Pure; a pattern is
+ * immutable, and threads may share it.
  */
 #ifndef WALPUSH_PATH_H
 #define WALPUSH_PATH_H
@@ -13,7 +13,7 @@
 #include "walpush/base/slice.h"
 
 #define PATH_VALUES_MAX 8
-#define PATH_LENGTH_MAX 1024 /* bytes of a request's path before decoding; a longer one matches nothing */
+#define PATH_LENGTH_MAX 1024 /* bytes of a request's path before decoding; a longer path never matches */
 
 struct path_pattern;
 
@@ -29,15 +29,15 @@ void path_free(struct path_pattern *p);
 bool path_has(const struct path_pattern *p, const char *name);
 /* Is its converter `int`? */
 bool path_is_number(const struct path_pattern *p, const char *name);
-/* Cost: parts × bytes, whatever the pattern. `out` is empty when it says false. */
+/* Cost: parts × bytes, for every pattern. False: `out` is empty. */
 bool path_match(const struct path_pattern *p, struct slice path, struct path_values *out);
-/* The same for a path that somebody has percent-decoded already, as libwebsockets does. Never decode twice. */
+/* The same for a path that is already percent-decoded, as libwebsockets does. Never decode twice. */
 bool path_match_decoded(const struct path_pattern *p, struct slice path, struct path_values *out);
-/* NULL where there is none of that name. */
+/* NULL: there is no value of this name. */
 const char *path_value(const struct path_values *v, const char *name);
 
-/* One value of a query string ("a=1&token=x"), percent-decoded, '+' as a space; the name must match whole. The
- * first wins. Returns false, with out empty, when absent, longer than cap-1, or badly escaped; a zero byte (%00) is. */
+/* The first value of this name in a query string ("a=1&token=x"), percent-decoded, with '+' as a space. The whole name must match. False: the
+ * value is absent, longer than cap - 1 bytes, or its escapes are malformed (%00 counts as malformed); `out` is then empty. */
 bool path_query_value(struct slice query, const char *name, char *out, size_t cap);
 
 #endif

@@ -1,4 +1,4 @@
-/* pgtypes: PostgreSQL's types that walpush knows by their OIDs. */
+/* pgtypes: the types of PostgreSQL that walpush knows by OID. */
 #ifndef WALPUSH_PGTYPES_H
 #define WALPUSH_PGTYPES_H
 

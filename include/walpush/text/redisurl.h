@@ -1,4 +1,4 @@
-/* redisurl: "redis://user:password@host:6379/0" taken apart. Pure. */
+/* redisurl: the parts of "redis://user:password@host:6379/0". Pure. */
 #ifndef WALPUSH_REDISURL_H
 #define WALPUSH_REDISURL_H
 
@@ -12,12 +12,12 @@ struct redisurl {
 	bool tls;
 };
 
-/* Also refuses what this build cannot do (rediss:// without TLS in hiredis). `why` never shows the URL: it holds a password. */
+/* Also refuses rediss:// if this build has no TLS in hiredis. `why` never shows the URL, because the URL contains a password. */
 bool redisurl_parse(const char *url, struct redisurl *out, struct fail *why);
 void redisurl_fini(struct redisurl *u);
-/* Another database than the one that every connection begins with: it must be selected. */
+/* Is it another database than 0, with which every connection begins? Then it must be selected. */
 bool redisurl_selects(const struct redisurl *u);
-/* The same as redisurl_parse, for whoever only wants to know. */
+/* redisurl_parse without the result. */
 bool redisurl_check(const char *url, struct fail *why);
 
 #endif

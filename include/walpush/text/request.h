@@ -1,8 +1,7 @@
 /*
- * request: what the headers of an upgrade must look like. libwebsockets takes the request apart and is lenient with the pieces; here they
- * are judged.
+ * request: the strict checks of an upgrade's headers. libwebsockets parses the request but does not check the parts strictly.
  *
- * Pure; any thread. Slices point into what was passed in.
+ * Pure; any thread. Returned slices point into the arguments.
  */
 #ifndef WALPUSH_REQUEST_H
 #define WALPUSH_REQUEST_H
@@ -11,14 +10,14 @@
 
 /* Sec-WebSocket-Key: sixteen bytes in base64 (RFC 6455, section 4.1). */
 bool request_key_is_sound(struct slice key);
-/* Does a list with commas hold this word? Connection's are the same in upper and lower case, Sec-WebSocket-Protocol's are not. */
+/* Is this word in a list with commas? any_case: ignore case, as for Connection; Sec-WebSocket-Protocol needs the exact case. */
 bool request_list_has(struct slice list, struct slice word, bool any_case);
-/* The token of "Bearer TOKEN"; of anything else it is empty. */
+/* The token of "Bearer TOKEN"; empty for any other value. */
 struct slice request_bearer(struct slice authorization);
-/* The value of "NAME=VALUE", if that is its name. */
+/* The value of "NAME=VALUE". False: the argument has another name. */
 bool request_argument(struct slice argument, struct slice name, struct slice *value);
-/* The target of a request line, as it was sent. False: it holds a control character, as it is or as %XX, or a '%' without two hexadecimal
- * digits. No client of ours writes that, and two readers may see two paths in it. */
+/* `target`: of a request line, as sent. False: the target is empty, or contains a control character, as a byte or as %XX, or a '%' without two
+ * hexadecimal digits. No real client sends such a target, and two parsers may read different paths from it. */
 bool request_target_is_clean(struct slice target);
 
 #endif

@@ -1,9 +1,8 @@
 /*
- * secretname: does a column look, by its name alone, as if it held a secret?
+ * secretname: does a column's name suggest that the column contains a secret?
  *
- * For a warning, so a false alarm is better than silence: "token_count" counts as a token. Words are looked at, however
- * the name is written (api_key, apiKey, APIKey), and not parts of words: "pin" does not find "spinner", nor "secret"
- * "secretary". Pure.
+ * For a warning, so a false alarm is better than a missed secret: "token_count" counts as a token. The check compares words in every
+ * spelling (api_key, apiKey, APIKey), not parts of words: "pin" does not find "spinner", and "secret" does not find "secretary". Pure.
  */
 #ifndef WALPUSH_SECRETNAME_H
 #define WALPUSH_SECRETNAME_H

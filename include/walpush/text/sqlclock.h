@@ -1,17 +1,17 @@
-/* sqlclock: does a query ask what time it is? Then its answer may end without any change of a row. Pure. */
+/* sqlclock: does a query use the current time? Then its answer may become invalid without any change of a row. Pure. */
 #ifndef WALPUSH_SQLCLOCK_H
 #define WALPUSH_SQLCLOCK_H
 
 #include <stdbool.h>
 
-/* The first word by which it does, as PostgreSQL spells it (a literal); NULL: none is there. Comments and literals are passed over.
- * `is_plan`: it is what EXPLAIN (FORMAT JSON, VERBOSE) prints, where views, policies and functions that were inlined can be seen, and a
- * double quote is JSON's. A literal that stays a text until it is cast is found as the server prints it, ('now'::text)::date. */
+/* The first word in `sql` that reads the clock, as PostgreSQL spells it (a C literal); NULL: there is none. Comments and SQL literals are skipped.
+ * `is_plan`: `sql` is the output of EXPLAIN (FORMAT JSON, VERBOSE), which shows views, policies and inlined functions, and where a double quote
+ * belongs to JSON. A literal that stays a text until it is cast is found in the form that the server prints, ('now'::text)::date. */
 const char *sqlclock_find(const char *sql, bool is_plan);
 /*
- * Literals such as 'now' or 'tomorrow 8:00', of a time or a date, are computed by the server when it parses the query: their value stays
- * what it was then, for as long as the prepared query is used. The first such word (a literal) that stands in literals of `sql` more often
- * than in those of `definition`, which is what the server has made of it (pg_get_viewdef, or a plan); NULL: none is gone.
+ * The server computes time and date literals such as 'now' or 'tomorrow 8:00' when it parses the query. Their value then stays the same for as
+ * long as the prepared query is used. Returns the first such word (a C literal) that is more often in literals of `sql` than in literals of
+ * `definition`, the server's text of the parsed query (pg_get_viewdef, or a plan). NULL: the server has computed none.
  */
 const char *sqlclock_frozen(const char *sql, const char *definition);
 

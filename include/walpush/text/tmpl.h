@@ -1,10 +1,10 @@
 /*
  * tmpl: texts with {placeholders}: group names, SQL, paths of values.
  *
- * "{unit_id}" has no scope; "{old.unit_id}", "{path.x}", "{token.x}", "{admit.x}", "{lookup.x}" have one.
- * Where TMPL_EVENT or TMPL_STREAM may stand,
- * some bare names are words of that scope, "{op}", and the column of that name is written {"op"}. "{x:text}" sets as_text. "{{" and "}}" stand for the braces themselves. A name is letters, digits, '_', '$', or
- * anything between double quotes ({"odd name"}). Pure; immutable once parsed.
+ * "{unit_id}" has no scope; "{old.unit_id}", "{path.x}", "{token.x}", "{admit.x}", "{lookup.x}", "{actor.x}" have one. If TMPL_EVENT or
+ * TMPL_STREAM is allowed, some bare names are words of this scope, for example "{op}"; a column of the same name is written {"op"}. "{x:text}"
+ * sets as_text. "{{" and "}}" are literal braces. A name is letters, digits, '_', '$', or anything in double quotes ({"odd name"}). Pure;
+ * immutable after tmpl_parse.
  */
 #ifndef WALPUSH_TMPL_H
 #define WALPUSH_TMPL_H
@@ -20,8 +20,8 @@ enum tmpl_scope {
 	TMPL_ADMIT,
 	TMPL_LOOKUP,
 	TMPL_ACTOR,
-	TMPL_EVENT, /* what a change is: enum tmpl_event */
-	TMPL_STREAM /* what a connection is told: enum tmpl_stream */
+	TMPL_EVENT, /* about a change: enum tmpl_event */
+	TMPL_STREAM /* about a connection: enum tmpl_stream */
 };
 
 enum tmpl_event { EVENT_OP, EVENT_ACTION, EVENT_TABLE, EVENT_COMMIT_TIME, EVENT_ID };
@@ -41,27 +41,27 @@ struct tmpl {
 	size_t n_refs;
 };
 
-/* `scopes` is a bit set (1u << TMPL_ROW | …) of what may stand here; anything else is an error that says
- * what may. `why` gets the offset and a text naming the placeholder. */
+/* `scopes` is a bit set (1u << TMPL_ROW | …) of the scopes that are allowed. A placeholder of another scope is an error: `why` gets the offset, and
+ * a text that names the placeholder and the allowed ones. */
 bool tmpl_parse(struct tmpl *t, const char *source, unsigned scopes, struct fail *why);
 void tmpl_fini(struct tmpl *t);
-/* A placeholder as it is written, "{old.unit_id}": for messages. */
+/* Appends a placeholder as in the source, "{old.unit_id}": for messages. */
 void tmpl_name(const struct tmpl_part *part, struct buf *out);
 bool tmpl_uses(const struct tmpl *t, enum tmpl_scope scope);
 
-/* SQL: each placeholder becomes its own $1, $2, … in order, so that the server infers a type for each. */
+/* SQL: each placeholder becomes a parameter of its own, $1, $2, … in order, so that the server infers a type for each. */
 void tmpl_sql(const struct tmpl *t, struct buf *out);
 
 /*
- * A group's name. A value stands in it between braces, "requests_unit_{5}", its own '{', '}', '%' and zero bytes
- * written %7B, %7D, %25, %00; a literal has no braces (rules_new sees to it). So no value can spell another
- * template's group. tmpl_group returns false when `value` says that a placeholder is NULL: that group does not exist.
+ * A group's name. A value is in braces, "requests_unit_{5}", and '{', '}', '%' and zero bytes of the value are written %7B, %7D, %25, %00.
+ * Literals have no braces; rules_new checks this. So no value can produce a group of another template. tmpl_group returns false if `value`
+ * returns false, because a placeholder is NULL: then there is no such group.
  */
 typedef bool tmpl_value_fn(void *ctx, const struct tmpl_part *part, struct buf *out);
 bool tmpl_group(const struct tmpl *t, tmpl_value_fn *value, void *ctx, struct buf *out);
-/* Could this template have produced that group's name? For resync of "the groups of that table's templates". */
+/* Could this template have produced this group's name? For a resync of all groups of a table's templates. */
 bool tmpl_could_spell(const struct tmpl *t, struct slice group);
-/* For people: the same name without the braces, and the escapes undone. */
+/* For display: the name without braces, with the escapes decoded. */
 void tmpl_group_display(struct slice group, struct buf *out);
 
 #endif

@@ -1,9 +1,9 @@
 /*
- * token_pem: what kind of key does a PEM text hold?
+ * token_pem: the kind of the key in a PEM text.
  *
- * libjwt tells nothing: a key that does not fit, or cannot be read, looks to it like a bad signature of every token. So keys
- * are looked at once, at the start: label, outer DER lengths and the algorithm identifier. The key's numbers are left to
- * libcrypto. Pure. Source: RFC 7468 (PEM), RFC 5280 section 4.1 (public), RFC 5958 section 2 (private), RFC 5480 (curves).
+ * libjwt reports no error for a key that does not fit or cannot be read: every token then has a bad signature. So walpush checks each key once,
+ * when it reads the configuration: the label, the outer DER lengths and the algorithm identifier. libcrypto checks the key's numbers. Pure.
+ * Source: RFC 7468 (PEM), RFC 5280 section 4.1 (public), RFC 5958 section 2 (private), RFC 5480 (curves).
  */
 #ifndef WALPUSH_TOKEN_PEM_H
 #define WALPUSH_TOKEN_PEM_H
@@ -17,9 +17,9 @@ struct token_pem {
 	bool private;
 };
 
-/* Does it look like PEM at all? */
+/* Does the text contain the beginning of a PEM? */
 bool token_pem_is(const char *text);
-/* One key, "PUBLIC KEY" or "PRIVATE KEY", not encrypted. Each other label is refused with the command that converts it. */
+/* Reads one key, "PUBLIC KEY" or "PRIVATE KEY", not encrypted. Another label is an error, and `why` has the command that converts the key. */
 bool token_pem_read(const char *text, struct token_pem *out, struct fail *why);
 /* "RSA", "EC P-256", … */
 const char *token_pem_name(enum token_pem_kind kind);
