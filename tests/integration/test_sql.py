@@ -4,6 +4,7 @@ These tests need a server of their own: they change its settings and its roles.
 """
 
 import contextlib
+import re
 import time
 
 import psycopg2
@@ -61,6 +62,15 @@ def server():
     # As a DBA finds it: a version that restricts output plugins does not allow wal2json yet.
     with Cluster(fsync=False, allow_wal2json=False) as cluster:
         yield cluster
+
+
+def test_every_word_that_the_server_reserves_is_quoted(server):
+    source = (ROOT / "src/text/sqltext.c").read_text(encoding="utf-8")
+    listed = re.findall(r'"([a-z_]+)"', source[source.index("reserved[] = {") : source.index("};", source.index("reserved[] = {"))])
+    with contextlib.closing(server.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT word FROM pg_get_keywords() WHERE catcode IN ('R', 'T')")
+        assert {word for (word,) in cursor.fetchall()} <= set(listed)
+    assert listed == sorted(listed)  # bsearch looks them up
 
 
 @pytest.fixture
