@@ -1,4 +1,4 @@
-/* Asking the server: for rows, for a plan, for what it knows of a query. */
+/* Asks the server: for rows, for a plan, for what it knows of a query. */
 #include "parts.h"
 #include "walpush/base/buf.h"
 #include "walpush/rules/reads.h"

@@ -34,7 +34,7 @@ size_t cond_behind(struct slice s, size_t i)
 	return c == '(' ? behind_parenthesis(s, i) : i;
 }
 
-/* Where `word` stands outside of parentheses and quotes, at `from` or after it; s.len: nowhere. */
+/* The first position, at `from` or after it, where `word` is outside of parentheses and quotes; s.len: there is none. */
 static size_t find(struct slice s, size_t from, struct slice word)
 {
 	for (size_t i = from; i < s.len; i = cond_behind(s, i))
@@ -53,7 +53,7 @@ static struct slice inside(struct slice s)
 	return (struct slice){ s.at + 1, s.len - 2 };
 }
 
-/* The server's own types alone are printed by these names. A length, as in varchar(3), makes longer values equal. */
+/* Only the server's own types are printed with these names. A type with a length, such as varchar(3), makes longer values equal. */
 static bool is_harmless(struct slice type, enum cond_casts casts)
 {
 	static const char *const names[] = {
@@ -67,7 +67,7 @@ static bool is_harmless(struct slice type, enum cond_casts casts)
 	return false;
 }
 
-/* "", or "::" and the type of a harmless cast: what may stand behind an operand's parentheses. */
+/* `rest` may follow an operand's parentheses: it is "", or "::" and the type of a harmless cast. */
 static bool is_nothing_more(struct slice rest, enum cond_casts casts)
 {
 	if (rest.len > 2 && memcmp(rest.at, "::", 2) == 0)

@@ -1,4 +1,4 @@
-/* The connections that walpush makes, made as it makes them, and what it means when one is refused. */
+/* Makes the connections of walpush as walpush makes them, and says what a refusal means. */
 #include "parts.h"
 
 #include <stdlib.h>
@@ -10,8 +10,8 @@
 
 #define VERSION_LEAST 130000
 
-/* What a refusal calls for: the first whose SQLSTATE begins so and whose text has the word. @R, @D and @H are the role, the
- * database and the client's address. */
+/* The fix for a refusal is in the first row whose `sqlstate` begins the SQLSTATE and whose `word` is in the text. @R is the role, @D the
+ * database, and @H a line of pg_hba.conf without its method. */
 static const struct refusal {
 	const char *sqlstate, *word;
 	enum check_fix kind;
@@ -32,7 +32,7 @@ static const struct refusal {
 	{ "", "", CHECK_WORDS, "start PostgreSQL there, or correct host and port in database.url" },
 };
 
-/* A line of pg_hba.conf without its method. The server says whom it refused: … for host "10.0.0.7", user …. */
+/* A line of pg_hba.conf without its method. The server's text names the client that it refused: … for host "10.0.0.7", user …. */
 static void add_hba(struct buf *out, const char *role, const char *database, const char *text)
 {
 	const char *host = strstr(text, "host \"");
@@ -111,7 +111,7 @@ void check_connection(struct check *c)
 	check_ok(c, "database %s as %s", c->database, c->role);
 }
 
-/* 13 brought what the rest relies on: wal_status and safe_wal_size of a slot, and pg_current_snapshot(). */
+/* PostgreSQL 13 is the first with what walpush needs: wal_status and safe_wal_size of a slot, and pg_current_snapshot(). */
 void check_version(struct check *c)
 {
 	int version = PQserverVersion(c->sql);

@@ -15,7 +15,7 @@
 
 #define SOON_S (14 * 86400)
 
-/* A file that cannot be loaded does not come so far. */
+/* A file that cannot be loaded does not get here. */
 void check_configuration(struct check *c)
 {
 	if (c->conf->listen.compression) {
@@ -26,7 +26,8 @@ void check_configuration(struct check *c)
 	check_ok(c, "%s: %zu streams, %zu sections of tables", c->conf->file, c->conf->n_streams, c->conf->n_tables);
 }
 
-/* A request without Origin, which no browser sends, is admitted anyhow: a first try with a tool would not show it. */
+/* A request without Origin is always admitted. No browser sends such a request, but tools do, so a first try with a tool does not show
+ * that the setting is missing. */
 void check_origins(struct check *c)
 {
 	if (c->conf->listen.origins.n)
@@ -38,7 +39,7 @@ void check_origins(struct check *c)
 
 /* --- keys ----------------------------------------------------------------------------------------------------- */
 
-/* The algorithm that goes with the first key, where it is a PEM of another kind than the configured one wants. */
+/* The algorithm that fits the first key; NULL: this key is not a PEM that can be read. */
 static const char *fitting_algorithm(const struct conf_jwt *jwt)
 {
 	static const char *const names[] = { "RS256", "ES256", "ES384", "ES512" };
@@ -157,10 +158,10 @@ void check_file_limit(struct check *c)
 /* --- memory --------------------------------------------------------------------------------------------------- */
 
 #define MIB (1u << 20)
-/* Code, threads and libraries; a connection's share is small. */
+/* Bytes for code, threads and libraries; a connection needs little. */
 #define MEMORY_BASE (48u * MIB)
 
-/* The largest power of two that fits together with what else a record takes, so that the advice is a number that works. */
+/* The largest power of two that fits together with the other memory for a record, so that the advised number works. */
 static uint64_t fitting_record(uint64_t room)
 {
 	uint64_t bytes = MIB;

@@ -61,7 +61,7 @@ static const char session_query[] =
 	" pg_catalog.format('GRANT TEMPORARY ON DATABASE %I TO %I;', current_database(), current_user)"
 	" WHERE NOT pg_catalog.has_database_privilege(current_database(), 'TEMPORARY')";
 
-/* True: nothing can be found out here. */
+/* True: what the queries read cannot be found out on this server. */
 static bool cannot_look(struct check *c)
 {
 	PGresult *result = check_ask(c, session_query, 0, NULL);
@@ -96,7 +96,7 @@ static bool names(const struct conf_membership *m, const char *column)
 	return found;
 }
 
-/* `columns` of a section leaves out what a query reads. */
+/* True: `columns` of the section leaves out a column that a query reads. */
 static bool say_left_out(struct check *c, const struct rules_table *t, const struct conf_membership *m)
 {
 	struct buf lacks = { 0 }, fix = { 0 };

@@ -25,7 +25,7 @@ static size_t name_before(const char *start, const char *end)
 }
 
 /* "((m.user_id = $1) AND …)", "((name)::text = $1)": the column of the first comparison with a parameter. Names that need
- * quotes and expressions are let be: it is a hint. */
+ * quotes, and expressions, are ignored: the column is only a hint. */
 static char *compared_column(const char *filter)
 {
 	for (const char *at = filter; (at = strstr(at, " = $")); at++) {

@@ -13,11 +13,11 @@
 #include "walpush/base/buf.h"
 #include "walpush/base/fail.h"
 
-#define PLAN_SCANS_MOST 16 /* more are not looked at */
+#define PLAN_SCANS_MOST 16 /* more are ignored */
 
 struct plan_scan {
-	char *table;  /* "schema.table", each name quoted where it must be */
-	char *column; /* compared with a parameter in its filter: what an index would help; NULL: not known */
+	char *table;  /* "schema.table", each name quoted if needed */
+	char *column; /* its filter compares it with a parameter, so an index would help; NULL: not known */
 };
 
 struct plan {

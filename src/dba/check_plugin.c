@@ -1,11 +1,11 @@
 /*
- * Is wal2json there, and may it be used? No catalog tells: an output plugin is a file that the server finds, or not, when it
- * decodes, and output_plugin_libraries is shown to superusers alone. So decoding is begun and given up:
+ * Is wal2json there, and may it be used? No catalog has the answer: an output plugin is a file that the server looks for when
+ * it decodes, and only superusers see output_plugin_libraries. So the check begins to decode, and gives up:
  *
- *   - the slot is read by somebody: then the plugin is at work.
- *   - the slot is there and nobody reads it: a peek that ends at once. It moves nothing, and holds the slot for a moment.
- *   - there is no slot: a temporary one is made and dropped. Making one waits for open transactions, and the plugin is loaded
- *     before the waiting begins: a statement_timeout says that it was found.
+ *   - the slot has a reader: the plugin is at work.
+ *   - the slot has no reader: a peek that ends at once. The peek moves nothing, and holds the slot for a moment.
+ *   - there is no slot: a temporary slot is made and dropped. The server loads the plugin, and then waits for open transactions:
+ *     a statement_timeout means that the plugin was found.
  */
 #include "parts.h"
 
@@ -13,7 +13,7 @@
 #include "walpush/pg/pgdial.h"
 #include "walpush/text/sqltext.h"
 
-/* One that we could read. */
+/* A slot that walpush could read. */
 static bool slot_exists(struct check *c, bool *active)
 {
 	PGresult *result = check_ask(c,
@@ -43,7 +43,7 @@ static void judge(struct check *c, const PGresult *result)
 	} else if (strcmp(why.sqlstate, "53400") == 0) {
 		check_add(c, CHECK_SKIPPED, CHECK_NONE, NULL, "not looked at: no slot is free to try it with");
 	} else if (strcmp(why.sqlstate, "42501") == 0) {
-		/* The script keeps what else is listed, which this role cannot see. */
+		/* The script keeps the other entries of the list, which this role cannot see. */
 		buf_addf(&fix, "walpush sql -c sidecar.conf | psql -d %s", c->database);
 		check_add(c, CHECK_FAILURE, CHECK_SHELL, fix.data,
 			  "output_plugin_libraries does not list %s by itself: %s", c->conf->database.plugin, why.text);
@@ -58,7 +58,7 @@ static void judge(struct check *c, const PGresult *result)
 	buf_fini(&fix);
 }
 
-/* The parameters stand in the text: `how` has one %s, for the plugin or the slot as a literal. */
+/* Runs `before`, `name` as a literal, `after`, and judges the result. `name` is the plugin or the slot. */
 static void attempt(struct check *c, const char *before, const char *name, const char *after)
 {
 	struct buf sql = { 0 };

@@ -1,6 +1,6 @@
 /*
- * The promise `membership.x.user`: a change of a row concerns the user in that column alone. What an admit query compares speaks against it
- * where rows are found by something else, or by a comparison under which other values are equal too.
+ * The promise of `membership.x.user`: a change of a row concerns only the user in this column. An admit query breaks the promise if it finds
+ * rows by something else, or by a comparison under which other values are equal too.
  */
 #include "parts.h"
 
@@ -16,7 +16,7 @@
 struct promise {
 	const struct rules_table *table;
 	const char *user;
-	bool is_text; /* the column: users are equal where it is, byte by byte */
+	bool is_text; /* the column is text: users are equal if their texts are, byte by byte */
 };
 
 static bool is_promise(const struct rules_table *t, struct promise *p)
@@ -31,7 +31,8 @@ static bool is_promise(const struct rules_table *t, struct promise *p)
 	return true;
 }
 
-/* Under these types a claim is the user that it was: "7.0" is 7 as numeric, and "a " is "a" as char(n), of which the column knows nothing. */
+/* With these types a claim stays the same user. With other types it may not: "7.0" is 7 as numeric, and "a " is "a" as char(n), but the
+ * column has another text. */
 static bool keeps_user(Oid type, bool is_text)
 {
 	static const Oid types[] = { 25, 1043, 20, 21, 23, 26, 2950 }; /* text, varchar, int8, int2, int4, oid, uuid */
@@ -43,7 +44,7 @@ static bool keeps_user(Oid type, bool is_text)
 	return false;
 }
 
-/* Of each parameter: is it the claim that names the user? The array is the caller's. */
+/* For each parameter: is it the claim that names the user? The caller frees the array. */
 static bool *user_parameters(const struct check *c, const struct rules_query *q, const PGresult *description,
 			     bool is_text)
 {
@@ -93,8 +94,8 @@ static enum tie tie(struct check *c, const struct rules_query *q, const struct p
 /* --- collations, which no plan shows ---------------------------------------------------------------------------- */
 
 /*
- * The query, the views that it reads and the policies that it passes: which collations of theirs take different texts for equal? A row:
- * the name, and whether it is said by COLLATE rather than a column's own.
+ * Which collations in the query, in the views that it reads and in the policies that it passes treat different texts as equal? A row: the
+ * name; true if COLLATE names it, false if it is only a column's own.
  */
 static const char collations[] =
 	"WITH RECURSIVE node (classid, objid) AS ("
@@ -138,7 +139,7 @@ static void say_collation(struct check *c, const struct rules_query *q, const st
 	buf_fini(&fix);
 }
 
-/* Users that are numbers are not compared under a column's collation, unless the query says so. */
+/* If users are numbers, they are compared under a collation only if the query has COLLATE. */
 static void check_collations(struct check *c, const struct rules_query *q, const struct promise *p)
 {
 	PGresult *result = check_view(c, q, collations);
@@ -168,7 +169,8 @@ static void check_plan(struct check *c, const struct rules_query *q, const char 
 	}
 }
 
-/* The parameters are null here, for which the plan would show no partition at all. It is kept, and so has to be forgotten first. */
+/* The parameters are null here, so a plan with pruning would show no partition at all. The session keeps the earlier plan, so it is discarded
+ * first. */
 void check_promises(struct check *c, const struct rules_query *q)
 {
 	PGresult *description = PQdescribePrepared(c->sql, CHECK_STATEMENT), *result;

@@ -1,6 +1,6 @@
 /*
- * The queries of the configuration: each is prepared as walpush prepares it, its columns are those that templates name, the
- * role may run it, and its generic plan is one that a large table can bear.
+ * The queries of the configuration. Each is prepared as walpush prepares it. It must have the columns that templates name, the
+ * role must be allowed to run it, and its generic plan must be cheap enough for a large table.
  */
 #include "parts.h"
 
@@ -15,21 +15,21 @@
 #include "needs.h"
 #include "walpush/text/sqltext.h"
 
-/* Rows. A table below is read from end to end in a millisecond or so. */
+/* Rows. A smaller table is read from end to end in about a millisecond. */
 #define LARGE_ROWS 10000
 
-struct query { /* a query, and where the columns of its rows are named */
+struct query { /* a query, and the templates that name its columns */
 	const struct rules_query *q;
 	const struct tmpl *groups;
 	size_t n_groups;
 	const struct jsontmpl **messages;
 	size_t n_messages;
 	enum tmpl_scope scope;            /* of the placeholders that are its columns */
-	bool one_column;                  /* more are a mistake */
-	const struct conf_stream *stream; /* whose admit it is; NULL: of none */
+	bool one_column;                  /* more columns are a mistake */
+	const struct conf_stream *stream; /* the stream, if it is an admit query; or NULL */
 };
 
-/* Where nothing else is known: an hour's permission then ends a minute late at most. */
+/* Seconds. The advice if nothing else is known: an hour's permission then ends at most a minute late. */
 #define RECHECK 60
 
 static void query_failed(struct check *c, const struct query *q, const struct fail *why, enum check_fix kind,
@@ -40,7 +40,7 @@ static void query_failed(struct check *c, const struct query *q, const struct fa
 
 /* --- grants --------------------------------------------------------------------------------------------------- */
 
-/* What the role lacks. False: the server would not tell. */
+/* Adds the grants that the role lacks. False: the server did not name any. */
 static bool find_grants(struct check *c, const struct query *q, struct buf *out)
 {
 	struct buf sql = { 0 };
@@ -81,7 +81,7 @@ static int64_t rows_of(struct check *c, const char *table)
 	return rows;
 }
 
-/* True: a large table is read whole. */
+/* True: the query reads a large table from end to end. */
 static bool warn_scans(struct check *c, const struct query *q, const struct plan *plan)
 {
 	bool warned = false;
@@ -122,7 +122,7 @@ static void check_cost(struct check *c, const struct query *q, const char *json)
 	plan_fini(&plan);
 }
 
-/* The query as the server has read it; NULL: it has no word in a literal that could be a time, or no view can be made. */
+/* The query as the server has parsed it; NULL: no literal in the query has a word that could be a time, or no view can be made. */
 static char *definition_of(struct check *c, const struct query *q)
 {
 	PGresult *result;
@@ -137,7 +137,7 @@ static char *definition_of(struct check *c, const struct query *q)
 	return definition;
 }
 
-/* By a function whose tables are listed. */
+/* The word by which a function whose tables are listed asks for the time; NULL: none does. */
 static const char *asked_behind(const struct check *c, const struct query *q)
 {
 	for (size_t i = 0; i < rules_n_streams(c->rules); i++)
@@ -146,7 +146,7 @@ static const char *asked_behind(const struct check *c, const struct query *q)
 	return NULL;
 }
 
-/* No change tells when such an answer ends. A view or a policy that asks for the time shows in the plan alone. */
+/* No change of a row shows when such an answer ends. If a view or a policy asks for the time, only the plan shows it. */
 static void check_clock(struct check *c, const struct query *q, const char *definition, const char *json)
 {
 	struct buf fix = { 0 };
@@ -172,7 +172,7 @@ static void check_clock(struct check *c, const struct query *q, const char *defi
 	buf_fini(&fix);
 }
 
-/* Whatever the query is for, it then answers for a time that is gone. Without a definition it is not known what became of the word. */
+/* Such a query, of any kind, answers for a time in the past. Without a definition it is not known what the server made of the word. */
 static void check_frozen(struct check *c, const struct query *q, const char *definition)
 {
 	const char *word = sqlclock_frozen(q->q->sql, definition ? definition : "");
@@ -220,7 +220,7 @@ static bool has_column(const PGresult *description, const char *name)
 	return false;
 }
 
-/* Is the placeholder, if it is one of this query's, a column of its rows? */
+/* False: the placeholder belongs to this query, but the rows of the query have no such column. */
 static bool check_placeholder(struct check *c, const struct query *q, const struct tmpl_part *part,
 			      const PGresult *description)
 {
@@ -315,7 +315,7 @@ static void check_actor(struct check *c)
 
 void check_queries(struct check *c)
 {
-	/* The plan that is used once a statement has been run often enough, and the one for which no value is needed. */
+	/* The server uses the generic plan after a statement has run often enough, and it can be made without values. */
 	check_do(c, "SET plan_cache_mode = force_generic_plan");
 	for (size_t i = 0; i < rules_n_streams(c->rules); i++) {
 		const struct rules_stream *s = rules_stream(c->rules, i);

@@ -1,7 +1,7 @@
 /*
- * The Redis of `relay`: is it there, new enough, does it let us do what we must, and will it keep what it is given?
+ * The Redis of `relay`: is it there and new enough, does it allow the commands of the relay, and does it keep its data?
  *
- * What the relay does is done once, with a key of its own that ends at once.
+ * Each command of the relay is run once, with a key of its own that expires at once.
  */
 #include "parts.h"
 
@@ -17,7 +17,7 @@
 
 #define PATIENCE_S 5
 
-/* To the first address that answers; as an error to the last. NULL: no memory, or `why` is filled. */
+/* Connects to the first address that answers. If none answers, the result has the error of the last one. NULL: no memory, or `why` is filled. */
 static redisContext *connect_to(const struct redisurl *u, struct fail *why)
 {
 	struct resolve_answer found;
@@ -33,7 +33,7 @@ static redisContext *connect_to(const struct redisurl *u, struct fail *why)
 	return redis;
 }
 
-/* NULL after saying why. */
+/* NULL: it failed, and a finding says why. */
 static redisContext *dial(struct check *c, const struct redisurl *u)
 {
 	struct fail why = { .text = "no memory" };
@@ -74,7 +74,7 @@ static bool enter(struct check *c, redisContext *redis, const struct redisurl *u
 		reply = redisCommand(redis, "AUTH %s", u->password);
 	ok = (!u->user && !u->password) || is_good(reply);
 	freeReplyObject(reply);
-	/* After a failed AUTH, PING says the same as that did, or less. */
+	/* After a failed AUTH, the error of PING says the same as the error of AUTH, or less. */
 	reply = ok && redisurl_selects(u) ? redisCommand(redis, "SELECT %s", u->database) : redisCommand(redis, "PING");
 	ok = ok && is_good(reply);
 	if (!ok)
@@ -86,7 +86,7 @@ static bool enter(struct check *c, redisContext *redis, const struct redisurl *u
 	return ok;
 }
 
-/* Not needed, but a replica that takes writes is known by nothing else. */
+/* The relay works without ROLE, but only ROLE shows that a Redis that takes writes is a replica. */
 static void try_role(struct check *c, redisContext *redis)
 {
 	redisReply *reply = redisCommand(redis, "ROLE");
@@ -98,7 +98,7 @@ static void try_role(struct check *c, redisContext *redis)
 	freeReplyObject(reply);
 }
 
-/* What the relay does is done once. The key ends by SET, which the user has anyway. */
+/* Runs each command of the relay once. The key is expired by SET, because the user needs SET anyway. */
 static void try_commands(struct check *c, redisContext *redis)
 {
 	static const char *const tries[] = {
@@ -136,7 +136,7 @@ static void try_commands(struct check *c, redisContext *redis)
 	buf_fini(&key);
 }
 
-/* "name:value" in the answer of INFO; empty: it does not say. */
+/* The value of "name:value" in the answer of INFO; empty: the answer does not have the name. */
 static void info(const char *text, const char *name, char *out, size_t cap)
 {
 	size_t n = strlen(name);
@@ -171,7 +171,7 @@ static void judge_version(struct check *c, const char *text)
 		check_ok(c, "Redis %s", version);
 }
 
-/* Losing entries loses nothing: they are filled in again from the slot. But what is taken away silently costs a refetch. */
+/* Lost entries are filled in again from the slot, so no message is lost. But if Redis drops entries silently, clients must refetch. */
 static void judge_memory(struct check *c, const struct redisurl *u, const char *text)
 {
 	struct buf fix = { 0 };

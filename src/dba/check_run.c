@@ -4,7 +4,7 @@
 #include "parts.h"
 #include "walpush/dba/check.h"
 
-/* Cause before effect: what cannot be judged because something else is wrong is not said to be wrong too. */
+/* Causes come before effects: a check that cannot be judged because another check failed is skipped, not failed. */
 static const struct check_row rows[] = {
 	{ .name = "configuration", .offline = true, .run = check_configuration },
 	{ .name = "origins", .offline = true, .run = check_origins },

@@ -8,7 +8,8 @@
 #include "walpush/rules/reads.h"
 #include "needs.h"
 
-/* What the view reads as this role, also through views that read as who asks. A policy for this very role was made for it. */
+/* The tables with hidden rows that the view reads as this role, also through views with security_invoker. A policy for exactly this role was
+ * made for walpush, so its table is left out. */
 static const char hidden_query[] =
 	"WITH RECURSIVE node (oid) AS ("
 	"  SELECT v.oid FROM pg_class v WHERE v.relnamespace = pg_my_temp_schema()"
@@ -29,7 +30,7 @@ static const char hidden_query[] =
 	"  AND (SELECT oid FROM pg_roles WHERE rolname = current_user) = ANY (p.polroles))"
 	" ORDER BY 1";
 
-/* Each table once, with the first query that reads it. */
+/* Reports each table once, with the first query that reads it. */
 static void say_hidden(struct check *c, const struct rules_query *q, const char *table, const char *fix)
 {
 	for (size_t i = 0; i < c->n_findings; i++)
@@ -98,7 +99,8 @@ void check_row_security(struct check *c)
 	say_pushed(c);
 }
 
-/* Sessions name pg_catalog first, and what belongs to a stranger admits nobody; that there may be strangers is said before one acts. */
+/* Sessions look for names in pg_catalog first, and a query that calls objects of an untrusted role admits no client. This check warns before
+ * such a role acts. */
 void check_creators(struct check *c)
 {
 	PGresult *result = check_ask(c, needs_creators, 0, NULL);

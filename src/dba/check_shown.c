@@ -1,4 +1,4 @@
-/* What the sections' messages show, and keep quiet: whether the author has decided it. */
+/* What the messages of the sections show and keep quiet: has the author decided this? */
 #include "parts.h"
 
 #include "walpush/base/buf.h"
@@ -10,7 +10,7 @@ static void add_name(struct buf *out, const char *name)
 	buf_add_char(out, '"');
 }
 
-/* To exclude them is all that is needed. */
+/* True: it is enough to exclude the secrets. */
 static bool may_exclude_secrets(const struct rules_section *s)
 {
 	for (size_t i = 0; i < s->table->n_columns; i++)
@@ -19,7 +19,7 @@ static bool may_exclude_secrets(const struct rules_section *s)
 	return true;
 }
 
-/* tables.users.exclude = [ "note", "otp" ]: what is excluded already stays so. */
+/* tables.users.exclude = [ "note", "otp" ]: columns that are already excluded stay in the list. */
 static void add_exclude(const struct rules_section *s, struct buf *out)
 {
 	struct buf names = { 0 };
@@ -73,7 +73,7 @@ static void check_section_quiet(struct check *c, const struct rules_section *s)
 	buf_fini(&fix);
 }
 
-/* The key is told as `key` says; somebody who lists columns may not have thought of it. */
+/* Messages show the primary key as `key` says; the author of a list of columns may not expect this. */
 static void check_section_key(struct check *c, const struct rules_section *s)
 {
 	struct buf names = { 0 }, fix = { 0 }, list = { 0 };

@@ -1,7 +1,7 @@
 /*
- * The checks that are one query: each answers rows of state, text, kind of fix, fix, and none where all is well. So
+ * The checks that are one query. Each gives rows of state, text, kind of fix and fix, and no rows if all is well. So
  * PostgreSQL does the quoting. Parameters: $1 slot, $2 plugin, $3 replay.bytes, $4 the tables as an array of "schema.name".
- * PostgreSQL 13 to 18; what only some versions know is looked up by name.
+ * PostgreSQL 13 to 18; what only some versions have is looked up by name.
  */
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 
 #define SLOT "FROM pg_replication_slots AS s WHERE s.slot_name = $1"
 #define SETTING(name) "(SELECT setting FROM pg_settings WHERE name = '" name "')"
-/* A slot's name of our own where another's stands in the way. */
+/* The fix if a foreign slot has the configured name: a name of our own. */
 #define OTHER_SLOT                                                                                                     \
 	"format('database.slot = \"%s\"',"                                                                             \
 	" left($1 || '_' || regexp_replace(lower(current_database()), '[^a-z0-9_]', '_', 'g'), 63))"
@@ -33,7 +33,7 @@ const char check_sql_wal_level[] =
 	"       'ALTER SYSTEM SET wal_level = logical;'"
 	" FROM pg_settings WHERE name = 'wal_level' AND setting <> 'logical'";
 
-/* Whose state this role may not see might be one. */
+/* A standby whose state this role may not see counts as synchronous, because it may be. */
 const char check_sql_standby[] =
 	"SELECT 'failure', format('synchronous_standby_names is %s, and no such standby is connected: commits wait for "
 	"one,"
@@ -68,7 +68,7 @@ const char check_sql_slot_database[] = "SELECT 'failure', format('the slot %s be
 				       "$1, database, current_database()),"
 				       "       'conf', " OTHER_SLOT " " SLOT " AND database <> current_database()";
 
-/* invalidation_reason is of PostgreSQL 17; before, a slot is lost by its WAL alone. */
+/* invalidation_reason exists since PostgreSQL 17; before, a slot is lost only because its WAL is removed. */
 const char check_sql_slot_state[] =
 	"SELECT CASE wal_status WHEN 'unreserved' THEN 'warning' ELSE 'failure' END,"
 	"       CASE wal_status WHEN 'unreserved'"
@@ -96,7 +96,7 @@ const char check_sql_slot_reader[] =
 	"       FROM pg_replication_slots AS s LEFT JOIN pg_stat_activity AS a ON a.pid = s.active_pid"
 	"       WHERE s.slot_name = $1 AND s.active_pid IS NOT NULL) AS reader";
 
-/* In megabytes; -1 is no bound. The replay window is held by design, and a burst comes on top. */
+/* In megabytes; -1: no limit. walpush holds the replay window by design, and a burst comes on top. */
 const char check_sql_keep_size[] =
 	"SELECT 'warning',"
 	"       CASE WHEN size < 0 THEN 'max_slot_wal_keep_size is -1: a walpush that is away lets WAL fill the disk'"
@@ -109,7 +109,7 @@ const char check_sql_keep_size[] =
 	"       FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS s"
 	" WHERE size < 2 * held";
 
-/* Amazon RDS reserves the attribute and has a role to be granted instead. */
+/* Amazon RDS reserves the attribute, and has a role to grant in its place. */
 const char check_sql_replication_role[] =
 	"SELECT 'failure', format('role %s may not replicate', current_user), 'sql',"
 	"       CASE WHEN to_regrole('rds_replication') IS NULL THEN format('ALTER ROLE %I REPLICATION;', current_user)"
@@ -131,7 +131,7 @@ const char check_sql_superuser[] =
 	" WHERE n.nspname || '.' || c.relname = ANY ($4::text[]) AND c.relowner = current_user::regrole"
 	" HAVING count(*) > 0";
 
-/* Two for queries, one that streams, one for this check. */
+/* Three for queries (lookups, admissions, watch), one for reads_ask, one that streams. */
 const char check_sql_connection_limit[] =
 	"SELECT 'failure', format('role %s may have %s connections, and walpush needs 5', current_user, rolconnlimit), "
 	"'sql',"
@@ -144,7 +144,7 @@ const char check_sql_password_expiry[] =
 	"       'sql', format('ALTER ROLE %I VALID UNTIL ''infinity'';', current_user)"
 	" FROM pg_roles WHERE rolname = current_user AND rolvaliduntil < now() + interval '30 days'";
 
-/* public too: sessions of walpush look for names without a schema there. */
+/* Also for public, because sessions of walpush look for names without a schema there. */
 const char check_sql_schemas[] =
 	"SELECT 'failure', format('role %s may not look into schema %s', current_user, nspname), 'sql',"
 	"       format('GRANT USAGE ON SCHEMA %I TO %I;', nspname, current_user)"
@@ -162,7 +162,7 @@ const char check_sql_persistence[] = "SELECT 'failure', format('%s is unlogged: 
 				     "       'sql', format('ALTER TABLE %s SET LOGGED;', c.oid::regclass) " LISTED(
 					     "'r'") " AND c.relpersistence = 'u'";
 
-/* A word of a row that our own SQL answered. */
+/* The index of a word that the checks' own SQL returned. Dies if there is no such word. */
 static unsigned index_of(const char *const *names, size_t n, const char *word)
 {
 	for (unsigned i = 0; i < n; i++)

@@ -1,4 +1,4 @@
-/* The tables and columns that the configuration names, and whether the log holds enough of their old rows. */
+/* The tables and columns that the configuration names, and whether the WAL holds enough of their old rows. */
 #include "parts.h"
 
 #include <stdlib.h>
@@ -29,7 +29,7 @@ static void read_catalog(struct check *c)
 	PQclear(result);
 }
 
-/* Where else something of that name is, and what: a view, or a table of another schema. */
+/* Finds another object with this name: a view, or a table of another schema. False in the second column: it is not a table. */
 static const char elsewhere_query[] =
 	"SELECT n.nspname || '.' || c.relname, c.relkind IN ('r', 'p')"
 	" FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
@@ -80,7 +80,7 @@ void check_tables(struct check *c)
 		check_ok(c, "%zu tables, with all columns that are named", rules_n_tables(c->rules));
 }
 
-/* The children of a listed table, and how many of those that hold rows are listed themselves. */
+/* The number of children of a listed table that hold rows; how many of them are listed themselves; is the table partitioned? */
 static const char children_query[] =
 	"WITH RECURSIVE kin (oid) AS ("
 	"  SELECT to_regclass($1)::oid UNION SELECT i.inhrelid FROM kin JOIN pg_inherits i ON i.inhparent = kin.oid"
@@ -119,7 +119,7 @@ static bool is_listed(const struct check *c, const struct catalog_kin *kin)
 	return false;
 }
 
-/* For deciding tables a row counts as one of each parent. */
+/* Only for tables that are pushed: if a table decides permission, a row of a child counts as a row of each parent. */
 static void say_parents(struct check *c)
 {
 	const struct catalog_kin *kin;

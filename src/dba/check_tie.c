@@ -10,17 +10,17 @@
 #include "walpush/base/slice.h"
 #include "walpush/text/sqltext.h"
 
-/* Where `from` is the user, `to` is: of other rows of `to` it does not matter whether they are there. */
+/* If `from` is the user, `to` is the user: for other rows of `to` it does not matter whether they are there. */
 struct edge {
 	struct slice from, to;
-	const json_t *whose; /* then `from` is any column of the scans below that node */
+	const json_t *whose; /* not NULL: `from` is any column of the scans below this node */
 	bool is_tied;
 };
 
 struct scan {
 	const json_t *node;
 	struct buf name;   /* "alias.column", as the plan spells it */
-	struct buf parent; /* and above the scans of one parent's children; empty: it is no such scan */
+	struct buf parent; /* the same above the scans of a parent's children; empty: it is no such scan */
 };
 
 struct search {
@@ -32,19 +32,19 @@ struct search {
 	size_t n_edges;
 	struct scan scans[TIE_SCANS_MOST];
 	size_t n_scans;
-	bool too_many; /* scans; of those left out nothing is known */
+	bool too_many; /* scans; nothing is known of the scans that are left out */
 };
 
 /*
- * The rows that are gone where a condition is not met: those of a node and all below it, and of further nodes above, which give no row
- * where that one gives none. A comparison ties only columns of these: what an outer join preserves stays, whatever its condition says.
+ * The rows that are gone if a condition is not true: the rows of a node and of all nodes below it, and of further nodes above that give no row
+ * if this node gives none. A comparison ties only columns of these nodes: rows that an outer join preserves stay, whatever its condition says.
  */
 struct scope {
 	const json_t *tree;
 	const struct scope *above;
 };
 
-struct place { /* where a condition stands */
+struct place { /* where a condition is in the plan */
 	struct search *f;
 	const struct scope *scope;
 };
@@ -66,7 +66,7 @@ static size_t parameter(struct slice s)
 	return number;
 }
 
-/* "alias", of "alias.column" as it stands. Empty: it is no column; an expression would be no name. */
+/* "alias" of "alias.column", as the plan spells it. Empty: `s` is not a column, but for example an expression. */
 static struct slice alias_of(struct slice s)
 {
 	size_t dots = 0, len = 0;
@@ -82,7 +82,7 @@ static struct slice alias_of(struct slice s)
 	return (struct slice){ s.at, dots == 1 && s.at[0] != '$' ? len : 0 };
 }
 
-/* Children are scanned as "m_1", "m_2", and above them they are "m". 0: it has no such name. */
+/* Children are scanned as "m_1", "m_2"; above their scans the plan calls them "m". Returns the length of "m"; 0: the alias has no such form. */
 static size_t parents_len(const char *alias)
 {
 	size_t len = strlen(alias), digits = 0;
@@ -130,8 +130,8 @@ static bool is_subplan(const json_t *node)
 	return is_one_of(text_of(node, "Parent Relationship"), (const char *const[]){ "SubPlan", "InitPlan", NULL });
 }
 
-/* Which rows come out of it depends on more of those below than have the same value: one too many takes the place of another. DISTINCT ON
- * is that too, DISTINCT of one column is not. */
+/* True: the rows that come out of the node also depend on rows below with other values: one row more takes the place of another. DISTINCT ON is
+ * such a node, DISTINCT of one column is not. */
 static bool mixes_rows(const json_t *node)
 {
 	static const char *const names[] = { "Limit", "WindowAgg", "SetOp", "Recursive Union", NULL };
@@ -141,7 +141,8 @@ static bool mixes_rows(const json_t *node)
 	       (strcmp(type, "Unique") == 0 && json_array_size(json_object_get(node, "Output")) != 1);
 }
 
-/* Is a node of that name in the tree, and its rows are known by their columns above? `everywhere`: anywhere in it. */
+/* Is a node with this name in the tree, so that its columns name its rows also above? `everywhere`: also in subplans, and below nodes that mix
+ * rows. */
 static bool holds(const json_t *tree, struct slice alias, bool as_child, bool everywhere)
 {
 	const json_t *children = json_object_get(tree, "Plans");
@@ -195,7 +196,7 @@ static void add_edge(struct search *f, struct slice from, struct slice to, const
 		f->edges[f->n_edges++] = (struct edge){ from, to, whose, false };
 }
 
-/* What holds for a parent's column, above the children, holds for theirs. */
+/* What holds for a parent's column above the children also holds for the children's columns. */
 static void add_children(const struct place *p, struct slice parent)
 {
 	for (size_t i = 0; i < p->f->n_scans; i++) {
@@ -206,7 +207,7 @@ static void add_children(const struct place *p, struct slice parent)
 	}
 }
 
-/* A parameter is the same everywhere, but it must equal another only where nothing comes out of the whole plan otherwise. */
+/* A parameter is the same everywhere, but it must equal another only if the whole plan gives no row otherwise. */
 static void may_tie(const struct place *p, struct slice from, struct slice to)
 {
 	struct slice alias = alias_of(to);
@@ -235,9 +236,9 @@ static void take_condition(struct search *f, const json_t *node, const char *nam
 
 /* --- hashes ------------------------------------------------------------------------------------------------------- */
 
-struct hashed { /* what a subplan yields, as a condition has it */
+struct hashed { /* the output of a subplan, as a condition prints it */
 	struct search *f;
-	json_t *node; /* whose condition it is */
+	json_t *node; /* the node with the condition */
 	const json_t *output;
 	struct buf name; /* "hashed SubPlan 1)"; before 17 it is also one of "(alternatives: …)" */
 };
@@ -266,8 +267,8 @@ static void take_hashed_equality(void *ctx, struct slice left, struct slice righ
 }
 
 /*
- * PostgreSQL 17 prints "(ANY (u.id = (hashed SubPlan 1).col1))". Before that, "(hashed SubPlan 1)" is all there is of the comparison: where
- * the rows that compare have the user in some column, it is taken for a comparison with that.
+ * PostgreSQL 17 prints "(ANY (u.id = (hashed SubPlan 1).col1))". Earlier versions print only "(hashed SubPlan 1)" of the comparison: if the rows
+ * that compare have the user in some column, this is taken for a comparison with that column.
  */
 static void take_hashed_text(struct hashed *h, const char *text)
 {
@@ -370,7 +371,8 @@ static void take_scans(struct search *f, const json_t *node)
 		take_scans(f, json_array_get(children, i));
 }
 
-/* Has the node a name, its condition speaks of its rows. What stands above a group or a window speaks of other ones. */
+/* If the node has a name, is a join or is a Result, its conditions are about its own rows. Conditions above a group or a window are about
+ * other rows. */
 static void take_conditions(struct search *f, const json_t *node, const struct scope *scope)
 {
 	static const char *const conditions[] = { "Filter", "One-Time Filter", "Index Cond", "Recheck Cond",
@@ -393,7 +395,7 @@ static const json_t *child_of(const json_t *node, const char *relationship)
 	return NULL;
 }
 
-/* Which child's rows go through a join where no row of the other fits? */
+/* Do the rows of this child pass the join if no row of the other child fits? */
 static bool is_preserved(const json_t *join, const char *relationship)
 {
 	static const char *const outer[] = { "Left", "Anti", "Full", NULL };
@@ -417,7 +419,7 @@ static void take_join(struct search *f, const json_t *node, const struct scope *
 		take_condition(f, node, conditions[i], keeps_outer || keeps_inner ? &side : own);
 }
 
-/* Gives the node no row where this child gives none? */
+/* True: the node gives no row if this child gives none. */
 static bool needs(const json_t *node, const json_t *child)
 {
 	static const char *const names[] = {
@@ -450,7 +452,7 @@ static void take_node(struct search *f, json_t *node, const struct scope *above)
 	}
 }
 
-/* --- what is the user --------------------------------------------------------------------------------------------- */
+/* --- which columns are the user ----------------------------------------------------------------------------------- */
 
 static bool is_user(const struct search *f, struct slice s)
 {

@@ -7,8 +7,8 @@
 #include "walpush/rules/reads.h"
 #include "walpush/text/sqltext.h"
 
-/* A view depends on the columns that it names; on a table without columns where it names none (count(*): any column will
- * do), or takes the whole row, which only the stored form of the query tells. */
+/* A view depends on the columns that it names. It depends on a table without columns if it names none (count(*): any column will
+ * do), or if it takes the whole row; only the stored form of the query shows which. */
 static const char grants[] =
 	"WITH read AS (\n"
 	"    SELECT d.refobjid AS oid, array_agg(DISTINCT d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,\n"
@@ -51,7 +51,7 @@ void needs_grants(struct buf *out, const char *role)
 	buf_add_text(out, from);
 }
 
-/* A standard message has the row in `data`, unless a query gives it. */
+/* A standard message has the row in `data`, unless a query gives `data`. */
 static bool sends_columns(const struct rules_table *t)
 {
 	for (size_t i = 0; i < t->n_sections; i++)
@@ -70,7 +70,7 @@ static void add_names(struct buf *out, const char *const *names, size_t n)
 	buf_add_text(out, "]::text[]");
 }
 
-/* Which columns those are the database knows: the rules may not be bound. The log has no value of a virtual one. */
+/* The database finds the columns, because the rules may not be bound. The WAL has no value of a virtual column. */
 static void add_all_but(struct buf *out, const struct rules_table *t, const struct texts *quiet)
 {
 	const char **names = mem_new_array(quiet->n, sizeof(*names));

@@ -1,17 +1,17 @@
 /*
- * dba parts: what the files of `walpush check` share. Nobody else includes it.
+ * dba parts: what the files of `walpush check` share. No other layer includes it.
  *
- * A check is a row of the table in check_run.c: a name, what must be well before it makes sense, and either SQL whose rows are
- * findings, or a function. Single-threaded and synchronous: a command may wait. Nothing is changed in the database: what
- * must be tried by doing it (a temporary slot, a temporary view) is undone at once.
+ * A check is a row of the table in check_run.c: a name, the checks that must succeed before it, and either SQL whose rows are
+ * findings, or a function. Single-threaded and synchronous: a command may wait. Nothing is changed in the database: a check
+ * that must try something (a temporary slot, a temporary view) undoes it at once.
  *
  *   check_run.c      the table and its order
  *   check.c          the findings
  *   check_ask.c      asking the server
  *   check_sql.c      the checks that are one SQL query
  *   check_local.c    what needs no database: keys, certificate, file limit
- *   check_connect.c  the connections, and what a refused one means
- *   check_plugin.c   is wal2json there
+ *   check_connect.c  the connections, and what a refusal means
+ *   check_plugin.c   is wal2json there, and may it be used
  *   check_membership.c  the tables that decide permission
  *   check_security.c row level security
  *   check_tables.c   tables, columns, replica identity
@@ -20,7 +20,7 @@
  *   check_plan.c     what EXPLAIN says
  *   check_promise.c  do admit queries keep the promise of `user`
  *   check_tie.c      does a plan tie a table's rows to one user
- *   check_cond.c     which equalities hold where a condition is met
+ *   check_cond.c     which equalities hold if a condition is true
  *   check_relay.c    Redis
  */
 #ifndef WALPUSH_DBA_PARTS_H
@@ -36,7 +36,7 @@
 
 enum check_state { CHECK_OK, CHECK_WARNING, CHECK_FAILURE, CHECK_SKIPPED, CHECK_STATES };
 
-/* What a fix is, so that a person or a script knows where it goes. */
+/* The kind of a fix, so that a person or a script knows where to apply it. */
 enum check_fix {
 	CHECK_NONE,
 	CHECK_SQL,     /* statements, as superuser, in this database */
@@ -48,7 +48,7 @@ enum check_fix {
 	CHECK_FIXES
 };
 
-/* The words for them, in SQL of the checks and in JSON. */
+/* Their names in the SQL of the checks and in JSON. */
 extern const char *const check_states[CHECK_STATES], *const check_fixes[CHECK_FIXES];
 
 struct check_finding {
@@ -65,8 +65,8 @@ struct check {
 	bool offline;            /* no connection is opened */
 	struct catalog *catalog; /* NULL until read */
 	PGconn *sql;             /* NULL: no connection */
-	char *role, *database;   /* quoted for SQL where they need it; known once connected */
-	const char *running;     /* the row at work */
+	char *role, *database;   /* quoted for SQL if needed; NULL before check_connection */
+	const char *running;     /* the name of the row that runs */
 	struct check_finding *findings;
 	size_t n_findings;
 };
@@ -78,20 +78,20 @@ void check_add(struct check *c, enum check_state state, enum check_fix kind, con
 struct check_row {
 	const char *name;
 	const char *needs[4]; /* rows that must not have failed or been skipped */
-	bool offline;         /* can be judged without a server; such a row needs none that cannot */
+	bool offline;         /* runs without a server; `needs` then names only such rows */
 	void (*run)(struct check *c);
-	/* Instead of a function: rows of state, text, kind of fix, fix, as words. None: `fine` is said. Parameters, all of
-	 * them text: $1 slot, $2 plugin, $3 replay.bytes, $4 the array of tables. */
+	/* Instead of `run`: a query for rows of state, text, kind of fix, fix, as text. No rows: the finding is `fine`. Parameters,
+	 * all of type text: $1 slot, $2 plugin, $3 replay.bytes, $4 the array of tables. */
 	const char *sql;
 	const char *fine;
 };
 
-/* What check itself asks finds its names and operators there alone, whoever may create others. The queries of the configuration are looked
- * at under SQLTEXT_PATH. */
+/* The queries of check itself find names and operators only in this path, so objects of other roles have no effect. The queries of the
+ * configuration are checked under SQLTEXT_PATH. */
 #define CHECK_OWN_NAMES "SET search_path = " SQLTEXT_OWN_PATH
-/* A query on c->sql with the parameters of the rows; NULL after saying what failed. */
+/* Runs a query on c->sql, with parameters of type text. NULL: it failed, and a finding says why. */
 PGresult *check_ask(struct check *c, const char *sql, size_t n_values, const char *const *values);
-/* The rows of a check_row's query. */
+/* Runs the query of `row`, and adds its rows as findings. */
 void check_sql(struct check *c, const struct check_row *row);
 
 extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level[], check_sql_standby[],
@@ -120,15 +120,15 @@ void check_keys(struct check *c);
 void check_secrets(struct check *c);
 void check_quiet(struct check *c);
 void check_queries(struct check *c);
-/* The query that is looked at is prepared under this name. */
+/* The query under check is prepared with this name. */
 #define CHECK_STATEMENT "walpush_check"
-/* A statement without rows. False: it failed. */
+/* Runs a statement without rows. False: it failed. */
 bool check_do(struct check *c, const char *sql);
-/* The generic plan of what is prepared, as JSON; its parameters are null. */
+/* The generic plan of CHECK_STATEMENT, as JSON; all parameters are null. */
 PGresult *check_explain(struct check *c, int n_params);
-/* What `sql` tells of a temporary view over the query (sqltext.h), which is taken back; NULL, or no rows: there is none. */
+/* Runs `sql` while a temporary view over the query exists (reads_view), then rolls the view back. NULL, or no rows: there is no view. */
 PGresult *check_view(struct check *c, const struct rules_query *q, const char *sql);
-/* Of an admit query that is prepared. */
+/* For an admit query that is prepared. */
 void check_promises(struct check *c, const struct rules_query *q);
 void check_relay(struct check *c);
 

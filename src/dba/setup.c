@@ -9,7 +9,7 @@
 #include "walpush/text/sqltext.h"
 
 #define OWN_NAMES "SET search_path = " SQLTEXT_OWN_PATH ";\n"
-/* As walpush's sessions look for those of the configuration's queries. */
+/* The search path of walpush's sessions for the queries of the configuration. */
 #define QUERY_NAMES "SET search_path = " SQLTEXT_PATH ";\n"
 
 static const char head[] =
@@ -330,7 +330,7 @@ static unsigned add_view(struct buf *out, const struct rules_query *q, unsigned 
 	return n + 1;
 }
 
-/* While the views of the admit queries alone are there. A table whose section says that it is ignored is left out. */
+/* Call this while only the views of the admit queries exist. A table whose section says `ignore` is left out. */
 static void add_found(struct buf *out, const struct conf *conf)
 {
 	buf_add_text(out, found_text);
@@ -400,7 +400,8 @@ void setup_script(const struct conf *conf, const struct rules *rules, const char
 	buf_add_text(out, done_text);
 }
 
-/* The message is the owner's, so that nobody who runs DDL needs a right to send one. ENABLE ALWAYS: also under session_replication_role. */
+/* The function sends the message with the rights of its owner, so a role that runs DDL needs no right to send messages. ENABLE ALWAYS: also under
+ * session_replication_role. */
 static const char ddl_text[] =
 	"-- walpush: an event trigger that says in the log where DDL was committed. PostgreSQL 13 to 18. Printed by\n"
 	"-- `walpush sql --ddl`.\n"

@@ -17,7 +17,7 @@ bool admission_follow(struct conn *c)
 	const struct edition *next = c->hub->edition;
 	int stream;
 
-	/* The values of its path bear names of the old edition until the token is verified. */
+	/* Until the token is verified, the values of the path have names of the old edition. */
 	if (c->edition == next || c->request.path || c->stream < 0)
 		return true;
 	stream = rules_stream_index(next->rules, rules_stream(c->edition->rules, (size_t)c->stream)->identity);
@@ -156,7 +156,7 @@ void admission_renew(struct conn *c, const char *token_text)
 
 /* --- the tap's answers ------------------------------------------------------------------------------------------------ */
 
-/* Takes over the mail's reference. If the ticket is the same, a renewal at once may have set a later expiry, which stays. */
+/* Takes over the mail's reference. If the ticket is the same, the expiry stays: renew_at_once may have set a later one. */
 static void take_ticket(struct conn *c, const struct mail *mail)
 {
 	if (mail->given.ticket != c->ticket)
@@ -177,7 +177,7 @@ void admission_admitted(struct conn *c, const struct mail *mail)
 	conn_to(c, CONN_OPEN);
 	c->admitted = mail->given.admitted;
 	conn_limit(c, mail->given.limit);
-	/* A client of a stream that closes for a resync has just connected, and refetches anyway. */
+	/* If the stream closes in place of a resync, the client has just connected, and refetches anyway. */
 	if (mail->given.resync && !stream->resync_closes)
 		conn_resync(c, "history", mail->given.id);
 	notice_hello(c, mail->given.id, mail->given.resumed);
@@ -186,7 +186,7 @@ void admission_admitted(struct conn *c, const struct mail *mail)
 	conn_due(c, true);
 }
 
-/* Among the entries that the connection will not read may be a close that concerns it. */
+/* The entries that the connection will not read may include a close that concerns it. */
 static void note_missed_close(struct conn *c, lsn_t upto)
 {
 	struct missed missed = deliver_nothing_missed(c);

@@ -1,35 +1,35 @@
 /*
- * admission: how a connection comes to its seats, and what becomes of them: the hub's side. Hub thread.
+ * admission: how a connection gets its seats, and how they change: the hub's side. Hub thread.
  *
  *     hub                              tap
- *     token is verified ── ADMIT ────▶ asks the stream's admit query
+ *     token is verified ── ADMIT ────▶ runs the stream's admit query
  *                       ◀─ ADMITTED ── seats, or REFUSED
- *     a newer token     ── RENEW ────▶ asks with its claims; the connection goes on by the token in force
- *                       ◀─ RENEWED ─── its ticket, and other seats if it has others
+ *     a newer token     ── RENEW ────▶ runs it with the new claims; the token in force holds meanwhile
+ *                       ◀─ RENEWED ─── the new ticket, and other seats if the groups differ
  *                       ◀─ MOVED ───── permission changed: other seats
  *
- * Each token that the tap is asked about has a number. `asked` is the newest, `answered` is the newest of the tap's answers; while they differ
- * a renewal is open. Which of the tap's words count meanwhile, renewal.h says.
+ * Each token that the hub sends to the tap has a number. `asked` is the newest token, `answered` is the newest of the tap's answers; while
+ * they differ, a renewal is open. renewal.h says which mails of the tap count while a renewal is open.
  */
 #ifndef WALPUSH_HUB_ADMISSION_H
 #define WALPUSH_HUB_ADMISSION_H
 
 #include "conn.h"
 
-/* With the request's token: verifies it, and asks the tap. */
+/* Verifies the request's token, and asks the tap for admission. */
 void admission_ask(struct conn *c);
 /* The same with the token of a message. */
 void admission_ask_with(struct conn *c, const char *token);
-/* A token in place of the one before, or of one that still waits for its answer. */
+/* A token that replaces the one in force, or one that still waits for its answer. */
 void admission_renew(struct conn *c, const char *token);
-/* To the hub's edition. False: that does not know the connection's stream as it was, so it must connect anew. */
+/* Goes over to the hub's edition. False: this edition has changed or removed the connection's stream, so the client must connect again. */
 bool admission_follow(struct conn *c);
 
 /* --- the tap's answers; nothing is delivered before all mails of the turn are taken --- */
-/* The mail's seats and ticket. */
+/* Takes the mail's seats and ticket. */
 void admission_admitted(struct conn *c, const struct mail *mail);
 void admission_moved(struct conn *c, const struct mail *mail);
-/* The mail's ticket, and its seats if it has others. */
+/* Takes the mail's ticket, and its seats if it has any. */
 void admission_renewed(struct conn *c, const struct mail *mail);
 
 #endif

@@ -9,9 +9,9 @@
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 
-/* µs from a close frame, ours or the client's, until the connection ends whatever the other side does. */
+/* µs from a close frame, ours or the client's, until the connection ends even if the client does nothing. */
 #define CLOSE_WAIT 5000000
-/* The same while the process stops and waits for the client's answer. Our close frame is on its way, and arrives without us. */
+/* The same while the process stops and waits for the client's answer. Our close frame is on its way, and arrives even after the process ends. */
 #define LAST_ANSWER 1000000
 
 void conn_to(struct conn *c, enum conn_state next)
@@ -119,7 +119,7 @@ void conn_stand_up(struct conn *c)
 	c->n_subs = 0;
 }
 
-/* --- the begin, and the end -------------------------------------------------------------------------------------- */
+/* --- beginning and end ------------------------------------------------------------------------------------------- */
 
 void conn_born(struct conn *c, struct conns *all, struct lws *wsi)
 {
@@ -148,7 +148,7 @@ void conn_tell_audit(const struct conn *c, const char *what, unsigned code, cons
 	audit_ended(c->hub->shared->audit, what, &client, code, reason);
 }
 
-/* The tap is told first, because it does not count on the topics of a connection that is gone. */
+/* MAIL_ENDED is posted before any MAIL_LEFT: while the tap knows the connection, it counts on the connection's logs. */
 void conn_retire(struct conn *c)
 {
 	struct mail ended = { .kind = MAIL_ENDED, .hub = c->hub->index, .connection = c->id };
@@ -164,7 +164,7 @@ void conn_retire(struct conn *c)
 	handshake_forget_token(&c->request);
 }
 
-/* It may be a piece of a token. */
+/* The bytes may be a piece of a token. */
 static void forget_piece(struct conn *c)
 {
 	if (c->rx.data)

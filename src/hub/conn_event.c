@@ -12,8 +12,8 @@
 #include "walpush/base/fail.h"
 #include "walpush/share/renewal.h"
 
-/* µs from a protocol error of the peer to the end of its TCP connection: the library writes its close frame meanwhile, and what the
- * peer still sends is read, because unread bytes would make the kernel reset the connection and take the close frame with it. */
+/* µs from a protocol error of the peer to the end of its TCP connection. Meanwhile the library writes its close frame and reads what the
+ * peer still sends: unread bytes would make the kernel reset the connection, and the close frame would be lost. */
 #define LINGER 100000
 
 typedef int act_fn(struct conn *c, const struct conn_cause *why);
@@ -102,7 +102,7 @@ static bool is_close_payload(const struct conn_cause *why)
 	return why->len == 0 || (why->len > 1 && (why->bytes[0] << 8 | why->bytes[1]) < 5000);
 }
 
-/* The hub answers at once. The library would read on before it answers, and anything may follow a close frame. */
+/* The hub answers the close at once. The library would read on before it answers, and anything may follow a close frame. */
 static int peer_closes(struct conn *c, const struct conn_cause *why)
 {
 	if (is_close_payload(why))
@@ -121,7 +121,7 @@ static int peer_parts(struct conn *c, const struct conn_cause *why)
 	return -1;
 }
 
-/* The stream has ended or is broken: nobody reads a close frame. */
+/* The TCP connection has ended or is broken: nobody reads a close frame. */
 static bool is_at_end(struct lws *wsi)
 {
 	char byte;
@@ -139,8 +139,8 @@ static bool lacks_a_reason(const struct conn *c, struct lws *wsi)
 	       !is_at_end(wsi);
 }
 
-/* The library drops the connection. After an error of the peer it writes a close frame when this callback returns, and waits for the peer:
- * the timer bounds that. Where the library frees the connection at once, it clears the timer too. */
+/* The library drops the connection. After an error of the peer the library writes a close frame when this callback returns, and waits for the
+ * peer: the timer bounds this wait. If the library frees the connection at once, it clears the timer too. */
 static int end(struct conn *c, const struct conn_cause *why)
 {
 	if (why->wsi) {
@@ -209,7 +209,7 @@ static int freeze(struct conn *c, const struct conn_cause *why)
 	return 0;
 }
 
-/* The connection receives what is still due to it. One without a limit has a renewal open: its token in force was good until now. */
+/* The connection receives what is still due to it. A connection without a limit has an open renewal: its token in force was valid until now. */
 static int last_word(struct conn *c, const struct conn_cause *why)
 {
 	if (!c->is_held && c->asked == c->answered)
@@ -219,7 +219,7 @@ static int last_word(struct conn *c, const struct conn_cause *why)
 	return 0;
 }
 
-/* Memberships may have changed before the new history, so nothing is delivered until the tap says who may go on. */
+/* Memberships may have changed before the new history, so nothing is delivered until the tap answers again. */
 static int restart(struct conn *c, const struct conn_cause *why)
 {
 	for (size_t i = 0; i < c->n_subs; i++)
@@ -286,7 +286,7 @@ static act_fn *const acts[CONN_ACTS] = {
 	[CONN_PROBE] = probe,
 };
 
-/* In a callback of the library, its result makes the library hang up. Elsewhere a timer does, because nothing may be freed there. */
+/* In a callback of the library, the result -1 makes the library hang up. Elsewhere a timer hangs up, because nothing may be freed there. */
 static int hang_up(struct conn *c, enum conn_event event)
 {
 	if (event > CONN_ON_DESTROY)

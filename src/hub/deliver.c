@@ -5,9 +5,9 @@
 #include "notice.h"
 #include "walpush/base/clock.h"
 
-/* The most that one write takes from a log, and so the most that a stalled connection makes the library copy. */
+/* Bytes: the most that one write takes from a log, and so the most that the library copies for a stalled connection. */
 #define RUN_BYTES 65536
-/* The most that one connection gets before the others have their turn. */
+/* Bytes: the most that one connection receives before the others have their turn. */
 #define TURN_BYTES (1u << 20)
 
 static const struct event_id last_id = { UINT64_MAX, UINT32_MAX };
@@ -35,8 +35,8 @@ static void resync_because_lost(struct conn *c, struct missed *missed)
 }
 
 /* The logs were emptied, and MAIL_EMPTIED is on its way. Until the hub takes it, cursors may find entries of the new history with positions
- * below the hub's: these are not published, and the tap has not asked about their readers yet. So this check comes after each look into a
- * log and before the write: the tap lowers the position first and appends then. */
+ * below the hub's: these entries are not published, and the tap has not asked about their readers yet. So this check comes after each look into
+ * a log and before the write: the tap lowers the position before it appends. */
 static bool is_emptied(const struct hub_facts *hub)
 {
 	return topiclog_published(hub->shared->log) < hub->published;
@@ -47,7 +47,8 @@ static lsn_t horizon(const struct conn *c)
 	return c->limit < c->hub->published ? c->limit : c->hub->published;
 }
 
-/* The sub with the lowest id that is due, and the lowest id of the others, which its run must stay below. NULL: nothing is due. */
+/* Returns the sub with the lowest id that is due; NULL: nothing is due. `before` is the lowest id of the other subs: the run must stay
+ * below it. */
 static struct sub *next_sub(struct conn *c, struct event_id *before, bool *lost)
 {
 	lsn_t published = horizon(c);
@@ -65,8 +66,7 @@ static struct sub *next_sub(struct conn *c, struct event_id *before, bool *lost)
 		if (state != CURSOR_HAS_RUN)
 			continue;
 		order = first ? event_id_compare(run.first, lowest.first) : -1;
-		if (order == 0 && run.tag.close &&
-		    !lowest.tag.close) { /* of two copies the one that closes is delivered */
+		if (order == 0 && run.tag.close && !lowest.tag.close) { /* of two copies, deliver the one that closes */
 			cursor_advance(&first->cursor, 1);
 			return next_sub(c, before, lost);
 		}
@@ -110,7 +110,7 @@ static int write_run(struct conn *c, const struct run *run)
 	return writer_raw(&c->out, run->bytes, run->len);
 }
 
-/* The message up to this commit that ends its readers' connections, if there is one. */
+/* Finds the message that closes its readers' connections, up to and including this commit. */
 static bool find_last_word(const struct sub *s, lsn_t commit, struct cursor *at, struct run *run)
 {
 	*at = cursor_copy(&s->cursor);
@@ -123,7 +123,7 @@ static bool find_last_word(const struct sub *s, lsn_t commit, struct cursor *at,
 	return false;
 }
 
-/* Such a message is for everybody who could receive before its transaction, whatever the transaction did to their permission. */
+/* Such a message is for every client that could receive before its transaction, even if the transaction removed the permission. */
 static int deliver_last_word(struct conn *c)
 {
 	struct cursor at;
@@ -183,7 +183,7 @@ static int deliver_runs(struct conn *c)
 		}
 		if (c->out.is_behind || c->state != CONN_OPEN)
 			return 0;
-		if (left == 0) { /* the others' turn; it goes on when the socket is writable */
+		if (left == 0) { /* the others' turn; delivery goes on when the socket is writable */
 			writer_behind(&c->out, true);
 			return 0;
 		}
@@ -236,7 +236,7 @@ static void serve_channel(struct channel *ch)
 	struct sub *s, *next;
 
 	DL_FOREACH_SAFE(ch->subs, s, next) {
-		if (next) { /* each send has the kernel empty the cache */
+		if (next) { /* the kernel evicts the cache in each send */
 			__builtin_prefetch(next->conn);
 			__builtin_prefetch(next->next);
 		}
@@ -260,7 +260,7 @@ static void let_go(struct conn *c)
 	}
 }
 
-/* Connections that wait for their sockets, or have a limit, must not keep the memory of what the logs dropped. */
+/* Connections that wait for their sockets, or have a limit, must not keep memory that the logs have dropped. */
 static void let_go_of_dropped(struct conns *all)
 {
 	struct writer *w;

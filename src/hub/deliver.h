@@ -1,29 +1,29 @@
 /*
- * deliver: from the topic logs to the sockets. Hub thread.
+ * deliver: from the logs to the sockets. Hub thread.
  *
- * A connection gets what lies between its cursors and the published position. With one topic that is one run of frames after the
- * other, written from the log's memory without a copy. With several, runs are merged by event id, and an id that is in two of
- * them is written once.
+ * A connection receives the messages between its cursors and the published position. If it reads one log, runs of frames are written one
+ * after the other from the log's memory, without a copy. If it reads several logs, their runs are merged by event id, and an id that is in
+ * two of them is written once.
  */
 #ifndef WALPUSH_HUB_DELIVER_H
 #define WALPUSH_HUB_DELIVER_H
 
 #include "conn.h"
 
-/* Once in each turn of the hub, after its mails: what is due, for the connections that are in that list and for all of the channels that are
- * dirty. */
+/* Once in each turn of the hub, after its mails: delivers to the connections in the list `due`, and to those of all dirty channels. */
 void deliver_turn(struct conns *all);
-/* To one connection: everything up to hub->published, as far as the socket takes it. -1: the connection is broken. */
+/* Writes to one connection, as far as the socket takes it: queued frames first, then everything up to hub->published and below the limit. -1: the
+ * connection is broken. */
 int deliver(struct conn *c);
-/* The same with what is queued first, and a broken connection is hung up. Not while mails are taken. */
+/* The same, but hangs up a broken connection itself. Not while mails are taken. */
 void deliver_flush(struct conn *c);
-/* A frame of our own, behind those that wait for the socket; none once the connection closes. Not while mails are taken. */
+/* Sends a frame of our own after those that wait for the socket. Does nothing if the connection is closing. Not while mails are taken. */
 void deliver_reply(struct conn *c, unsigned char opcode, struct slice payload);
-/* The oldest commit of this turn's news. */
+/* Keeps the commit time of the mail if it is the oldest of this turn. */
 void deliver_note_committed(struct conns *all, const struct mail *mail);
-/* The commits whose closes concern the connection, should they be passed over unread. */
+/* The range of commits in which a close concerns the connection, for entries that are skipped unread. */
 struct missed deliver_nothing_missed(const struct conn *c);
-/* How far the slow ones are behind, for the metrics. `now` in µs. */
+/* Measures for the metrics how far slow connections are behind. `now` in µs. */
 void deliver_measure(struct conns *all, int64_t now);
 
 #endif

@@ -9,7 +9,7 @@
 #include "walpush/base/mem.h"
 
 #define CODE 1012
-/* µs: the shortest wait for the next close; and between two looks at whether the last connection has gone. */
+/* µs: the shortest wait for the next close; and the wait between two checks whether the last connection has gone. */
 #define DEPART_TICK 1000
 #define GONE_TICK 10000
 
@@ -61,7 +61,7 @@ static void tell_if_gone(struct departing *l)
 	mailbox_post(hub->shared->to_tap, &gone);
 }
 
-/* Closes those whose turn has come. Returns µs until the next one's turn, 0: there is none. */
+/* Closes the connections whose turn has come. Returns µs until the next turn; 0: none is left. */
 static int64_t close_due(struct departing *l, int64_t now)
 {
 	for (; l->next < l->n; l->next++) {
@@ -97,7 +97,7 @@ static void on_depart(lws_sorted_usec_list_t *sul)
 		lws_sul_schedule(l->context, 0, &l->timer, on_depart, wait);
 }
 
-/* The first close comes after this turn's deliveries, because the loop calls it. */
+/* The first close comes after this turn's deliveries, because the loop calls on_depart. */
 void depart_begin(struct departing *l, int64_t most)
 {
 	line_up(l);
@@ -115,7 +115,7 @@ void depart_all(struct departing *l, int64_t most)
 {
 	struct conn *c;
 
-	/* Before its upgrade is answered no close frame can be written. Such a connection goes with the next mail, or as a straggler. */
+	/* No close frame can be written before the upgrade is answered. Such a connection goes with the next mail, or as a straggler. */
 	DL_FOREACH(l->conns->all, c)
 		c->departs = c->state != CONN_NEW;
 	depart_begin(l, most);

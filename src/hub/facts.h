@@ -1,5 +1,5 @@
 /*
- * facts: what all files of a hub read and hub.c alone writes. Hub thread.
+ * facts: what all files of a hub read, and only hub.c writes. Hub thread.
  */
 #ifndef WALPUSH_HUB_FACTS_H
 #define WALPUSH_HUB_FACTS_H
@@ -12,13 +12,13 @@
 struct hub_facts {
 	unsigned index;
 	const struct hub_shared *shared; /* of the edition */
-	struct edition *edition;         /* a reference: the newest, for whoever comes */
+	struct edition *edition;         /* a reference: the newest, for new connections */
 	struct metrics_counts *counts;   /* this hub's */
 	lsn_t published;                 /* as it was read when the turn began */
 	char epoch[48];
 	bool draining;    /* the process stops */
-	bool has_thread;  /* and until it has one, whoever made the hub may call */
-	pthread_t thread; /* written by itself */
+	bool has_thread;  /* false: the thread that made the hub may call */
+	pthread_t thread; /* written by this thread itself */
 };
 
 /* Is the caller the hub's thread? For assertions. */

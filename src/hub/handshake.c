@@ -28,7 +28,7 @@ bool handshake_path_exists(const struct hub_shared *shared, struct lws *wsi)
 	return match(shared, wsi, &values) >= 0;
 }
 
-/* --- what the library makes of %00 and its like; over TLS it is the only one who sees the bytes as they come ----------- */
+/* --- how the library decodes %00 and the like; over TLS only the library sees the raw bytes ---------------------------- */
 
 static bool is_printable(const char *text, int len)
 {
@@ -71,8 +71,8 @@ static bool arguments_are_printable(struct lws *wsi)
 	return ok;
 }
 
-/* libwebsockets 4.1 stores the zero of a %00 behind a slash, and does not count it: "/path/%00" has the length of "/path/". Behind a path there
- * is one zero, and then the version of HTTP; or, where there is a query, a byte of no meaning and the first argument. */
+/* libwebsockets 4.1 stores the zero of a %00 after a slash, but does not count it: "/path/%00" has the length of "/path/". Without a %00, one
+ * zero follows the path, and then the version of HTTP; or, if there is a query, a byte without meaning and the first argument. */
 static bool hides_a_zero(struct lws *wsi)
 {
 #if LWS_LIBRARY_VERSION_NUMBER < 4003000
@@ -94,7 +94,7 @@ static bool hides_a_zero(struct lws *wsi)
 #endif
 }
 
-/* A decoded line end ends the request line: the version is then missing. */
+/* A decoded line end ends the request line, and then the version is missing. */
 static bool target_is_clean(struct lws *wsi)
 {
 	char path[PATH_LENGTH_MAX + 1], version[16];
@@ -115,11 +115,11 @@ static bool origin_is_fine(const struct hub_shared *shared, struct lws *wsi)
 	if (len == 0)
 		return origin_admits(&shared->conf->listen.origins, NULL);
 	if (lws_hdr_copy(wsi, origin, sizeof(origin), WSI_TOKEN_ORIGIN) < 0)
-		return false; /* two of them come as "one,other", which is no origin */
+		return false; /* two headers come as "one,other", which is no origin */
 	return origin_admits(&shared->conf->listen.origins, origin);
 }
 
-/* A header's value. False: it is absent, or there twice, so that a proxy may have read the other one, or longer than `out`. */
+/* Copies a header's value. False: the header is absent, or longer than `out`, or there twice, so that a proxy may have read the other one. */
 static bool only(struct lws *wsi, enum lws_token_indexes header, char *out, int cap, struct slice *value)
 {
 	int len = lws_hdr_fragment_length(wsi, header, 1) ? -1 : lws_hdr_copy(wsi, out, cap, header);
@@ -149,7 +149,7 @@ static bool connection_is_fine(struct lws *wsi)
 	return len > 0 && request_list_has((struct slice){ text, (size_t)len }, SLICE("upgrade"), true);
 }
 
-/* A client that offers subprotocols fails when none is echoed, and the library hangs up without a word when it knows none of them. */
+/* A client that offers subprotocols fails if none is echoed. The library hangs up without a response if it knows none of them. */
 static bool subprotocol_is_fine(struct lws *wsi)
 {
 	char text[128];
@@ -207,7 +207,7 @@ void handshake_refuse(struct lws *wsi, unsigned status)
 	lws_write(wsi, response + LWS_PRE, n, LWS_WRITE_HTTP_HEADERS);
 }
 
-/* The value of this name in the query; the library splits it at '&' and undoes the percent signs. */
+/* The value of this name in the query. The library splits the query at '&' and decodes the percent signs. */
 static char *copy_argument(struct lws *wsi, const char *name)
 {
 	char *found = NULL, *text;

@@ -14,24 +14,24 @@
 #define HANDSHAKE_PROTOCOL "walpush"
 
 struct handshake { /* what a connection keeps of its request until its token is verified; zeroed before and after */
-	struct path_values *path; /* with names of the edition under which it was matched */
+	struct path_values *path; /* with names of the edition that matched it */
 	char *token;              /* NULL: none came yet. Wiped before it is freed. */
-	char *epoch;              /* what the client said it knows; NULL: nothing */
+	char *epoch;              /* the epoch that the client knows; NULL: none */
 	struct event_id since;
-	bool has_since; /* the client expects to resume, whatever `since` and `epoch` are good for */
+	bool has_since; /* the client expects to resume, even if `since` or `epoch` cannot be used */
 };
 
-/* NULL: go on. Else why not, as METRICS_REFUSALS has it; and the HTTP status that says so, or 0: it is too late for one. */
+/* NULL: go on. Otherwise the reason, a value of METRICS_REFUSALS; `status` is the HTTP status to send, or 0 if it is too late for one. */
 const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, unsigned *status);
-/* Sends the bare response; the connection ends behind it. */
+/* Sends the bare response; the connection ends after it. */
 void handshake_refuse(struct lws *wsi, unsigned status);
 bool handshake_path_exists(const struct hub_shared *shared, struct lws *wsi);
 
-/* Takes the headers' path, token, since and epoch. Returns the path's stream, -1: it is of none. */
+/* Reads path, token, since and epoch from the headers. Returns the path's stream; -1: no stream has this path. */
 int handshake_read(const struct hub_shared *shared, struct lws *wsi, struct handshake *out);
-/* The token was verified, or it never will be. */
+/* Wipes and frees the token, and frees the path: the token is verified, or never will be. */
 void handshake_forget_token(struct handshake *h);
-/* The same, and all the rest. */
+/* The same, and frees the rest. */
 void handshake_forget(struct handshake *h);
 
 #endif

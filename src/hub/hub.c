@@ -21,19 +21,19 @@
 
 #define SWEEP_US 1000000
 #define DRAIN_SWEEP_US 50000
-/* The answer to the first wake-up. It takes microseconds; a machine that swaps may take seconds. */
+/* Seconds to wait for the answer to a wake-up. The answer takes microseconds; a machine that swaps may take seconds. */
 #define WAKE_LIMIT_S 5
-/* Bytes of a request's head beside the token; and what the library keeps beside its text: 8 bytes a line, and where each begins. */
+/* Bytes of a request's head besides the token; and bytes that the library keeps besides the text: 8 for each line, and where each line begins. */
 #define HEADER_BYTES 4096
 #define HEADER_NOTES 1024
-/* Seconds. The library cuts a connection whose request it did not read for so long, ten seconds if it is not told: a hub that was busy
- * would reset clients that had sent theirs in time. Ours, limits.handshake, comes first, because it is counted and logged. */
+/* Seconds beyond limits.handshake. The library cuts a connection if it does not read the request for this long. Its default is ten seconds: a busy
+ * hub would reset clients that have sent their requests in time. limits.handshake must come first, because the hub counts and logs it. */
 #define AH_IDLE_BEYOND 5
-/* What the library can count to. */
+/* The library keeps this number in 16 bits. */
 #define HEADERS_MOST 65535
-/* The most that a record holds (RFC 8446, section 5.1). */
+/* Bytes: the most that a record holds (RFC 8446, section 5.1). */
 #define TLS_RECORD 16384
-/* What one send may take; the library copies the rest of a longer write. */
+/* Bytes that one send may take; the library copies the rest of a longer write. */
 #define SEND_BYTES (4u << 20)
 
 /*
@@ -59,7 +59,7 @@ struct hub {
 	struct mailbox inbox;
 	sem_t awake;          /* posted when the thread runs, and for MAIL_PROBE */
 	_Atomic int64_t beat; /* µs; read by the tap */
-	/* whoever made the hub */
+	/* the thread that made the hub */
 	pthread_t thread;
 	bool started;
 };
@@ -96,7 +96,7 @@ static void mail_dirty(struct hub *h, const struct mail *mail)
 	channel_mark(&h->conns.channels, mail->topic);
 }
 
-/* The hub may have read the position before the logs were emptied. The mail has the one where the new history begins. */
+/* The hub may have read the position before the logs were emptied. The mail has the position where the new history begins. */
 static void mail_emptied(struct hub *h, const struct mail *mail)
 {
 	h->facts.published = mail->published;
@@ -105,7 +105,7 @@ static void mail_emptied(struct hub *h, const struct mail *mail)
 
 static void sweep_in(struct hub *h, int64_t us);
 
-/* The tap posts it every second while another process has the slot. Connections that came meanwhile wait until the others have gone. */
+/* The tap posts this mail every second while another process has the slot. Connections that come meanwhile wait until the others have gone. */
 static void mail_close(struct hub *h, const struct mail *mail)
 {
 	if (mail->close.final) {
@@ -187,13 +187,13 @@ static void take_mail(struct hub *h, struct mail *mail)
 
 /* --- turns ------------------------------------------------------------------------------------------------------ */
 
-/* The position first, then the mails. Returns the highest position that one of them names. */
+/* Reads the position first, then takes the mails. Returns the highest position that a mail names. */
 static lsn_t take_mails(struct hub *h)
 {
 	lsn_t needed = 0, published = topiclog_published(h->facts.shared->log);
 	size_t n;
 
-	/* The position goes back only when the logs are emptied. Until MAIL_EMPTIED says so, the hub goes by the old one. */
+	/* The position goes back only when the logs are emptied. Until MAIL_EMPTIED comes, the hub keeps the old position. */
 	if (published > h->facts.published)
 		h->facts.published = published;
 	n = mailbox_take(&h->inbox, &h->taken, &h->taken_cap);
@@ -208,13 +208,13 @@ static lsn_t take_mails(struct hub *h)
 static void hub_turn(struct hub *h)
 {
 	assert(hub_is_here(&h->facts));
-	/* The tap publishes first and posts then, so a second look at the position finds what the mail names. */
+	/* The tap publishes before it posts, so a second look at the position finds the one that the mail names. */
 	while (take_mails(h) > h->facts.published)
 		;
 	deliver_turn(&h->conns);
 }
 
-/* While the virtual host is made: the library gives us its TLS context and leaves the certificate to us. */
+/* The library calls this while it makes the virtual host: it hands over its TLS context, and the hub installs the certificate. */
 static int begin_tls(struct hub *h, SSL_CTX *context)
 {
 	h->tls = context;
@@ -276,7 +276,7 @@ int64_t hub_beat(const struct hub *h)
 
 static bool make_context(struct hub *h, struct fail *why)
 {
-	/* Pings are ours: the library would keep a sorted list of a timer for each connection. */
+	/* The hub sends the pings: the library would keep a sorted list with a timer for each connection. */
 	static const lws_retry_bo_t no_pings = { 0 };
 	const struct conf *conf = h->facts.shared->conf;
 	void *loops[1] = { &h->loop };
@@ -292,7 +292,7 @@ static bool make_context(struct hub *h, struct fail *why)
 		.timeout_secs = (unsigned)((conf->limits.handshake + 999) / 1000),
 		.timeout_secs_ah_idle = (unsigned)((conf->limits.handshake + 999) / 1000) + AH_IDLE_BEYOND,
 		.max_http_header_data = (unsigned short)(h->visitors.peeks.head_most + HEADER_NOTES),
-		/* A whole record of TLS: what is left of one the library sometimes reads only when more comes, and a head hangs. */
+		/* A whole TLS record: otherwise the library sometimes reads the rest of a record only when more bytes come, and a head hangs. */
 		.pt_serv_buf_size = TLS_RECORD + LWS_PRE,
 		.retry_and_idle_policy = &no_pings,
 		.server_string = "walpush",
@@ -302,7 +302,7 @@ static bool make_context(struct hub *h, struct fail *why)
 
 	if (h->facts.shared->identity) {
 		info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT | LWS_SERVER_OPTION_CREATE_VHOST_SSL_CTX;
-		/* Else the library makes one, with all the system's authorities in it, for connections that nobody makes. */
+		/* Otherwise the library makes a context with all the system's authorities, for outgoing connections that the hub never makes. */
 		h->client_tls = SSL_CTX_new(TLS_client_method());
 		info.provided_client_ssl_ctx = h->client_tls;
 	}
@@ -326,7 +326,7 @@ static size_t head_most(const struct conf_limits *limits)
 	return n < HEADERS_MOST - HEADER_NOTES ? n : HEADERS_MOST - HEADER_NOTES;
 }
 
-/* Each part gets what it needs of the others. */
+/* Gives each part what it needs of the others. */
 static void wire(struct hub *h)
 {
 	h->conns.hub = &h->facts;
@@ -385,7 +385,7 @@ bool hub_wakes(struct hub *h, struct fail *why)
 {
 	static const struct mail probe = { .kind = MAIL_PROBE };
 
-	/* The thread looks into its mailbox once before its loop. The probe comes after that, so only the wake-up can show it. */
+	/* The thread takes its mailbox once before its loop. The probe is posted after that, so the thread finds it only if the wake-up works. */
 	if (answers(h)) {
 		hub_post(h, &probe);
 		if (answers(h))
@@ -408,7 +408,7 @@ static void drop_mails(struct hub *h)
 	free(h->taken);
 }
 
-/* The library closes its handles on the loop. Some versions must be called once more when that is done. */
+/* The library closes its handles on the loop. Some versions need a second call when the handles are closed. */
 static void destroy_context(struct hub *h)
 {
 	if (h->context)

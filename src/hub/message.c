@@ -5,7 +5,7 @@
 #include "deliver.h"
 #include "walpush/base/clock.h"
 
-/* Replies that wait for the socket: pongs and the like. A client that asks for more without reading is closed. */
+/* Bytes of replies that wait for the socket, such as pongs. A client that causes more without reading is closed. */
 #define REPLY_BYTES 4096
 
 void message_answer(struct conn *c, const struct clientmsg *ping)
@@ -21,7 +21,7 @@ void message_answer(struct conn *c, const struct clientmsg *ping)
 	buf_fini(&pong);
 }
 
-/* Counts a message, a pong that was not asked for, or an empty piece. */
+/* Counts a message, an unsolicited pong, or an empty piece. */
 static bool is_one_too_many(struct conn *c)
 {
 	if (++c->said <= c->hub->shared->conf->limits.messages_per_second)
@@ -30,7 +30,7 @@ static bool is_one_too_many(struct conn *c)
 	return true;
 }
 
-/* A frame announces its length, which may be any below 2^63, before its bytes are there. */
+/* A frame announces its length before its bytes are there. The length may be any below 2^63. */
 static bool is_too_long(const struct conn *c, size_t len)
 {
 	size_t most = (size_t)c->hub->shared->conf->limits.message_bytes,
@@ -66,14 +66,14 @@ bool message_read(struct conn *c, const char *bytes, size_t len, struct clientms
 		conn_close(c, 1009);
 		return false;
 	}
-	/* Empty pieces of a message have no length by which it could become too long. */
+	/* Empty pieces never make a message too long, so they are counted. */
 	if (len == 0 && !is_at_end(c) && is_one_too_many(c))
 		return false;
 	buf_add(&c->rx, bytes, len);
 	return is_at_end(c) && take_message(c, out);
 }
 
-/* A pong that was not asked for is allowed, as a sign of life. The library answers pings by itself: one for what one read brings. */
+/* An unsolicited pong is allowed, as a sign of life. The library answers pings by itself, with one pong for all pings of one read. */
 void message_heard_pong(struct conn *c)
 {
 	c->heard = clock_us();

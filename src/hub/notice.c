@@ -19,7 +19,7 @@ static const struct rules_stream *stream_of(const struct conn *c)
 	return rules_stream(c->edition->rules, (size_t)c->stream);
 }
 
-/* `epoch` is written, and borrowed by the notice. */
+/* Writes `epoch`; the notice borrows it. */
 static struct render_notice notice_of(const struct conn *c, struct event_id id, char epoch[TICKET_EPOCH_MAX])
 {
 	ticket_epoch(c->ticket, c->hub->epoch, epoch);
@@ -76,7 +76,7 @@ int notice_refetch(struct conn *c, const char *reason, struct event_id id)
 	return result;
 }
 
-/* A bulk message is the same for everybody, unless the stream has words of its own for it. */
+/* A bulk message is the same for every client, unless the stream has its own text for a resync, or closes in its place. */
 static bool is_said_here(const struct rules_stream *s, const struct entry_tag *tag)
 {
 	return tag->kind == ENTRY_REFETCH && (tag->reason != RESYNC_BULK || s->resync.n || s->resync_closes);
@@ -92,7 +92,7 @@ int notice_tagged(struct conn *c, const struct run *run)
 		result = notice_refetch(c, resync_name((enum resync_reason)run->tag.reason), run->first);
 	else
 		result = writer_raw(&c->out, run->bytes, run->len);
-	/* A connection that was admitted after it reads it again, and stays. */
+	/* A connection that was admitted after the message reads it again, and stays. */
 	if (result == 0 && run->tag.close && run->first.lsn >= c->admitted)
 		conn_close(c, run->tag.close);
 	return result;

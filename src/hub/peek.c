@@ -9,14 +9,14 @@
 #include "walpush/base/mem.h"
 #include "walpush/text/head.h"
 
-/* What a refused client may go on to send. */
+/* Bytes that a refused client may still send. */
 #define DISCARD_MOST (1u << 20)
 
-struct peek { /* the loop's, until it has closed the handle */
+struct peek { /* the loop owns it until the handle is closed */
 	uv_poll_t poll;
 	struct peeks *all;
 	int fd;
-	size_t seen; /* bytes of the head; once refused, those that came after it */
+	size_t seen; /* bytes of the head; after a refusal, bytes that came after it */
 	bool refused;
 	const struct peek_calls *calls;
 	void *ctx;
@@ -56,7 +56,7 @@ static void refuse(struct peek *p, unsigned status, const char *reason)
 
 	p->calls->refused(p->ctx, status, reason, p->seen);
 	p->refused = true;
-	/* The first bytes of this connection: there is room for them. */
+	/* These are the first bytes on this connection, so the socket has room for them. */
 	if (send(p->fd, answer, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n || shutdown(p->fd, SHUT_WR) != 0) {
 		end(p, false);
 		return;
@@ -128,7 +128,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
 {
 	struct peek *p = poll->data;
 
-	/* Once refused, the loop reports errors here too: `seen` is then of what came after the head. */
+	/* The loop reports errors here after a refusal too; `seen` then counts the bytes after the refusal. */
 	if (status < 0)
 		end(p, p->seen > 0);
 	else if (p->refused)

@@ -6,9 +6,9 @@
  *            ├─ malformed, too long ─▶ (refused) answered, and read until the client ends, so that no reset overtakes the answer ─▶ (ended)
  *            └─ the client ends ─▶ (ended)
  *
- * Nothing is read: the bytes stay in the socket, where the library finds them. SO_RCVLOWAT keeps the loop from turning for bytes that were
- * seen. A peek knows nothing of its owner but the three calls. With `whole` and `ended` it is over: the peek frees itself first, and
- * the socket is the owner's to hand on or to close.
+ * Before a refusal nothing is read: the bytes stay in the socket, where the library finds them. SO_RCVLOWAT keeps the loop from waking up for
+ * bytes that the peek has already seen. A peek knows only the three calls of its owner. `whole` and `ended` are the last calls: the peek frees
+ * itself before them, and the owner hands the socket on or closes it.
  */
 #ifndef WALPUSH_HUB_PEEK_H
 #define WALPUSH_HUB_PEEK_H
@@ -22,23 +22,23 @@ struct peek;
 struct peeks { /* of one hub */
 	uv_loop_t *loop;
 	size_t head_most; /* bytes of a request's head */
-	char *bytes;      /* so many; NULL until the first peek */
+	char *bytes;      /* head_most of them; NULL until the first peek */
 };
 
 struct peek_calls {
-	/* The head of a request is there, well-formed. */
+	/* The head of a request is complete and well-formed. */
 	void (*whole)(void *ctx);
-	/* It will not be one: answered with this status. `reason` as METRICS_REFUSALS has it, `bytes` of the head were seen. */
+	/* The head is malformed or too long, and is answered with this status. `reason`: a value of METRICS_REFUSALS; `bytes` of the head were seen. */
 	void (*refused)(void *ctx, unsigned status, const char *reason, size_t bytes);
-	/* The client ended; `broke_off`: in the middle of a head. */
+	/* The client ended the connection; `broke_off`: in the middle of a head. */
 	void (*ended)(void *ctx, bool broke_off);
 };
 
-/* NULL: the loop watches no more sockets, *why says it. `calls` is borrowed. */
+/* NULL: the loop cannot watch the socket, and *why says why. `calls` is borrowed. */
 struct peek *peek_new(struct peeks *all, int fd, const struct peek_calls *calls, void *ctx, const char **why);
-/* Looks at what is there already. One of the calls may come, and the peek be gone, before this returns. */
+/* Looks at the bytes that are there already. One of the calls may come before this returns, and the peek may be freed then. */
 void peek_look(struct peek *p);
-/* The loop looks at the socket no more; none of the calls comes. */
+/* The loop stops watching the socket; none of the calls comes afterwards. */
 void peek_free(struct peek *p);
 void peeks_fini(struct peeks *all);
 

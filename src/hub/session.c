@@ -10,7 +10,7 @@
 #include "walpush/base/log.h"
 #include "walpush/share/renewal.h"
 
-/* µs between a ping and giving up on its answer. */
+/* µs that the answer to a ping may take. */
 #define PONG_WAIT 10000000
 
 static struct conns *conns_of(struct lws *wsi)
@@ -96,7 +96,7 @@ int session_callback(struct lws *wsi, enum lws_callback_reasons reason, void *us
 
 /* --- the tap's mails ---------------------------------------------------------------------------------------------- */
 
-/* A user with too many connections has them with every token, and a limit is set all the same. */
+/* A refusal because of too many connections (4429) counts for every token, and a limit is always set. */
 static bool is_void(const struct conn *c, enum conn_event event, const struct mail *mail)
 {
 	if (event == CONN_ON_RENEWED || (event == CONN_ON_REFUSED && mail->code != 4429))

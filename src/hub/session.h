@@ -8,13 +8,14 @@
 
 /* The library's callback for everything that concerns one socket. The context's user is the hub's `struct conns`. */
 int session_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len);
-/* A mail that names a connection, which may be gone: then its seats and ticket go back. The array of the seats is freed. */
+/* A mail that names a connection. If the connection is gone, the mail's seats go back to the tap and its ticket is released. Frees the array of
+ * the seats. */
 void session_mail(struct conns *all, const struct mail *mail);
-/* The logs were emptied: the hub's position is the mail's from now on. */
+/* The logs were emptied, and the hub's position is the mail's from now on. */
 void session_emptied(struct conns *all, const struct mail *mail);
-/* The hub's edition is another one from now on. True: some connections must connect anew, and are marked as departing. */
+/* The hub has a new edition. True: some clients must connect again, and their connections are marked as departing. */
 bool session_edition(struct conns *all);
-/* Once a second, of each connection: deadlines, expiry, pings. `now` in µs. */
+/* Once a second: checks deadlines, expiry and pings of each connection. `now` in µs. */
 void session_sweep(struct conns *all, int64_t now, int64_t wall_s);
 
 #endif

@@ -16,17 +16,17 @@ struct visitor {
 	struct visitors *of;
 	struct lws *wsi;   /* NULL: the library does not have it yet */
 	struct peek *peek; /* NULL: the library has it */
-	int fd;            /* of use until the library has it */
-	bool refused;      /* and that was counted */
-	bool is_shaking;   /* hands: in the list */
-	bool entered;      /* the gate */
+	int fd;            /* used until the library has it */
+	bool refused;      /* and the refusal is counted */
+	bool is_shaking;   /* its handshake is not done: in the list `shaking` */
+	bool entered;      /* the gate has let it in */
 	struct visitor *prev, *next;
-	struct address socket;  /* where it comes from */
+	struct address socket;  /* the address of the socket */
 	struct address address; /* the client's */
 	int64_t deadline;       /* µs: of the handshake */
 };
 
-/* The socket is somebody else's to close. */
+/* Does not close the socket. */
 static void visitor_free(struct visitor *v)
 {
 	struct gate *gate = v->of->hub->shared->gate;
@@ -62,7 +62,7 @@ static void tell_audit(const struct visitor *v, unsigned status, const char *rea
 		    reason);
 }
 
-/* Not a word of a request was understood before its end. */
+/* The socket ended before a request was understood. */
 static void visitor_lost(struct visitor *v)
 {
 	metrics_count(v->of->hub->counts, METRICS_REFUSALS, "broken");
@@ -92,7 +92,7 @@ static void on_refused(void *ctx, unsigned status, const char *reason, size_t by
 	v->refused = true;
 }
 
-/* Whoever said nothing only looked whether the port is open. */
+/* A client that sent nothing only checked whether the port is open. */
 static void on_ended(void *ctx, bool broke_off)
 {
 	struct visitor *v = ctx;
@@ -111,7 +111,7 @@ static void end_peek(struct visitor *v)
 	close_and_free(v);
 }
 
-/* The system watches no more sockets: only this one ends. */
+/* The system cannot watch more sockets: only this one ends. */
 static void give_up(struct visitor *v, const char *why)
 {
 	flood_error("a socket cannot be watched", log_n("hub", v->of->hub->index), log_s("error", why));
@@ -152,7 +152,8 @@ const struct address *visitor_address(const struct visitor *v)
 	return &v->address;
 }
 
-/* No chain of proxies writes a header of this length, but a client may. The end of the header is what counts, so the request is refused. */
+/* No chain of proxies writes a header of this length, but a client may. The end of the header decides, and is not read, so the request is
+ * refused. */
 bool visitor_forwarded(struct visitor *v)
 {
 	char forwarded[FORWARDED_MAX];
@@ -202,13 +203,13 @@ void visitor_gone(struct lws *wsi)
 	if (!v)
 		return;
 	lws_set_opaque_user_data(wsi, NULL);
-	/* The library hangs up without a word where it cannot read a request, or has no room for it. */
+	/* The library hangs up without a response if it cannot read a request, or has no room for it. */
 	if (v->is_shaking && !v->refused)
 		visitor_lost(v);
 	visitor_free(v);
 }
 
-/* --- the end of many --------------------------------------------------------------------------------------------- */
+/* --- ending many visitors ---------------------------------------------------------------------------------------- */
 
 static void hang_up(struct visitor *v)
 {
@@ -226,13 +227,13 @@ void visitors_hang_up(struct visitors *all)
 		hang_up(all->shaking);
 }
 
-/* The library restarts its own timeout with some of what it reads; this one runs on. The list is in the order of the deadlines. */
+/* The library restarts its own timeout with some of its reads; the deadline here stays. The list is in the order of the deadlines. */
 void visitors_sweep(struct visitors *all, int64_t now)
 {
 	struct visitor *v;
 
 	while ((v = all->shaking) && v->deadline < now) {
-		if (v->refused && v->peek) { /* it was counted */
+		if (v->refused && v->peek) { /* the refusal is counted already */
 			end_peek(v);
 			continue;
 		}

@@ -34,8 +34,8 @@ void writer_behind(struct writer *w, bool behind)
 	}
 }
 
-/* Returns how many bytes the socket takes at once. The library would make the same call after a longer way, which is a twentieth of the
- * cost of a delivery. The library finds errors by itself when it gets the rest. */
+/* Returns how many bytes the socket takes at once. The library would make the same call, but its way there is a twentieth of the cost of a
+ * delivery. The library finds errors by itself when it gets the rest. */
 static size_t send_direct(struct writer *w, const char *bytes, size_t len)
 {
 	ssize_t n = w->direct < 0 || lws_partial_buffered(w->wsi)
@@ -99,7 +99,7 @@ void writer_goodbye(struct writer *w)
 		writer_kill(w);
 }
 
-/* A socket that does not take these four bytes at once is beyond a close frame. */
+/* A failed write is ignored: if the socket does not take these four bytes at once, no close frame can reach the peer. */
 void writer_answer_close(struct writer *w, const unsigned char *payload, size_t len)
 {
 	unsigned char frame[4] = { 0x88 };

@@ -1,4 +1,4 @@
-/* tap parts: what the files of the tap share. Nobody else includes it. All of it belongs to the tap thread. */
+/* tap parts: what the files of the tap share. No other layer includes it. Everything here belongs to the tap thread. */
 #ifndef WALPUSH_TAP_PARTS_H
 #define WALPUSH_TAP_PARTS_H
 
@@ -24,7 +24,7 @@
 #include "walpush/base/tries.h"
 #include "walpush/pg/window.h"
 
-/* An expression: how far the server's WAL is flushed, or on a standby replayed. */
+/* An expression: how far the server's WAL is flushed, or replayed if the server is a standby. */
 #define TAP_FLUSHED_SQL                                                                                                \
 	"CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()"                            \
 	" ELSE pg_catalog.pg_current_wal_flush_lsn() END"
@@ -35,39 +35,39 @@ struct tap {
 	struct resolve *names; /* of PostgreSQL and Redis */
 	int exit_status;
 
-	/* The stream, in the order of the data. */
+	/* The replication stream, in the order of the data. */
 	struct source *source;
 	struct sqlpipe *sql; /* snapshots and lookups */
 	struct intake *intake;
 	const struct way *way; /* from the intake's transactions to the logs */
 	const struct tap_wires *wires;
-	struct relay *relay;         /* of way_relay; else NULL */
-	char relay_epoch[EPOCH_MAX]; /* of the stream in Redis that is read */
+	struct relay *relay;         /* of way_relay; otherwise NULL */
+	char relay_epoch[EPOCH_MAX]; /* of the Redis stream that is read */
 	struct window window;
 	struct feed *feed; /* tap_feed.c */
 	int64_t committed_at; /* µs of clock_us: the newest commit that the window knows; never goes back within a history */
-	int64_t committed;     /* the oldest commit among the news, µs since 1970; 0: none is known */
-	char epoch[EPOCH_MAX]; /* empty until the first stream began */
-	lsn_t live;            /* the server's end when the stream began: before it, all is history */
+	int64_t committed;     /* µs since 1970: the oldest commit since tap_feed_flush; 0: none is known */
+	char epoch[EPOCH_MAX]; /* empty until streaming has begun once */
+	lsn_t live;            /* the server's end of WAL when streaming began: what is below is a backlog */
 	int64_t demanded_at;   /* µs: when the server last demanded a reply */
 	bool is_live;
-	bool has_event;           /* the relay's entries since the last end of a transaction held a message */
-	bool server_stops;        /* it demanded twice: tell the true position, keep nothing back */
-	struct event *stop_limit; /* then the connection is closed */
+	bool has_event;           /* the relay's entries since the last end of a transaction had a message */
+	bool server_stops;        /* it demanded a reply twice: confirm all that is handled, hold nothing back */
+	struct event *stop_limit; /* when it fires, a replication stream that cannot go on is closed */
 
 	struct skip { /* tap_skip.c */
 		struct tries tries;
-		struct intake_place refused; /* what the intake refused; it is why the stream ends next */
+		struct intake_place refused; /* what the intake refused; the replication stream ends because of it */
 		struct intake_place place;   /* what is passed over, */
-		struct fail why;             /* and for which reason */
-		lsn_t to; /* where streaming begins behind it; of no more use once that is handled. 0: nowhere */
-		enum { SKIP_NOTHING, SKIP_ASKS, SKIP_WATCHES } step; /* ASKS: before it passes over; WATCHES: behind */
+		struct fail why;             /* and the reason */
+		lsn_t to; /* where streaming begins after it; without effect once it is handled. 0: none */
+		enum { SKIP_NOTHING, SKIP_ASKS, SKIP_WATCHES } step; /* ASKS: before it passes over; WATCHES: after */
 		bool has_refused;
-		uint64_t running; /* while it watches: an xmax, below which all have to end. 0: not known yet */
+		uint64_t running; /* SKIP_WATCHES: all transactions below this xmax must end. 0: not known yet */
 		struct sqlpipe_query *query;
 		struct event *again;
 		struct repeat said;
-		char statement[256]; /* that would pass over it, where database.skip is false */
+		char statement[256]; /* for a person, to pass over the place if database.skip is false */
 		uint64_t transactions;
 		lsn_t last_to;
 		int64_t last_at; /* µs since 1970 */
@@ -75,21 +75,21 @@ struct tap {
 	struct progress progress;
 	struct work *work; /* tap_progress.c */
 
-	struct finding *finding; /* tap_catalog.c: what is found out of the database */
+	struct finding *finding; /* tap_catalog.c: what is read of the database */
 	unsigned n_editions;     /* so far */
 	struct reads *reads;     /* what the admit queries of the catalog's edition read */
 	size_t n_reads;
-	unsigned reads_for;  /* the edition, as in n_editions */
+	unsigned reads_for;  /* for this edition, as in n_editions */
 	struct watch *watch; /* tap_watch.c */
-	bool finds_out;      /* what decides has changed, and is not known yet */
-	bool has_trigger;    /* that tells of DDL: see tap_ddl.c */
+	bool finds_out;      /* what decides permission has changed, and is being read again */
+	bool has_trigger;    /* the database has the event trigger for DDL: see tap_ddl.c */
 	struct ddl *ddl;     /* tap_ddl.c */
-	enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } ddl_look; /* under way, and why */
-	bool ddl_heard; /* the stream brings the trigger's messages */
+	enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } ddl_look; /* why a look is under way */
+	bool ddl_heard; /* the replication stream brings the trigger's messages */
 	struct buf add_tables, filter_tables;
-	struct { /* the same as the stream was asked for last */
+	struct { /* the same, as the replication stream was last asked for */
 		struct buf add, filter;
-		bool missed; /* it did not bring rows that it should have: the next one begins with a hole */
+		bool missed; /* it did not bring rows that it should bring: the next one begins with a hole */
 	} asked;
 
 	/* Connections. */
@@ -111,12 +111,12 @@ struct tap {
 	unsigned n_hubs;
 	struct accept *accept; /* tap_accept.c */
 
-	struct slot_facts {            /* as the server told last; tap_guard.c */
+	struct slot_facts {            /* as the server last answered; tap_guard.c */
 		int64_t at;            /* µs; 0: not known */
 		double retained, safe; /* bytes; NAN: no limit */
 		double rate;           /* bytes a second that the server wrote between the last two answers */
 		lsn_t end;
-		int64_t warned; /* µs; 0: all is well */
+		int64_t warned; /* µs: when the last warning was logged; 0: all is well */
 		char wal_status[16];
 	} slot;
 	struct guard *guard; /* tap_guard.c */
@@ -130,36 +130,36 @@ struct tap {
 	struct stop *stop; /* tap_stop.c */
 };
 
-/* --- what the parts tell the conductor, tap.c, which stands above them all --- */
+/* --- calls from the parts to tap.c, which is above all of them --- */
 struct tap_wires {
-	/* Everything up to somewhere was handled, or the stream is lost. */
+	/* More is handled, or the replication stream is lost. */
 	void (*reached)(struct tap *t);
-	/* The source has ended in good order, and with it our hold on the slot. */
+	/* The source has ended in good order, and has released the slot. */
 	void (*released)(struct tap *t);
-	/* The digest is known against which what is read now will be compared. */
+	/* The first digest is known; later digests are compared with it. */
 	void (*watched)(struct tap *t);
-	/* The digest is another one. */
+	/* The digest has changed. */
 	void (*changed)(struct tap *t);
-	/* What decides permission is found out. */
+	/* What decides permission is known. */
 	void (*found_out)(struct tap *t);
 };
 
 /* --- tap_stream.c: from the source to the way --- */
 extern const struct source_calls tap_source_calls;
 extern const struct intake_calls tap_intake_calls;
-/* The logs are being filled, from the slot or from Redis. */
+/* Are the logs being filled, from the slot or from Redis? */
 bool tap_is_fed(const struct tap *t);
 
-/* --- tap_flow.c: when the stream runs, pauses, and is given up --- */
-/* In 2 s the stream is closed, if it then cannot go on. */
+/* --- tap_flow.c: when the replication stream runs, pauses, and is given up --- */
+/* After 2 s the replication stream is closed if it still cannot go on. */
 void tap_flow_limit(struct tap *t);
-/* Connects to the slot, as soon as there are rules and, with a relay, Redis. */
+/* Connects to the slot if there are rules and, with a relay, a connection to Redis. */
 void tap_flow_go(struct tap *t);
-/* Reads from the source or not, as intake and relay have room. */
+/* Reads from the source while the intake and the relay have room, and pauses it otherwise. */
 void tap_flow_pause(struct tap *t);
 void tap_flow_init(struct tap *t);
 void tap_flow_fini(struct tap *t);
-/* What a stream brought and is not handled yet: it comes again. */
+/* Drops what the replication stream has brought and what is not handled yet. It comes again. */
 void tap_flow_forget(struct tap *t);
 
 /* --- tap_reach.c: how far the logs are --- */
@@ -167,87 +167,87 @@ void tap_flow_forget(struct tap *t);
 void tap_stream_reached(struct tap *t, lsn_t upto);
 /* A transaction with messages, committed at `committed` (µs since 1970; 0: unknown), goes into the logs. */
 void tap_count_transaction(struct tap *t, lsn_t lsn, int64_t committed);
-/* When that was committed, in µs of clock_us, for the window. `committed` as above. */
+/* The commit time in µs of clock_us, for the window. `committed` as above. */
 int64_t tap_committed_at(struct tap *t, lsn_t lsn, int64_t committed);
 /* Another history begins. */
 void tap_window_begins(struct tap *t, lsn_t lsn);
 
 /* --- tap_skip.c --- */
-/* What the stream is about to end for. */
+/* The replication stream is about to end because of this place. */
 void tap_skip_at(struct tap *t, const struct intake_place *place);
-/* It has ended, for something that may never pass. */
+/* The replication stream has ended, for a reason that may never go away. */
 void tap_skip_lost(struct tap *t, const struct fail *why);
 /* Streaming must not begin yet. */
 static inline bool tap_skip_asks(const struct tap *t)
 {
 	return t->skip.step == SKIP_ASKS;
 }
-/* Where streaming begins instead of at `handled`; 0: there. */
+/* Where streaming begins; 0: at `handled`. */
 lsn_t tap_skip_start(const struct tap *t, lsn_t handled);
-/* The transaction at that place was seen when streaming began behind it. */
+/* A snapshot has seen the transaction that is passed over. False: the transaction is not known. */
 bool tap_skip_is_known(const struct tap *t);
-/* Behind a hole in which a transaction lies that is not known. */
+/* After a hole, if the transaction that is passed over is not known: waits until all that ran have ended, then resets the clients once more. */
 void tap_skip_watch(struct tap *t);
 void tap_skip_init(struct tap *t);
 void tap_skip_fini(struct tap *t);
 
-/* --- tap_progress.c: what moves, and for how long nothing has --- */
+/* --- tap_progress.c: what moves, and for how long nothing has moved --- */
 void tap_progress_init(struct tap *t);
 void tap_progress_fini(struct tap *t);
-/* A stream begins: what the server told of its end was of before. */
+/* Streaming begins: forgets the server's end of WAL, which is from before. */
 void tap_progress_anew(struct tap *t);
 /* Once a second. */
 void tap_progress_look(struct tap *t);
-/* NULL: all is well; else why not, until the next call. */
+/* NULL: all is well. Otherwise the reason, valid until the next call. */
 const char *tap_progress_trouble(struct tap *t);
-/* NULL, or what it waits for, although that is no trouble yet. */
+/* What the tap waits for, even if the wait is no trouble yet; NULL: nothing known. */
 const char *tap_progress_waits(const struct tap *t);
-/* As the walsender told, or, where it does not reply, as the server told when it was asked about it. */
+/* The server's end of WAL as the walsender sent it. If the walsender does not reply: as the server answered the query about it. */
 lsn_t tap_server_end(const struct tap *t);
 
 /* --- way_direct.c, way_relay.c: from the intake's transactions to the logs, with and without a Redis stream between them --- */
 struct way_start {
-	const char *epoch;    /* of the stream that begins */
-	lsn_t handled;        /* what open_epoch answered */
+	const char *epoch;    /* of the replication stream that begins */
+	lsn_t handled;        /* what open_epoch returned */
 	lsn_t confirmed;      /* the slot's position */
 	lsn_t server_end;     /* of WAL */
-	lsn_t from;           /* where decoding begins, unless more was handled */
-	enum relay_hole hole; /* why that lies behind `confirmed` */
+	lsn_t from;           /* where decoding begins, unless more is handled */
+	enum relay_hole hole; /* why `from` is above `confirmed` */
 };
 
 struct way {
-	bool is_shared; /* other replicas feed their logs from what this one publishes, and this one from what they do */
+	bool is_shared; /* all replicas feed their logs from what any of them publishes */
 	void (*publish)(struct tap *t, const struct txn *txn, lsn_t next_lsn);
-	/* Everything that commits before it is handled, and had nothing to say. */
+	/* Everything that commits below `next_lsn` is handled, and had no messages. */
 	void (*handled)(struct tap *t, lsn_t next_lsn);
-	/* A stream of this epoch is about to begin: up to where everything of it is known to be handled already. */
+	/* Streaming of this epoch is about to begin. Returns the position below which everything of the epoch is known to be handled. */
 	lsn_t (*open_epoch)(struct tap *t, const char *epoch);
-	/* Where decoding begins. */
+	/* Returns where decoding begins. */
 	lsn_t (*start)(struct tap *t, const struct way_start *s);
 	void (*streaming)(struct tap *t);
-	/* The stream is lost, and with it the slot: what was not handled comes again, perhaps at another replica. */
+	/* The replication stream and the slot are lost: what is not handled comes again, perhaps at another replica. */
 	void (*lost)(struct tap *t);
-	/* Everything that commits before it was given to the way. */
+	/* Everything that commits below the result was given to the way. */
 	lsn_t (*end)(const struct tap *t);
-	/* Nothing behind it may be confirmed, whatever the window says; LSN_MAX: the window alone decides. */
+	/* Nothing above the result may be confirmed, even if the window allows it; LSN_MAX: only the window decides. */
 	lsn_t (*safe)(const struct tap *t);
-	/* No more can be taken at present. */
+	/* The way cannot take more at present. */
 	bool (*is_full)(const struct tap *t);
 	bool (*is_up)(const struct tap *t);
-	/* Nothing is on its way. */
+	/* Everything that the way was given has left its queue. */
 	bool (*is_empty)(const struct tap *t);
 	bool (*is_fed)(const struct tap *t);
-	/* µs: since when another process has what our connections want, as far as we know; 0: not. */
+	/* µs: since when another process serves what our connections want, as far as is known; 0: none does. */
 	int64_t (*elsewhere_since)(const struct tap *t);
-	/* Once a second; before `confirmed` nobody needs anything. */
+	/* Once a second. Nothing below `confirmed` is needed any more. */
 	void (*tick)(struct tap *t, lsn_t confirmed);
 };
 
 extern const struct way way_direct, way_relay;
-/* Connects to Redis, and takes that way. */
+/* Connects to Redis, and makes way_relay the way. */
 void way_relay_begin(struct tap *t);
 
-/* --- tap_feed.c: into the topic logs. What is borrowed is so for the call. --- */
+/* --- tap_feed.c: into the logs. Arguments are borrowed for the call. --- */
 struct feed_message {
 	struct event_id id;
 	struct slice header; /* of the WebSocket frame */
@@ -262,38 +262,38 @@ struct feed_mark { /* every group that a template of this section could name mus
 	struct event_id id;
 	const char *section;
 	const char *reason;
-	bool lookup_only; /* those of its templates alone that name {lookup.x} */
+	bool lookup_only; /* only its templates that name {lookup.x} */
 };
 
-struct feed_skipped { /* a row was stepped over: what txn_skipped says */
+struct feed_skipped { /* a row was skipped, as txn_skipped describes it */
 	struct event_id id;
 	bool everything;
 	struct slice sections, closes; /* as relay_entry has them */
 };
 
-/* A membership of this user changed in the transaction that commits at this LSN; NULL: of everybody. */
+/* A membership of this user changed in the transaction that commits at this LSN; NULL: of every user. */
 void tap_feed_membership(struct tap *t, lsn_t commit, const char *user);
-/* Of a message that closes its receivers' connections with this code (0: no), or stands for others. */
+/* The tag of a message that closes its receivers' connections with this code (0: no), or that stands for many changes (`bulk`). */
 struct entry_tag tap_feed_tag(uint16_t close, bool bulk);
 /* `now` in µs of clock_us, one for the whole transaction. */
 void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now);
 void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now);
-/* False, and nothing is done: there is no such section. */
+/* False: there is no such section, and nothing is done. */
 bool tap_feed_skipped(struct tap *t, const struct feed_skipped *skipped, int64_t now);
 /* Everything of commits below `upto` is fed, and may be delivered. */
 void tap_feed_position(struct tap *t, lsn_t upto);
-/* Another history begins at `floor`; but for the first time everybody is told to refetch, for this reason (a literal). */
+/* Another history begins at `floor`. Every client must refetch for this reason (a literal), except at the first call. */
 void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *reason);
-/* A connection of this hub listens to the topic from now on. */
+/* A connection of this hub has a subscription in this log from now on. */
 void tap_feed_hear(struct tap *t, struct topic *topic, unsigned hub);
-/* Tells the hubs of what was fed, now rather than at the end of this turn of the loop. */
+/* Posts MAIL_DIRTY for what was fed now, not at the end of this turn of the loop. */
 void tap_feed_flush(struct tap *t);
 void tap_feed_init(struct tap *t);
 void tap_feed_fini(struct tap *t);
 void tap_tell_hubs(struct tap *t, const struct mail *mail);
 
 /* --- tap_accept.c --- */
-/* `threads`: of hubs, for the log. */
+/* `threads`: the number of hubs, for the log line. */
 bool tap_listen(struct tap *t, unsigned threads, struct fail *why);
 void tap_stop_listening(struct tap *t);
 void tap_accept_init(struct tap *t);
@@ -306,7 +306,7 @@ bool tap_begin_tls(struct tap *t, struct fail *why);
 void tap_reload_certificate(struct tap *t);
 
 /* --- tap_trouble.c --- */
-/* NULL: ready; else why not. */
+/* NULL: ready. Otherwise the reason. */
 const char *tap_trouble(struct tap *t);
 
 /* --- tap_status.c --- */
@@ -318,35 +318,35 @@ void tap_metrics(void *ctx, struct buf *out);
 void tap_sample(struct tap *t);
 
 /* --- tap_stop.c: the end of the process --- */
-/* Begins it. The loop ends when it is done. */
+/* Begins to stop. The loop ends when everything has stopped. */
 void tap_stop(struct tap *t);
-/* Something was handled, or the stream is lost. */
+/* More is handled, or the replication stream is lost. */
 void tap_stop_reached(struct tap *t);
-/* The source has ended, and with it our hold on the slot. */
+/* The source has ended, and has released the slot. */
 void tap_stop_released(struct tap *t);
-/* Every connection, because it is served elsewhere; final: because the process stops. */
+/* Closes every connection, because another process serves the clients; `final`: because the process stops. */
 void tap_close_all(struct tap *t, bool final);
 void tap_stop_init(struct tap *t);
 void tap_stop_fini(struct tap *t);
 
 /* --- tap_reload.c --- */
-/* False: it asks for what is not there yet. */
+/* False: the configuration asks for a feature that does not exist yet, or its URL of Redis is wrong. */
 bool tap_supports(const struct conf *conf, struct fail *why);
 void tap_reload(struct tap *t);
 void tap_reopen_audit(struct tap *t);
-/* What is under way is given up. */
+/* Gives up a reload that is under way. */
 void tap_reload_fini(struct tap *t);
 
 /* --- tap_guard.c --- */
-/* NAN: not in sight. */
+/* Seconds until the slot is lost, at the present rate; NAN: no end is in sight. */
 double tap_guard_seconds_left(const struct slot_facts *slot);
-/* Asks now rather than at the next round. */
+/* Asks now, not at the next round. */
 void tap_guard_now(struct tap *t);
 void tap_guard_init(struct tap *t);
 void tap_guard_fini(struct tap *t);
 
 /* --- tap_rules.c --- */
-/* Not bound yet. NULL: `why`, as rules_new. */
+/* Makes rules that are not bound yet. NULL: `why` as from rules_new. */
 struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why);
 /* NULL: an error in the rows. `relations` as in data.relations. */
 struct catalog *tap_rules_catalog(const struct sqlrows *rows, bool relations, struct fail *why);
@@ -354,33 +354,33 @@ struct catalog *tap_rules_catalog(const struct sqlrows *rows, bool relations, st
 void tap_rules_watched(const struct tap *t, struct buf *tables, struct buf *deciding);
 
 /* --- tap_watch.c --- */
-/* Another set of what decides permission: asks for its digest, then tap_catalog_watched. */
+/* What decides permission is another set: asks for its digest, then calls tap_catalog_watched. */
 void tap_watch_begin(struct tap *t);
-/* From now on it is compared. */
+/* Compares the digest from now on. */
 void tap_watch_go(struct tap *t);
-/* Until the next tap_watch_begin nothing is compared. */
+/* Compares nothing until the next tap_watch_begin. */
 void tap_watch_pause(struct tap *t);
-/* What comes next is compared with nothing. */
+/* Forgets the digest: the next one is compared with nothing. */
 void tap_watch_forget(struct tap *t);
 void tap_watch_init(struct tap *t);
 void tap_watch_start(struct tap *t);
 void tap_watch_fini(struct tap *t);
 
-/* --- tap_ddl.c: what DDL does, at its place in the stream --- */
-/* A message is why it is looked: whatever is found, everybody is asked at the commit of that message. */
+/* --- tap_ddl.c: what DDL does, at its place in the replication stream --- */
+/* A message is the reason for the look under way: every connection is asked again at the commit of this message, whatever the look finds. */
 static inline bool tap_ddl_asks(const struct tap *t)
 {
 	return t->ddl_look == DDL_LOOK_MESSAGE;
 }
-/* The intake's wish. */
+/* The intake asks for a look. */
 void tap_ddl_look(struct tap *t);
-/* A stream is about to begin: of this system and timeline. */
+/* Streaming is about to begin, from this system and timeline. */
 void tap_ddl_history(struct tap *t, const char *system_id, const char *timeline);
-/* It has begun. */
+/* Streaming has begun. */
 void tap_ddl_streaming(struct tap *t);
-/* All is found out anew. */
+/* The look is done: what decides permission was read again. */
 void tap_ddl_looked(struct tap *t);
-/* For a stream that begins; NULL: no message is wanted, because there is no event trigger. */
+/* The prefix of the messages that the replication stream must bring; NULL: none, because there is no event trigger. */
 const char *tap_ddl_prefix(struct tap *t);
 void tap_ddl_init(struct tap *t);
 void tap_ddl_fini(struct tap *t);
@@ -388,20 +388,21 @@ void tap_ddl_fini(struct tap *t);
 /* --- tap_catalog.c --- */
 /* Reads the catalog, binds a new set of rules to it, gives it to the intake and starts the source. */
 void tap_read_catalog(struct tap *t);
-/* Takes over both. If they make something else of the stream than those in force, it begins again behind what was handled. */
+/* Takes over both. If the new rules give other results than the rules in force, the replication stream begins again after what is handled. */
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
-/* The digest is known against which what is read now will be compared. */
+/* The first digest is known; later digests are compared with it. */
 void tap_catalog_watched(struct tap *t);
-/* What the server says to an admit query now it would say to everybody who comes. And a time that it has computed stays what it is. */
+/* Logs admit queries that the server refuses, because no client is admitted by them, and admit queries with a time that the server computes only
+ * once. */
 void tap_say_refused(const struct rules *rules, const struct reads *reads);
 void tap_free_retired(struct tap *t);
-/* Takes over `rules` and `catalog`, made from the edition in force. The rules before them are kept as long as a transaction may point into them. */
+/* Takes over `rules` and `catalog`, made from the edition in force. Keeps the rules before them as long as a transaction may point into them. */
 void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 void tap_catalog_init(struct tap *t);
 void tap_catalog_fini(struct tap *t);
 
 /* --- tap_admission.c: what admit asks of the tap --- */
-/* Once there are an edition and a log. */
+/* Before the hubs are made. `now` has no edition and no log yet. */
 void tap_admission_init(struct tap *t);
 void tap_admission_fini(struct tap *t);
 

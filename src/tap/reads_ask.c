@@ -33,7 +33,7 @@ struct reads_ask {
 		STEP_EXPLAIN,
 		STEP_FORGET
 	} step;
-	size_t at; /* the stream */
+	size_t at; /* index of the stream */
 	struct reads *reads;
 };
 
@@ -81,7 +81,7 @@ static void broken(struct reads_ask *a)
 
 #define TRIED "walpush_tried"
 
-/* As walpush prepares it, and as far as can be gone without values: what the role may not read is refused where a plan is begun. */
+/* Explains the query as walpush prepares it, without values. When the server begins the plan, it refuses what the role may not read. */
 static void add_explain(struct buf *out, const struct rules_query *q)
 {
 	buf_add_text(out, "EXPLAIN EXECUTE " TRIED);
@@ -117,7 +117,7 @@ static bool send_statement(struct reads_ask *a)
 	return ok;
 }
 
-/* False: it is over. */
+/* False: `a` is freed. */
 static bool flush(struct reads_ask *a)
 {
 	int left = PQflush(a->conn);
@@ -157,7 +157,7 @@ static void take_rows(struct reads *r, const PGresult *result)
 	}
 }
 
-/* What the server refuses says only that nothing is known of this query; the transaction is ended all the same. */
+/* If the server refuses a statement, nothing is known of this query. The transaction is ended in any case. */
 static void take_result(struct reads_ask *a, const PGresult *result)
 {
 	struct reads *r = &a->reads[a->at];
@@ -180,7 +180,7 @@ static void go_on(struct reads_ask *a)
 {
 	const struct reads *r = &a->reads[a->at];
 
-	/* Where the view waited for a lock in vain, the query would too. */
+	/* If the view waited for a lock in vain, the query would wait too. */
 	if (a->step == STEP_FORGET || (a->step == STEP_END && r->may_pass)) {
 		a->step = STEP_BEGIN;
 		a->at++;

@@ -1,9 +1,9 @@
 /*
- * reads_ask: asks the server what the admit queries read (reads.h), on a connection of its own that ends with it: the session makes
- * temporary views, and a query that waits for a lock must keep nothing else waiting.
+ * reads_ask: asks the server what the admit queries read (reads.h), on a connection of its own that ends with the reads_ask. The session
+ * makes temporary views, and a query that waits for a lock must not delay other queries.
  *
- * One query after the other, each in a transaction that is rolled back, so a query that the server refuses says nothing about the
- * others. Bounds: connect_timeout, then for each statement statement-timeout and 5 s more. Tap thread.
+ * The queries are asked about one after the other, each in a transaction that is rolled back, so a query that the server refuses does not affect
+ * the others. Bounds: connect_timeout, then for each statement statement-timeout and 5 s more. Tap thread.
  */
 #ifndef WALPUSH_READS_ASK_H
 #define WALPUSH_READS_ASK_H
@@ -17,8 +17,8 @@
 
 struct reads_ask;
 
-/* Once, never from inside reads_ask_new: of each stream of the rules, in their order; the array and what it holds are the callee's.
- * NULL: the connection failed, and why. It is over when this is called; do not cancel it. */
+/* Called once, never from inside reads_ask_new. `reads` has one element for each stream of the rules, in their order; the callee owns the array and
+ * what it holds. NULL: the connection failed, and `why` says why. The reads_ask is freed before this call; do not cancel it. */
 typedef void reads_ask_done(void *ctx, struct reads *reads, const struct fail *why);
 
 /* `rules`, bound or not, must outlive it. */

@@ -17,11 +17,11 @@
 #include "walpush/base/memory.h"
 #include "walpush/share/tls.h"
 
-/* Bytes that a start must find: buffers of the connections to the databases; of a hub, its stack and the library's tables, which have
- * a pointer for each open file besides. */
+/* Bytes that must be free at the start: for buffers of the connections to the databases; and for each hub, for its stack and the tables of
+ * libwebsockets. These tables also have a pointer for each open file. */
 #define MEMORY_LEAST (24u << 20)
 #define MEMORY_PER_HUB (4u << 20)
-/* Another process has had the slot for so long: the connections go where the stream is. */
+/* Another process has had the slot for this long: the connections are closed, so that the clients find that process. */
 #define HELD_LIMIT 10000000 /* µs */
 
 /* --- mails of the hubs -------------------------------------------------------------------------------------------- */
@@ -55,7 +55,7 @@ static void take_mail(struct tap *t, struct mail *mail)
 	}
 }
 
-/* The counter of the eventfd cannot overflow, and a tap that does not read is a tap that is awake. Any thread. */
+/* EAGAIN means that the counter of the eventfd is full: then the tap has not read it, and is awake. Any thread. */
 static void wake(void *ctx)
 {
 	static const uint64_t one = 1;
@@ -106,7 +106,7 @@ static void on_sighup(evutil_socket_t fd, short what, void *arg)
 	tap_reload(t);
 }
 
-/* A large record leaves the connection with a buffer of its size, for good. */
+/* After a large record the connection keeps a buffer of this size until it is renewed. */
 static void renew_source(struct tap *t)
 {
 	lsn_t large = intake_large(t->intake);
@@ -138,8 +138,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* --- life ------------------------------------------------------------------------------------------------------------ */
 
-/* While the intake is full and no question can be answered, the replication socket is not read: a server that wants to stop would wait
- * for us without end. So the stream is given up soon, and what was not published comes again. */
+/* While the intake is full and no query can be answered, the replication socket is not read: a server that wants to stop would wait for
+ * walpush for ever. So the replication stream is given up soon, and what is not published comes again. */
 static void on_lookups_state(void *ctx, bool up, const struct fail *why)
 {
 	struct tap *t = ctx;
@@ -170,7 +170,7 @@ static struct event *must_event(struct event_base *loop, evutil_socket_t fd, sho
 	return e;
 }
 
-/* Until here SIGTERM and SIGINT end the process at once, see cmd_run.c. */
+/* Before this call SIGTERM and SIGINT end the process at once, see cmd_run.c. */
 static void listen_to_signals(struct tap *t)
 {
 	event_add(t->sigterm, NULL);
@@ -190,7 +190,7 @@ static void make_events(struct tap *t)
 	event_add(t->tick, &(struct timeval){ 1, 0 });
 }
 
-/* A hub that does not wake cannot be told to stop either, and while its thread runs nothing that it uses can be freed. */
+/* A hub that does not wake does not take MAIL_STOP either, and nothing that it uses can be freed while its thread runs. */
 static _Noreturn void give_up(const struct fail *why)
 {
 	log_error("cannot start", log_s("error", why->text));
@@ -207,7 +207,7 @@ static bool start_hubs(struct tap *t, struct fail *why)
 		if (!t->hubs[t->n_hubs])
 			return false;
 	}
-	/* One after the other: if a later one fails, those before it are known to hear that they must stop. */
+	/* One hub after the other: if a later hub fails, the earlier ones are known to wake, and take MAIL_STOP. */
 	for (unsigned i = 0; i < n; i++) {
 		if (!hub_start(t->hubs[i], why))
 			return false;
@@ -232,7 +232,7 @@ static struct event_base *make_loop(void)
 	struct event_config *config = event_config_new();
 	struct event_base *loop;
 
-	/* Waits of a millisecond are meant as such. */
+	/* A wait of a millisecond must take a millisecond. */
 	if (!config || event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) != 0)
 		fail_never("libevent makes no configuration with precise timers");
 	loop = event_base_new_with_config(config);
@@ -249,7 +249,7 @@ static uint64_t file_limit(void)
 	return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 }
 
-/* Asked before anything is made: the libraries hang or crash where they get too little. */
+/* Checked before anything is made: the libraries hang or crash if they get too little. */
 static bool has_room(unsigned hubs, struct fail *why)
 {
 	uint64_t files = file_limit();

@@ -1,4 +1,4 @@
-/* tap_accept: the listener. Sockets go to the hubs in turn; the gate says when there are too many. */
+/* tap_accept: the listener. Sockets go to the hubs in turn; the gate decides when there are too many. */
 #include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
@@ -11,17 +11,17 @@
 #include "walpush/base/mem.h"
 
 #define BACKLOG 4096
-/* Without a free file descriptor, the listener rests this long: until then new connections wait in the kernel. */
+/* The listener pauses for this long if no file descriptor is free. Meanwhile new connections wait in the kernel. */
 #define LISTEN_PAUSE 100000 /* µs */
 
 struct accept {
 	struct evconnlistener *listener;
 	struct event *again;
-	bool fails; /* and it was said */
+	bool fails; /* and the error is logged */
 	unsigned next_hub;
 };
 
-/* Said once, until one was accepted again. */
+/* Logs the error once, until a socket is accepted again. */
 static void say_trouble(struct tap *t, const char *error)
 {
 	if (!t->accept->fails)
@@ -30,7 +30,7 @@ static void say_trouble(struct tap *t, const char *error)
 	t->accept->fails = true;
 }
 
-/* Nothing is said to the client: an answer belongs behind its request, and that is not read. */
+/* The client gets no response: a response comes after its request, and the tap does not read the request. */
 static void turn_away(struct tap *t, int fd, const struct address *peer)
 {
 	log_debug("socket refused", log_peer(peer));
@@ -120,7 +120,7 @@ bool tap_listen(struct tap *t, unsigned threads, struct fail *why)
 	return true;
 }
 
-/* Not only disabled: the kernel would go on making connections. */
+/* The listener is freed, not only disabled: otherwise the kernel would still make connections. */
 void tap_stop_listening(struct tap *t)
 {
 	if (t->accept->listener)

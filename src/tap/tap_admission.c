@@ -1,4 +1,4 @@
-/* tap_admission: what admit asks of the tap: the clock, the stream's state, mails to hubs, queries, and turns of the loop. */
+/* tap_admission: what admit needs from the tap: the clock, the state of the logs, mails to hubs, queries, and turns of the loop. */
 #include <stdlib.h>
 
 #include "parts.h"
@@ -6,10 +6,10 @@
 #include "walpush/base/fail.h"
 #include "walpush/base/mem.h"
 
-/* How long a client may be ahead of the relay's stream: replicas are milliseconds apart, not seconds. */
+/* How long a client may be ahead of the Redis stream: replicas are milliseconds apart, not seconds. */
 #define AHEAD_LIMIT 2000000 /* µs */
 
-struct admission { /* as enum admit_wake has them */
+struct admission { /* one event for each enum admit_wake */
 	struct event *soon, *when_read, *tick;
 };
 
@@ -24,7 +24,7 @@ static bool is_fed(void *ctx)
 	return tap_is_fed(ctx);
 }
 
-/* A replica that only reads the relay's stream does not know how far the server is, so it waits and sees. */
+/* A replica that only reads the Redis stream does not know how far the server is, so it waits for up to AHEAD_LIMIT. */
 static bool may_come(void *ctx, lsn_t commit, int64_t waited)
 {
 	struct tap *t = ctx;
@@ -126,7 +126,7 @@ void tap_admission_init(struct tap *t)
 	t->admissions = admissions_new(&t->now, &calls, t);
 }
 
-/* Before the connection for its queries is freed. */
+/* Call this before the connection for its queries is freed. */
 void tap_admission_fini(struct tap *t)
 {
 	admissions_free(t->admissions);

@@ -1,11 +1,11 @@
 /*
- * tap_catalog: what the admit queries read and what the tables look like, asked at the start and whenever a row does not fit.
+ * tap_catalog: asks what the admit queries read and what the tables look like, at the start and whenever a row does not fit.
  *
  *   what is read ─▶ digest ─▶ what is read ─▶ the tables' columns ─▶ bind ─▶ in force, and watched
  *                     ▲             │ other than before
  *                     └─────────────┘
  *
- * Asked for once more behind the digest, so that DDL between the two is not taken for what was found.
+ * What the queries read is asked for again after the digest. Otherwise DDL between the two would be in the digest but not in what was found.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -22,8 +22,8 @@
 #define ASK_AGAIN 5000000 /* µs */
 
 struct finding {
-	/* Of `now.rules`, bound to the catalog of the moment. */
-	struct edition *rules_of; /* whose configuration they were made from */
+	/* Belong to `now.rules`, which point into them. */
+	struct edition *rules_of; /* the rules are made from its configuration */
 	struct catalog *catalog;
 	struct retired { /* earlier ones, until no transaction points into them */
 		struct retired *next;
@@ -36,16 +36,16 @@ struct finding {
 	unsigned of; /* the edition whose tables were asked for last, as in n_editions */
 	struct sqlpipe_query *query;
 	struct event *again;
-	struct reads_ask *ask;    /* NULL: nobody asks at present */
-	struct edition *reads_of; /* about whose queries */
+	struct reads_ask *ask;    /* NULL: nothing is asked at present */
+	struct edition *reads_of; /* the edition with the queries */
 	struct backoff backoff;
-	struct buf reads_text; /* of tap->reads: they are the same when they are asked for once more */
+	struct buf reads_text; /* text of tap->reads, compared with the next answer */
 
 	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
-	struct buf secrets; /* the columns that look like secrets and are sent, as the log was told of them */
+	struct buf secrets; /* the columns that look like secrets and are sent, as they were logged */
 };
 
-/* Not yet streaming, it is a mistake in the configuration; later, a migration took away what the configuration names. */
+/* Before there are rules, the cause is a mistake in the configuration. Later, a migration has removed what the configuration names. */
 static void cannot_bind(struct tap *t, const struct fail *why)
 {
 	log_error(t->now.rules ? "the tables no longer fit the configuration; the rules stay as they were"
@@ -60,7 +60,7 @@ static void cannot_bind(struct tap *t, const struct fail *why)
 	event_base_loopbreak(t->loop);
 }
 
-/* A transaction that is half read may still point into them. */
+/* A transaction that is half read may still point into the rules. */
 static void retire(struct tap *t)
 {
 	struct retired *old;
@@ -93,7 +93,7 @@ void tap_free_retired(struct tap *t)
 		free_all_retired(t);
 }
 
-/* Once, and again when a migration or a reload makes them others. */
+/* Logs the columns once, and again when a migration or a reload changes them. */
 static void say_secrets(struct tap *t)
 {
 	struct buf now = { 0 }, names = { 0 };
@@ -168,7 +168,7 @@ static void say_what_was_found(struct tap *t)
 	}
 }
 
-/* A replica without the slot asks for what it knows of by then. */
+/* A replica without the slot lacks nothing: it asks for its tables when it gets the slot. */
 static enum rules_lack lack_of(const struct tap *t, const struct rules *rules)
 {
 	if (!t->now.rules || !t->asked.add.len || (t->way->is_shared && !source_is_streaming(t->source)))
@@ -177,16 +177,16 @@ static enum rules_lack lack_of(const struct tap *t, const struct rules *rules)
 }
 
 /*
- * May something that should have been read have passed already? Not where DDL is met at its place in the stream: the message is why it
- * is looked, or would have come with what was handled since. Who hears now of tables that decide permission is asked again from here on;
- * with a relay, the others have found out for themselves, perhaps before.
+ * Can rows that the replication stream should bring have passed already? Not if DDL is met at its place in the replication stream: a message is
+ * the reason for the look, or would have come with what was handled since. Missed rows of tables that only decide permission do not count,
+ * because every connection is asked again from here on. With a relay they count: the other replicas find out by themselves, perhaps earlier.
  */
 static bool has_missed(const struct tap *t, const struct rules *rules, enum rules_lack lack)
 {
 	if (tap_ddl_asks(t) || (t->ddl_look == DDL_LOOK_STREAM && t->ddl_heard))
 		return false;
 	if (rules_digest(t->now.rules) != rules_digest(rules))
-		return false; /* another epoch */
+		return false; /* this is another epoch */
 	return lack == RULES_LACK_ROWS || (lack && t->way->is_shared);
 }
 
@@ -198,7 +198,7 @@ void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 
 	if (other) {
 		t->asked.missed = t->asked.missed || has_missed(t, rules, lack);
-		/* The intake forgets what it holds, so nothing points into the rules before. */
+		/* The intake forgets what it holds, so nothing points into the earlier rules. */
 		source_restart(t->source, lack && !changed ? "a table has a child that the stream does not bring"
 							   : "the rules have changed");
 		intake_clear(t->intake);
@@ -207,7 +207,7 @@ void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 	tap_use_rules(t, rules, catalog);
 	admit_recheck(t->admissions);
 	say_what_was_found(t);
-	/* Other memberships than before may count: who hears now is asked again. */
+	/* Other memberships than before may count: every connection is asked again. */
 	if (other && !tap_ddl_asks(t))
 		admit_changed(t->admissions, topiclog_published(t->now.log), NULL);
 	tap_flow_go(t);
@@ -242,7 +242,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 
 	t->finding->query = NULL;
 	sqlrows_free(rows);
-	if (t->finding->of != t->n_editions) { /* another list of tables, perhaps */
+	if (t->finding->of != t->n_editions) { /* the list of tables may be another */
 		catalog_free(catalog);
 		tap_read_catalog(t);
 		return;
@@ -272,7 +272,7 @@ static void ask_catalog(struct tap *t)
 	struct buf list = { 0 };
 	const char *values[1];
 
-	if (!rules) /* they were made from the same file before */
+	if (!rules) /* rules were made from the same file before */
 		fail_never("the configuration is none any more: %s", why.text);
 	rules_catalog_param(rules, &list);
 	values[0] = list.data;
@@ -281,7 +281,7 @@ static void ask_catalog(struct tap *t)
 	rules_free(rules);
 }
 
-/* Of a query that waited for a lock in vain, what was known of it counts until it is asked once more. */
+/* If a query waited for a lock in vain, the earlier answer about it counts until the next one. */
 static void keep_known(struct tap *t, struct reads *reads, size_t n)
 {
 	for (size_t i = 0; i < n && t->reads && t->reads_for == t->n_editions; i++) {
@@ -320,7 +320,7 @@ void tap_say_refused(const struct rules *rules, const struct reads *reads)
 	}
 }
 
-/* Twice the same: whatever changes from now on has another digest. */
+/* If two answers in a row are the same, every later change gives another digest. */
 static void take_reads(struct tap *t, struct reads *reads)
 {
 	size_t n = rules_n_streams(t->now.plain);
@@ -360,7 +360,7 @@ static void on_reads(void *ctx, struct reads *reads, const struct fail *why)
 	if (!reads) {
 		int64_t wait = backoff_next(&t->finding->backoff);
 
-		/* While there is no connection for queries either, that one tells of it. */
+		/* If the connection for queries is down too, its own log line is enough. */
 		log_write(sqlpipe_is_up(t->sql) ? LOG_LEVEL_WARN : LOG_LEVEL_DEBUG,
 			  "cannot find out what the admit queries read; trying again",
 			  LOG_FIELDS(log_s("error", why->text), log_ms("wait_ms", wait)));
@@ -389,7 +389,7 @@ static void read_queries(struct tap *t)
 	t->finding->ask = reads_ask_new(t->loop, t->names, &t->now.conf->database, t->now.plain, on_reads, t);
 }
 
-/* One question at a time; a row that does not fit asks for it once. What was asked before this does not count. */
+/* One question at a time; a row that does not fit causes one. The answer to an earlier question does not count. */
 void tap_read_catalog(struct tap *t)
 {
 	t->finding->reading = READING_FIRST;
@@ -410,7 +410,7 @@ void tap_catalog_init(struct tap *t)
 		fail_never("libevent makes no timer for the catalog");
 }
 
-/* After the intake is freed. */
+/* Call this after the intake is freed. */
 void tap_catalog_fini(struct tap *t)
 {
 	event_free(t->finding->again);

@@ -1,18 +1,19 @@
 /*
- * tap_ddl: what DDL does, at its place in the stream.
+ * tap_ddl: what DDL does, at its place in the replication stream.
  *
- * Of DDL itself the log tells nothing. An event trigger (`walpush sql --ddl`) makes it say so, by a message that is part of the transaction. At the
- * commit of such a transaction everybody is asked, as for a change of membership without a user; with a relay the other replicas read it
- * as that. Before it is published what decides permission is looked at again, while the intake waits: the rows behind it may be of tables that the
- * stream does not bring yet. If so, the stream begins again in front of the transaction, and brings them.
+ * The WAL has no records of DDL itself. An event trigger (`walpush sql --ddl`) adds a message to the transaction. At the commit of such a
+ * transaction every connection is asked again, as for a change of membership without a user; with a relay, the other replicas read the message
+ * as such a change. Before the transaction is published, what decides permission is read again, while the intake waits: later rows may be of
+ * tables that the replication stream does not bring yet. If so, the replication stream begins again before the transaction, and brings these rows.
  *
- *   message ─▶ visible ─▶ look ─▶ found out anew ─▶ publish: everybody is asked
- *                                       └─ other tables ─▶ the stream begins again ─▶ message ─▶ publish
+ *   message ─▶ visible ─▶ look ─▶ all is read again ─▶ publish: every connection is asked again
+ *                                       └─ other tables ─▶ the replication stream begins again ─▶ message ─▶ publish
  *
- * Any role may send such a message. A look covers all that is visible when it begins, and looks begin DDL_APART after each other, so a
- * flood of them costs one a second, and rows wait so long.
+ * Any role may send such a message. A look covers everything that is visible when the look begins, and looks begin DDL_APART after each other.
+ * So a flood of messages costs one look a second, and rows wait for this long.
  *
- * A replica that gets the slot from another has not met the messages that the other one handled: its stream begins with a look, too.
+ * A replica that takes the slot over from another has not met the messages that the other one handled. So its replication stream begins with a
+ * look, too.
  */
 #include <stdlib.h>
 #include <stdio.h>
@@ -30,7 +31,7 @@
 struct ddl {
 	struct event *later;
 	int64_t began;           /* µs: the last look; 0: there was none */
-	char history[EPOCH_MAX]; /* whose positions the intake has looked at */
+	char history[EPOCH_MAX]; /* system and timeline of the positions that the intake has looked at */
 	struct repeat said;
 };
 
@@ -79,7 +80,7 @@ void tap_ddl_history(struct tap *t, const char *system_id, const char *timeline)
 {
 	char history[EPOCH_MAX];
 
-	event_del(t->ddl->later); /* what wanted it comes again */
+	event_del(t->ddl->later); /* the message that asked for the look comes again */
 	snprintf(history, sizeof(history), "%.20s-%.10s", system_id, timeline);
 	if (strcmp(history, t->ddl->history) != 0)
 		intake_forget_looks(t->intake);
@@ -100,7 +101,7 @@ void tap_ddl_looked(struct tap *t)
 	intake_looked(t->intake);
 }
 
-/* Without the trigger a message would be somebody else's. */
+/* Without the trigger a message with this prefix is not for walpush. */
 const char *tap_ddl_prefix(struct tap *t)
 {
 	t->ddl_heard = t->has_trigger;

@@ -1,11 +1,11 @@
 /*
- * tap_feed: the one way into the topic logs.
+ * tap_feed: the only way into the logs.
  *
- * Plain data, so that it does not matter who decoded a transaction. Of each transaction, in this order:
- *   1. tap_feed_membership  whose permission it changed,
+ * The functions take plain data, so it does not matter which replica decoded a transaction. For each transaction, call in this order:
+ *   1. tap_feed_membership  for each user whose permission it changed,
  *   2. tap_feed_message and tap_feed_mark, in the order of their ids, or tap_feed_skipped,
- *   3. tap_feed_position    which makes all of it readable at once.
- * The hubs are told once for all that one turn of the loop published.
+ *   3. tap_feed_position    which makes the whole transaction readable at once.
+ * The hubs are sent MAIL_DIRTY once for all that one turn of the loop published.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,8 +21,8 @@
 #include "walpush/base/resync.h"
 
 struct feed {
-	struct event *flush; /* tells the hubs, once for all that one turn of the loop published */
-	struct topic **news; /* topics that they have not been told of */
+	struct event *flush; /* posts MAIL_DIRTY, once for all that one turn of the loop published */
+	struct topic **news; /* logs with messages for which no MAIL_DIRTY was posted yet */
 	size_t n, cap;
 };
 
@@ -32,7 +32,7 @@ void tap_tell_hubs(struct tap *t, const struct mail *mail)
 		hub_post(t->hubs[i], mail);
 }
 
-/* --- news ------------------------------------------------------------------------------------------------------- */
+/* --- new messages ----------------------------------------------------------------------------------------------- */
 
 static void tell(const struct tap *t, struct mail *mail)
 {
@@ -41,7 +41,7 @@ static void tell(const struct tap *t, struct mail *mail)
 			hub_post(t->hubs[h], mail);
 }
 
-/* The relay may give a transaction in parts: a topic that has some of one which is not published stays among the news. */
+/* The relay may give a transaction in parts: a log that has parts which are not published yet stays in `news`. */
 void tap_feed_flush(struct tap *t)
 {
 	struct mail mail = { .kind = MAIL_DIRTY,
@@ -151,7 +151,7 @@ struct marking {
 	int64_t now;
 };
 
-/* What it says is written for each connection (notice.c). */
+/* The text of a resync is written for each connection (notice.c). */
 static void append_resync(const struct marking *m, struct topic *topic)
 {
 	topic_append_tagged(m->tap->now.log, topic, m->id, m->tag, SLICE(""), SLICE(""), m->now);
@@ -172,7 +172,7 @@ static void mark_one(void *ctx, struct topic *topic)
 	}
 }
 
-/* `resync` stands in the logs like any message, so it keeps its place in the order. */
+/* `resync` is in the logs like any message, so it keeps its place in the order. */
 void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 {
 	struct marking m = { .tap = t, .id = mark->id, .lookup_only = mark->lookup_only, .now = now };
@@ -189,12 +189,12 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 	topiclog_mark(t->now.log, mark->id);
 }
 
-/* --- a row that was stepped over ---------------------------------------------------------------------------------- */
+/* --- a row that was skipped --------------------------------------------------------------------------------------- */
 
 static void skip_in(struct marking *m, struct topic *topic, uint16_t close)
 {
 	if (event_id_compare(topic_last(topic), m->id) >= 0)
-		return; /* it has been told */
+		return; /* the log has it already */
 	m->tag.close = close;
 	append_resync(m, topic);
 }
@@ -213,7 +213,7 @@ static void skip_of_section(void *ctx, struct topic *topic)
 			skip_in(m, topic, 0);
 }
 
-/* Of a group that has no log nobody hears, and one that gets it later does not reach back so far. */
+/* A group without a log has no subscriptions, and a log that is made later does not reach back so far. */
 static void skip_groups(struct marking *m, struct slice closes)
 {
 	while (closes.len) {
@@ -245,7 +245,7 @@ bool tap_feed_skipped(struct tap *t, const struct feed_skipped *skipped, int64_t
 	metrics_count(t->counts, METRICS_GROUP_RESYNCS, resync_name(RESYNC_SKIPPED));
 	flood_info("groups are told to refetch", log_s("reason", resync_name(RESYNC_SKIPPED)),
 		   log_lsn("commit", skipped->id.lsn));
-	skip_groups(&m, skipped->closes); /* first: they may close */
+	skip_groups(&m, skipped->closes); /* first, because these entries may close connections */
 	for (size_t at = 0; at < skipped->sections.len; at += strlen(skipped->sections.at + at) + 1) {
 		m.section = rules_section(t->now.plain, skipped->sections.at + at);
 		topiclog_each(t->now.log, skip_of_section, &m);
@@ -286,7 +286,8 @@ void tap_feed_anew(struct tap *t, const char *epoch, lsn_t floor, const char *re
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
-/* Younger messages are not dropped for their age: a hub that the scheduler holds up, an answer that is awaited, still need them. µs */
+/* µs. Younger messages are not dropped for their age: a hub that the scheduler delays, or a connection that waits for an answer, still
+ * needs them. */
 #define LIVE_AGE 10000000
 
 void tap_feed_init(struct tap *t)

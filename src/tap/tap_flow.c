@@ -1,18 +1,19 @@
 /*
- * tap_flow: when the stream runs, when it pauses, and when it is given up.
+ * tap_flow: when the replication stream runs, when it pauses, and when it is given up.
  *
- * It pauses while the intake or the way to the logs is full. A server that wants to stop waits for us as long as we hold on, so a stream that cannot
- * go on within STOP_LIMIT is given up: what was not published comes again.
+ * The replication stream pauses while the intake or the way to the logs is full. A server that wants to stop waits until the replication stream
+ * ends. So a replication stream that cannot go on within STOP_LIMIT is given up: what is not published comes again.
  */
 #include "parts.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/log.h"
 
-/* What is not published by then comes again from the slot. */
+/* µs. What is not published by then comes again from the slot. */
 #define STOP_LIMIT 2000000
 
-/* What may never be emptied: then the stream is given up, because a server that wants to stop would wait for us without end. */
+/* The intake or the way is full and may never be emptied. Then the replication stream is given up, because a server that wants to stop would wait
+ * for ever. */
 static bool is_stuck(const struct tap *t)
 {
 	bool queue_full = t->way->is_full(t);
@@ -35,7 +36,7 @@ void tap_flow_pause(struct tap *t)
 		tap_flow_limit(t);
 }
 
-/* What a stream brought and is not handled yet: it comes again. */
+/* What the replication stream has brought and what is not handled yet comes again. */
 void tap_flow_forget(struct tap *t)
 {
 	intake_clear(t->intake);
@@ -50,7 +51,7 @@ void tap_flow_limit(struct tap *t)
 		event_add(t->stop_limit, &limit);
 }
 
-/* Another replica may reach Redis. This one streams again when it does too. */
+/* Another replica may reach Redis. This replica streams again when it reaches Redis too. */
 static void give_slot_up(struct tap *t)
 {
 	log_warn("Redis is away and no more can be kept: the slot is left to a replica that reaches it");
@@ -58,7 +59,7 @@ static void give_slot_up(struct tap *t)
 	tap_flow_forget(t);
 }
 
-/* Still something unpublished: it comes again, because the connection ends without confirming it. */
+/* What is still not published comes again, because the connection ends without confirming it. */
 static void on_stop_limit(evutil_socket_t fd, short what, void *arg)
 {
 	struct tap *t = arg;

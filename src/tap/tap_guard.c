@@ -1,6 +1,6 @@
 /*
- * tap_guard: how much WAL the slot makes the server keep, asked every 30 s on the connection for lookups, and a warning before it
- * hurts. The rate is that at which the server wrote between two answers; what is left is counted to max_slot_wal_keep_size.
+ * tap_guard: how much WAL the slot makes the server keep. The tap asks every 30 s on the connection for lookups, and warns before the WAL is a
+ * problem. The rate is how fast the server wrote WAL between two answers; what is left is counted up to max_slot_wal_keep_size.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -98,13 +98,13 @@ static void on_slot(void *ctx, struct sqlrows *rows, const struct fail *why)
 	if (rows && rows->n_rows == 1)
 		take(t, rows);
 	else
-		t->slot.at = 0; /* no such slot, or an error: what was known is known no more */
+		t->slot.at = 0; /* no such slot, or an error: nothing is known any more */
 	if (!rows)
 		log_debug("cannot look at the slot", log_s("sqlstate", why->sqlstate), log_s("error", why->text));
 	sqlrows_free(rows);
 }
 
-/* One question at a time: while the connection is away it waits there. */
+/* One query at a time: while the connection is down, the query waits in sqlpipe. */
 static void on_guard(evutil_socket_t fd, short what, void *arg)
 {
 	struct tap *t = arg;

@@ -1,4 +1,4 @@
-/* tap_metrics: what is looked at when somebody asks for the metrics. */
+/* tap_metrics: values that are read only when the metrics are asked for. */
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -68,7 +68,7 @@ static void look_at_relay(struct tap *t)
 	metrics_gauge(t->metrics, METRICS_RELAY_REFUSED, 0, is ? (double)n.refused : NAN);
 }
 
-/* Fields of /proc/self/stat behind the command's name; NAN where there is no such file. */
+/* Counts fields of /proc/self/stat after the command's name. The gauge stays NAN if there is no such file. */
 static void look_at_start(struct tap *t)
 {
 	char text[1024], *at;
@@ -98,7 +98,7 @@ static double resident_bytes(void)
 	return ok ? (double)resident * (double)sysconf(_SC_PAGESIZE) : NAN;
 }
 
-/* Without the one that looks. */
+/* Does not count the descriptor of `dir`. */
 static double open_files(void)
 {
 	DIR *dir = opendir("/proc/self/fd");

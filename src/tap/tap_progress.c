@@ -1,12 +1,16 @@
 /*
  * tap_progress: is anything handled while something waits?
  *
- * The holder of the slot judges. WAL waits when something received is not handled; or when the server's end is ahead of what is handled,
- * and the walsender, asked to reply, has not: one that replies has sent all that it can, and the rest is no whole record yet. Progress is
- * what was never there before: a position handled, and, until a transaction is there to its end, a record beyond all that earlier
- * connections brought, or a walsender that is seen at work while it tries a place for the first time, because it says nothing while it
- * decodes a long transaction. It is looked at while WAL waits, and now and then for the server's end of WAL, which a walsender that hangs
- * does not tell: both in parts of admin.ready-seconds, so that its limit is kept within a fifth.
+ * The holder of the slot judges. WAL waits in two cases: something received is not handled; or the server's end of WAL is above what is handled,
+ * and the walsender was asked to reply and has not replied. A walsender that replies has sent all that it can, and the rest is not a whole record
+ * yet.
+ *
+ * Progress is something that was never there before. A new handled position is progress. Until a transaction has come to its end, these are
+ * progress too: a record beyond all that earlier connections brought; and a walsender that is seen at work while it tries a place for the first
+ * time, because a walsender sends nothing while it decodes a long transaction.
+ *
+ * The tap looks at the walsender while WAL waits, and now and then for the server's end of WAL, because a walsender that hangs does not send it.
+ * Both happen in parts of admin.ready-seconds, so its limit is kept within a fifth.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,15 +21,15 @@
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 
-/* How often the walsender is asked and looked at: in parts of admin.ready-seconds, but not more often, nor more seldom, than that (µs). */
+/* The time between two looks at the walsender: admin.ready-seconds divided by these, but at least ASK_LEAST and at most ASK_MOST µs. */
 #define WAITS_PARTS 10
 #define IDLE_PARTS 6
 #define ASK_LEAST 500000
 #define ASK_MOST 10000000
-/* Under synchronous replication most commits are visible long before. */
+/* Under synchronous replication most commits are visible long before this time. */
 #define BLIND_LIMIT 5000000 /* µs */
 
-/* It is at work when it runs, or reads and writes files; it waits for new WAL or for us otherwise. */
+/* The walsender is at work when it runs, or reads or writes files, or waits for a lock. Otherwise it waits for new WAL or for walpush. */
 #define WALSENDER_SQL                                                                                                  \
 	"SELECT a.state = 'active' AND (a.wait_event_type IS NULL OR a.wait_event_type IN ('IO', 'LWLock', 'Lock')),"  \
 	" " TAP_FLUSHED_SQL                                                                                            \
@@ -35,8 +39,8 @@
 struct work {
 	struct sqlpipe_query *query;
 	int64_t asked; /* µs */
-	bool is_idle;  /* nothing waited then */
-	lsn_t end;     /* the server's end of WAL, as it told then */
+	bool is_idle;  /* nothing waited at that time */
+	lsn_t end;     /* the server's end of WAL, as it answered */
 	struct repeat said, said_stalled;
 	bool is_at_work; /* the walsender, as last seen */
 };
@@ -65,7 +69,7 @@ static void on_walsender(void *ctx, struct sqlrows *rows, const struct fail *why
 	sqlrows_free(rows);
 }
 
-/* Idle: nothing waits, and so whatever the walsender does is no decoding that is waited for. */
+/* `is_idle`: nothing waits, so the work of the walsender does not count as progress. */
 static void ask_walsender(struct tap *t, int64_t now, bool is_idle)
 {
 	const char *values[1] = { t->now.conf->database.slot };
@@ -90,7 +94,7 @@ static bool waits(const struct tap *t, lsn_t handled)
 	return !intake_is_idle(t->intake) || (t->work->end > handled && source_spoke(t->source) < t->work->asked);
 }
 
-/* The source says itself what it has been told. */
+/* If the replication stream has died, nothing is logged here: the source logs the error by itself. */
 static void say_stalled(struct tap *t, int64_t now)
 {
 	int64_t stalled = progress_stalled(&t->progress, now);
@@ -156,7 +160,7 @@ lsn_t tap_server_end(const struct tap *t)
 	return source_spoke(t->source) < t->work->asked && t->work->end > told ? t->work->end : told;
 }
 
-/* --- what is said -------------------------------------------------------------------------------------------------- */
+/* --- what the status shows ----------------------------------------------------------------------------------------- */
 
 const char *tap_progress_waits(const struct tap *t)
 {
@@ -173,7 +177,7 @@ const char *tap_progress_trouble(struct tap *t)
 {
 	const char *fix, *said = source_trouble(t->source, &fix), *waits = tap_progress_waits(t);
 
-	/* Once may be the network. */
+	/* A single death may be the network. */
 	if (source_deaths(t->source) > 1)
 		return said ? said : "the stream ends again and again at the same place";
 	if (progress_stalled(&t->progress, clock_us()) < t->now.conf->admin.ready_seconds * 1000)

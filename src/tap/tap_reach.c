@@ -1,13 +1,13 @@
 /*
- * tap_reach: how far the logs are, and how old that is: the window, which says what may be confirmed, whether the logs are live, and how long it
- * took from the commit to here.
+ * tap_reach: how far the logs are, and how old this position is: for the window, which says what may be confirmed; for the question whether the
+ * logs are live; and for the time from commit to publication.
  */
 #include "parts.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/log.h"
 
-/* µs of clock_us: when that was committed. What comes as it is written, comes now; a backlog is as old as its commits say, by the
- * database's clock, and what has no time of its own is as old as what came before it. */
+/* Returns the commit time in µs of clock_us. Live transactions are committed now. A transaction of a backlog is as old as its commit time says, by
+ * the database's clock. A position without a commit time is as old as the one before it. */
 int64_t tap_committed_at(struct tap *t, lsn_t lsn, int64_t committed)
 {
 	int64_t now = clock_us(), at = t->committed_at, age = clock_wall_us() - committed;
@@ -24,7 +24,7 @@ int64_t tap_committed_at(struct tap *t, lsn_t lsn, int64_t committed)
 void tap_window_begins(struct tap *t, lsn_t lsn)
 {
 	window_reset(&t->window, lsn);
-	t->committed_at = clock_us() - 2 * t->window.age; /* as old as makes no difference */
+	t->committed_at = clock_us() - 2 * t->window.age; /* older than anything that the window holds */
 }
 
 void tap_stream_reached(struct tap *t, lsn_t upto)
@@ -40,7 +40,7 @@ void tap_stream_reached(struct tap *t, lsn_t upto)
 	t->wires->reached(t);
 }
 
-/* What was written before the stream began says nothing of how long it takes. */
+/* A backlog says nothing about the time from commit to publication, so it is not measured. */
 void tap_count_transaction(struct tap *t, lsn_t lsn, int64_t committed)
 {
 	metrics_add(t->counts, METRICS_TRANSACTIONS, 1);

@@ -1,13 +1,13 @@
 /*
- * tap_reload: SIGHUP. Another configuration is made beside the one in force, and takes its place only when all of it is good.
+ * tap_reload: SIGHUP. A new configuration is made beside the one in force, and takes its place only if all of it is good.
  *
- *   read the file ─▶ compile ─▶ ask what is read, and the catalog ─▶ bind ─▶ let the server look at each query ─▶ take over
- *        └──────────────┴──────────────┴─────────────┴──────────────┴─▶ refused: nothing changes, and the log says why
+ *   read the file ─▶ compile ─▶ ask what is read, and the catalog ─▶ bind ─▶ let the server plan each query ─▶ take over
+ *        └──────────────┴──────────────┴─────────────┴──────────────┴─▶ refused: nothing changes, and a log line says why
  *
- * What the hubs use travels as an edition (edition.h). Rules that are as good as those bound stay, with all that is half read. If they
- * differ, the stream starts again behind the last transaction handled: nothing of a transaction is ever routed by two sets of rules, and
- * nothing is lost, because what was not published comes again. If ids have another meaning by it, that is a new epoch: everybody is told
- * `resync`. While the database is away a reload waits; the next SIGHUP takes its place.
+ * The hubs receive the configuration as an edition (edition.h). If the new rules give the same results as the bound rules, the bound rules stay,
+ * with everything that is half read. Otherwise the replication stream starts again after the last handled transaction: no transaction is routed by
+ * two sets of rules, and nothing is lost, because what is not published comes again. If the ids get another meaning, a new epoch begins, and every
+ * client is sent `resync`. While the database is down, a reload waits; the next SIGHUP replaces it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +19,7 @@
 #include "walpush/base/mem.h"
 #include "walpush/text/redisurl.h"
 
-struct probe { /* a query that the server is to look at */
+struct probe { /* a query that the server must plan */
 	struct probe *next;
 	struct reload *reload;
 	const struct rules_query *query;
@@ -32,15 +32,15 @@ struct reload {
 	struct buf kept; /* names of options that differ and need a restart */
 	struct reads_ask *reads_ask;
 	struct reads *reads;
-	struct event *again; /* asks for them once more */
+	struct event *again; /* asks for `reads` again */
 	struct sqlpipe_query *catalog_query;
 	struct catalog *catalog;
-	struct rules *rules; /* bound to it */
+	struct rules *rules; /* bound to `catalog` */
 	struct probe *probes;
-	unsigned n_open; /* without an answer */
+	unsigned n_open; /* probes without an answer */
 };
 
-/* What would be missed in silence is refused instead. */
+/* A feature that would be missing without a sign is refused instead. */
 bool tap_supports(const struct conf *conf, struct fail *why)
 {
 	const char *missing = conf->listen.compression ? "listen.compression" : NULL;
@@ -49,7 +49,7 @@ bool tap_supports(const struct conf *conf, struct fail *why)
 		return fail_at_line(why, 1, "%s is not supported yet; remove it", missing);
 	if (!conf->relay.url || redisurl_check(conf->relay.url, why))
 		return true;
-	why->line = 1; /* a mistake in the file, wherever it stands */
+	why->line = 1; /* a mistake in the file; its line is not known */
 	return false;
 }
 
@@ -97,7 +97,7 @@ static void take_rules(struct tap *t, struct reload *r)
 	r->reads = NULL;
 	if (t->now.rules && rules_digest_feed(t->now.rules) == rules_digest_feed(r->rules))
 		return;
-	tap_watch_forget(t); /* others are watched now, and everybody is asked */
+	tap_watch_forget(t); /* other tables are watched now, and every connection is asked again */
 	tap_take_rules(t, r->rules, r->catalog);
 	r->rules = NULL;
 	r->catalog = NULL;
@@ -124,7 +124,7 @@ static void take_over(struct reload *r)
 	t->n_editions++;
 	t->now.plain = r->edition->rules;
 	t->now.conf = r->edition->shared.conf;
-	r->edition = before; /* is let go with the rest */
+	r->edition = before; /* released by reload_end */
 	log_setup(t->now.conf->log.level, t->now.conf->log.format);
 	tap_reopen_audit(t);
 	intake_record_limit(t->intake, &t->now.conf->limits);
@@ -134,10 +134,10 @@ static void take_over(struct reload *r)
 	metrics_count(t->counts, METRICS_RELOADS, "taken");
 	log_info("the configuration is taken over", log_s("file", t->now.conf->file));
 	reload_end(r);
-	tap_read_catalog(t); /* other tables decide, perhaps: they are to be watched */
+	tap_read_catalog(t); /* other tables may decide permission now, and must be watched */
 }
 
-/* Also for who rotates the file. */
+/* Also for programs that rotate the file. */
 void tap_reopen_audit(struct tap *t)
 {
 	struct fail why = { 0 };
@@ -146,9 +146,9 @@ void tap_reopen_audit(struct tap *t)
 		log_error("the audit log stays where it is", log_s("error", why.text));
 }
 
-/* --- the server looks at it --------------------------------------------------------------------------------------- */
+/* --- the server plans the queries --------------------------------------------------------------------------------- */
 
-/* Only what is wrong with the query itself counts; whether the server has time for it is another matter. */
+/* Only errors of the query itself count (class 42). A server that has no time for the query does not make the configuration wrong. */
 static void on_probe(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct probe *p = ctx;
@@ -316,7 +316,7 @@ void tap_reload(struct tap *t)
 	ask_reads(t->reload);
 }
 
-/* Before the connection for lookups is freed. */
+/* Call this before the connection for lookups is freed. */
 void tap_reload_fini(struct tap *t)
 {
 	if (t->reload)

@@ -1,14 +1,14 @@
 /*
- * tap_skip: the way past what the server cannot decode, or what cannot be received or read.
+ * tap_skip: passes over what the server cannot decode, or what cannot be received or read.
  *
- *   the stream breaks at one place TRIES_MOST times, and for SKIP_PATIENCE
- *     ─▶ the transaction's BEGIN has come: its commit's position is known, and a snapshot is asked for until it sees it
- *     ─▶ it has not: the server's flush position of this moment, and all that runs at it
- *   ─▶ streaming begins behind that, with a hole: the logs are emptied, everybody is asked about and told to refetch (`skipped`)
- *   ─▶ where the transaction is not known: told once more when all that ran has ended, because it may have been one of those
+ *   the replication stream breaks at one place TRIES_MOST times, and for SKIP_PATIENCE
+ *     ─▶ the transaction's BEGIN has come: its commit position is known; ask for snapshots until one sees the transaction
+ *     ─▶ its BEGIN has not come: take the server's flush position of this moment, and all transactions that run at this moment
+ *   ─▶ streaming begins after this position, with a hole: the logs are emptied, every connection is asked again and must refetch (`skipped`)
+ *   ─▶ if the transaction is not known: the same once more when all transactions that ran have ended, because it may be one of them
  *
  * The position is confirmed at once, so that neither a restart nor the replay window meets the place again. With a relay the hole goes
- * through the stream (RELAY_BEGIN), so that every replica learns of it.
+ * through the Redis stream (RELAY_BEGIN), so that every replica learns of the hole.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,12 +22,12 @@
 #include "walpush/pg/snapshot.h"
 
 #define SKIP_PATIENCE 30000000 /* µs */
-/* What cannot be seen yet is asked about again after this. */
+/* The wait before the next query, if something is not visible yet or the query failed. */
 #define ASK_AGAIN 200000 /* µs */
 
 #define FLUSHED_SQL "SELECT pg_catalog.pg_current_snapshot(), " TAP_FLUSHED_SQL
 
-/* --- what is said ------------------------------------------------------------------------------------------------- */
+/* --- what is logged ----------------------------------------------------------------------------------------------- */
 
 /* With database.skip = false a person decides. */
 static void say_refused(struct tap *t, const struct intake_place *place, const struct fail *why)
@@ -77,7 +77,7 @@ static void pass(struct tap *t, lsn_t to)
 	tap_flow_go(t);
 }
 
-/* Everybody once more: what was passed over may have been committed by one of those that ran. */
+/* Resets every client once more: one of the transactions that ran may be the one that was passed over. */
 static void take_running(struct tap *t, const struct snapshot *seen)
 {
 	struct skip *s = &t->skip;
@@ -141,9 +141,9 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 	ask(arg);
 }
 
-/* --- the stream broke --------------------------------------------------------------------------------------------- */
+/* --- the replication stream broke --------------------------------------------------------------------------------- */
 
-/* Everything before the place has gone where it belongs; else it will have the next time. */
+/* True: everything before the place is handed over. Otherwise wait for a later try. */
 static bool is_clear(const struct tap *t, const struct intake_place *place)
 {
 	return place->is_first && t->way->is_empty(t);
@@ -163,7 +163,7 @@ void tap_skip_lost(struct tap *t, const struct fail *why)
 
 	s->has_refused = false;
 	if (at != s->tries.place)
-		repeat_end(&s->said); /* the statement that was said is of another place */
+		repeat_end(&s->said); /* the logged statement is for another place */
 	if (!tries_failed(&s->tries, at, clock_us(), SKIP_PATIENCE))
 		return;
 	if (!is_clear(t, &place))

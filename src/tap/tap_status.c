@@ -1,4 +1,4 @@
-/* tap_status: what the admin port tells of the tap and its hubs. docs/status.md describes the document. */
+/* tap_status: what the admin port shows of the tap and its hubs. docs/status.md describes the document. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +7,7 @@
 #include "walpush/base/clock.h"
 #include "walpush/base/timetext.h"
 
-/* A hub sweeps every second; one that has not for so long hangs. */
+/* A hub sweeps every second. A hub that has not swept for this long hangs. */
 #define BEAT_LIMIT 10000000 /* µs */
 #define GROUPS_SHOWN 20
 #define MINUTE 60 /* samples */
@@ -19,7 +19,7 @@ static const char *unhealthy(void *ctx)
 	struct tap *t = ctx;
 	int64_t now = clock_us();
 
-	/* That this is asked shows that the tap's own loop turns. */
+	/* The tap's own loop turns, because it runs this function. */
 	for (unsigned i = 0; i < t->n_hubs; i++)
 		if (now - hub_beat(t->hubs[i]) > BEAT_LIMIT)
 			return "a hub's loop does not turn";
@@ -48,7 +48,7 @@ static json_t *json_time(int64_t us)
 	return json_string(timetext_s(text, us / 1000000));
 }
 
-/* NAN is not known: null. */
+/* NAN means not known: null. */
 static json_t *json_number(double n)
 {
 	return isnan(n) ? json_null() : n == floor(n) && fabs(n) < 1e15 ? json_integer((json_int_t)n) : json_real(n);
@@ -123,7 +123,7 @@ static json_t *connection_status(const struct tap *t)
 			 (json_int_t)metrics_total(t->metrics, METRICS_READERS_BEHIND), "streams", streams);
 }
 
-struct largest { /* the groups that most hear, in that order */
+struct largest { /* the groups with the most connections, in this order */
 	struct topic *at[GROUPS_SHOWN];
 	size_t n;
 };
@@ -175,7 +175,7 @@ static json_t *event_status(const struct tap *t)
 	return events;
 }
 
-/* Means of the last minute, or of as much of it as there is. */
+/* Means of the last minute, or of the part of it that has samples. The p99 is the worst of the samples. */
 static json_t *minute_status(const struct tap *t)
 {
 	size_t n = trail_n_samples(t->trail), from = n > MINUTE ? n - MINUTE : 0, written = 0;

@@ -4,7 +4,7 @@
  *   2. what was committed by now is published, as far as the database answers within PUBLISH_LIMIT;
  *   3. the position that the replay window holds is confirmed;
  *   4. the slot is released, so that a successor can stream;
- *   5. the clients are closed, at the pace of drain.h, and find the successor listening and streaming.
+ *   5. the connections are closed, at the pace of drain.h, and the clients find the successor listening and streaming.
  * Each step has a limit of its own. A second signal ends the process at once.
  */
 #include <stdlib.h>
@@ -17,9 +17,9 @@
 
 /* µs. What is not published by then comes again, from the slot, at the successor. */
 #define PUBLISH_LIMIT 1000000
-/* For the server's answer to the end of the stream; in the middle of a long transaction it gives none. */
+/* µs for the server's answer to the end of the replication stream. In the middle of a long transaction the server gives none. */
 #define RELEASE_LIMIT 500000
-/* Beyond limits.drain, for the last answers to close frames. */
+/* µs beyond limits.drain, for the last answers to close frames. */
 #define DRAIN_GRACE 2000000
 
 #define END_SQL "SELECT " TAP_FLUSHED_SQL
@@ -28,7 +28,7 @@ struct stop {
 	enum stop_step { STOP_NOT, STOP_PUBLISHING, STOP_RELEASING, STOP_CLOSING } step;
 	int64_t began;               /* µs */
 	lsn_t end;                   /* what was committed when the stop began; 0: not known yet */
-	struct sqlpipe_query *query; /* that asks for it */
+	struct sqlpipe_query *query; /* asks for `end` */
 	struct event *event;         /* the step is done, or has taken too long */
 };
 
@@ -48,7 +48,7 @@ void tap_close_all(struct tap *t, bool final)
 	tap_tell_hubs(t, &mail);
 }
 
-/* The hubs are told of the last news first. */
+/* Posts MAIL_DIRTY for the last messages first. */
 static void close_clients(struct tap *t)
 {
 	t->way->lost(t);
@@ -68,7 +68,7 @@ static bool is_published(const struct tap *t)
 	return t->stop->end && t->window.handled >= t->stop->end;
 }
 
-/* What the intake still holds was not confirmed. */
+/* What the intake still holds is not confirmed, so it comes again. */
 static void release(struct tap *t)
 {
 	if (source_is_streaming(t->source))
@@ -109,8 +109,8 @@ void tap_stop_reached(struct tap *t)
 		event_active(t->stop->event, EV_TIMEOUT, 0);
 }
 
-/* The stream gets there even when nothing is written any more, because a walsender that has read all says so. An error leaves it to the
- * limit. */
+/* The replication stream reaches `end` even if nothing more is written, because a walsender that has read all WAL sends its position. After an error
+ * the limit ends this step. */
 static void on_end(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct tap *t = ctx;

@@ -1,4 +1,4 @@
-/* tap_stream: from the replication connection to the feed of the topic logs, and back to what may be confirmed. */
+/* tap_stream: from the replication connection to the feed of the logs; and, in the other direction, what may be confirmed. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -8,7 +8,7 @@
 #include "walpush/base/log.h"
 #include "walpush/base/resync.h"
 
-/* A second demanded reply within this time means that the server waits for us to stop. */
+/* µs. If the server demands a second reply within this time, it is stopping and waits for walpush. */
 #define DEMAND_TWICE 1000000
 
 /* --- the intake's transactions ------------------------------------------------------------------------------------- */
@@ -27,7 +27,7 @@ static void handled(void *ctx, lsn_t next_lsn)
 	t->way->handled(t, next_lsn);
 }
 
-/* --- the intake's other wishes ----------------------------------------------------------------------------------- */
+/* --- the intake's other calls ------------------------------------------------------------------------------------ */
 
 static void pause_source(void *ctx, bool paused)
 {
@@ -135,8 +135,8 @@ static void keepalive(void *ctx, lsn_t end, bool reply_demanded)
 	t->demanded_at = now;
 }
 
-/* Transactions that came in whole before what ends the stream are handled until the next one starts. Otherwise they would never be, if
- * their answers take longer than the error, and nothing is passed over before they are. */
+/* Transactions that came in whole before the end of the replication stream are handled until the next one starts. Otherwise they would never be
+ * handled if their answers take longer than the error, and nothing is passed over before they are handled. */
 static void lost(void *ctx, enum source_loss loss, const struct fail *why)
 {
 	struct tap *t = ctx;
@@ -156,7 +156,7 @@ static void ended(void *ctx)
 	t->wires->released(t);
 }
 
-/* What is asked for is compared with what is needed later. */
+/* Keeps what is asked for: it is later compared with what is needed. */
 static const char *ask_for(struct buf *asked, const struct buf *tables)
 {
 	buf_clear(asked);

@@ -1,4 +1,4 @@
-/* tap_tls: the certificate, read at the start and again when told to. */
+/* tap_tls: the certificate, read at the start and again on SIGHUP. */
 #include <string.h>
 
 #include "parts.h"
@@ -21,7 +21,7 @@ bool tap_begin_tls(struct tap *t, struct fail *why)
 	t->shared.identity = tls_read(conf->certificate, conf->certificate_key, why);
 	if (!t->shared.identity)
 		return false;
-	/* It is said, and no more: without a certificate nobody could connect either. */
+	/* Only a warning, because no client could connect without a certificate either. */
 	if (is_over(t->shared.identity))
 		log_warn("the certificate has expired", log_s("file", conf->certificate),
 			 log_s("expired", timetext_s((char[TIMETEXT_MAX]){ 0 }, tls_expires(t->shared.identity))),
@@ -36,7 +36,7 @@ static bool read_again(const struct conf_listen *conf, struct tls_identity **out
 						   timetext_s((char[TIMETEXT_MAX]){ 0 }, tls_expires(*out))));
 }
 
-/* What the hubs began with is not theirs to change, so it stays where it is until the end. */
+/* The hubs receive the new certificate by mail. `shared.identity` stays the first one until the end, because the hubs share it. */
 void tap_reload_certificate(struct tap *t)
 {
 	struct mail mail = { .kind = MAIL_CERTIFICATE };

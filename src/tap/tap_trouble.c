@@ -12,7 +12,7 @@ static bool lags(const struct tap *t)
 	return limit && end > published && end - published > (uint64_t)limit;
 }
 
-/* Why a connection is missing, if it is the names: that is nothing which the other side could be asked about. */
+/* If a connection is missing because a name does not resolve, this is the reason to show: the other side cannot know it. */
 static const char *or_names(const char *said, const char *otherwise)
 {
 	return said && strncmp(said, RESOLVE_TROUBLE, sizeof(RESOLVE_TROUBLE) - 1) == 0 ? said : otherwise;
@@ -24,7 +24,7 @@ static const char *source_missing(struct tap *t)
 
 	if (source_is_held_by_other(t->source))
 		return "another process holds the slot";
-	/* It does not begin before the catalog has been read. */
+	/* The source does not begin before the catalog is read. */
 	return or_names(said ? said : sqlpipe_trouble(t->sql), "not streaming: see the log");
 }
 

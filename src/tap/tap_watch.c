@@ -1,20 +1,20 @@
 /*
- * tap_watch: is what decides permission still what was found? The log tells of rows, not of DDL: a table that is renamed, swapped for another
- * or left without its replica identity takes a permission away and no record says so.
+ * tap_watch: is what decides permission still what was found? The WAL has rows, not DDL: if a table is renamed, is swapped for another table, or
+ * loses its replica identity, a permission may end without a record.
  *
- * So a digest over the rows of the server's catalog that stand for these tables, views and policies, for all functions, operators, casts,
- * types and collations that are not the server's own, for text search, and for what the roles that read are and belong to, is compared
- * twice in each database.watch. It holds each row's xmin: what was changed there and back is noticed too. The first answer with another
- * digest stops delivery and asks everybody; then all is found out anew. Of what may be many, the count and the sum of xmin stand for the rows:
- * a row that takes another's place has a higher one. What is temporary concerns its own session alone.
+ * So twice in each database.watch a digest over rows of the server's catalog is compared. The digest covers the rows of these tables, views and
+ * policies; of all functions, operators, casts, types and collations that are not the server's own; of text search; and of the roles that read:
+ * their attributes and memberships. The digest contains each row's xmin, so a change that was undone is noticed too. The first answer with another
+ * digest stops delivery, and every connection is asked again; then everything is read again. For kinds with many rows, the digest contains only the
+ * count of rows and the sum of xmin: a row that replaces another row has a higher xmin. Temporary objects concern only their own session.
  *
- * The sessions that ask are opened again then: the settings of the role or the database that they began with may have changed, and the server
- * keeps plans for policies of roles that one was a member of, and for text search of another configuration.
+ * Then the sessions for queries are opened again. The settings of the role or the database with which they began may have changed. The server
+ * also keeps plans for policies of roles that the role was a member of, and for text search with another configuration.
  *
- * A table of which the log would not print an UPDATE or DELETE cannot be followed at all: while there is one, everybody is asked again every
- * database.watch, and hears on meanwhile.
+ * A table whose UPDATE or DELETE is not decoded from the WAL cannot be followed at all. While there is such a table, every connection is asked again
+ * in each database.watch, and receives messages meanwhile.
  *
- * The questions have a connection of their own, so no lookup that waits for a lock delays them.
+ * The queries of the watch have a connection of their own, so no lookup that waits for a lock delays them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 
-/* In each database.watch. What DDL took away must not be heard for longer than that, and the answer takes its time too. */
+/* Looks in each database.watch. A permission that DDL removed must end within database.watch, and the answer takes its time too. */
 #define LOOKS 2
 
 struct watch {
@@ -33,14 +33,14 @@ struct watch {
 	struct sqlpipe_query *query;
 	struct event *tick;
 	char deciding[33], all[33]; /* digests */
-	bool renew;                 /* its own session is opened again, too */
-	bool begins;                /* the next answer is what the others are compared with */
+	bool renew;                 /* the session of `sql` must be opened again, too */
+	bool begins;                /* later answers are compared with the next one */
 	struct repeat said, said_of_others;
 };
 
-/* $1: names of tables, $2: OIDs of relations, $3: names of those that decide permission. One row: the digest of what decides, that of
- * all, and of which tables, deciding ones and others, or children of them the log does not print updates and deletes, and whether an
- * event trigger tells of DDL. Partitions and other children come with their parent. */
+/* $1: names of tables, $2: OIDs of relations, $3: names of tables that decide permission. One row: the digest of what decides permission; the
+ * digest of everything; the deciding tables, and the other tables, whose updates and deletes are not decoded; and whether there is an event trigger
+ * for DDL. Partitions and other children are included with their parent. */
 static const char watch_query[] =
 	"WITH RECURSIVE rel (oid, decides, logged) AS ("
 	"  SELECT c.oid, pg_catalog.format('%s.%s', n.nspname, c.relname) = ANY ($3::text[]), true"
@@ -170,7 +170,7 @@ void tap_watch_go(struct tap *t)
 	event_add(t->watch->tick, &wait);
 }
 
-/* What is with the server is asked again there. */
+/* sqlpipe sends unanswered queries again in the new session. */
 static void renew_sessions(struct tap *t)
 {
 	sqlpipe_renew(t->sql);
@@ -178,7 +178,7 @@ static void renew_sessions(struct tap *t)
 	t->watch->renew = true;
 }
 
-/* What was known before is compared, also where a row that does not fit came before the comparison. */
+/* Compares with the digests that were known before, even if a row that does not fit has started a new reading meanwhile. */
 static bool take_digests(struct tap *t, const struct sqlrows *rows)
 {
 	const char *deciding = sqlrows_get(rows, 0, ROW_DECIDING), *all = sqlrows_get(rows, 0, ROW_ALL),

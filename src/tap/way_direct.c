@@ -1,7 +1,7 @@
 /*
  * way_direct: without a relay a transaction goes into the logs as it is.
  *
- *   intake ─▶ publish ─▶ tap_feed ─▶ topic logs
+ *   intake ─▶ publish ─▶ tap_feed ─▶ logs
  */
 #include <string.h>
 
@@ -67,9 +67,9 @@ static void publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 	tap_stream_reached(t, next_lsn);
 }
 
-/* --- the stream ---------------------------------------------------------------------------------------------------- */
+/* --- the replication stream ---------------------------------------------------------------------------------------- */
 
-/* Another history, or the same one with a hole: nothing that the logs hold can be continued. */
+/* Another history begins, or the same one with a hole: no client can resume from what the logs hold. */
 static void begin_anew(struct tap *t, lsn_t at, const char *epoch, const char *reason)
 {
 	tap_window_begins(t, at);

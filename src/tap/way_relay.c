@@ -1,10 +1,10 @@
 /*
- * way_relay: with `relay`, the tap's two halves meet in a Redis stream: what this replica decodes goes there, and what any replica's
- * logs are fed with comes from there.
+ * way_relay: with `relay`, the Redis stream connects the two halves of the tap. The holder of the slot writes what it decodes to the Redis stream,
+ * and every replica feeds its logs from the Redis stream.
  *
- *   intake ─▶ publish ─▶ relay ═══ Redis ═══▶ on_entry ─▶ tap_feed ─▶ topic logs
+ *   intake ─▶ publish ─▶ relay ═══ Redis ═══▶ on_entry ─▶ tap_feed ─▶ logs
  *
- * The slot is confirmed behind what was read back.
+ * The slot is confirmed only up to what was read back.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -18,14 +18,14 @@
 #include "walpush/change/render.h"
 #include "walpush/base/resync.h"
 
-/* --- into the stream --------------------------------------------------------------------------------------------- */
+/* --- into the Redis stream --------------------------------------------------------------------------------------- */
 
-struct sequence { /* the entries of a transaction; the last one waits, because it says that it is the last */
+struct sequence { /* the entries of a transaction; one entry waits, because the last one must be marked as the last */
 	struct tap *tap;
 	lsn_t commit;
-	uint32_t members_at; /* the index that those whose membership changed have */
+	uint32_t members_at; /* the index of the entry with the users whose membership changed */
 	bool has_members;
-	struct buf users; /* each ended by a zero; none: everybody */
+	struct buf users; /* each ended by a zero; none: every user */
 	struct relay_entry waiting;
 	bool has_waiting;
 	struct buf wordings[2]; /* of the message that waits, and of the next */
@@ -42,7 +42,7 @@ static void next_entry(struct sequence *s, const struct relay_entry *e)
 	s->has_waiting = true;
 }
 
-/* They are known when something else comes. */
+/* The list of users is complete when another kind of entry comes. */
 static void end_members(struct sequence *s)
 {
 	struct relay_entry e = { .kind = RELAY_MEMBERS, .id = { s->commit, s->members_at } };
@@ -60,7 +60,7 @@ static void next_member(void *ctx, lsn_t commit, const char *user)
 
 	(void)commit;
 	s->has_members = true;
-	if (user) /* NULL, everybody, is the only one */
+	if (user) /* NULL means every user, and comes alone */
 		buf_add(&s->users, user, strlen(user) + 1);
 }
 
@@ -68,7 +68,7 @@ static void add_wording(struct sequence *s, const struct txn_message *m)
 {
 	struct relay_entry *e = &s->waiting;
 
-	/* The transaction has its messages one behind the other. */
+	/* The transaction holds its messages one after the other in memory. */
 	assert(m->payload.at == e->payload.at + e->payload.len && m->groups == e->groups.at + e->groups.len);
 	e->payload.len += m->payload.len;
 	for (size_t g = 0; g < m->n_groups; g++)
@@ -79,7 +79,7 @@ static void add_wording(struct sequence *s, const struct txn_message *m)
 		e->wordings = buf_slice(&s->wordings[s->turn]);
 }
 
-/* All of one id are one entry, whose id must grow. */
+/* All messages with one id are one entry, because the ids of entries must grow. */
 static void next_message(void *ctx, const struct txn_message *m)
 {
 	struct sequence *s = ctx;
@@ -127,7 +127,7 @@ static void next_skipped(void *ctx, const struct txn_skipped *skipped)
 
 static const struct txn_calls sequence_calls = { next_member, next_message, next_mark, next_skipped };
 
-/* An earlier holder of the slot may have published those whose membership changed, as far as it could read the transaction. */
+/* An earlier holder of the slot may have published the users whose membership changed, as far as it could read the transaction. */
 static uint32_t members_at(const struct txn *txn)
 {
 	struct txn_skipped skipped;
@@ -150,7 +150,7 @@ static void publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 	buf_fini(&s.wordings[1]);
 }
 
-/* --- out of the stream ------------------------------------------------------------------------------------------- */
+/* --- out of the Redis stream ------------------------------------------------------------------------------------- */
 
 static void on_begin(void *ctx, lsn_t floor, enum relay_hole hole)
 {
@@ -162,7 +162,7 @@ static void on_begin(void *ctx, lsn_t floor, enum relay_hole hole)
 	tap_stream_reached(t, floor);
 	t->asked.missed = t->asked.missed && !hole;
 	if (hole && source_is_streaming(t->source))
-		source_ask(t->source); /* which confirms: nobody may meet it again */
+		source_ask(t->source); /* this confirms: no replica may meet the hole again */
 	if (hole == RELAY_HOLE_UNKNOWN)
 		tap_skip_watch(t);
 }
@@ -175,7 +175,7 @@ static void feed_members(struct tap *t, const struct relay_entry *e)
 		tap_feed_membership(t, e->id.lsn, e->users.at + at);
 }
 
-/* To its groups, and on to where the next wording and its groups begin. */
+/* Feeds one wording to its groups, then moves `m` to where the next wording and its groups begin. */
 static void feed_wording(struct tap *t, struct feed_message *m)
 {
 	char header[FRAME_HEADER_MAX];
@@ -198,12 +198,12 @@ static void feed_message(struct tap *t, const struct relay_entry *e)
 	m.tag = tap_feed_tag(e->close, e->bulk);
 	if (wordings.len == 0)
 		feed_wording(t, &m);
-	while (relay_wording(&wordings, &m.n_groups, &m.payload.len)) /* they were checked to fit */
+	while (relay_wording(&wordings, &m.n_groups, &m.payload.len)) /* the relay has checked that they fit */
 		feed_wording(t, &m);
 	t->has_event = true;
 }
 
-/* False: such a section or reason this configuration has not. Equal rules are part of the epoch, and so of the stream's key. */
+/* False: there is no such section or reason. Equal rules are part of the epoch, and so of the key of the Redis stream. */
 static bool feed_mark(struct tap *t, const struct relay_entry *e)
 {
 	char *section = mem_text_of(e->section), *reason = mem_text_of(e->reason);
@@ -263,12 +263,12 @@ static bool on_entry(void *ctx, const struct relay_entry *e)
 	if (e->when)
 		tap_count_transaction(t, e->id.lsn, (int64_t)e->when);
 	tap_stream_reached(t, e->end);
-	if (t->server_stops) /* it waits for this */
+	if (t->server_stops) /* the server waits for this */
 		source_send_status(t->source);
 	return true;
 }
 
-/* --- the relay's other wishes ------------------------------------------------------------------------------------ */
+/* --- the relay's other calls ------------------------------------------------------------------------------------- */
 
 static void on_refill(void *ctx)
 {
@@ -307,7 +307,7 @@ static void handled(struct tap *t, lsn_t next_lsn)
 	relay_position(t->relay, next_lsn, t->server_stops || t->stopping);
 }
 
-/* What was read of the stream may be lost since then. */
+/* What was read of the Redis stream may be lost meanwhile. */
 static lsn_t open_epoch(struct tap *t, const char *epoch)
 {
 	mem_copy_text(t->relay_epoch, sizeof(t->relay_epoch), epoch);

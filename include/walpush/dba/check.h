@@ -1,5 +1,5 @@
 /*
- * check: everything that must be right for walpush to work, looked at, with the fix of what is not.
+ * check: looks at everything that must be right for walpush to work, and gives a fix for what is not.
  *
  * For the command: synchronous, on one thread. Changes nothing in the database.
  */
@@ -14,14 +14,14 @@
 
 struct check;
 
-/* Both must outlive it; the rules are bound on the way. `offline`: what the file alone tells; no server is connected to. */
+/* Both must outlive the check, which binds the rules. `offline`: checks only what the file shows, and connects to no server. */
 struct check *check_new(const struct conf *conf, struct rules *rules, bool offline);
 void check_free(struct check *c);
 void check_run(struct check *c);
 
 size_t check_failures(const struct check *c);
 size_t check_warnings(const struct check *c);
-/* One line a finding, then the sum. */
+/* One line for each finding, then the totals. */
 void check_print(const struct check *c, struct buf *out);
 /* {"file", "offline", "failures", "warnings", "findings": [{"check", "state", "text", "fix": null | {"kind", "text"}, "mend": the same}]} */
 json_t *check_json(const struct check *c);
