@@ -860,11 +860,11 @@ if not WHOLE:
     TOWNS = [("hash", 1), ("uuid", 1), ("found", 1), ("renewals", 1), ("slow hubs", 1), ("all", 3)]
 
 
-SLOW_HUBS = pytest.mark.plain(reason="a sanitizer's library must be the first")
+PLAIN = pytest.mark.plain(reason="a sanitizer's library must be the first")
 
 
 @pytest.mark.parametrize(
-    "name, replicas", [pytest.param(*town, marks=SLOW_HUBS if VARIANTS[town[0]].slow_hubs else ()) for town in TOWNS]
+    "name, replicas", [pytest.param(*town, marks=PLAIN if VARIANTS[town[0]].slow_hubs else ()) for town in TOWNS]
 )
 def test_isolation(build, name, replicas):
     variant = dataclasses.replace(VARIANTS[name], replicas=replicas)
