@@ -118,37 +118,36 @@ size_t relay_entry_encode(const struct relay_entry *entry, struct slice out[RELA
 
 enum { HAS_BEFORE = 1, HAS_END = 2, HAS_GROUPS = 4, HAS_REASON = 8 };
 
-struct field { /* how to read a field */
-	char name;
+struct field {        /* how a field is read */
+	size_t at;    /* of the member; NOWHERE: the entry's kind is all that it says */
+	unsigned has; /* what the entry then has */
 	enum { FIELD_TEXT, FIELD_FLAG, FIELD_ID, FIELD_LSN, FIELD_TIME, FIELD_CODE } form;
-	size_t at; /* offset of the member */
-	unsigned has;
-	bool is_kind; /* the field makes the entry this kind: */
-	enum relay_kind kind;
+	enum relay_kind kind; /* of the entry that has it, if is_kind */
+	bool is_kind;
+	char name;
 };
 
 #define AT(member) offsetof(struct relay_entry, member)
-/* A flag without a member: it only sets the kind. */
 #define NOWHERE SIZE_MAX
 
 static const struct field fields_known[] = {
-	{ 'p', FIELD_ID, AT(before), HAS_BEFORE, false, 0 },
-	{ 'e', FIELD_LSN, AT(end), HAS_END, false, 0 },
-	{ 'w', FIELD_TIME, AT(when), 0, false, 0 },
-	{ 'u', FIELD_TEXT, AT(users), 0, true, RELAY_MEMBERS },
-	{ 'm', FIELD_TEXT, AT(payload), 0, true, RELAY_MESSAGE },
-	{ 'a', FIELD_TEXT, AT(about), 0, false, 0 },
-	{ 'g', FIELD_TEXT, AT(groups), HAS_GROUPS, false, 0 },
-	{ 'c', FIELD_CODE, AT(close), 0, false, 0 },
-	{ 'k', FIELD_FLAG, AT(bulk), 0, false, 0 },
-	{ 'v', FIELD_TEXT, AT(wordings), 0, false, 0 },
-	{ 's', FIELD_TEXT, AT(section), 0, true, RELAY_MARK },
-	{ 'r', FIELD_TEXT, AT(reason), HAS_REASON, false, 0 },
-	{ 'l', FIELD_FLAG, AT(lookup_only), 0, false, 0 },
-	{ 'o', FIELD_TEXT, AT(sections), 0, true, RELAY_SKIPPED },
-	{ 'n', FIELD_FLAG, AT(everything), 0, false, 0 },
-	{ 't', FIELD_TEXT, AT(closes), 0, false, 0 },
-	{ 'b', FIELD_FLAG, NOWHERE, 0, true, RELAY_BEGIN },
+	{ .name = 'p', .form = FIELD_ID, .at = AT(before), .has = HAS_BEFORE },
+	{ .name = 'e', .form = FIELD_LSN, .at = AT(end), .has = HAS_END },
+	{ .name = 'w', .form = FIELD_TIME, .at = AT(when) },
+	{ .name = 'u', .form = FIELD_TEXT, .at = AT(users), .is_kind = true, .kind = RELAY_MEMBERS },
+	{ .name = 'm', .form = FIELD_TEXT, .at = AT(payload), .is_kind = true, .kind = RELAY_MESSAGE },
+	{ .name = 'a', .form = FIELD_TEXT, .at = AT(about) },
+	{ .name = 'g', .form = FIELD_TEXT, .at = AT(groups), .has = HAS_GROUPS },
+	{ .name = 'c', .form = FIELD_CODE, .at = AT(close) },
+	{ .name = 'k', .form = FIELD_FLAG, .at = AT(bulk) },
+	{ .name = 'v', .form = FIELD_TEXT, .at = AT(wordings) },
+	{ .name = 's', .form = FIELD_TEXT, .at = AT(section), .is_kind = true, .kind = RELAY_MARK },
+	{ .name = 'r', .form = FIELD_TEXT, .at = AT(reason), .has = HAS_REASON },
+	{ .name = 'l', .form = FIELD_FLAG, .at = AT(lookup_only) },
+	{ .name = 'o', .form = FIELD_TEXT, .at = AT(sections), .is_kind = true, .kind = RELAY_SKIPPED },
+	{ .name = 'n', .form = FIELD_FLAG, .at = AT(everything) },
+	{ .name = 't', .form = FIELD_TEXT, .at = AT(closes) },
+	{ .name = 'b', .form = FIELD_FLAG, .at = NOWHERE, .is_kind = true, .kind = RELAY_BEGIN },
 };
 
 static bool read_code(struct slice value, uint16_t *out)
@@ -168,8 +167,7 @@ static bool read_value(const struct field *f, struct slice value, void *member)
 		*(struct slice *)member = value;
 		return true;
 	case FIELD_FLAG:
-		if (f->at != NOWHERE)
-			*(bool *)member = true;
+		*(bool *)member = true;
 		return true;
 	case FIELD_ID:
 		return relay_id_parse(value, member);
@@ -194,7 +192,7 @@ static bool take_field(struct relay_entry *e, char name, struct slice value, uns
 		*has |= f->has;
 		if (f->is_kind)
 			e->kind = f->kind;
-		return read_value(f, value, f->at == NOWHERE ? NULL : (char *)e + f->at);
+		return f->at == NOWHERE || read_value(f, value, (char *)e + f->at);
 	}
 	return true;
 }

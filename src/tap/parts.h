@@ -77,15 +77,15 @@ struct tap {
 
 	struct finding *finding; /* tap_catalog.c: what is read of the database */
 	unsigned n_editions;     /* so far */
+	unsigned reads_for;      /* for this edition, as in n_editions */
 	struct reads *reads;     /* what the admit queries of the catalog's edition read */
 	size_t n_reads;
-	unsigned reads_for;  /* for this edition, as in n_editions */
-	struct watch *watch; /* tap_watch.c */
-	bool finds_out;      /* what decides permission has changed, and is being read again */
-	bool has_trigger;    /* the database has the event trigger for DDL: see tap_ddl.c */
-	struct ddl *ddl;     /* tap_ddl.c */
+	struct watch *watch;                                                       /* tap_watch.c */
+	struct ddl *ddl;                                                           /* tap_ddl.c */
 	enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } ddl_look; /* why a look is under way */
-	bool ddl_heard; /* the replication stream brings the trigger's messages */
+	bool ddl_heard;   /* the replication stream brings the trigger's messages */
+	bool finds_out;   /* what decides permission has changed, and is being read again */
+	bool has_trigger; /* the database has the event trigger for DDL: see tap_ddl.c */
 	struct buf add_tables, filter_tables;
 	struct { /* the same, as the replication stream was last asked for */
 		struct buf add, filter;
