@@ -6,7 +6,7 @@
 
 #include "walpush/base/address.h"
 #include "walpush/base/buf.h"
-#include "walpush/conf/conf.h"
+#include "walpush/base/texts.h"
 #include "walpush/text/origin.h"
 #include "walpush/text/request.h"
 
