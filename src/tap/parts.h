@@ -164,13 +164,13 @@ void tap_flow_forget(struct tap *t);
 
 /* --- tap_reach.c: how far the logs are --- */
 /* Everything of commits below `upto` is in the logs. */
-void tap_stream_reached(struct tap *t, lsn_t upto);
+void tap_reach_upto(struct tap *t, lsn_t upto);
 /* A transaction with messages, committed at `committed` (µs since 1970; 0: unknown), goes into the logs. */
-void tap_count_transaction(struct tap *t, lsn_t lsn, int64_t committed);
+void tap_reach_count(struct tap *t, lsn_t lsn, int64_t committed);
 /* The commit time in µs of clock_us, for the window. `committed` as above. */
-int64_t tap_committed_at(struct tap *t, lsn_t lsn, int64_t committed);
+int64_t tap_reach_committed_at(struct tap *t, lsn_t lsn, int64_t committed);
 /* Another history begins. */
-void tap_window_begins(struct tap *t, lsn_t lsn);
+void tap_reach_begins(struct tap *t, lsn_t lsn);
 
 /* --- tap_skip.c --- */
 /* The replication stream is about to end because of this place. */

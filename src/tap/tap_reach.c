@@ -8,7 +8,7 @@
 
 /* Returns the commit time in µs of clock_us. Live transactions are committed now. A transaction of a backlog is as old as its commit time says, by
  * the database's clock. A position without a commit time is as old as the one before it. */
-int64_t tap_committed_at(struct tap *t, lsn_t lsn, int64_t committed)
+int64_t tap_reach_committed_at(struct tap *t, lsn_t lsn, int64_t committed)
 {
 	int64_t now = clock_us(), at = t->committed_at, age = clock_wall_us() - committed;
 
@@ -21,15 +21,15 @@ int64_t tap_committed_at(struct tap *t, lsn_t lsn, int64_t committed)
 	return t->committed_at;
 }
 
-void tap_window_begins(struct tap *t, lsn_t lsn)
+void tap_reach_begins(struct tap *t, lsn_t lsn)
 {
 	window_reset(&t->window, lsn);
 	t->committed_at = clock_us() - 2 * t->window.age; /* older than anything that the window holds */
 }
 
-void tap_stream_reached(struct tap *t, lsn_t upto)
+void tap_reach_upto(struct tap *t, lsn_t upto)
 {
-	window_handled(&t->window, upto, tap_committed_at(t, upto, 0));
+	window_handled(&t->window, upto, tap_reach_committed_at(t, upto, 0));
 	if (t->source)
 		source_moved(t->source, upto);
 	if (!t->is_live && upto >= t->live) {
@@ -41,7 +41,7 @@ void tap_stream_reached(struct tap *t, lsn_t upto)
 }
 
 /* A backlog says nothing about the time from commit to publication, so it is not measured. */
-void tap_count_transaction(struct tap *t, lsn_t lsn, int64_t committed)
+void tap_reach_count(struct tap *t, lsn_t lsn, int64_t committed)
 {
 	metrics_add(t->counts, METRICS_TRANSACTIONS, 1);
 	if (!committed || !t->is_live || lsn < t->live)

@@ -61,10 +61,10 @@ static void publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 	struct telling telling = { t, clock_us() };
 
 	if (txn_each(txn, &telling_calls, &telling)) {
-		window_event(&t->window, tap_committed_at(t, txn_lsn(txn), txn_commit_us(txn)));
-		tap_count_transaction(t, txn_lsn(txn), txn_commit_us(txn));
+		window_event(&t->window, tap_reach_committed_at(t, txn_lsn(txn), txn_commit_us(txn)));
+		tap_reach_count(t, txn_lsn(txn), txn_commit_us(txn));
 	}
-	tap_stream_reached(t, next_lsn);
+	tap_reach_upto(t, next_lsn);
 }
 
 /* --- the replication stream ---------------------------------------------------------------------------------------- */
@@ -72,7 +72,7 @@ static void publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 /* Another history begins, or the same one with a hole: no client can resume from what the logs hold. */
 static void begin_anew(struct tap *t, lsn_t at, const char *epoch, const char *reason)
 {
-	tap_window_begins(t, at);
+	tap_reach_begins(t, at);
 	tap_feed_anew(t, epoch, at, reason);
 }
 
@@ -105,7 +105,7 @@ static lsn_t open_epoch(struct tap *t, const char *epoch)
 
 static void streaming(struct tap *t)
 {
-	tap_stream_reached(t, t->window.handled);
+	tap_reach_upto(t, t->window.handled);
 }
 
 static void lost(struct tap *t)
@@ -151,7 +151,7 @@ static void tick(struct tap *t, lsn_t confirmed)
 const struct way way_direct = {
 	.is_shared = false,
 	.publish = publish,
-	.handled = tap_stream_reached,
+	.handled = tap_reach_upto,
 	.open_epoch = open_epoch,
 	.start = start,
 	.streaming = streaming,

@@ -157,9 +157,9 @@ static void on_begin(void *ctx, lsn_t floor, enum relay_hole hole)
 	struct tap *t = ctx;
 	bool same = strcmp(t->relay_epoch, t->epoch) == 0;
 
-	tap_window_begins(t, floor);
+	tap_reach_begins(t, floor);
 	tap_feed_anew(t, t->relay_epoch, floor, !same ? "epoch" : hole ? resync_name(RESYNC_SKIPPED) : "gap");
-	tap_stream_reached(t, floor);
+	tap_reach_upto(t, floor);
 	t->asked.missed = t->asked.missed && !hole;
 	if (hole && source_is_streaming(t->source))
 		source_ask(t->source); /* this confirms: no replica may meet the hole again */
@@ -258,11 +258,11 @@ static bool on_entry(void *ctx, const struct relay_entry *e)
 	if (!e->end)
 		return true;
 	if (t->has_event)
-		window_event(&t->window, tap_committed_at(t, e->id.lsn, (int64_t)e->when));
+		window_event(&t->window, tap_reach_committed_at(t, e->id.lsn, (int64_t)e->when));
 	t->has_event = false;
 	if (e->when)
-		tap_count_transaction(t, e->id.lsn, (int64_t)e->when);
-	tap_stream_reached(t, e->end);
+		tap_reach_count(t, e->id.lsn, (int64_t)e->when);
+	tap_reach_upto(t, e->end);
 	if (t->server_stops) /* the server waits for this */
 		source_send_status(t->source);
 	return true;

@@ -719,6 +719,15 @@ static void timed(uint64_t connection, const char *user)
 	assert_said(expected);
 }
 
+/* Of the timed stream, second by second. */
+static void pass_the_interval(void)
+{
+	for (unsigned i = 0; i < 61; i++) {
+		world_pass(&w, WORLD_S);
+		world_turn(&w);
+	}
+}
+
 static void a_stream_is_asked_again_as_time_passes(void **state)
 {
 	(void)state;
@@ -726,19 +735,13 @@ static void a_stream_is_asked_again_as_time_passes(void **state)
 	admitted(2, "8", "5");
 	assert_int_equal(admit_rechecks(w.all, rules_stream(w.present.plain, 1)->identity), 60 * (int64_t)WORLD_S);
 	assert_int_equal(admit_rechecks(w.all, rules_stream(w.present.plain, 0)->identity), 0);
-	for (unsigned i = 0; i < 61; i++) {
-		world_pass(&w, WORLD_S);
-		world_turn(&w);
-	}
+	pass_the_interval();
 	assert_asked("7 position");
 	assert_said(""); /* it hears on meanwhile */
 	answer("7");
 	position(START);
 	assert_said("");
-	for (unsigned i = 0; i < 61; i++) {
-		world_pass(&w, WORLD_S);
-		world_turn(&w);
-	}
+	pass_the_interval();
 	world_message(&w, 7, START + 5);
 	world_reach(&w, START + 10);
 	answer("");
@@ -760,10 +763,7 @@ static void what_time_took_away_is_not_resumed(void **state)
 	(void)state;
 	timed(1, "7");
 	world_pass(&w, WORLD_S);
-	for (unsigned i = 0; i < 61; i++) {
-		world_pass(&w, WORLD_S);
-		world_turn(&w);
-	}
+	pass_the_interval();
 	world_reach(&w, START + 10);
 	answer("");
 	assert_said("1 hears up to 1010; 1 refused 4403");
