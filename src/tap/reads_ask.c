@@ -27,13 +27,16 @@ struct reads_ask {
 		STEP_BEGIN,
 		STEP_VIEW,
 		STEP_NAMES,
+		STEP_READY, /* for the first stream alone */
 		STEP_QUERY,
 		STEP_END,
 		STEP_PREPARE,
 		STEP_EXPLAIN,
 		STEP_FORGET
 	} step;
-	size_t at; /* index of the stream */
+	size_t at;     /* index of the stream */
+	bool is_ready; /* the session has READY */
+	bool is_tried; /* it has TRIED, of this stream */
 	struct reads *reads;
 };
 
@@ -80,6 +83,8 @@ static void broken(struct reads_ask *a)
 /* --- statements ------------------------------------------------------------------------------------------------- */
 
 #define TRIED "walpush_tried"
+/* Most of what reads_query costs is its plan. The session makes it once. */
+#define READY "walpush_reads"
 
 /* Explains the query as walpush prepares it, without values. When the server begins the plan, it refuses what the role may not read. */
 static void add_explain(struct buf *out, const struct rules_query *q)
@@ -96,6 +101,10 @@ static bool send_statement(struct reads_ask *a)
 	struct buf sql = { 0 };
 	bool ok;
 
+	if (a->step == STEP_READY)
+		return PQsendPrepare(a->conn, READY, reads_query, 0, NULL);
+	if (a->step == STEP_QUERY)
+		return PQsendQueryPrepared(a->conn, READY, 0, NULL, NULL, NULL, 0);
 	if (a->step == STEP_PREPARE)
 		return PQsendPrepare(a->conn, TRIED, q->sql, 0, NULL);
 	if (a->step == STEP_BEGIN)
@@ -104,12 +113,10 @@ static bool send_statement(struct reads_ask *a)
 		reads_view(&sql, 1, q);
 	else if (a->step == STEP_NAMES)
 		buf_add_text(&sql, READS_OWN_NAMES);
-	else if (a->step == STEP_QUERY)
-		buf_add_text(&sql, reads_query);
 	else if (a->step == STEP_EXPLAIN)
 		add_explain(&sql, q);
 	else if (a->step == STEP_FORGET)
-		buf_add_text(&sql, "DEALLOCATE ALL");
+		buf_add_text(&sql, "DEALLOCATE " TRIED);
 	else
 		buf_add_text(&sql, READS_END);
 	ok = PQsendQuery(a->conn, sql.data);
@@ -166,7 +173,10 @@ static void take_result(struct reads_ask *a, const PGresult *result)
 	if (PQresultStatus(result) == PGRES_TUPLES_OK) {
 		if (a->step == STEP_QUERY)
 			take_rows(r, result);
-	} else if (PQresultStatus(result) != PGRES_COMMAND_OK) {
+	} else if (PQresultStatus(result) == PGRES_COMMAND_OK) {
+		a->is_ready = a->is_ready || a->step == STEP_READY;
+		a->is_tried = a->step >= STEP_PREPARE && a->step != STEP_FORGET;
+	} else {
 		pgdial_result_fail(result, &why);
 		if (a->step < STEP_END)
 			reads_fail(r, &why);
@@ -175,19 +185,23 @@ static void take_result(struct reads_ask *a, const PGresult *result)
 	}
 }
 
+/* If the view waited for a lock in vain, the query would wait too. If the server has refused to prepare it, there is nothing to explain. */
+static bool is_last(const struct reads_ask *a)
+{
+	return a->step == STEP_FORGET || (a->step == STEP_END && a->reads[a->at].may_pass) ||
+	       (a->step == STEP_PREPARE && !a->is_tried);
+}
+
 /* The statement is done. */
 static void go_on(struct reads_ask *a)
 {
-	const struct reads *r = &a->reads[a->at];
-
-	/* If the view waited for a lock in vain, the query would wait too. */
-	if (a->step == STEP_FORGET || (a->step == STEP_END && r->may_pass)) {
+	if (is_last(a)) {
 		a->step = STEP_BEGIN;
 		a->at++;
-	} else if (a->step < STEP_END && r->failed) {
+	} else if (a->step < STEP_END && a->reads[a->at].failed) {
 		a->step = STEP_END;
-	} else if (a->step == STEP_PREPARE && r->refused.text[0]) {
-		a->step = STEP_FORGET;
+	} else if (a->step == STEP_NAMES && a->is_ready) {
+		a->step = STEP_QUERY;
 	} else {
 		a->step++;
 	}

@@ -38,7 +38,7 @@
 /* CREATE TEMP VIEW walpush_reads_N over the query, with NULL for each placeholder. It needs no grant on what the query
  * reads, and it reads nothing. No semicolon at the end. */
 void reads_view(struct buf *out, unsigned n, const struct rules_query *q);
-/* For all SQLTEXT_VIEWs of the session: READS_COLUMNS columns a row (what, schema, name, attname, text), each row for
+/* For all READS_VIEWs of the session: READS_COLUMNS columns a row (what, schema, name, attname, text), each row for
  * reads_add. */
 extern const char reads_query[];
 #define READS_COLUMNS 5
