@@ -2,8 +2,8 @@
 
 Needs the standard library and psycopg2. The server listens on 127.0.0.1 with passwords (SCRAM), so that roles, grants
 and pg_hba count as they do in production; there is no `replication` line in pg_hba, because logical replication does
-not need one. The superuser `postgres` also comes in through the Unix socket, which lies in a directory that only the
-server's user may enter.
+not need one. The superuser `postgres` comes in through the Unix socket, which lies in a directory that only the
+server's user may enter: no password is asked there, because SCRAM costs both sides some milliseconds each time.
 
     with Cluster() as pg:
         pg.create_database("app")           # with the application's tables
@@ -46,6 +46,7 @@ _STOP = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIG
 _PREPARED = "prepared"
 
 _HBA = """\
+local  all  postgres           trust
 local  all  all                scram-sha-256
 host   all  all  127.0.0.1/32  scram-sha-256
 """
@@ -293,7 +294,11 @@ class Cluster:
 
     def connect(self, dbname="postgres", user=SUPERUSER, autocommit=True, **options):
         """A psycopg2 connection. With autocommit each statement is a transaction, unless it says BEGIN."""
-        connection = psycopg2.connect(self.url(dbname, user), **options)
+        if user == SUPERUSER:
+            options = {"host": str(self.directory), "password": self.passwords[user], **options}
+            connection = psycopg2.connect(dbname=dbname, user=user, port=self.port, **options)
+        else:
+            connection = psycopg2.connect(self.url(dbname, user), **options)
         if autocommit:
             connection.autocommit = True
         return connection
@@ -343,16 +348,16 @@ class Cluster:
     def create_database(self, name, schema=True, sample=False):
         """A new database. With the schema, the sidecar's role may use it, and what is missing is only the slot."""
         if schema and not self._prepared:
-            self._create(_PREPARED, "template1")
+            self.copy_database(_PREPARED, "template1")
             self.psql(SCHEMA, dbname=_PREPARED)
             self.setup(_PREPARED, slot="")
             self._prepared = True
-        self._create(name, _PREPARED if schema else "template0")
+        self.copy_database(name, _PREPARED if schema else "template0")
         if sample:
             self.psql(SAMPLE, dbname=name)
 
-    def _create(self, name, template):
-        """As 15 and later make one: before, everybody could create in `public`, of which `walpush check` warns."""
+    def copy_database(self, name, template):
+        """A database like another, to which nobody may be connected. As 15 and later make one: before, everybody could create in `public`, of which `walpush check` warns."""
         self.sql(f'CREATE DATABASE "{name}" TEMPLATE {template}')
         if template != _PREPARED and int(self.sql("SHOW server_version_num")[0][0]) < 150000:
             self.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC", dbname=name)

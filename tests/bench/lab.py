@@ -128,6 +128,8 @@ class Load:
 class Sidecar:
     """`walpush run` with the shipped configuration, its limits on who connects taken off."""
 
+    program = BUILD / "walpush"
+
     def __init__(self, lab, slot, **settings):
         self.lab, self.slot = lab, slot
         config = Config(SHIPPED.read_text()).set("limits.per-user", 0).set("limits.handshakes-per-second", 0)
@@ -150,7 +152,7 @@ class Sidecar:
             WALPUSH_ADMIN_PORT=str(self.admin),
         )
         with open(self.log, "wb") as log:
-            self.process = self.lab.spawn([str(BUILD / "walpush"), "run", "-c", str(self.file)], env=env, stderr=log)
+            self.process = self.lab.spawn([str(self.program), "run", "-c", str(self.file)], env=env, stderr=log)
         self.port = int(fields_of(self.wait_for("listening"))["port"])
         self.wait_for("live")
         return self
@@ -220,7 +222,7 @@ class Lab:
     def __enter__(self):
         try:
             self.cluster = Cluster(SERVER, fsync=False).start()
-            self.app = App(self.cluster).populate().set_up()
+            self.app = App(self.cluster).set_up()
             self._populate()
         except BaseException:
             self.close()

@@ -42,7 +42,9 @@ class Load(threading.Thread):
                     text = f"{ROW_MARK} {self.committed + 1} {self.text}"
                     cursor.execute("UPDATE requests SET purpose = %s WHERE id = %s", (text, self.key))
                 self._done(self.committed + 1)
-            except psycopg2.OperationalError:
+            except psycopg2.DatabaseError as error:  # without a code: the server has ended before it could say something
+                if error.pgcode and not isinstance(error, psycopg2.OperationalError):
+                    raise
                 connection = None
             self._end.wait(1 / self.rate)
 

@@ -19,7 +19,7 @@ from throwaway.cluster import Cluster  # noqa: E402
 
 @pytest.fixture(scope="session")
 def cluster():
-    with Cluster({"max_prepared_transactions": 5}) as cluster:
+    with Cluster({"max_prepared_transactions": 5}, fsync=False) as cluster:
         yield cluster
 
 
@@ -32,7 +32,7 @@ def no_follower_is_left():
 
 @pytest.fixture
 def bare_app(cluster):
-    """The application's database and rows; the DBA has not been there."""
+    """The application's database and rows; the DBA has made no slot yet."""
     with fresh_app(cluster) as app:
         yield app
 

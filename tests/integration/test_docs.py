@@ -18,7 +18,7 @@ import threading
 
 import pytest
 
-from harness.app import ASHA, BOB, RAVI, App, fresh_app
+from harness.app import ASHA, BOB, RAVI, App
 from harness.browser import look
 from harness.client import PATIENCE, Client
 from harness.walpush import BINARY, ROOT, SIGNING_KEY, Walpush, free_port
@@ -228,10 +228,8 @@ def own_cluster():
 
 @pytest.fixture
 def world(own_cluster, tmp_path):
-    app = App.__new__(App)  # the database of this name, with its rows
-    app.cluster, app.name, app.slot, app._connection = own_cluster, "app", "walpush", None
-    own_cluster.create_database("app")
-    app.populate()
+    app = App(own_cluster, "app")
+    app.slot = "walpush"
     own_cluster.sql("ALTER ROLE walpush PASSWORD '…'")
     world = World(own_cluster, tmp_path)
     world.app = app
@@ -472,37 +470,35 @@ class Server(http.server.ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
-def test_the_script_of_the_readme(own_cluster, config, tmp_path):
+def test_the_script_of_the_readme(app, config, tmp_path):
     """In a browser, while rows change: the query cache is told."""
     (block,) = taken("js", "README.md")
-    with fresh_app(own_cluster) as app:
-        app.set_up()
-        config.set("listen.origins", ["*"])
-        with Walpush(config, tmp_path, app) as walpush:
-            script = block.text.replace("wss://live.example.org", f"ws://127.0.0.1:{walpush.port}").replace("/requests/5/", "/requests/1/")
-            assert f"ws://127.0.0.1:{walpush.port}/ws/requests/1/" in script
-            page = f"""<body><script>
-                let told = 0;
-                const accessToken = "{walpush.token(ASHA)}", queryClient = {{
-                    invalidateQueries(what) {{
-                        document.body.dataset.told = ++told + " " + JSON.stringify(what);
-                        if (told === 3) fetch("/go");
-                    }} }};
-                {script}</script><img src="/hold"></body>"""
-            server, done = Server(page), threading.Event()
+    config.set("listen.origins", ["*"])
+    with Walpush(config, tmp_path, app) as walpush:
+        script = block.text.replace("wss://live.example.org", f"ws://127.0.0.1:{walpush.port}").replace("/requests/5/", "/requests/1/")
+        assert f"ws://127.0.0.1:{walpush.port}/ws/requests/1/" in script
+        page = f"""<body><script>
+            let told = 0;
+            const accessToken = "{walpush.token(ASHA)}", queryClient = {{
+                invalidateQueries(what) {{
+                    document.body.dataset.told = ++told + " " + JSON.stringify(what);
+                    if (told === 3) fetch("/go");
+                }} }};
+            {script}</script><img src="/hold"></body>"""
+        server, done = Server(page), threading.Event()
 
-            def change():
-                while not done.wait(0.1):
-                    app.touch(app.request)
+        def change():
+            while not done.wait(0.1):
+                app.touch(app.request)
 
-            writer = threading.Thread(target=change, daemon=True)
-            writer.start()
-            try:
-                dom = look(f"http://127.0.0.1:{server.server_port}/", tmp_path / "profile", "--dump-dom", budget=None)
-            finally:
-                done.set()
-                writer.join(PATIENCE)
-                server.shutdown()
-                server.server_close()
+        writer = threading.Thread(target=change, daemon=True)
+        writer.start()
+        try:
+            dom = look(f"http://127.0.0.1:{server.server_port}/", tmp_path / "profile", "--dump-dom", budget=None)
+        finally:
+            done.set()
+            writer.join(PATIENCE)
+            server.shutdown()
+            server.server_close()
     told = re.search(r'data-told="(\d+) \{&quot;queryKey&quot;:\[&quot;requests&quot;\]\}"', dom)
     assert told and int(told.group(1)) >= 3, dom
