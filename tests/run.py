@@ -2,7 +2,7 @@
 """Runs the parts of the suite and says what passed.
 
     tests/run.py unit BINARY...        each test program, as many at a time as there are cores, quiet unless it fails
-    tests/run.py parts NAME=COMMAND... each part in order, all of them even if one fails, with the time each took
+    tests/run.py parts NAME=COMMAND... each part in order, all of them even if one fails, with the time each took, by the clock and of cores
 
 Parts between `[` and `]` run in lanes, side by side: `[ a=... b=... | c=... ]` runs c beside a and then b. The output of the first lane
 is shown as it comes, that of another when a part of it has ended.
@@ -68,7 +68,7 @@ class Part:
 
     def __init__(self, word):
         self.name, self.command = word.split("=", 1)
-        self.status = self.passed = self.failed = self.seconds = 0
+        self.status = self.passed = self.failed = self.seconds = self.computed = 0
         self.end = ()
 
     def run(self, shown_at_once):
@@ -76,14 +76,14 @@ class Part:
         held = []
         show = show_now if shown_at_once else held.append
         show(f"\n==== {self.name}: {self.command}\n")
-        self.status, self.passed, self.failed, self.end = run_command(self.command, show)
+        self.status, self.computed, self.passed, self.failed, self.end = run_command(self.command, show)
         self.seconds = time.monotonic() - start
         if held:
             show_now("".join(held))
 
 
 def run_command(command, show):
-    """The exit status, what was counted, and the end of the output."""
+    """The exit status, the seconds that it and what it started computed, what was counted, and the end of the output."""
     counted = (0, 0)
     end = collections.deque(maxlen=SHOWN_AGAIN)
     with subprocess.Popen(
@@ -100,7 +100,9 @@ def run_command(command, show):
             show(line)
             end.append(line)
             counted = [a + b for a, b in zip(counted, count(line))]
-    return process.returncode, *counted, end
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, used.ru_utime + used.ru_stime, *counted, end
 
 
 def count(line):
@@ -152,7 +154,7 @@ def report(parts):
         print(f"\n==== how {part.name} ended\n{''.join(part.end)}", end="")
     print()
     for part in parts:
-        print(f"{part.name:<12} {part.seconds:6.0f} s  {'FAILED' if part.status else 'ok'}")
+        print(f"{part.name:<12} {part.seconds:6.0f} s {part.computed:6.0f} s of cores  {'FAILED' if part.status else 'ok'}")
     if broken:
         print("failed:", ", ".join(part.name for part in broken))
     passed = sum(part.passed for part in parts if part.name in COUNTED)

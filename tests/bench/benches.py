@@ -88,12 +88,15 @@ class Backlog(Bench):
     what = "a transaction of 1,000 rows to 1,000 subscribers of one group"
     subscribers, rows_written = 1000, 1000
 
-    def round(self, lab):
+    def walpush(self, lab):
         with lab.walpush(**LOG_ROOM) as sidecar:
             load = sidecar.subscribe(PATH, self.subscribers, expect=self.rows_written)
             lab.write_in_one(self.rows_written, lab.unit_rows)
             load.received()
-            figures = load.result()
+            return load.result()
+
+    def round(self, lab):
+        figures = self.walpush(lab)
         with Bare(lab, payload_of(figures)) as bare:
             load = bare.subscribe(self.subscribers, expect=self.rows_written)
             bare.send(self.rows_written, 0)
@@ -114,7 +117,7 @@ class Groups(Bench):
     what = "10,000 subscribers in 1,000 groups, 1,000 changes/s"
     changes, rate = 5000, 1000
 
-    def round(self, lab):
+    def walpush(self, lab):
         with lab.walpush() as sidecar:
             load = sidecar.subscribe(
                 ANY_PATH, MANY, groups=UNITS, expect=self.changes // UNITS, latency=True, inflight=256
@@ -123,7 +126,10 @@ class Groups(Bench):
             written = lab.write(self.changes, self.rate, rows=UNITS)
             load.received()
             cpu = sidecar.cpu() - before
-            figures = load.result()
+            return load.result(), cpu, written
+
+    def round(self, lab):
+        figures, cpu, written = self.walpush(lab)
         floor = lab.read(self.changes, self.rate, snapshot=False, rows=UNITS)
         return {
             "walpush p50 ms": figures["latency_us"]["p50"] / 1000,
