@@ -12,9 +12,9 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 # The distribution's own interpreter: it is the one that sees the distribution's packages.
 PYTHON  ?= /usr/bin/python3
-# Test files of `make integration` that run side by side, each with a PostgreSQL of its own; 0 shows what tests print. Two a core: a test
+# Test files of `make integration` that run side by side, each with a PostgreSQL of its own; 0 shows what tests print. Three a core: a test
 # waits more than it computes.
-TEST_JOBS ?= $(shell echo $$((2 * $(CORES))))
+TEST_JOBS ?= $(shell echo $$((3 * $(CORES))))
 # How long each fuzz target runs; what else pytest is told, for example PYTEST_ARGS="-x -k resume"; which
 # benchmarks, all of them if empty.
 FUZZ_SECONDS ?= 60
