@@ -20,7 +20,9 @@ export interface Established {
 /** Fetch everything again that this stream is about; what follows is complete from `id` on. */
 export interface Resync {
   type: 'resync';
-  reason: 'history' | 'epoch' | 'gap' | 'truncate' | 'lookup' | 'unknown' | 'bulk' | 'unreadable' | (string & {});
+  reason:
+    | 'history' | 'epoch' | 'gap' | 'membership' | 'truncate' | 'unknown' | 'lookup' | 'bulk' | 'skipped'
+    | 'unreadable' | (string & {});
   id: EventId;
   epoch: string;
 }

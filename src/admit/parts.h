@@ -39,8 +39,8 @@
  *      │             ended                 (hub: hello)                   │
  *      └────────────── a membership of its user changes ──────────────────┘
  *
- * Only a STANDING connection receives new messages. For the other states the hub has not sent the hello yet (!is_open), or delivers nothing
- * at or above a limit (is_limited).
+ * A STANDING connection receives new messages, and so does one that is asked because time passes. In every other case the hub has not sent the
+ * hello yet (!is_open), or delivers nothing at or above a limit (is_limited). DENIED is not in the drawing: see below.
  *
  * A renewed token with other claims is a question of its own, so it has a listener of its own (`renewal`), which is only in the lists of
  * questions. The token in force holds until the answer is yes. If the token in force is answered with no meanwhile, the connection is DENIED:

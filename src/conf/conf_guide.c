@@ -11,7 +11,7 @@ static const char introduction[] =
 "# sidecar.conf\n"
 "\n"
 "Generated from the option table in `src/conf/conf_options.c` and the prose in `src/conf/conf_guide.c`; after an edit there\n"
-"run `WALPUSH_UPDATE_DOCS=1 build/dev/unit/test_conf`.\n"
+"run `WALPUSH_UPDATE_DOCS=1 build/dev/unit/conf/test_conf`.\n"
 "\n"
 "walpush reads one file, by default `sidecar.conf`, in the syntax of libconfig:\n"
 "\n"

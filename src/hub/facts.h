@@ -1,5 +1,23 @@
 /*
  * facts: what all files of a hub read, and only hub.c writes. Hub thread.
+ *
+ * The files of the hub. Each knows only those before it in this list:
+ *
+ *   response.c    the answer to a request that is refused
+ *   peek.c        the first bytes of a socket
+ *   channel.c     which connections have a subscription in which log
+ *   writer.c      bytes to a socket
+ *   visitor.c     a socket and its address, from accept to close
+ *   handshake.c   the request: path, origin, upgrade
+ *   conn.c        one connection, and the lists of all
+ *   notice.c      messages about the connection itself: hello, resync, auth_ok
+ *   deliver.c     from the logs to the writers
+ *   admission.c   tokens, and the tap's answers
+ *   message.c     what the client says
+ *   conn_event.c  what happens to a connection; conn_table.c, which is pure, chooses
+ *   session.c     makes events of the library's callbacks, of mails and of the clock
+ *   depart.c      closes many connections at the pace of drain.c, which is pure
+ *   hub.c         wires the parts; only it knows struct hub
  */
 #ifndef WALPUSH_HUB_FACTS_H
 #define WALPUSH_HUB_FACTS_H

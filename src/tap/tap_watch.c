@@ -40,7 +40,8 @@ struct watch {
 
 /* $1: names of tables, $2: OIDs of relations, $3: names of tables that decide permission. One row: the digest of what decides permission; the
  * digest of everything; the deciding tables, and the other tables, whose updates and deletes are not decoded; and whether there is an event trigger
- * for DDL. Partitions and other children are included with their parent. */
+ * for DDL. Partitions and other children are included with their parent. `walpush_ddl_drop` does not count: it reports only drops, and without it the
+ * digest notices them. */
 static const char watch_query[] =
 	"WITH RECURSIVE rel (oid, decides, logged) AS ("
 	"  SELECT c.oid, pg_catalog.format('%s.%s', n.nspname, c.relname) = ANY ($3::text[]), true"

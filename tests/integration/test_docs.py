@@ -107,7 +107,7 @@ def test_nobody_forgets_an_example():
     known = {"json", "console", "sh", "sql", "js", "conf"}
     left = [b for b in BLOCKS if not b.is_exempt() and b.language not in known and not is_make(b) and not is_command(b)]
     assert not left, f"no test runs these blocks: {left}"
-    # Those of configuration.md are read by tests/unit/test_conf.c, one by one.
+    # Those of configuration.md are read by tests/unit/conf/test_conf.c, one by one.
     assert {b.document.name for b in taken("conf")} <= {"configuration.md"}
     assert {b.document.name for b in taken("json")} <= {"configuration.md", "protocol.md", "status.md"}
     assert {b.document.name for b in taken("js")} <= {"README.md"}
@@ -321,12 +321,18 @@ def test_the_functions_of_the_architecture():
         assert re.search(rf"\b{name}\b", everything), f"nothing is called {name}"
 
 
+def is_part(path):
+    """A header that is only a part of its layer, or of a module."""
+    return path.name == "parts.h" or path.name == "cmd.h" or path.stem.endswith(("_impl", "_env"))
+
+
 def test_the_layers_of_the_architecture():
     """The table of the build is printed, and each module stands in the row of its layer, and in no other."""
     assert f"```\n{(ROOT / 'src/LAYERS').read_text(encoding='utf-8')}```" in ARCHITECTURE
     rows = re.findall(r"^\| (\w+) \| .* \| (`[^|]+) \|$", ARCHITECTURE[ARCHITECTURE.index("\n## Layers\n") :], re.MULTILINE)
     for layer, cell in rows:
-        modules = {path.stem for path in PATHS if path.suffix == ".c" and path.parent == ROOT / "src" / layer}
+        here = {ROOT / "src" / layer, ROOT / "include/walpush" / layer}
+        modules = {path.stem for path in PATHS if path.parent in here and not is_part(path)}
         named = re.findall(r"`([\w*]+)`", cell)
         homeless = {module for module in modules if not any(fnmatch.fnmatch(module, pattern) for pattern in named)}
         assert not homeless, f"the row of {layer} has no place for {sorted(homeless)}"

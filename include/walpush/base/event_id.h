@@ -23,7 +23,7 @@ struct event_id {
  * Version of the numbering. Raise it if a transaction that is decoded again under the same rules would get another index for one of its
  * messages: another order, a message more or less, a number taken earlier or later, other rows folded into bulk. The version is part of the
  * epoch, so clients with a position of the old numbering receive `resync`, and replicas of different versions do not share a Redis stream.
- * tests/unit/test_txn.c shows the numbers: if they change there, raise the version.
+ * tests/unit/change/test_txn.c shows the numbers: if they change there, raise the version.
  */
 #define EVENT_NUMBERING 2
 

@@ -3,7 +3,8 @@
  *
  * The tap accepts sockets and hands them over. The hub does the handshake, verifies the token, asks the tap for admission, and then
  * writes the bytes between each connection's cursors and the published position. The tap calls the functions below; everything
- * else happens on the hub's thread. Tap and hub share only mailboxes, tickets, and the logs.
+ * else happens on the hub's thread. Tap and hub share the logs, mailboxes, the edition in force, tickets, the gate, the audit
+ * log's queue, and the cells of the metrics.
  *
  * One turn of a hub: read the published position, then take the mailbox, then deliver up to the position. So if the tap posts a
  * mail before it appends a message, the hub takes the mail before it delivers the message.

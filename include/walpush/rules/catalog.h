@@ -1,8 +1,8 @@
 /*
  * catalog: what a table looks like, as far as rendering needs it: column order, types, primary key, foreign keys.
  *
- * The tap fills it from the rows of catalog_query at each connect, and again when a change shows a column that the
- * catalog does not know. It is immutable afterwards. Pure: catalog_add takes texts, so tests need no database.
+ * The tap fills it from the rows of catalog_query at the start, and again when the digest of what is watched has changed
+ * (tap_watch.c) or a row does not fit. It is immutable afterwards. Pure: catalog_add takes texts, so tests need no database.
  *
  * The catalog knows the partitions and INHERITS children of a table by name, each under its nearest parent. Their rows
  * count as the parent's. INHERITS may name several parents. wal2json prints all tables of such a parent's schema, so

@@ -484,7 +484,6 @@ static void test_table_is_sound(void **state)
 	}
 }
 
-/* Only those types can be kept; every other option must be able to change. */
 /* One variable for a whole list, in those lists whose entries hold no blank and no comma. */
 static void test_a_list_from_one_variable(void **state)
 {
@@ -511,6 +510,7 @@ static void test_a_list_from_one_variable(void **state)
 	unsetenv("SEVERAL");
 }
 
+/* Only those types can be kept; every other option must be able to change. */
 static void test_what_a_reload_keeps(void **state)
 {
 	struct buf changed = { 0 };
@@ -569,7 +569,7 @@ static void test_document_is_current(void **state)
 	}
 	kept = text_of_file(DOCUMENT);
 	if (strcmp(kept, now.data) != 0)
-		fail_msg(DOCUMENT " is not current: run WALPUSH_UPDATE_DOCS=1 build/dev/unit/test_conf");
+		fail_msg(DOCUMENT " is not current: run WALPUSH_UPDATE_DOCS=1 build/dev/unit/conf/test_conf");
 	free(kept);
 	buf_fini(&now);
 }

@@ -64,7 +64,7 @@ static void test_the_shipped_script_is_that_of_the_shipped_file(void **state)
 	read_file(SHIPPED, &shipped);
 	if (!slice_equal(buf_slice(&script), buf_slice(&shipped)))
 		fail_msg(SHIPPED
-			 " is not what walpush sql prints; run WALPUSH_UPDATE_DOCS=1 build/dev/unit/test_setup");
+			 " is not what walpush sql prints; run WALPUSH_UPDATE_DOCS=1 build/dev/unit/dba/test_setup");
 	buf_fini(&script);
 	buf_fini(&shipped);
 	rules_free(rules);

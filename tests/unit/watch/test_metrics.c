@@ -216,7 +216,7 @@ static void the_document_is_current(void **state)
 	kept.data[kept.len] = '\0';
 	fclose(f);
 	if (strcmp(kept.data, now.data) != 0)
-		fail_msg(DOCUMENT " is not current: run WALPUSH_UPDATE_DOCS=1 build/dev/unit/test_metrics");
+		fail_msg(DOCUMENT " is not current: run WALPUSH_UPDATE_DOCS=1 build/dev/unit/watch/test_metrics");
 	buf_fini(&now);
 	buf_fini(&kept);
 }
