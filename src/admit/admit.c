@@ -72,7 +72,7 @@ void admissions_tick(struct admissions *all)
 
 	answer_look(all, now);
 	turn_look(all, now);
-	if (all->late || all->batches || turn_waits(all))
+	if (all->unanswered || all->batches || turn_waits(all))
 		admit_wake(all, ADMIT_AFTER_A_TICK);
 }
 
@@ -92,11 +92,11 @@ json_t *admit_status(const struct admissions *all)
 	const struct batch *b;
 	int waiting = turn_count(all), unanswered = waiting, held = 0;
 
-	DL_FOREACH2(all->late, l, next_late)
+	DL_FOREACH2(all->unanswered, l, next_unanswered)
 		unanswered++;
 	DL_FOREACH(all->batches, b)
 		DL_FOREACH(b->listeners, l)
-			held += !l->since_us;
+			held += !l->waits_from;
 	return json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:i}", "connections", (int)HASH_COUNT(all->listeners),
 			 "unanswered", unanswered, "held", held, "asked", (json_int_t)all->n_asked, "queries",
 			 (json_int_t)all->n_queries, "rounds", (json_int_t)all->rounds.n, "waiting", waiting);

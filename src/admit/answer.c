@@ -75,7 +75,7 @@ static void settle(struct listener *l)
 		return;
 	}
 	l->upto = l->verdict.next;
-	seat_skips(l);
+	seat_note_skips(l);
 	if (l->is_open)
 		seat_go_on(l);
 	else
@@ -153,7 +153,7 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 	}
 	answer_unref(a);
 	q->batch = NULL;
-	if (q->next)
+	if (q->for_next)
 		ask_now(q);
 	else
 		ask_free(q);
@@ -283,13 +283,13 @@ static void refuse_late(struct admissions *all, int64_t now)
 {
 	int64_t oldest = now - all->now->conf->limits.admit_timeout * 1000;
 
-	while (all->late && all->late->since_us < oldest) {
-		if (!listener_stream(all->late))
-			listener_refuse(all->late, 1012, "reload", "the stream has changed");
+	while (all->unanswered && all->unanswered->waits_from < oldest) {
+		if (!listener_stream(all->unanswered))
+			listener_refuse(all->unanswered, 1012, "reload", "the stream has changed");
 		else if (admit_is_fed(all))
-			listener_refuse(all->late, 1013, "timeout", "the database does not answer");
+			listener_refuse(all->unanswered, 1013, "timeout", "the database does not answer");
 		else
-			listener_refuse(all->late, 1013, "offline", "not streaming");
+			listener_refuse(all->unanswered, 1013, "offline", "not streaming");
 	}
 }
 

@@ -89,7 +89,7 @@ void ask_now(struct question *q)
 static void join(struct listener *l)
 {
 	l->question = question_of(l);
-	listener_move(l, &l->question->next);
+	listener_move(l, &l->question->for_next);
 	ask_now(l->question);
 }
 
@@ -98,7 +98,7 @@ void ask_in_turn(struct listener *l)
 	struct admissions *all = l->all;
 	struct question *q = l->question = question_of(l);
 
-	listener_move(l, &q->next);
+	listener_move(l, &q->for_next);
 	if (q->query || q->is_due || q->in_turn)
 		return;
 	if (!all->turn && !all->share.left)
@@ -118,7 +118,7 @@ static bool is_ahead(const struct listener *l)
 
 	return !l->is_open && l->has_since && ticket_knows_epoch(l->ticket, all->now->epoch, l->epoch) &&
 	       l->since.lsn >= topiclog_published(all->now->log) && l->since.index > 0 &&
-	       all->calls->may_come(all->ctx, l->since.lsn, admit_clock(all) - l->since_us);
+	       all->calls->may_come(all->ctx, l->since.lsn, admit_clock(all) - l->waits_from);
 }
 
 /* If a reload has changed the stream, the hub closes the connection. */
@@ -190,8 +190,8 @@ static bool is_trusted(const struct admit_present *now, const struct rules_strea
 
 static void refuse(struct question *q)
 {
-	while (q->next)
-		listener_refuse(q->next, 1013, "query", "the admit query calls what a stranger owns");
+	while (q->for_next)
+		listener_refuse(q->for_next, 1013, "query", "the admit query calls what a stranger owns");
 	ask_free(q);
 }
 
@@ -202,7 +202,7 @@ static void send_question(struct question *q)
 	struct listener *l;
 	int64_t now = admit_clock(all);
 
-	while ((l = q->next)) {
+	while ((l = q->for_next)) {
 		listener_move(l, &q->asked);
 		listener_to(l, LISTENER_ASKED);
 		verdict_asked(&l->verdict, l->is_open ? 0 : topiclog_published(all->now->log), now);
@@ -226,7 +226,7 @@ void ask_send_due(struct admissions *all)
 	while ((q = all->due)) {
 		DL_DELETE2(all->due, q, prev_due, next_due);
 		q->is_due = false;
-		if (!q->next)
+		if (!q->for_next)
 			ask_free(q); /* all its listeners have ended */
 		else if (is_trusted(all->now, q->stream))
 			send_question(q);

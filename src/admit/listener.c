@@ -29,19 +29,19 @@ void listener_move(struct listener *l, struct listener **queue)
 
 void listener_not_late(struct listener *l)
 {
-	if (l->since_us)
-		DL_DELETE2(l->all->late, l, prev_late, next_late);
-	l->since_us = 0;
+	if (l->waits_from)
+		DL_DELETE2(l->all->unanswered, l, prev_unanswered, next_unanswered);
+	l->waits_from = 0;
 }
 
 void listener_may_be_late(struct listener *l)
 {
 	struct admissions *all = l->all;
 
-	if (l->since_us)
+	if (l->waits_from)
 		return;
-	l->since_us = admit_clock(all);
-	DL_APPEND2(all->late, l, prev_late, next_late);
+	l->waits_from = admit_clock(all);
+	DL_APPEND2(all->unanswered, l, prev_unanswered, next_unanswered);
 	admit_wake(all, ADMIT_AFTER_A_TICK);
 }
 
@@ -96,8 +96,8 @@ void listener_count(const struct listener *l, const char *result)
 	struct metrics_counts *counts = l->all->now->counts;
 
 	metrics_count(counts, METRICS_ADMISSIONS, result);
-	if (l->since_us)
-		metrics_observe(counts, METRICS_ADMISSION_SECONDS, admit_clock(l->all) - l->since_us, 1);
+	if (l->waits_from)
+		metrics_observe(counts, METRICS_ADMISSION_SECONDS, admit_clock(l->all) - l->waits_from, 1);
 }
 
 struct audit_client listener_client(const struct listener *l)

@@ -72,11 +72,11 @@ struct listener {
 	bool has_since;    /* the client sent `since` and `epoch`, below */
 	const char *skips; /* why something is skipped, so that a resync is due; NULL: nothing is */
 	struct verdict verdict;
-	lsn_t from;                             /* its answer counts from this position on, */
-	lsn_t upto;                             /* and below this one; valid while the answer is applied */
-	int64_t since_us;                       /* µs: since when it waits for an answer; 0: it does not */
-	struct listener *prev_late, *next_late; /* in `late`, by that time */
-	struct listener **queue;                /* the list that `prev` and `next` belong to, or NULL */
+	lsn_t from;                                         /* its answer counts from this position on, */
+	lsn_t upto;                                         /* and below this one; valid while the answer is applied */
+	int64_t waits_from;                                 /* µs: since when it waits for an answer; 0: it does not */
+	struct listener *prev_unanswered, *next_unanswered; /* in `unanswered`, by that time */
+	struct listener **queue;                            /* the list that `prev` and `next` belong to, or NULL */
 	struct listener *prev, *next;
 	struct ring *ring; /* since its first answer */
 	struct listener *prev_of_ring, *next_of_ring;
@@ -118,7 +118,7 @@ struct question {
 	struct sqlpipe_query *query; /* NULL: it does not run */
 	struct batch *batch;         /* that of the query */
 	struct listener *asked;      /* listeners that wait for its answer */
-	struct listener *next;       /* listeners that wait for the next query */
+	struct listener *for_next;   /* listeners that wait for the next query */
 	bool is_due, in_turn;        /* in one of these lists */
 	bool in_share;               /* it runs as a part of the current share */
 	struct question *prev_due, *next_due;
@@ -188,7 +188,7 @@ struct admissions {
 	struct ring *rings;
 
 	/* answer.c */
-	struct listener *late; /* listeners without an answer, the longest first */
+	struct listener *unanswered; /* listeners without an answer, the longest first */
 	struct repeat trouble[REPEAT_TABLE];
 };
 
@@ -280,7 +280,7 @@ bool listener_is_told(const struct listener *l);
 /* Sends MAIL_ADMITTED with a seat in the log of each group of the answer. on_hold: nothing is delivered until a later limit. */
 void seat_admit(struct listener *l, bool on_hold);
 /* Before a yes is applied: sets l->skips if its groups have a message that the answer does not cover. */
-void seat_skips(struct listener *l);
+void seat_note_skips(struct listener *l);
 /* Applies a yes to an open connection: lifts the limit, or moves it to other groups with a resync if the groups differ or something is skipped. */
 void seat_go_on(struct listener *l);
 /* The renewed token is in force; the seats stay. */

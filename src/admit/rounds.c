@@ -41,7 +41,7 @@ size_t share_room(const struct share *s, size_t others)
 {
 	if (s->left || others >= SHARE_BEHIND)
 		return 0;
-	return s->size ? s->size : SHARE_MOST;
+	return s->size ? s->size : SHARE_QUERIES;
 }
 
 void share_sent(struct share *s, size_t n, int64_t now)
@@ -52,7 +52,7 @@ void share_sent(struct share *s, size_t n, int64_t now)
 
 bool share_answered(struct share *s, int64_t now)
 {
-	unsigned size = s->size ? s->size : SHARE_MOST;
+	unsigned size = s->size ? s->size : SHARE_QUERIES;
 
 	assert(s->left);
 	if (--s->left)
@@ -60,7 +60,7 @@ bool share_answered(struct share *s, int64_t now)
 	if (now - s->sent > SHARE_US)
 		s->size = size > 1 ? size / 2 : 1;
 	else
-		s->size = size < SHARE_MOST ? size * 2 : SHARE_MOST;
+		s->size = size < SHARE_QUERIES ? size * 2 : SHARE_QUERIES;
 	s->moved = now;
 	return true;
 }

@@ -21,7 +21,7 @@
 
 #define ROUNDS_APART 5000000 /* µs */
 #define ROUND_TRIES 3        /* queries for one connection in a round */
-#define SHARE_MOST 16        /* queries */
+#define SHARE_QUERIES 16     /* queries */
 #define SHARE_US 20000
 /* No share is sent while this many other queries run: new connections go first. */
 #define SHARE_BEHIND 64
@@ -48,7 +48,7 @@ struct round_tries rounds_tried(const struct rounds *r);
 bool rounds_again(struct rounds *r, struct round_tries *tries);
 
 struct share {
-	unsigned size; /* of the next share; 0 means SHARE_MOST */
+	unsigned size; /* of the next share; 0 means SHARE_QUERIES */
 	size_t left;   /* queries of this share without an answer */
 	int64_t sent;  /* µs */
 	int64_t moved; /* µs: when the queue began, or a share was answered */

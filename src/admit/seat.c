@@ -206,7 +206,7 @@ static bool must_move(const struct listener *l, struct topic *const *topics, siz
 	       (n && memcmp(topics, l->topics, n * sizeof(*topics)) != 0);
 }
 
-void seat_skips(struct listener *l)
+void seat_note_skips(struct listener *l)
 {
 	struct event_id from = { l->verdict.from, 0 }, known = { l->verdict.known, 0 };
 
@@ -251,7 +251,7 @@ static void count_from_the_last_change(struct listener *l, bool was_denied)
 	l->from = v->known;
 	l->upto = LSN_MAX;
 	if (l->is_limited)
-		seat_skips(l);
+		seat_note_skips(l);
 	verdict_drop(v);
 	verdict_take(v);
 }

@@ -6,7 +6,7 @@
  * sent in shares. A new connection, and one that a change names, does not wait in this queue. A connection that waits for a round receives
  * nothing from the change on; one that is asked because time passes receives messages until the answer.
  *
- * Bounds: at most SHARE_MOST queries of the queue run. limits.admit-timeout starts when the query is sent, so no connection is refused because
+ * Bounds: at most SHARE_QUERIES queries of the queue run. limits.admit-timeout starts when the query is sent, so no connection is refused because
  * it waits here; but when no share is answered within VERDICT_PATIENCE times that, those that wait are refused.
  */
 #include <stdlib.h>
@@ -108,7 +108,7 @@ bool turn_share(struct admissions *all)
 	}
 	room = share_room(&all->share, all->n_out);
 	while (n < room && (q = all->turn)) {
-		q->in_share = q->next != NULL; /* otherwise all its listeners have ended */
+		q->in_share = q->for_next != NULL; /* otherwise all its listeners have ended */
 		n += q->in_share;
 		ask_now(q);
 	}
@@ -119,8 +119,8 @@ bool turn_share(struct admissions *all)
 
 static void refuse_all(struct question *q)
 {
-	while (q->next)
-		listener_refuse(q->next, 1013, "timeout", "the database does not answer");
+	while (q->for_next)
+		listener_refuse(q->for_next, 1013, "timeout", "the database does not answer");
 }
 
 /* While the logs are not filled, nothing is delivered, so no connection is refused. */
@@ -182,7 +182,7 @@ int turn_count(const struct admissions *all)
 
 	DL_COUNT(all->awaiting, l, n);
 	DL_FOREACH2(all->turn, q, next_due) {
-		DL_COUNT(q->next, l, of_one);
+		DL_COUNT(q->for_next, l, of_one);
 		n += of_one;
 	}
 	return n;

@@ -189,7 +189,7 @@ void admission_admitted(struct conn *c, const struct mail *mail)
 /* The entries that the connection will not read may include a close that concerns it. */
 static void note_missed_close(struct conn *c, lsn_t upto)
 {
-	struct missed missed = deliver_nothing_missed(c);
+	struct missed missed = deliver_missed_range(c);
 
 	for (size_t i = 0; i < c->n_subs; i++)
 		cursor_to_head(&c->subs[i].cursor, upto, &missed);

@@ -22,7 +22,7 @@ static int write_resync(struct conn *c)
 /* --- merging --------------------------------------------------------------------------------------------------- */
 
 /* A close among the lost entries concerns the connection if the connection was admitted before it and was allowed to receive it. */
-struct missed deliver_nothing_missed(const struct conn *c)
+struct missed deliver_missed_range(const struct conn *c)
 {
 	return (struct missed){ c->admitted, c->frozen_at ? c->frozen_at : c->limit - 1, 0 };
 }
@@ -142,7 +142,7 @@ static int deliver_last_word(struct conn *c)
 
 static int tell_loss(struct conn *c)
 {
-	struct missed missed = deliver_nothing_missed(c);
+	struct missed missed = deliver_missed_range(c);
 	int result;
 
 	resync_because_lost(c, &missed);
@@ -246,7 +246,7 @@ static void serve_channel(struct channel *ch)
 
 static void let_go(struct conn *c)
 {
-	struct missed missed = deliver_nothing_missed(c);
+	struct missed missed = deliver_missed_range(c);
 	bool lost = false;
 
 	for (size_t i = 0; i < c->n_subs; i++)

@@ -22,7 +22,7 @@ void deliver_reply(struct conn *c, unsigned char opcode, struct slice payload);
 /* Keeps the commit time of the mail if it is the oldest of this turn. */
 void deliver_note_committed(struct conns *all, const struct mail *mail);
 /* The range of commits in which a close concerns the connection, for entries that are skipped unread. */
-struct missed deliver_nothing_missed(const struct conn *c);
+struct missed deliver_missed_range(const struct conn *c);
 /* Measures for the metrics how far slow connections are behind. `now` in µs. */
 void deliver_measure(struct conns *all, int64_t now);
 

@@ -90,7 +90,7 @@ static void handle_begin(struct intake *in, const struct record *r)
 	txn_begin(in->txn, change.lsn, change.timestamp);
 }
 
-static void publish(struct intake *in, const struct transaction *t)
+static void publish_head(struct intake *in, const struct transaction *t)
 {
 	struct txn_skipped skipped;
 
@@ -100,7 +100,7 @@ static void publish(struct intake *in, const struct transaction *t)
 	if (txn_n_messages(in->txn) || txn_n_marks(in->txn) || txn_n_members(in->txn) || txn_skipped(in->txn, &skipped))
 		in->calls->publish(in->ctx, in->txn, t->next_lsn);
 	else
-		in->calls->handled(in->ctx, t->next_lsn);
+		in->calls->position(in->ctx, t->next_lsn);
 }
 
 static bool handle_commit(struct intake *in, const struct record *r)
@@ -117,7 +117,7 @@ static bool handle_commit(struct intake *in, const struct record *r)
 		break;
 	}
 	if (!t->repeated)
-		publish(in, t);
+		publish_head(in, t);
 	transaction_free(in, t);
 	return true;
 }
@@ -176,7 +176,7 @@ static void take_position(struct intake *in)
 	if (!position || !intake_is_idle(in))
 		return;
 	in->position = 0;
-	in->calls->handled(in->ctx, position);
+	in->calls->position(in->ctx, position);
 }
 
 /* Handles as many records as it can, and asks ahead. Called whenever the head may have become ready. A call from within itself does nothing. */
@@ -197,20 +197,20 @@ static void intake_run(struct intake *in)
 
 /* --- receipt --------------------------------------------------------------------------------------------------- */
 
-static struct transaction *begin(struct intake *in, const struct change *change, lsn_t handled)
+static struct transaction *begin(struct intake *in, const struct change *change, lsn_t given)
 {
 	struct transaction *t = mem_new(sizeof(*t));
 
 	t->xid = change->xid;
 	t->lsn = change->lsn;
 	t->next_lsn = change->next_lsn;
-	t->repeated = change->lsn < handled;
+	t->repeated = change->lsn < given;
 	visible_add(in->visible, t);
 	return t;
 }
 
 /* BEGIN and COMMIT are decoded at once, because they decide the transaction of the other records. */
-static bool receive_frame(struct intake *in, struct record *r, lsn_t handled, struct fail *why)
+static bool receive_frame(struct intake *in, struct record *r, lsn_t given, struct fail *why)
 {
 	struct change change;
 
@@ -225,14 +225,14 @@ static bool receive_frame(struct intake *in, struct record *r, lsn_t handled, st
 	}
 	if (in->receiving)
 		return fail_set(why, "a BEGIN came inside of a transaction");
-	in->receiving = r->transaction = begin(in, &change, handled);
+	in->receiving = r->transaction = begin(in, &change, given);
 	return true;
 }
 
-static bool receive(struct intake *in, struct record *r, lsn_t handled, struct fail *why)
+static bool receive(struct intake *in, struct record *r, lsn_t given, struct fail *why)
 {
 	if (record_is_frame(r))
-		return receive_frame(in, r, handled, why);
+		return receive_frame(in, r, given, why);
 	if (!in->receiving)
 		return fail_set(why, "a row came outside of a transaction");
 	r->transaction = in->receiving;
@@ -278,7 +278,7 @@ static void refuse(struct intake *in, struct record *r, enum intake_broken kind,
 	break_stream(in, kind, t, why);
 }
 
-void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t handled)
+void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t given)
 {
 	char kind = record_kind(text);
 	struct fail why = { 0 };
@@ -291,7 +291,7 @@ void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t hand
 		return;
 	}
 	r = record_new(bytes, text, ++in->n_records);
-	if (!receive(in, r, handled, &why))
+	if (!receive(in, r, given, &why))
 		refuse(in, r, INTAKE_UNREADABLE, in->receiving, &why);
 	else if (record_is_frame(r) || skip_receive(&in->skip, in->outside, r, &why))
 		enqueue(in, r);

@@ -12,8 +12,8 @@
 #include "walpush/base/repeat.h"
 
 /* Bounds of the answers that are kept for later rows. Beyond them the table is emptied, and the same question is asked again. */
-#define SHARED_MOST 8192
-#define SHARED_BYTES (1u << 20)
+#define ANSWERS_KEPT 8192
+#define ANSWERS_KEPT_BYTES (1u << 20)
 
 struct question {
 	UT_hash_handle hh;
@@ -130,7 +130,7 @@ struct question *questions_ask(struct questions *qs, const struct question_kind 
 {
 	struct question *q;
 
-	if (HASH_COUNT(qs->table) >= SHARED_MOST || qs->bytes >= SHARED_BYTES)
+	if (HASH_COUNT(qs->table) >= ANSWERS_KEPT || qs->bytes >= ANSWERS_KEPT_BYTES)
 		questions_forget(qs);
 	make_key(&qs->key, query, n_values, values);
 	HASH_FIND(hh, qs->table, qs->key.data, qs->key.len, q);

@@ -233,7 +233,7 @@ void redislink_ask(struct redislink *l, size_t n, const struct slice *arguments,
 
 /* --- greeting ---------------------------------------------------------------------------------------------------- */
 
-static void is_up(struct redislink *l)
+static void came_up(struct redislink *l)
 {
 	link_to(l, LINK_UP);
 	if (l->is_said)
@@ -247,7 +247,7 @@ static void is_up(struct redislink *l)
 static void greeted(struct redislink *l)
 {
 	if (--l->greetings == 0)
-		is_up(l);
+		came_up(l);
 }
 
 static void on_greeting(void *ctx, const redisReply *reply)

@@ -122,9 +122,9 @@ const char *relay_fix(const struct relay *r, int64_t now)
 
 /* --- the holder of the slot -------------------------------------------------------------------------------------- */
 
-lsn_t relay_reached(const struct relay *r)
+lsn_t relay_tail_end(const struct relay *r)
 {
-	return relay_writer_reached(r->writer);
+	return relay_writer_tail_end(r->writer);
 }
 
 lsn_t relay_start(struct relay *r, lsn_t from, enum relay_hole hole)

@@ -99,7 +99,7 @@ static void add_position(struct relay_queue *q)
 
 void relay_queue_position(struct relay_queue *q, lsn_t end, bool urgent)
 {
-	relay_queue_reached(q, end);
+	relay_queue_note_end(q, end);
 	if (end > q->position)
 		q->position = end;
 	if (urgent)
@@ -123,7 +123,7 @@ void relay_queue_add(struct relay_queue *q, const struct relay_entry *e)
 	if (event_id_compare(e->id, q->last_id) > 0) {
 		q->position = 0; /* the transaction's end is further */
 		enqueue(q, e);
-		relay_queue_reached(q, e->end);
+		relay_queue_note_end(q, e->end);
 	} else if (e->end) {
 		/* An earlier holder of the slot appended this entry, perhaps without the mark that the transaction ends
 		 * here. */
@@ -154,7 +154,7 @@ static void enqueue_first(struct relay_queue *q, const struct relay_entry *entry
 	}
 	if (e->end > q->last_end)
 		q->last_end = e->end;
-	relay_queue_reached(q, e->end);
+	relay_queue_note_end(q, e->end);
 	counted(q, e);
 }
 
@@ -173,7 +173,7 @@ void relay_queue_begin(struct relay_queue *q, const struct relay_queue_beginning
 	enqueue_first(q, &e);
 }
 
-void relay_queue_reached(struct relay_queue *q, lsn_t end)
+void relay_queue_note_end(struct relay_queue *q, lsn_t end)
 {
 	if (end > q->end)
 		q->end = end;

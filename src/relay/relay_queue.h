@@ -55,7 +55,7 @@ struct relay_queue_beginning {
  * must know this. */
 void relay_queue_begin(struct relay_queue *q, const struct relay_queue_beginning *b);
 /* The Redis stream holds everything that commits before `end`. */
-void relay_queue_reached(struct relay_queue *q, lsn_t end);
+void relay_queue_note_end(struct relay_queue *q, lsn_t end);
 /* Everything that commits before this LSN was added, or is known to be in the Redis stream. */
 lsn_t relay_queue_end(const struct relay_queue *q);
 

@@ -113,7 +113,7 @@ static void settle(struct relay_writer *w)
 	if (w->tail_end < w->from)
 		relay_queue_begin(w->queue, &(struct relay_queue_beginning){ w->from, w->hole, w->tail, w->tail_end });
 	else
-		relay_queue_reached(w->queue, w->tail_end);
+		relay_queue_note_end(w->queue, w->tail_end);
 }
 
 static void tail_found(struct relay_writer *w, struct event_id tail, lsn_t end)
@@ -223,7 +223,7 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 
 /* --- the owner's side -------------------------------------------------------------------------------------------- */
 
-lsn_t relay_writer_reached(const struct relay_writer *w)
+lsn_t relay_writer_tail_end(const struct relay_writer *w)
 {
 	return w->tail_known ? w->tail_end : 0;
 }

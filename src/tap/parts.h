@@ -130,7 +130,9 @@ struct tap {
 	struct stop *stop; /* tap_stop.c */
 };
 
-/* --- calls from the parts to tap.c, which is above all of them --- */
+/* --- calls from the parts to those above them --- */
+/* tap.c wires them: reached → tap_stop_reached, released → tap_stop_released, watched → tap_catalog_watched, changed → tap_read_catalog,
+ * found_out → tap_ddl_looked. */
 struct tap_wires {
 	/* More is handled, or the replication stream is lost. */
 	void (*reached)(struct tap *t);
@@ -219,7 +221,7 @@ struct way {
 	bool is_shared; /* all replicas feed their logs from what any of them publishes */
 	void (*publish)(struct tap *t, const struct txn *txn, lsn_t next_lsn);
 	/* Everything that commits below `next_lsn` is handled, and had no messages. */
-	void (*handled)(struct tap *t, lsn_t next_lsn);
+	void (*position)(struct tap *t, lsn_t next_lsn);
 	/* Streaming of this epoch is about to begin. Returns the position below which everything of the epoch is known to be handled. */
 	lsn_t (*open_epoch)(struct tap *t, const char *epoch);
 	/* Returns where decoding begins. */

@@ -68,7 +68,7 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 	tap_feed_flush(arg);
 }
 
-static void is_news(struct tap *t, struct topic *topic)
+static void note_news(struct tap *t, struct topic *topic)
 {
 	if (!topic_mark_dirty(topic))
 		return;
@@ -83,7 +83,7 @@ void tap_feed_hear(struct tap *t, struct topic *topic, unsigned hub)
 {
 	topic_subscribe(t->now.log, topic, hub);
 	if (topic_has_unpublished(t->now.log, topic))
-		is_news(t, topic);
+		note_news(t, topic);
 }
 
 /* --- what a transaction holds ------------------------------------------------------------------------------------ */
@@ -135,7 +135,7 @@ void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now)
 			topic_append_tagged(t->now.log, topic, m->id, m->tag, m->header, m->payload, now);
 		else
 			topic_append(t->now.log, topic, m->id, m->header, m->payload, now);
-		is_news(t, topic);
+		note_news(t, topic);
 		receivers += topic_listeners(topic);
 		group += name.len + 1;
 	}
@@ -155,7 +155,7 @@ struct marking {
 static void append_resync(const struct marking *m, struct topic *topic)
 {
 	topic_append_tagged(m->tap->now.log, topic, m->id, m->tag, SLICE(""), SLICE(""), m->now);
-	is_news(m->tap, topic);
+	note_news(m->tap, topic);
 }
 
 static void mark_one(void *ctx, struct topic *topic)

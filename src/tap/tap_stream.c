@@ -13,18 +13,18 @@
 
 /* --- the intake's transactions ------------------------------------------------------------------------------------- */
 
-static void publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
+static void on_publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 {
 	struct tap *t = ctx;
 
 	t->way->publish(t, txn, next_lsn);
 }
 
-static void handled(void *ctx, lsn_t next_lsn)
+static void on_position(void *ctx, lsn_t next_lsn)
 {
 	struct tap *t = ctx;
 
-	t->way->handled(t, next_lsn);
+	t->way->position(t, next_lsn);
 }
 
 /* --- the intake's other calls ------------------------------------------------------------------------------------ */
@@ -61,7 +61,9 @@ static void look(void *ctx)
 	tap_ddl_look(ctx);
 }
 
-const struct intake_calls tap_intake_calls = { publish, handled, pause_source, stale_catalog, look, stream_broken };
+const struct intake_calls tap_intake_calls = {
+	on_publish, on_position, pause_source, stale_catalog, look, stream_broken
+};
 
 /* --- the source's calls ------------------------------------------------------------------------------------------ */
 

@@ -1,7 +1,7 @@
 /*
  * way_direct: without a relay a transaction goes into the logs as it is.
  *
- *   intake ─▶ publish ─▶ tap_feed ─▶ logs
+ *   intake ─▶ publish_to_logs ─▶ tap_feed ─▶ logs
  */
 #include <string.h>
 
@@ -56,7 +56,7 @@ static void tell_skipped(void *ctx, const struct txn_skipped *skipped)
 
 static const struct txn_calls telling_calls = { tell_member, tell_message, tell_mark, tell_skipped };
 
-static void publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
+static void publish_to_logs(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 {
 	struct telling telling = { t, clock_us() };
 
@@ -150,8 +150,8 @@ static void tick(struct tap *t, lsn_t confirmed)
 
 const struct way way_direct = {
 	.is_shared = false,
-	.publish = publish,
-	.handled = tap_reach_upto,
+	.publish = publish_to_logs,
+	.position = tap_reach_upto,
 	.open_epoch = open_epoch,
 	.start = start,
 	.streaming = streaming,

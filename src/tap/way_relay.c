@@ -2,7 +2,7 @@
  * way_relay: with `relay`, the Redis stream connects the two halves of the tap. The holder of the slot writes what it decodes to the Redis stream,
  * and every replica feeds its logs from the Redis stream.
  *
- *   intake ─▶ publish ─▶ relay ═══ Redis ═══▶ on_entry ─▶ tap_feed ─▶ logs
+ *   intake ─▶ publish_to_relay ─▶ relay ═══ Redis ═══▶ on_entry ─▶ tap_feed ─▶ logs
  *
  * The slot is confirmed only up to what was read back.
  */
@@ -135,7 +135,7 @@ static uint32_t members_at(const struct txn *txn)
 	return txn_skipped(txn, &skipped) ? skipped.id.index - 1 : 0;
 }
 
-static void publish(struct tap *t, const struct txn *txn, lsn_t next_lsn)
+static void publish_to_relay(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 {
 	struct sequence s = { .tap = t, .commit = txn_lsn(txn), .members_at = members_at(txn) };
 	bool has_event = txn_each(txn, &sequence_calls, &s);
@@ -302,7 +302,7 @@ static const struct relay_calls calls = { on_begin, on_entry, on_refill, on_paus
 
 /* --- the way -------------------------------------------------------------------------------------------------------- */
 
-static void handled(struct tap *t, lsn_t next_lsn)
+static void position(struct tap *t, lsn_t next_lsn)
 {
 	relay_position(t->relay, next_lsn, t->server_stops || t->stopping);
 }
@@ -312,7 +312,7 @@ static lsn_t open_epoch(struct tap *t, const char *epoch)
 {
 	mem_copy_text(t->relay_epoch, sizeof(t->relay_epoch), epoch);
 	relay_open(t->relay, epoch);
-	return relay_reached(t->relay);
+	return relay_tail_end(t->relay);
 }
 
 static lsn_t start(struct tap *t, const struct way_start *s)
@@ -377,8 +377,8 @@ static void tick(struct tap *t, lsn_t confirmed)
 
 const struct way way_relay = {
 	.is_shared = true,
-	.publish = publish,
-	.handled = handled,
+	.publish = publish_to_relay,
+	.position = position,
 	.open_epoch = open_epoch,
 	.start = start,
 	.streaming = streaming,

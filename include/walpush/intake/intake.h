@@ -57,7 +57,7 @@ struct intake_calls {
 	/* A transaction is complete: publish its memberships, messages and marks. Everything that commits before next_lsn is handled then. */
 	void (*publish)(void *ctx, const struct txn *t, lsn_t next_lsn);
 	/* A transaction without listed rows, or a keepalive: only the position changes. It may be an old position, which changes nothing. */
-	void (*handled)(void *ctx, lsn_t next_lsn);
+	void (*position)(void *ctx, lsn_t next_lsn);
 	void (*pause)(void *ctx, bool paused);
 	/* The catalog does not fit a row, or does not know its table. Nothing is handled until intake_rules is called. */
 	void (*stale_catalog)(void *ctx);
@@ -84,8 +84,9 @@ void intake_forget_looks(struct intake *in);
 void intake_limits(struct intake *in, const struct conf_limits *limits);
 /* Only limits.record-bytes: from the next record on, at any time. */
 void intake_record_limit(struct intake *in, const struct conf_limits *limits);
-/* Takes over `bytes`; `text` points into `bytes`. Transactions that commit below `handled` are repetitions, and are skipped. */
-void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t handled);
+/* Takes over `bytes`; `text` points into `bytes`. Transactions that commit below `given` were given to
+ * the owner before: they are not published again. */
+void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t given);
 /* Everything that commits before `end` was received. The position counts as handled as soon as the queue is empty. Inside a transaction the
  * call is ignored. */
 void intake_position(struct intake *in, lsn_t end);

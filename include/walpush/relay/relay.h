@@ -76,7 +76,7 @@ int64_t relay_leaderless_since(const struct relay *r);
 /* --- the holder of the slot ------------------------------------------------------------------------------------------ */
 
 /* Where the Redis stream ends; 0: unknown, or the stream is empty. */
-lsn_t relay_reached(const struct relay *r);
+lsn_t relay_tail_end(const struct relay *r);
 /* Call it before START_REPLICATION. Empties the queue. Returns where to start: where the Redis stream ends, but not
  * before `from`. `hole`: the reason, if this leaves a hole. */
 lsn_t relay_start(struct relay *r, lsn_t from, enum relay_hole hole);

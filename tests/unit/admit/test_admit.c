@@ -664,18 +664,18 @@ static void a_round_asks_in_shares_and_who_comes_passes_it_by(void **state)
 	for (size_t i = 0; i < w.n_mails; i++)
 		world_drop_mail(&w, &w.mails[i]);
 	w.n_mails = 0;
-	assert_int_equal(w.n_asked, SHARE_MOST + 1);
-	assert_int_equal(admit_waiting(w.all), 40 - SHARE_MOST);
+	assert_int_equal(w.n_asked, SHARE_QUERIES + 1);
+	assert_int_equal(admit_waiting(w.all), 40 - SHARE_QUERIES);
 	come(50, "7");
 	world_turn(&w);
-	assert_int_equal(w.n_asked, SHARE_MOST + 3);
+	assert_int_equal(w.n_asked, SHARE_QUERIES + 3);
 	while (w.n_asked) {
 		if (*w.asked[0]->user)
 			answer("5");
 		else
 			position(START + 11);
 		world_turn(&w);
-		assert_true(w.n_asked <= SHARE_MOST + 4); /* a share, who came, and two positions */
+		assert_true(w.n_asked <= SHARE_QUERIES + 4); /* a share, who came, and two positions */
 	}
 	assert_int_equal(admit_waiting(w.all), 0);
 	assert_int_equal(w.n_mails, 41);

@@ -138,7 +138,7 @@ static void an_entry_goes_round(void **state)
 
 	(void)state;
 	leads_behind("9-4294967295", 10);
-	assert_int_equal(relay_reached(relay), 10);
+	assert_int_equal(relay_tail_end(relay), 10);
 	add(20);
 	assert_int_equal(relay_end(relay), 21);
 	relay_numbers(relay, &n);
@@ -179,7 +179,7 @@ static void what_is_read_moves_the_tail(void **state)
 	fed_reply(reading, "XREAD",
 		  "*1\r\n*2\r\n$1\r\nk\r\n*1\r\n*2\r\n$12\r\n9-4294967295\r\n*4\r\n$1\r\ne\r\n$2\r\n10\r\n$1\r\np\r\n$"
 		  "3\r\n5-1\r\n");
-	assert_int_equal(relay_reached(relay), 10);
+	assert_int_equal(relay_tail_end(relay), 10);
 	assert_true(relay_leaderless_since(relay) > 0);
 }
 

@@ -335,13 +335,13 @@ static void each_interleaving(void **state)
 		steps(cases[i].steps);
 		fed_open(append, open, sizeof(open));
 		relay_writer_numbers(writer, fed_now, &n);
-		if (strcmp(open, cases[i].open) != 0 || relay_writer_reached(writer) != cases[i].reached ||
+		if (strcmp(open, cases[i].open) != 0 || relay_writer_tail_end(writer) != cases[i].reached ||
 		    relay_writer_end(writer) != cases[i].end || relay_writer_safe(writer) != cases[i].safe ||
 		    n.appended != cases[i].appended || n.refused != cases[i].refused || refills != cases[i].refills ||
 		    strcmp(relay_writer_words(writer), cases[i].words ? cases[i].words : "") != 0)
 			fail_msg("'%s': '%s' is open, reached %" PRIu64 ", end %" PRIu64 ", safe %" PRIu64
 				 ", %d appended, %d refused, %u refills, '%s'",
-				 cases[i].steps, open, relay_writer_reached(writer), relay_writer_end(writer),
+				 cases[i].steps, open, relay_writer_tail_end(writer), relay_writer_end(writer),
 				 relay_writer_safe(writer), (int)n.appended, (int)n.refused, refills,
 				 relay_writer_words(writer));
 	}
