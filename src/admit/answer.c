@@ -55,7 +55,7 @@ static void count_from_the_answer(struct listener *l)
 {
 	struct verdict *v = &l->verdict;
 
-	if (!l->all->now->is_blind || !l->is_open || !l->is_limited || !l->batch || l->batch->need <= v->known)
+	if (!l->all->now->has_mute || !l->is_open || !l->is_limited || !l->batch || l->batch->need <= v->known)
 		return;
 	v->known = l->batch->need;
 	l->from = v->known;
@@ -86,7 +86,7 @@ static void settle(struct listener *l)
 	listener_to(l, LISTENER_STANDING);
 	ring_stand(l);
 	if (l->is_limited) {
-		listener_frozen(l, l->verdict.last);
+		listener_note_change(l, l->verdict.last);
 		again_ask(l);
 	}
 }

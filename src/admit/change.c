@@ -43,7 +43,7 @@ static void freeze(struct listener *l, lsn_t commit, bool own)
 	if (verdict_changed(&l->verdict, commit, own) && l->is_open)
 		listener_limit(l, commit);
 	else if (l->is_open)
-		listener_frozen(l, commit);
+		listener_note_change(l, commit);
 	ask_again(l, own);
 	renew_ask_again(l->renewal);
 }

@@ -120,9 +120,9 @@ void listener_limit(struct listener *l, lsn_t limit)
 	listener_post(l, &mail);
 }
 
-void listener_frozen(const struct listener *l, lsn_t commit)
+void listener_note_change(const struct listener *l, lsn_t commit)
 {
-	struct mail mail = { .kind = MAIL_FROZEN, .limit = commit };
+	struct mail mail = { .kind = MAIL_CHANGED, .limit = commit };
 
 	listener_post(l, &mail);
 }

@@ -270,7 +270,7 @@ struct audit_client listener_client(const struct listener *l);
 /* Its hub delivers no commit at or above this one; LSN_MAX: everything. */
 void listener_limit(struct listener *l, lsn_t limit);
 /* Its hub delivers nothing of this commit but a message that closes the connection. */
-void listener_frozen(const struct listener *l, lsn_t commit);
+void listener_note_change(const struct listener *l, lsn_t commit);
 /* `why`: a value of METRICS_REFUSALS. A renewal, and a listener refused with 4429, is freed. */
 void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason);
 /* Its hub was sent MAIL_REFUSED. */

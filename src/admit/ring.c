@@ -78,7 +78,7 @@ static int64_t every_of(const struct admit_present *now, const struct rules_stre
 
 	if (!every && at >= 0 && rules_stream(now->rules, (size_t)at)->not_followed)
 		every = NOT_FOLLOWED_EVERY;
-	return now->is_blind && (!every || watch < every) ? watch : every;
+	return now->has_mute && (!every || watch < every) ? watch : every;
 }
 
 void ring_set_all(struct admissions *all)

@@ -70,15 +70,15 @@ struct conn *conn_find(const struct conns *all, uint64_t id)
 
 void conn_limit(struct conn *c, lsn_t limit)
 {
-	bool was_held = c->is_held;
+	bool was_limited = c->is_limited;
 
 	c->limit = limit;
-	c->frozen_at = 0;
-	c->is_held = limit != LSN_MAX;
-	if (c->is_held && !was_held)
-		DL_APPEND2(c->of->held, c, prev_held, next_held);
-	else if (!c->is_held && was_held)
-		DL_DELETE2(c->of->held, c, prev_held, next_held);
+	c->changed_at = 0;
+	c->is_limited = limit != LSN_MAX;
+	if (c->is_limited && !was_limited)
+		DL_APPEND2(c->of->limited, c, prev_limited, next_limited);
+	else if (!c->is_limited && was_limited)
+		DL_DELETE2(c->of->limited, c, prev_limited, next_limited);
 }
 
 void conn_resync(struct conn *c, const char *reason, struct event_id id)

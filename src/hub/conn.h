@@ -30,8 +30,8 @@ struct conns { /* of one hub; zeroed except `hub` and what channels and writers 
 	struct slot *slots;
 	uint32_t n_slots, first_free;
 	struct conn *all;
-	struct conn *held; /* those with a limit */
-	struct conn *due;  /* those to serve after the mails are taken */
+	struct conn *limited; /* those with a limit */
+	struct conn *due;     /* those to serve after the mails are taken */
 	/* deliver.c's, of this turn: */
 	int64_t committed; /* µs since 1970: the oldest commit that a mail has named; 0: none */
 	uint64_t written;  /* messages */
@@ -44,15 +44,15 @@ struct conn {
 	struct sub *subs;
 	size_t n_subs;
 	enum conn_state state;
-	bool is_due, is_held; /* in the lists `due` and `held` */
-	bool resync_due;      /* with resync_reason; the cursors are at resync_id */
-	lsn_t limit;          /* LSN_MAX: none */
-	lsn_t frozen_at;      /* the commit that changed its user's permission; its last message may be due; 0: none */
+	bool is_due, is_limited; /* in the lists `due` and `limited` */
+	bool resync_due;         /* with resync_reason; the cursors are at resync_id */
+	lsn_t limit;             /* LSN_MAX: none */
+	lsn_t changed_at; /* the commit that changed its user's permission; its last message may be due; 0: none */
 
 	struct conns *of;
 	uint64_t id; /* slot and generation */
 	struct conn *prev, *next;
-	struct conn *prev_held, *next_held;
+	struct conn *prev_limited, *next_limited;
 	struct conn *prev_due, *next_due;
 	struct address peer;
 	uint8_t label;      /* of its stream, among the metrics */
@@ -122,7 +122,7 @@ void conn_tell_audit(const struct conn *c, const char *what, unsigned code, cons
 /* The connection takes over the mail's seats. It must have none before. */
 void conn_sit(struct conn *c, const struct mail *mail);
 void conn_stand_up(struct conn *c);
-/* LSN_MAX: deliver everything. Clears frozen_at: a caller that freezes the connection at a commit sets it afterwards. */
+/* LSN_MAX: deliver everything. Clears changed_at: a caller that limits the connection at a commit sets it afterwards. */
 void conn_limit(struct conn *c, lsn_t limit);
 /* The cursors are at this id, and the client must refetch. `reason`: a literal. */
 void conn_resync(struct conn *c, const char *reason, struct event_id id);

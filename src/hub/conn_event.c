@@ -196,23 +196,23 @@ static int limit(struct conn *c, const struct conn_cause *why)
 	if (mail->limit == LSN_MAX)
 		deliver_note_committed(c->of, mail);
 	conn_limit(c, renewal_limit(is_void, c->limit, mail->limit));
-	c->frozen_at = c->is_held ? mail->limit : 0;
+	c->changed_at = c->is_limited ? mail->limit : 0;
 	if (mail->limit == LSN_MAX)
 		conn_due(c, true);
 	return 0;
 }
 
-/* The limit in force is not higher than this commit, and stays. */
-static int freeze(struct conn *c, const struct conn_cause *why)
+/* The limit in force is not higher than this commit, and stays. Only the last message up to this commit is of interest. */
+static int note_change(struct conn *c, const struct conn_cause *why)
 {
-	c->frozen_at = why->mail->limit;
+	c->changed_at = why->mail->limit;
 	return 0;
 }
 
 /* The connection receives what is still due to it. A connection without a limit has an open renewal: its token in force was valid until now. */
 static int last_word(struct conn *c, const struct conn_cause *why)
 {
-	if (!c->is_held && c->asked == c->answered)
+	if (!c->is_limited && c->asked == c->answered)
 		fail_never("conn: refused while it may receive");
 	c->last_code = (uint16_t)why->code;
 	conn_due(c, true);
@@ -276,7 +276,7 @@ static act_fn *const acts[CONN_ACTS] = {
 	[CONN_MOVE] = move,
 	[CONN_TAKE] = take,
 	[CONN_LIMIT] = limit,
-	[CONN_FREEZE] = freeze,
+	[CONN_NOTE_CHANGE] = note_change,
 	[CONN_LAST_WORD] = last_word,
 	[CONN_RESTART] = restart,
 	[CONN_FOLLOW] = follow,

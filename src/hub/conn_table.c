@@ -29,7 +29,7 @@ static const struct row {
 	[CONN_ON_MOVED]       = { "moved",       { NEVER,       NEVER,        NEVER,         NEVER,          CONN_MOVE,       CONN_GIVE_BACK, CONN_GIVE_BACK, CONN_GIVE_BACK } },
 	[CONN_ON_RENEWED]     = { "renewed",     { NEVER,       NEVER,        NEVER,         NEVER,          CONN_TAKE,       CONN_GIVE_BACK, CONN_GIVE_BACK, CONN_GIVE_BACK } },
 	[CONN_ON_LIMIT]       = { "limit",       { NEVER,       NEVER,        NEVER,         NEVER,          CONN_LIMIT,      IGNORE,         IGNORE,         IGNORE } },
-	[CONN_ON_FROZEN]      = { "frozen",      { NEVER,       NEVER,        NEVER,         NEVER,          CONN_FREEZE,     IGNORE,         IGNORE,         IGNORE } },
+	[CONN_ON_CHANGED]     = { "changed",     { NEVER,       NEVER,        NEVER,         NEVER,          CONN_NOTE_CHANGE, IGNORE,        IGNORE,         IGNORE } },
 	[CONN_ON_REFUSED]     = { "refused",     { NEVER,       NEVER,        NEVER,         CONN_CLOSE,     CONN_LAST_WORD,  IGNORE,         IGNORE,         IGNORE } },
 	[CONN_ON_EMPTIED]     = { "emptied",     { NEVER,       IGNORE,       IGNORE,        IGNORE,         CONN_RESTART,    IGNORE,         IGNORE,         NEVER } },
 	[CONN_ON_EDITION]     = { "edition",     { NEVER,       CONN_FOLLOW,  CONN_FOLLOW,   CONN_FOLLOW,    CONN_FOLLOW,     IGNORE,         IGNORE,         NEVER } },

@@ -46,7 +46,7 @@ enum conn_event {
 	CONN_ON_MOVED,
 	CONN_ON_RENEWED,
 	CONN_ON_LIMIT,
-	CONN_ON_FROZEN,
+	CONN_ON_CHANGED,
 	CONN_ON_REFUSED,
 	CONN_ON_EMPTIED,
 	CONN_ON_EDITION,
@@ -83,7 +83,7 @@ enum conn_act {
 	CONN_TAKE,      /* take the claims of a newer token, and other seats if the mail has them */
 	CONN_GIVE_BACK, /* return these seats to the tap */
 	CONN_LIMIT,     /* set or lift the limit */
-	CONN_FREEZE,
+	CONN_NOTE_CHANGE,
 	CONN_LAST_WORD, /* deliver what is due, then close */
 	CONN_RESTART,   /* move the cursors to where the logs begin again */
 	CONN_FOLLOW,    /* go over to the edition in force */

@@ -24,7 +24,7 @@ static int write_resync(struct conn *c)
 /* A close among the lost entries concerns the connection if the connection was admitted before it and was allowed to receive it. */
 struct missed deliver_missed_range(const struct conn *c)
 {
-	return (struct missed){ c->admitted, c->frozen_at ? c->frozen_at : c->limit - 1, 0 };
+	return (struct missed){ c->admitted, c->changed_at ? c->changed_at : c->limit - 1, 0 };
 }
 
 static void resync_because_lost(struct conn *c, struct missed *missed)
@@ -131,7 +131,7 @@ static int deliver_last_word(struct conn *c)
 	int result = 0;
 
 	for (size_t i = 0; i < c->n_subs && c->state == CONN_OPEN && result == 0; i++) {
-		if (!find_last_word(&c->subs[i], c->frozen_at, &at, &run))
+		if (!find_last_word(&c->subs[i], c->changed_at, &at, &run))
 			continue;
 		if (!is_emptied(c->hub))
 			result = write_run(c, &run);
@@ -161,7 +161,7 @@ static int deliver_runs(struct conn *c)
 	for (;;) {
 		switch (next_run(c, &sub, &run)) {
 		case CURSOR_AT_END:
-			return c->frozen_at && c->frozen_at < c->hub->published ? deliver_last_word(c) : 0;
+			return c->changed_at && c->changed_at < c->hub->published ? deliver_last_word(c) : 0;
 		case CURSOR_LOST:
 			if (is_emptied(c->hub))
 				return 0;
@@ -268,7 +268,7 @@ static void let_go_of_dropped(struct conns *all)
 
 	DL_FOREACH(all->writers.behind, w)
 		let_go(conn_of_writer(w));
-	DL_FOREACH2(all->held, c, next_held)
+	DL_FOREACH2(all->limited, c, next_limited)
 		let_go(c);
 }
 

@@ -150,7 +150,7 @@ static void take_mail(struct hub *h, struct mail *mail)
 	case MAIL_MOVED:
 	case MAIL_RENEWED:
 	case MAIL_LIMIT:
-	case MAIL_FROZEN:
+	case MAIL_CHANGED:
 	case MAIL_REFUSED:
 		session_mail(&h->conns, mail);
 		return;

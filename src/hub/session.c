@@ -129,8 +129,8 @@ static enum conn_event event_of(const struct mail *mail)
 		return CONN_ON_RENEWED;
 	case MAIL_LIMIT:
 		return CONN_ON_LIMIT;
-	case MAIL_FROZEN:
-		return CONN_ON_FROZEN;
+	case MAIL_CHANGED:
+		return CONN_ON_CHANGED;
 	case MAIL_REFUSED:
 		return CONN_ON_REFUSED;
 	default:

@@ -132,7 +132,7 @@ static const char watch_query[] =
 	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE NOT decides),"
 	" EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'walpush_ddl' AND evtenabled <> 'D')";
 
-enum { ROW_DECIDING, ROW_ALL, ROW_BLIND, ROW_BLIND_OTHERS, ROW_TRIGGER };
+enum { ROW_DECIDING, ROW_ALL, ROW_MUTE, ROW_MUTE_OTHERS, ROW_TRIGGER };
 
 static void ask_everybody(struct tap *t)
 {
@@ -154,7 +154,7 @@ static void say_mute(struct repeat *said, enum log_level first, const char *mess
 			     log_n("times", times)));
 }
 
-static void say_blind(struct tap *t, const char *deciding, const char *others)
+static void say_mute_tables(struct tap *t, const char *deciding, const char *others)
 {
 	say_mute(&t->watch->said, LOG_LEVEL_ERROR,
 		 "the log does not hold all changes of a table that decides permission; everybody is asked again and "
@@ -183,14 +183,14 @@ static void renew_sessions(struct tap *t)
 static bool take_digests(struct tap *t, const struct sqlrows *rows)
 {
 	const char *deciding = sqlrows_get(rows, 0, ROW_DECIDING), *all = sqlrows_get(rows, 0, ROW_ALL),
-		   *blind = sqlrows_get(rows, 0, ROW_BLIND);
+		   *mute = sqlrows_get(rows, 0, ROW_MUTE);
 	bool is_known = t->watch->all[0], changed = is_known && strcmp(all, t->watch->all) != 0;
 	bool has_trigger = strcmp(sqlrows_get(rows, 0, ROW_TRIGGER), "true") == 0;
 	bool decides = is_known && strcmp(deciding, t->watch->deciding) != 0;
 
 	mem_copy_text(t->watch->deciding, sizeof(t->watch->deciding), deciding);
 	mem_copy_text(t->watch->all, sizeof(t->watch->all), all);
-	say_blind(t, blind, sqlrows_get(rows, 0, ROW_BLIND_OTHERS));
+	say_mute_tables(t, mute, sqlrows_get(rows, 0, ROW_MUTE_OTHERS));
 	changed = changed || t->has_trigger != has_trigger;
 	t->has_trigger = has_trigger;
 	if (decides || (!is_known && t->now.rules))
@@ -202,8 +202,8 @@ static bool take_digests(struct tap *t, const struct sqlrows *rows)
 		if (!tap_ddl_asks(t))
 			ask_everybody(t);
 	}
-	if (t->now.is_blind != (blind != NULL)) {
-		t->now.is_blind = blind != NULL;
+	if (t->now.has_mute != (mute != NULL)) {
+		t->now.has_mute = mute != NULL;
 		admit_recheck(t->admissions);
 	}
 	return changed;

@@ -26,7 +26,7 @@ struct admit_present {
 	struct rules *rules;       /* bound to the catalog of the moment; NULL: none yet */
 	struct topiclog *log;
 	const char *epoch; /* of the stream; "" before the first one */
-	bool is_blind;     /* a table that decides has changes that the log does not hold */
+	bool has_mute;     /* a table that decides is mute: it has changes that the WAL does not hold */
 	struct metrics_counts *counts;
 	struct audit *audit;
 };
@@ -79,7 +79,7 @@ void admit_reached(struct admissions *all);
 void admit_changed(struct admissions *all, lsn_t commit, const char *user);
 /* The logs are others now, and begin at `floor`: everybody is asked about, and told to refetch for this reason (a literal). */
 void admit_anew(struct admissions *all, lsn_t floor, const char *reason);
-/* `present` has other streams, other times or another is_blind: how often each stream is asked about again as time passes. */
+/* `present` has other streams, other times or another has_mute: how often each stream is asked about again as time passes. */
 void admit_recheck(struct admissions *all);
 
 /* --- the loop: what was asked for by `wake` ---------------------------------------------------------------------------- */

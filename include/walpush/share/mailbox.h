@@ -27,7 +27,7 @@ struct seat {                /* a connection's place in one log */
 	struct cursor cursor;
 };
 
-/* Each kind has the member of the union that is named behind it. A kind without one says all by itself. */
+/* The comment names the member of the union that a kind uses; kinds without one use none. */
 enum mail_kind {
 	/* tap to hub */
 	MAIL_SOCKET,   /* socket: an accepted socket */
@@ -35,7 +35,7 @@ enum mail_kind {
 	MAIL_MOVED,    /* given: an open connection continues with these seats, and must refetch for this reason */
 	MAIL_RENEWED, /* given: the renewed token is in force; with `resync` the same as MAIL_MOVED, else without seats */
 	MAIL_LIMIT,   /* limit: no commit at or above it is delivered; LSN_MAX: every commit is */
-	MAIL_FROZEN,  /* limit: this commit changed the user's permission; another one limits the connection already */
+	MAIL_CHANGED, /* limit: this commit changed the user's permission; another one limits the connection already */
 	MAIL_REFUSED, /* code: the connection is closed with it, also an open one */
 	MAIL_DIRTY,   /* topic: the log has something new below `published` */
 	MAIL_EPOCH,   /* epoch: of the stream from now on */
@@ -65,11 +65,11 @@ struct mail_given {
 	struct ticket *ticket; /* the mail's reference; NULL: MAIL_MOVED */
 	struct seat *seats;    /* the mail's, with their cursors and subscriptions */
 	size_t n_seats;
-	struct event_id id; /* where the seats are placed */
-	lsn_t limit;        /* as MAIL_LIMIT */
-	lsn_t admitted;     /* MAIL_ADMITTED: the position when the query was sent */
-	bool resumed,
-		resync; /* MAIL_ADMITTED: it continues what the client knows; it does not, and the client must refetch */
+	struct event_id id;        /* where the seats are placed */
+	lsn_t limit;               /* as MAIL_LIMIT */
+	lsn_t admitted;            /* MAIL_ADMITTED: the position when the query was sent */
+	bool resumed;              /* MAIL_ADMITTED: it continues after `since` */
+	bool resync;               /* the client must refetch; also of MAIL_MOVED and MAIL_RENEWED */
 	enum resync_reason reason; /* of the resync of MAIL_MOVED and MAIL_RENEWED */
 };
 

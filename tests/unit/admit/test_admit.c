@@ -79,8 +79,8 @@ static void add_mail(struct buf *out, const struct mail *mail)
 		buf_addf(out, "%" PRIu64 " hears", n);
 		add_limit(out, mail->limit);
 		return;
-	case MAIL_FROZEN:
-		buf_addf(out, "%" PRIu64 " frozen by %" PRIu64, n, mail->limit);
+	case MAIL_CHANGED:
+		buf_addf(out, "%" PRIu64 " changed by %" PRIu64, n, mail->limit);
 		return;
 	case MAIL_REFUSED:
 		buf_addf(out, "%" PRIu64 " refused %u", n, mail->code);
@@ -419,7 +419,7 @@ static void a_grant_that_the_log_has_yet_to_meet_gives_nothing_of_before(void **
 	position(START + 50);
 	assert_said("1 admitted at 1001-1 in 1 resumed up to 1001");
 	change(START + 40, "7");
-	assert_said("1 frozen by 1040");
+	assert_said("1 changed by 1040");
 	answer("5");
 	position(START + 41);
 	world_reach(&w, START + 50);
@@ -458,7 +458,7 @@ static void an_answer_that_may_be_older_or_newer_than_a_change_is_void(void **st
 	assert_said("1 hears up to 1010");
 	answer("5");
 	admit_changed(w.all, START + 20, "7"); /* below the position, and the answer may have seen it */
-	assert_said("1 frozen by 1020");
+	assert_said("1 changed by 1020");
 	position(START + 50);
 	world_turn(&w);
 	assert_asked("7 position");
@@ -477,9 +477,9 @@ static void an_answer_counts_up_to_the_change_behind_its_position(void **state)
 	change(START + 10, "7");
 	answer("5");
 	change(START + 20, "7");
-	assert_said("1 hears up to 1010; 1 frozen by 1020");
+	assert_said("1 hears up to 1010; 1 changed by 1020");
 	position(START + 15);
-	assert_said("1 hears up to 1020; 1 frozen by 1020");
+	assert_said("1 hears up to 1020; 1 changed by 1020");
 	world_turn(&w);
 	answer("5");
 	position(START + 21);
@@ -529,7 +529,7 @@ static void what_lies_between_a_change_and_the_answers_piece_is_skipped(void **s
 	assert_said("1 hears up to 1010");
 	world_message(&w, 5, START + 15);
 	change(START + 20, "7");
-	assert_said("1 frozen by 1020");
+	assert_said("1 changed by 1020");
 	answer("5");
 	position(START + 50);
 	world_turn(&w);
@@ -613,12 +613,12 @@ static void a_change_without_a_user_asks_everybody_in_a_round(void **state)
 	assert_said("1 hears up to 1010; 2 hears up to 1010");
 	assert_asked("7 8 position");
 	change(START + 20, NULL); /* during the round: the answers count up to here */
-	assert_said("1 frozen by 1020; 2 frozen by 1020");
+	assert_said("1 changed by 1020; 2 changed by 1020");
 	answer("5");
 	answer("5");
 	position(START + 15);
 	world_turn(&w);
-	assert_said("1 hears up to 1020; 1 frozen by 1020; 2 hears up to 1020; 2 frozen by 1020");
+	assert_said("1 hears up to 1020; 1 changed by 1020; 2 hears up to 1020; 2 changed by 1020");
 	assert_asked("");
 	assert_int_equal(admit_waiting(w.all), 2);
 	world_pass(&w, 4 * WORLD_S);
@@ -644,7 +644,7 @@ static void what_came_while_a_round_began_is_read_before_it_asks(void **state)
 	assert_asked("");
 	assert_true(w.wanted[ADMIT_WHEN_READ]);
 	change(START + 20, NULL);
-	assert_said("1 hears up to 1010; 1 frozen by 1020");
+	assert_said("1 hears up to 1010; 1 changed by 1020");
 	assert_asked("7 position");
 	answer("5");
 	position(START + 21);
@@ -793,10 +793,10 @@ static void who_comes_back_to_a_timed_stream_resumes_a_short_stretch(void **stat
 }
 
 /* Of what decides, the log does not hold all: an answer counts from its own position on. */
-static void where_the_log_is_blind_an_answer_says_nothing_of_before(void **state)
+static void where_a_table_is_mute_an_answer_says_nothing_of_before(void **state)
 {
 	(void)state;
-	w.present.is_blind = true;
+	w.present.has_mute = true;
 	admit_recheck(w.all);
 	assert_true(admit_rechecks(w.all, rules_stream(w.present.plain, 0)->identity) > 0);
 	admitted(1, "7", "5");
@@ -807,7 +807,7 @@ static void where_the_log_is_blind_an_answer_says_nothing_of_before(void **state
 	answer("5");
 	position(START + 30);
 	assert_said("1 moved at 1030-0 in 1 resync for membership");
-	w.present.is_blind = false;
+	w.present.has_mute = false;
 	admit_recheck(w.all);
 	assert_int_equal(admit_rechecks(w.all, rules_stream(w.present.plain, 0)->identity), 0);
 }
@@ -1008,7 +1008,7 @@ int main(void)
 		CASE(a_stream_is_asked_again_as_time_passes),
 		CASE(what_time_took_away_is_not_resumed),
 		CASE(who_comes_back_to_a_timed_stream_resumes_a_short_stretch),
-		CASE(where_the_log_is_blind_an_answer_says_nothing_of_before),
+		CASE(where_a_table_is_mute_an_answer_says_nothing_of_before),
 		CASE(other_claims_are_asked_about_while_the_ones_in_force_hear),
 		CASE(the_newest_token_counts),
 		CASE(before_it_is_admitted_the_newest_takes_the_place),

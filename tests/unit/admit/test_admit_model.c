@@ -218,7 +218,7 @@ static void take_mail(struct model *m, struct mail *mail)
 		m->refused++;
 		gone(m, c);
 		break;
-	case MAIL_FROZEN:
+	case MAIL_CHANGED:
 	default:
 		break;
 	}

@@ -321,7 +321,7 @@ static inline int home_close(void **state)
 	uv_loop_close(&home.loop);
 	assert_null(home.conns.all);
 	assert_null(home.conns.channels.all);
-	assert_null(home.conns.held);
+	assert_null(home.conns.limited);
 	assert_null(home.conns.due);
 	assert_null(home.conns.writers.behind);
 	assert_null(home.visitors.shaking);

@@ -474,7 +474,7 @@ static void limits_of_another_token(void **state)
 		mail.limit = cases[i].told;
 		session_mail(&home.conns, &mail);
 		assert_int_equal(k->conn->limit, cases[i].then);
-		assert_int_equal(k->conn->is_held, cases[i].then != LSN_MAX);
+		assert_int_equal(k->conn->is_limited, cases[i].then != LSN_MAX);
 		home_close(state);
 	}
 }

@@ -17,7 +17,7 @@ static const struct {
 	{ CONN_ON_WRITABLE, "xNWAOCLG" },    { CONN_ON_PEER_CLOSE, "xxLLLCxG" }, { CONN_ON_TIMER, "UNWAOCLx" },
 	{ CONN_ON_DROP, "UGGGGGGG" },        { CONN_ON_DESTROY, "UGGGGGGG" },    { CONN_ON_AUTH, "!!AAO!!!" },
 	{ CONN_ON_PING, "!!WAO!!!" },        { CONN_ON_ADMITTED, "!!!O!CLG" },   { CONN_ON_MOVED, "!!!!OCLG" },
-	{ CONN_ON_RENEWED, "!!!!OCLG" },     { CONN_ON_LIMIT, "!!!!OCLG" },      { CONN_ON_FROZEN, "!!!!OCLG" },
+	{ CONN_ON_RENEWED, "!!!!OCLG" },     { CONN_ON_LIMIT, "!!!!OCLG" },      { CONN_ON_CHANGED, "!!!!OCLG" },
 	{ CONN_ON_REFUSED, "!!!COCLG" },     { CONN_ON_EMPTIED, "!NWAOCL!" },    { CONN_ON_EDITION, "!NWAOCL!" },
 	{ CONN_ON_CLOSE, "!xCCCCLG" },       { CONN_ON_LATE, "!!C!!xx!" },       { CONN_ON_AGE, "!xCCCCL!" },
 	{ CONN_ON_STALL, "!xCCCCL!" },       { CONN_ON_EXPIRY, "!!!CCCL!" },     { CONN_ON_SILENCE, "!xxxxCL!" },
@@ -206,10 +206,10 @@ static void a_connection_is_in_a_list_once(void **state)
 		conn_due(a->conn, true);
 		writer_behind(&a->conn->out, true);
 	}
-	assert_null(a->conn->next_held);
+	assert_null(a->conn->next_limited);
 	assert_null(a->conn->next_due);
 	assert_null(a->conn->out.next);
-	assert_ptr_equal(home.conns.held, a->conn);
+	assert_ptr_equal(home.conns.limited, a->conn);
 	assert_ptr_equal(home.conns.due, a->conn);
 	assert_ptr_equal(home.conns.writers.behind, &a->conn->out);
 	assert_ptr_equal(conn_of_writer(home.conns.writers.behind), a->conn);
@@ -219,15 +219,15 @@ static void a_connection_is_in_a_list_once(void **state)
 	conn_limit(a->conn, 99);
 	conn_due(a->conn, true);
 	writer_behind(&a->conn->out, true);
-	assert_ptr_equal(a->conn->next_held, b->conn);
+	assert_ptr_equal(a->conn->next_limited, b->conn);
 	assert_ptr_equal(a->conn->next_due, b->conn);
 	assert_ptr_equal(a->conn->out.next, &b->conn->out);
 	conn_retire(a->conn);
 	writer_fini(&a->conn->out);
-	assert_ptr_equal(home.conns.held, b->conn);
+	assert_ptr_equal(home.conns.limited, b->conn);
 	assert_ptr_equal(home.conns.due, b->conn);
 	assert_ptr_equal(home.conns.writers.behind, &b->conn->out);
-	assert_null(b->conn->next_held);
+	assert_null(b->conn->next_limited);
 	assert_null(b->conn->next_due);
 	assert_null(b->conn->out.next);
 }

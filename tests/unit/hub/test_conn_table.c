@@ -52,7 +52,7 @@ static bool can_come(const struct model *m, enum conn_event e)
 	case CONN_ON_MOVED:
 	case CONN_ON_RENEWED:
 	case CONN_ON_LIMIT:
-	case CONN_ON_FROZEN:
+	case CONN_ON_CHANGED:
 		return m->state >= CONN_OPEN;
 	case CONN_ON_REFUSED:
 		return asked;
@@ -153,7 +153,7 @@ static void act(struct model *m, enum conn_event e, bool other)
 		return;
 	case CONN_MOVE:
 	case CONN_LIMIT:
-	case CONN_FREEZE:
+	case CONN_NOTE_CHANGE:
 	case CONN_RESTART:
 		needs(m, e, m->has_seats, "seats");
 		return;

@@ -47,7 +47,7 @@ static void mark_all(void)
 
 static void mail_step(struct client *k, const char *topics, char kind, lsn_t lsn)
 {
-	struct mail mail = home_about(k, kind == 'F' ? MAIL_FROZEN : kind == 'R' ? MAIL_MOVED : MAIL_REFUSED);
+	struct mail mail = home_about(k, kind == 'F' ? MAIL_CHANGED : kind == 'R' ? MAIL_MOVED : MAIL_REFUSED);
 
 	if (kind == 'R') {
 		mail.given.id.lsn = lsn;
@@ -165,15 +165,15 @@ static const struct script scripts[] = {
 	  "01",
 	  UNITS,
 	  { "0@100.1!4001:bye", "1@100.1:bye", "P101", "=bye close:4001" } },
-	{ "frozen: the commit's last word comes, and nothing else of it",
+	{ "changed: the commit's last word comes, and nothing else of it",
 	  "01",
 	  UNITS,
 	  { "0@100.1:a", "0@200.1:secret", "1@200.2!4001:bye", "0@300.1:c", "L200", "P400", "=a bye close:4001" } },
-	{ "frozen: a later commit's last word does not",
+	{ "changed: a later commit's last word does not",
 	  "0",
 	  UNITS,
 	  { "0@200.1:secret", "0@300.1!4001:bye", "L200", "P400", "=" } },
-	{ "frozen behind an older limit: no message, but the last word",
+	{ "changed behind an older limit: no message, but the last word",
 	  "0",
 	  UNITS,
 	  { "0@100.1:a", "0@150.1:secret", "0@200.1!4001:bye", "L120", "F200", "P400", "=a bye close:4001" } },

@@ -277,7 +277,7 @@ static void another_history_before_its_mail(void **state)
 	assert_next(k, "b");
 }
 
-static void frozen_and_refused(void **state)
+static void changed_and_refused(void **state)
 {
 	struct mail about = { .kind = MAIL_LIMIT, .limit = 100 };
 	struct client *k;
@@ -287,7 +287,7 @@ static void frozen_and_refused(void **state)
 	k = open_socket(OWN);
 	about.connection = admit(k, "0");
 	hub_post(hub, &about);
-	about.kind = MAIL_FROZEN;
+	about.kind = MAIL_CHANGED;
 	hub_post(hub, &about);
 	about.kind = MAIL_REFUSED;
 	about.code = 4403;
@@ -476,7 +476,7 @@ int main(void)
 		ON_A_THREAD(a_limit_holds_what_is_appended_after_it),
 		ON_A_THREAD(another_history),
 		ON_A_THREAD(another_history_before_its_mail),
-		ON_A_THREAD(frozen_and_refused),
+		ON_A_THREAD(changed_and_refused),
 		ON_A_THREAD(another_edition),
 		ON_A_THREAD(everybody_goes),
 		ON_A_THREAD(the_end_frees_what_is_in_the_mailbox),
