@@ -9,7 +9,7 @@
 void admit_came(struct admissions *all, struct mail *mail)
 {
 	struct listener *l = listener_new(all, mail);
-	int64_t most = all->now->conf->limits.per_user;
+	int64_t most = all->present->conf->limits.per_user;
 
 	if (most > 0 && l->member->n > most)
 		listener_refuse(l, 4429, "user", "too many connections of this user");
@@ -106,7 +106,7 @@ struct admissions *admissions_new(const struct admit_present *present, const str
 {
 	struct admissions *all = mem_new(sizeof(*all));
 
-	all->now = present;
+	all->present = present;
 	all->calls = calls;
 	all->ctx = ctx;
 	answer_init(all);

@@ -3,7 +3,7 @@
 
 void again_ask(struct listener *l)
 {
-	int64_t limit = l->all->now->conf->limits.admit_timeout * 1000;
+	int64_t limit = l->all->present->conf->limits.admit_timeout * 1000;
 
 	if (!l->is_open) {
 		ask_about(l);

@@ -44,7 +44,7 @@ static void say_failed(const struct question *q, const struct fail *why)
 	snprintf(same, sizeof(same), "%s %s", why->sqlstate, admit->name);
 	level = repeat_level(repeat_for(all->trouble, same), LOG_LEVEL_ERROR, same, admit_clock(all), &times);
 	flood_log(level, "an admit query fails; nobody is admitted by it", log_s("query", admit->name),
-		  log_s("file", all->now->conf->file), log_n("line", admit->line), log_s("sqlstate", why->sqlstate),
+		  log_s("file", all->present->conf->file), log_n("line", admit->line), log_s("sqlstate", why->sqlstate),
 		  log_s("error", why->text), log_fix("correct the query, or grant SELECT on what it reads"),
 		  log_n("times", times));
 }
@@ -55,7 +55,7 @@ static void count_from_the_answer(struct listener *l)
 {
 	struct verdict *v = &l->verdict;
 
-	if (!l->all->now->has_mute || !l->is_open || !l->is_limited || !l->batch || l->batch->need <= v->known)
+	if (!l->all->present->has_mute || !l->is_open || !l->is_limited || !l->batch || l->batch->need <= v->known)
 		return;
 	v->known = l->batch->need;
 	l->from = v->known;
@@ -179,7 +179,7 @@ static void batch_settle(struct batch *b)
 
 static bool is_reached(const struct batch *b)
 {
-	return topiclog_published(b->all->now->log) >= b->need;
+	return topiclog_published(b->all->present->log) >= b->need;
 }
 
 /* The answers are there, so limits.admit-timeout ends. A new connection gets its hello at once, and nothing else yet. */
@@ -281,7 +281,7 @@ void answer_passed(struct admissions *all, lsn_t commit)
 
 static void refuse_late(struct admissions *all, int64_t now)
 {
-	int64_t oldest = now - all->now->conf->limits.admit_timeout * 1000;
+	int64_t oldest = now - all->present->conf->limits.admit_timeout * 1000;
 
 	while (all->unanswered && all->unanswered->waits_from < oldest) {
 		if (!listener_stream(all->unanswered))

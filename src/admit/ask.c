@@ -30,7 +30,7 @@ static struct question *question_new(struct listener *l, const struct rules_stre
 	char *at = q->key + strlen(key->data) + 1;
 
 	q->all = l->all;
-	q->edition = edition_ref(l->all->now->edition);
+	q->edition = edition_ref(l->all->present->edition);
 	q->stream = s;
 	memcpy(q->key, key->data, key->len);
 	q->key_len = key->len;
@@ -116,8 +116,8 @@ static bool is_ahead(const struct listener *l)
 {
 	const struct admissions *all = l->all;
 
-	return !l->is_open && l->has_since && ticket_knows_epoch(l->ticket, all->now->epoch, l->epoch) &&
-	       l->since.lsn >= topiclog_published(all->now->log) && l->since.index > 0 &&
+	return !l->is_open && l->has_since && ticket_knows_epoch(l->ticket, all->present->epoch, l->epoch) &&
+	       l->since.lsn >= topiclog_published(all->present->log) && l->since.index > 0 &&
 	       all->calls->may_come(all->ctx, l->since.lsn, admit_clock(all) - l->waits_from);
 }
 
@@ -161,7 +161,7 @@ void ask_all_waiting(struct admissions *all)
 /* The batch of this turn. NULL: permission never changes, so the position does not matter. */
 static struct batch *batch_of_turn(struct admissions *all)
 {
-	if (!all->batch && (!all->now->rules || rules_has_memberships(all->now->rules))) {
+	if (!all->batch && (!all->present->rules || rules_has_memberships(all->present->rules))) {
 		all->batch = mem_new(sizeof(*all->batch));
 		all->batch->all = all;
 		all->batch->need = NEED_UNKNOWN;
@@ -181,11 +181,11 @@ static void seal(struct admissions *all)
 }
 
 /* False: the query calls an object of a role that is not trusted. Only the bound rules know. */
-static bool is_trusted(const struct admit_present *now, const struct rules_stream *s)
+static bool is_trusted(const struct admit_present *present, const struct rules_stream *s)
 {
-	int at = now->rules ? rules_stream_index(now->rules, s->identity) : -1;
+	int at = present->rules ? rules_stream_index(present->rules, s->identity) : -1;
 
-	return at < 0 || !rules_stream(now->rules, (size_t)at)->strangers;
+	return at < 0 || !rules_stream(present->rules, (size_t)at)->strangers;
 }
 
 static void refuse(struct question *q)
@@ -205,7 +205,7 @@ static void send_question(struct question *q)
 	while ((l = q->for_next)) {
 		listener_move(l, &q->asked);
 		listener_to(l, LISTENER_ASKED);
-		verdict_asked(&l->verdict, l->is_open ? 0 : topiclog_published(all->now->log), now);
+		verdict_asked(&l->verdict, l->is_open ? 0 : topiclog_published(all->present->log), now);
 		l->from = l->verdict.known;
 		listener_may_be_late(l);
 	}
@@ -214,7 +214,7 @@ static void send_question(struct question *q)
 	q->query = all->calls->ask(all->ctx, admit->name, admit->sql, admit->source.n_refs,
 				   (const char *const *)q->values, all->on_answer, q);
 	all->n_queries++;
-	metrics_add(all->now->counts, METRICS_ADMIT_QUERIES, 1);
+	metrics_add(all->present->counts, METRICS_ADMIT_QUERIES, 1);
 	if (q->batch && ++q->batch->n_questions == BATCH_QUESTIONS)
 		seal(all);
 }
@@ -228,7 +228,7 @@ void ask_send_due(struct admissions *all)
 		q->is_due = false;
 		if (!q->for_next)
 			ask_free(q); /* all its listeners have ended */
-		else if (is_trusted(all->now, q->stream))
+		else if (is_trusted(all->present, q->stream))
 			send_question(q);
 		else
 			refuse(q);

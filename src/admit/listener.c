@@ -87,13 +87,13 @@ void listener_post(const struct listener *l, struct mail *mail)
 {
 	mail->connection = l->key.connection;
 	mail->number = l->number;
-	mail->published = topiclog_published(l->all->now->log);
+	mail->published = topiclog_published(l->all->present->log);
 	l->all->calls->post(l->all->ctx, (unsigned)l->key.hub, mail);
 }
 
 void listener_count(const struct listener *l, const char *result)
 {
-	struct metrics_counts *counts = l->all->now->counts;
+	struct metrics_counts *counts = l->all->present->counts;
 
 	metrics_count(counts, METRICS_ADMISSIONS, result);
 	if (l->waits_from)
@@ -109,7 +109,7 @@ struct audit_client listener_client(const struct listener *l)
 
 const struct rules_stream *listener_stream(const struct listener *l)
 {
-	return ticket_stream(l->ticket, l->all->now->plain);
+	return ticket_stream(l->ticket, l->all->present->plain);
 }
 
 void listener_limit(struct listener *l, lsn_t limit)
@@ -132,7 +132,7 @@ void listener_note_change(const struct listener *l, lsn_t commit)
 /* A connection without a limit, which was asked again as time passed, gets one here. */
 static void stop_here(struct listener *l)
 {
-	lsn_t here = topiclog_published(l->all->now->log);
+	lsn_t here = topiclog_published(l->all->present->log);
 
 	if (!l->is_open || l->is_limited)
 		return;
@@ -157,12 +157,12 @@ static void refuse(struct listener *l, unsigned code, const char *why, const cha
 
 	stop_here(l);
 	listener_count(l, "refused");
-	metrics_count(l->all->now->counts, METRICS_REFUSALS, why);
+	metrics_count(l->all->present->counts, METRICS_REFUSALS, why);
 	if (l->is_open || l->of)
 		flood_info("not admitted any more", WHO(l), log_n("code", code), log_s("reason", reason));
 	else
 		flood_info("not admitted", WHO(l), log_n("code", code), log_s("reason", reason));
-	audit_ended(l->all->now->audit, l->is_open || l->of ? "revoked" : "refused", &client, code, why);
+	audit_ended(l->all->present->audit, l->is_open || l->of ? "revoked" : "refused", &client, code, why);
 	listener_post(l, &mail);
 }
 

@@ -92,7 +92,7 @@ lsn_t member_unchanged_since(const struct listener *l)
 
 void member_lost(const struct listener *l)
 {
-	lsn_t published = topiclog_published(l->all->now->log);
+	lsn_t published = topiclog_published(l->all->present->log);
 
 	if (l->member->changed < published)
 		l->member->changed = published;

@@ -158,7 +158,7 @@ struct ring {
 };
 
 struct admissions {
-	const struct admit_present *now;
+	const struct admit_present *present;
 	const struct admit_calls *calls;
 	void *ctx;
 	struct listener *listeners;
@@ -232,7 +232,7 @@ void member_fini(struct admissions *all);
 /* Its answer was applied: to the end of the ring. */
 void ring_stand(struct listener *l);
 void ring_leave(struct listener *l);
-/* Reads the intervals from `now`. */
+/* Reads the intervals from `present`. */
 void ring_set_all(struct admissions *all);
 /* µs; 0: connections of this stream are not asked again as time passes. */
 int64_t ring_every(const struct admissions *all, uint64_t stream);

@@ -71,25 +71,25 @@ static void set(struct admissions *all, uint64_t stream, int64_t every)
 }
 
 /* µs; 0: never. A stream that depends on what the log does not show is always asked again. */
-static int64_t every_of(const struct admit_present *now, const struct rules_stream *s)
+static int64_t every_of(const struct admit_present *present, const struct rules_stream *s)
 {
-	int at = now->rules ? rules_stream_index(now->rules, s->identity) : -1;
-	int64_t watch = now->conf->database.watch * 1000, every = s->conf->recheck * 1000;
+	int at = present->rules ? rules_stream_index(present->rules, s->identity) : -1;
+	int64_t watch = present->conf->database.watch * 1000, every = s->conf->recheck * 1000;
 
-	if (!every && at >= 0 && rules_stream(now->rules, (size_t)at)->not_followed)
+	if (!every && at >= 0 && rules_stream(present->rules, (size_t)at)->not_followed)
 		every = NOT_FOLLOWED_EVERY;
-	return now->has_mute && (!every || watch < every) ? watch : every;
+	return present->has_mute && (!every || watch < every) ? watch : every;
 }
 
 void ring_set_all(struct admissions *all)
 {
-	const struct rules *plain = all->now->plain;
+	const struct rules *plain = all->present->plain;
 	struct ring *r, *next;
 
 	HASH_ITER(hh, all->rings, r, next)
 		set(all, r->stream, 0);
 	for (size_t i = 0; i < rules_n_streams(plain); i++)
-		set(all, rules_stream(plain, i)->identity, every_of(all->now, rules_stream(plain, i)));
+		set(all, rules_stream(plain, i)->identity, every_of(all->present, rules_stream(plain, i)));
 }
 
 int64_t ring_every(const struct admissions *all, uint64_t stream)

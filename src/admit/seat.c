@@ -24,7 +24,7 @@ static int compare_topics(const void *a, const void *b)
 
 static void tell_audit(const struct listener *l, const struct mail *mail)
 {
-	struct audit *audit = l->all->now->audit;
+	struct audit *audit = l->all->present->audit;
 	struct audit_client client = listener_client(l);
 	struct buf names = { 0 };
 
@@ -41,7 +41,7 @@ static void tell_audit(const struct listener *l, const struct mail *mail)
 /* The logs of the answer's groups, sorted by address. */
 static struct topic **topics_of(const struct listener *l, size_t *n)
 {
-	const struct admit_present *now = l->all->now;
+	const struct admit_present *present = l->all->present;
 	const struct rules_stream *s = listener_stream(l);
 	struct groups groups = { 0 };
 	struct topic **topics;
@@ -51,7 +51,7 @@ static struct topic **topics_of(const struct listener *l, size_t *n)
 	topics = mem_new_array(groups.n, sizeof(*topics));
 	name = groups.names.data;
 	for (size_t i = 0; i < groups.n; i++, name += strlen(name) + 1)
-		topics[i] = topiclog_topic(now->log, slice_of(name));
+		topics[i] = topiclog_topic(present->log, slice_of(name));
 	qsort(topics, groups.n, sizeof(*topics), compare_topics);
 	if (groups.missing)
 		flood_error("a group names a column that the admit query does not return; the group is left out",
@@ -79,17 +79,17 @@ static bool place_all(struct topiclog *log, struct mail *mail, struct event_id a
  * what the client missed. */
 static bool may_resume(const struct listener *l)
 {
-	const struct admit_present *now = l->all->now;
+	const struct admit_present *present = l->all->present;
 
-	return l->has_since && ticket_knows_epoch(l->ticket, now->epoch, l->epoch) &&
-	       l->since.lsn <= topiclog_published(now->log) && l->since.lsn >= member_unchanged_since(l);
+	return l->has_since && ticket_knows_epoch(l->ticket, present->epoch, l->epoch) &&
+	       l->since.lsn <= topiclog_published(present->log) && l->since.lsn >= member_unchanged_since(l);
 }
 
 /* A permission that ended by time and came back left no trace in the log. So a client that comes back resumes over a stretch in which an open
  * connection would have been asked once, and not over a longer one. */
 static bool is_known_throughout(const struct listener *l)
 {
-	const struct admit_present *now = l->all->now;
+	const struct admit_present *present = l->all->present;
 	int64_t every = ring_every(l->all, l->ticket->stream);
 	struct event_id upto = { 0, UINT32_MAX };
 
@@ -97,7 +97,7 @@ static bool is_known_throughout(const struct listener *l)
 		return true;
 	upto.lsn = l->all->calls->before(l->all->ctx, admit_clock(l->all) - every) - 1;
 	for (size_t i = 0; i < l->n_topics; i++)
-		if (!topic_is_empty_between(now->log, l->topics[i], l->since, upto))
+		if (!topic_is_empty_between(present->log, l->topics[i], l->since, upto))
 			return false;
 	return true;
 }
@@ -112,7 +112,7 @@ static void place_at_head(struct topiclog *log, struct mail *mail)
 /* See the head of the file. */
 static void place(const struct listener *l, struct mail *mail)
 {
-	struct topiclog *log = l->all->now->log;
+	struct topiclog *log = l->all->present->log;
 
 	mail->given.resumed = may_resume(l) && is_known_throughout(l) && place_all(log, mail, l->since);
 	if (mail->given.resumed)
@@ -185,8 +185,8 @@ static void move_over(struct listener *l, struct topic **topics, size_t n, bool 
 	struct mail mail = { .kind = MAIL_MOVED, .given = { .resync = true, .limit = l->upto } };
 
 	take_topics(l, topics, n, &mail);
-	if (!l->is_limited || !place_all(l->all->now->log, &mail, (struct event_id){ l->from, 0 }))
-		place_at_head(l->all->now->log, &mail);
+	if (!l->is_limited || !place_all(l->all->present->log, &mail, (struct event_id){ l->from, 0 }))
+		place_at_head(l->all->present->log, &mail);
 	l->is_limited = mail.given.limit != LSN_MAX;
 	l->is_apart = l->is_apart && !is_renewed; /* only a mail about the renewed token is taken by its hub */
 	mail.given.reason = l->skips ? resync_reason(l->skips) : RESYNC_MEMBERSHIP;
@@ -213,7 +213,7 @@ void seat_note_skips(struct listener *l)
 	if (l->skips || !verdict_skips(&l->verdict))
 		return;
 	for (size_t i = 0; i < l->n_topics; i++)
-		if (!topic_is_empty_between(l->all->now->log, l->topics[i], from, known))
+		if (!topic_is_empty_between(l->all->present->log, l->topics[i], from, known))
 			l->skips = "membership";
 }
 
@@ -245,7 +245,7 @@ void seat_go_on(struct listener *l)
 static void count_from_the_last_change(struct listener *l, bool was_denied)
 {
 	struct verdict *v = &l->verdict;
-	lsn_t last = was_denied ? topiclog_published(l->all->now->log) : v->last;
+	lsn_t last = was_denied ? topiclog_published(l->all->present->log) : v->last;
 
 	v->known = last > v->known ? last : v->known;
 	l->from = v->known;

@@ -56,7 +56,7 @@ static bool begin_round(struct admissions *all, int64_t now)
 	if (!all->awaiting || !rounds_may_begin(&all->rounds, now))
 		return false;
 	rounds_begin(&all->rounds, count_awaiting(all), now);
-	metrics_add(all->now->counts, METRICS_ADMIT_ROUNDS, 1);
+	metrics_add(all->present->counts, METRICS_ADMIT_ROUNDS, 1);
 	log_debug("everybody is asked about", log_n("connections", (int64_t)all->rounds.left));
 	while ((l = all->awaiting)) {
 		l->in_round = true;
@@ -69,7 +69,7 @@ static bool begin_round(struct admissions *all, int64_t now)
 bool turn_again(struct listener *l)
 {
 	struct admissions *all = l->all;
-	int64_t limit = all->now->conf->limits.admit_timeout * 1000;
+	int64_t limit = all->present->conf->limits.admit_timeout * 1000;
 
 	if (!l->is_open || verdict_act(&l->verdict, admit_clock(all), limit) != VERDICT_WAIT ||
 	    !rounds_again(&all->rounds, &l->tries))
@@ -130,7 +130,7 @@ static void look_at_shares(struct admissions *all, int64_t now)
 
 	if (!admit_is_fed(all) || (!all->turn && !all->share.left))
 		all->share.moved = now;
-	if (!share_stands(&all->share, now, all->now->conf->limits.admit_timeout * 1000))
+	if (!share_stands(&all->share, now, all->present->conf->limits.admit_timeout * 1000))
 		return;
 	while ((q = all->turn)) {
 		refuse_all(q);
