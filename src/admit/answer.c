@@ -1,9 +1,9 @@
 /*
- * answer: applies answers, once the log has reached their position.
+ * answer: applies answers, once the logs have reached their position.
  *
  *   yes ─▶ the position after it is known ─▶ a change below it came meanwhile: void, asked again
- *                                         ─▶ the log has reached it: admitted, moved, or kept
- *                                         ─▶ it has not: on hold
+ *                                         ─▶ the logs have reached it: admitted, moved, or kept
+ *                                         ─▶ they have not: on hold
  *   no  ─▶ refused, unless a change named this user meanwhile
  */
 #include <stdlib.h>
@@ -49,7 +49,7 @@ static void say_failed(const struct question *q, const struct fail *why)
 		  log_n("times", times));
 }
 
-/* The log does not hold all changes of the tables that decide. Nobody knows since when the answer is true, so it is valid from its own position
+/* The WAL does not hold all changes of the tables that decide. Nobody knows since when the answer is true, so it is valid from its own position
  * on. What was held back before this position is skipped. */
 static void count_from_the_answer(struct listener *l)
 {
@@ -159,7 +159,7 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 		ask_free(q);
 }
 
-/* --- until the log is there --------------------------------------------------------------------------------------- */
+/* --- until the logs are there ------------------------------------------------------------------------------------- */
 
 static void batch_drop(struct batch *b)
 {
@@ -169,7 +169,7 @@ static void batch_drop(struct batch *b)
 	free(b);
 }
 
-/* The log has reached every commit that the answers saw. */
+/* The logs have reached every commit that the answers saw. */
 static void batch_settle(struct batch *b)
 {
 	while (b->listeners)

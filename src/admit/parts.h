@@ -9,7 +9,7 @@
  *   ask.c               one query for all connections with the same stream and values
  *   turn.c              rounds: queries that wait for their turn
  *   again.c             asks again after a change of permission or a void answer
- *   answer.c            applies answers, once the log has reached their position
+ *   answer.c            applies answers, once the logs have reached their position
  *   renew.c             renewed tokens
  *   change.c            changes of membership, in stream order
  *   admit.c             the functions of admit.h
@@ -32,7 +32,7 @@
 /*
  * A connection as the tap knows it, from the verified token until its end.
  *
- *            asked                 yes                 log is there
+ *            asked                 yes               logs are there
  *   WAITING ───────▶ ASKED ───────────────▶ ANSWERED ───────────────▶ STANDING
  *      ▲               │ no, error, too late   │                          │
  *      │               ▼                       ▼                          │
@@ -128,8 +128,8 @@ struct question {
 };
 
 /*
- * An answer may know commits that the log has not reached yet. So the WAL position is read after the queries on the same connection: every
- * commit that a query saw is below this position, `need`. Until the log reaches `need`, a change of membership may appear that the answer has
+ * An answer may know commits that the logs have not reached yet. So the WAL position is read after the queries on the same connection: every
+ * commit that a query saw is below this position, `need`. Until the logs reach `need`, a change of membership may appear that the answer has
  * already seen; what lies before that change is not delivered.
  *
  * A commit is flushed before it is visible, so the flush position would be enough, except with synchronous_commit = off: such a commit is
@@ -217,9 +217,9 @@ static inline void admit_wake(const struct admissions *all, enum admit_wake when
 struct member *member_of(struct admissions *all, const char *user);
 void member_join(struct member *m, struct listener *l);
 void member_leave(struct listener *l);
-/* The last commit in the log that changed the user's memberships. */
+/* The last commit in the logs that changed the user's memberships. */
 lsn_t member_unchanged_since(const struct listener *l);
-/* The user lost the permission without a change in the log, for example by time. A client that comes back cannot resume over this point. */
+/* The user lost the permission without a change in the WAL, for example by time. A client that comes back cannot resume over this point. */
 void member_lost(const struct listener *l);
 /* A membership of this user changed. NULL: the user has no connection, and is remembered. */
 struct member *member_changed(struct admissions *all, const char *user, lsn_t commit);
@@ -324,7 +324,7 @@ void again_ask(struct listener *l);
 void again_void(struct listener *l);
 
 /* --- answer.c --- */
-/* The log has moved. */
+/* The logs have moved. */
 void answer_reached(struct admissions *all);
 /* Every change of membership below this commit is known. The commit itself is not applied yet. */
 void answer_passed(struct admissions *all, lsn_t commit);

@@ -1,7 +1,7 @@
 /*
  * renew: renewed tokens with other claims. renewal.h decides what a token does.
  *
- * A renewal is a listener like that of a new connection: it waits, its query runs, and it waits for the log. It has no place in the stream and
+ * A renewal is a listener like that of a new connection: it waits, its query runs, and it waits for the logs. It has no place among the changes and
  * no seats, and it belongs to the user of its connection. A change of permission asks again about both, by a query each. A newer token leaves
  * the question of the token before it, so a late answer finds no listener.
  */

@@ -5,7 +5,7 @@
 #include "parts.h"
 #include "walpush/base/mem.h"
 
-/* For a stream whose admit query reads what the log does not show, unless `recheck` is set. */
+/* For a stream whose admit query reads what the WAL does not show, unless `recheck` is set. */
 #define NOT_FOLLOWED_EVERY 60000000 /* µs */
 
 static struct ring *ring_of(struct admissions *all, uint64_t stream)
@@ -70,7 +70,7 @@ static void set(struct admissions *all, uint64_t stream, int64_t every)
 		ring_free(all, r);
 }
 
-/* µs; 0: never. A stream that depends on what the log does not show is always asked again. */
+/* µs; 0: never. A stream that depends on what the WAL does not show is always asked again. */
 static int64_t every_of(const struct admit_present *present, const struct rules_stream *s)
 {
 	int at = present->rules ? rules_stream_index(present->rules, s->identity) : -1;

@@ -85,7 +85,7 @@ static bool may_resume(const struct listener *l)
 	       l->since.lsn <= topiclog_published(present->log) && l->since.lsn >= member_unchanged_since(l);
 }
 
-/* A permission that ended by time and came back left no trace in the log. So a client that comes back resumes over a stretch in which an open
+/* A permission that ended by time and came back left no trace in the WAL. So a client that comes back resumes over a stretch in which an open
  * connection would have been asked once, and not over a longer one. */
 static bool is_known_throughout(const struct listener *l)
 {
@@ -217,7 +217,7 @@ void seat_note_skips(struct listener *l)
 			l->skips = "membership";
 }
 
-/* Without l->answer the connection was admitted on hold by the same answer, and only waited for the log. */
+/* Without l->answer the connection was admitted on hold by the same answer, and only waited for the logs. */
 void seat_go_on(struct listener *l)
 {
 	struct topic **topics;

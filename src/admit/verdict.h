@@ -1,7 +1,7 @@
 /*
  * verdict: up to where an answer about a connection's permission counts.
  *
- * Commits that change permission cut the log into pieces. An answer is valid for one piece. The piece begins with the last change that was
+ * Commits that change permission cut the logs into pieces. An answer is valid for one piece. The piece begins with the last change that was
  * known when the query was sent. Every commit that the answer has seen is below the answer's position. A later change below this position may
  * be in the answer or not, so it makes the answer void. A later change at or above this position ends the piece; what lies before it may be
  * delivered. What lies between the first change and the piece has no answer and never gets one: it is skipped, with one resync.
@@ -43,7 +43,7 @@ enum verdict_act {
 bool verdict_changed(struct verdict *v, lsn_t commit, bool own);
 /* The query is sent. `place`: where a connection that is not open yet would begin; 0: it is open. */
 void verdict_asked(struct verdict *v, lsn_t place, int64_t now);
-/* The connection is admitted with cursors at `place`, while the log has not reached the answer's position: nothing at or above `place` is delivered. */
+/* The connection is admitted with cursors at `place`, while the logs have not reached the answer's position: nothing at or above `place` is delivered. */
 void verdict_held(struct verdict *v, lsn_t place);
 /* Is a yes with position `need` valid? Final once every change below `need` is known. */
 bool verdict_counts(const struct verdict *v, lsn_t need);

@@ -57,8 +57,8 @@ static struct question *ask_actor(struct questions *questions, struct bind *b, c
 	return questions_ask(questions, &actor_kind, q, q->source.n_refs, values);
 }
 
-static void ask_section(struct answer *a, const struct asker *asker, struct bind *b, const struct route_plan *plan,
-			uint64_t *asking)
+static void ask_section(struct section_questions *a, const struct asker *asker, struct bind *b,
+			const struct route_plan *plan, uint64_t *asking)
 {
 	const struct rules_section *section = plan->section;
 	bool questions = plan->wants_lookup || plan->wants_data;
@@ -99,7 +99,7 @@ static bool is_open(const struct question *q)
 bool answers_are_here(const struct answers *answers)
 {
 	for (size_t i = 0; i < answers->n; i++) {
-		const struct answer *a = &answers->at[i];
+		const struct section_questions *a = &answers->at[i];
 
 		if (is_open(a->lookup) || is_open(a->data) || is_open(a->actor))
 			return false;

@@ -9,13 +9,13 @@
 #include "bind.h"
 #include "questions.h"
 
-struct answer { /* of one section; NULL: not asked */
+struct section_questions { /* of one section; NULL: not asked */
 	struct question *lookup, *data, *actor;
 	bool left_out; /* neither lookup nor data was asked, because of limits.bulk */
 };
 
-struct answers {           /* zeroed: nothing was asked */
-	struct answer *at; /* one a section */
+struct answers {                      /* zeroed: nothing was asked */
+	struct section_questions *at; /* one a section */
 	size_t n;
 };
 

@@ -77,7 +77,7 @@ static void say_missing(struct emit *e, const struct rules_section *section, con
 static void route_row(struct emit *e, const struct record *r, const struct rules_table *table)
 {
 	for (size_t i = 0; i < table->n_sections; i++) {
-		const struct answer *a = i < r->answers.n ? &r->answers.at[i] : NULL;
+		const struct section_questions *a = i < r->answers.n ? &r->answers.at[i] : NULL;
 		struct txn_answers answers = { 0 };
 		struct route_plan plan;
 

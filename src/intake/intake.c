@@ -256,7 +256,7 @@ static void receive_message(struct intake *in, struct slice text)
 
 /* Logical messages, inside a transaction or outside, and actions of a newer plugin. Any role may send messages, so they are not kept and not
  * logged. */
-static bool is_passed_over(char kind)
+static bool is_ignored(char kind)
 {
 	return kind && !strchr("BCIUDT", kind);
 }
@@ -284,7 +284,7 @@ void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t give
 	struct fail why = { 0 };
 	struct record *r;
 
-	if (is_passed_over(kind)) {
+	if (is_ignored(kind)) {
 		if (kind == 'M')
 			receive_message(in, text);
 		source_free_record(bytes);

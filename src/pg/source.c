@@ -25,7 +25,7 @@
 #define STATUS_BYTES (UINT64_C(16) << 20)
 
 /*
- * Before the stream, source_start.c decides the questions and their order.
+ * Before the replication stream, source_start.c decides the questions and their order.
  *
  *   IDLE ─go▶ DIALLING ─▶ SETTING ─▶ IDENTIFY ─▶ SLOT ─▶ STARTING ─▶ STREAMING ─end▶ ENDING ─▶ IDLE
  *     ▲           │          │           │         │          │           │
@@ -222,7 +222,7 @@ static void on_status(evutil_socket_t fd, short what, void *arg)
 	source_send_status(arg);
 }
 
-/* --- reading the stream --------------------------------------------------------------------------------------- */
+/* --- reading the replication stream --------------------------------------------------------------------------- */
 
 static void moved(struct source *s, const struct walframe *frame)
 {
@@ -332,7 +332,7 @@ static void read_end(struct source *s)
 	ended(s);
 }
 
-/* --- the questions before the stream --------------------------------------------------------------------------- */
+/* --- the questions before the replication stream --------------------------------------------------------------- */
 
 static void ask(struct source *s)
 {
@@ -348,7 +348,7 @@ static void ask(struct source *s)
 		broken(s);
 }
 
-/* Asks the owner where the stream starts and what it contains. */
+/* Asks the owner where the replication stream starts and what it contains. */
 static void place(struct source *s)
 {
 	struct source_start start = { s->starting.system_id, s->starting.timeline, s->starting.server_end,
@@ -596,7 +596,7 @@ void source_free_record(char *bytes)
 	PQfreemem(bytes);
 }
 
-/* Any role can write logical messages of any size, with any prefix. A random prefix keeps them out of the stream. */
+/* Any role can write logical messages of any size, with any prefix. A random prefix keeps them out of the replication stream. */
 static void choose_prefix(struct source *s)
 {
 	unsigned char random[16];

@@ -31,7 +31,7 @@ enum source_step {
 	SOURCE_STEP_FIX     /* `why` is filled; a person must act first */
 };
 
-struct source_options {     /* of the stream */
+struct source_options {     /* of the replication stream */
 	const char *prefix; /* of logical messages; never NULL */
 	const char *add;    /* wal2json's add-tables and filter-tables; empty: no such option */
 	const char *filter;
@@ -49,7 +49,7 @@ struct source_starting {
 /* Called on each new connection: makes the first command. The caller frees the content of the struct with source_start_fini. */
 void source_start_first(struct source_starting *s);
 enum source_step source_start_take(struct source_starting *s, const PGresult *result, struct fail *why);
-/* Called after SOURCE_STEP_PLACE: makes the command that starts the stream after `from`. */
+/* Called after SOURCE_STEP_PLACE: makes the command that starts the replication stream after `from`. */
 void source_start_place(struct source_starting *s, lsn_t from, const struct source_options *options);
 void source_start_fini(struct source_starting *s);
 

@@ -118,7 +118,7 @@ bool groups_sql_value(struct groups *g, const struct sqlrows *rows, size_t row, 
 	return value != NULL;
 }
 
-struct admission { /* answers the placeholders of a stream's groups */
+struct group_values { /* answers the placeholders of a stream's groups */
 	const struct path_values *path;
 	tmpl_value_fn *claims;
 	void *claims_ctx;
@@ -127,9 +127,9 @@ struct admission { /* answers the placeholders of a stream's groups */
 	struct groups *groups;
 };
 
-static bool admission_value(void *ctx, const struct tmpl_part *part, struct buf *out)
+static bool group_value(void *ctx, const struct tmpl_part *part, struct buf *out)
 {
-	const struct admission *a = ctx;
+	const struct group_values *a = ctx;
 	const char *text;
 
 	if (part->scope == TMPL_TOKEN)
@@ -145,14 +145,14 @@ static bool admission_value(void *ctx, const struct tmpl_part *part, struct buf 
 void groups_of_stream(const struct rules_stream *s, const struct path_values *path, tmpl_value_fn *claims, void *ctx,
 		      const struct sqlrows *admit, struct groups *out)
 {
-	struct admission a = { .path = path, .claims = claims, .claims_ctx = ctx, .rows = admit, .groups = out };
+	struct group_values a = { .path = path, .claims = claims, .claims_ctx = ctx, .rows = admit, .groups = out };
 
 	groups_clear(out);
 	for (size_t i = 0; i < s->n_groups; i++) {
 		size_t times = tmpl_uses(&s->groups[i], TMPL_ADMIT) ? admit->n_rows : 1;
 
 		for (a.row = 0; a.row < times; a.row++)
-			groups_expand(out, &s->groups[i], admission_value, &a, NULL, 0);
+			groups_expand(out, &s->groups[i], group_value, &a, NULL, 0);
 	}
 }
 

@@ -1,7 +1,7 @@
 /*
  * rules_asked: does the running replication stream bring everything that these rules need?
  *
- * The plugin gets the lists of tables to print when the stream begins (rules_add_tables, rules_filter_tables), and does
+ * The plugin gets the lists of tables to print when the replication stream begins (rules_add_tables, rules_filter_tables), and does
  * not learn what DDL does later: a child in another schema, the first child of a table, a table that becomes a child.
  * Their rows are missing until the replication stream begins again. A schema that is listed as a whole also brings the
  * tables that are made in it later.

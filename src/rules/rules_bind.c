@@ -192,7 +192,7 @@ static bool bind_section(const struct binder *b, struct rules_section *s)
 	return bind_quiet(b, s);
 }
 
-/* If a column is gone, or the log has no value of it, nobody can say that it is unchanged: then every update counts. */
+/* If a column is gone, or the WAL has no value of it, nobody can say that it is unchanged: then every update counts. */
 static void bind_read(const struct binder *b, const struct rules_read *read, struct rules_membership *m)
 {
 	m->any = read->whole;

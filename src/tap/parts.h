@@ -95,7 +95,7 @@ struct tap {
 	/* Connections. */
 	struct sqlpipe *admissions_sql;
 	struct admissions *admissions;
-	struct admission *admission; /* tap_admission.c */
+	struct admit_events *admit_events; /* tap_admission.c */
 	struct gate *gate;
 	struct hub_shared shared; /* what is the same in every edition */
 	struct mailbox inbox;

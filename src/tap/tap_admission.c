@@ -9,7 +9,7 @@
 /* How long a client may be ahead of the Redis stream: replicas are milliseconds apart, not seconds. */
 #define AHEAD_LIMIT 2000000 /* µs */
 
-struct admission { /* one event for each enum admit_wake */
+struct admit_events { /* one event for each enum admit_wake */
 	struct event *soon, *when_read, *tick;
 };
 
@@ -74,14 +74,14 @@ static void wake(void *ctx, enum admit_wake when)
 
 	switch (when) {
 	case ADMIT_SOON:
-		event_active(t->admission->soon, EV_TIMEOUT, 0);
+		event_active(t->admit_events->soon, EV_TIMEOUT, 0);
 		return;
 	case ADMIT_WHEN_READ:
-		event_add(t->admission->when_read, &(struct timeval){ 0, 0 });
+		event_add(t->admit_events->when_read, &(struct timeval){ 0, 0 });
 		return;
 	case ADMIT_AFTER_A_TICK:
-		if (!event_pending(t->admission->tick, EV_TIMEOUT, NULL))
-			event_add(t->admission->tick, &(struct timeval){ 0, ADMIT_TICK });
+		if (!event_pending(t->admit_events->tick, EV_TIMEOUT, NULL))
+			event_add(t->admit_events->tick, &(struct timeval){ 0, ADMIT_TICK });
 		return;
 	}
 }
@@ -117,11 +117,11 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 void tap_admission_init(struct tap *t)
 {
-	t->admission = mem_new(sizeof(*t->admission));
-	t->admission->soon = event_new(t->loop, -1, 0, on_soon, t);
-	t->admission->when_read = event_new(t->loop, -1, 0, on_read, t);
-	t->admission->tick = event_new(t->loop, -1, 0, on_tick, t);
-	if (!t->admission->soon || !t->admission->when_read || !t->admission->tick)
+	t->admit_events = mem_new(sizeof(*t->admit_events));
+	t->admit_events->soon = event_new(t->loop, -1, 0, on_soon, t);
+	t->admit_events->when_read = event_new(t->loop, -1, 0, on_read, t);
+	t->admit_events->tick = event_new(t->loop, -1, 0, on_tick, t);
+	if (!t->admit_events->soon || !t->admit_events->when_read || !t->admit_events->tick)
 		fail_never("libevent makes no timers for admissions");
 	t->admissions = admissions_new(&t->now, &calls, t);
 }
@@ -130,8 +130,8 @@ void tap_admission_init(struct tap *t)
 void tap_admission_fini(struct tap *t)
 {
 	admissions_free(t->admissions);
-	event_free(t->admission->soon);
-	event_free(t->admission->when_read);
-	event_free(t->admission->tick);
-	free(t->admission);
+	event_free(t->admit_events->soon);
+	event_free(t->admit_events->when_read);
+	event_free(t->admit_events->tick);
+	free(t->admit_events);
 }

@@ -5,8 +5,8 @@
  * The place of a new connection is the published position at the moment of asking: whatever is published afterwards is delivered. That of
  * one asked again is the commit that changed the membership.
  *
- * No thread, no clock, no socket: whoever owns it feeds it with mails of the hubs, changes of membership and positions of the log, in the order
- * of the stream, and answers its calls. All of it belongs to the owner's thread, the tap's.
+ * No thread, no clock, no socket: whoever owns it feeds it with mails of the hubs, changes of membership and positions of the logs, in the
+ * order of the replication stream, and answers its calls. All of it belongs to the owner's thread, the tap's.
  */
 #ifndef WALPUSH_ADMIT_H
 #define WALPUSH_ADMIT_H
@@ -25,7 +25,7 @@ struct admit_present {
 	const struct rules *plain; /* the edition's, never bound: paths and admit queries */
 	struct rules *rules;       /* bound to the catalog of the moment; NULL: none yet */
 	struct topiclog *log;
-	const char *epoch; /* of the stream; "" before the first one */
+	const char *epoch; /* of the replication stream; "" before the first one */
 	bool has_mute;     /* a table that decides is mute: it has changes that the WAL does not hold */
 	struct metrics_counts *counts;
 	struct audit *audit;
@@ -71,9 +71,9 @@ void admit_came(struct admissions *all, struct mail *mail);
 void admit_renewed(struct admissions *all, struct mail *mail);
 void admit_ended(struct admissions *all, const struct mail *mail);
 
-/* --- the stream ------------------------------------------------------------------------------------------------------ */
+/* --- the replication stream ------------------------------------------------------------------------------------------ */
 
-/* The log has moved, or the stream is live: some may have waited for that. */
+/* The logs have moved, or the replication stream is live: some may have waited for that. */
 void admit_reached(struct admissions *all);
 /* A membership of this user changed in the transaction that commits at this LSN, and is not in the logs yet; NULL: of everybody. */
 void admit_changed(struct admissions *all, lsn_t commit, const char *user);

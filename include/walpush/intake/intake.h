@@ -21,7 +21,7 @@
  *     after the owner has looked again at what decides permission, because the DDL may change how later records are handled.
  *   - A row that is larger than limits.record-bytes, or for which there is no memory, is skipped: its transaction gets a mark (txn_skip). If
  *     the row decides permission, or its table is unknown, every user is a member of the transaction.
- *   - A record that is unreadable or out of place ends the stream (`broken`). The record comes again, and the owner decides how often.
+ *   - A record that is unreadable or out of place ends the replication stream (`broken`). The record comes again, and the owner decides how often.
  * Tap thread.
  */
 #ifndef WALPUSH_INTAKE_H
@@ -45,7 +45,7 @@
 
 struct intake;
 
-struct intake_place { /* where the stream broke: a transaction with its BEGIN received and its COMMIT not handled */
+struct intake_place { /* where the replication stream broke: a transaction with its BEGIN received and its COMMIT not handled */
 	lsn_t commit; /* 0: outside a transaction */
 	uint32_t xid;
 	bool is_first; /* no earlier transaction waits to be handled */

@@ -75,7 +75,7 @@ int64_t relay_leaderless_since(const struct relay *r);
 
 /* --- the holder of the slot ------------------------------------------------------------------------------------------ */
 
-/* Where the Redis stream ends; 0: unknown, or the stream is empty. */
+/* Where the Redis stream ends; 0: unknown, or it is empty. */
 lsn_t relay_tail_end(const struct relay *r);
 /* Call it before START_REPLICATION. Empties the queue. Returns where to start: where the Redis stream ends, but not
  * before `from`. `hole`: the reason, if this leaves a hole. */

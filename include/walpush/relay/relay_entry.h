@@ -4,7 +4,7 @@
  * Pure. An entry's Redis id is "LSN-index" in decimal, the id of the message that it holds. Its fields:
  *
  *   p  the id of the entry before it: a reader that has not read that far has met a hole
- *   e  everything that commits before this LSN is in the stream up to here (the end of a transaction, a position, a beginning)
+ *   e  everything that commits before this LSN is in the Redis stream up to here (the end of a transaction, a position, a beginning)
  *   w  when the transaction was committed, in µs since 1970
  *   u  users whose memberships the commit changed, each ended by a zero; none: every user        index 0, before all of the commit
  *   m  the message as a client gets it, g its groups, each ended by a zero; c the close code,    its own index

@@ -33,7 +33,7 @@ struct catalog_column {
 	uint32_t element;    /* OID of an array's element type, domains resolved; 0: no array */
 	bool in_key;         /* part of the primary key */
 	bool is_exact;       /* equal values have equal bytes: its collation is deterministic, or it has none */
-	bool is_virtual;     /* computed when read (PostgreSQL 18): the log has no value of it */
+	bool is_virtual;     /* computed when read (PostgreSQL 18): the WAL has no value of it */
 };
 
 struct catalog_table {

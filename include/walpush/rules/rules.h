@@ -35,7 +35,7 @@ struct rules_stream {
 	bool resync_closes;     /* close with 1012 instead of sending a resync */
 	char *strangers;        /* what its admit query calls and an untrusted role owns; NULL: nothing known */
 	char *asks_time; /* "now in function public.f": a function whose tables are listed uses the clock; NULL: none known */
-	char *not_followed; /* see rules_reads: what its admit query reads and the log does not show; NULL: nothing known */
+	char *not_followed; /* see rules_reads: what its admit query reads and the WAL does not show; NULL: nothing known */
 };
 
 /*

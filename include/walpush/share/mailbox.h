@@ -38,7 +38,7 @@ enum mail_kind {
 	MAIL_CHANGED, /* limit: this commit changed the user's permission; another one limits the connection already */
 	MAIL_REFUSED, /* code: the connection is closed with it, also an open one */
 	MAIL_DIRTY,   /* topic: the log has something new below `published` */
-	MAIL_EPOCH,   /* epoch: of the stream from now on */
+	MAIL_EPOCH,   /* epoch: of the replication stream from now on */
 	MAIL_EMPTIED, /* the logs begin again at `published`; nothing is delivered before the tap has asked about each connection */
 	MAIL_CLOSE,       /* close: every connection is closed, at a pace */
 	MAIL_CERTIFICATE, /* identity: for new connections from now on */
