@@ -124,7 +124,7 @@ static void question_back(struct question *q)
 	q->query = NULL;
 	all->n_out--;
 	if (q->in_share)
-		share_answered(&all->share, admit_clock(all));
+		rounds_share_answered(&all->share, admit_clock(all));
 	q->in_share = false;
 	if (all->turn || all->awaiting)
 		admit_wake(all, ADMIT_SOON);

@@ -258,7 +258,7 @@ void listener_may_be_late(struct listener *l);
 void listener_not_late(struct listener *l);
 /* It was answered, or has ended: no round waits for it. */
 void listener_left_round(struct listener *l);
-/* NULL does nothing. */
+/* Not in answer.c, because every listener holds a reference. NULL does nothing. */
 void answer_unref(struct answer *a);
 void listener_forget_answer(struct listener *l);
 /* Drops its question and its answer. It is STANDING afterwards. */

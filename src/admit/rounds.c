@@ -37,20 +37,20 @@ bool rounds_again(struct rounds *r, struct round_tries *tries)
 	return true;
 }
 
-size_t share_room(const struct share *s, size_t others)
+size_t rounds_share_room(const struct share *s, size_t others)
 {
 	if (s->left || others >= SHARE_BEHIND)
 		return 0;
 	return s->size ? s->size : SHARE_QUERIES;
 }
 
-void share_sent(struct share *s, size_t n, int64_t now)
+void rounds_share_sent(struct share *s, size_t n, int64_t now)
 {
 	s->left = n;
 	s->sent = now;
 }
 
-bool share_answered(struct share *s, int64_t now)
+bool rounds_share_answered(struct share *s, int64_t now)
 {
 	unsigned size = s->size ? s->size : SHARE_QUERIES;
 
@@ -65,12 +65,12 @@ bool share_answered(struct share *s, int64_t now)
 	return true;
 }
 
-bool share_stands(const struct share *s, int64_t now, int64_t limit)
+bool rounds_share_stands(const struct share *s, int64_t now, int64_t limit)
 {
 	return now - s->moved >= VERDICT_PATIENCE * limit;
 }
 
-size_t recheck_due(struct recheck *r, size_t n, int64_t interval, int64_t now)
+size_t rounds_recheck_due(struct recheck *r, size_t n, int64_t interval, int64_t now)
 {
 	int64_t passed = r->at ? now - r->at : 0;
 	size_t due;

@@ -55,12 +55,12 @@ struct share {
 };
 
 /* How many queries may be sent now, while `others` run. */
-size_t share_room(const struct share *s, size_t others);
-void share_sent(struct share *s, size_t n, int64_t now);
+size_t rounds_share_room(const struct share *s, size_t others);
+void rounds_share_sent(struct share *s, size_t n, int64_t now);
 /* A query of the share was answered. True: it was the last one. */
-bool share_answered(struct share *s, int64_t now);
+bool rounds_share_answered(struct share *s, int64_t now);
 /* No share was answered for VERDICT_PATIENCE times `limit` (limits.admit-timeout, µs): the database does not answer. */
-bool share_stands(const struct share *s, int64_t now, int64_t limit);
+bool rounds_share_stands(const struct share *s, int64_t now, int64_t limit);
 
 /* Connections of a stream are asked again as time passes: the least recently asked first, evenly over the interval. */
 struct recheck {
@@ -69,6 +69,6 @@ struct recheck {
 };
 
 /* How many of `n` connections to ask now, so that each is asked within `interval` µs. One that was last asked an interval ago is due in any case. */
-size_t recheck_due(struct recheck *r, size_t n, int64_t interval, int64_t now);
+size_t rounds_recheck_due(struct recheck *r, size_t n, int64_t interval, int64_t now);
 
 #endif

@@ -106,14 +106,14 @@ bool turn_share(struct admissions *all)
 		read_first(all);
 		return false;
 	}
-	room = share_room(&all->share, all->n_out);
+	room = rounds_share_room(&all->share, all->n_out);
 	while (n < room && (q = all->turn)) {
 		q->in_share = q->for_next != NULL; /* otherwise all its listeners have ended */
 		n += q->in_share;
 		ask_now(q);
 	}
 	if (n)
-		share_sent(&all->share, n, now);
+		rounds_share_sent(&all->share, n, now);
 	return all->due != NULL;
 }
 
@@ -130,7 +130,7 @@ static void look_at_shares(struct admissions *all, int64_t now)
 
 	if (!admit_is_fed(all) || (!all->turn && !all->share.left))
 		all->share.moved = now;
-	if (!share_stands(&all->share, now, all->present->conf->limits.admit_timeout * 1000))
+	if (!rounds_share_stands(&all->share, now, all->present->conf->limits.admit_timeout * 1000))
 		return;
 	while ((q = all->turn)) {
 		refuse_all(q);
@@ -143,7 +143,7 @@ static void look_at_shares(struct admissions *all, int64_t now)
 /* A listener that is not STANDING is being asked already. */
 static void recheck(struct ring *r, int64_t now)
 {
-	size_t n = recheck_due(&r->pace, r->n, r->every, now);
+	size_t n = rounds_recheck_due(&r->pace, r->n, r->every, now);
 	struct listener *l;
 
 	while ((l = r->listeners) && l->checked != now && (n || now - l->checked >= r->every)) {

@@ -293,7 +293,7 @@ void render_bulk(const struct rules_section *s, uint64_t count, struct event_id 
 }
 
 /* RFC 6455, section 5.2: FIN and opcode 1, no mask, the shortest of the three lengths. */
-size_t frame_header(char out[FRAME_HEADER_MAX], uint64_t payload)
+size_t render_frame_header(char out[FRAME_HEADER_MAX], uint64_t payload)
 {
 	size_t bytes = payload < 126 ? 0 : payload <= UINT16_MAX ? 2 : 8;
 

@@ -340,7 +340,7 @@ static struct item *item_new(struct txn *t, const struct rules_section *section,
 static void item_rendered(struct txn *t, struct item *item)
 {
 	item->payload_len = t->payloads.len - item->payload;
-	item->header_len = (uint8_t)frame_header(item->header, item->payload_len);
+	item->header_len = (uint8_t)render_frame_header(item->header, item->payload_len);
 }
 
 /* The key and its zero follow. Returns where the text begins. */

@@ -65,7 +65,7 @@ int writer_text(struct writer *w, struct slice payload)
 	struct buf *frame = &w->all->scratch;
 
 	buf_clear(frame);
-	buf_add(frame, header, frame_header(header, payload.len));
+	buf_add(frame, header, render_frame_header(header, payload.len));
 	buf_add_slice(frame, payload);
 	return writer_raw(w, frame->data, frame->len);
 }
@@ -73,7 +73,7 @@ int writer_text(struct writer *w, struct slice payload)
 void writer_queue(struct writer *w, unsigned char opcode, struct slice payload)
 {
 	char header[FRAME_HEADER_MAX];
-	size_t n = frame_header(header, payload.len);
+	size_t n = render_frame_header(header, payload.len);
 
 	header[0] = (char)(0x80 | opcode);
 	buf_add(&w->reply, header, n);

@@ -180,7 +180,7 @@ static void feed_wording(struct tap *t, struct feed_message *m)
 {
 	char header[FRAME_HEADER_MAX];
 
-	m->header = (struct slice){ header, frame_header(header, m->payload.len) };
+	m->header = (struct slice){ header, render_frame_header(header, m->payload.len) };
 	tap_feed_message(t, m, clock_us());
 	m->header = (struct slice){ 0 };
 	m->payload = (struct slice){ m->payload.at + m->payload.len, 0 };

@@ -62,6 +62,6 @@ void render_timestamp(struct slice pg, struct buf *out);
 
 /* The header of an unmasked text frame with this payload length; returns the header's length, 2, 4 or 10. */
 #define FRAME_HEADER_MAX 10
-size_t frame_header(char out[FRAME_HEADER_MAX], uint64_t payload);
+size_t render_frame_header(char out[FRAME_HEADER_MAX], uint64_t payload);
 
 #endif

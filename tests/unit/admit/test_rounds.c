@@ -126,7 +126,7 @@ static void who_was_in_no_round_waits_for_one(void **state)
 static void answer_all(struct share *s, int64_t now)
 {
 	while (s->left) {
-		bool done = share_answered(s, now);
+		bool done = rounds_share_answered(s, now);
 
 		assert_int_equal(done, s->left == 0);
 	}
@@ -137,14 +137,14 @@ static void one_share_is_out_at_a_time(void **state)
 	struct share s = { 0 };
 
 	(void)state;
-	assert_int_equal(share_room(&s, 0), SHARE_QUERIES);
-	share_sent(&s, 3, S);
-	assert_int_equal(share_room(&s, 3), 0);
-	assert_false(share_answered(&s, S));
-	assert_false(share_answered(&s, S));
-	assert_int_equal(share_room(&s, 1), 0);
-	assert_true(share_answered(&s, S));
-	assert_int_equal(share_room(&s, 0), SHARE_QUERIES);
+	assert_int_equal(rounds_share_room(&s, 0), SHARE_QUERIES);
+	rounds_share_sent(&s, 3, S);
+	assert_int_equal(rounds_share_room(&s, 3), 0);
+	assert_false(rounds_share_answered(&s, S));
+	assert_false(rounds_share_answered(&s, S));
+	assert_int_equal(rounds_share_room(&s, 1), 0);
+	assert_true(rounds_share_answered(&s, S));
+	assert_int_equal(rounds_share_room(&s, 0), SHARE_QUERIES);
 }
 
 static void who_comes_is_first(void **state)
@@ -152,8 +152,8 @@ static void who_comes_is_first(void **state)
 	struct share s = { 0 };
 
 	(void)state;
-	assert_int_equal(share_room(&s, SHARE_BEHIND - 1), SHARE_QUERIES);
-	assert_int_equal(share_room(&s, SHARE_BEHIND), 0);
+	assert_int_equal(rounds_share_room(&s, SHARE_BEHIND - 1), SHARE_QUERIES);
+	assert_int_equal(rounds_share_room(&s, SHARE_BEHIND), 0);
 }
 
 static void a_slow_database_gets_smaller_shares(void **state)
@@ -167,9 +167,9 @@ static void a_slow_database_gets_smaller_shares(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
-		share_sent(&s, share_room(&s, 0), S);
+		rounds_share_sent(&s, rounds_share_room(&s, 0), S);
 		answer_all(&s, S + all[i].took);
-		assert_int_equal(share_room(&s, 0), all[i].size);
+		assert_int_equal(rounds_share_room(&s, 0), all[i].size);
 	}
 }
 
@@ -179,13 +179,13 @@ static void a_queue_that_stands_is_given_up_and_one_that_moves_is_not(void **sta
 	int64_t limit = 5 * S, now = S;
 
 	(void)state;
-	assert_false(share_stands(&s, now + VERDICT_PATIENCE * limit - 1, limit));
-	assert_true(share_stands(&s, now + VERDICT_PATIENCE * limit, limit));
+	assert_false(rounds_share_stands(&s, now + VERDICT_PATIENCE * limit - 1, limit));
+	assert_true(rounds_share_stands(&s, now + VERDICT_PATIENCE * limit, limit));
 	for (int i = 0; i < 100; i++) { /* slow, and long */
 		now += 4 * S;
-		share_sent(&s, 1, now - 4 * S);
+		rounds_share_sent(&s, 1, now - 4 * S);
 		answer_all(&s, now);
-		assert_false(share_stands(&s, now + 4 * S, limit));
+		assert_false(rounds_share_stands(&s, now + 4 * S, limit));
 	}
 }
 
@@ -204,7 +204,7 @@ static void rechecks_are_spread_evenly(void **state)
 		size_t sum = 0, most = 0;
 
 		for (int64_t at = S; at <= S + 10 * all[i].every; at += all[i].tick) {
-			size_t due = recheck_due(&r, all[i].n, all[i].every, at);
+			size_t due = rounds_recheck_due(&r, all[i].n, all[i].every, at);
 
 			sum += due;
 			most = due > most ? due : most;
@@ -219,11 +219,11 @@ static void after_a_pause_nobody_is_asked_twice(void **state)
 	struct recheck r = { 0 };
 
 	(void)state;
-	assert_int_equal(recheck_due(&r, 100, S, S), 0);
-	assert_int_equal(recheck_due(&r, 100, S, 50 * S), 100);
-	assert_int_equal(recheck_due(&r, 100, S, 50 * S), 0);
-	assert_int_equal(recheck_due(&r, 0, S, 51 * S), 0);
-	assert_int_equal(recheck_due(&r, 2, S, 51 * S + 500 * MS), 1);
+	assert_int_equal(rounds_recheck_due(&r, 100, S, S), 0);
+	assert_int_equal(rounds_recheck_due(&r, 100, S, 50 * S), 100);
+	assert_int_equal(rounds_recheck_due(&r, 100, S, 50 * S), 0);
+	assert_int_equal(rounds_recheck_due(&r, 0, S, 51 * S), 0);
+	assert_int_equal(rounds_recheck_due(&r, 2, S, 51 * S + 500 * MS), 1);
 }
 
 int main(void)

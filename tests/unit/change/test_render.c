@@ -706,7 +706,7 @@ static void frames_have_the_shortest_header(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		assert_int_equal(frame_header(header, cases[i].payload), cases[i].len);
+		assert_int_equal(render_frame_header(header, cases[i].payload), cases[i].len);
 		assert_memory_equal(header, cases[i].bytes, cases[i].len);
 	}
 }

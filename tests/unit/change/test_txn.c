@@ -113,7 +113,7 @@ static json_t *payload_of(const struct txn_message *message)
 {
 	static json_t *last;
 	char header[FRAME_HEADER_MAX], id[EVENT_ID_TEXT_MAX];
-	size_t len = frame_header(header, message->payload.len);
+	size_t len = render_frame_header(header, message->payload.len);
 
 	json_decref(last);
 	last = json_loadb(message->payload.at, message->payload.len, JSON_REJECT_DUPLICATES, NULL);

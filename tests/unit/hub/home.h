@@ -128,7 +128,7 @@ static inline size_t home_mails_left(void)
 static inline void home_append(unsigned topic, lsn_t lsn, uint32_t index, const char *text)
 {
 	char header[FRAME_HEADER_MAX];
-	size_t n = frame_header(header, strlen(text));
+	size_t n = render_frame_header(header, strlen(text));
 
 	topic_append(home.log, home.topics[topic], (struct event_id){ lsn, index }, (struct slice){ header, n },
 		     slice_of(text), clock_us());
@@ -138,7 +138,7 @@ static inline void home_append(unsigned topic, lsn_t lsn, uint32_t index, const 
 static inline void home_append_tagged(unsigned topic, lsn_t lsn, uint32_t index, struct entry_tag tag, const char *text)
 {
 	char header[FRAME_HEADER_MAX];
-	size_t n = frame_header(header, strlen(text));
+	size_t n = render_frame_header(header, strlen(text));
 
 	topic_append_tagged(home.log, home.topics[topic], (struct event_id){ lsn, index }, tag,
 			    (struct slice){ header, n }, slice_of(text), clock_us());
