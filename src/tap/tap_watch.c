@@ -130,7 +130,7 @@ static const char watch_query[] =
 	"'')) FROM line),"
 	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE decides),"
 	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE NOT decides),"
-	" EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'walpush_ddl' AND evtenabled <> 'D')";
+	" EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'walpush_ddl' AND evtenabled IN ('A', 'O'))";
 
 enum { ROW_DECIDING, ROW_ALL, ROW_MUTE, ROW_MUTE_OTHERS, ROW_TRIGGER };
 
