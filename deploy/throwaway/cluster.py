@@ -21,6 +21,7 @@ import hmac
 import os
 import pathlib
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -44,6 +45,9 @@ PATIENCE = 60 * float(os.environ.get("WALPUSH_TEST_SLOWDOWN", "1"))  # seconds f
 
 # What a stop sends: see "Shutting Down the Server" in PostgreSQL's manual.
 _STOP = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+# Of memory, in bytes: above it, data that may be lost with the machine lies there.
+_MUCH = 12 << 30
 
 # The application's tables and the sidecar's grants are made once, and copied for each database.
 _PREPARED = "prepared"
@@ -80,7 +84,8 @@ def free_port():
 
 
 class Cluster:
-    """One server in one temporary directory. `settings` go into postgresql.conf, values as PostgreSQL reads them."""
+    """One server in one temporary directory. `settings` go into postgresql.conf, values as PostgreSQL reads them. Without `fsync` its data
+    may be lost with the machine, and lies in memory if there is room."""
 
     def __init__(self, settings=None, fsync=True, allow_wal2json=True):
         self.bin = find_binaries()
@@ -89,7 +94,7 @@ class Cluster:
         self.process = None
         self._prepared = False
         self._drop_to = pwd.getpwnam(SUPERUSER) if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
-        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="walpush-pg-"))
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="walpush-pg-", dir=None if fsync else _memory()))
         atexit.register(self.remove)
         if self._drop_to:
             os.chown(self.directory, self._drop_to.pw_uid, self._drop_to.pw_gid)
@@ -373,6 +378,16 @@ class Cluster:
                 self.end_sessions("pid = %s", pid)
             self.sql("SELECT pg_drop_replication_slot(%s)", [slot])
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def _memory():
+    """A directory in memory, if there is much of it: a database is a thousand files, and a disk remembers for seconds which it has deleted."""
+    shared = pathlib.Path("/dev/shm")
+    if not shared.is_dir():
+        return None
+    room = os.statvfs(shared)
+    available = int(re.search(r"MemAvailable: *(\d+) kB", pathlib.Path("/proc/meminfo").read_text(encoding="ascii")).group(1)) * 1024
+    return shared if min(room.f_bavail * room.f_frsize, available) >= _MUCH else None
 
 
 def _quick_secret(password):

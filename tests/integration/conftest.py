@@ -19,7 +19,7 @@ from throwaway.cluster import Cluster  # noqa: E402
 
 @pytest.fixture(scope="session")
 def cluster():
-    with Cluster({"max_prepared_transactions": 5}, fsync=False) as cluster:
+    with Cluster({"max_prepared_transactions": 5, "max_wal_size": "256MB"}, fsync=False) as cluster:
         yield cluster
 
 

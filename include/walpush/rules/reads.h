@@ -22,9 +22,10 @@
 /* The statements of one query, sent one by one: READS_BEGIN, reads_view, READS_OWN_NAMES, reads_query, READS_END. The
  * view needs a session that may write temporary objects: a standby's session may not, and neither may a role without
  * TEMP. */
-/* The planner estimates the cost of reads_query far too high, and JIT would compile it for seconds. */
-#define READS_BEGIN "BEGIN READ WRITE; " READS_NO_JIT
-#define READS_NO_JIT "SET LOCAL jit = off"
+/* The planner estimates far too many rows for reads_query: JIT would compile it for seconds, and the memory of hash tables for so many rows
+ * would take longer to clear than all the rest. */
+#define READS_BEGIN                                                                                                    \
+	"BEGIN READ WRITE; SET LOCAL jit = off; SET LOCAL work_mem = '1MB'; SET LOCAL hash_mem_multiplier = 1"
 /* Names and operators of walpush's own statements are the server's, even if somebody creates others in the schemas of
  * the query. */
 #define READS_OWN_NAMES "SET LOCAL search_path = " SQLTEXT_OWN_PATH
