@@ -87,7 +87,7 @@ export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(C
 
 .DEFAULT_GOAL := all
 .PHONY: all help deps deps-test run test unit plain asan tsan mutants integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
-        clean check-libs coverage run-coverage write-commands run-unit run-integration run-django run-fuzz FORCE
+        clean check-libs coverage run-coverage write-commands run-unit run-integration run-django fuzz-targets run-fuzz FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -178,13 +178,15 @@ run: deps
 # ---- Testing -------------------------------------------------------------------------------------------------------
 
 # Each test runs once, with AddressSanitizer and UBSan; those that a sanitizer cannot run, or makes smaller, in `plain` (tests/conftest.py);
-# those in which threads meet in `tsan` too. What mostly waits for one core runs side by side. lint waits for nobody: it takes the time
-# that the tests leave. The builds that parts share are made first: two makes must not build the same objects.
+# those in which threads meet in `tsan` too. Tests wait more than they compute, so parts run side by side; lint, and building what is
+# fuzzed, wait for nobody: they take the time that the tests leave. The builds that lanes share are made first: two makes must not build
+# the same objects.
 ## make test          install what is needed, then all that CI runs, the fuzz targets for 5 seconds each and the wire for 30
 test: deps deps-test
-	@tests/run.py parts "build=$(BUILD) all && $(BUILD) VARIANT=dev all" "packages=$(STEP) packages" "unit=$(STEP) VARIANT=asan unit" \
-		"[" "e2e=$(STEP) e2e" "|" "client=$(STEP) client" "manifests=$(STEP) manifests" "django=$(STEP) django" "]" "plain=$(STEP) plain" \
-		"[" "integration=WALPUSH_TEST_SLOWDOWN=3 $(STEP) VARIANT=asan integration" "tsan=$(STEP) tsan" "|" "lint=nice -n 19 $(STEP) lint" "]" \
+	@tests/run.py parts "build=$(BUILD) all && $(BUILD) VARIANT=dev all" "packages=$(STEP) packages" \
+		"[" "unit=$(STEP) VARIANT=asan unit" "integration=WALPUSH_TEST_SLOWDOWN=3 $(STEP) VARIANT=asan integration" \
+		"|" "e2e=$(STEP) e2e" "client=$(STEP) client" "manifests=$(STEP) manifests" "django=$(STEP) django" "plain=$(STEP) plain" "tsan=$(STEP) tsan" \
+		"|" "lint=nice -n 19 $(STEP) lint" "targets=nice -n 19 $(STEP) VARIANT=fuzz fuzz-targets" "]" \
 		"fuzz=$(STEP) fuzz FUZZ_SECONDS=5 WIRE_SECONDS=30 WIRE_LIBRARY=installed"
 
 ## make unit          the modules, one by one
@@ -287,6 +289,8 @@ run-django: all
 	@PYTHON=$(PYTHON) deploy/demo/python-env.sh
 	@WALPUSH_BINARY=$(CURDIR)/$(B)/walpush $(if $(filter asan tsan,$(VARIANT)),$(FIXED_LAYOUT)) \
 		build/venv/bin/python -m pytest -p no:cacheprovider -q tests/django $(PYTEST_ARGS)
+
+fuzz-targets: $(FUZZ)
 
 run-fuzz: $(FUZZ)
 	@$(FIXED_LAYOUT) tests/fuzz/run.sh $(FUZZ_SECONDS) $^

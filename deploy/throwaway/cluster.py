@@ -63,6 +63,13 @@ class ClusterError(Exception):
     """The server or psql did not do what was asked; the text says what it printed."""
 
 
+def is_away(error):
+    """Whether it tells of a server that is not there, or not any more; one that ends in the middle of a statement leaves an error without a code."""
+    return isinstance(error, (psycopg2.OperationalError, psycopg2.InterfaceError)) or (
+        isinstance(error, psycopg2.DatabaseError) and not error.pgcode
+    )
+
+
 def find_binaries():
     """The newest PostgreSQL that has wal2json; PG_BINDIR names one by hand."""
     if "PG_BINDIR" in os.environ:

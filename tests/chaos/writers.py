@@ -4,11 +4,11 @@ import random
 import threading
 import time
 
-import psycopg2
 from world import UNITS
 
 from harness.app import ASHA, BOB, HEAD2, MEENA, RAVI
 from harness.walpush import ROW_MARK
+from throwaway.cluster import is_away
 
 STATUSES = ("Pending", "Sent Back", "Approved", "Issued", "Returned", "Rejected", "Completed")
 
@@ -40,15 +40,15 @@ class Writer(threading.Thread):
                 if connection is None or connection.closed:
                     connection = self._connect()
                 self._transaction(connection)
-            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            except Exception as error:
+                if not is_away(error):  # the run is worth nothing then, and must say so
+                    self.error = error
+                    raise
                 self.counts["failed"] += 1
                 if connection is not None:
                     connection.close()
                 connection = None
                 self.stopping.wait(0.1)
-            except Exception as error:  # the run is worth nothing then, and must say so
-                self.error = error
-                raise
             self.stopping.wait(self.random.expovariate(1 / self.pause))
         if connection is not None:
             connection.close()

@@ -7,6 +7,7 @@ import psycopg2
 
 from harness.client import PATIENCE, Client, Closed, assert_in_order
 from harness.walpush import ROW_MARK
+from throwaway.cluster import is_away
 
 UNIT_1 = "/ws/requests/1/"
 LONG = 3 * PATIENCE
@@ -42,8 +43,8 @@ class Load(threading.Thread):
                     text = f"{ROW_MARK} {self.committed + 1} {self.text}"
                     cursor.execute("UPDATE requests SET purpose = %s WHERE id = %s", (text, self.key))
                 self._done(self.committed + 1)
-            except psycopg2.DatabaseError as error:  # without a code: the server has ended before it could say something
-                if error.pgcode and not isinstance(error, psycopg2.OperationalError):
+            except psycopg2.Error as error:
+                if not is_away(error):
                     raise
                 connection = None
             self._end.wait(1 / self.rate)
