@@ -134,34 +134,36 @@ def test_what_needs_a_restart_is_named_and_stays(walpush, config):
 # --- what is refused ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "setting, value, error",
-    [
-        ("limits.stall", "soon", "limits.stall"),
-        ("limits.nonsense", 1, "not known"),
-        ("tables.requests.groups", ["unit_{no_such_column}"], "no_such_column"),
-        ("tables.requests.from", "no_such_table", "no_such_table"),
-        ("streams.requests.admit", "SELECT 1 FROM no_such_table", "no_such_table"),
-        ("streams.requests.admit", "SELECT {token.user_id} FRO users", "syntax error"),
-        ("tables.requests.lookup", "SELECT nothing AS unit_id FROM crates WHERE id = {crate_id}", "nothing"),
-        ("actor.query", "SELECT password_of(u) FROM users u WHERE id = {id}", "password_of"),
-        ("jwt.key", "${NO_SUCH_VARIABLE}", "NO_SUCH_VARIABLE"),
-        ("jwt.algorithm", "RS256", "RS256"),
-        ("listen", Raw("{"), "syntax"),
-    ],
+BAD = (
+    ("limits.stall", "soon", "limits.stall"),
+    ("limits.nonsense", 1, "not known"),
+    ("tables.requests.groups", ["unit_{no_such_column}"], "no_such_column"),
+    ("tables.requests.from", "no_such_table", "no_such_table"),
+    ("streams.requests.admit", "SELECT 1 FROM no_such_table", "no_such_table"),
+    ("streams.requests.admit", "SELECT {token.user_id} FRO users", "syntax error"),
+    ("tables.requests.lookup", "SELECT nothing AS unit_id FROM crates WHERE id = {crate_id}", "nothing"),
+    ("actor.query", "SELECT password_of(u) FROM users u WHERE id = {id}", "password_of"),
+    ("jwt.key", "${NO_SUCH_VARIABLE}", "NO_SUCH_VARIABLE"),
+    ("jwt.algorithm", "RS256", "RS256"),
+    ("listen", Raw("{"), "syntax"),
 )
-def test_a_bad_file_changes_nothing(app, walpush, config, setting, value, error):
+
+
+def test_a_bad_file_changes_nothing(app, walpush, config):
+    shipped = config.text
     with walpush.subscribe(UNIT_1, ASHA) as client:
-        config.set("log.level", "error")  # would be seen
-        config.set(setting, value)
-        said = refuse(walpush, config)
-        assert error in said["error"], said
-        assert int(said["line"]) > 0
-        assert hears_of(client, app, app.request)["request_id"] == app.request
-    with walpush.subscribe(UNIT_1, ASHA) as client:
-        assert hears_of(client, app, app.request)["request_id"] == app.request
+        for setting, value, error in BAD:
+            config.text = shipped
+            config.set("log.level", "error")  # would be seen
+            config.set(setting, value)
+            said = refuse(walpush, config)
+            assert error in said["error"] and int(said["line"]) > 0, (setting, value, said)
+            assert hears_of(client, app, app.request)["request_id"] == app.request, (setting, value)
+            with walpush.subscribe(UNIT_1, ASHA) as newcomer:
+                assert hears_of(newcomer, app, app.request)["request_id"] == app.request, (setting, value)
+            assert client.recv()["request_id"] == app.request, (setting, value)
     metrics = Metrics(walpush)
-    assert metrics("walpush_reloads_total", result="refused") == 1
+    assert metrics("walpush_reloads_total", result="refused") == len(BAD)
     assert metrics("walpush_reloads_total", result="taken") == 0
 
 
@@ -266,7 +268,10 @@ def broken(config, number):
     ][number % 4]()
 
 
-def test_a_hundred_reloads_under_load(app, config, make_walpush, capsys):
+RELOADS = 36  # three times other rules, and each mistake three times
+
+
+def test_many_reloads_under_load(app, config, make_walpush, capsys):
     """A third of them broken files, some of the others with other rules: no connection is dropped, no change is lost."""
     # Rules that change have the window read again. The window is bounded by bytes and not by time, and the log by neither: what leaves the
     # log before a slow machine has delivered it is a `resync` of its own, with the reason `history`.
@@ -278,7 +283,7 @@ def test_a_hundred_reloads_under_load(app, config, make_walpush, capsys):
     shipped, fields, rules, verdicts = config.text, itertools.cycle((["status"], ["status", "unit_id"])), ["status"], []
     start = time.monotonic()
     with Load(app) as load:
-        for number in range(100):
+        for number in range(RELOADS):
             load.wait_for(20)
             config.text = shipped
             if number % 12 == 1:
@@ -290,14 +295,14 @@ def test_a_hundred_reloads_under_load(app, config, make_walpush, capsys):
                 broken(config, number)
             verdicts.append(TAKEN in reload(walpush, config)["msg"])
     took = time.monotonic() - start
-    assert [number for number, taken in enumerate(verdicts) if not taken] == list(range(2, 100, 3))
+    assert [number for number, taken in enumerate(verdicts) if not taken] == list(range(2, RELOADS, 3))
     resyncs = {follower.check(load) for follower in followers}
     assert len(resyncs) == 1 and resyncs.pop() >= 1
     metrics = Metrics(walpush)
     assert metrics("walpush_handshakes_total") == metrics("walpush_connections", stream="requests") == len(followers)
     assert metrics("walpush_closes_total") == 0
     with capsys.disabled():
-        print(f"\n100 reloads in {took:.1f} s, {sum(verdicts)} taken over, {load.committed} changes")
+        print(f"\n{RELOADS} reloads in {took:.1f} s, {sum(verdicts)} taken over, {load.committed} changes")
     for follower in followers:
         follower.client.wire.close()
     walpush.stop()
