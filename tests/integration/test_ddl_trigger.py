@@ -102,32 +102,17 @@ def emit(app, transactional, prefix, content="x"):
 ROW = "INSERT INTO t VALUES (1, 5)"
 WITHOUT = f"u <> {ASHA}"
 FULL = "ALTER TABLE m REPLICA IDENTITY FULL"  # else nobody knows since when an answer is so, and a resync stands for the rows
+# What tells is in TELLS, and what the look that follows finds in test_membership_ddl.py; here one of each kind.
 AT_ITS_COMMIT = {
     "view replaced": (by("may"), f"CREATE OR REPLACE VIEW may AS SELECT u, unit FROM m WHERE {WITHOUT}"),
-    "view swapped": (by("may"), "ALTER VIEW may RENAME TO old", f"CREATE VIEW may AS SELECT u, unit FROM m WHERE {WITHOUT}"),
     "table swapped": (by("m"), "ALTER TABLE m RENAME TO old", f"CREATE TABLE m AS SELECT * FROM old WHERE {WITHOUT}", FULL),
     "renamed and back": (by("m"), "ALTER TABLE m RENAME TO x", f"DELETE FROM x WHERE u = {ASHA}", "ALTER TABLE x RENAME TO m"),
-    "dropped and made": (
-        by("m"),
-        "CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT * FROM m",
-        "DROP TABLE m CASCADE",
-        f"CREATE TABLE m AS SELECT * FROM kept WHERE {WITHOUT}",
-        FULL,
-    ),
-    "schema": (
-        by("m"),
-        "CREATE SCHEMA other",
-        "ALTER TABLE m SET SCHEMA other",
-        f"CREATE TABLE m AS SELECT * FROM other.m WHERE {WITHOUT}",
-        FULL,
-    ),
     "identity gone and back": (
         by("m"),
         "ALTER TABLE m REPLICA IDENTITY NOTHING",
         f"DELETE FROM m WHERE u = {ASHA}",
         "ALTER TABLE m REPLICA IDENTITY FULL",
     ),
-    "policy changed": (by("guarded"), f"ALTER POLICY reads ON guarded USING ({WITHOUT})"),
     "policy dropped": (
         by("guarded"),
         f"CREATE POLICY few ON guarded FOR SELECT TO walpush USING ({WITHOUT})",
@@ -275,7 +260,7 @@ def test_a_flood_costs_one_look_a_second_and_no_message(world, start, stranger, 
     def flood():
         nonlocal sent
         with stranger.cursor() as cursor:
-            while time.monotonic() < began + 6 or sent < 3000:
+            while time.monotonic() < began + 4 or sent < 3000:
                 if in_one:
                     cursor.execute("SELECT pg_logical_emit_message(true, %s, 'x') FROM generate_series(1, 5000)", [PREFIX])
                     sent += 5000
@@ -306,20 +291,21 @@ def test_a_flood_costs_one_look_a_second_and_no_message(world, start, stranger, 
         assert "level=error" not in walpush.log() and "level=warn" not in walpush.log()
 
 
-@pytest.mark.parametrize(
-    "transactional, prefix",
-    [(False, PREFIX), (True, "walpush"), (True, PREFIX + "."), (True, "walpush.dd"), (True, "WALPUSH.DDL"), (True, "")],
-)
-def test_any_other_message_is_nothing(world, start, transactional, prefix):
+OTHER_MESSAGES = [(False, PREFIX), (True, "walpush"), (True, PREFIX + "."), (True, "walpush.dd"), (True, "WALPUSH.DDL"), (True, "")]
+
+
+def test_any_other_message_is_nothing(world, start):
     walpush = start()
     rounds = walpush.metric("walpush_admit_rounds_total")
     with walpush.subscribe(PATH, ASHA) as client:
-        emit(world, transactional, prefix)
-        with world.transaction() as cursor:
-            cursor.execute(ROW)
-            cursor.execute("SELECT pg_logical_emit_message(%s, %s, 'x')", (transactional, prefix))
-        assert client.recv()["t_id"] == 1
-        assert walpush.metric(LOOKS) == 0 and walpush.metric("walpush_admit_rounds_total") == rounds
+        for key, (transactional, prefix) in enumerate(OTHER_MESSAGES):
+            emit(world, transactional, prefix)
+            with world.transaction() as cursor:
+                cursor.execute("INSERT INTO t VALUES (%s, 5)", (key,))
+                cursor.execute("SELECT pg_logical_emit_message(%s, %s, 'x')", (transactional, prefix))
+            assert client.recv().get("t_id") == key, (transactional, prefix)
+            assert walpush.metric(LOOKS) == 0, (transactional, prefix)
+        assert walpush.metric("walpush_admit_rounds_total") == rounds
     with walpush.subscribe(PATH, ASHA) as client:  # but this one is
         emit(world, True, PREFIX)
         walpush.wait_for_log(TOLD)
