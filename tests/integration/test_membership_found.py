@@ -203,61 +203,53 @@ def through_function(app):
     return "SELECT 1 WHERE may({token.user_id}::int) AND {path.unit_id}::int = 1", r"function public\.may\(integer\)"
 
 
-def through_materialized(app):
-    through_view(app)
-    app.sql("CREATE MATERIALIZED VIEW kept AS SELECT * FROM may_read")
-    app.sql("GRANT SELECT ON kept TO walpush")
-    return MAY_READ.replace("may_read", "kept"), "materialized view public.kept"
+IS_ONE = " AND {path.unit_id}::int = 1"
 
 
-def through_unlogged(app):
-    through_view(app)
-    app.sql("CREATE UNLOGGED TABLE fleeting (user_id int, unit_id int)")
-    app.sql("GRANT SELECT ON fleeting TO walpush")
-    return MAY_READ.replace("may_read", "fleeting"), "unlogged table public.fleeting"
-
-
-def through_catalog(app):
-    return "SELECT 1 FROM pg_roles WHERE rolname = {token.user_id} AND {path.unit_id} = 1", "system catalog pg_authid"
-
-
-def through_aggregate(app):
-    admit, _ = through_function(app)
-    app.sql("CREATE FUNCTION step(boolean, int) RETURNS boolean STABLE LANGUAGE sql AS 'SELECT public.may($2)'")
-    app.sql("CREATE AGGREGATE may_all(int) (SFUNC = step, STYPE = boolean)")
-    return admit.replace("may(", "may_all(").replace("WHERE", "FROM users HAVING", 1), (
-        r"function public\.step\(boolean,integer\) \(not listed: public\.grants\)"
+def through_domain(name, query, *made):
+    """With a function of its own, which the log names."""
+    domains = (
+        f"CREATE FUNCTION may_{name}(int) RETURNS boolean STABLE LANGUAGE plpgsql AS 'BEGIN RETURN public.may($1); END'",
+        f"CREATE DOMAIN who_{name} AS int CHECK (public.may_{name}(VALUE))",
+        f"CREATE DOMAIN member_{name} AS who_{name}",
     )
+    return [*domains, *made], query + IS_ONE, rf"function public\.may_{name}\(integer\)"
 
 
-def through_domain(app):
-    through_function(app)
-    app.sql("CREATE DOMAIN who AS int CHECK (public.may(VALUE))")
-    app.sql("CREATE DOMAIN member AS who")
-    return "SELECT 1 WHERE {token.user_id}::int::member > 0 AND {path.unit_id}::int = 1", r"function public\.may\(integer\)"
-
-
-def through_cast_to_a_row(app):
-    through_domain(app)
-    app.sql("CREATE TYPE members AS (one member)")
-    return "SELECT 1 WHERE ('(' || {token.user_id} || ')')::members IS NOT NULL AND {path.unit_id}::int = 1", (
-        r"function public\.may\(integer\)"
-    )
-
-
-def through_array_of_a_domain(app):
-    through_domain(app)
-    return "SELECT 1 WHERE ARRAY[{token.user_id}::int]::member[] IS NOT NULL AND {path.unit_id}::int = 1", (
-        r"function public\.may\(integer\)"
-    )
-
-
-def through_range_of_a_domain(app):
-    through_domain(app)
-    app.sql("CREATE TYPE span AS RANGE (subtype = who)")
-    return "SELECT 1 WHERE ('[1,' || {token.user_id} || ']')::span IS NOT NULL AND {path.unit_id}::int = 1", (
-        r"function public\.may\(integer\)"
-    )
+# (what is made besides, the query, what the log says of it); behind through_function().
+BEYOND = {
+    "materialized": (
+        ["CREATE MATERIALIZED VIEW kept AS SELECT * FROM may_read", "GRANT SELECT ON kept TO walpush"],
+        MAY_READ.replace("may_read", "kept"),
+        "materialized view public.kept",
+    ),
+    "unlogged": (
+        ["CREATE UNLOGGED TABLE fleeting (user_id int, unit_id int)", "GRANT SELECT ON fleeting TO walpush"],
+        MAY_READ.replace("may_read", "fleeting"),
+        "unlogged table public.fleeting",
+    ),
+    "catalog": ([], "SELECT 1 FROM pg_roles WHERE rolname = {token.user_id} AND {path.unit_id} = 1", "system catalog pg_authid"),
+    "aggregate": (
+        [
+            "CREATE FUNCTION step(boolean, int) RETURNS boolean STABLE LANGUAGE sql AS 'SELECT public.may($2)'",
+            "CREATE AGGREGATE may_all(int) (SFUNC = step, STYPE = boolean)",
+        ],
+        "SELECT 1 FROM users HAVING may_all({token.user_id}::int)" + IS_ONE,
+        r"function public\.step\(boolean,integer\) \(not listed: public\.grants\)",
+    ),
+    "domain": through_domain("domain", "SELECT 1 WHERE {token.user_id}::int::member_domain > 0"),
+    "row": through_domain(
+        "row",
+        "SELECT 1 WHERE ('(' || {token.user_id} || ')')::members IS NOT NULL",
+        "CREATE TYPE members AS (one member_row)",
+    ),
+    "array": through_domain("array", "SELECT 1 WHERE ARRAY[{token.user_id}::int]::member_array[] IS NOT NULL"),
+    "range": through_domain(
+        "range",
+        "SELECT 1 WHERE ('[1,' || {token.user_id} || ']')::span IS NOT NULL",
+        "CREATE TYPE span AS RANGE (subtype = who_range)",
+    ),
+}
 
 
 # Of the server's own functions: what looks up, and what computes.
@@ -308,25 +300,22 @@ def test_functions_of_the_server_that_compute_are_followed(app, config, start):
     assert [line for line in start().lines if "can be followed" in line] == []
 
 
-@pytest.mark.parametrize(
-    "through",
-    [
-        through_function,
-        through_aggregate,
-        through_domain,
-        through_cast_to_a_row,
-        through_array_of_a_domain,
-        through_range_of_a_domain,
-        through_materialized,
-        through_unlogged,
-        through_catalog,
-    ],
-)
-def test_what_cannot_be_followed_is_said(app, config, start, through):
-    admit, what = through(app)
-    config.set("streams.requests.admit", admit)
+def stream(config, name, admit):
+    config.set(f"streams.{name}", section(path=f"/ws/{name}/<int:unit_id>/", admit=admit, groups=["all"]))
+
+
+def test_what_cannot_be_followed_is_said(app, config, start):
+    """Each in a stream of its own."""
+    said = {"function": through_function(app)}
+    for name, (made, admit, what) in BEYOND.items():
+        for statement in made:
+            app.sql(statement)
+        said[name] = (admit, what)
+    for name, (admit, _) in said.items():
+        stream(config, name, admit)
     walpush = start()
-    walpush.wait_for_log(NOT_FOLLOWED + "stream=requests.*" + what)
+    for name, (_, what) in said.items():
+        walpush.wait_for_log(NOT_FOLLOWED + f"stream={name} .*" + what)
 
 
 def test_what_cannot_be_followed_is_asked_again_as_time_passes(app, config, start):
@@ -372,37 +361,34 @@ def test_a_materialized_view_whose_tables_are_listed(app, config, start):
     assert not [line for line in start(other={}, grants={}).lines if "can be followed" in line]
 
 
-def names_it(app, text):
+# What a function's text says, and what of that is not listed.
+NAMES = [
+    ("RETURN EXISTS (SELECT FROM may_read);", "public.grants"),
+    ("RETURN EXISTS (SELECT FROM Public.GRANTS, other);", "public.grants"),
+    ("RETURN EXISTS (SELECT FROM \"grants\", other);", "public.grants"),
+    ("RETURN EXECUTE 'SELECT EXISTS (SELECT FROM grants)';", "public.grants"),
+    ("RETURN EXISTS (SELECT FROM \"odd one\");", "public.odd one"),
+    ("RETURN EXISTS (SELECT FROM other WHERE pg_has_role('a', 'b', 'MEMBER'));", "pg_catalog.pg_has_role"),
+    ("RETURN EXISTS (SELECT FROM other o WHERE o.grants AND grants = 1);", None),
+]
+
+
+def test_what_a_function_names_stands_behind_it(app, config, start):
+    """Each is called by another, in a stream of its own."""
+    app.sql("SET check_function_bodies = off")
     through_view(app)
     app.sql("CREATE TABLE other (id int)")
     app.sql('CREATE TABLE "odd one" (id int)')
-    app.sql(f"CREATE FUNCTION may(person int) RETURNS boolean STABLE LANGUAGE plpgsql AS $_$BEGIN {text} END$_$")
-    app.sql(
-        "CREATE FUNCTION calls(person int) RETURNS boolean STABLE LANGUAGE plpgsql AS 'BEGIN RETURN public . may(person); END'"
-    )
-    return "SELECT 1 WHERE calls({token.user_id}::int) AND {path.unit_id}::int = 1"
-
-
-@pytest.mark.parametrize(
-    ("text", "lacks"),
-    [
-        ("RETURN EXISTS (SELECT FROM may_read);", "public.grants"),
-        ("RETURN EXISTS (SELECT FROM Public.GRANTS, other);", "public.grants"),
-        ("RETURN EXISTS (SELECT FROM \"grants\", other);", "public.grants"),
-        ("RETURN EXECUTE 'SELECT EXISTS (SELECT FROM grants)';", "public.grants"),
-        ("RETURN EXISTS (SELECT FROM \"odd one\");", "public.odd one"),
-        ("RETURN EXISTS (SELECT FROM other WHERE pg_has_role('a', 'b', 'MEMBER'));", "pg_catalog.pg_has_role"),
-        ("RETURN EXISTS (SELECT FROM other o WHERE o.grants AND grants = 1);", None),
-    ],
-)
-def test_what_a_function_names_stands_behind_it(app, config, start, text, lacks):
-    app.sql("SET check_function_bodies = off")
-    config.set("streams.requests.admit", names_it(app, text))
+    how = "(person int) RETURNS boolean STABLE LANGUAGE plpgsql AS"
+    for number, (text, _) in enumerate(NAMES):
+        app.sql(f"CREATE FUNCTION may_{number}{how} $_$BEGIN {text} END$_$")
+        app.sql(f"CREATE FUNCTION calls_{number}{how} 'BEGIN RETURN public . may_{number}(person); END'")
+        stream(config, f"names_{number}", f"SELECT 1 WHERE calls_{number}({{token.user_id}}::int)" + IS_ONE)
     walpush = start(other={})
-    if lacks:
-        walpush.wait_for_log(NOT_FOLLOWED + r"function public\.calls\(integer\) \(not listed: " + re.escape(lacks) + r"\)")
-    else:
-        assert not [line for line in walpush.lines if "can be followed" in line]
+    for number, (text, lacks) in enumerate(NAMES):
+        said = [line for line in walpush.lines if re.search(NOT_FOLLOWED + f"stream=names_{number} ", line)]
+        assert len(said) == (lacks is not None), (text, said)
+        assert not lacks or f"function public.calls_{number}(integer) (not listed: {lacks})" in said[0], (text, said)
 
 
 def test_a_standard_body_names_too(app, config, start):
