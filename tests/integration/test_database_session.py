@@ -145,12 +145,9 @@ def test_the_role_may_read_what_is_configured_and_nothing_else(app):
             connection.rollback()
 
 
-@pytest.mark.parametrize(
-    "user",
-    ["2' OR '1'='1", "2; SELECT 1", "$1", "{path.unit_id}", "2::int", "(SELECT 2)", "\\' OR 1=1 --", "2\u2019 OR 1=1"],
-)
-def test_what_a_token_says_is_never_sql(app, walpush, user):
-    assert admitted(walpush, user) == 4403
+def test_what_a_token_says_is_never_sql(app, walpush):
+    for user in ("2' OR '1'='1", "2; SELECT 1", "$1", "{path.unit_id}", "2::int", "(SELECT 2)", "\\' OR 1=1 --", "2\u2019 OR 1=1"):
+        assert admitted(walpush, user) == 4403, user
 
 
 def test_no_session_ends_for_being_idle(app, config, make_walpush):
