@@ -1029,17 +1029,30 @@ def test_a_failure_is_found_and_its_mend_mends(world, breaks, check, state, kind
         next(steps)
     found = of(world.findings(1 if state == "failure" else 0), check)
     assert {(finding["state"], finding["fix"]["kind"]) for finding in found} == {(state, kind)}, found
-    lines = [line for line in world.check().stdout.splitlines() if line.startswith(f"{state:<8} {check:<16} ")]
-    assert len(lines) == len(found)
-    for line, finding in zip(lines, found):
-        assert finding["text"] in line and line.endswith(finding["fix"]["text"])
     if steps is not None:
         assert kind in ("words", "shell")
         next(steps, None)
-    if kind != "words" and not finding["fix"]["text"].startswith("apt-get"):
+    if kind != "words" and not found[-1]["fix"]["text"].startswith("apt-get"):
         for fix in {finding["fix"]["text"]: finding["fix"] for finding in found}.values():
             world.apply(fix)
     assert of(world.findings(None), check) == []
+
+
+def test_each_finding_is_a_line_with_its_fix(world):
+    """The lines are made of what the JSON holds, whichever check found it: so some of each kind stand for all cases above."""
+    for breaks in (no_page_that_may_connect, a_role_that_may_not_replicate, a_password_that_expires, a_column_that_is_not_granted):
+        breaks(world)
+    for breaks in (a_certificate_that_is_not_there, a_query_of_a_table_that_is_missing):
+        next(breaks(world))
+    a_redis_that_forgets(world)
+    findings = world.findings(1)
+    *lines, _ = world.check().stdout.splitlines()
+    assert len(lines) == len(findings)
+    for line, finding in zip(lines, findings):
+        assert line.startswith(f"{finding['state']:<8} {finding['check']:<16} {finding['text']}"), line
+        assert finding["fix"] is None or line.endswith(finding["fix"]["text"]), line
+    assert {f["fix"]["kind"] for f in findings if f["fix"]} >= {"conf", "sql", "words", "shell"}
+    assert {f["state"] for f in findings} >= {"ok", "warning", "failure"}
 
 
 def test_enough_of_them():
@@ -1189,21 +1202,20 @@ def test_a_certificate_that_is_not_there_is_seen_offline(offline):
     assert done.returncode == 1 and re.search("^failure +certificate .*none.crt", done.stdout, re.MULTILINE), done.stdout
 
 
-@pytest.mark.parametrize(
-    "passes",
-    [
-        "ALTER ROLE walpush BYPASSRLS",
-        "CREATE POLICY reads ON user_units FOR SELECT TO walpush USING (unit_id > 0)",
-        "ALTER TABLE user_units DISABLE ROW LEVEL SECURITY",
-    ],
-)
-def test_row_security_that_the_role_passes(world, passes):
+def test_row_security_that_the_role_passes(world):
+    hides = "row level security hides"
     world.sql("ALTER TABLE user_units ENABLE ROW LEVEL SECURITY")
-    world.sql(passes)
+    world.sql("ALTER ROLE walpush BYPASSRLS")
     try:
-        assert "row level security hides" not in world.check().stdout
+        assert hides not in world.check().stdout
     finally:
         world.sql("ALTER ROLE walpush NOBYPASSRLS")
+    assert hides in world.check().stdout
+    world.sql("CREATE POLICY reads ON user_units FOR SELECT TO walpush USING (unit_id > 0)")
+    assert hides not in world.check().stdout
+    world.sql("DROP POLICY reads ON user_units")
+    world.sql("ALTER TABLE user_units DISABLE ROW LEVEL SECURITY")
+    assert hides not in world.check().stdout
 
 
 def test_that_policies_do_not_filter_what_is_pushed_is_said_once(world):
