@@ -4,6 +4,7 @@ The password is made of pieces that occur nowhere else, with the characters betw
 characters in a row, may be in what any command prints.
 """
 
+import itertools
 import re
 import socket
 import threading
@@ -59,8 +60,14 @@ def assert_hidden(text, what):
             assert piece[at : at + 4] not in text, f"{what} shows {piece[at : at + 4]}: {text}"
 
 
-def all_commands(file, env):
-    for command in (["check"], ["check", "--json"], ["sql"], ["health"], ["token", "--user", "1"], ["listen", "--user", "1", "/ws/crates/1/"]):
+OTHERS = itertools.cycle(
+    [["check", "--json"], ["sql"], ["health"], ["token", "--user", "1"], ["listen", "--user", "1", "/ws/crates/1/"]]
+)
+
+
+def commands(file, env):
+    """`check`, which connects, and one of the others, in turn: of the URL they say what all say who read the file."""
+    for command in (["check"], next(OTHERS)):
         done = run_to_end(command[0], "-c", file, *command[1:], env=env)
         yield " ".join(command), done.stdout + done.stderr
 
@@ -89,7 +96,7 @@ def test_database_url(bare_app, config, make_walpush, tmp_path, which):
     for name, url in spellings:
         env = {"DATABASE_URL": url, "JWT_SIGNING_KEY": SIGNING_KEY, "WALPUSH_ADMIN_PORT": str(free_port())}
         file = config.write(tmp_path / "sidecar.conf")
-        for command, said in all_commands(file, env):
+        for command, said in commands(file, env):
             assert_hidden(said, f"{command}, {name}")
         assert_hidden(all_that_run_says(make_walpush, bare_app, config, url, {}), f"run, {name}")
 
@@ -112,7 +119,7 @@ def test_url_file(bare_app, config, make_walpush, tmp_path):
     for name, url in list(database_urls())[:12] + [("a zero byte", f"postgresql://walpush:12\0{PIECES[0]}@{SERVER}/app")]:
         secret.write_text(url)
         file = config.write(tmp_path / "sidecar.conf")
-        for command, said in all_commands(file, env):
+        for command, said in commands(file, env):
             assert_hidden(said, f"{command}, {name}")
         said = all_that_run_says(make_walpush, bare_app, config, "unused", {})
         assert_hidden(said, f"run, {name}")
@@ -135,7 +142,7 @@ def test_relay_url(bare_app, config, make_walpush, tmp_path):
     for name, url in relay_urls():
         env = {"DATABASE_URL": nowhere, "JWT_SIGNING_KEY": SIGNING_KEY, "WALPUSH_ADMIN_PORT": str(free_port()), "RELAY_URL": url}
         file = config.write(tmp_path / "sidecar.conf")
-        for command, said in all_commands(file, env):
+        for command, said in commands(file, env):
             assert_hidden(said, f"{command}, {name}")
         assert_hidden(all_that_run_says(make_walpush, bare_app, config, nowhere, {"RELAY_URL": url}), f"run, {name}")
 
