@@ -165,32 +165,39 @@ def test_no_way_out_for_a_withheld_value(app, config, make_walpush, redis_server
 # --- data-query without an answer -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        NESTED,  # the row is gone by then
-        "SELECT NULL::jsonb WHERE {id} > 0",
-        "SELECT to_jsonb(q) / 0 FROM patients q WHERE q.id = {id}",
-        "SELECT 'no json ' || id FROM patients WHERE id = {id}",
-        "SELECT to_jsonb(q) FROM nothing.of_that_name q WHERE q.id = {id}",
-    ],
+NO_ANSWER = (
+    NESTED,  # the row is gone by then
+    "SELECT NULL::jsonb WHERE {id} > 0",
+    "SELECT to_jsonb(q) / 0 FROM patients q WHERE q.id = {id}",
+    "SELECT 'no json ' || id FROM patients WHERE id = {id}",
+    "SELECT to_jsonb(q) FROM nothing.of_that_name q WHERE q.id = {id}",
 )
-@pytest.mark.parametrize("columns", [None, ["id", "name"]])
-def test_without_an_answer_the_row_stays_hidden(app, config, make_walpush, query, columns):
+
+
+def test_without_an_answer_the_row_stays_hidden(app, config, make_walpush):
+    """A table for each query, without `columns` and with them."""
     make_patients(app)
-    listen(config, data_query=query, **({"columns": columns} if columns else {}))
+    cases = {f"patients_{i}": case for i, case in enumerate(itertools.product(NO_ANSWER, ({}, {"columns": ["id", "name"]})))}
+    for table, (query, columns) in cases.items():
+        app.sql(f"CREATE TABLE {table} (LIKE patients INCLUDING ALL)")
+        app.sql(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
+        app.sql(f"GRANT SELECT ON {table} TO walpush")
+        how = {"type": "patient", "key": "patient_id", "groups": ["patients"], **columns}
+        config.set(f"tables.{table}", section(**how, data_query=query.replace("patients", table)))
+    listen(config)
     with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
-        with app.transaction() as cursor:
-            cursor.execute("INSERT INTO patients (id, ssn, name) VALUES (7, %s, 'n')", (SSN,))
-            cursor.execute("UPDATE patients SET name = 'm' WHERE id = 7")
-            cursor.execute("DELETE FROM patients WHERE id = 7")
-        created, updated, deleted = all_up_to_a_mark(app, client)
-        if columns:
-            assert [m["data"] for m in (created, updated)] == [{"id": 7, "name": "n"}, {"id": 7, "name": "m"}]
-            assert "truncated" not in created
-        else:
-            assert [(m["data"], m["truncated"]) for m in (created, updated)] == [(None, True)] * 2
-        assert (deleted["patient_id"], deleted["data"]) == (7, {"id": 7})
+        for table, (query, columns) in cases.items():
+            with app.transaction() as cursor:
+                cursor.execute(f"INSERT INTO {table} (id, ssn, name) VALUES (7, %s, 'n')", (SSN,))
+                cursor.execute(f"UPDATE {table} SET name = 'm' WHERE id = 7")
+                cursor.execute(f"DELETE FROM {table} WHERE id = 7")
+            created, updated, deleted = all_up_to_a_mark(app, client)
+            if columns:
+                assert [m["data"] for m in (created, updated)] == [{"id": 7, "name": "n"}, {"id": 7, "name": "m"}], query
+                assert "truncated" not in created, query
+            else:
+                assert [(m["data"], m["truncated"]) for m in (created, updated)] == [(None, True)] * 2, query
+            assert (deleted["patient_id"], deleted["data"]) == (7, {"id": 7}), (query, columns)
 
 
 def test_a_deleted_row_without_a_key_stays_hidden(app, config, make_walpush):
