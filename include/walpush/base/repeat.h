@@ -18,20 +18,25 @@
 
 struct repeat {
 	char text[256];  /* "": nothing is wrong */
+	unsigned key;    /* in a table: the hash of what it is about */
 	int64_t said;    /* µs: when the text was last logged */
 	unsigned silent; /* times since then */
 };
 
 #define REPEAT_TABLE 8
 
-/* For many things of one kind: the entry of the table for this text. If two texts share an entry, both are always logged. */
-static inline struct repeat *repeat_for(struct repeat table[REPEAT_TABLE], const char *text)
+/* For many things of one kind: the entry of the table for the thing of this name. If two things share an entry, both are always logged. */
+static inline struct repeat *repeat_for(struct repeat table[REPEAT_TABLE], const char *name)
 {
-	unsigned hash = 0;
+	struct repeat *r;
+	unsigned key = 0;
 
-	for (; *text; text++)
-		hash = hash * 31 + (unsigned char)*text;
-	return &table[hash % REPEAT_TABLE];
+	for (; *name; name++)
+		key = key * 31 + (unsigned char)*name;
+	r = &table[key % REPEAT_TABLE];
+	if (r->key != key)
+		*r = (struct repeat){ .key = key };
+	return r;
 }
 
 /* The trouble is over. True: there was one until now. */
