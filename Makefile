@@ -39,7 +39,7 @@ WARN     := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
             -Wformat=2 -Wundef -Wvla
 CPPFLAGS += -D_GNU_SOURCE -DWALPUSH_VERSION='"$(VERSION)"' $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 BASE     := -std=c17 -g -pthread $(WARN)
-LDLIBS   += $(shell pkg-config --libs $(LIBS) 2>/dev/null) -pthread
+LDLIBS   += $(shell pkg-config --libs $(LIBS) 2>/dev/null) -pthread -lm
 
 FLAGS_release := -O2 -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fstack-clash-protection -fPIE
 LINK_release  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
@@ -86,6 +86,11 @@ export LSAN_OPTIONS  ?= suppressions=$(CURDIR)/tests/lsan.supp:print_suppression
 export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(CURDIR)/tests/tsan.supp
 
 .DEFAULT_GOAL := all
+
+# Goals of one command go one after the other, -j or not: their steps are makes of their own, and two makes must not build the same objects.
+before :=
+$(foreach goal,$(MAKECMDGOALS),$(if $(before),$(eval $(goal): | $(filter-out $(goal),$(before))))$(eval before += $(goal)))
+
 .PHONY: all help deps deps-test run test unit plain asan tsan mutants integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
         clean check-libs coverage run-coverage write-commands run-unit run-integration run-django fuzz-targets run-fuzz FORCE
 .DELETE_ON_ERROR:
@@ -164,7 +169,7 @@ $(B)/fuzz/%: tests/fuzz/%.c $(B)/libwalpush.a
 $(B)/bench/%: tests/bench/%.c $(B)/flags
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
-	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O2 -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LDLIBS) -lm
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -O2 -MMD -MP $(ALL_LDFLAGS) -o $@ $< $(LDLIBS)
 
 -include $(wildcard $(B)/obj/*/*.d $(B)/unit/*/*.d $(B)/fuzz/*/*.d $(B)/bench/*.d)
 

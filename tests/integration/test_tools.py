@@ -47,6 +47,13 @@ def test_no_test_asks_by_itself_whether_a_sanitizer_runs_it():
             assert not re.search(r"\b(asan|tsan)\b", text) and not re.search(r"skip.*SANITIZED|if SANITIZED", text), path.name
 
 
+def test_goals_of_one_command_go_one_after_the_other():
+    """`make -j2 all unit`: both build the same objects, and unit is a make of its own."""
+    command = ["make", "--dry-run", "--print-data-base", "-j2", "help", "clean", "unit"]
+    rules = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=60).stdout
+    assert re.search(r"^clean: \| help$", rules, re.MULTILINE) and re.search(r"^unit: \| help clean$", rules, re.MULTILINE)
+
+
 COVERAGE = load(ROOT / "tests/coverage/coverage.py")
 SOURCES = {
     "src/a/one.c": "static int\nmine(void)\n{\n}\n\nint twice(int a,\n\tint b)\n{\n\tif (a) {\n\t}\n\treturn b;\n}\n",
