@@ -311,7 +311,8 @@ const struct conf_option conf_options[] = {
 { "relay.url", CONF_TEXT, 0, OF_CONF(relay.url), .accept = conf_accept_redis,
   .doc = "`redis://user:password@host:6379/0`, or `rediss://` for TLS where hiredis is 1.0 or later (Debian 13); no relay when "
 	 "not set. Redis 6.2 or later, no cluster. The addresses of a name are tried in turn; an IPv6 address stands in brackets. "
-	 "Never logged." },
+	 "Never logged. With TLS the certificate must be for the host of the URL, from an authority of this machine, or of the file that "
+	 "`SSL_CERT_FILE` in the environment names; walpush shows none of its own (`tls-auth-clients no` in Redis)." },
 { "relay.url-file", CONF_SECRET_FILE, 0, OF_CONF(relay.url),
   .doc = "A file that holds the URL, read at start; a newline at its end is dropped." },
 { "relay.stream", CONF_TEXT, 0, OF_CONF(relay.stream), .initial = "walpush", .doc = "First part of the stream's key; the slot and the epoch follow." },

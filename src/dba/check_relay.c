@@ -33,19 +33,31 @@ static redisContext *connect_to(const struct redisurl *u, struct fail *why)
 	return redis;
 }
 
+/* Nothing is sent without the TLS that the address asks for. */
+static bool secure(struct check *c, redisContext *redis, const struct redisurl *u, struct redistls *tls)
+{
+	bool ok = redistls_start(tls, redis, u);
+
+	if (!ok)
+		check_add(c, CHECK_FAILURE, CHECK_WORDS,
+			  "let Redis answer with TLS, and with a certificate for the host of relay.url from an "
+			  "authority of this machine; SSL_CERT_FILE in the environment names a file of others",
+			  "TLS with %s port %d: %s", u->host, u->port, redistls_error(tls, redis));
+	return ok;
+}
+
 /* NULL: it failed, and a finding says why. */
-static redisContext *dial(struct check *c, const struct redisurl *u)
+static redisContext *dial(struct check *c, const struct redisurl *u, struct redistls *tls)
 {
 	struct fail why = { .text = "no memory" };
 	redisContext *redis = connect_to(u, &why);
-	struct redistls tls = { 0 };
 
-	if (redis && !redis->err && !redistls_start(&tls, redis, u))
-		check_add(c, CHECK_FAILURE, CHECK_WORDS, "check the server's certificate", "TLS with %s port %d: %s",
-			  u->host, u->port, redis->errstr);
-	redistls_fini(&tls);
-	if (redis && !redis->err && redisSetTimeout(redis, (struct timeval){ PATIENCE_S, 0 }) == REDIS_OK)
-		return redis;
+	if (redis && !redis->err && redisSetTimeout(redis, (struct timeval){ PATIENCE_S, 0 }) == REDIS_OK) {
+		if (secure(c, redis, u, tls))
+			return redis;
+		redisFree(redis);
+		return NULL;
+	}
 	check_add(c, CHECK_FAILURE, CHECK_WORDS, "start Redis, or correct relay.url", "no Redis at %s port %d: %s",
 		  u->host, u->port, redis ? redis->errstr : why.text);
 	if (redis)
@@ -63,7 +75,8 @@ static const char *error_of(const redisContext *redis, const redisReply *reply)
 	return reply ? reply->str : redis->errstr;
 }
 
-static bool enter(struct check *c, redisContext *redis, const struct redisurl *u)
+/* With TLS 1.3 a server says only after the handshake that it wants a certificate of its client. */
+static bool enter(struct check *c, redisContext *redis, const struct redisurl *u, struct redistls *tls)
 {
 	redisReply *reply = NULL;
 	bool ok;
@@ -77,7 +90,11 @@ static bool enter(struct check *c, redisContext *redis, const struct redisurl *u
 	/* After a failed AUTH, the error of PING says the same as the error of AUTH, or less. */
 	reply = ok && redisurl_selects(u) ? redisCommand(redis, "SELECT %s", u->database) : redisCommand(redis, "PING");
 	ok = ok && is_good(reply);
-	if (!ok)
+	if (!ok && !reply && u->tls)
+		check_add(c, CHECK_FAILURE, CHECK_WORDS,
+			  "let Redis ask its clients for no certificate (tls-auth-clients no): walpush shows none",
+			  "Redis does not let us in: %s", redistls_error(tls, redis));
+	else if (!ok)
 		check_add(c, CHECK_FAILURE, CHECK_WORDS,
 			  "set user, password and database in relay.url as the server wants them, and let the user run "
 			  "PING, and SELECT where the URL names a database",
@@ -217,12 +234,14 @@ static void look(struct check *c, redisContext *redis, const struct redisurl *u)
 
 static void try_server(struct check *c, const struct redisurl *u)
 {
-	redisContext *redis = dial(c, u);
+	struct redistls tls = { 0 };
+	redisContext *redis = dial(c, u, &tls);
 
-	if (redis && enter(c, redis, u))
+	if (redis && enter(c, redis, u, &tls))
 		look(c, redis, u);
 	if (redis)
 		redisFree(redis);
+	redistls_fini(&tls);
 }
 
 void check_relay(struct check *c)

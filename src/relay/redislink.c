@@ -353,6 +353,12 @@ static void greet(struct redislink *l)
 
 /* --- the connection ---------------------------------------------------------------------------------------------- */
 
+/* A handshake ends with the first bytes that are read, so that its failure looks like that of a connection. */
+static const char *lost_error(struct redislink *l, const redisAsyncContext *redis)
+{
+	return l->state == LINK_UP ? redis->errstr : redistls_error(&l->tls, &redis->c);
+}
+
 static void on_connected(const redisAsyncContext *redis, int status)
 {
 	struct redislink *l = redis->data;
@@ -360,7 +366,7 @@ static void on_connected(const redisAsyncContext *redis, int status)
 	if (!l)
 		return;
 	if (status != REDIS_OK) { /* the library frees the context */
-		link_lost(l, redis->errstr);
+		link_lost(l, lost_error(l, redis));
 		return;
 	}
 	greet(l);
@@ -372,7 +378,7 @@ static void on_disconnected(const redisAsyncContext *redis, int status)
 
 	(void)status;
 	if (l)
-		link_lost(l, redis->errstr);
+		link_lost(l, lost_error(l, redis));
 }
 
 /* An overdue answer shows that the peer vanished; these options are for the kernel's buffers. */
@@ -395,9 +401,9 @@ static void link_dial(struct redislink *l)
 		fail_never("out of memory: hiredis makes no connection");
 	l->redis->data = l;
 	if (l->redis->err || !redistls_start(&l->tls, &l->redis->c, &l->server)) {
-		char error[128];
+		char error[192];
 
-		mem_copy_text(error, sizeof(error), l->redis->err ? l->redis->errstr : redistls_error(&l->redis->c));
+		mem_copy_text(error, sizeof(error), redistls_error(&l->tls, &l->redis->c));
 		hang_up(l);
 		link_lost(l, error);
 		return;
@@ -455,7 +461,12 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 		return;
 	if (l->questions && l->questions->asked > since)
 		since = l->questions->asked;
-	if (now - since > l->patience)
+	if (now - since <= l->patience)
+		return;
+	/* A server without TLS waits for the end of what it takes for a command. */
+	if (l->server.tls && l->state != LINK_UP)
+		redislink_drop(l, "no answer in time: perhaps Redis speaks no TLS on this port");
+	else
 		redislink_drop(l, "no answer in time");
 }
 

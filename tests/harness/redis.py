@@ -14,13 +14,14 @@ from harness.walpush import free_port
 class Redis:
     """A server on a free port; `persistent` writes every command to its append-only file before it is answered."""
 
-    def __init__(self, persistent=True, replica_of=None, password=None, certificate=None, host="127.0.0.1"):
+    def __init__(self, persistent=True, replica_of=None, password=None, certificate=None, clients_of=None, host="127.0.0.1"):
         self.port = free_port()
         self.host = host
         self.persistent = persistent
         self.replica_of = replica_of
         self.password = password
         self.certificate = certificate  # (certificate, key): TLS and nothing else
+        self.clients_of = clients_of  # the file of the authority whose certificate a client must show
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="walpush-redis-"))
         self.process = None
 
@@ -55,7 +56,7 @@ class Redis:
         if self.certificate:
             certificate, key = self.certificate
             options |= {"port": 0, "tls-port": self.port, "tls-cert-file": certificate, "tls-key-file": key}
-            options |= {"tls-auth-clients": "no"}
+            options |= {"tls-ca-cert-file": self.clients_of} if self.clients_of else {"tls-auth-clients": "no"}
         arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         # Debian's redis-tools holds the server, under the name of another tool; the package redis-server would start one.
         self.process = subprocess.Popen(

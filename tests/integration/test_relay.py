@@ -4,7 +4,6 @@ import contextlib
 import json
 import re
 import signal
-import subprocess
 import time
 
 import pytest
@@ -13,7 +12,7 @@ from harness.app import ASHA, MEENA, RAVI, ROOT_USER, SAM
 from harness.client import PATIENCE, SLOWDOWN, Listener
 from harness.load import LONG, UNIT_1, Follower, Load
 from harness.redis import Redis
-from harness.walpush import ROOT, ROW_MARK, fields_of
+from harness.walpush import ROOT, ROW_MARK
 from harness.wsload import Wsload
 from throwaway.config import Raw, section, template
 
@@ -434,37 +433,6 @@ def test_a_password(app, make_walpush, config):
         with walpush.subscribe(UNIT_1, ASHA) as client:
             app.touch(app.request, "one")
             client.recv()
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """Self-signed: who is to trust it names it in SSL_CERT_FILE."""
-    files = tmp_path / "redis.crt", tmp_path / "redis.key"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
-        + ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-out", files[0], "-keyout", files[1]],
-        check=True,
-        capture_output=True,
-    )
-    return files
-
-
-def test_tls(app, make_walpush, config, certificate):
-    """Where hiredis has it, with certificates checked; elsewhere it is refused with the reason."""
-    with Redis(certificate=certificate) as server:
-        config.set("relay", Raw(f'{{ url = "{server.url}" }}'))
-        walpush = make_walpush(app, config, env={"SSL_CERT_FILE": str(certificate[0])})
-        walpush.spawn()
-        said = walpush.wait_for_log(r"needs hiredis 1\.0|msg=\"?streaming")
-        if "hiredis" in said:
-            assert walpush.wait() == 2
-            return
-        walpush.port = int(fields_of(walpush.wait_for_log(r'msg="?listening'))["port"])
-        with walpush.subscribe(UNIT_1, ASHA) as client:
-            app.touch(app.request, "one")
-            client.recv()
-        stranger = make_walpush(app, config).start(streaming=False)
-        assert "certificate" in stranger.wait_for_log("no connection to Redis")
 
 
 def test_a_wrong_password_is_said(app, make_walpush, config):
