@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Who calls whom in src/, by the symbols of the objects: tests/layers.py OBJECTS [SOURCES]
+"""Who calls and includes whom in src/: tests/layers.py OBJECTS [SOURCES]
 
-A layer calls what src/LAYERS lets it see, and files make no circle: each can be read, and tested, with those beneath it alone.
+A layer calls what src/LAYERS lets it see, and files make no circle: each can be read, and tested, with those beneath it alone. Calls are read
+from the symbols of the objects. What a file includes is the compiler's business (Makefile), but for what it does not notice: a path, which
+leads anywhere; a header that only higher layers include; and a file that is not compiled, or whose folder src/LAYERS does not name.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +25,46 @@ def read_layers(text):
     return layers
 
 
+def out_of_order(layers):
+    """Otherwise one word in that file would let a layer look upward."""
+    lower = set()
+    for layer, sees in layers.items():
+        lower.add(layer)
+        for other in sorted(sees - lower):
+            yield f"src/LAYERS lets {layer} see {other}, which is not beneath it"
+
+
+def read_files(sources, layers):
+    """Each C file of the layers to its layer, those of their tests too; and what is wrong with the places of others."""
+    files, wrong = {}, []
+    root = sources.parent
+    for folder in (sources, root / "include/walpush", root / "tests/unit", root / "tests/fuzz"):
+        for path in sorted(folder.rglob("*.[ch]")):
+            parts = path.relative_to(folder).parts
+            name = path.relative_to(root)
+            if len(parts) == 2 and parts[0] in layers:
+                files[path] = parts[0]
+            elif folder.parent.name == "tests" and len(parts) == 1:
+                files[path] = None  # what tests of several layers share
+            elif len(parts) == 2:
+                wrong.append(f"{name}: src/LAYERS does not name {parts[0]}")
+            else:
+                wrong.append(f"{name} is in no layer's folder, and nothing compiles it")
+    return files, wrong
+
+
+def includes_upward(files, layers, root):
+    for path, layer in files.items():
+        for what in re.findall(r"^\s*#\s*include\s*(.*)", path.read_text(encoding="utf-8"), re.MULTILINE):
+            found = re.match(r'<([^>]+)>|"([^"]+)"', what)
+            name = found and (found[1] or found[2])
+            ours = name and re.match(r"walpush/([^/]+)/[^/]+$", name)
+            if not found or ".." in name or (found[2] and "/" in name and not ours):
+                yield f"{path.relative_to(root)} includes {what}: by its name alone it is found, and only where it may be seen"
+            elif ours and layer and ours[1] not in layers[layer]:
+                yield f"{path.relative_to(root)} includes {name}: src/LAYERS does not let {layer} see {ours[1]}"
+
+
 def read_symbols(objects, sources):
     """What each file ("rules/groups") defines for others, and what it wants of others. Of a file that was moved the object stays."""
     defines, wants = {}, {}
@@ -31,7 +74,7 @@ def read_symbols(objects, sources):
         path, _, symbol = line.partition(":")
         file = str(Path(path).relative_to(objects).with_suffix(""))
         kind, name = symbol.split()[-2:]
-        if kind == "U":
+        if kind in "Uwv":  # w and v: a weak one, which may be missing
             wants.setdefault(file, set()).add(name)
         else:
             defines[name] = file
@@ -52,7 +95,7 @@ def upward(calls, layers):
     for file in sorted(calls):
         layer = file.split("/")[0]
         for other, name in sorted(calls[file].items()):
-            if other.split("/")[0] not in layers[layer]:
+            if layer in layers and other.split("/")[0] not in layers[layer]:
                 yield f"{file}.c calls {name} of {other}.c: src/LAYERS does not let {layer} see {other.split('/')[0]}"
 
 
@@ -94,7 +137,9 @@ def main():
     sources = Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "src"
     layers = read_layers((sources / "LAYERS").read_text(encoding="utf-8"))
     calls = calls_of(*read_symbols(objects, sources))
-    findings = [*upward(calls, layers), *(describe(circle, calls) for circle in circles(calls))]
+    files, findings = read_files(sources, layers)
+    findings += [*out_of_order(layers), *includes_upward(files, layers, sources.parent)]
+    findings += [*upward(calls, layers), *(describe(circle, calls) for circle in circles(calls))]
     print("\n".join(findings) or f"{len(calls)} files, no call upward, no circle")
     return bool(findings)
 
