@@ -60,7 +60,7 @@ def includes_upward(files, layers, root):
             name = found and (found[1] or found[2])
             ours = name and re.match(r"walpush/([^/]+)/[^/]+$", name)
             if not found or ".." in name or (found[2] and "/" in name and not ours):
-                yield f"{path.relative_to(root)} includes {what}: by its name alone it is found, and only where it may be seen"
+                yield f"{path.relative_to(root)} includes {what}: neither a header of its own folder nor walpush/LAYER/NAME.h"
             elif ours and layer and ours[1] not in layers[layer]:
                 yield f"{path.relative_to(root)} includes {name}: src/LAYERS does not let {layer} see {ours[1]}"
 
