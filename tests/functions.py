@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How long the functions of src/ are, in lines between their braces: tests/functions.py. One that does not fit a screen is named."""
+"""How long the functions of src/ and include/ are, in lines between their braces: tests/functions.py. One that does not fit a screen is named."""
 
 import re
 import statistics
@@ -23,7 +23,7 @@ def functions_of(path):
 
 
 def main():
-    found = sorted((length for path in ROOT.glob("src/*/*.c") for length in functions_of(path)), reverse=True)
+    found = sorted((length for path in [*ROOT.glob("src/*/*.[ch]"), *ROOT.glob("include/walpush/*/*.h")] for length in functions_of(path)), reverse=True)
     long = [f"{where}: {length} lines, and {MOST} is the most" for length, where in found if length > MOST]
     lengths = [length for length, _ in found]
     print("\n".join(long) or f"{len(found)} of them, median {statistics.median(lengths):.0f} lines, longest {lengths[0]}")
