@@ -142,8 +142,12 @@ def test_a_fast_shutdown_of_postgresql_is_not_held_up(cluster, app, walpush):
         app.touch(app.request)
         client.recv()
         app.close()
+        mark = walpush.mark()
         cluster.stop("fast", timeout=PATIENCE / 2)
         cluster.start()
+        walpush.wait_for_log('msg="?streaming', since=mark, timeout=LONG)
+    # Confirming is what ends it, rather than giving the stream up, which comes some seconds later.
+    assert walpush.log(mark).count("the server is stopping") == 1, walpush.log(mark)
 
 
 def test_a_fast_shutdown_while_a_lookup_waits(cluster, app, config, make_walpush):
