@@ -37,7 +37,7 @@ static void the_same_is_logged_again_after_a_while(void **state)
 static void things_that_share_an_entry_are_all_logged(void **state)
 {
 	struct repeat table[REPEAT_TABLE] = { 0 };
-	char name[16];
+	char name[32];
 
 	(void)state;
 	for (int i = 0; i < 3 * REPEAT_TABLE; i++) {
