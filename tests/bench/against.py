@@ -13,8 +13,8 @@ import statistics
 import sys
 
 import benches
-from lab import Lab, Sidecar
-from run import raise_file_limit, show
+from lab import Lab, Sidecar, raise_file_limit
+from report import show
 
 ROUNDS = 15
 BEYOND = 0.03

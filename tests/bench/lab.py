@@ -10,6 +10,7 @@ import os
 import pathlib
 import queue
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ PATIENCE = 120  # seconds without the event awaited, after which a run has faile
 UNITS = 1000
 CRATES = 2000
 BACKLOG_ROWS = 20_000
+FILES_NEEDED = 12_000
 TABLES = "public.requests,public.crates,public.storages,public.sendbacks,public.user_units,public.users,public.roles"
 
 # A server that is not the bottleneck: what is measured comes behind it.
@@ -47,6 +49,14 @@ SERVER = {
 
 class Failed(Exception):
     """A run that did not do what it must: no figure comes of it."""
+
+
+def raise_file_limit():
+    """For walpush and the load client, which have a socket each for 10,000 connections."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < FILES_NEEDED:
+        raise SystemExit(f"bench: {FILES_NEEDED} open files a process are needed, {hard} are allowed: ulimit -Hn")
 
 
 def cpu_seconds(pid):

@@ -63,6 +63,10 @@ def number(value):
     return f"{value:.1f}" if size >= 10 else f"{value:.2f}"
 
 
+def show(figures):
+    return "  ".join(f"{key} {number(value)}" for key, value in figures.items())
+
+
 def spread(values):
     """Median, with the least and the most of the rounds."""
     if not values:

@@ -9,7 +9,6 @@ import os
 import pathlib
 import platform
 import re
-import resource
 import subprocess
 import sys
 import time
@@ -18,19 +17,14 @@ import benches
 import chart
 import report
 import rivals
-from lab import ROOT, Failed, Lab
+from lab import ROOT, Failed, Lab, raise_file_limit
 
 DOCUMENT = ROOT / "docs/benchmarks.md"
 CHART = ROOT / "docs/benchmarks.svg"
-FILES_NEEDED = 12_000
 
 
 def say(text):
     print(text, flush=True)
-
-
-def show(figures):
-    return "  ".join(f"{key} {report.number(value)}" for key, value in figures.items())
 
 
 def run(bench, lab, started):
@@ -38,16 +32,8 @@ def run(bench, lab, started):
     rounds = []
     for figures in bench.rounds(lab):
         rounds.append(figures)
-        say(f"  [{time.monotonic() - started:4.0f} s] {len(rounds)}/{bench.n_rounds}  {show(figures)}")
+        say(f"  [{time.monotonic() - started:4.0f} s] {len(rounds)}/{bench.n_rounds}  {report.show(figures)}")
     return rounds
-
-
-def raise_file_limit():
-    """For walpush and the load client, which have a socket each for 10,000 connections."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    if hard < FILES_NEEDED:
-        raise SystemExit(f"bench: {FILES_NEEDED} open files a process are needed, {hard} are allowed: ulimit -Hn")
 
 
 def output(*command):
