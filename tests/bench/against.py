@@ -83,7 +83,7 @@ def one_round(lab, programs):
 
 
 def t_95(n):
-    """Student's t for a two-sided interval of n values (the expansion of Cornish and Fisher, right to three digits from 4 values on)."""
+    """Student's t for a two-sided interval of n values (the expansion of Cornish and Fisher, right to a hundredth from 5 values on)."""
     z, v = statistics.NormalDist().inv_cdf(0.975), n - 1
     return z + (z**3 + z) / (4 * v) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2) + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
 

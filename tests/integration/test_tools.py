@@ -144,3 +144,30 @@ def test_a_mutant_counts_only_when_its_test_fails_by_it(small_tree, capsys, chan
     assert MUTANTS.try_all([mutant]) == status
     assert said in capsys.readouterr().out
     assert (small_tree / "src/base/one.c").read_text() == source
+
+
+@pytest.fixture(scope="module")
+def against():
+    sys.path.insert(0, str(ROOT / "tests/bench"))
+    try:
+        return load(ROOT / "tests/bench/against.py")
+    finally:
+        sys.path.remove(str(ROOT / "tests/bench"))
+
+
+@pytest.mark.parametrize("n, t", [(5, 2.776), (15, 2.145), (30, 2.045)])
+def test_the_interval_of_two_builds_is_students(against, n, t):
+    assert against.t_95(n) == pytest.approx(t, abs=0.01)
+
+
+def test_a_build_is_worse_if_all_of_its_interval_is(against):
+    for name, ratios, worse in (
+        ("decode: rows/s", [0.95, 0.96, 0.94, 0.95], True),
+        ("decode: rows/s", [1.05, 1.06, 1.04, 1.05], False),
+        ("decode: rows/s", [0.9, 0.96, 1.0, 0.94], False),
+        ("decode: CPU s", [1.05, 1.06, 1.04, 1.05], True),
+        ("a connection's bytes", [1.02, 1.02, 1.02, 1.03], False),
+    ):
+        _, low, high = against.interval(ratios)
+        assert low < sum(ratios) / len(ratios) < high
+        assert against.worse(name, low, high) == worse, (name, ratios)
