@@ -279,6 +279,7 @@ class Listening(threading.Thread):
         self.error = None
         self.offered = {user: {} for user in clients}  # by the token's expiry
         self.accepted = {}
+        self.renewed = threading.Event()  # somebody was told so
         self._random = random.Random(f"{town.seed} renewals")
         self._reached = dict.fromkeys(clients, 0)
         self._poll = select.poll()
@@ -322,6 +323,7 @@ class Listening(threading.Thread):
         if message["type"] == "auth_ok":
             expiry = int(datetime.datetime.fromisoformat(message["expires_at"]).timestamp())
             self.accepted[user] = expiry
+            self.renewed.set()
             claims = self.offered[user][expiry]
             self.heard[user].append((None, (claims,) if "epoch" in message else claims))
             return
@@ -794,6 +796,14 @@ def build(app, config, make_walpush, tmp_path, capsys):
         yield build
 
 
+def change_until_somebody_renewed(town, listening):
+    """Writers may be done before a program that is slow today has sent much."""
+    deadline = time.monotonic() + 5 * PATIENCE
+    while not listening.renewed.wait(0.1):
+        assert listening.is_alive() and time.monotonic() < deadline, listening.error
+        town.change_all()
+
+
 def live(town, workers, capsys):
     clients = {user: town.connect(user) for user in town.users}
     hellos = {user: event_key(client.established()) for user, client in clients.items()}
@@ -805,6 +815,8 @@ def live(town, workers, capsys):
         worker.start()
     for worker in workers if town.for_as_long else writers:
         worker.finish()
+    if town.variant.renewals:
+        change_until_somebody_renewed(town, listening)
     town.end()
     for worker in writers + workers:
         worker.finish()
