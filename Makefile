@@ -191,7 +191,7 @@ test: deps deps-test
 	@tests/run.py parts "build=$(BUILD) all && $(BUILD) VARIANT=dev all" "packages=$(STEP) packages" \
 		"[" "unit=$(STEP) VARIANT=asan unit" "integration=WALPUSH_TEST_SLOWDOWN=3 $(STEP) VARIANT=asan integration" "tsan=$(STEP) tsan" \
 		"|" "e2e=$(STEP) e2e" "client=$(STEP) client" "manifests=$(STEP) manifests" "django=$(STEP) django" "plain=$(STEP) plain" \
-		"|" "lint=nice -n 19 $(STEP) lint" "targets=nice -n 19 $(STEP) VARIANT=fuzz fuzz-targets" "]" \
+		"|" "lint=nice -n 19 $(STEP) lint" "targets=nice -n 19 $(BUILD) VARIANT=fuzz fuzz-targets" "]" \
 		"fuzz=$(STEP) fuzz FUZZ_SECONDS=5 WIRE_SECONDS=30 WIRE_LIBRARY=installed"
 
 ## make unit          the modules, one by one

@@ -51,6 +51,7 @@ _MUCH = 12 << 30
 
 # The application's tables and the sidecar's grants are made once, and copied for each database.
 _PREPARED = "prepared"
+_SERVERS_OWN = ("template0", "template1")
 
 _HBA = """\
 local  all  postgres           trust
@@ -373,9 +374,10 @@ class Cluster:
             self.psql(SAMPLE, dbname=name)
 
     def copy_database(self, name, template):
-        """A database like another, to which nobody may be connected. As 15 and later make one: before, everybody could create in `public`, of which `walpush check` warns."""
+        """A database like another, to which nobody may be connected. One of the server's own is made as 15 and later have it: before, everybody
+        could create in `public`, of which `walpush check` warns."""
         self.sql(f'CREATE DATABASE "{name}" TEMPLATE {template}')
-        if template != _PREPARED and int(self.sql("SHOW server_version_num")[0][0]) < 150000:
+        if template in _SERVERS_OWN and int(self.sql("SHOW server_version_num")[0][0]) < 150000:
             self.sql("REVOKE CREATE ON SCHEMA public FROM PUBLIC", dbname=name)
 
     def drop(self, name):

@@ -80,9 +80,10 @@ struct tap {
 	unsigned reads_for;      /* for this edition, as in n_editions */
 	struct reads *reads;     /* what the admit queries of the catalog's edition read */
 	size_t n_reads;
-	struct watch *watch;                                                       /* tap_watch.c */
-	struct ddl *ddl;                                                           /* tap_ddl.c */
-	enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } ddl_look; /* why a look is under way */
+	struct watch *watch; /* tap_watch.c */
+	struct ddl *ddl;     /* tap_ddl.c */
+	/* Why a look is under way. */
+	enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } ddl_look;
 	bool ddl_heard;   /* the replication stream brings the trigger's messages */
 	bool finds_out;   /* what decides permission has changed, and is being read again */
 	bool has_trigger; /* the database has the event trigger for DDL: see tap_ddl.c */
