@@ -133,6 +133,12 @@ lsn_t relay_start(struct relay *r, lsn_t from, enum relay_hole hole)
 	return relay_writer_start(r->writer, from, hole);
 }
 
+bool relay_miss(struct relay *r)
+{
+	assert(is_here(r));
+	return relay_writer_miss(r->writer);
+}
+
 void relay_lead(struct relay *r, bool leads)
 {
 	assert(is_here(r));

@@ -252,6 +252,16 @@ lsn_t relay_writer_start(struct relay_writer *w, lsn_t from, enum relay_hole hol
 	return w->from;
 }
 
+bool relay_writer_miss(struct relay_writer *w)
+{
+	if (!w->leads || !redislink_is_up(w->link))
+		return false;
+	relay_writer_start(w, relay_queue_end(w->queue), RELAY_HOLE_HERE);
+	settle(w);
+	event_active(w->flush, EV_TIMEOUT, 0);
+	return true;
+}
+
 static void on_led(void *ctx, const redisReply *reply)
 {
 	struct relay_writer *w = ctx;

@@ -37,6 +37,7 @@ void relay_writer_drop(struct relay_writer *w, const char *why);
 
 lsn_t relay_writer_tail_end(const struct relay_writer *w);
 lsn_t relay_writer_start(struct relay_writer *w, lsn_t from, enum relay_hole hole);
+bool relay_writer_miss(struct relay_writer *w);
 void relay_writer_lead(struct relay_writer *w, bool leads);
 void relay_writer_add(struct relay_writer *w, const struct relay_entry *e);
 void relay_writer_position(struct relay_writer *w, lsn_t end, bool urgent);

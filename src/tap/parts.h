@@ -91,6 +91,7 @@ struct tap {
 	struct { /* the same, as the replication stream was last asked for */
 		struct buf add, filter;
 		bool missed; /* it did not bring rows that it should bring: the next one begins with a hole */
+		const char *restart; /* why it begins again, once the Redis stream says that rows were missed; NULL: it does not */
 	} asked;
 
 	/* Connections. */
@@ -162,6 +163,10 @@ void tap_flow_go(struct tap *t);
 void tap_flow_pause(struct tap *t);
 void tap_flow_init(struct tap *t);
 void tap_flow_fini(struct tap *t);
+/* The replication stream begins again, with other lists of tables. */
+void tap_flow_restart(struct tap *t, const char *why);
+/* The hole is in the Redis stream, so no replica can miss it: tap_flow_restart may go on. */
+void tap_flow_told(struct tap *t);
 /* Drops what the replication stream has brought and what is not handled yet. It comes again. */
 void tap_flow_forget(struct tap *t);
 
@@ -227,6 +232,8 @@ struct way {
 	lsn_t (*open_epoch)(struct tap *t, const char *epoch);
 	/* Returns where decoding begins. */
 	lsn_t (*start)(struct tap *t, const struct way_start *s);
+	/* Rows were missed. True: the others are being told; the replication stream must go on to hold the slot until then. */
+	bool (*miss)(struct tap *t);
 	void (*streaming)(struct tap *t);
 	/* The replication stream and the slot are lost: what is not handled comes again, perhaps at another replica. */
 	void (*lost)(struct tap *t);

@@ -199,8 +199,8 @@ void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 	if (other) {
 		t->asked.missed = t->asked.missed || has_missed(t, rules, lack);
 		/* The intake forgets what it holds, so nothing points into the earlier rules. */
-		source_restart(t->source, lack && !changed ? "a table has a child that the stream does not bring"
-							   : "the rules have changed");
+		tap_flow_restart(t, lack && !changed ? "a table has a child that the stream does not bring"
+						     : "the rules have changed");
 		intake_clear(t->intake);
 		intake_limits(t->intake, &t->now.conf->limits);
 	}

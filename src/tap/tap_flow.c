@@ -31,7 +31,7 @@ void tap_flow_go(struct tap *t)
 
 void tap_flow_pause(struct tap *t)
 {
-	source_pause(t->source, intake_is_full(t->intake) || t->way->is_full(t));
+	source_pause(t->source, intake_is_full(t->intake) || t->way->is_full(t) || t->asked.restart);
 	if (is_stuck(t))
 		tap_flow_limit(t);
 }
@@ -49,6 +49,33 @@ void tap_flow_limit(struct tap *t)
 
 	if (!event_pending(t->stop_limit, EV_TIMEOUT, NULL))
 		event_add(t->stop_limit, &limit);
+}
+
+/* Another replica may get the slot next, and does not know what this one has missed. So the Redis stream says it first; if it cannot within
+ * STOP_LIMIT, this replica says it when it has the slot again. */
+void tap_flow_restart(struct tap *t, const char *why)
+{
+	if (t->asked.restart)
+		return;
+	if (!t->asked.missed || !t->way->miss(t)) {
+		source_restart(t->source, why);
+		return;
+	}
+	t->asked.restart = why;
+	tap_flow_pause(t);
+	tap_flow_limit(t);
+}
+
+void tap_flow_told(struct tap *t)
+{
+	const char *why = t->asked.restart;
+
+	if (!why)
+		return;
+	t->asked.restart = NULL;
+	tap_flow_pause(t);
+	if (source_is_streaming(t->source))
+		source_restart(t->source, why);
 }
 
 /* Another replica may reach Redis. This replica streams again when it reaches Redis too. */
@@ -72,6 +99,8 @@ static void on_stop_limit(evutil_socket_t fd, short what, void *arg)
 		source_restart(t->source, "the server is stopping");
 	else if (!t->way->is_up(t))
 		give_slot_up(t);
+	else if (t->asked.restart)
+		tap_flow_told(t);
 	else if (is_stuck(t))
 		source_restart(t->source, "nothing can be looked up, and no more can be kept");
 }

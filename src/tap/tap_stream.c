@@ -144,6 +144,7 @@ static void lost(void *ctx, enum source_loss loss, const struct fail *why)
 	struct tap *t = ctx;
 
 	event_del(t->stop_limit);
+	tap_flow_told(t);
 	if (loss == SOURCE_POISON && !t->stopping)
 		tap_skip_lost(t, why);
 	else

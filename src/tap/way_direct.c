@@ -103,6 +103,13 @@ static lsn_t open_epoch(struct tap *t, const char *epoch)
 	return t->window.handled;
 }
 
+/* The next stream is this process' own: it begins with the hole. */
+static bool miss(struct tap *t)
+{
+	(void)t;
+	return false;
+}
+
 static void streaming(struct tap *t)
 {
 	tap_reach_upto(t, t->window.handled);
@@ -154,6 +161,7 @@ const struct way way_direct = {
 	.position = tap_reach_upto,
 	.open_epoch = open_epoch,
 	.start = start,
+	.miss = miss,
 	.streaming = streaming,
 	.lost = lost,
 	.end = reached_before,

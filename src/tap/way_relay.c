@@ -163,6 +163,8 @@ static void on_begin(void *ctx, lsn_t floor, enum relay_hole hole)
 	t->asked.missed = t->asked.missed && !hole;
 	if (hole && source_is_streaming(t->source))
 		source_ask(t->source); /* this confirms: no replica may meet the hole again */
+	if (hole)
+		tap_flow_told(t);
 	if (hole == RELAY_HOLE_UNKNOWN)
 		tap_skip_watch(t);
 }
@@ -322,6 +324,11 @@ static lsn_t start(struct tap *t, const struct way_start *s)
 	return relay_start(t->relay, s->from, s->hole ? s->hole : here);
 }
 
+static bool miss(struct tap *t)
+{
+	return relay_miss(t->relay);
+}
+
 static void streaming(struct tap *t)
 {
 	relay_lead(t->relay, true);
@@ -381,6 +388,7 @@ const struct way way_relay = {
 	.position = position,
 	.open_epoch = open_epoch,
 	.start = start,
+	.miss = miss,
 	.streaming = streaming,
 	.lost = lost,
 	.end = end,

@@ -1,10 +1,12 @@
 """Partitions and INHERITS children count as their parent, also those that are made while the process runs."""
 
 import subprocess
+import threading
 
 import pytest
 
 from harness.app import ASHA, RAVI
+from harness.proxy import proxy
 from harness.redis import Redis
 from harness.walpush import BINARY
 from throwaway.config import Raw, section
@@ -334,6 +336,30 @@ def test_a_child_elsewhere_and_several_replicas(far, replicas):
             cursor.execute("INSERT INTO parts.ev VALUES (4, 6, '2025-01-05')")
         assert client.close_code() == 4403
         assert witness.recv_until(lambda m: m.get("type") == "ev.created")
+
+
+def test_what_was_missed_is_known_to_the_replica_that_gets_the_slot(far, config, make_walpush):
+    """The one before it, which noticed the child and missed rows of it, does not come back to the slot."""
+    away = threading.Event()
+
+    def request(first):
+        return b"" if away.is_set() and b"\0replication\0" in first else None
+
+    with Redis() as redis, proxy(far.cluster.port, request) as port:
+        config.set("relay", Raw(f'{{ url = "{redis.url}" }}'))
+        holder = make_walpush(far, config, url=far.url.replace(f":{far.cluster.port}/", f":{port}/")).start()
+        holder.wait_for_log(LIVE)
+        other = make_walpush(far, config).start(streaming=False)
+        with holder.subscribe(PATH, ASHA) as here, other.subscribe(PATH, ASHA) as there:
+            away.set()
+            far.sql(LEAF)
+            far.sql("INSERT INTO parts.ev VALUES (2, 5, '2025-02-05')")
+            other.wait_for_log(r'msg="?streaming"?( |$)')
+            for client in (here, there):
+                assert client.recv_until(lambda m: m["type"] == "resync" and m["reason"] == "skipped")
+            far.sql("INSERT INTO parts.ev VALUES (3, 5, '2025-02-06')")
+            for client in (here, there):
+                assert client.recv_until(lambda m: m["type"] == "ev.created")[-1]["data"]["id"] == 3
 
 
 # --- children of several tables ---------------------------------------------------------------------------------------------

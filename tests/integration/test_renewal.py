@@ -360,7 +360,9 @@ def test_the_old_claims_again_do_not_undo_a_revocation(doors, walpush):
         with asked(doors, walpush, client, 2):
             doors.revoke(ASHA, 1)
             met(doors, witness, doors.request)
+            read = Metrics(walpush)("walpush_client_messages_total")
             renew(walpush, client, 1)
+            wait_for_metric(walpush, read + 1, "walpush_client_messages_total")
         messages, code = client.drain_to_close()
         # The no may come before the second token does: then that is asked about as well.
         assert [m["type"] for m in messages] in (["auth_ok"], []) and code == 4403

@@ -80,6 +80,10 @@ lsn_t relay_tail_end(const struct relay *r);
 /* Call it before START_REPLICATION. Empties the queue. Returns where to start: where the Redis stream ends, but not
  * before `from`. `hole`: the reason, if this leaves a hole. */
 lsn_t relay_start(struct relay *r, lsn_t from, enum relay_hole hole);
+/* Rows were missed: a history begins at the end of the Redis stream, and readers get RELAY_HOLE_UNKNOWN. Call it while this
+ * replica still has the slot, because the next holder does not know. Empties the queue; what it held is decoded again
+ * after the next start. False: this replica does not lead, or Redis is away. */
+bool relay_miss(struct relay *r);
 /* This replica streams from the slot, or stops. */
 void relay_lead(struct relay *r, bool leads);
 /* Everything that commits before this LSN is in the Redis stream or in the queue. */

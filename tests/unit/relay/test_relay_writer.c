@@ -164,6 +164,8 @@ static void of_owner(const char *what, lsn_t n)
 		relay_writer_start(writer, n, RELAY_HOLE_NONE);
 	else if (strcmp(what, "here") == 0)
 		relay_writer_start(writer, n, RELAY_HOLE_HERE);
+	else if (strcmp(what, "miss") == 0)
+		assert_int_equal(relay_writer_miss(writer), n);
 	else if (strcmp(what, "lead") == 0 || strcmp(what, "follow") == 0)
 		relay_writer_lead(writer, what[0] == 'l');
 	else if (strcmp(what, "add") == 0 || strcmp(what, "part") == 0)
@@ -191,7 +193,7 @@ static void step(const char *word)
 		of_link(what);
 	else
 		of_owner(what, n);
-	if (strcmp(what, "start") == 0 || strcmp(what, "here") == 0)
+	if (strcmp(what, "start") == 0 || strcmp(what, "here") == 0 || strcmp(what, "miss") == 0)
 		safest = 0;
 	fed_run(loop);
 	assert_true(relay_writer_safe(writer) >= safest); /* it only grows */
@@ -316,6 +318,15 @@ static const struct {
 	{ "open=1 up tail=10 saw=5", "", 11, 0, 0, 0, 0, 0, NULL },
 	{ "open=1 up tail=10 start=11 add=20 add=30 saw=20 lead", "APPEND k1 20-1: 30-1", 21, 31, 0, 0, 0, 0, NULL },
 	{ LEADS "add=20 saw=20 ok", "", 21, 21, 21, 1, 0, 0, NULL },
+	/* Rows were missed: a beginning, as soon as the stream's end is known, whatever was in the queue. */
+	{ LEADS "miss=1", "APPEND k1 10-1: 11-4294967294", 11, 12, 0, 0, 0, 0, NULL },
+	{ LEADS "miss=1 ok", "", 12, 12, 12, 1, 0, 0, NULL },
+	{ LEADS "add=20 miss=1", "APPEND k1 10-1: 20-1", 0, 21, 0, 0, 0, 0, NULL },
+	{ LEADS "add=20 miss=1 ok tail=20", "APPEND k1 20-1: 21-4294967294", 21, 22, 0, 0, 0, 0, NULL },
+	{ LEADS "add=20 miss=1 else=10 tail=10", "APPEND k1 10-1: 20-4294967294", 11, 21, 0, 0, 0, 0, NULL },
+	{ LEADS "miss=1 follow", "APPEND k1 10-1: 11-4294967294", 0, 12, 0, 0, 0, 0, NULL },
+	{ LEADS "follow miss=0", "", 11, 11, 0, 0, 0, 0, NULL },
+	{ LEADS "lost miss=0", "", 0, 11, 0, 0, 0, 0, NULL },
 	/* Trimmed up to what is confirmed, never the last entry, and not twice. */
 	{ LEADS "trim=5", "XTRIM k1 MINID ~ 5-0", 11, 11, 0, 0, 0, 0, NULL },
 	{ LEADS "trim=50", "XTRIM k1 MINID ~ 10-0", 11, 11, 0, 0, 0, 0, NULL },
