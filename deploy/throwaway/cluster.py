@@ -16,11 +16,13 @@ server's user may enter: no password is asked there, because SCRAM costs both si
 import atexit
 import base64
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import os
 import pathlib
 import pwd
+import random
 import re
 import secrets
 import shutil
@@ -85,10 +87,48 @@ def find_binaries():
     return max(found, key=lambda directory: [int(part) for part in directory.parent.name.split(".")])
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+class _Ports:
+    """Ports of 127.0.0.1 that belong to this process until it ends. The system gives none of them to a client, because they lie below its
+    range, and no other process that asks here gets one, because each is a byte of a file with a lock on it."""
+
+    FIRST = 10000
+
+    def __init__(self):
+        self._file = None
+        self._mine = set()
+
+    def take(self):
+        if not self._file:
+            self._file = open(pathlib.Path(tempfile.gettempdir()) / f"walpush-ports-{os.getuid()}", "ab")
+        clients = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+        end = max(clients, self.FIRST + 10000)
+        for _ in range(10000):
+            port = random.randrange(self.FIRST, end)
+            if port not in self._mine and self._lock(port):
+                self._mine.add(port)
+                if self._is_free(port):
+                    return port
+        raise ClusterError(f"no free port from {self.FIRST} to {end - 1}")
+
+    def _lock(self, port):
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+        return True
+
+    @staticmethod
+    def _is_free(port):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+        return True
+
+
+free_port = _Ports().take
 
 
 class Cluster:

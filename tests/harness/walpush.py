@@ -8,7 +8,6 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -16,6 +15,7 @@ import time
 import jwt
 
 from harness.client import PATIENCE, Client, Refused, http
+from throwaway.cluster import free_port
 from throwaway.config import Config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -39,12 +39,6 @@ SANITIZER_REPORTS = (
 LIVE = r'msg="?live"?( |$)'
 
 _FIELD = re.compile(r'([\w.-]+)=("(?:\\.|[^"\\])*"|\S*)')
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def shipped_config():
