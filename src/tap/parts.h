@@ -91,7 +91,8 @@ struct tap {
 	struct { /* the same, as the replication stream was last asked for */
 		struct buf add, filter;
 		bool missed; /* it did not bring rows that it should bring: the next one begins with a hole */
-		const char *restart; /* why it begins again, once the Redis stream says that rows were missed; NULL: it does not */
+		const char *
+			restart; /* why it begins again, once the Redis stream says that rows were missed; NULL: it does not */
 	} asked;
 
 	/* Connections. */
