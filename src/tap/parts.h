@@ -90,9 +90,8 @@ struct tap {
 	struct buf add_tables, filter_tables;
 	struct { /* the same, as the replication stream was last asked for */
 		struct buf add, filter;
-		bool missed; /* it did not bring rows that it should bring: the next one begins with a hole */
-		const char *
-			restart; /* why it begins again, once the Redis stream says that rows were missed; NULL: it does not */
+		bool missed;         /* it did not bring rows that it should bring: the next one begins with a hole */
+		const char *restart; /* why it begins again once the Redis stream has the hole; NULL: it does not */
 	} asked;
 
 	/* Connections. */
@@ -166,7 +165,7 @@ void tap_flow_init(struct tap *t);
 void tap_flow_fini(struct tap *t);
 /* The replication stream begins again, with other lists of tables. */
 void tap_flow_restart(struct tap *t, const char *why);
-/* The hole is in the Redis stream, so no replica can miss it: tap_flow_restart may go on. */
+/* The hole is in the Redis stream, or the replication stream has ended: tap_flow_restart waits no longer. */
 void tap_flow_told(struct tap *t);
 /* Drops what the replication stream has brought and what is not handled yet. It comes again. */
 void tap_flow_forget(struct tap *t);

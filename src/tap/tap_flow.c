@@ -83,6 +83,7 @@ static void give_slot_up(struct tap *t)
 {
 	log_warn("Redis is away and no more can be kept: the slot is left to a replica that reaches it");
 	source_stop(t->source);
+	tap_flow_told(t);
 	tap_flow_forget(t);
 }
 
