@@ -6,6 +6,7 @@
 #include "walpush/base/mem.h"
 
 #define RECORD_LEAST 65536
+#define LOCK_TIMEOUT 1000 /* ms: of database.lock-timeout, unless half of statement-timeout is less */
 
 /* The line of the option, or of the nearest group around it that the file has. */
 static unsigned line_of(const struct conf_reader *r, const char *option)
@@ -32,6 +33,18 @@ static bool check_database(const struct conf_reader *r, const struct conf *c)
 		return fail_in_file(r->why, r->file, line_of(r, "database.url-file"),
 				    "database.url and database.url-file exclude each other; keep one");
 	return true;
+}
+
+/* A lock_timeout that is not below the statement_timeout never ends a query, and a query that is ended by its statement_timeout does not say that
+ * it waited for a lock. */
+static bool check_lock_timeout(const struct conf_reader *r, struct conf_database *d)
+{
+	if (!d->lock_timeout)
+		d->lock_timeout = d->statement_timeout / 2 < LOCK_TIMEOUT ? d->statement_timeout / 2 : LOCK_TIMEOUT;
+	return d->lock_timeout < d->statement_timeout ||
+	       fail_in_file(r->why, r->file, line_of(r, "database.lock-timeout"),
+			    "database.lock-timeout must be less than database.statement-timeout, or no query ends by "
+			    "it; lower it, or raise database.statement-timeout");
 }
 
 static bool check_listen(const struct conf_reader *r, const struct conf *c)
@@ -185,6 +198,6 @@ bool conf_check(const struct conf_reader *r, struct conf_draft *d)
 	for (size_t i = 0; i < c->n_tables; i++)
 		if (!check_table(r, &c->tables[i]))
 			return false;
-	return check_database(r, c) && check_listen(r, c) && check_jwt(r, c) && check_limits(r, c) &&
-	       check_streams(r, c);
+	return check_database(r, c) && check_lock_timeout(r, &c->database) && check_listen(r, c) && check_jwt(r, c) &&
+	       check_limits(r, c) && check_streams(r, c);
 }

@@ -51,6 +51,10 @@ const struct conf_option conf_options[] = {
 	 "whose name is not found out in half of that is left out." },
 { "database.statement-timeout", CONF_SECONDS, 0, OF_CONF(database.statement_timeout), RANGE(SECOND / 10, 600 * SECOND),
   .initial = "5", .doc = "`statement_timeout` of every SQL query the sidecar asks." },
+{ "database.lock-timeout", CONF_SECONDS, 0, OF_CONF(database.lock_timeout), RANGE(0, 600 * SECOND),
+  .initial = "0",
+  .doc = "`lock_timeout` of every SQL query the sidecar asks: how long it may wait for one lock. Less than `statement-timeout`; 0 is 1 s, "
+	 "or half of `statement-timeout` where that is less." },
 { "database.status-interval", CONF_SECONDS, 0, OF_CONF(database.status_interval), RANGE(SECOND / 10, 10 * SECOND),
   .initial = "10",
   .doc = "How often the server is told how far the slot may forget." },

@@ -134,8 +134,8 @@ static void add_options(const struct conf_database *conf, enum pgdial_kind kind,
 	if (kind == PGDIAL_REPLICATION)
 		buf_add_text(options, "-c wal_sender_timeout=60s");
 	else
-		buf_addf(options, "-c default_transaction_read_only=on -c statement_timeout=%lld",
-			 (long long)conf->statement_timeout);
+		buf_addf(options, "-c default_transaction_read_only=on -c statement_timeout=%lld -c lock_timeout=%lld",
+			 (long long)conf->statement_timeout, (long long)conf->lock_timeout);
 }
 
 /* NULL: no memory. For libpq a NULL value is not given. */

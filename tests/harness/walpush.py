@@ -47,6 +47,11 @@ def shipped_config():
     return Config(SHIPPED.read_text()).set("listen.ping", 3600)
 
 
+def patient(config, seconds=300):
+    """Queries may run for as long as a test lets them, and wait for a lock that the test holds."""
+    return config.set("database.statement-timeout", seconds).set("database.lock-timeout", seconds - 1)
+
+
 def token(user, key=SIGNING_KEY, algorithm="HS256", **claims):
     """What Django SimpleJWT would issue; a claim given as None is left out."""
     now = int(time.time())

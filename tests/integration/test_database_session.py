@@ -10,7 +10,7 @@ import pytest
 
 from harness.app import ASHA, BOB, RAVI
 from harness.client import PATIENCE, Closed
-from harness.walpush import BINARY, SIGNING_KEY, run_to_end
+from harness.walpush import BINARY, SIGNING_KEY, patient, run_to_end
 
 UNIT_1 = "/ws/requests/1/"
 SESSIONS = "SELECT pid FROM pg_stat_activity WHERE usename = 'walpush' AND datname = %s"
@@ -56,6 +56,7 @@ def test_the_session_is_what_it_must_be_whatever_the_role_is_set_to(app, config,
         config,
         search_path="pg_catalog,public,pg_temp",
         statement_timeout="3s",
+        lock_timeout="1s",
         transaction_read_only="on",
         default_transaction_read_only="on",
         TimeZone="UTC",
@@ -65,6 +66,7 @@ def test_the_session_is_what_it_must_be_whatever_the_role_is_set_to(app, config,
         app,
         search_path="evil, public",
         statement_timeout="0",
+        lock_timeout="0",
         default_transaction_read_only="off",
         timezone="'Asia/Kolkata'",
     ):
@@ -119,6 +121,45 @@ def test_a_query_that_takes_too_long_is_ended_in_the_server_too(app, config, mak
             pass
 
 
+LOCKED_LOOKUP = "SELECT r.withdrawn_by_id AS user_id FROM requests r, gate WHERE r.id = {request_id}"
+
+
+@pytest.mark.parametrize("set_to", [None, 0.5], ids=["default", "configured"])
+def test_a_query_that_waits_for_a_lock_is_ended_before_its_statement_timeout(app, config, make_walpush, set_to):
+    app.sql("CREATE TABLE gate AS SELECT 1 AS open")
+    app.sql("GRANT SELECT ON gate TO walpush")
+    config.set("database.statement-timeout", 300).set("tables.sendbacks.lookup", LOCKED_LOOKUP)
+    if set_to:
+        config.set("database.lock-timeout", set_to)
+    with make_walpush(app, config) as walpush, walpush.subscribe(f"/ws/notifications/{ASHA}/", ASHA) as client:
+        blocker = app.connect(autocommit=False)
+        with blocker.cursor() as cursor:
+            cursor.execute("LOCK TABLE gate")
+        app.insert_sendback(app.request)
+        assert client.recv()["type"] == "resync"
+        line = walpush.wait_for_log("a lookup failed")
+        assert "sqlstate=55P03" in line and "lock timeout" in line
+        blocker.close()
+
+
+def test_a_lock_timeout_that_ends_nothing_is_refused(app, config, tmp_path):
+    config.set("database.statement-timeout", 2).set("database.lock-timeout", 2)
+    for command in ("run", "check"):
+        done = run_to_end(command, "-c", config.write(tmp_path / "sidecar.conf"), env={"JWT_SIGNING_KEY": SIGNING_KEY, "DATABASE_URL": app.url})
+        assert done.returncode != 0 and "lower it, or raise database.statement-timeout" in done.stdout + done.stderr
+
+
+def test_check_waits_for_a_lock_no_longer_than_run(app, config, tmp_path):
+    """Its own session, on the table that `admit` reads: it says that it could not look instead of waiting for the statement_timeout."""
+    config.set("database.statement-timeout", 300)
+    blocker = app.connect(autocommit=False)
+    with contextlib.closing(blocker), blocker.cursor() as cursor:
+        cursor.execute("LOCK TABLE user_units IN ACCESS EXCLUSIVE MODE")
+        env = {"JWT_SIGNING_KEY": SIGNING_KEY, "DATABASE_URL": app.url, "WALPUSH_SLOT": app.slot}
+        done = run_to_end("check", "-c", config.write(tmp_path / "sidecar.conf"), env=env, timeout=5 * PATIENCE)
+    assert done.returncode == 1 and "canceling statement due to lock timeout" in done.stdout, done.stdout
+
+
 def test_the_role_may_read_what_is_configured_and_nothing_else(app):
     """As the role itself, with the settings that its sessions would have without walpush's."""
     connection = app.cluster.connect(app.name, user="walpush", password=app.url.split(":")[2].partition("@")[0])
@@ -164,10 +205,9 @@ def test_no_session_ends_for_being_idle(app, config, make_walpush):
 
 
 def test_the_servers_last_words_to_a_question_that_is_out_are_in_the_log(app, config, make_walpush):
-    config.set("database.statement-timeout", 60)
-    url = app.url + "?options=-c%20lock_timeout%3D0"  # the role's own would end the query
+    patient(config, 60)
     waiting = f"SELECT s.pid FROM ({SESSIONS}) AS s JOIN pg_locks l ON l.pid = s.pid WHERE NOT l.granted"
-    with make_walpush(app, config, url=url) as walpush:
+    with make_walpush(app, config) as walpush:
         blocker = app.connect(autocommit=False)
         with blocker.cursor() as cursor:
             cursor.execute("LOCK TABLE user_units")  # which admit reads

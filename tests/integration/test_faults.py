@@ -16,7 +16,7 @@ from harness.app import ASHA, BOB, MEENA, RAVI, ROOT_USER, SAM
 from harness.client import PATIENCE, SLOWDOWN, Closed, Listener, assert_in_order, event_key
 from harness.load import LONG, UNIT_1, Follower, Load, number_of
 from harness.shim import build_before_a_mutex
-from harness.walpush import ROW_MARK, SANITIZED
+from harness.walpush import ROW_MARK, SANITIZED, patient
 
 MIB = 1 << 20
 WAITING_PID = "SELECT min(pid) FROM pg_stat_activity WHERE usename = 'walpush' AND wait_event_type = 'Lock'"
@@ -163,13 +163,10 @@ def gated(app, config):
     """The lookup of sendbacks reads a table that the test can lock, and waits as long as it must."""
     app.sql("CREATE TABLE gate AS SELECT 1 AS open")
     app.sql("GRANT SELECT ON gate TO walpush")
-    config.set("database.statement-timeout", 300)
-    config.set(
+    patient(config).set(
         "tables.sendbacks.lookup",
         "SELECT r.withdrawn_by_id AS user_id FROM requests r, gate WHERE r.id = {request_id}",
     )
-    # sql/setup.sql gives the role a lock_timeout.
-    return {"url": app.url + "?options=-c%20lock_timeout%3D0"}
 
 
 @contextlib.contextmanager
@@ -182,7 +179,7 @@ def closed_gate(app):
 
 
 def test_the_sql_session_ended_in_the_middle_of_lookups(app, config, make_walpush, gated):
-    with make_walpush(app, config, **gated) as walpush:
+    with make_walpush(app, config) as walpush:
         with walpush.subscribe(f"/ws/notifications/{ASHA}/", ASHA) as notes, walpush.subscribe(UNIT_1, ASHA) as unit:
             with closed_gate(app):
                 keys = [app.insert_sendback(app.request) for _ in range(20)]
@@ -246,7 +243,7 @@ def test_postgresql_stops_in_time_under_load(cluster, app, current):
 
 
 def test_postgresql_stops_in_time_while_a_lookup_hangs(cluster, app, config, make_walpush, gated):
-    with make_walpush(app, config, **gated) as walpush:
+    with make_walpush(app, config) as walpush:
         with walpush.subscribe(f"/ws/notifications/{ASHA}/", ASHA) as client, closed_gate(app):
             key = app.insert_sendback(app.request)
             app.wait_until(WAITS_FOR_A_LOCK)
@@ -380,8 +377,8 @@ def test_a_change_around_an_admission_does_not_lie_about(app, config, make_walpu
     config.set("streams.requests.admit", "SELECT 1 FROM gate WHERE {token.user_id} > 0 AND {path.unit_id} > 0")
     config.set("streams.crates.admit", "SELECT 1 FROM users WHERE id = {token.user_id} AND {path.unit_id} > 0")
     config.set("listen.threads", 1)
-    url = app.url + "?options=-c%20lock_timeout%3D0"
-    with make_walpush(app, config, url=url, env=build_before_a_mutex(tmp_path, SLOW_HUBS)) as walpush:
+    patient(config)
+    with make_walpush(app, config, env=build_before_a_mutex(tmp_path, SLOW_HUBS)) as walpush:
         with walpush.subscribe("/ws/crates/2/", BOB) as busy:
             with closed_gate(app):
                 client = walpush.connect(UNIT_1, ASHA)

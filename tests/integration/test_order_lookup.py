@@ -6,7 +6,7 @@ import pytest
 
 from harness.app import ASHA
 from harness.client import PATIENCE, Listener, assert_in_order
-from harness.walpush import ROW_MARK
+from harness.walpush import ROW_MARK, patient
 
 UNIT_1 = "/ws/requests/1/"
 MIB = 1 << 20
@@ -19,15 +19,14 @@ def gated(app, config, make_walpush):
     app.sql("CREATE TABLE gate AS SELECT 1 AS open")
     app.sql("GRANT SELECT ON gate TO walpush")
     # An admission does not wait for the lookup, however long the machine takes for it.
-    config.set("database.statement-timeout", 300).set("limits.admit-timeout", 60)
+    patient(config).set("limits.admit-timeout", 60)
     config.set("limits.group-bytes", 1 << 30).set("limits.log-bytes", 1 << 30).set("limits.stall", 600)
     config.set(
         "tables.sendbacks.lookup",
         "SELECT r.withdrawn_by_id AS user_id FROM requests r, gate WHERE r.id = {request_id}",
     )
     config.set("streams.requests.groups", ["requests_unit_{path.unit_id}", "notifications_user_{token.user_id}"])
-    # sql/setup.sql gives the role a lock_timeout, which would end a lookup that waits for a lock.
-    with make_walpush(app, config, url=app.url + "?options=-c%20lock_timeout%3D0") as walpush:
+    with make_walpush(app, config) as walpush:
         yield walpush
 
 

@@ -9,6 +9,7 @@ import pytest
 from harness.app import ASHA, RAVI
 from harness.browser import look
 from harness.metrics import wait_for_metric
+from harness.walpush import patient
 from throwaway.config import Raw
 
 UNIT_1 = "/ws/requests/1/"
@@ -130,7 +131,7 @@ def test_the_status_document(app, walpush):
 def test_too_far_behind_is_not_ready(app, config, make_walpush):
     """With nobody to publish, because a lookup waits for a lock, the server's end runs away."""
     config.set("admin.ready-bytes", 65536)
-    config.set("database.statement-timeout", 60)
+    patient(config, 60)
     walpush = make_walpush(app, config).start()
     wait_for_metric(walpush, 1, "walpush_ready")
     blocker = app.connect(autocommit=False)

@@ -8,7 +8,7 @@ import pytest
 
 from harness.app import ASHA, PLAIN, RAVI, SAM, SECTION_HEAD
 from harness.client import PATIENCE, Closed
-from harness.walpush import ROW_MARK
+from harness.walpush import ROW_MARK, patient
 
 UNIT_1 = "/ws/requests/1/"
 UNIT_2 = "/ws/requests/2/"
@@ -206,9 +206,8 @@ def test_groups_that_are_joined_and_left_while_connected(app, all_units):
 
 def test_admit_that_cannot_answer_in_time_closes_with_1013(app, config, make_walpush):
     """Connections that are frozen are not kept in the dark for ever."""
-    config.set("limits.admit-timeout", 1).set("database.statement-timeout", 60)
-    url = app.url + "?options=-c%20lock_timeout%3D0"  # the role's own would end the query
-    with make_walpush(app, config, url=url) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+    patient(config, 60).set("limits.admit-timeout", 1)
+    with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
         blocker = app.connect(autocommit=False)
         with blocker.cursor() as cursor:
             cursor.execute("LOCK TABLE user_units")  # which admit reads

@@ -713,6 +713,7 @@ class Town:
             config.set("membership.people", section(user="id"))
         config.set("limits.group-bytes", "64 MiB").set("limits.admit-timeout", 300).set("limits.stall", 3600)
         config.set("limits.messages-per-second", 1000)
+        config.set("database.lock-timeout", 4)  # DDL locks for longer than usual where everything is slow
         config.set("database.watch", watch)
 
     def start(self, make_walpush, config, redis, env):

@@ -14,6 +14,7 @@ import pytest
 
 from harness.app import ASHA, RAVI, SECTION_HEAD
 from harness.client import PATIENCE, SLOWDOWN
+from harness.walpush import patient
 from throwaway.config import Raw, section
 
 UNIT_1 = "/ws/requests/1/"
@@ -39,19 +40,16 @@ def doors(app, config):
     config.set(
         "tables.sendbacks.lookup", "SELECT r.withdrawn_by_id AS user_id FROM requests r, gate WHERE r.id = {request_id}"
     )
-    config.set("database.statement-timeout", 300).set("limits.admit-timeout", 300)
+    patient(config).set("limits.admit-timeout", 300)
     return app
 
 
 @pytest.fixture
 def start(doors, config, make_walpush):
-    """Starts the process, and returns when it is live: a log that is stopped before that admits nobody.
-
-    The role's own lock_timeout would end a query that waits at a door.
-    """
+    """Starts the process, and returns when it is live: a log that is stopped before that admits nobody."""
 
     def start():
-        walpush = make_walpush(doors, config, url=doors.url + "?options=-c%20lock_timeout%3D0").start()
+        walpush = make_walpush(doors, config).start()
         walpush.wait_for_log(r'msg="?live"?( |$)')
         return walpush
 

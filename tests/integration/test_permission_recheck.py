@@ -9,6 +9,7 @@ import pytest
 
 from harness.app import ASHA, RAVI, SECTION_HEAD
 from harness.client import PATIENCE, SLOWDOWN
+from harness.walpush import patient
 from throwaway.config import section
 
 UNIT_1 = "/ws/requests/1/"
@@ -132,9 +133,8 @@ def test_a_group_that_ends_by_time_is_left(passes, config, make_walpush):
 
 def test_who_is_asked_again_hears_on(passes, config, make_walpush):
     """The question waits at a lock; meanwhile everything is heard, and a change of permission still stops it."""
-    config.set("limits.admit-timeout", 300).set("database.statement-timeout", 300)
-    url = passes.url + "?options=-c%20lock_timeout%3D0"
-    with make_walpush(passes, config, url=url) as walpush:
+    patient(config).set("limits.admit-timeout", 300)
+    with make_walpush(passes, config) as walpush:
         give(passes, ASHA, 1, "1 hour")
         with walpush.subscribe(UNIT_1, ASHA) as client:
             blocker = passes.connect(autocommit=False)

@@ -12,6 +12,7 @@ import pytest
 from harness.app import ASHA, RAVI, SAM
 from harness.client import PATIENCE, SLOWDOWN, Closed
 from harness.proxy import proxy
+from harness.walpush import patient
 from throwaway.config import Raw, section, template
 
 UNIT_1 = "/ws/requests/1/"
@@ -312,7 +313,7 @@ def slow(app, config):
         "streams.requests.admit",
         "SELECT 1 FROM users u WHERE u.id = {token.user_id} AND u.is_active AND {path.unit_id}::int > 0 AND public.slowly()",
     )
-    config.set("database.statement-timeout", 300)
+    patient(config)
     return app
 
 
@@ -336,8 +337,7 @@ def test_a_database_that_answers_nothing_keeps_nobody_waiting_for_ever(slow, con
     """Neither those who were asked about, nor those who wait for their turn."""
     config.set("limits.admit-timeout", 0.5)
     users = people(slow, 40)
-    url = slow.url + "?options=-c%20lock_timeout%3D0"
-    with make_walpush(slow, config, url=url) as walpush, listeners(walpush, users) as clients:
+    with make_walpush(slow, config) as walpush, listeners(walpush, users) as clients:
         settled(walpush)
         blocker = slow.connect(autocommit=False)
         with blocker.cursor() as cursor:

@@ -7,7 +7,7 @@ import pytest
 
 from harness.app import ASHA, RAVI
 from harness.client import PATIENCE, assert_in_order
-from harness.walpush import ROW_MARK
+from harness.walpush import ROW_MARK, patient
 
 UNIT_1 = "/ws/requests/1/"
 LONG = 3 * PATIENCE
@@ -152,15 +152,14 @@ def test_a_fast_shutdown_of_postgresql_is_not_held_up(cluster, app, walpush):
 
 def test_a_fast_shutdown_while_a_lookup_waits(cluster, app, config, make_walpush):
     """The lookup can never be answered any more; after the restart its change is heard all the same."""
-    config.set("database.statement-timeout", 120)
+    patient(config, 120)
     config.set(
         "tables.sendbacks.lookup",
         "SELECT r.withdrawn_by_id AS user_id FROM requests r, gate WHERE r.id = {request_id}",
     )
     app.sql("CREATE TABLE gate AS SELECT 1 AS open")
     app.sql("GRANT SELECT ON gate TO walpush")
-    url = app.url + "?options=-c%20lock_timeout%3D0"  # the role's own would end the lookup
-    with make_walpush(app, config, url=url) as walpush, walpush.subscribe(f"/ws/notifications/{ASHA}/", ASHA) as client:
+    with make_walpush(app, config) as walpush, walpush.subscribe(f"/ws/notifications/{ASHA}/", ASHA) as client:
         blocker = app.connect(autocommit=False)
         with blocker.cursor() as cursor:
             cursor.execute("LOCK TABLE gate")

@@ -18,7 +18,7 @@ from harness.client import PATIENCE, TEXT, Client, frame
 from harness.metrics import Metrics, wait_for_metric
 from harness.redis import Redis
 from harness.shim import build_before_a_mutex
-from harness.walpush import SIGNING_KEY
+from harness.walpush import SIGNING_KEY, patient
 from throwaway.config import Raw, section, template
 from test_audit import lines_of
 from test_permission import admissions, wait_for_admissions
@@ -43,16 +43,14 @@ def doors(app, config):
     app.grant(ASHA, 2)
     config.set("streams.mine", section(path=MINE, admit=ADMIT, groups=["requests_unit_{token.unit}"], hello=template(HELLO)))
     config.remove("tables.requests.lookup").set("tables.requests.groups", ["requests_unit_{unit_id}"])
-    config.set("database.statement-timeout", 300).set("limits.admit-timeout", 300)
+    patient(config).set("limits.admit-timeout", 300)
     return app
 
 
 @pytest.fixture
 def start(doors, config, make_walpush):
-    """The role's own lock_timeout would end a query that waits at a door."""
-
     def start():
-        walpush = make_walpush(doors, config, url=doors.url + "?options=-c%20lock_timeout%3D0").start()
+        walpush = make_walpush(doors, config).start()
         walpush.wait_for_log(r'msg="?live"?( |$)')
         return walpush
 
@@ -415,7 +413,7 @@ def start_with_hubs(doors, config, make_walpush, hubs):
     """Groups are the units of the user; a claim names the door alone."""
     config.set("streams.mine", section(path=MINE, admit=UNITS_OF_THE_USER, groups=["requests_unit_{admit.unit_id}"]))
     config.set("listen.threads", 1).set("log.level", "debug")
-    return lambda: make_walpush(doors, config, url=doors.url + "?options=-c%20lock_timeout%3D0", env=hubs.env)
+    return lambda: make_walpush(doors, config, env=hubs.env)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from harness.app import ASHA, MEENA, RAVI, ROOT_USER
 from harness.client import PATIENCE, SLOWDOWN, Client, Closed, Listener, Wire, upgrade
 from harness.tls import Identity, trusting
-from harness.walpush import ROW_MARK
+from harness.walpush import ROW_MARK, patient
 from harness.wsload import Wsload
 
 UNIT_1 = "/ws/requests/1/"
@@ -47,11 +47,6 @@ def touch_in_one_transaction(app, rows):
 def has_released_the_slot(walpush):
     """The process is past the slot, and closes its clients."""
     walpush.wait_for_log("the slot is released")
-
-
-def without_lock_timeout(app):
-    """sql/setup.sql gives the role one, which would end a query that waits for a test's lock."""
-    return app.url + "?options=-c%20lock_timeout%3D0"
 
 
 def ends_in_good_order(walpush):
@@ -139,7 +134,7 @@ def test_what_was_committed_right_before_comes_before_the_close(app, roomy, make
 
 def test_a_database_that_does_not_answer_is_not_waited_for(app, roomy, make_walpush):
     """The transaction comes again, at the successor."""
-    with make_walpush(app, roomy, url=without_lock_timeout(app)) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+    with make_walpush(app, patient(roomy)) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
         app.touch(app.request, "one")
         one = client.recv()  # from here on the window holds the slot
         with app.transaction() as cursor:
@@ -241,7 +236,7 @@ def a_column_that_is_not_known(app, walpush, config):
 @pytest.mark.parametrize("want", [a_reload, a_column_that_is_not_known])
 def test_what_the_database_answers_too_late_changes_nothing(app, roomy, make_walpush, wsload, want):
     """The slot is the successor's."""
-    walpush = make_walpush(app, roomy, url=without_lock_timeout(app)).start()
+    walpush = make_walpush(app, patient(roomy)).start()
     with crowd(wsload, walpush, 500) as load:
         app.sql("ALTER TABLE crates ADD COLUMN unheard_of int DEFAULT 1")
         app.sql(f"BEGIN; {ARCHIVE.format(app.crate)}; ROLLBACK")  # or the test's own session would read the locked catalog below
@@ -431,7 +426,7 @@ def test_clients_that_do_not_answer_do_not_hold_it_up(app, roomy, make_walpush, 
 
 def test_who_waits_for_an_answer_of_the_database_is_closed_too(app, roomy, make_walpush):
     roomy.set("limits.admit-timeout", 300)
-    with make_walpush(app, roomy, url=without_lock_timeout(app)) as walpush:
+    with make_walpush(app, patient(roomy)) as walpush:
         with app.transaction() as cursor:
             cursor.execute("LOCK TABLE user_units")
             waiting = [walpush.connect(UNIT_1, user) for user in (ASHA, RAVI)]

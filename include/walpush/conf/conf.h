@@ -25,6 +25,7 @@ struct conf_database {
 	char *timezone;            /* of every session */
 	int64_t connect_timeout;   /* ms */
 	int64_t statement_timeout; /* ms */
+	int64_t lock_timeout;      /* ms; less than statement_timeout */
 	int64_t status_interval;   /* ms */
 	int64_t watch;             /* ms */
 	int64_t warn_bytes;

@@ -6,7 +6,7 @@
  * several hosts, a host that does not resolve in half of connect_timeout is left out. libpq itself may still block: on a service file that
  * refers to LDAP, and on Kerberos if the process has credentials.
  * Every session has the configured time zone, ISO dates, hexadecimal bytea, TCP keepalives and a fixed search_path. A replication session has
- * wal_sender_timeout=60s. An SQL session is read-only and has statement_timeout.
+ * wal_sender_timeout=60s. An SQL session is read-only and has statement_timeout and lock_timeout.
  */
 #ifndef WALPUSH_PGDIAL_H
 #define WALPUSH_PGDIAL_H

@@ -159,6 +159,8 @@ static void test_defaults(void **state)
 	assert_null(c->database.url_file);
 	assert_string_equal(c->database.plugin, "wal2json");
 	assert_int_equal(c->database.connect_timeout, 10000);
+	assert_int_equal(c->database.statement_timeout, 5000);
+	assert_int_equal(c->database.lock_timeout, 1000);
 	assert_int_equal(c->database.status_interval, 10000);
 	assert_int_equal(c->database.warn_bytes, 1 << 30);
 	assert_string_equal(c->listen.address, "0.0.0.0");
@@ -201,6 +203,50 @@ static void test_defaults(void **state)
 	conf_free(c);
 }
 
+/* The default follows from statement-timeout. */
+static void test_lock_timeout(void **state)
+{
+	static const struct {
+		const char *set;
+		int64_t is; /* ms; 0: refused */
+	} cases[] = {
+		{ "statement-timeout = 60", 1000 },
+		{ "statement-timeout = 2", 1000 },
+		{ "statement-timeout = 1", 500 },
+		{ "statement-timeout = 0.1", 50 },
+		{ "statement-timeout = 0.1; lock-timeout = 0", 50 },
+		{ "statement-timeout = 60; lock-timeout = 59.999", 59999 },
+		{ "statement-timeout = 60; lock-timeout = 0.001", 1 },
+		{ "statement-timeout = 60; lock-timeout = 60", 0 },
+		{ "statement-timeout = 0.5; lock-timeout = 1", 0 },
+		{ "lock-timeout = -1", 0 },
+		{ "lock-timeout = 601", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct buf text = { 0 };
+		struct fail why;
+		struct conf *c;
+
+		buf_addf(&text,
+			 "database = { url = \"postgresql://db/app\" slot = \"s\" %s }\n"
+			 "jwt = { algorithm = \"HS256\" key = \"k\" }\n"
+			 "streams = { o = { path = \"/ws/o/\" admit = \"SELECT 1\" groups = [ \"o\" ] } }\n"
+			 "tables = { o = { type = \"o\" key = \"id\" groups = [ \"o\" ] } }\n",
+			 cases[i].set);
+		c = parse(text.data, &why);
+		if ((c != NULL) != (cases[i].is != 0))
+			fail_msg("%s: %s", cases[i].set, c ? "accepted" : why.text);
+		if (c)
+			assert_int_equal(c->database.lock_timeout, cases[i].is);
+		else
+			assert_non_null(strstr(why.text, "database.lock-timeout"));
+		conf_free(c);
+		buf_fini(&text);
+	}
+}
+
 static void test_full_scalars(void **state)
 {
 	struct conf *c = load_ok(FIXTURES "ok/full.conf");
@@ -210,6 +256,7 @@ static void test_full_scalars(void **state)
 	assert_string_equal(c->database.url_file, FIXTURES "ok/database.url");
 	assert_int_equal(c->database.connect_timeout, 3000);
 	assert_int_equal(c->database.statement_timeout, 1500);
+	assert_int_equal(c->database.lock_timeout, 500);
 	assert_int_equal(c->database.status_interval, 250);
 	assert_true(c->database.warn_bytes == 5000000000);
 	assert_int_equal(c->listen.port, 9);
@@ -609,6 +656,7 @@ int main(void)
 		cmocka_unit_test(test_errors),
 		cmocka_unit_test(test_cannot_be_read),
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_lock_timeout),
 		cmocka_unit_test(test_full_scalars),
 		cmocka_unit_test(test_full_streams),
 		cmocka_unit_test(test_full_tables),
