@@ -480,7 +480,8 @@ void pgdial_result_fail(const PGresult *result, struct fail *why)
 void pgdial_last_words(void *words, const PGresult *notice)
 {
 	const char *severity = PQresultErrorField(notice, PG_DIAG_SEVERITY_NONLOCALIZED);
+	const char *state = PQresultErrorField(notice, PG_DIAG_SQLSTATE);
 
-	if (severity && strcmp(severity, "FATAL") == 0)
+	if ((severity && strcmp(severity, "FATAL") == 0) || (state && strncmp(state, "57P", 3) == 0))
 		pgdial_result_fail(notice, words);
 }

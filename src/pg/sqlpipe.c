@@ -8,31 +8,22 @@
 #include <uthash.h>
 #include <utlist.h>
 
+#include "cancels.h"
+#include "sqlquery.h"
 #include "walpush/base/backoff.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/fail.h"
+#include "walpush/base/flood.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 #include "walpush/pg/pgdial.h"
 #include "walpush/text/pgurl.h"
 #include "walpush/base/repeat.h"
 
-#define PG_TYPE_BOOL 16
 #define PREPARED_NAME 64      /* NAMEDATALEN */
 #define DEAD_AFTER_US 5000000 /* after statement_timeout */
-
-struct sqlpipe_query {
-	struct sqlpipe_query *prev, *next;
-	char *statement;
-	char *sql;
-	size_t n_values;
-	char **values;
-	sqlpipe_done *done; /* NULL: forgotten */
-	void *ctx;
-	bool prepares;        /* sent together with a PREPARE */
-	struct sqlrows *rows; /* the answer so far */
-	struct fail why;
-};
+#define CRASH_SHUTDOWN "57P02"
+#define QUERY_CANCELED "57014"
 
 /* A prepared statement of the current connection. Found by its SQL, because a reload may give a query of the same name another SQL. The old
  * statement stays on the server until the connection ends. */
@@ -45,22 +36,30 @@ struct prepared {
 /*
  * A query is in exactly one of two lists: `sent` (with the server, in order) or `waiting`. When a connection ends, the queries of `sent` go
  * back to the front of `waiting`, in order. Only the order connects answers to queries: the results of each query end with one
- * PGRES_PIPELINE_SYNC.
+ * PGRES_PIPELINE_SYNC. The server runs the first of `sent`; what it says of a query it says at its end, so a session that ends without a word
+ * ended while that one ran.
  */
 struct sqlpipe {
 	struct event_base *loop;
 	struct resolve *names;
 	const char *name;
 	const struct conf_database *conf;
+	struct suspects *suspects; /* NULL: every query is sent as often as it takes */
+	struct suspects_ear ear;
 	sqlpipe_state *state;
 	void *ctx;
 
 	struct pgdial *dial;
 	PGconn *conn;
+	int64_t up_since; /* µs */
+	int pid;          /* of the server process; 0: not known */
+	int64_t turn;     /* µs: since when the first of `sent` is the first */
+	struct cancels cancels;
 	struct event *readable;
 	struct event *writable;
 	struct event *retry;
-	struct event *send;    /* at the end of the loop's turn: one send(2) for all queries of the turn */
+	struct event *
+		send; /* at the end of the loop's turn: one send(2) for all queries of the turn; or when a suspect may be sent */
 	struct event *silence; /* runs while a query is in `sent` */
 	struct backoff backoff;
 	struct repeat trouble;
@@ -78,45 +77,10 @@ static void pipe_send(struct sqlpipe *p);
 
 /* --- queries -------------------------------------------------------------------------------------------------- */
 
-static void query_free(struct sqlpipe_query *q)
-{
-	for (size_t i = 0; i < q->n_values; i++)
-		free(q->values[i]);
-	free(q->values);
-	free(q->statement);
-	free(q->sql);
-	sqlrows_free(q->rows);
-	free(q);
-}
-
-static void query_reset(struct sqlpipe_query *q)
-{
-	sqlrows_free(q->rows);
-	q->rows = NULL;
-	q->why = (struct fail){ 0 };
-	q->prepares = false;
-}
-
-static struct sqlpipe_query *query_new(const char *statement, const char *sql, size_t n_values,
-				       const char *const *values, sqlpipe_done *done, void *ctx)
-{
-	struct sqlpipe_query *q = mem_new(sizeof(*q));
-
-	q->statement = mem_text(statement);
-	q->sql = mem_text(sql);
-	q->n_values = n_values;
-	q->values = mem_new_array(n_values, sizeof(char *));
-	for (size_t i = 0; i < n_values; i++)
-		q->values[i] = values[i] ? mem_text(values[i]) : NULL;
-	q->done = done;
-	q->ctx = ctx;
-	return q;
-}
-
 struct sqlpipe_query *sqlpipe_ask(struct sqlpipe *p, const char *statement, const char *sql, size_t n_values,
 				  const char *const *values, sqlpipe_done *done, void *ctx)
 {
-	struct sqlpipe_query *q = query_new(statement, sql, n_values, values, done, ctx);
+	struct sqlpipe_query *q = sqlquery_new(statement, sql, n_values, values, done, ctx);
 
 	DL_APPEND(p->waiting, q);
 	event_active(p->send, EV_TIMEOUT, 0);
@@ -132,31 +96,10 @@ void sqlpipe_forget(struct sqlpipe *p, struct sqlpipe_query *q)
 	DL_FOREACH(p->waiting, w) {
 		if (w == q) {
 			DL_DELETE(p->waiting, q);
-			query_free(q);
+			sqlquery_free(q);
 			return;
 		}
 	}
-}
-
-static struct sqlrows *rows_from(const PGresult *result)
-{
-	int n_rows = PQntuples(result), n_columns = PQnfields(result);
-	struct sqlrows *rows = sqlrows_new((size_t)n_rows, (size_t)n_columns);
-
-	for (int c = 0; c < n_columns; c++) {
-		bool is_bool = PQftype(result, c) == PG_TYPE_BOOL;
-
-		sqlrows_name(rows, (size_t)c, PQfname(result, c));
-		rows->types[c] = PQftype(result, c);
-		for (int r = 0; r < n_rows; r++) {
-			const char *value = PQgetisnull(result, r, c) ? NULL : PQgetvalue(result, r, c);
-
-			if (is_bool && value)
-				value = *value == 't' ? "true" : "false";
-			sqlrows_set(rows, (size_t)r, (size_t)c, value);
-		}
-	}
-	return rows;
 }
 
 /* --- the connection ------------------------------------------------------------------------------------------- */
@@ -171,22 +114,37 @@ static void forget_prepared(struct sqlpipe *p)
 	}
 }
 
-static void sent_back_to_waiting(struct sqlpipe *p)
+/* Drops what is not wanted any more. */
+static void tidy(struct sqlpipe_query **list)
 {
 	struct sqlpipe_query *q, *next;
 
-	DL_FOREACH_SAFE(p->sent, q, next) {
-		if (!q->done) {
-			DL_DELETE(p->sent, q);
-			query_free(q);
-		} else {
-			query_reset(q);
+	DL_FOREACH_SAFE(*list, q, next) {
+		if (!q->done || q->is_of_session) {
+			DL_DELETE(*list, q);
+			sqlquery_free(q);
 		}
 	}
+}
+
+static void sent_back_to_waiting(struct sqlpipe *p)
+{
+	struct sqlpipe_query *q;
+
+	tidy(&p->sent);
+	tidy(&p->waiting);
+	DL_FOREACH(p->sent, q)
+		sqlquery_reset(q);
 	DL_CONCAT(p->sent, p->waiting);
 	p->waiting = p->sent;
 	p->sent = NULL;
 	p->n_sent = 0;
+}
+
+static void note_session(struct sqlpipe *p, bool up)
+{
+	if (p->suspects)
+		suspects_session(p->suspects, up);
 }
 
 static void hang_up(struct sqlpipe *p)
@@ -197,9 +155,13 @@ static void hang_up(struct sqlpipe *p)
 	if (p->writable)
 		event_free(p->writable);
 	p->readable = p->writable = NULL;
-	if (p->conn)
+	if (p->conn) {
 		PQfinish(p->conn);
+		note_session(p, false);
+	}
 	p->conn = NULL;
+	p->pid = 0;
+	p->cancels = (struct cancels){ 0 };
 	forget_prepared(p);
 	sent_back_to_waiting(p);
 }
@@ -225,6 +187,8 @@ static void pipe_lost(struct sqlpipe *p, const struct fail *why)
 	int64_t us = backoff_next(&p->backoff);
 
 	hang_up(p);
+	if (p->suspects && strcmp(why->sqlstate, CRASH_SHUTDOWN) == 0)
+		suspects_crash(p->suspects, clock_us());
 	say_trouble(p, was_up, why, us);
 	wait = clock_timeval(us);
 	event_add(p->retry, &wait);
@@ -238,6 +202,21 @@ static bool ends_session(const char *sqlstate)
 	return strncmp(sqlstate, "57P", 3) == 0 || strncmp(sqlstate, "08", 2) == 0;
 }
 
+static uint64_t id_of(struct sqlpipe *p, struct sqlpipe_query *q)
+{
+	if (!q->has_id)
+		q->id = suspects_id(p->suspects, q->sql, q->n_values, (const char *const *)q->values);
+	q->has_id = true;
+	return q->id;
+}
+
+/* The server process has ended, and said nothing. */
+static void suspect(struct sqlpipe *p)
+{
+	if (p->suspects && p->sent && sqlquery_is_question(p->sent))
+		suspects_add(p->suspects, id_of(p, p->sent), clock_us());
+}
+
 static void pipe_broken(struct sqlpipe *p)
 {
 	struct fail why = p->last_words;
@@ -245,6 +224,8 @@ static void pipe_broken(struct sqlpipe *p)
 
 	if (!why.text[0] && p->sent && ends_session(p->sent->why.sqlstate))
 		why = p->sent->why; /* the answer to a query, without a Sync after it */
+	if (!why.text[0] || strncmp(why.sqlstate, "08", 2) == 0) /* by a pooler in between */
+		suspect(p);
 	if (why.text[0]) {
 		pipe_lost(p, &why);
 		return;
@@ -256,10 +237,11 @@ static void pipe_broken(struct sqlpipe *p)
 	pipe_lost(p, &why);
 }
 
-/* The prepared statement no longer fits the tables. The query works when it is prepared again. */
+/* The prepared statement no longer fits the tables. The query works when it is prepared again, in another session: in this one the statement would
+ * stay. */
 static bool is_stale_plan(const char *sqlstate)
 {
-	return strcmp(sqlstate, "0A000") == 0 || strcmp(sqlstate, "26000") == 0;
+	return strcmp(sqlstate, "0A000") == 0;
 }
 
 static void touch_silence(struct sqlpipe *p)
@@ -304,22 +286,71 @@ static bool flush(struct sqlpipe *p)
 	return true;
 }
 
+/* SUSPECTS_WAIT: the queries behind it wait too, because their answers must not be older than its answer. */
+static enum suspects_verdict judge(struct sqlpipe *p, struct sqlpipe_query *q)
+{
+	enum suspects_verdict verdict;
+	int64_t now, until;
+	struct timeval wait;
+
+	if (!p->suspects || !sqlquery_is_question(q) || suspects_is_empty(p->suspects))
+		return SUSPECTS_SEND;
+	now = clock_us();
+	verdict = suspects_judge(p->suspects, id_of(p, q), p->up_since, now, &until);
+	if (verdict == SUSPECTS_WAIT) {
+		wait = clock_timeval(until - now);
+		event_add(p->send, &wait);
+	}
+	return verdict;
+}
+
+static void give_up(struct sqlpipe *p, struct sqlpipe_query *q)
+{
+	struct fail why = { 0 };
+
+	fail_set(&why, "the query ended its server process twice with the same values; it is not sent for 10 minutes");
+	mem_copy_text(why.sqlstate, sizeof(why.sqlstate), CRASH_SHUTDOWN);
+	if (suspects_gave_up(p->suspects, id_of(p, q), q->statement))
+		log_error("a query ended its server process twice with the same values; it is not sent for 10 minutes",
+			  log_s("query", q->statement), log_s("connection", p->name),
+			  log_fix("see \"A query ends its server process\" in docs/operations.md"));
+	q->done(q->ctx, NULL, &why);
+	sqlquery_free(q);
+}
+
+/* False: the connection is broken. on_readable finds that too; from there it is safe to hang up. */
+static bool send_next(struct sqlpipe *p, struct sqlpipe_query *q)
+{
+	if (!p->sent)
+		p->turn = clock_us();
+	DL_APPEND(p->sent, q);
+	p->n_sent++;
+	if (send_one(p, q))
+		return true;
+	event_active(p->readable, EV_READ, 0);
+	return false;
+}
+
 static void pipe_send(struct sqlpipe *p)
 {
 	struct sqlpipe_query *q;
 
 	if (!p->conn || !p->waiting)
 		return;
-	while ((q = p->waiting) && p->n_sent < SQLPIPE_IN_FLIGHT) {
+	/* `done` of a query that is given up may ask more, or forget others. */
+	while (p->conn && (q = p->waiting) && p->n_sent < SQLPIPE_IN_FLIGHT) {
+		enum suspects_verdict verdict = judge(p, q);
+
+		if (verdict == SUSPECTS_WAIT)
+			break;
 		DL_DELETE(p->waiting, q);
-		DL_APPEND(p->sent, q);
-		p->n_sent++;
-		if (!send_one(p, q)) {
-			/* on_readable finds the failure too; from there it is safe to hang up. */
-			event_active(p->readable, EV_READ, 0);
+		if (verdict == SUSPECTS_GIVE_UP)
+			give_up(p, q);
+		else if (!send_next(p, q))
 			return;
-		}
 	}
+	if (!p->conn || !p->sent)
+		return;
 	if (!flush(p))
 		event_active(p->readable, EV_READ, 0);
 	touch_silence(p);
@@ -338,10 +369,60 @@ static void unprepare(struct sqlpipe *p, const char *sql)
 	}
 }
 
+/* Another query was meant by the cancel that ended this one. */
+static bool is_hit(struct sqlpipe *p, const struct sqlpipe_query *q, int64_t now)
+{
+	return !q->rows && strcmp(q->why.sqlstate, QUERY_CANCELED) == 0 &&
+	       cancels_hit(&p->cancels, !q->done || q->is_meant, now - p->turn, p->conf->statement_timeout * 1000, now);
+}
+
+/* The query before it that was to prepare its text has failed. */
+static bool is_unprepared(const struct sqlpipe_query *q)
+{
+	return !q->rows && !q->prepares && q->done && strcmp(q->why.sqlstate, "26000") == 0;
+}
+
+/* Those behind it are sent again too, in order: their answers must not be older than its answer. What the server says to them meanwhile is
+ * dropped. */
+static void ask_again(struct sqlpipe *p, struct sqlpipe_query *q)
+{
+	struct sqlpipe_query *again = NULL, *next;
+
+	sqlquery_reset(q);
+	DL_APPEND(again, q);
+	DL_FOREACH_SAFE(p->sent, q, next) {
+		struct sqlpipe_query *stand_in;
+
+		if (!q->done || q->is_of_session)
+			continue;
+		stand_in = sqlquery_stand_in(q);
+		DL_REPLACE_ELEM(p->sent, q, stand_in);
+		sqlquery_reset(q);
+		DL_APPEND(again, q);
+	}
+	DL_CONCAT(again, p->waiting);
+	p->waiting = again;
+}
+
+static void answer(struct sqlpipe *p, struct sqlpipe_query *q)
+{
+	struct sqlrows *rows = q->rows;
+
+	if (q->is_greeting && rows && rows->n_rows == 1 && sqlrows_get(rows, 0, 0))
+		p->pid = atoi(sqlrows_get(rows, 0, 0));
+	if (q->done) {
+		q->rows = NULL;
+		q->done(q->ctx, rows, rows ? NULL : &q->why);
+	}
+	sqlquery_free(q);
+}
+
 /* The Sync of the first query in `sent` has arrived, so its answer is complete. False: the session is over. */
 static bool query_complete(struct sqlpipe *p)
 {
 	struct sqlpipe_query *q = p->sent;
+	int64_t now = clock_us();
+	bool is_without, again;
 
 	assert(q);
 	if (!q->rows && ends_session(q->why.sqlstate)) {
@@ -352,16 +433,16 @@ static bool query_complete(struct sqlpipe *p)
 	}
 	DL_DELETE(p->sent, q);
 	p->n_sent--;
+	is_without = is_unprepared(q);
+	again = is_without || is_hit(p, q, now);
+	p->turn = now;
 	touch_silence(p);
-	if (!q->rows && q->prepares)
+	if (!q->rows && (q->prepares || is_without))
 		unprepare(p, q->sql);
-	if (q->done) {
-		struct sqlrows *rows = q->rows;
-
-		q->rows = NULL;
-		q->done(q->ctx, rows, rows ? NULL : &q->why);
-	}
-	query_free(q);
+	if (again)
+		ask_again(p, q);
+	else
+		answer(p, q);
 	return true;
 }
 
@@ -376,7 +457,7 @@ static bool take_result(struct sqlpipe *p, PGresult *result)
 		return query_complete(p);
 	case PGRES_TUPLES_OK:
 		sqlrows_free(q->rows);
-		q->rows = rows_from(result);
+		q->rows = sqlquery_rows(result);
 		break;
 	case PGRES_COMMAND_OK: /* of the PREPARE */
 	case PGRES_PIPELINE_ABORTED:
@@ -427,8 +508,9 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	/* What the server said before is read first: it may be its last words. */
 	if (!flush(p))
-		pipe_broken(p);
+		event_active(p->readable, EV_READ, 0);
 }
 
 static void on_silence(evutil_socket_t fd, short what, void *arg)
@@ -442,18 +524,65 @@ static void on_silence(evutil_socket_t fd, short what, void *arg)
 	pipe_lost(p, &why);
 }
 
+/* --- cancels -------------------------------------------------------------------------------------------------- */
+
+static void on_cancelled(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	(void)ctx;
+	if (!rows)
+		flood_warn("cannot cancel a query that is not needed any more; it goes on to its statement_timeout",
+			   log_s("sqlstate", why->sqlstate), log_s("error", why->text),
+			   log_fix("grant EXECUTE on pg_catalog.pg_cancel_backend"));
+	sqlrows_free(rows);
+}
+
+void sqlpipe_cancel(struct sqlpipe *victim, struct sqlpipe *by)
+{
+	struct sqlpipe_query *q;
+	char pid[16];
+
+	if (victim == by || !victim->pid || !victim->sent || !by->conn)
+		return;
+	victim->sent->is_meant = true;
+	cancels_add(&victim->cancels, clock_us(), victim->conf->statement_timeout * 1000 + DEAD_AFTER_US);
+	snprintf(pid, sizeof(pid), "%d", victim->pid);
+	q = sqlquery_new("cancel", "SELECT pg_catalog.pg_cancel_backend($1)", 1, (const char *[]){ pid }, on_cancelled,
+			 NULL);
+	q->is_of_session = true;
+	DL_PREPEND(by->waiting, q);
+	event_active(by->send, EV_TIMEOUT, 0);
+}
+
+int sqlpipe_pid(const struct sqlpipe *p)
+{
+	return p->pid;
+}
+
+int64_t sqlpipe_turn(const struct sqlpipe *p)
+{
+	return p->sent ? p->turn : 0;
+}
+
+bool sqlpipe_runs(const struct sqlpipe *p, const struct sqlpipe_query *q)
+{
+	return p->sent == q;
+}
+
 /* --- life ----------------------------------------------------------------------------------------------------- */
 
 /* Sent before all other queries. An administrator may have set these timeouts for the database or the role, and they would end an idle session again
- * and again. pg_settings has only the names that the server knows. */
-static void set_timeouts(struct sqlpipe *p)
+ * and again. pg_settings has only the names that the server knows. The pid is asked for, because through PgBouncer libpq has one that the server
+ * does not know. */
+static void greet(struct sqlpipe *p)
 {
 	struct sqlpipe_query *q =
-		query_new("timeouts",
-			  "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings "
-			  "WHERE name IN ('idle_session_timeout', 'transaction_timeout')",
-			  0, NULL, NULL, NULL);
+		sqlquery_new("timeouts",
+			     "SELECT pg_catalog.pg_backend_pid(), (SELECT pg_catalog.count(pg_catalog.set_config(name, "
+			     "'0', false)) FROM pg_catalog.pg_settings "
+			     "WHERE name IN ('idle_session_timeout', 'transaction_timeout'))",
+			     0, NULL, NULL, NULL);
 
+	q->is_greeting = q->is_of_session = true;
 	DL_PREPEND(p->waiting, q);
 }
 
@@ -467,13 +596,15 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 		return;
 	}
 	p->conn = conn;
+	p->up_since = clock_us();
+	note_session(p, true);
 	p->last_words = (struct fail){ 0 };
 	PQsetNoticeReceiver(conn, pgdial_last_words, &p->last_words);
 	if (!PQenterPipelineMode(conn)) {
 		pipe_broken(p);
 		return;
 	}
-	set_timeouts(p);
+	greet(p);
 	backoff_reset(&p->backoff);
 	p->readable = event_new(p->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, p);
 	p->writable = event_new(p->loop, PQsocket(conn), EV_WRITE, on_writable, p);
@@ -494,6 +625,14 @@ static void on_send(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	pipe_send(arg);
+}
+
+/* A suspect may be sent now, or must be given up. */
+static void on_changed(void *ctx)
+{
+	struct sqlpipe *p = ctx;
+
+	event_active(p->send, EV_TIMEOUT, 0);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg)
@@ -527,7 +666,8 @@ void sqlpipe_hurry(struct sqlpipe *p)
 }
 
 struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, const char *name,
-			    const struct conf_database *conf, sqlpipe_state *state, void *ctx)
+			    const struct conf_database *conf, struct suspects *suspects, sqlpipe_state *state,
+			    void *ctx)
 {
 	struct sqlpipe *p = mem_new(sizeof(*p));
 
@@ -535,6 +675,8 @@ struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, cons
 	p->names = names;
 	p->name = name;
 	p->conf = conf;
+	p->suspects = suspects;
+	p->ear = (struct suspects_ear){ .changed = on_changed, .ctx = p };
 	p->state = state;
 	p->ctx = ctx;
 	p->backoff = (struct backoff){ .base = 50000, .cap = 5000000 };
@@ -543,6 +685,8 @@ struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, cons
 	p->silence = event_new(loop, -1, 0, on_silence, p);
 	if (!p->retry || !p->send || !p->silence)
 		fail_never("libevent makes no timers for connection %s", name);
+	if (suspects)
+		suspects_listen(suspects, &p->ear);
 	pipe_dial(p);
 	return p;
 }
@@ -555,9 +699,11 @@ void sqlpipe_free(struct sqlpipe *p)
 		return;
 	pgdial_cancel(p->dial);
 	hang_up(p);
+	if (p->suspects)
+		suspects_leave(p->suspects, &p->ear);
 	DL_FOREACH_SAFE(p->waiting, q, next) {
 		DL_DELETE(p->waiting, q);
-		query_free(q);
+		sqlquery_free(q);
 	}
 	event_free(p->retry);
 	event_free(p->send);

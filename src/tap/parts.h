@@ -37,7 +37,8 @@ struct tap {
 
 	/* The replication stream, in the order of the data. */
 	struct source *source;
-	struct sqlpipe *sql; /* snapshots and lookups */
+	struct suspects *suspects; /* of all connections for queries */
+	struct sqlpipe *sql;       /* snapshots and lookups */
 	struct intake *intake;
 	const struct way *way; /* from the intake's transactions to the logs */
 	const struct tap_wires *wires;

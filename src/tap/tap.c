@@ -289,8 +289,9 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
 	if (!t->admin || !start_hubs(t, why) || !tap_listen(t, t->n_hubs, why))
 		return false;
-	t->sql = sqlpipe_new(t->loop, t->names, "lookups", &conf->database, on_lookups_state, t);
-	t->admissions_sql = sqlpipe_new(t->loop, t->names, "admissions", &conf->database, on_admissions_state, t);
+	t->sql = sqlpipe_new(t->loop, t->names, "lookups", &conf->database, t->suspects, on_lookups_state, t);
+	t->admissions_sql =
+		sqlpipe_new(t->loop, t->names, "admissions", &conf->database, t->suspects, on_admissions_state, t);
 	tap_watch_start(t);
 	t->intake = intake_new(t->loop, &conf->limits, t->sql, t->counts, &tap_intake_calls, t);
 	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
@@ -313,6 +314,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->now.conf = conf;
 	t->loop = make_loop();
 	t->names = resolve_new(t->loop, true);
+	t->suspects = suspects_new();
 	mailbox_init(&t->inbox, wake, t);
 	t->started = clock_wall_us() / 1000000;
 	t->trail = trail_new();
@@ -391,6 +393,7 @@ void tap_free(struct tap *t)
 	tap_skip_fini(t);
 	tap_progress_fini(t);
 	tap_stop_fini(t);
+	suspects_free(t->suspects);
 	edition_unref(t->now.edition);
 	gate_free(t->gate);
 	tls_unref(t->shared.identity);

@@ -33,6 +33,7 @@ static void look_at_stream(struct tap *t)
 	metrics_gauge(t->metrics, METRICS_STALLED_SECONDS, 0, (double)progress_stalled(&t->progress, now) / 1e6);
 	metrics_gauge(t->metrics, METRICS_ROWS_SKIPPED, 0, (double)intake_skipped(t->intake));
 	metrics_gauge(t->metrics, METRICS_TRANSACTIONS_SKIPPED, 0, (double)t->skip.transactions);
+	metrics_gauge(t->metrics, METRICS_QUERIES_GIVEN_UP, 0, (double)suspects_given_up(t->suspects));
 	metrics_gauge(t->metrics, METRICS_LOG_BYTES, 0, (double)topiclog_bytes(t->now.log));
 	metrics_gauge(t->metrics, METRICS_GROUPS, 0, (double)topiclog_count(t->now.log));
 }

@@ -186,7 +186,8 @@ static void ask_probe(struct probe *p)
 	struct buf sql = { 0 };
 
 	buf_addf(&sql, "EXPLAIN %s", p->query->sql);
-	p->asked = sqlpipe_ask(p->reload->tap->sql, "explain", sql.data, p->query->source.n_refs, nothing, on_probe, p);
+	p->asked = sqlpipe_ask(p->reload->tap->sql, "explain of a reload", sql.data, p->query->source.n_refs, nothing,
+			       on_probe, p);
 	buf_fini(&sql);
 	free(nothing);
 }

@@ -95,6 +95,14 @@ static json_t *skipped_status(const struct tap *t)
 			 s->last_at ? json_string(s->why.text) : json_null());
 }
 
+static json_t *given_up_status(const struct tap *t)
+{
+	const char *last = suspects_last(t->suspects);
+
+	return json_pack("{s:I, s:s?}", "questions", (json_int_t)suspects_given_up(t->suspects), "last_query",
+			 *last ? last : NULL);
+}
+
 static json_t *wal_status(const struct tap *t, int64_t now)
 {
 	const struct slot_facts *slot = &t->slot;
@@ -249,6 +257,7 @@ static json_t *status(void *ctx, bool with_history)
 	json_object_set_new(document, "waits_for", waits ? json_string(waits) : json_null());
 	json_object_set_new(document, "stalled_seconds", json_real((double)progress_stalled(&t->progress, now) / 1e6));
 	json_object_set_new(document, "skipped", skipped_status(t));
+	json_object_set_new(document, "given_up", given_up_status(t));
 	json_object_set_new(document, "wal", wal_status(t, now));
 	json_object_set_new(document, "intake_bytes", json_integer((json_int_t)intake_bytes(t->intake)));
 	json_object_set_new(document, "log_bytes", json_integer((json_int_t)topiclog_bytes(t->now.log)));

@@ -293,7 +293,7 @@ void tap_watch_init(struct tap *t)
 
 void tap_watch_start(struct tap *t)
 {
-	t->watch->sql = sqlpipe_new(t->loop, t->names, "watch", &t->now.conf->database, on_state, t);
+	t->watch->sql = sqlpipe_new(t->loop, t->names, "watch", &t->now.conf->database, t->suspects, on_state, t);
 }
 
 void tap_watch_fini(struct tap *t)

@@ -109,6 +109,8 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
   "Rows stepped over because of their size or for want of memory: who may have been concerned was told to refetch." },
 [METRICS_TRANSACTIONS_SKIPPED] = { "walpush_transactions_skipped_total", METRICS_COUNTER, METRICS_LOOKED, NULL, { NULL },
   "Transactions passed over because they could not be decoded, received or read: everybody was told to refetch." },
+[METRICS_QUERIES_GIVEN_UP] = { "walpush_queries_given_up_total", METRICS_COUNTER, METRICS_LOOKED, NULL, { NULL },
+  "Questions, each a query with its values, that ended their server process twice, and are answered with an error for 10 minutes instead of being sent." },
 [METRICS_RELAY_UP] = { "walpush_relay_up", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL },
   "1 while both connections to Redis are up. This and the others of the relay are not there without `relay`." },
 [METRICS_RELAY_LEADS] = { "walpush_relay_leads", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL },

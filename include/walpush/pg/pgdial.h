@@ -43,7 +43,8 @@ bool pgdial_identity(const struct conf_database *conf, char **user, char **datab
  * server's text. */
 void pgdial_result_fail(const PGresult *result, struct fail *why);
 
-/* A notice receiver for an idle session: if the server ends the session, libpq reports the reason as a notice. `words`: a struct fail; other
+/* A notice receiver: if the server ends a session, libpq may report the reason as a notice. The server itself says it as a warning if the session
+ * must end at once, because another server process has crashed (57P02) or the server stops without waiting (57P01). `words`: a struct fail; other
  * notices do not change it. */
 void pgdial_last_words(void *words, const PGresult *notice);
 

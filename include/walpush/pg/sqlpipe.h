@@ -5,6 +5,10 @@
  * queries without an answer are sent again. So a query never fails because a connection was lost; it waits. A caller that cannot wait keeps a
  * timer, and calls sqlpipe_forget.
  *
+ * The exception is a question that has ended its server process twice (suspects.h): it fails with 57P02 instead of being sent, perhaps before the
+ * answers of earlier queries have arrived. Only queries of the configuration are such questions. walpush's own are sent after each loss; they read
+ * nothing that could end a server process.
+ *
  * Each query text is prepared once a connection. Each query ends with its own Sync, so that the error of one query does not affect the others.
  * At most SQLPIPE_IN_FLIGHT queries are with the server at a time. The others wait here; the callers bound their number. A server that does
  * not answer for statement_timeout + 5 s counts as dead.
@@ -18,6 +22,7 @@
 #include "walpush/base/fail.h"
 #include "walpush/base/resolve.h"
 #include "walpush/base/sqlrows.h"
+#include "walpush/pg/suspects.h"
 
 #define SQLPIPE_IN_FLIGHT 256
 
@@ -29,8 +34,10 @@ typedef void sqlpipe_done(void *ctx, struct sqlrows *rows, const struct fail *wh
 /* The connection is up or down now. */
 typedef void sqlpipe_state(void *ctx, bool up, const struct fail *why);
 
+/* `suspects`: of all connections of the process, and outlives them. NULL: a question is sent as often as it takes. */
 struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, const char *name,
-			    const struct conf_database *conf, sqlpipe_state *state, void *ctx);
+			    const struct conf_database *conf, struct suspects *suspects, sqlpipe_state *state,
+			    void *ctx);
 /* Drops queries without an answer. */
 void sqlpipe_free(struct sqlpipe *p);
 bool sqlpipe_is_up(const struct sqlpipe *p);
@@ -43,10 +50,27 @@ void sqlpipe_renew(struct sqlpipe *p);
 /* The server is available again: connects now instead of after the backoff. */
 void sqlpipe_hurry(struct sqlpipe *p);
 
-/* `statement`: the query's name in the server's log. All texts are copied. A NULL value is SQL NULL. */
+/* `statement`: the query's name in the server's log: one word for a query of walpush itself, several for one of the configuration ("admit of
+ * requests"). All texts are copied. A NULL value is SQL NULL. */
 struct sqlpipe_query *sqlpipe_ask(struct sqlpipe *p, const char *statement, const char *sql, size_t n_values,
 				  const char *const *values, sqlpipe_done *done, void *ctx);
 /* The answer is not needed any more; `done` is not called. */
 void sqlpipe_forget(struct sqlpipe *p, struct sqlpipe_query *q);
+
+/* Is this query the oldest without an answer, so that the server runs it? */
+bool sqlpipe_runs(const struct sqlpipe *p, const struct sqlpipe_query *q);
+/* µs of clock_us: since when the server runs the oldest query without an answer, a forgotten one included; 0: none is with the server. */
+int64_t sqlpipe_turn(const struct sqlpipe *p);
+/* The pid of the server process, as it answered itself; 0: not known yet, or not connected. */
+int sqlpipe_pid(const struct sqlpipe *p);
+
+/*
+ * Ends the query that the server runs for `victim`: its oldest without an answer, forgotten or not. It is asked for in the session of `by`, which has
+ * the same role, before all that waits there. Nothing happens if one of the sessions is not up, if `victim` runs nothing, or if both are the same.
+ *
+ * The query that was meant fails with 57014, unless it ends before. If the cancel hits its successor, that one and those behind it are asked again
+ * (cancels.h). A forgotten query may take a cancel that was meant for another one.
+ */
+void sqlpipe_cancel(struct sqlpipe *victim, struct sqlpipe *by);
 
 #endif

@@ -17,7 +17,7 @@
 
 /* A query of the configuration. `sql` has $1, $2, …; refs[i] of `source` says what is bound to $(i+1). */
 struct rules_query {
-	char *name; /* unique and stable: the prepared statement's name, also used in messages ("admit of requests") */
+	char *name; /* unique and stable, several words: the prepared statement's name, also used in messages ("admit of requests") */
 	char *sql;
 	struct tmpl source; /* its refs, in order, are the parameters */
 	unsigned line;

@@ -29,7 +29,7 @@ static int open_outside(void **state)
 	conf = (struct conf_database){ .url = url, .timezone = zone, .connect_timeout = 1000, .statement_timeout = 1 };
 	loop = event_base_new();
 	names = resolve_new(loop, false);
-	sql = sqlpipe_new(loop, names, "lookups", &conf, on_state, NULL);
+	sql = sqlpipe_new(loop, names, "lookups", &conf, NULL, on_state, NULL);
 	outside = outside_new(loop, sql);
 	return 0;
 }
