@@ -223,7 +223,7 @@ static void pipe_broken(struct sqlpipe *p)
 	char *newline;
 
 	if (!why.text[0] && p->sent && ends_session(p->sent->why.sqlstate))
-		why = p->sent->why; /* the answer to a query, without a Sync after it */
+		why = p->sent->why;                              /* the answer to a query, without a Sync after it */
 	if (!why.text[0] || strncmp(why.sqlstate, "08", 2) == 0) /* by a pooler in between */
 		suspect(p);
 	if (why.text[0]) {
@@ -341,8 +341,8 @@ static void pipe_send(struct sqlpipe *p)
 	while (p->conn && (q = p->waiting) && p->n_sent < SQLPIPE_IN_FLIGHT) {
 		enum suspects_verdict verdict = judge(p, q);
 
-		if (verdict == SUSPECTS_WAIT)
-			break;
+		if (verdict == SUSPECTS_WAIT || (verdict == SUSPECTS_GIVE_UP && p->sent))
+			break; /* what was asked before is answered first */
 		DL_DELETE(p->waiting, q);
 		if (verdict == SUSPECTS_GIVE_UP)
 			give_up(p, q);

@@ -5,9 +5,8 @@
  * queries without an answer are sent again. So a query never fails because a connection was lost; it waits. A caller that cannot wait keeps a
  * timer, and calls sqlpipe_forget.
  *
- * The exception is a question that has ended its server process twice (suspects.h): it fails with 57P02 instead of being sent, perhaps before the
- * answers of earlier queries have arrived. Only queries of the configuration are such questions. walpush's own are sent after each loss; they read
- * nothing that could end a server process.
+ * The exception is a question that has ended its server process twice (suspects.h): in its turn it fails with 57P02 instead of being sent. Only
+ * queries of the configuration are such questions. walpush's own are sent after each loss; they read nothing that could end a server process.
  *
  * Each query text is prepared once a connection. Each query ends with its own Sync, so that the error of one query does not affect the others.
  * At most SQLPIPE_IN_FLIGHT queries are with the server at a time. The others wait here; the callers bound their number. A server that does
