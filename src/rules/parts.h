@@ -11,7 +11,9 @@ struct rules {
 	struct rules_membership *memberships;
 	struct rules_membership **found; /* memberships that are not in the file: found by rules_reads, or inherited */
 	size_t n_found;
-	struct rules_query actor;   /* sql NULL: none */
+	struct rules_query actor;     /* sql NULL: none */
+	struct rules_query **queries; /* all that exist, in the order of rules_query_at; the array alone is owned */
+	size_t n_queries;
 	struct rules_table *tables; /* each table once; they own their arrays */
 	size_t n_tables;
 	const struct catalog *catalog; /* NULL until bound */

@@ -98,6 +98,26 @@ static bool compile(struct rules *r, struct fail *why)
 	return check_paths(r, why) && rules_compile_actor(r, &r->actor, why);
 }
 
+static void add_query(struct rules *r, struct rules_query *q)
+{
+	if (!q->sql)
+		return;
+	q->at = (unsigned)r->n_queries;
+	r->queries = mem_resize((void *)r->queries, r->n_queries + 1, sizeof(struct rules_query *));
+	r->queries[r->n_queries++] = q;
+}
+
+static void collect_queries(struct rules *r)
+{
+	for (size_t i = 0; i < r->conf->n_streams; i++)
+		add_query(r, &r->streams[i].admit);
+	for (size_t i = 0; i < r->conf->n_tables; i++) {
+		add_query(r, &r->sections[i].lookup);
+		add_query(r, &r->sections[i].data);
+	}
+	add_query(r, &r->actor);
+}
+
 struct rules *rules_new(const struct conf *conf, struct fail *why)
 {
 	struct rules *r = mem_new(sizeof(*r));
@@ -111,6 +131,7 @@ struct rules *rules_new(const struct conf *conf, struct fail *why)
 		return NULL;
 	}
 	collect_tables(r);
+	collect_queries(r);
 	return r;
 }
 
@@ -133,6 +154,7 @@ void rules_free(struct rules *r)
 	}
 	rules_free_found(r);
 	rules_free_query(&r->actor);
+	free((void *)r->queries);
 	free(r->streams);
 	free(r->sections);
 	free(r->memberships);
@@ -177,4 +199,14 @@ int rules_match_path(const struct rules *r, struct slice path, struct path_value
 const struct rules_query *rules_actor(const struct rules *r)
 {
 	return r->actor.sql ? &r->actor : NULL;
+}
+
+size_t rules_n_queries(const struct rules *r)
+{
+	return r->n_queries;
+}
+
+const struct rules_query *rules_query_at(const struct rules *r, size_t i)
+{
+	return r->queries[i];
 }
