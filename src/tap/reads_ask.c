@@ -1,27 +1,17 @@
 #include "reads_ask.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "walpush/base/clock.h"
+#include "sqlsteps.h"
 #include "walpush/base/mem.h"
 #include "walpush/pg/pgdial.h"
-#include "walpush/text/pgurl.h"
-
-#define DEAD_AFTER_US 5000000 /* beyond statement_timeout */
 
 struct reads_ask {
-	struct event_base *loop;
-	const struct conf_database *conf;
 	const struct rules *rules;
 	reads_ask_done *done;
 	void *ctx;
 
-	struct pgdial *dial;
-	PGconn *conn;
-	struct event *readable, *writable;
-	struct event *silence;
+	struct sqlsteps *steps;
 	struct event *nothing; /* there is no query to ask about */
 	enum step {
 		STEP_BEGIN,
@@ -42,15 +32,8 @@ struct reads_ask {
 
 static void ask_free(struct reads_ask *a)
 {
-	pgdial_cancel(a->dial);
-	if (a->readable)
-		event_free(a->readable);
-	if (a->writable)
-		event_free(a->writable);
-	event_free(a->silence);
+	sqlsteps_cancel(a->steps);
 	event_free(a->nothing);
-	if (a->conn)
-		PQfinish(a->conn);
 	reads_free(a->reads, rules_n_streams(a->rules));
 	free(a);
 }
@@ -60,24 +43,13 @@ static void ask_end(struct reads_ask *a, const struct fail *why)
 	reads_ask_done *done = a->done;
 	void *ctx = a->ctx;
 	struct reads *reads = NULL;
-	struct fail copy = { 0 };
 
-	if (why) {
-		copy = *why;
-	} else {
+	if (!why) {
 		reads = a->reads;
 		a->reads = NULL;
 	}
 	ask_free(a);
-	done(ctx, reads, why ? &copy : NULL);
-}
-
-static void broken(struct reads_ask *a)
-{
-	struct fail why = { 0 };
-
-	fail_set(&why, "%.*s", (int)strcspn(pgurl_error(a->conn), "\n"), pgurl_error(a->conn));
-	ask_end(a, &why);
+	done(ctx, reads, why);
 }
 
 /* --- statements ------------------------------------------------------------------------------------------------- */
@@ -95,18 +67,19 @@ static void add_explain(struct buf *out, const struct rules_query *q)
 	buf_add_text(out, q->source.n_refs ? ")" : "");
 }
 
-static bool send_statement(struct reads_ask *a)
+static bool send_statement(void *ctx, PGconn *conn)
 {
+	const struct reads_ask *a = ctx;
 	const struct rules_query *q = &rules_stream(a->rules, a->at)->admit;
 	struct buf sql = { 0 };
 	bool ok;
 
 	if (a->step == STEP_READY)
-		return PQsendPrepare(a->conn, READY, reads_query, 0, NULL);
+		return PQsendPrepare(conn, READY, reads_query, 0, NULL);
 	if (a->step == STEP_QUERY)
-		return PQsendQueryPrepared(a->conn, READY, 0, NULL, NULL, NULL, 0);
+		return PQsendQueryPrepared(conn, READY, 0, NULL, NULL, NULL, 0);
 	if (a->step == STEP_PREPARE)
-		return PQsendPrepare(a->conn, TRIED, q->sql, 0, NULL);
+		return PQsendPrepare(conn, TRIED, q->sql, 0, NULL);
 	if (a->step == STEP_BEGIN)
 		buf_add_text(&sql, READS_BEGIN);
 	else if (a->step == STEP_VIEW)
@@ -119,33 +92,9 @@ static bool send_statement(struct reads_ask *a)
 		buf_add_text(&sql, "DEALLOCATE " TRIED);
 	else
 		buf_add_text(&sql, READS_END);
-	ok = PQsendQuery(a->conn, sql.data);
+	ok = PQsendQuery(conn, sql.data);
 	buf_fini(&sql);
 	return ok;
-}
-
-/* False: `a` is freed. */
-static bool flush(struct reads_ask *a)
-{
-	int left = PQflush(a->conn);
-
-	if (left > 0)
-		event_add(a->writable, NULL);
-	if (left < 0)
-		broken(a);
-	return left >= 0;
-}
-
-static void ask_next(struct reads_ask *a)
-{
-	struct timeval limit = clock_timeval(a->conf->statement_timeout * 1000 + DEAD_AFTER_US);
-
-	if (!send_statement(a)) {
-		broken(a);
-		return;
-	}
-	event_add(a->silence, &limit);
-	flush(a);
 }
 
 static void take_rows(struct reads *r, const PGresult *result)
@@ -165,8 +114,9 @@ static void take_rows(struct reads *r, const PGresult *result)
 }
 
 /* If the server refuses a statement, nothing is known of this query. The transaction is ended in any case. */
-static void take_result(struct reads_ask *a, const PGresult *result)
+static void take_result(void *ctx, const PGresult *result)
 {
+	struct reads_ask *a = ctx;
 	struct reads *r = &a->reads[a->at];
 	struct fail why = { 0 };
 
@@ -193,8 +143,10 @@ static bool is_last(const struct reads_ask *a)
 }
 
 /* The statement is done. */
-static void go_on(struct reads_ask *a)
+static bool go_on(void *ctx)
 {
+	struct reads_ask *a = ctx;
+
 	if (is_last(a)) {
 		a->step = STEP_BEGIN;
 		a->at++;
@@ -205,72 +157,18 @@ static void go_on(struct reads_ask *a)
 	} else {
 		a->step++;
 	}
-	if (a->at == rules_n_streams(a->rules))
-		ask_end(a, NULL);
-	else
-		ask_next(a);
+	return a->at < rules_n_streams(a->rules);
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *arg)
-{
-	struct reads_ask *a = arg;
-	PGresult *result;
-
-	(void)fd;
-	(void)what;
-	if (!PQconsumeInput(a->conn)) {
-		broken(a);
-		return;
-	}
-	while (!PQisBusy(a->conn)) {
-		result = PQgetResult(a->conn);
-		if (!result) {
-			if (PQstatus(a->conn) == CONNECTION_OK)
-				go_on(a);
-			else
-				broken(a);
-			return;
-		}
-		take_result(a, result);
-		PQclear(result);
-	}
-}
-
-static void on_writable(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	flush(arg);
-}
-
-static void on_silence(evutil_socket_t fd, short what, void *arg)
-{
-	struct fail why = { 0 };
-
-	(void)fd;
-	(void)what;
-	fail_set(&why, "the server did not answer in time");
-	ask_end(arg, &why);
-}
-
-/* --- life ------------------------------------------------------------------------------------------------------- */
-
-static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
+static void on_end(void *ctx, const struct fail *why)
 {
 	struct reads_ask *a = ctx;
 
-	a->dial = NULL;
-	if (!conn) {
-		ask_end(a, why);
-		return;
-	}
-	a->conn = conn;
-	a->readable = event_new(a->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, a);
-	a->writable = event_new(a->loop, PQsocket(conn), EV_WRITE, on_writable, a);
-	if (!a->readable || !a->writable || event_add(a->readable, NULL) != 0)
-		fail_never("libevent does not watch a database connection: %s", strerror(errno));
-	ask_next(a);
+	a->steps = NULL;
+	ask_end(a, why);
 }
+
+/* --- life ------------------------------------------------------------------------------------------------------- */
 
 static void on_nothing(evutil_socket_t fd, short what, void *arg)
 {
@@ -282,16 +180,16 @@ static void on_nothing(evutil_socket_t fd, short what, void *arg)
 struct reads_ask *reads_ask_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
 				const struct rules *rules, reads_ask_done *done, void *ctx)
 {
+	static const struct sqlsteps_calls calls = { send_statement, take_result, go_on, on_end };
 	struct reads_ask *a = mem_new(sizeof(*a));
 
-	*a = (struct reads_ask){ .loop = loop, .conf = conf, .rules = rules, .done = done, .ctx = ctx };
+	*a = (struct reads_ask){ .rules = rules, .done = done, .ctx = ctx };
 	a->reads = mem_new_array(rules_n_streams(rules), sizeof(*a->reads));
-	a->silence = event_new(loop, -1, 0, on_silence, a);
 	a->nothing = event_new(loop, -1, 0, on_nothing, a);
-	if (!a->silence || !a->nothing)
+	if (!a->nothing)
 		fail_never("libevent makes no timer for what the queries read");
 	if (rules_n_streams(rules))
-		a->dial = pgdial_start(loop, names, conf, PGDIAL_SQL, on_dialled, a);
+		a->steps = sqlsteps_new(loop, names, conf, &calls, a);
 	else
 		event_active(a->nothing, EV_TIMEOUT, 0);
 	return a;

@@ -1,9 +1,8 @@
 /*
- * reads_ask: asks the server what the admit queries read (reads.h), on a connection of its own that ends with the reads_ask. The session
- * makes temporary views, and a query that waits for a lock must not delay other queries.
+ * reads_ask: asks the server what the admit queries read (reads.h), on a connection of its own (sqlsteps.h).
  *
  * The queries are asked about one after the other, each in a transaction that is rolled back, so a query that the server refuses does not affect
- * the others. Bounds: connect_timeout, then for each statement statement-timeout and 5 s more. Tap thread.
+ * the others. Tap thread.
  */
 #ifndef WALPUSH_READS_ASK_H
 #define WALPUSH_READS_ASK_H

@@ -1,0 +1,167 @@
+#include "sqlsteps.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "walpush/base/clock.h"
+#include "walpush/base/mem.h"
+#include "walpush/pg/pgdial.h"
+#include "walpush/text/pgurl.h"
+
+#define DEAD_AFTER_US 5000000 /* beyond statement_timeout */
+
+struct sqlsteps {
+	struct event_base *loop;
+	const struct conf_database *conf;
+	const struct sqlsteps_calls *calls;
+	void *ctx;
+
+	struct pgdial *dial;
+	PGconn *conn;
+	struct event *readable, *writable;
+	struct event *silence;
+};
+
+static void steps_free(struct sqlsteps *s)
+{
+	pgdial_cancel(s->dial);
+	if (s->readable)
+		event_free(s->readable);
+	if (s->writable)
+		event_free(s->writable);
+	event_free(s->silence);
+	if (s->conn)
+		PQfinish(s->conn);
+	free(s);
+}
+
+static void end(struct sqlsteps *s, const struct fail *why)
+{
+	const struct sqlsteps_calls *calls = s->calls;
+	void *ctx = s->ctx;
+	struct fail copy = { 0 };
+
+	if (why)
+		copy = *why;
+	steps_free(s);
+	calls->end(ctx, why ? &copy : NULL);
+}
+
+static void broken(struct sqlsteps *s)
+{
+	struct fail why = { 0 };
+
+	fail_set(&why, "%.*s", (int)strcspn(pgurl_error(s->conn), "\n"), pgurl_error(s->conn));
+	end(s, &why);
+}
+
+/* False: `s` is freed. */
+static bool flush(struct sqlsteps *s)
+{
+	int left = PQflush(s->conn);
+
+	if (left > 0)
+		event_add(s->writable, NULL);
+	if (left < 0)
+		broken(s);
+	return left >= 0;
+}
+
+static void send_next(struct sqlsteps *s)
+{
+	struct timeval limit = clock_timeval(s->conf->statement_timeout * 1000 + DEAD_AFTER_US);
+
+	if (!s->calls->send(s->ctx, s->conn)) {
+		broken(s);
+		return;
+	}
+	event_add(s->silence, &limit);
+	flush(s);
+}
+
+/* The statement is done, or the connection has ended. */
+static void go_on(struct sqlsteps *s)
+{
+	if (PQstatus(s->conn) != CONNECTION_OK)
+		broken(s);
+	else if (s->calls->next(s->ctx))
+		send_next(s);
+	else
+		end(s, NULL);
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	struct sqlsteps *s = arg;
+	PGresult *result;
+
+	(void)fd;
+	(void)what;
+	if (!PQconsumeInput(s->conn)) {
+		broken(s);
+		return;
+	}
+	while (!PQisBusy(s->conn)) {
+		result = PQgetResult(s->conn);
+		if (!result) {
+			go_on(s);
+			return;
+		}
+		s->calls->result(s->ctx, result);
+		PQclear(result);
+	}
+}
+
+static void on_writable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	flush(arg);
+}
+
+static void on_silence(evutil_socket_t fd, short what, void *arg)
+{
+	struct fail why = { 0 };
+
+	(void)fd;
+	(void)what;
+	fail_set(&why, "the server did not answer in time");
+	end(arg, &why);
+}
+
+static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
+{
+	struct sqlsteps *s = ctx;
+
+	s->dial = NULL;
+	if (!conn) {
+		end(s, why);
+		return;
+	}
+	s->conn = conn;
+	s->readable = event_new(s->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, s);
+	s->writable = event_new(s->loop, PQsocket(conn), EV_WRITE, on_writable, s);
+	if (!s->readable || !s->writable || event_add(s->readable, NULL) != 0)
+		fail_never("libevent does not watch a database connection: %s", strerror(errno));
+	send_next(s);
+}
+
+struct sqlsteps *sqlsteps_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
+			      const struct sqlsteps_calls *calls, void *ctx)
+{
+	struct sqlsteps *s = mem_new(sizeof(*s));
+
+	*s = (struct sqlsteps){ .loop = loop, .conf = conf, .calls = calls, .ctx = ctx };
+	s->silence = event_new(loop, -1, 0, on_silence, s);
+	if (!s->silence)
+		fail_never("libevent makes no timer for a database connection");
+	s->dial = pgdial_start(loop, names, conf, PGDIAL_SQL, on_dialled, s);
+	return s;
+}
+
+void sqlsteps_cancel(struct sqlsteps *s)
+{
+	if (s)
+		steps_free(s);
+}
