@@ -51,5 +51,7 @@ void rules_mark_quiet(struct rules_section *s);
 void rules_free_stream(struct rules_stream *s);
 void rules_free_section(struct rules_section *s);
 void rules_free_query(struct rules_query *q);
+/* The class of the error says that it was about a lock, a timeout or lack of room, not about the query. */
+bool reads_error_may_pass(const char *sqlstate);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "parts.h"
 #include "walpush/base/mem.h"
 
 /* A query may end with a semicolon, which is not allowed inside parentheses. */
@@ -122,7 +123,7 @@ void reads_fini(struct reads *r)
 	*r = (struct reads){ 0 };
 }
 
-static bool may_pass(const char *sqlstate)
+bool reads_error_may_pass(const char *sqlstate)
 {
 	static const char *const classes[] = { "40", "53", "55", "57", "58" };
 
@@ -136,12 +137,12 @@ void reads_fail(struct reads *r, const struct fail *why)
 {
 	reads_fini(r);
 	r->failed = mem_text(why->text);
-	r->may_pass = may_pass(why->sqlstate);
+	r->may_pass = reads_error_may_pass(why->sqlstate);
 }
 
 void reads_refuse(struct reads *r, const struct fail *why)
 {
-	if (!r->refused.text[0] && !may_pass(why->sqlstate))
+	if (!r->refused.text[0] && !reads_error_may_pass(why->sqlstate))
 		r->refused = *why;
 }
 

@@ -1,11 +1,9 @@
 /* The query of `reads`: what the admit queries read, by the server's catalog. */
+#include "reads_words.h"
 #include "walpush/rules/reads.h"
 #include "walpush/text/sqltext.h"
 
-#define CLASS "'pg_catalog.pg_class'::regclass"
-#define PROC "'pg_catalog.pg_proc'::regclass"
 #define TYPE "'pg_catalog.pg_type'::regclass"
-#define RULE "'pg_catalog.pg_rewrite'::regclass"
 
 /*
  * The server's own functions whose answer depends on more than their arguments, the session's settings and the clock:
@@ -26,22 +24,6 @@
 	"CASE WHEN l.lanname IN ('c', 'internal') THEN '' WHEN p.prosrc <> '' THEN p.prosrc\n"                         \
 	"   ELSE coalesce(pg_catalog.substring(pg_catalog.pg_get_functiondef(p.oid),\n"                                \
 	"    '\n(?:BEGIN ATOMIC|RETURN )(.*)$'), '') END"
-
-/* A name, with the name before its dot, and whether it is called. Words inside literals count, because they may be
- * executed. Quotes count as blanks. A word followed by an operator is a column or a variable, and does not count. */
-#define LETTER "[^[:space:][:punct:]]|[_$]"
-#define WORD "((?:" LETTER ")+)"
-#define WORDS "'(?:" WORD "\\s*\\.\\s*)?" WORD "(?!" LETTER "|\\s*[=<>+|~!@#^&?:])(\\s*\\()?'"
-#define TEXT(source) "pg_catalog.lower((" source ") COLLATE pg_catalog.\"C\")"
-/* A name that is not a plain word must be in quotes in the source. */
-#define STANDS_QUOTED                                                                                                  \
-	"o.name ~ '[^[:alnum:]_$]' AND pg_catalog.strpos(" TEXT(                                                       \
-		SOURCE) ", '\"' || pg_catalog.replace(o.name, '\"', '\"\"') || '\"') > 0"
-#define LOWER(name) "pg_catalog.lower(" name "::text COLLATE pg_catalog.\"C\")"
-
-#define AGGREGATE_FUNCTIONS                                                                                            \
-	"pg_catalog.unnest(ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,\n"        \
-	"    a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::oid[])"
 
 /*
  * node: the stored rules, policies and constraints whose dependencies count: the rules of our views, of the views that
@@ -169,7 +151,7 @@ const char reads_query[] =
 	"       pg_catalog.replace(" TEXT( SOURCE) ", '\"', ' '), " WORDS ", 'g') AS word\n"
 	"      JOIN object o ON o.name = word[2] AND o.is_called = (word[3] IS NOT NULL)\n"
 	"       AND (word[1] IS NULL AND o.schema <> 'information_schema' OR o.schema = word[1])\n"
-	"      UNION ALL SELECT o.classid, o.oid FROM object o WHERE " STANDS_QUOTED "\n"
+	"      UNION ALL SELECT o.classid, o.oid FROM object o WHERE " STANDS_QUOTED( SOURCE) "\n"
 	"    ) AS o\n"
 	"    WHERE r.classid = " PROC " AND p.oid = r.objid AND p.provolatile <> 'i' AND p.pronamespace <> 'pg_catalog'::regnamespace\n"
 	"  ) AS next (classid, objid)\n"
