@@ -15,6 +15,7 @@
 #include "walpush/relay/relay.h"
 #include "progress.h"
 #include "reads_ask.h"
+#include "walpush/rules/overlap.h"
 #include "walpush/base/repeat.h"
 #include "walpush/base/resolve.h"
 #include "walpush/pg/source.h"
@@ -81,8 +82,10 @@ struct tap {
 	unsigned reads_for;      /* for this edition, as in n_editions */
 	struct reads *reads;     /* what the admit queries of the catalog's edition read */
 	size_t n_reads;
-	struct watch *watch; /* tap_watch.c */
-	struct ddl *ddl;     /* tap_ddl.c */
+	struct overlap *overlap; /* of the edition in force; NULL: not known yet, as after a start or a reload */
+	struct overlap_ask *overlap_ask; /* tap_overlap.c */
+	struct watch *watch;             /* tap_watch.c */
+	struct ddl *ddl;                 /* tap_ddl.c */
 	/* Why a look is under way. */
 	enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } ddl_look;
 	bool ddl_heard;   /* the replication stream brings the trigger's messages */
@@ -363,6 +366,19 @@ struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, 
 struct catalog *tap_rules_catalog(const struct sqlrows *rows, bool relations, struct fail *why);
 /* Literals of text[]: the tables of the rules, and those of them that decide permission. */
 void tap_rules_watched(const struct tap *t, struct buf *tables, struct buf *deciding);
+
+/* --- tap_overlap.c: which queries read a common table --- */
+/* NULL: not known yet. The indexes are those of the queries of `now.plain`, and of all rules of the same configuration. Valid until the loop
+ * goes on. */
+const struct overlap *tap_overlap(const struct tap *t);
+/* Asks the server; the answer comes into force by itself. */
+void tap_overlap_go(struct tap *t);
+/* Asks nothing until the next tap_overlap_go. What is known stays in force. */
+void tap_overlap_pause(struct tap *t);
+/* Another edition is in force. */
+void tap_overlap_forget(struct tap *t);
+void tap_overlap_init(struct tap *t);
+void tap_overlap_fini(struct tap *t);
 
 /* --- tap_watch.c --- */
 /* What decides permission is another set: asks for its digest, then calls tap_catalog_watched. */

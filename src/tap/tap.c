@@ -332,6 +332,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	make_events(t);
 	tap_admission_init(t);
 	tap_catalog_init(t);
+	tap_overlap_init(t);
 	tap_guard_init(t);
 	tap_watch_init(t);
 	tap_ddl_init(t);
@@ -387,6 +388,7 @@ void tap_free(struct tap *t)
 		tap_feed_fini(t);
 	}
 	tap_catalog_fini(t);
+	tap_overlap_fini(t);
 	tap_guard_fini(t);
 	tap_watch_fini(t);
 	tap_ddl_fini(t);

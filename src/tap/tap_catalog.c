@@ -254,6 +254,7 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 		t->finds_out = false;
 		t->wires->found_out(t);
 		tap_watch_go(t);
+		tap_overlap_go(t);
 		if (reads_may_pass(t->reads, rules_n_streams(t->now.plain)))
 			read_again_in(t, ASK_AGAIN);
 		return;
@@ -394,6 +395,7 @@ void tap_read_catalog(struct tap *t)
 {
 	t->finding->reading = READING_FIRST;
 	tap_watch_pause(t);
+	tap_overlap_pause(t);
 	if (t->finding->query)
 		sqlpipe_forget(t->sql, t->finding->query);
 	t->finding->query = NULL;

@@ -124,6 +124,7 @@ static void take_over(struct reload *r)
 	t->n_editions++;
 	t->now.plain = r->edition->rules;
 	t->now.conf = r->edition->shared.conf;
+	tap_overlap_forget(t);
 	r->edition = before; /* released by reload_end */
 	log_setup(t->now.conf->log.level, t->now.conf->log.format);
 	tap_reopen_audit(t);
