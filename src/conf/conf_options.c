@@ -272,6 +272,9 @@ const struct conf_option conf_options[] = {
   .initial = "5",
   .doc = "How long a connection, new or asked about again, waits for the answer of `admit`; then it closes with 1013. "
 	 "Where everybody is asked, it counts from when the query is sent." },
+{ "limits.answer", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.answer), RANGE(SECOND / 10, 300 * SECOND), .initial = "1",
+  .doc = "How long the lookup, the data-query and the actor query of one row may take together, and the rows after it wait. Then clients are "
+	 "told to refetch, `data` or `updated_by` is null, and rows do not ask the query that was the reason for a while." },
 { "limits.stall", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.stall), RANGE(SECOND, HOUR), .initial = "60",
   .doc = "How long a reader may take nothing while something waits for it; then it closes with 4408." },
 { "limits.drain", CONF_SECONDS, CONF_RELOAD, OF_CONF(limits.drain), RANGE(0, 600 * SECOND), .initial = "10",

@@ -7,8 +7,8 @@ static bool asks_nothing(const struct record *r)
 	return record_is_frame(r) || r->transaction->repeated || r->asked || r->is_skipped;
 }
 
-/* False: the record waits until it is the head, because only the head can have the catalog read. A corrupt record is also reported when it is the
- * head. */
+/* False: the record waits until it is the head, because only the head can have the catalog read; or for a snapshot. A corrupt record is also
+ * reported when it is the head. */
 static bool ask_about(struct record *r, const struct asker *asker, struct bind *b)
 {
 	const struct rules_table *table = NULL;
@@ -17,9 +17,8 @@ static bool ask_about(struct record *r, const struct asker *asker, struct bind *
 
 	switch (bind_row(b, r->text, &change, &table, &why)) {
 	case BOUND:
-		r->asked = true;
-		answers_ask(&r->answers, asker, b, &change, table, &r->transaction->asking);
-		return true;
+		r->asked = answers_ask(&r->answers, asker, b, &change, table, r->transaction);
+		return r->asked;
 	case BOUND_NEW:
 	case BOUND_STALE:
 		return false;
@@ -47,7 +46,7 @@ void ahead_again(struct queue *q)
 	struct record *first = NULL;
 
 	for (struct record *r = q->head; r && r != q->ask_next; r = r->next) {
-		if (!r->asked || r->transaction->visible)
+		if (!r->asked || !r->answers.n || transaction_is_known(r->transaction))
 			continue;
 		answers_drop(&r->answers);
 		r->asked = false;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "walpush/base/mem.h"
+#include "visible.h"
 #include "walpush/change/route.h"
 
 static const struct question_kind lookup_kind = {
@@ -58,12 +59,12 @@ static struct question *ask_actor(struct questions *questions, struct bind *b, c
 }
 
 static void ask_section(struct section_questions *a, const struct asker *asker, struct bind *b,
-			const struct route_plan *plan, uint64_t *asking)
+			const struct route_plan *plan, struct transaction *t)
 {
 	const struct rules_section *section = plan->section;
 	bool questions = plan->wants_lookup || plan->wants_data;
 
-	a->left_out = questions && (*asking)++ >= asker->bulk;
+	a->left_out = questions && t->asking++ >= asker->bulk;
 	if (plan->wants_lookup && !a->left_out)
 		a->lookup = ask_about_row(asker->questions, &b->scratch, plan, &lookup_kind, &section->lookup);
 	if (plan->wants_data && !a->left_out)
@@ -72,23 +73,47 @@ static void ask_section(struct section_questions *a, const struct asker *asker, 
 		a->actor = ask_actor(asker->questions, b, plan);
 }
 
-void answers_ask(struct answers *answers, const struct asker *asker, struct bind *b, const struct change *change,
-		 const struct rules_table *table, uint64_t *asking)
+/* Is there a query among those of the section that is asked at present? */
+static bool asks(const struct asker *asker, const struct bind *b, const struct route_plan *plan)
 {
+	const struct questions *qs = asker->questions;
+
+	return (plan->wants_lookup && questions_may_ask(qs, &plan->section->lookup)) ||
+	       (plan->wants_data && questions_may_ask(qs, &plan->section->data)) ||
+	       (plan->wants_actor && questions_may_ask(qs, rules_actor(b->rules)));
+}
+
+static bool is_too_early(const struct asker *asker, struct transaction *t)
+{
+	visible_want(asker->known, t);
+	return !visible_may_ask(asker->known, t);
+}
+
+bool answers_ask(struct answers *answers, const struct asker *asker, struct bind *b, const struct change *change,
+		 const struct rules_table *table, struct transaction *t)
+{
+	uint64_t asking = t->asking;
+
 	if (change->kind == CHANGE_TRUNCATE)
-		return;
+		return true;
 	for (size_t i = 0; i < table->n_sections; i++) {
 		struct route_plan plan;
 
 		if (!route_section(table->sections[i], &b->row, &plan) ||
 		    !(plan.wants_lookup || plan.wants_data || plan.wants_actor))
 			continue;
+		if (asks(asker, b, &plan) && is_too_early(asker, t)) {
+			answers_drop(answers);
+			t->asking = asking;
+			return false;
+		}
 		if (!answers->at) {
 			answers->at = mem_new_array(table->n_sections, sizeof(*answers->at));
 			answers->n = table->n_sections;
 		}
-		ask_section(&answers->at[i], asker, b, &plan, asking);
+		ask_section(&answers->at[i], asker, b, &plan, t);
 	}
+	return true;
 }
 
 static bool is_open(const struct question *q)
@@ -105,6 +130,23 @@ bool answers_are_here(const struct answers *answers)
 			return false;
 	}
 	return true;
+}
+
+static void give_up(struct question **q)
+{
+	if (!is_open(*q))
+		return;
+	question_unref(*q);
+	*q = NULL;
+}
+
+void answers_give_up(struct answers *answers)
+{
+	for (size_t i = 0; i < answers->n; i++) {
+		give_up(&answers->at[i].lookup);
+		give_up(&answers->at[i].data);
+		give_up(&answers->at[i].actor);
+	}
 }
 
 void answers_drop(struct answers *answers)

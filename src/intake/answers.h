@@ -19,17 +19,24 @@ struct answers {                      /* zeroed: nothing was asked */
 	size_t n;
 };
 
+struct visible;
+struct transaction;
+
 struct asker {
 	struct questions *questions;
+	struct visible *known; /* of the session for questions */
 	uint64_t
 		bulk; /* limits.bulk: at most so many times in a transaction a section of a row asks a lookup or data */
 };
 
-/* Asks the questions of the row in `b`; a TRUNCATE has none. `asking` is the count of the row's transaction. Keeps no reference to `b`. */
-void answers_ask(struct answers *answers, const struct asker *asker, struct bind *b, const struct change *change,
-		 const struct rules_table *table, uint64_t *asking);
+/* Asks the questions of the row in `b`; a TRUNCATE has none. Keeps no reference to `b`. False: nothing was asked, because no snapshot before
+ * the questions would see the row's transaction `t`; call again when there is another one. */
+bool answers_ask(struct answers *answers, const struct asker *asker, struct bind *b, const struct change *change,
+		 const struct rules_table *table, struct transaction *t);
 /* Also true if nothing was asked. */
 bool answers_are_here(const struct answers *answers);
+/* What is not answered counts as failed. */
+void answers_give_up(struct answers *answers);
 void answers_drop(struct answers *answers);
 
 #endif

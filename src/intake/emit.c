@@ -104,14 +104,12 @@ static void push(struct emit *e, const struct record *r, const struct rules_tabl
 	note_other_parents(e, table, change);
 }
 
-/* Asks the row's questions once. True: all of them are answered. */
+/* Asks the row's questions once. True: all of them are answered, or given up. */
 static bool ask(struct emit *e, struct record *r, const struct rules_table *table, const struct change *change)
 {
-	if (!r->asked) {
-		r->asked = true;
-		answers_ask(&r->answers, e->asker, e->bind, change, table, &r->transaction->asking);
-	}
-	return answers_are_here(&r->answers);
+	if (!r->asked && !r->given_up)
+		r->asked = answers_ask(&r->answers, e->asker, e->bind, change, table, r->transaction);
+	return r->given_up || (r->asked && answers_are_here(&r->answers));
 }
 
 static enum emit_says handle(struct emit *e, struct record *r, bool is_fresh, struct fail *why)
@@ -146,7 +144,7 @@ enum emit_says emit_row(struct emit *e, struct record *r, bool is_fresh, struct 
 {
 	if (r->transaction->repeated)
 		return EMIT_OVER;
-	if (!r->transaction->visible || (r->asked && !answers_are_here(&r->answers)))
+	if (!transaction_is_visible(r->transaction) || (r->asked && !answers_are_here(&r->answers)))
 		return EMIT_WAITS;
 	if (!r->is_skipped)
 		return handle(e, r, is_fresh, why);

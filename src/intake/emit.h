@@ -1,7 +1,7 @@
 /*
  * emit: makes messages of its transaction from the row at the head of the queue. Private to the intake. Tap thread.
  *
- * A row is handled when its transaction is visible and the questions of its sections are answered.
+ * A row is handled when its transaction is visible, and the questions of its sections are answered or given up.
  */
 #ifndef WALPUSH_EMIT_H
 #define WALPUSH_EMIT_H

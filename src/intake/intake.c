@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "ahead.h"
 #include "look.h"
@@ -15,8 +16,8 @@
 #include "walpush/pg/source.h"
 
 /*
- * The intake connects its parts, and only intake.c calls the owner. Invariants: `receiving` is the last transaction in the list of `visible`, or
- * NULL; each record of the queue belongs to a transaction of this list. All fields belong to the thread that called intake_new.
+ * The intake connects its parts, and only intake.c calls the owner. Invariants: `receiving` is the last one of `transactions`, or NULL; each
+ * record of the queue belongs to one of them. All fields belong to the thread that called intake_new.
  */
 struct intake {
 	pthread_t home;
@@ -25,7 +26,8 @@ struct intake {
 	struct outside *own; /* NULL: `outside` belongs to the caller */
 
 	struct queue queue;
-	struct visible *visible;
+	struct transactions transactions;
+	struct visible *visible;       /* when rows may be sent */
 	struct transaction *receiving; /* between BEGIN and COMMIT, at the queue's end */
 	struct asker asker;
 	struct bind bind;
@@ -34,11 +36,16 @@ struct intake {
 	struct look look;
 	struct txn *txn;
 	const struct outside *outside;
+	struct metrics_counts *counts;
 
 	bool paused, running, waiting_catalog;
 	uint64_t n_records;
 	uint64_t catalog_covers; /* records up to this number were received before the catalog was read */
 	lsn_t position;          /* of a keepalive, until the queue is empty; 0: none */
+	int64_t answer_limit;    /* µs: limits.answer */
+	uint32_t n_queries;      /* of the rules, as the breakers know them */
+	uint64_t waiting;        /* the head's number, if it waits for answers alone; 0: it does not */
+	uint64_t timed;          /* the same, while limits.answer runs for it */
 };
 
 static void intake_run(struct intake *in);
@@ -47,13 +54,15 @@ static void intake_run(struct intake *in);
 
 static void transaction_free(struct intake *in, struct transaction *t)
 {
-	visible_remove(in->visible, t);
+	visible_leave(in->visible, t);
+	visible_leave(in->asker.known, t);
+	DL_DELETE(in->transactions.first, t);
 	free(t);
 }
 
 static struct intake_place place_of(const struct intake *in, const struct transaction *t)
 {
-	struct intake_place place = { .is_first = visible_first(in->visible) == t };
+	struct intake_place place = { .is_first = in->transactions.first == t };
 
 	if (t) {
 		place.commit = t->lsn;
@@ -132,6 +141,7 @@ static bool handle_row(struct intake *in, struct record *r)
 	case EMIT_WAITS:
 		if (r->asked)
 			queue_asked(&in->queue, r);
+		in->waiting = transaction_is_visible(r->transaction) ? r->number : 0;
 		return false;
 	case EMIT_STALE:
 		in->catalog_covers = in->n_records;
@@ -179,6 +189,34 @@ static void take_position(struct intake *in)
 	in->calls->position(in->ctx, position);
 }
 
+/* --- limits.answer ----------------------------------------------------------------------------------------------- */
+
+/* The row is made of its columns and of the answers that are there. The reason does not delay the rows after it. */
+static void on_answer_limit(void *ctx)
+{
+	struct intake *in = ctx;
+	struct record *r = in->queue.head;
+
+	if (!r || !in->timed || r->number != in->timed || in->look.held)
+		return;
+	in->timed = 0;
+	metrics_add(in->counts, METRICS_ROWS_UNANSWERED, 1);
+	questions_late(in->asker.questions);
+	answers_give_up(&r->answers);
+	r->given_up = true;
+	intake_run(in);
+}
+
+/* The limit is for all questions of one row together, from the moment when only they are missing. */
+static void time_head(struct intake *in)
+{
+	if (in->waiting && in->waiting != in->timed)
+		in->outside->wake(in->outside->at, OUTSIDE_TIMER_ANSWER, in->answer_limit, on_answer_limit, in);
+	in->timed = in->waiting;
+}
+
+/* --- running ------------------------------------------------------------------------------------------------------ */
+
 /* Handles as many records as it can, and asks ahead. Called whenever the head may have become ready. A call from within itself does nothing. */
 static void intake_run(struct intake *in)
 {
@@ -186,11 +224,13 @@ static void intake_run(struct intake *in)
 	if (in->running || in->waiting_catalog || in->look.held)
 		return;
 	in->running = true;
+	in->waiting = 0;
 	while (in->queue.head && handle(in, in->queue.head))
 		queue_pop(&in->queue);
 	if (in->queue.head && !in->waiting_catalog)
 		ahead_ask(&in->queue, in->visible, &in->asker, &in->bind);
 	in->running = false;
+	time_head(in);
 	take_position(in);
 	control_flow(in);
 }
@@ -205,7 +245,8 @@ static struct transaction *begin(struct intake *in, const struct change *change,
 	t->lsn = change->lsn;
 	t->next_lsn = change->next_lsn;
 	t->repeated = change->lsn < given;
-	visible_add(in->visible, t);
+	t->number = ++in->transactions.n;
+	DL_APPEND(in->transactions.first, t);
 	return t;
 }
 
@@ -311,7 +352,7 @@ void intake_position(struct intake *in, lsn_t end)
 
 void intake_looks(struct intake *in, bool held)
 {
-	look_begin(&in->look, visible_first(in->visible), in->receiving, held);
+	look_begin(&in->look, in->transactions.first, in->receiving, held);
 }
 
 void intake_looked(struct intake *in)
@@ -325,7 +366,12 @@ void intake_forget_looks(struct intake *in)
 	look_forget(&in->look);
 }
 
-/* --- callbacks of visible ---------------------------------------------------------------------------------------- */
+/* --- callbacks of visible and questions --------------------------------------------------------------------------- */
+
+static void nothing(void *ctx)
+{
+	(void)ctx;
+}
 
 static void on_asked(void *ctx)
 {
@@ -347,7 +393,30 @@ static void on_more(void *ctx)
 	intake_run(ctx);
 }
 
-static const struct visible_calls visible_calls = { on_asked, on_again, on_more };
+static void on_leaves(void *ctx)
+{
+	struct intake *in = ctx;
+
+	visible_withdraw(in->asker.known);
+}
+
+static void on_replaced(void *ctx)
+{
+	struct intake *in = ctx;
+
+	visible_replaced(in->asker.known);
+}
+
+static const struct visible_calls visible_calls = { nothing, nothing, on_more };
+static const struct visible_calls known_calls = { on_asked, on_again, on_more };
+static const struct questions_calls questions_calls = { on_more, on_leaves, on_replaced };
+
+void intake_session_lost(struct intake *in, const struct sqlpipe *lost)
+{
+	if (!in->own || outside_questions_on(in->own, lost))
+		questions_session_lost(in->asker.questions);
+	intake_run(in);
+}
 
 /* --- life ------------------------------------------------------------------------------------------------------ */
 
@@ -355,9 +424,10 @@ void intake_clear(struct intake *in)
 {
 	while (in->queue.head)
 		queue_pop(&in->queue);
-	while (visible_first(in->visible))
-		transaction_free(in, visible_first(in->visible));
+	while (in->transactions.first)
+		transaction_free(in, in->transactions.first);
 	visible_forget(in->visible);
+	visible_forget(in->asker.known);
 	in->receiving = NULL;
 	in->position = 0;
 	in->skip.large = 0;
@@ -374,8 +444,10 @@ struct intake *intake_new_in(const struct outside *outside, const struct conf_li
 	in->outside = outside;
 	in->calls = calls;
 	in->ctx = ctx;
-	in->asker.questions = questions_new(outside, counts, on_more, in);
-	in->visible = visible_new(outside, &visible_calls, in);
+	in->counts = counts;
+	in->asker.questions = questions_new(outside, counts, &questions_calls, in);
+	in->asker.known = visible_new(outside, OUTSIDE_QUESTIONS, &in->transactions, &known_calls, in);
+	in->visible = visible_new(outside, OUTSIDE_ROWS, &in->transactions, &visible_calls, in);
 	in->waiting_catalog = true;
 	bind_init(&in->bind);
 	in->emit = (struct emit){ .bind = &in->bind, .asker = &in->asker, .skip = &in->skip };
@@ -383,10 +455,12 @@ struct intake *intake_new_in(const struct outside *outside, const struct conf_li
 	return in;
 }
 
-struct intake *intake_new(struct event_base *loop, const struct conf_limits *limits, struct sqlpipe *sql,
-			  struct metrics_counts *counts, const struct intake_calls *calls, void *ctx)
+struct intake *intake_new(struct event_base *loop, const struct conf_limits *limits, struct sqlpipe *rows,
+			  struct sqlpipe *const questions[2], struct metrics_counts *counts,
+			  const struct intake_calls *calls, void *ctx)
 {
-	struct outside *outside = outside_new(loop, sql);
+	struct outside_pipes pipes = { rows, { questions[0], questions[1] } };
+	struct outside *outside = outside_new(loop, &pipes);
 	struct intake *in = intake_new_in(outside, limits, counts, calls, ctx);
 
 	in->own = outside;
@@ -399,6 +473,7 @@ void intake_free(struct intake *in)
 		return;
 	intake_clear(in);
 	questions_free(in->asker.questions);
+	visible_free(in->asker.known);
 	visible_free(in->visible);
 	bind_fini(&in->bind);
 	txn_free(in->txn);
@@ -406,9 +481,32 @@ void intake_free(struct intake *in)
 	free(in);
 }
 
-void intake_record_limit(struct intake *in, const struct conf_limits *limits)
+static bool overlap(void *ctx, uint32_t a, uint32_t b)
+{
+	struct intake *in = ctx;
+
+	return in->calls->overlap(in->ctx, a, b);
+}
+
+static void close_breakers(struct intake *in)
+{
+	in->n_queries = in->bind.rules ? (uint32_t)rules_n_queries(in->bind.rules) : 0;
+	questions_texts(in->asker.questions, in->n_queries, overlap, in);
+}
+
+static void take_limits(struct intake *in, const struct conf_limits *limits)
 {
 	in->skip.record_bytes = (size_t)memory_record_bytes((uint64_t)limits->record_bytes);
+	in->answer_limit = limits->answer * 1000;
+	questions_limit(in->asker.questions, in->answer_limit);
+}
+
+/* Rules of another configuration may follow, with other queries: until then there is no breaker. */
+void intake_reload(struct intake *in, const struct conf_limits *limits)
+{
+	take_limits(in, limits);
+	in->n_queries = 0;
+	questions_texts(in->asker.questions, 0, NULL, NULL);
 }
 
 void intake_limits(struct intake *in, const struct conf_limits *limits)
@@ -420,7 +518,7 @@ void intake_limits(struct intake *in, const struct conf_limits *limits)
 	};
 
 	assert(!in->queue.head);
-	intake_record_limit(in, limits);
+	take_limits(in, limits);
 	in->asker.bulk = bounds.bulk;
 	txn_free(in->txn);
 	in->txn = in->emit.txn = txn_new(&bounds);
@@ -429,6 +527,8 @@ void intake_limits(struct intake *in, const struct conf_limits *limits)
 void intake_rules(struct intake *in, const struct rules *rules)
 {
 	in->bind.rules = rules;
+	if (in->n_queries != rules_n_queries(rules))
+		close_breakers(in);
 	questions_forget(in->asker.questions); /* the same name may belong to another query now */
 	in->waiting_catalog = false;
 	intake_run(in);
@@ -438,7 +538,7 @@ void intake_rules(struct intake *in, const struct rules *rules)
 
 bool intake_is_idle(const struct intake *in)
 {
-	return !in->queue.head && !visible_first(in->visible);
+	return !in->queue.head && !in->transactions.first;
 }
 
 size_t intake_bytes(const struct intake *in)
@@ -448,7 +548,7 @@ size_t intake_bytes(const struct intake *in)
 
 bool intake_owes(const struct intake *in)
 {
-	const struct transaction *first = visible_first(in->visible);
+	const struct transaction *first = in->transactions.first;
 
 	return first && first != in->receiving;
 }
@@ -457,7 +557,9 @@ int64_t intake_blind_since(const struct intake *in)
 {
 	const struct transaction *t = in->queue.head ? in->queue.head->transaction : NULL;
 
-	return t && t->wanted && !t->visible ? t->wanted_at : 0;
+	const struct sight *sight = t ? &t->sights[OUTSIDE_ROWS] : NULL;
+
+	return sight && sight->wanted && !sight->visible ? sight->since : 0;
 }
 
 uint64_t intake_skipped(const struct intake *in)
@@ -468,6 +570,28 @@ uint64_t intake_skipped(const struct intake *in)
 lsn_t intake_large(const struct intake *in)
 {
 	return in->skip.large;
+}
+
+void intake_each_left_out(const struct intake *in, void (*each)(void *ctx, const struct intake_left_out *q), void *ctx)
+{
+	const struct breakers *breakers = questions_breakers(in->asker.questions);
+	struct breaker_state state;
+
+	for (uint32_t i = 0; i < in->n_queries; i++) {
+		struct intake_left_out q = { .query = i };
+
+		if (!breakers_state(breakers, i, &state))
+			continue;
+		q.cause = state.cause;
+		q.reason = breaker_reason_text(state.reason);
+		q.since = state.since;
+		each(ctx, &q);
+	}
+}
+
+unsigned intake_n_left_out(const struct intake *in)
+{
+	return breakers_open(questions_breakers(in->asker.questions));
 }
 
 bool intake_is_full(const struct intake *in)

@@ -6,7 +6,7 @@ enum look_says look_at_commit(struct look *l, const struct transaction *t)
 {
 	if (!t->is_ddl)
 		return LOOK_GO_ON;
-	if (!t->visible)
+	if (!transaction_is_visible(t))
 		return LOOK_WAIT;
 	if (t->lsn <= l->seen)
 		return LOOK_GO_ON;
@@ -24,7 +24,7 @@ static lsn_t covered(const struct look *l, const struct transaction *transaction
 	lsn_t upto = l->seen;
 
 	DL_FOREACH(transactions, t) {
-		if (!t->visible && (t->is_ddl || t == receiving))
+		if (!transaction_is_visible(t) && (t->is_ddl || t == receiving))
 			break;
 		upto = t->lsn;
 	}

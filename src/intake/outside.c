@@ -8,25 +8,63 @@
 
 struct world {
 	struct outside outside; /* `at` points to this struct */
-	struct sqlpipe *sql;
-	struct event *timer;
-	void (*due)(void *ctx);
-	void *ctx;
+	struct outside_pipes pipes;
+	unsigned asked;       /* the index of OUTSIDE_QUESTIONS in pipes.questions */
+	bool is_given_up[2];  /* of pipes.questions: `renew` opens another session */
+	struct event *renew;
+	struct timer {
+		struct event *event;
+		void (*due)(void *ctx);
+		void *ctx;
+	} timers[OUTSIDE_TIMERS];
 };
 
-static struct sqlpipe_query *ask(void *at, const char *statement, const char *sql, size_t n_values,
-				 const char *const *values, sqlpipe_done *done, void *ctx)
+static struct sqlpipe *pipe_of(const struct world *w, enum outside_session session)
 {
-	struct world *w = at;
-
-	return sqlpipe_ask(w->sql, statement, sql, n_values, values, done, ctx);
+	if (session == OUTSIDE_ROWS)
+		return w->pipes.rows;
+	return w->pipes.questions[session == OUTSIDE_QUESTIONS ? w->asked : !w->asked];
 }
 
-static void forget(void *at, struct sqlpipe_query *q)
+static struct sqlpipe_query *ask(void *at, enum outside_session session, const char *statement, const char *sql,
+				 size_t n_values, const char *const *values, sqlpipe_done *done, void *ctx)
+{
+	return sqlpipe_ask(pipe_of(at, session), statement, sql, n_values, values, done, ctx);
+}
+
+static void forget(void *at, enum outside_session session, struct sqlpipe_query *q)
+{
+	sqlpipe_forget(pipe_of(at, session), q);
+}
+
+static void cancel(void *at, enum outside_session session)
+{
+	sqlpipe_cancel(pipe_of(at, session), pipe_of(at, OUTSIDE_ROWS));
+}
+
+static void on_renew(evutil_socket_t fd, short what, void *arg)
+{
+	struct world *w = arg;
+
+	(void)fd;
+	(void)what;
+	for (unsigned i = 0; i < 2; i++) {
+		if (w->is_given_up[i])
+			sqlpipe_renew(w->pipes.questions[i]);
+		w->is_given_up[i] = false;
+	}
+}
+
+/* The answer of a query may be the reason, and a pipe cannot be renewed from within. The cancel is sent on another session. */
+static void replace(void *at)
 {
 	struct world *w = at;
 
-	sqlpipe_forget(w->sql, q);
+	cancel(w, OUTSIDE_SPARE); /* a probe */
+	cancel(w, OUTSIDE_QUESTIONS);
+	w->is_given_up[w->asked] = true;
+	w->asked = !w->asked;
+	event_active(w->renew, EV_TIMEOUT, 0);
 }
 
 static int64_t now(void *at)
@@ -37,21 +75,22 @@ static int64_t now(void *at)
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
-	struct world *w = arg;
+	struct timer *t = arg;
 
 	(void)fd;
 	(void)what;
-	w->due(w->ctx);
+	t->due(t->ctx);
 }
 
-static void wake(void *at, int64_t us, void (*due)(void *ctx), void *ctx)
+static void wake(void *at, enum outside_timer timer, int64_t us, void (*due)(void *ctx), void *ctx)
 {
 	struct world *w = at;
+	struct timer *t = &w->timers[timer];
 	struct timeval wait = clock_timeval(us);
 
-	w->due = due;
-	w->ctx = ctx;
-	event_add(w->timer, &wait);
+	t->due = due;
+	t->ctx = ctx;
+	event_add(t->event, &wait);
 }
 
 static bool has_memory(void *at, size_t bytes)
@@ -60,15 +99,25 @@ static bool has_memory(void *at, size_t bytes)
 	return mem_is_there(bytes);
 }
 
-struct outside *outside_new(struct event_base *loop, struct sqlpipe *sql)
+bool outside_questions_on(const struct outside *o, const struct sqlpipe *pipe)
+{
+	return pipe_of(o->at, OUTSIDE_QUESTIONS) == pipe;
+}
+
+struct outside *outside_new(struct event_base *loop, const struct outside_pipes *pipes)
 {
 	struct world *w = mem_new(sizeof(*w));
 
-	w->outside = (struct outside){ w, ask, forget, now, wake, has_memory };
-	w->sql = sql;
-	w->timer = event_new(loop, -1, 0, on_timer, w);
-	if (!w->timer)
-		fail_never("intake: libevent makes no timer for snapshots");
+	w->outside = (struct outside){ w, ask, forget, cancel, replace, now, wake, has_memory };
+	w->pipes = *pipes;
+	w->renew = event_new(loop, -1, 0, on_renew, w);
+	if (!w->renew)
+		fail_never("intake: libevent makes no event");
+	for (size_t i = 0; i < OUTSIDE_TIMERS; i++) {
+		w->timers[i].event = event_new(loop, -1, 0, on_timer, &w->timers[i]);
+		if (!w->timers[i].event)
+			fail_never("intake: libevent makes no timers");
+	}
 	return &w->outside;
 }
 
@@ -79,6 +128,8 @@ void outside_free(struct outside *o)
 	if (!o)
 		return;
 	w = o->at;
-	event_free(w->timer);
+	for (size_t i = 0; i < OUTSIDE_TIMERS; i++)
+		event_free(w->timers[i].event);
+	event_free(w->renew);
 	free(w);
 }

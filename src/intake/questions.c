@@ -4,12 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
+#include <utlist.h>
 
 #include "walpush/base/buf.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 #include "walpush/change/render.h"
 #include "walpush/base/repeat.h"
+#include "probe.h"
 
 /* Bounds of the answers that are kept for later rows. Beyond them the table is emptied, and the same question is asked again. */
 #define ANSWERS_KEPT 8192
@@ -17,13 +19,18 @@
 
 struct question {
 	UT_hash_handle hh;
+	struct question *prev, *next; /* in `open` */
 	struct questions *all;
-	struct sqlpipe_query *query; /* NULL: answered */
+	struct sqlpipe_query *query; /* NULL: not sent, or answered */
 	struct sqlrows *rows;        /* NULL: not answered yet, or no answer */
 	size_t bytes;                /* of the JSON in `rows` */
 	const struct question_kind *kind;
+	char *sql;
+	uint32_t text; /* for its breaker */
+	bool is_open, has_failed;
 	int64_t asked; /* µs */
 	unsigned refs; /* of the callers, and one of the table */
+	size_t n_values;
 	size_t key_len;
 	char key[]; /* begins with the query's name */
 };
@@ -31,37 +38,25 @@ struct question {
 struct questions {
 	const struct outside *outside;
 	struct metrics_counts *counts;
-	void (*answered)(void *ctx);
+	const struct questions_calls *calls;
 	void *ctx;
 	struct question *table; /* questions that may be shared */
+	struct question *open;  /* in the order in which they were sent */
 	unsigned n_open;
+	int64_t answered_at; /* µs: the last answer; since then the oldest open question has run */
 	size_t bytes;
+	struct breakers *breakers;
+	struct probe *probe;
 	struct repeat trouble[REPEAT_TABLE];
 	struct buf key; /* scratch */
 };
-
-struct questions *questions_new(const struct outside *outside, struct metrics_counts *counts,
-				void (*answered)(void *ctx), void *ctx)
-{
-	struct questions *qs = mem_new(sizeof(*qs));
-
-	*qs = (struct questions){ .outside = outside, .counts = counts, .answered = answered, .ctx = ctx };
-	return qs;
-}
-
-void questions_free(struct questions *qs)
-{
-	if (!qs)
-		return;
-	questions_forget(qs);
-	buf_fini(&qs->key);
-	free(qs);
-}
 
 static int64_t now(const struct questions *qs)
 {
 	return qs->outside->now(qs->outside->at);
 }
+
+/* --- keys --------------------------------------------------------------------------------------------------------- */
 
 /* The query's name, then for each value a letter, which distinguishes NULL from a text, and the text. Zeros end name and texts; no text contains
  * one. */
@@ -76,6 +71,52 @@ static void make_key(struct buf *key, const struct rules_query *query, size_t n_
 	}
 }
 
+/* The caller frees the array; the values point into the key. */
+static const char **values_of(const struct question *q)
+{
+	const char **values = mem_new_array(q->n_values, sizeof(char *));
+	const char *at = q->key + strlen(q->key) + 1;
+
+	for (size_t i = 0; i < q->n_values; i++) {
+		values[i] = *at == 'v' ? at + 1 : NULL;
+		at += *at == 'v' ? strlen(at) + 1 : 1;
+	}
+	return values;
+}
+
+/* --- sending ------------------------------------------------------------------------------------------------------ */
+
+static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why);
+
+static void send_question(struct question *q)
+{
+	const struct outside *o = q->all->outside;
+	const char **values = values_of(q);
+
+	q->query = o->ask(o->at, OUTSIDE_QUESTIONS, q->key, q->sql, q->n_values, values, on_answer, q);
+	free(values);
+}
+
+static void withdraw(struct question *q)
+{
+	const struct outside *o = q->all->outside;
+
+	if (q->query)
+		o->forget(o->at, OUTSIDE_QUESTIONS, q->query);
+	q->query = NULL;
+}
+
+static void leave_open(struct question *q)
+{
+	if (!q->is_open)
+		return;
+	q->is_open = false;
+	q->all->n_open--;
+	DL_DELETE(q->all->open, q);
+}
+
+/* --- what fails, and what is not asked ---------------------------------------------------------------------------- */
+
 static void complain(struct question *q, const char *what, const struct fail *why)
 {
 	unsigned times;
@@ -88,6 +129,101 @@ static void complain(struct question *q, const char *what, const struct fail *wh
 		  LOG_FIELDS(log_s("query", q->key), log_s("sqlstate", why ? why->sqlstate : ""),
 			     log_s("error", why ? why->text : ""), log_fix(q->kind->fix), log_n("times", times)));
 }
+
+/* Keeps the question for the probe of its text. */
+static void keep(struct question *q)
+{
+	const char **values = values_of(q);
+
+	breakers_keep(q->all->breakers, q->text, q->key, q->sql, q->n_values, values);
+	free(values);
+}
+
+static void fail_unanswered(struct question *q)
+{
+	withdraw(q);
+	leave_open(q);
+	q->has_failed = true;
+	metrics_add(q->all->counts, METRICS_LOOKUPS_LEFT_OUT, 1);
+}
+
+static void say_open(struct questions *qs, const struct question *cause)
+{
+	struct breaker_state state;
+
+	if (cause && breakers_state(qs->breakers, cause->text, &state))
+		log_error("rows do not ask a query for now, nor those that read the same tables; clients are told to refetch",
+			  log_s("query", cause->key), log_s("reason", breaker_reason_text(state.reason)),
+			  log_ms("again_ms", state.wait), log_n("queries", breakers_open(qs->breakers)),
+			  log_fix("see \"A query is not asked\" in docs/operations.md"));
+	else if (!cause)
+		log_error("rows ask no query for now: the session for queries does not answer; clients are told to refetch",
+			  log_n("queries", breakers_open(qs->breakers)),
+			  log_fix("see \"A query is not asked\" in docs/operations.md"));
+}
+
+static void replace(struct questions *qs)
+{
+	struct question *q;
+
+	DL_FOREACH(qs->open, q)
+		withdraw(q);
+	probe_withdraw(qs->probe);
+	qs->calls->leaves(qs->ctx);
+	qs->outside->replace(qs->outside->at);
+	qs->answered_at = now(qs);
+	qs->calls->replaced(qs->ctx);
+	DL_FOREACH(qs->open, q)
+		send_question(q);
+}
+
+/* Breakers were opened. The open questions of their texts fail; if there are any, the session holds them and is replaced. */
+static void go_around(struct questions *qs, const struct question *cause, bool is_held)
+{
+	struct question *q, *next;
+
+	say_open(qs, cause);
+	DL_FOREACH_SAFE(qs->open, q, next) {
+		if (breakers_may_ask(qs->breakers, q->text))
+			continue;
+		is_held = true;
+		keep(q);
+		fail_unanswered(q);
+	}
+	if (is_held)
+		replace(qs);
+	probe_look(qs->probe);
+}
+
+void questions_late(struct questions *qs)
+{
+	struct question *q = qs->open;
+	bool opened = false;
+
+	if (q)
+		opened = breakers_failed(qs->breakers, q->text, BREAKER_LATE, now(qs));
+	else
+		opened = breakers_failed_all(qs->breakers, BREAKER_LATE, now(qs));
+	if (opened)
+		go_around(qs, q, true);
+	else
+		replace(qs);
+}
+
+void questions_session_lost(struct questions *qs)
+{
+	replace(qs);
+}
+
+static void on_closed(void *ctx, uint32_t text)
+{
+	struct questions *qs = ctx;
+
+	(void)text;
+	log_info("a query is asked again", log_n("queries_left_out", breakers_open(qs->breakers)));
+}
+
+/* --- answers ------------------------------------------------------------------------------------------------------ */
 
 /* Keeps the answer if it is JSON. */
 static void take_json(struct question *q, const struct fail *why)
@@ -107,24 +243,94 @@ static void take_json(struct question *q, const struct fail *why)
 	q->rows = NULL;
 }
 
+/* True: breakers were opened. */
+static bool judge(struct question *q, const struct fail *why, int64_t us)
+{
+	struct questions *qs = q->all;
+	enum breaker_reason reason;
+	bool opened;
+
+	if (!q->has_failed)
+		opened = breakers_answered(qs->breakers, q->text, us, now(qs));
+	else
+		opened = breaker_concerns(why->sqlstate, &reason) &&
+			 breakers_failed(qs->breakers, q->text, reason, now(qs));
+	if (opened)
+		keep(q);
+	return opened;
+}
+
 static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct question *q = ctx;
 	struct questions *qs = q->all;
+	int64_t at = now(qs), since = q->asked > qs->answered_at ? q->asked : qs->answered_at;
 
-	metrics_observe(qs->counts, METRICS_LOOKUP_SECONDS, now(qs) - q->asked, 1);
+	metrics_observe(qs->counts, METRICS_LOOKUP_SECONDS, at - q->asked, 1);
 	if (!rows)
 		metrics_add(qs->counts, METRICS_LOOKUP_FAILURES, 1);
+	qs->answered_at = at;
 	q->query = NULL;
 	q->rows = rows;
-	qs->n_open--;
+	q->has_failed = !rows;
+	leave_open(q);
 	if (q->kind->no_json)
 		take_json(q, why);
 	else if (!rows)
 		complain(q, q->kind->failed, why);
-	qs->answered(qs->ctx);
+	if (judge(q, why, at - since))
+		go_around(qs, q, false);
+	qs->calls->answered(qs->ctx);
 }
 
+/* --- asking ------------------------------------------------------------------------------------------------------- */
+
+static struct question *question_new(struct questions *qs, const struct question_kind *kind,
+				     const struct rules_query *query, size_t n_values)
+{
+	struct question *q = mem_new(sizeof(*q) + qs->key.len);
+
+	q->all = qs;
+	q->kind = kind;
+	q->sql = mem_text(query->sql);
+	q->text = query->at;
+	q->n_values = n_values;
+	q->asked = now(qs);
+	q->key_len = qs->key.len;
+	memcpy(q->key, qs->key.data, q->key_len);
+	return q;
+}
+
+/* The breaker of its text is open: the question has failed, and belongs to the caller alone. */
+static struct question *leave_out(struct question *q)
+{
+	q->refs = 1;
+	keep(q);
+	fail_unanswered(q);
+	probe_look(q->all->probe);
+	return q;
+}
+
+bool questions_may_ask(const struct questions *qs, const struct rules_query *query)
+{
+	return breakers_may_ask(qs->breakers, query->at);
+}
+
+static struct question *ask_new(struct questions *qs, const struct question_kind *kind, const struct rules_query *query,
+				size_t n_values)
+{
+	struct question *q = question_new(qs, kind, query, n_values);
+
+	q->refs = 1;
+	HASH_ADD_KEYPTR(hh, qs->table, q->key, q->key_len, q);
+	q->is_open = true;
+	qs->n_open++;
+	DL_APPEND(qs->open, q);
+	send_question(q);
+	return q;
+}
+
+/* While the breaker is open, not even an answer that others have is taken: the caller did not wait for a snapshot. */
 struct question *questions_ask(struct questions *qs, const struct question_kind *kind, const struct rules_query *query,
 			       size_t n_values, const char *const *values)
 {
@@ -133,19 +339,11 @@ struct question *questions_ask(struct questions *qs, const struct question_kind 
 	if (HASH_COUNT(qs->table) >= ANSWERS_KEPT || qs->bytes >= ANSWERS_KEPT_BYTES)
 		questions_forget(qs);
 	make_key(&qs->key, query, n_values, values);
+	if (!questions_may_ask(qs, query))
+		return leave_out(question_new(qs, kind, query, n_values));
 	HASH_FIND(hh, qs->table, qs->key.data, qs->key.len, q);
-	if (!q) {
-		q = mem_new(sizeof(*q) + qs->key.len);
-		q->all = qs;
-		q->kind = kind;
-		q->asked = now(qs);
-		q->refs = 1;
-		q->key_len = qs->key.len;
-		memcpy(q->key, qs->key.data, q->key_len);
-		HASH_ADD_KEYPTR(hh, qs->table, q->key, q->key_len, q);
-		qs->n_open++;
-		q->query = qs->outside->ask(qs->outside->at, query->name, query->sql, n_values, values, on_answer, q);
-	}
+	if (!q)
+		q = ask_new(qs, kind, query, n_values);
 	q->refs++;
 	return q;
 }
@@ -172,7 +370,12 @@ size_t questions_bytes(const struct questions *qs)
 
 bool question_is_answered(const struct question *q)
 {
-	return !q->query;
+	return !q->is_open;
+}
+
+bool question_has_failed(const struct question *q)
+{
+	return q->has_failed;
 }
 
 const struct sqlrows *question_rows(const struct question *q)
@@ -184,11 +387,55 @@ void question_unref(struct question *q)
 {
 	if (!q || --q->refs)
 		return;
-	if (q->query) {
-		q->all->outside->forget(q->all->outside->at, q->query);
-		q->all->n_open--;
-	}
+	withdraw(q);
+	leave_open(q);
 	q->all->bytes -= q->bytes;
 	sqlrows_free(q->rows);
+	free(q->sql);
 	free(q);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+void questions_texts(struct questions *qs, uint32_t n, breaker_share *share, void *ctx)
+{
+	struct question *q;
+
+	probe_forget(qs->probe);
+	breakers_reset(qs->breakers, n, share, ctx);
+	DL_FOREACH(qs->open, q)
+		q->text = BREAKER_NONE; /* it belongs to an earlier configuration */
+}
+
+void questions_limit(struct questions *qs, int64_t limit)
+{
+	probe_limit(qs->probe, limit);
+	breakers_limit(qs->breakers, limit);
+}
+
+const struct breakers *questions_breakers(const struct questions *qs)
+{
+	return qs->breakers;
+}
+
+struct questions *questions_new(const struct outside *outside, struct metrics_counts *counts,
+				const struct questions_calls *calls, void *ctx)
+{
+	struct questions *qs = mem_new(sizeof(*qs));
+
+	*qs = (struct questions){ .outside = outside, .counts = counts, .calls = calls, .ctx = ctx };
+	qs->breakers = breakers_new();
+	qs->probe = probe_new(outside, qs->breakers, on_closed, qs);
+	return qs;
+}
+
+void questions_free(struct questions *qs)
+{
+	if (!qs)
+		return;
+	questions_forget(qs);
+	probe_free(qs->probe);
+	breakers_free(qs->breakers);
+	buf_fini(&qs->key);
+	free(qs);
 }

@@ -5,13 +5,16 @@
  * questions_forget; the answer lives until its last reference is given back. The caller calls questions_forget each time when later questions
  * must see more than the earlier ones.
  *
- * A question that fails has no rows. If the connection is lost, a question waits for the next connection. Tap thread.
+ * A question that fails has no rows. While the breaker of its text is open (breaker.h), it fails without being asked. When breakers open, the
+ * open questions of their texts fail at once; if there are such, another session takes the place of the one that holds them, and the other open
+ * questions are asked again there. If the session is lost, they are asked again too. Private to the intake. Tap thread.
  */
 #ifndef WALPUSH_QUESTIONS_H
 #define WALPUSH_QUESTIONS_H
 
 #include "walpush/watch/metrics.h"
 #include "walpush/rules/rules.h"
+#include "breaker.h"
 #include "outside.h"
 
 struct questions;
@@ -25,15 +28,34 @@ struct question_kind {
 	const char *no_json;
 };
 
-/* `answered` is called after each answer, from the loop. `counts` belong to the tap. `outside` must outlive the questions. */
+struct questions_calls {
+	/* There are more answers. From the loop, and from within questions_late and questions_session_lost. */
+	void (*answered)(void *ctx);
+	/* The session is about to be replaced: forget everything else that was asked of it. */
+	void (*leaves)(void *ctx);
+	/* Another session has taken its place. The open questions follow. */
+	void (*replaced)(void *ctx);
+};
+
+/* `counts` belong to the tap. `outside` and `calls` must outlive the questions. */
 struct questions *questions_new(const struct outside *outside, struct metrics_counts *counts,
-				void (*answered)(void *ctx), void *ctx);
+				const struct questions_calls *calls, void *ctx);
 /* Called after all references were given back. */
 void questions_free(struct questions *qs);
 
+/* Is this query asked at present? Its breaker is closed. */
+bool questions_may_ask(const struct questions *qs, const struct rules_query *query);
 /* Returns a reference, which the caller gives back. Values are copied; NULL is SQL NULL. `kind` must outlive the question. */
 struct question *questions_ask(struct questions *qs, const struct question_kind *kind, const struct rules_query *query,
 			       size_t n_values, const char *const *values);
+/* A row has waited for longer than limits.answer. The oldest open question is the reason. */
+void questions_late(struct questions *qs);
+/* The session OUTSIDE_QUESTIONS was lost: the spare takes its place. */
+void questions_session_lost(struct questions *qs);
+/* So many texts, whose breakers are closed. As breakers_reset. `limit`: limits.answer, µs. */
+void questions_texts(struct questions *qs, uint32_t n, breaker_share *share, void *ctx);
+void questions_limit(struct questions *qs, int64_t limit);
+const struct breakers *questions_breakers(const struct questions *qs);
 /* Earlier answers are not shared with later questions. */
 void questions_forget(struct questions *qs);
 /* How many questions have no answer yet. */
@@ -42,6 +64,8 @@ unsigned questions_open(const struct questions *qs);
 size_t questions_bytes(const struct questions *qs);
 
 bool question_is_answered(const struct question *q);
+/* It failed, or was not asked: it says nothing about the row. */
+bool question_has_failed(const struct question *q);
 /* NULL: the question failed, or has no answer. */
 const struct sqlrows *question_rows(const struct question *q);
 /* NULL does nothing. */

@@ -9,18 +9,39 @@
 #include "answers.h"
 #include "walpush/base/event_id.h"
 
+struct sight {           /* of a transaction, by the snapshots of one session; visible.c */
+	bool wanted;     /* a snapshot must see the transaction */
+	bool visible;    /* a snapshot has seen it */
+	int64_t since;   /* µs: when it was wanted */
+};
+
 struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	struct transaction *prev, *next;
-	uint64_t number; /* visible.c */
+	uint64_t number; /* in the order of receipt */
 	uint32_t xid;
 	lsn_t lsn, next_lsn;
-	bool repeated;     /* handled before a reconnect */
-	bool wanted;       /* visible.c: it has rows, so it must be visible before they are handled */
-	bool visible;      /* visible.c */
-	bool is_ddl;       /* a message says that DDL is a part of it */
-	int64_t wanted_at; /* visible.c; µs */
-	uint64_t asking;   /* emit.c, ahead.c: how many times a section of its rows has wanted a lookup or data */
+	bool repeated;   /* handled before a reconnect */
+	bool is_ddl;     /* a message says that DDL is a part of it */
+	struct sight sights[OUTSIDE_SESSIONS];
+	uint64_t asking; /* emit.c, ahead.c: how many times a section of its rows has wanted a lookup or data */
 };
+
+struct transactions { /* all that are not handled yet, in the order of commits; zeroed: none */
+	struct transaction *first;
+	uint64_t n; /* so far: the number of the last one */
+};
+
+/* Do other sessions see the transaction? Only then may a row of it be sent. */
+static inline bool transaction_is_visible(const struct transaction *t)
+{
+	return t->sights[OUTSIDE_ROWS].visible;
+}
+
+/* Has a snapshot in the session for questions seen the transaction? */
+static inline bool transaction_is_known(const struct transaction *t)
+{
+	return t->sights[OUTSIDE_QUESTIONS].visible;
+}
 
 struct record {
 	struct record *next; /* queue.c */
@@ -29,6 +50,7 @@ struct record {
 	uint64_t number;
 	char kind;       /* wal2json's action: B C I U D T, or 0 */
 	bool asked;      /* emit.c, ahead.c: the questions of its sections are in `answers` */
+	bool given_up;   /* intake.c: limits.answer was over; only what `answers` holds counts */
 	bool is_skipped; /* skip.c: only `names` is left */
 	char *names;     /* skip.c: schema and table, each ended by a zero; NULL: not known */
 	struct transaction *transaction;

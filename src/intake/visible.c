@@ -18,20 +18,26 @@
 
 struct visible {
 	const struct outside *outside;
+	enum outside_session session;
+	struct transactions *all;
 	const struct visible_calls *calls;
 	void *ctx;
 
-	struct transaction *transactions; /* all that are not handled yet, in order */
-	uint64_t n_transactions;          /* so far: the number of the last one */
-	unsigned n_unseen;                /* transactions that are wanted and not visible */
-	struct sqlpipe_query *query;      /* for a snapshot; NULL: no query runs */
-	uint64_t covers;                  /* transactions up to this number were received before `query` */
-	struct snapshot seen;             /* the last snapshot */
-	int64_t seen_at;                  /* µs; 0: there is no snapshot */
-	unsigned fruitless;               /* snapshots in a row that saw nothing new, and the waits between them */
-	bool waits;                       /* the timer runs */
+	unsigned n_unseen;           /* transactions that are wanted and not visible */
+	struct sqlpipe_query *query; /* for a snapshot; NULL: no query runs */
+	uint64_t covers;             /* transactions up to this number were received before `query` */
+	struct snapshot seen;        /* the last snapshot */
+	int64_t seen_at;             /* µs; 0: there is no snapshot */
+	unsigned fruitless;          /* snapshots in a row that saw nothing new, and the waits between them */
+	bool waits;                  /* the timer runs */
 	struct repeat trouble;
 };
+
+/* The outside's timer of this session. */
+static enum outside_timer timer_of(const struct visible *v)
+{
+	return v->session == OUTSIDE_ROWS ? OUTSIDE_TIMER_ROWS : OUTSIDE_TIMER_QUESTIONS;
+}
 
 static void ask_snapshot(struct visible *v);
 
@@ -42,11 +48,13 @@ static void saw(struct visible *v, const struct snapshot *snapshot)
 	struct transaction *t;
 	bool progress = false, all = true;
 
-	DL_FOREACH(v->transactions, t) {
-		if (t->visible || !t->wanted)
+	DL_FOREACH(v->all->first, t) {
+		struct sight *sight = &t->sights[v->session];
+
+		if (sight->visible || !sight->wanted)
 			continue;
 		if (snapshot_sees(snapshot, t->xid)) {
-			t->visible = progress = true;
+			sight->visible = progress = true;
 			v->n_unseen--;
 		} else if (t->number <= v->covers) {
 			all = false;
@@ -96,6 +104,8 @@ static void on_due(void *ctx)
 {
 	struct visible *v = ctx;
 
+	if (!v->waits)
+		return; /* the session was replaced meanwhile */
 	v->waits = false;
 	v->fruitless++;
 	ask_snapshot(v);
@@ -108,7 +118,7 @@ static void wait_before(struct visible *v)
 	int64_t ms = v->fruitless >= LONGEST ? WAIT_MOST_MS : 1 << (late / 2);
 
 	v->waits = true;
-	v->outside->wake(v->outside->at, ms * 1000, on_due, v);
+	v->outside->wake(v->outside->at, timer_of(v), ms * 1000, on_due, v);
 }
 
 static void ask_snapshot(struct visible *v)
@@ -119,9 +129,9 @@ static void ask_snapshot(struct visible *v)
 		wait_before(v);
 		return;
 	}
-	v->covers = v->n_transactions;
+	v->covers = v->all->n;
 	v->calls->asked(v->ctx);
-	v->query = v->outside->ask(v->outside->at, "snapshot", SNAPSHOT_SQL, 0, NULL, on_snapshot, v);
+	v->query = v->outside->ask(v->outside->at, v->session, "snapshot", SNAPSHOT_SQL, 0, NULL, on_snapshot, v);
 }
 
 /* A finished transaction stays finished, so an older snapshot can prove that a backlog transaction is visible. Queries that were sent after this
@@ -133,12 +143,14 @@ static bool was_seen(const struct visible *v, const struct transaction *t, int64
 
 void visible_want(struct visible *v, struct transaction *t)
 {
-	if (t->wanted || t->repeated)
+	struct sight *sight = &t->sights[v->session];
+
+	if (sight->wanted || t->repeated)
 		return;
-	t->wanted = true;
-	t->wanted_at = v->outside->now(v->outside->at);
-	t->visible = was_seen(v, t, t->wanted_at);
-	if (t->visible)
+	sight->wanted = true;
+	sight->since = v->outside->now(v->outside->at);
+	sight->visible = was_seen(v, t, sight->since);
+	if (sight->visible)
 		return;
 	v->n_unseen++;
 	ask_snapshot(v);
@@ -146,27 +158,13 @@ void visible_want(struct visible *v, struct transaction *t)
 
 bool visible_may_ask(const struct visible *v, const struct transaction *t)
 {
-	return t->visible || (v->query && t->number <= v->covers);
+	return t->sights[v->session].visible || (v->query && t->number <= v->covers);
 }
 
-/* --- the list ----------------------------------------------------------------------------------------------------- */
-
-void visible_add(struct visible *v, struct transaction *t)
+void visible_leave(struct visible *v, const struct transaction *t)
 {
-	t->number = ++v->n_transactions;
-	DL_APPEND(v->transactions, t);
-}
-
-void visible_remove(struct visible *v, struct transaction *t)
-{
-	if (t->wanted && !t->visible)
+	if (t->sights[v->session].wanted && !t->sights[v->session].visible)
 		v->n_unseen--;
-	DL_DELETE(v->transactions, t);
-}
-
-struct transaction *visible_first(const struct visible *v)
-{
-	return v->transactions;
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
@@ -174,18 +172,38 @@ struct transaction *visible_first(const struct visible *v)
 void visible_forget(struct visible *v)
 {
 	if (v->query)
-		v->outside->forget(v->outside->at, v->query);
+		v->outside->forget(v->outside->at, v->session, v->query);
 	v->query = NULL;
 	snapshot_fini(&v->seen);
 	v->seen_at = 0;
 	v->fruitless = 0;
 }
 
-struct visible *visible_new(const struct outside *outside, const struct visible_calls *calls, void *ctx)
+void visible_withdraw(struct visible *v)
+{
+	struct transaction *t;
+
+	visible_forget(v);
+	DL_FOREACH(v->all->first, t) {
+		struct sight *sight = &t->sights[v->session];
+
+		v->n_unseen += sight->visible;
+		sight->visible = false;
+	}
+}
+
+void visible_replaced(struct visible *v)
+{
+	v->waits = false;
+	ask_snapshot(v);
+}
+
+struct visible *visible_new(const struct outside *outside, enum outside_session session, struct transactions *all,
+			    const struct visible_calls *calls, void *ctx)
 {
 	struct visible *v = mem_new(sizeof(*v));
 
-	*v = (struct visible){ .outside = outside, .calls = calls, .ctx = ctx };
+	*v = (struct visible){ .outside = outside, .session = session, .all = all, .calls = calls, .ctx = ctx };
 	return v;
 }
 

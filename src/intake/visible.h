@@ -1,18 +1,19 @@
 /*
- * visible: finds out which waiting transactions a snapshot has seen ("visible first"). Private to the intake. Tap thread.
+ * visible: finds out which waiting transactions the snapshots of one session have seen ("visible first"). Private to the intake. Tap thread.
  *
  * A walsender sends a commit before other sessions see it. So a transaction with rows waits until pg_current_snapshot() sees it.
  *
- *   BEGIN ─add▶ in the list ─first row: want▶ unseen ──a snapshot sees it──▶ visible
- *                                │                                             ▲
- *                                └─ the last snapshot saw it already ──────────┘
+ *   BEGIN ─▶ in the list ─want▶ unseen ──a snapshot sees it──▶ visible
+ *                          │                                     ▲
+ *                          └─ the last snapshot saw it already ──┘
  *
- * One query serves all waiting transactions, and only one runs at a time. The queries of rows follow on the same connection without waiting
- * for the snapshot. The server runs them in order, so they see at least what the snapshot sees. They are valid if the snapshot sees the
- * transaction.
+ * One query serves all waiting transactions, and only one runs at a time. Other queries follow on the same session without waiting for the
+ * snapshot. The server runs them in order, so they see at least what the snapshot sees. They are valid if the snapshot sees the transaction.
  *
- * The list is in the order of commits. Transactions may become visible in another order. The caller owns the transactions; a transaction
- * stays in the list until visible_remove.
+ * The intake has two of them. That of the session OUTSIDE_ROWS decides when rows may be sent; no query of a row runs there, so none delays it.
+ * That of OUTSIDE_QUESTIONS decides which answers count.
+ *
+ * The list is in the order of commits, and the caller's. Transactions may become visible in another order.
  */
 #ifndef WALPUSH_VISIBLE_H
 #define WALPUSH_VISIBLE_H
@@ -32,20 +33,22 @@ struct visible_calls {
 	void (*told)(void *ctx);
 };
 
-/* `outside` and `calls` must outlive the struct. */
-struct visible *visible_new(const struct outside *outside, const struct visible_calls *calls, void *ctx);
+/* `outside`, `all` and `calls` must outlive the struct. */
+struct visible *visible_new(const struct outside *outside, enum outside_session session, struct transactions *all,
+			    const struct visible_calls *calls, void *ctx);
 void visible_free(struct visible *v);
 
-/* At its BEGIN. */
-void visible_add(struct visible *v, struct transaction *t);
-void visible_remove(struct visible *v, struct transaction *t);
-/* The oldest transaction; NULL: there is none. */
-struct transaction *visible_first(const struct visible *v);
-/* The transaction has a row, so it waits for a snapshot that sees it. */
+/* A snapshot must see the transaction. */
 void visible_want(struct visible *v, struct transaction *t);
+/* Call it before the transaction leaves the list. */
+void visible_leave(struct visible *v, const struct transaction *t);
 /* Is the transaction visible, or does the running query for a snapshot cover it? */
 bool visible_may_ask(const struct visible *v, const struct transaction *t);
-/* Drops the snapshots too: the next stream may be of another server, with other xids. */
+/* Drops the snapshots too: the next stream may be of another server, with other xids. The list must be empty. */
 void visible_forget(struct visible *v);
+/* The session is about to be replaced: what it saw does not count for the next one, and its query is forgotten. */
+void visible_withdraw(struct visible *v);
+/* Another session has taken its place. */
+void visible_replaced(struct visible *v);
 
 #endif

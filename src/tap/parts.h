@@ -39,7 +39,12 @@ struct tap {
 	/* The replication stream, in the order of the data. */
 	struct source *source;
 	struct suspects *suspects; /* of all connections for queries */
-	struct sqlpipe *sql;       /* snapshots and lookups */
+	struct sqlpipe *sql; /* snapshots that release rows, and the tap's own queries: nothing that a table's lock delays */
+	struct asking {      /* sessions for the queries of rows; one is used, the other one is the spare */
+		struct tap *tap;
+		const char *name;
+		struct sqlpipe *sql;
+	} asking[2];
 	struct intake *intake;
 	const struct way *way; /* from the intake's transactions to the logs */
 	const struct tap_wires *wires;

@@ -140,15 +140,26 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 /* While the intake is full and no query can be answered, the replication socket is not read: a server that wants to stop would wait for
  * walpush for ever. So the replication stream is given up soon, and what is not published comes again. */
-static void on_lookups_state(void *ctx, bool up, const struct fail *why)
+static void on_visibility_state(void *ctx, bool up, const struct fail *why)
 {
 	struct tap *t = ctx;
 
 	(void)why;
 	if (up)
-		metrics_count(t->counts, METRICS_CONNECTS, "lookups");
+		metrics_count(t->counts, METRICS_CONNECTS, "visibility");
 	else
 		tap_flow_limit(t);
+}
+
+static void on_asking_state(void *ctx, bool up, const struct fail *why)
+{
+	struct asking *a = ctx;
+
+	(void)why;
+	if (up)
+		metrics_count(a->tap->counts, METRICS_CONNECTS, a->name);
+	else
+		intake_session_lost(a->tap->intake, a->sql);
 }
 
 static void on_admissions_state(void *ctx, bool up, const struct fail *why)
@@ -267,6 +278,38 @@ static bool has_room(unsigned hubs, struct fail *why)
 static const struct tap_wires wires = { tap_stop_reached, tap_stop_released, tap_catalog_watched, tap_read_catalog,
 					tap_ddl_looked };
 
+static void start_asking(struct tap *t)
+{
+	static const char *const names[] = { "lookups", "spare" };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct asking *a = &t->asking[i];
+
+		*a = (struct asking){ .tap = t, .name = names[i] };
+		a->sql = sqlpipe_new(t->loop, t->names, a->name, &t->now.conf->database, t->suspects, on_asking_state,
+				     a);
+	}
+}
+
+/* Connections to the server, and what they feed. */
+static void start_feeding(struct tap *t)
+{
+	const struct conf *conf = t->now.conf;
+	struct sqlpipe *questions[2];
+
+	t->sql = sqlpipe_new(t->loop, t->names, "visibility", &conf->database, t->suspects, on_visibility_state, t);
+	start_asking(t);
+	questions[0] = t->asking[0].sql;
+	questions[1] = t->asking[1].sql;
+	t->admissions_sql =
+		sqlpipe_new(t->loop, t->names, "admissions", &conf->database, t->suspects, on_admissions_state, t);
+	tap_watch_start(t);
+	t->intake = intake_new(t->loop, &conf->limits, t->sql, questions, t->counts, &tap_intake_calls, t);
+	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
+	if (conf->relay.url)
+		way_relay_begin(t);
+}
+
 static bool tap_start(struct tap *t, struct fail *why)
 {
 	const struct conf *conf = t->now.conf;
@@ -289,14 +332,7 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
 	if (!t->admin || !start_hubs(t, why) || !tap_listen(t, t->n_hubs, why))
 		return false;
-	t->sql = sqlpipe_new(t->loop, t->names, "lookups", &conf->database, t->suspects, on_lookups_state, t);
-	t->admissions_sql =
-		sqlpipe_new(t->loop, t->names, "admissions", &conf->database, t->suspects, on_admissions_state, t);
-	tap_watch_start(t);
-	t->intake = intake_new(t->loop, &conf->limits, t->sql, t->counts, &tap_intake_calls, t);
-	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
-	if (conf->relay.url)
-		way_relay_begin(t);
+	start_feeding(t);
 	tap_read_catalog(t);
 	listen_to_signals(t);
 	return true;
@@ -382,6 +418,8 @@ void tap_free(struct tap *t)
 	relay_free(t->relay);
 	intake_free(t->intake);
 	sqlpipe_free(t->sql);
+	for (size_t i = 0; i < 2; i++)
+		sqlpipe_free(t->asking[i].sql);
 	sqlpipe_free(t->admissions_sql);
 	if (t->now.log) {
 		tap_flow_fini(t);

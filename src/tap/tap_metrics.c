@@ -30,6 +30,7 @@ static void look_at_stream(struct tap *t)
 	metrics_gauge(t->metrics, METRICS_REPLAY_HELD_BYTES, 0, behind(t->window.handled, confirmed));
 	metrics_gauge(t->metrics, METRICS_REPLAY_HELD_SECONDS, 0, (double)window_held_us(&t->window, now) / 1e6);
 	metrics_gauge(t->metrics, METRICS_INTAKE_BYTES, 0, (double)intake_bytes(t->intake));
+	metrics_gauge(t->metrics, METRICS_QUERIES_LEFT_OUT, 0, intake_n_left_out(t->intake));
 	metrics_gauge(t->metrics, METRICS_STALLED_SECONDS, 0, (double)progress_stalled(&t->progress, now) / 1e6);
 	metrics_gauge(t->metrics, METRICS_ROWS_SKIPPED, 0, (double)intake_skipped(t->intake));
 	metrics_gauge(t->metrics, METRICS_TRANSACTIONS_SKIPPED, 0, (double)t->skip.transactions);

@@ -128,7 +128,7 @@ static void take_over(struct reload *r)
 	r->edition = before; /* released by reload_end */
 	log_setup(t->now.conf->log.level, t->now.conf->log.format);
 	tap_reopen_audit(t);
-	intake_record_limit(t->intake, &t->now.conf->limits);
+	intake_reload(t->intake, &t->now.conf->limits);
 	take_rules(t, r);
 	admit_recheck(t->admissions);
 	tell_hubs(t);

@@ -31,6 +31,14 @@ static const char *unready(void *ctx)
 	return tap_trouble(ctx);
 }
 
+/* Another replica reads the same database, so a client would be no better off there: this replica stays ready. */
+static const char *remark(void *ctx)
+{
+	struct tap *t = ctx;
+
+	return intake_n_left_out(t->intake) ? ", but rows do not ask all their queries: see queries_left_out of /status" : NULL;
+}
+
 /* --- parts of the document ----------------------------------------------------------------------------------------- */
 
 static json_t *json_lsn(lsn_t lsn)
@@ -101,6 +109,37 @@ static json_t *given_up_status(const struct tap *t)
 
 	return json_pack("{s:I, s:s?}", "questions", (json_int_t)suspects_given_up(t->suspects), "last_query",
 			 *last ? last : NULL);
+}
+
+struct left_out {
+	const struct tap *tap;
+	int64_t now;
+	json_t *all;
+};
+
+static const char *name_of_query(const struct tap *t, uint32_t query)
+{
+	return query < rules_n_queries(t->now.plain) ? rules_query_at(t->now.plain, query)->name : NULL;
+}
+
+static void add_left_out(void *ctx, const struct intake_left_out *q)
+{
+	struct left_out *l = ctx;
+	const struct tap *t = l->tap;
+	const char *table = q->cause == UINT32_MAX ? NULL : overlap_table(tap_overlap(t), q->query, q->cause);
+
+	json_array_append_new(l->all,
+			      json_pack("{s:s?, s:s, s:s?, s:s?, s:f}", "query", name_of_query(t, q->query), "reason",
+					q->reason, "because_of", name_of_query(t, q->cause), "table", table,
+					"since_seconds", (double)(l->now - q->since) / 1e6));
+}
+
+static json_t *left_out_status(const struct tap *t, int64_t now)
+{
+	struct left_out l = { t, now, json_array() };
+
+	intake_each_left_out(t->intake, add_left_out, &l);
+	return l.all;
 }
 
 static json_t *wal_status(const struct tap *t, int64_t now)
@@ -258,6 +297,7 @@ static json_t *status(void *ctx, bool with_history)
 	json_object_set_new(document, "stalled_seconds", json_real((double)progress_stalled(&t->progress, now) / 1e6));
 	json_object_set_new(document, "skipped", skipped_status(t));
 	json_object_set_new(document, "given_up", given_up_status(t));
+	json_object_set_new(document, "queries_left_out", left_out_status(t, now));
 	json_object_set_new(document, "wal", wal_status(t, now));
 	json_object_set_new(document, "intake_bytes", json_integer((json_int_t)intake_bytes(t->intake)));
 	json_object_set_new(document, "log_bytes", json_integer((json_int_t)topiclog_bytes(t->now.log)));
@@ -291,6 +331,7 @@ static void admin_refused(void *ctx, const char *reason)
 const struct admin_calls tap_admin_calls = {
 	.unhealthy = unhealthy,
 	.unready = unready,
+	.remark = remark,
 	.status = status,
 	.hosts = admin_hosts,
 	.refused = admin_refused,

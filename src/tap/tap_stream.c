@@ -61,9 +61,13 @@ static void look(void *ctx)
 	tap_ddl_look(ctx);
 }
 
-const struct intake_calls tap_intake_calls = {
-	on_publish, on_position, pause_source, stale_catalog, look, stream_broken
-};
+static bool overlap(void *ctx, uint32_t a, uint32_t b)
+{
+	return overlap_shares(tap_overlap(ctx), a, b);
+}
+
+const struct intake_calls tap_intake_calls = { on_publish, on_position,   pause_source, stale_catalog,
+					       look,       stream_broken, overlap };
 
 /* --- the source's calls ------------------------------------------------------------------------------------------ */
 
@@ -101,6 +105,8 @@ static void streaming(void *ctx)
 
 	metrics_count(t->counts, METRICS_CONNECTS, "replication");
 	sqlpipe_hurry(t->sql);
+	for (size_t i = 0; i < 2; i++)
+		sqlpipe_hurry(t->asking[i].sql);
 	sqlpipe_hurry(t->admissions_sql);
 	tap_guard_now(t);
 	tap_ddl_streaming(t);

@@ -175,6 +175,8 @@ void tap_watch_go(struct tap *t)
 static void renew_sessions(struct tap *t)
 {
 	sqlpipe_renew(t->sql);
+	for (size_t i = 0; i < 2; i++)
+		sqlpipe_renew(t->asking[i].sql);
 	sqlpipe_renew(t->admissions_sql);
 	t->watch->renew = true;
 }

@@ -54,22 +54,22 @@ static void answer(struct evhttp_request *request, int status, const char *phras
 	evbuffer_free(body);
 }
 
-static void answer_check(struct evhttp_request *request, const char *trouble)
+static void answer_check(struct evhttp_request *request, const char *trouble, const char *remark)
 {
 	char text[256];
 
-	snprintf(text, sizeof(text), "%s\n", trouble ? trouble : "ok");
+	snprintf(text, sizeof(text), "%s%s\n", trouble ? trouble : "ok", trouble || !remark ? "" : remark);
 	answer(request, trouble ? 503 : 200, NULL, PLAIN, text);
 }
 
 static void health(struct admin *a, struct evhttp_request *request)
 {
-	answer_check(request, a->calls->unhealthy(a->ctx));
+	answer_check(request, a->calls->unhealthy(a->ctx), NULL);
 }
 
 static void ready(struct admin *a, struct evhttp_request *request)
 {
-	answer_check(request, a->calls->unready(a->ctx));
+	answer_check(request, a->calls->unready(a->ctx), a->calls->remark(a->ctx));
 }
 
 static void status(struct admin *a, struct evhttp_request *request)

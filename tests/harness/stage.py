@@ -22,7 +22,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from harness.app import fresh_app, json_value  # noqa: E402
-from harness.walpush import SHIPPED, Walpush  # noqa: E402
+from harness.walpush import SHIPPED, Walpush, unhurried  # noqa: E402
 from throwaway.cluster import Cluster, free_port  # noqa: E402
 from throwaway.config import Config  # noqa: E402
 
@@ -48,7 +48,7 @@ class Stage:
         self.app.revoke(user, unit)
 
     def configure(self, settings):
-        config = Config(SHIPPED.read_text())
+        config = unhurried(Config(SHIPPED.read_text()))
         for setting, value in settings.items():
             config.remove(setting) if value is None else config.set(setting, value)
         config.write(self.walpush.file)

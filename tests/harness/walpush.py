@@ -52,6 +52,11 @@ def patient(config, seconds=300):
     return config.set("database.statement-timeout", seconds).set("database.lock-timeout", seconds - 1)
 
 
+def unhurried(config):
+    """On a busy machine an answer of the database may be late, and a test would see a `resync`. A test about that says how late it may be."""
+    return config if config.get("limits.answer") else config.set("limits.answer", 300)
+
+
 def token(user, key=SIGNING_KEY, algorithm="HS256", **claims):
     """What Django SimpleJWT would issue; a claim given as None is left out."""
     now = int(time.time())
@@ -69,7 +74,7 @@ class Walpush:
     """`walpush run`, from start to stop. As a context manager it is stopped, and its end checked, on the way out."""
 
     def __init__(self, config, directory, app, url=None, env=None, files=None, under=()):
-        self.config = config
+        self.config = unhurried(config)
         self.file = config.write(pathlib.Path(directory) / "sidecar.conf")
         self.admin_port = free_port()
         url = url or app.url

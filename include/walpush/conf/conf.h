@@ -86,6 +86,7 @@ struct conf_limits {
 	int64_t message_bytes;
 	int64_t messages_per_second;
 	int64_t admit_timeout; /* ms */
+	int64_t answer;        /* ms */
 	int64_t stall;         /* ms */
 	int64_t drain;         /* ms */
 	int64_t bulk;

@@ -5,8 +5,13 @@
  *   1. a snapshot sees its transaction as finished ("visible first"), and
  *   2. the queries of its rules (lookups, data queries, the actor's name) are answered.
  * A waiting head holds back all later records, so the order is kept. Meanwhile the queries of later records are sent, up to INTAKE_ASKED of
- * them. They are sent on the same connection after the query for a snapshot, without waiting for the snapshot. Rows without queries are
+ * them. They are sent after a query for a snapshot in the same session, without waiting for the snapshot: an answer counts only if that snapshot
+ * sees the transaction. The snapshots that release rows have a session of their own, so that no query delays them. Rows without queries are
  * decoded once and never copied.
+ *
+ * All queries of one row together may take limits.answer, from the moment when the row is the head and its transaction is visible. Then the
+ * row is made of its columns: groups that a lookup would name refetch, `data` of a data-query and `updated_by` are null. The query that was
+ * the reason is not asked for a while (breaker.h).
  *
  *   intake_record ─▶ [BEGIN][row][row][COMMIT][BEGIN][row] …
  *                      ▲                ▲
@@ -65,11 +70,14 @@ struct intake_calls {
 	void (*look)(void *ctx);
 	/* Connect again: records that were not handled come again. The intake may be cleared from within. */
 	void (*broken)(void *ctx, enum intake_broken kind, const struct intake_place *place, const struct fail *why);
+	/* Do two queries of the rules read a common table? Indexes of rules_query_at. */
+	bool (*overlap)(void *ctx, uint32_t a, uint32_t b);
 };
 
-/* `counts` belong to the tap. */
-struct intake *intake_new(struct event_base *loop, const struct conf_limits *limits, struct sqlpipe *sql,
-			  struct metrics_counts *counts, const struct intake_calls *calls, void *ctx);
+/* `rows`: for snapshots alone. `questions`: for the queries of rows; one is used, the other one takes its place. `counts` belong to the tap. */
+struct intake *intake_new(struct event_base *loop, const struct conf_limits *limits, struct sqlpipe *rows,
+			  struct sqlpipe *const questions[2], struct metrics_counts *counts,
+			  const struct intake_calls *calls, void *ctx);
 void intake_free(struct intake *in);
 
 /* Bound rules. They must live until the next call or the end of the intake. */
@@ -82,8 +90,21 @@ void intake_looked(struct intake *in);
 void intake_forget_looks(struct intake *in);
 /* Valid from the next transaction on. Must be called with an empty queue, for example after intake_clear. */
 void intake_limits(struct intake *in, const struct conf_limits *limits);
-/* Only limits.record-bytes: from the next record on, at any time. */
-void intake_record_limit(struct intake *in, const struct conf_limits *limits);
+/* The configuration was read again. Takes limits.record-bytes, from the next record on, and limits.answer; every query is asked again from now
+ * on. At any time. */
+void intake_reload(struct intake *in, const struct conf_limits *limits);
+/* One of `questions` was lost, or is renewed. */
+void intake_session_lost(struct intake *in, const struct sqlpipe *lost);
+/* The queries that are not asked at present, for people: calls `each` for every one. */
+struct intake_left_out {
+	uint32_t query;     /* index of rules_query_at */
+	uint32_t cause;     /* of the query that failed; UINT32_MAX: none, the session did not answer */
+	const char *reason; /* a literal */
+	int64_t since;      /* µs */
+};
+void intake_each_left_out(const struct intake *in, void (*each)(void *ctx, const struct intake_left_out *q), void *ctx);
+/* How many these are. */
+unsigned intake_n_left_out(const struct intake *in);
 /* Takes over `bytes`; `text` points into `bytes`. Transactions that commit below `given` were given to
  * the owner before: they are not published again. */
 void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t given);

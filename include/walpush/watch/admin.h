@@ -27,6 +27,8 @@ struct admin_calls {
 	/* NULL: healthy, or ready. Otherwise the reason, a literal. */
 	const char *(*unhealthy)(void *ctx);
 	const char *(*unready)(void *ctx);
+	/* What a person should know of a process that is ready, a literal; NULL: nothing. */
+	const char *(*remark)(void *ctx);
 	/* A new object; the callee takes it over. */
 	json_t *(*status)(void *ctx, bool with_history);
 	/* The names by which a request may call this port, from the configuration in force. */

@@ -2,7 +2,8 @@
  * held: an intake whose world the test holds in its hands: answers, clock, timer, memory; and scripts of what happens to it.
  *
  * Rules, catalog, decoder, txn and questions are the real ones. A script is words, each one event; what the intake does and asks is
- * written down in `told`. Answers come in the order of the questions, as on the one connection.
+ * written down in `told`. Answers come in the order of the questions of their session. "?snapshot" is asked in the session for rows, "?known"
+ * in that for questions, "?spare-lookup(5)" in the spare.
  *
  *   B7@2      BEGIN of xid 7, commit 2 (LSN 0/200, its end 0/240)      C     COMMIT
  *   p5        row of plain, key 5: asks nothing                        a5    of asks: a lookup with 5
@@ -12,9 +13,14 @@
  *   e5        of plain, with a column that the catalog does not know   b5    of a table that inherits from parent, deciders and closing
  *   t, T      TRUNCATE of plain; of deciders
  *   m, M      a message that tells of DDL; another message             ?     a record that cannot be read
- *   s10:10:   the answer to the question for a snapshot: its text, or s! where it failed
- *   l=5  l!   the answer to another question: one value, or none ("l="), or it failed; l~5: in a column of another name
- *   w         the timer is due                                         +5    so many µs later
+ *   s10:10:   the answers to the questions for snapshots, in both sessions: their text, or s! where they failed
+ *   r10:10:   the same in the session for rows alone                    v10:10: in that for questions alone
+ *   l=5  l!   the answer to another question: one value, or none ("l="), or it failed; l~5: in a column of another name; l!55P03: with
+ *             this SQLSTATE
+ *   o=5  o!   the answer in the spare session
+ *   w         the timer for another snapshot is due                     +5    so many µs later
+ *   W         limits.answer is over for the head                        P     the timer of a probe is due
+ *   J         the session for questions was lost                        Z     the configuration was read again
  *   k3        everything before commit 3 was sent                      #3    commits below 3 were handled before this connection
  *   R         the owner read the catalog                               X     the connection was lost: intake_clear
  *   L, H, E   the owner begins a look; one that holds; it ends         |     nothing: a mark in what was told
@@ -48,7 +54,14 @@
 
 #define HELD_QUESTIONS 1024
 
+struct held_timer {
+	void (*due)(void *ctx); /* NULL: it does not run */
+	void *ctx;
+	int64_t wait; /* µs */
+};
+
 struct held_question {
+	enum outside_session session;
 	bool is_snapshot;
 	char *state; /* what the test makes of it; freed with it */
 	sqlpipe_done *done;
@@ -62,10 +75,9 @@ struct held {
 	struct intake *intake;
 
 	int64_t now;
-	void (*due)(void *ctx); /* NULL: the timer does not run */
-	void *due_ctx;
-	int64_t wait; /* µs */
+	struct held_timer timers[OUTSIDE_TIMERS];
 	bool has_memory;
+	bool is_shared; /* all queries read a common table */
 	struct held_question *questions[HELD_QUESTIONS]; /* open ones, the oldest first */
 	size_t n_questions;
 
@@ -84,17 +96,25 @@ static inline void held_tell(const char *what)
 
 /* --- the world --------------------------------------------------------------------------------------------------- */
 
-static inline struct sqlpipe_query *held_ask(void *at, const char *statement, const char *sql, size_t n_values,
-					     const char *const *values, sqlpipe_done *done, void *ctx)
+static inline const char *held_says(enum outside_session session, bool is_snapshot)
+{
+	return session == OUTSIDE_SPARE ? "?spare-" : is_snapshot && session == OUTSIDE_QUESTIONS ? "?known" : "?";
+}
+
+static inline struct sqlpipe_query *held_ask(void *at, enum outside_session session, const char *statement,
+					     const char *sql, size_t n_values, const char *const *values,
+					     sqlpipe_done *done, void *ctx)
 {
 	struct held_question *q = calloc(1, sizeof(*q));
+	bool is_snapshot = strcmp(sql, SNAPSHOT_SQL) == 0, is_known = is_snapshot && session == OUTSIDE_QUESTIONS;
 
 	(void)at;
 	held.n_calls++;
 	assert_true(held.n_questions < HELD_QUESTIONS);
-	*q = (struct held_question){ .is_snapshot = strcmp(sql, SNAPSHOT_SQL) == 0, .done = done, .ctx = ctx };
+	*q = (struct held_question){ .session = session, .is_snapshot = is_snapshot, .done = done, .ctx = ctx };
 	held.questions[held.n_questions++] = q;
-	buf_addf(&held.told, "?%.*s", (int)strcspn(statement, " "), statement);
+	buf_addf(&held.told, "%s%.*s", held_says(session, is_snapshot), is_known ? 0 : (int)strcspn(statement, " "),
+		 statement);
 	for (size_t i = 0; i < n_values; i++)
 		buf_addf(&held.told, "(%s)", values[i] ? values[i] : "NULL");
 	buf_add_text(&held.told, " ");
@@ -109,15 +129,37 @@ static inline void held_remove(size_t i)
 	memmove(held.questions + i, held.questions + i + 1, (held.n_questions - i) * sizeof(*held.questions));
 }
 
-static inline void held_forget(void *at, struct sqlpipe_query *query)
+static inline void held_forget(void *at, enum outside_session session, struct sqlpipe_query *query)
 {
 	size_t i = 0;
 
 	(void)at;
 	while (held.questions[i] != (struct held_question *)query)
 		i++;
-	buf_addf(&held.told, "forget-%s ", held.questions[i]->is_snapshot ? "snapshot" : "question");
+	assert_int_equal(held.questions[i]->session, session);
+	buf_addf(&held.told, "forget-%s ",
+		 session == OUTSIDE_SPARE           ? "probe" :
+		 !held.questions[i]->is_snapshot    ? "question" :
+		 session == OUTSIDE_QUESTIONS       ? "known" :
+							"snapshot");
 	held_remove(i);
+}
+
+static inline void held_cancel(void *at, enum outside_session session)
+{
+	(void)at;
+	for (size_t i = 0; i < held.n_questions; i++)
+		assert_int_not_equal(held.questions[i]->session, session);
+	held_tell(session == OUTSIDE_SPARE ? "cancel-spare" : "cancel");
+}
+
+/* Nothing may be open in the two sessions. */
+static inline void held_replace(void *at)
+{
+	(void)at;
+	for (size_t i = 0; i < held.n_questions; i++)
+		assert_int_equal(held.questions[i]->session, OUTSIDE_ROWS);
+	held_tell("replace");
 }
 
 static inline int64_t held_now(void *at)
@@ -127,14 +169,14 @@ static inline int64_t held_now(void *at)
 	return held.now;
 }
 
-static inline void held_wake(void *at, int64_t us, void (*due)(void *ctx), void *ctx)
+static inline void held_wake(void *at, enum outside_timer timer, int64_t us, void (*due)(void *ctx), void *ctx)
 {
+	static const char *const names[] = { "wait", "wait-known", "limit", "probe-in" };
+
 	(void)at;
-	assert_null(held.due);
-	held.due = due;
-	held.due_ctx = ctx;
-	held.wait = us;
-	buf_addf(&held.told, "wait-%lld ", (long long)(us / 1000));
+	held.timers[timer] = (struct held_timer){ due, ctx, us };
+	if (timer != OUTSIDE_TIMER_ANSWER)
+		buf_addf(&held.told, "%s-%lld ", names[timer], (long long)(us / 1000));
 }
 
 static inline bool held_has_memory(void *at, size_t bytes)
@@ -229,8 +271,14 @@ static inline void held_broken(void *ctx, enum intake_broken kind, const struct 
 		 (unsigned)(place->commit >> 8), place->is_first ? "-first" : "");
 }
 
-static const struct intake_calls held_calls = { held_publish, held_handled, held_pause,
-						held_stale,   held_look,    held_broken };
+static inline bool held_overlap(void *ctx, uint32_t a, uint32_t b)
+{
+	(void)ctx;
+	return a == b || held.is_shared;
+}
+
+static const struct intake_calls held_calls = { held_publish, held_handled, held_pause,  held_stale,
+						held_look,    held_broken,  held_overlap };
 
 /* --- records ----------------------------------------------------------------------------------------------------- */
 
@@ -299,14 +347,26 @@ static inline void held_message(const char *prefix)
 
 /* --- answers ----------------------------------------------------------------------------------------------------- */
 
-static inline struct held_question held_take(bool is_snapshot)
+/* The oldest question of the session; NULL: there is none. */
+static inline struct held_question *held_oldest(enum outside_session session)
 {
-	struct held_question q;
+	for (size_t i = 0; i < held.n_questions; i++)
+		if (held.questions[i]->session == session)
+			return held.questions[i];
+	return NULL;
+}
 
-	assert_true(held.n_questions > 0);
-	q = *held.questions[0];
+static inline struct held_question held_take(enum outside_session session, bool is_snapshot)
+{
+	struct held_question *oldest = held_oldest(session), q;
+	size_t i = 0;
+
+	assert_non_null(oldest);
+	q = *oldest;
 	assert_int_equal(q.is_snapshot, is_snapshot);
-	held_remove(0);
+	while (held.questions[i] != oldest)
+		i++;
+	held_remove(i);
 	return q;
 }
 
@@ -320,17 +380,37 @@ static inline struct sqlrows *held_rows(const char *value)
 	return rows;
 }
 
-/* "!": it failed; "": a snapshot's text, or no row; else the value. */
-static inline void held_answer(bool is_snapshot, const char *value)
+/* "!": it failed, perhaps with an SQLSTATE; "": a snapshot's text, or no row; else the value. */
+static inline void held_answer_in(enum outside_session session, bool is_snapshot, const char *value)
 {
-	struct held_question q = held_take(is_snapshot);
+	struct held_question q = held_take(session, is_snapshot);
 	struct fail why = { 0 };
 
 	fail_set(&why, "the query failed");
 	if (*value == '!')
+		mem_copy_text(why.sqlstate, sizeof(why.sqlstate), value + 1);
+	if (*value == '!')
 		q.done(q.ctx, NULL, &why);
 	else
 		q.done(q.ctx, *value ? held_rows(value) : sqlrows_new(0, 1), NULL);
+}
+
+static inline void held_answer(bool is_snapshot, const char *value)
+{
+	held_answer_in(OUTSIDE_QUESTIONS, is_snapshot, value);
+}
+
+/* Of both sessions, as far as they ask. */
+static inline void held_snapshots(const char *value)
+{
+	struct held_question *rows = held_oldest(OUTSIDE_ROWS), *known = held_oldest(OUTSIDE_QUESTIONS);
+	bool has_known = known && known->is_snapshot;
+
+	assert_true(rows || has_known);
+	if (rows)
+		held_answer_in(OUTSIDE_ROWS, true, value);
+	if (has_known)
+		held_answer_in(OUTSIDE_QUESTIONS, true, value);
 }
 
 /* --- scripts ------------------------------------------------------------------------------------------------------ */
@@ -375,14 +455,23 @@ static inline void held_row_of(char table, unsigned value)
 	}
 }
 
-static inline void held_fire(void)
+static inline bool held_fire(enum outside_timer timer)
 {
-	void (*due)(void *) = held.due;
+	struct held_timer t = held.timers[timer];
 
-	assert_non_null(due);
-	held.due = NULL;
-	held.now += held.wait;
-	due(held.due_ctx);
+	if (!t.due)
+		return false;
+	held.timers[timer].due = NULL;
+	held.now += t.wait;
+	t.due(t.ctx);
+	return true;
+}
+
+static inline void held_fire_snapshots(void)
+{
+	bool rows = held_fire(OUTSIDE_TIMER_ROWS), known = held_fire(OUTSIDE_TIMER_QUESTIONS);
+
+	assert_true(rows || known);
 }
 
 static inline void held_event(const char *word)
@@ -413,13 +502,29 @@ static inline void held_event(const char *word)
 		held_send("{\"action\":\"I\",nonsense", 22);
 		break;
 	case 's':
-		held_answer(true, rest);
+		held_snapshots(rest);
+		break;
+	case 'r':
+	case 'v':
+		held_answer_in(*word == 'r' ? OUTSIDE_ROWS : OUTSIDE_QUESTIONS, true, rest);
 		break;
 	case 'l':
-		held_answer(false, rest + (*rest == '='));
+	case 'o':
+		held_answer_in(*word == 'l' ? OUTSIDE_QUESTIONS : OUTSIDE_SPARE, false, rest + (*rest == '='));
 		break;
 	case 'w':
-		held_fire();
+		held_fire_snapshots();
+		break;
+	case 'W':
+	case 'P':
+		assert_true(held_fire(*word == 'W' ? OUTSIDE_TIMER_ANSWER : OUTSIDE_TIMER_PROBE));
+		break;
+	case 'J':
+		intake_session_lost(held.intake, NULL);
+		break;
+	case 'Z':
+		intake_reload(held.intake, &held.rules.conf->limits);
+		intake_rules(held.intake, held.rules.rules);
 		break;
 	case '+':
 		held.now += n;
@@ -518,7 +623,8 @@ static inline void held_open_rules(void)
 	held.rules.rules = held.rules.conf ? rules_new(held.rules.conf, &why) : NULL;
 	if (!held.rules.rules || !rules_bind(held.rules.rules, held.rules.catalog, &why))
 		mapping_die("rules", &why);
-	held.outside = (struct outside){ NULL, held_ask, held_forget, held_now, held_wake, held_has_memory };
+	held.outside = (struct outside){ NULL,         held_ask, held_forget, held_cancel,
+					 held_replace, held_now, held_wake,   held_has_memory };
 	held.metrics = metrics_new(1);
 }
 
