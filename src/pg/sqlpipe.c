@@ -61,6 +61,9 @@ struct sqlpipe {
 	struct event *
 		send; /* at the end of the loop's turn: one send(2) for all queries of the turn; or when a suspect may be sent */
 	struct event *silence; /* runs while a query is in `sent` */
+	struct event *
+		idle; /* on demand: runs while the connection is open and no query is without an answer. NULL: not on demand */
+	int64_t idle_us;
 	struct backoff backoff;
 	struct repeat trouble;
 	struct fail last_words; /* of the server, on the current connection */
@@ -100,6 +103,17 @@ void sqlpipe_forget(struct sqlpipe *p, struct sqlpipe_query *q)
 			return;
 		}
 	}
+}
+
+void sqlpipe_forget_all(struct sqlpipe *p)
+{
+	struct sqlpipe_query *q, *next;
+
+	DL_FOREACH(p->sent, q)
+		q->done = NULL;
+	DL_FOREACH_SAFE(p->waiting, q, next)
+		if (q->done)
+			sqlpipe_forget(p, q);
 }
 
 /* --- the connection ------------------------------------------------------------------------------------------- */
@@ -150,6 +164,8 @@ static void note_session(struct sqlpipe *p, bool up)
 static void hang_up(struct sqlpipe *p)
 {
 	event_del(p->silence);
+	if (p->idle)
+		event_del(p->idle);
 	if (p->readable)
 		event_free(p->readable);
 	if (p->writable)
@@ -173,11 +189,14 @@ static void say_trouble(struct sqlpipe *p, bool was_up, const struct fail *why, 
 
 	if (was_up)
 		repeat_end(&p->trouble);
-	level = repeat_level(&p->trouble, LOG_LEVEL_WARN, why->text, clock_us(), &times);
+	level = repeat_level(&p->trouble, p->idle && !was_up ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, why->text, clock_us(),
+			     &times);
 	log_write(level,
 		  was_up ? "database connection lost, connecting again" : "cannot reach the database, trying again",
 		  LOG_FIELDS(log_s("connection", p->name), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
 			     log_ms("wait_ms", wait_us), log_n("times", times)));
+	if (p->idle && was_up) /* nobody may want it again, so this is no trouble that lasts */
+		repeat_end(&p->trouble);
 }
 
 static void pipe_lost(struct sqlpipe *p, const struct fail *why)
@@ -252,6 +271,18 @@ static void touch_silence(struct sqlpipe *p)
 		event_add(p->silence, &limit);
 	else
 		event_del(p->silence);
+}
+
+static void touch_idle(struct sqlpipe *p)
+{
+	struct timeval limit = clock_timeval(p->idle_us);
+
+	if (!p->idle)
+		return;
+	if (p->sent || p->waiting)
+		event_del(p->idle);
+	else
+		event_add(p->idle, &limit);
 }
 
 /* --- sending -------------------------------------------------------------------------------------------------- */
@@ -354,6 +385,7 @@ static void pipe_send(struct sqlpipe *p)
 	if (!flush(p))
 		event_active(p->readable, EV_READ, 0);
 	touch_silence(p);
+	touch_idle(p);
 }
 
 /* --- receiving ------------------------------------------------------------------------------------------------ */
@@ -437,6 +469,7 @@ static bool query_complete(struct sqlpipe *p)
 	again = is_without || is_hit(p, q, now);
 	p->turn = now;
 	touch_silence(p);
+	touch_idle(p);
 	if (!q->rows && (q->prepares || is_without))
 		unprepare(p, q->sql);
 	if (again)
@@ -635,11 +668,37 @@ static void on_changed(void *ctx)
 	event_active(p->send, EV_TIMEOUT, 0);
 }
 
+/* On demand, somebody calls sqlpipe_open if the connection is still wanted. */
 static void on_retry(evutil_socket_t fd, short what, void *arg)
 {
+	struct sqlpipe *p = arg;
+
 	(void)fd;
 	(void)what;
-	pipe_dial(arg);
+	if (!p->idle)
+		pipe_dial(p);
+}
+
+static void on_idle(evutil_socket_t fd, short what, void *arg)
+{
+	struct sqlpipe *p = arg;
+	struct fail why = { 0 };
+
+	(void)fd;
+	(void)what;
+	if (p->sent || p->waiting)
+		return; /* asked in the same turn of the loop */
+	hang_up(p);
+	log_debug("database connection closed, nothing was asked", log_s("connection", p->name));
+	fail_set(&why, "nothing was asked");
+	repeat_end(&p->trouble);
+	p->state(p->ctx, false, &why);
+}
+
+void sqlpipe_open(struct sqlpipe *p)
+{
+	if (!p->conn && !p->dial && !event_pending(p->retry, EV_TIMEOUT, NULL))
+		pipe_dial(p);
 }
 
 /* A connection that is being opened may have begun before the reason of the call, so it is opened again too. */
@@ -661,13 +720,13 @@ void sqlpipe_renew(struct sqlpipe *p)
 
 void sqlpipe_hurry(struct sqlpipe *p)
 {
-	if (event_del(p->retry) == 0 && !p->conn && !p->dial)
+	if (event_del(p->retry) == 0 && !p->conn && !p->dial && !p->idle)
 		pipe_dial(p);
 }
 
-struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, const char *name,
-			    const struct conf_database *conf, struct suspects *suspects, sqlpipe_state *state,
-			    void *ctx)
+static struct sqlpipe *pipe_new(struct event_base *loop, struct resolve *names, const char *name,
+				const struct conf_database *conf, struct suspects *suspects, sqlpipe_state *state,
+				void *ctx)
 {
 	struct sqlpipe *p = mem_new(sizeof(*p));
 
@@ -687,7 +746,29 @@ struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, cons
 		fail_never("libevent makes no timers for connection %s", name);
 	if (suspects)
 		suspects_listen(suspects, &p->ear);
+	return p;
+}
+
+struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, const char *name,
+			    const struct conf_database *conf, struct suspects *suspects, sqlpipe_state *state,
+			    void *ctx)
+{
+	struct sqlpipe *p = pipe_new(loop, names, name, conf, suspects, state, ctx);
+
 	pipe_dial(p);
+	return p;
+}
+
+struct sqlpipe *sqlpipe_new_on_demand(struct event_base *loop, struct resolve *names, const char *name,
+				      const struct conf_database *conf, struct suspects *suspects, int64_t idle_us,
+				      sqlpipe_state *state, void *ctx)
+{
+	struct sqlpipe *p = pipe_new(loop, names, name, conf, suspects, state, ctx);
+
+	p->idle_us = idle_us;
+	p->idle = event_new(loop, -1, 0, on_idle, p);
+	if (!p->idle)
+		fail_never("libevent makes no timer for connection %s", name);
 	return p;
 }
 
@@ -708,6 +789,8 @@ void sqlpipe_free(struct sqlpipe *p)
 	event_free(p->retry);
 	event_free(p->send);
 	event_free(p->silence);
+	if (p->idle)
+		event_free(p->idle);
 	free(p);
 }
 

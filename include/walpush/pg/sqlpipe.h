@@ -37,6 +37,16 @@ typedef void sqlpipe_state(void *ctx, bool up, const struct fail *why);
 struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, const char *name,
 			    const struct conf_database *conf, struct suspects *suspects, sqlpipe_state *state,
 			    void *ctx);
+/*
+ * The connection is opened only by sqlpipe_open, and closed when no query was without an answer for `idle_us`. If it cannot be opened, or is lost,
+ * it is not opened again by itself, and sqlpipe_open does nothing until the backoff is over. That it cannot be opened is logged with the level
+ * debug, because whoever calls sqlpipe_open knows what it means. Queries that are asked while it is closed wait.
+ */
+struct sqlpipe *sqlpipe_new_on_demand(struct event_base *loop, struct resolve *names, const char *name,
+				      const struct conf_database *conf, struct suspects *suspects, int64_t idle_us,
+				      sqlpipe_state *state, void *ctx);
+/* Does nothing if the connection is open, being opened, or lost a moment ago. */
+void sqlpipe_open(struct sqlpipe *p);
 /* Drops queries without an answer. */
 void sqlpipe_free(struct sqlpipe *p);
 bool sqlpipe_is_up(const struct sqlpipe *p);
@@ -55,6 +65,8 @@ struct sqlpipe_query *sqlpipe_ask(struct sqlpipe *p, const char *statement, cons
 				  const char *const *values, sqlpipe_done *done, void *ctx);
 /* The answer is not needed any more; `done` is not called. */
 void sqlpipe_forget(struct sqlpipe *p, struct sqlpipe_query *q);
+/* The same for all queries without an answer. */
+void sqlpipe_forget_all(struct sqlpipe *p);
 
 /* Is this query the oldest without an answer, so that the server runs it? */
 bool sqlpipe_runs(const struct sqlpipe *p, const struct sqlpipe_query *q);
