@@ -56,9 +56,14 @@ void admit_recheck(struct admissions *all)
 /* New connections go first. */
 void admissions_soon(struct admissions *all)
 {
-	ask_send_due(all);
+	send_due(all);
 	if (turn_share(all))
-		ask_send_due(all);
+		send_due(all);
+}
+
+void admit_lane(struct admissions *all, unsigned lane, bool is_up)
+{
+	send_lane(all, lane, is_up);
 }
 
 void admissions_read(struct admissions *all)
@@ -71,8 +76,10 @@ void admissions_tick(struct admissions *all)
 	int64_t now = admit_clock(all);
 
 	answer_look(all, now);
+	send_look(all, now);
+	ask_the_failed(all);
 	turn_look(all, now);
-	if (all->unanswered || all->batches || turn_waits(all))
+	if (all->unanswered || all->batches || lanes_is_busy(&all->lanes) || turn_waits(all))
 		admit_wake(all, ADMIT_AFTER_A_TICK);
 }
 
@@ -86,6 +93,24 @@ int admit_waiting(const struct admissions *all)
 	return turn_count(all);
 }
 
+void admit_numbers(const struct admissions *all, struct admit_numbers *out)
+{
+	out->open = lanes_open(&all->lanes);
+	out->most = all->lanes.n;
+	out->slow = lanes_slow_waiting(&all->lanes);
+	out->waiting = lanes_waiting(&all->lanes) + out->slow;
+	out->cancelled = all->n_cancelled;
+}
+
+static json_t *lanes_status(const struct admissions *all)
+{
+	struct admit_numbers n;
+
+	admit_numbers(all, &n);
+	return json_pack("{s:i, s:i, s:i, s:i, s:I}", "open", (int)n.open, "most", (int)n.most, "waiting",
+			 (int)n.waiting, "slow", (int)n.slow, "cancelled", (json_int_t)n.cancelled);
+}
+
 json_t *admit_status(const struct admissions *all)
 {
 	const struct listener *l;
@@ -97,9 +122,10 @@ json_t *admit_status(const struct admissions *all)
 	DL_FOREACH(all->batches, b)
 		DL_FOREACH(b->listeners, l)
 			held += !l->waits_from;
-	return json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:i}", "connections", (int)HASH_COUNT(all->listeners),
+	return json_pack("{s:i, s:i, s:i, s:I, s:I, s:I, s:i, s:o}", "connections", (int)HASH_COUNT(all->listeners),
 			 "unanswered", unanswered, "held", held, "asked", (json_int_t)all->n_asked, "queries",
-			 (json_int_t)all->n_queries, "rounds", (json_int_t)all->rounds.n, "waiting", waiting);
+			 (json_int_t)all->n_queries, "rounds", (json_int_t)all->rounds.n, "waiting", waiting,
+			 "database", lanes_status(all));
 }
 
 struct admissions *admissions_new(const struct admit_present *present, const struct admit_calls *calls, void *ctx)
@@ -109,6 +135,7 @@ struct admissions *admissions_new(const struct admit_present *present, const str
 	all->present = present;
 	all->calls = calls;
 	all->ctx = ctx;
+	send_init(all);
 	answer_init(all);
 	return all;
 }
@@ -119,6 +146,7 @@ void admissions_free(struct admissions *all)
 
 	HASH_ITER(hh, all->listeners, l, next)
 		listener_free(l);
+	send_fini(all);
 	answer_fini(all);
 	ring_fini(all);
 	member_fini(all);

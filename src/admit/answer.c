@@ -31,6 +31,12 @@ static bool is_bad_value(const struct fail *why)
 	return strncmp(why->sqlstate, "22", 2) == 0;
 }
 
+/* A lock, a timeout, or somebody's cancel: the query may work a moment later. */
+static bool may_pass(const struct fail *why)
+{
+	return strcmp(why->sqlstate, "55P03") == 0 || strcmp(why->sqlstate, "57014") == 0;
+}
+
 static void say_failed(const struct question *q, const struct fail *why)
 {
 	const struct rules_query *admit = &q->stream->admit;
@@ -93,7 +99,6 @@ static void settle(struct listener *l)
 
 static void said_yes(struct listener *l, struct answer *a, struct batch *b)
 {
-	l->question = NULL;
 	l->answer = a;
 	a->refs++;
 	listener_to(l, LISTENER_ANSWERED);
@@ -119,27 +124,18 @@ static void said_no(struct listener *l)
 
 static void question_back(struct question *q)
 {
-	struct admissions *all = q->all;
-
-	q->query = NULL;
-	all->n_out--;
+	send_back(q);
 	if (q->in_share)
-		rounds_share_answered(&all->share, admit_clock(all));
+		rounds_share_answered(&q->all->share, admit_clock(q->all));
 	q->in_share = false;
-	if (all->turn || all->awaiting)
-		admit_wake(all, ADMIT_SOON);
 }
 
-static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
+static void apply(struct question *q, struct sqlrows *rows, const struct fail *why)
 {
-	struct question *q = ctx;
 	struct answer *a = mem_new(sizeof(*a));
 	struct listener *l;
 
 	*a = (struct answer){ 1, rows };
-	question_back(q);
-	if (!rows)
-		say_failed(q, why);
 	while ((l = q->asked)) {
 		listener_left_round(l);
 		if (rows && rows->n_rows > 0)
@@ -152,6 +148,18 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 			listener_refuse(l, 1013, "query", "the admit query failed");
 	}
 	answer_unref(a);
+}
+
+static void on_answer(struct question *q, struct sqlrows *rows, const struct fail *why)
+{
+	question_back(q);
+	if (!rows && q->asked)
+		say_failed(q, why);
+	if (!rows && may_pass(why)) {
+		ask_later(q);
+		return;
+	}
+	apply(q, rows, why);
 	q->batch = NULL;
 	if (q->for_next)
 		ask_now(q);
@@ -161,20 +169,12 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 
 /* --- until the logs are there ------------------------------------------------------------------------------------- */
 
-static void batch_drop(struct batch *b)
-{
-	if (b->query)
-		b->all->calls->forget(b->all->ctx, b->query);
-	DL_DELETE(b->all->batches, b);
-	free(b);
-}
-
 /* The logs have reached every commit that the answers saw. */
 static void batch_settle(struct batch *b)
 {
 	while (b->listeners)
 		settle(b->listeners);
-	batch_drop(b);
+	send_drop_batch(b);
 }
 
 static bool is_reached(const struct batch *b)
@@ -223,16 +223,19 @@ static bool read_position(struct sqlrows *rows, const struct fail *why, struct p
 	return ok;
 }
 
-static void on_position(void *ctx, struct sqlrows *rows, const struct fail *why)
+static void on_position(struct batch *b, struct sqlrows *rows, const struct fail *why)
 {
-	struct batch *b = ctx;
 	struct position p;
 
-	b->query = NULL;
+	if (b->n_left) { /* one was asked again after this position was read, because a cancel had hit it */
+		sqlrows_free(rows);
+		send_position(b);
+		return;
+	}
 	if (!read_position(rows, why, &p)) {
 		while (b->listeners)
 			listener_refuse(b->listeners, 1013, "query", "the WAL's position is not known");
-		batch_drop(b);
+		send_drop_batch(b);
 		return;
 	}
 	b->need = p.insert;
@@ -245,18 +248,39 @@ static void on_position(void *ctx, struct sqlrows *rows, const struct fail *why)
 		batch_hold(b);
 }
 
-static void on_flushed(void *ctx, struct sqlrows *rows, const struct fail *why)
+/* The second look. */
+static void on_flushed(struct batch *b, struct sqlrows *rows, const struct fail *why)
 {
-	struct batch *b = ctx;
 	struct position p;
 
-	b->query = NULL;
 	if (!read_position(rows, why, &p))
 		return;
 	if (p.flush < b->need)
 		b->need = p.flush;
 	if (is_reached(b))
 		batch_settle(b);
+}
+
+/* A lane is free for more, perhaps. */
+static void on_done(void *ctx, struct sqlrows *rows, const struct fail *why)
+{
+	struct lanes_sent *sent = ctx;
+	struct admissions *all = sent->lanes->owner;
+	unsigned slow = lanes_slow_waiting(&all->lanes);
+	struct lanes_item *i = lanes_done(&all->lanes, sent, admit_clock(all));
+	struct batch *b = i && i->kind == LANES_POSITION ? i->of : NULL;
+
+	if (lanes_slow_waiting(&all->lanes) > slow)
+		send_slow_leave_shares(all);
+	admit_wake(all, ADMIT_SOON);
+	if (!i)
+		sqlrows_free(rows); /* it was taken back */
+	else if (!b)
+		on_answer(i->of, rows, why);
+	else if (b->need == NEED_UNKNOWN)
+		on_position(b, rows, why);
+	else
+		on_flushed(b, rows, why);
 }
 
 void answer_reached(struct admissions *all)
@@ -296,12 +320,15 @@ static void refuse_late(struct admissions *all, int64_t now)
 static void look_again(struct admissions *all, int64_t now)
 {
 	struct batch *b;
+	int lane;
 
 	DL_FOREACH(all->batches, b) {
-		if (!b->settled_at || now < b->settled_at)
+		lane = lanes_spare(&all->lanes);
+		if (!b->settled_at || now < b->settled_at || lane < 0)
 			continue;
 		b->settled_at = 0;
-		b->query = all->calls->ask(all->ctx, "position", ask_position_sql, 0, NULL, on_flushed, b);
+		b->lane = (unsigned)lane;
+		send_position(b);
 	}
 }
 
@@ -316,21 +343,14 @@ void answer_look(struct admissions *all, int64_t now)
 
 void answer_init(struct admissions *all)
 {
-	all->on_answer = on_answer;
-	all->on_position = on_position;
+	all->on_done = on_done;
 }
 
-/* After the listeners are freed. */
+/* After send_fini. */
 void answer_fini(struct admissions *all)
 {
-	struct question *q, *next_question;
-	struct batch *b, *next;
+	struct question *q, *next;
 
-	HASH_ITER(hh, all->questions, q, next_question) {
-		if (q->query)
-			all->calls->forget(all->ctx, q->query);
+	HASH_ITER(hh, all->questions, q, next)
 		ask_free(q);
-	}
-	DL_FOREACH_SAFE(all->batches, b, next)
-		batch_drop(b);
 }

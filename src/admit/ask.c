@@ -1,9 +1,9 @@
 /*
  * ask: one admit query for all listeners with the same stream and values.
  *
- * The queries of one turn of the loop are sent at its end: each once, and the WAL position after up to BATCH_QUESTIONS of them. A listener
- * never joins a query that runs already, because the query's snapshot may be older than the reason to ask; it waits for the next query. So at
- * most two queries exist for each stream and its values, however many clients connect, and open admissions are bounded by the connections.
+ * A listener never joins a query that runs already, because the query's snapshot may be older than the reason to ask; it waits for the next
+ * query. So at most two queries exist for each stream and its values, however many clients connect, and open admissions are bounded by the
+ * connections. At the end of a turn of the loop a question that is due waits for a lane (lanes.h), and send.c sends it.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,15 +11,8 @@
 #include <utlist.h>
 
 #include "parts.h"
+#include "walpush/base/hash.h"
 #include "walpush/base/mem.h"
-
-/* On a standby every visible commit is replayed. */
-const char ask_position_sql[] =
-	"SELECT CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_flush_lsn() END,"
-	" CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END,"
-	" (EXTRACT(epoch FROM pg_catalog.current_setting('wal_writer_delay')::interval)::numeric * "
-	"1000000::numeric)::bigint"
-	" FROM pg_catalog.pg_is_in_recovery() r";
 
 /* --- questions ---------------------------------------------------------------------------------------------------- */
 
@@ -66,8 +59,41 @@ static struct question *question_of(struct listener *l)
 	return q;
 }
 
+void ask_leave_share(struct question *q)
+{
+	struct listener *l;
+
+	if (q->in_share)
+		rounds_share_left(&q->all->share, admit_clock(q->all));
+	q->in_share = false;
+	DL_FOREACH(q->asked, l)
+		listener_left_round(l);
+	DL_FOREACH(q->for_next, l)
+		listener_left_round(l);
+}
+
+static void list_join(struct question *q, struct question **list, enum question_list which)
+{
+	q->list = which;
+	DL_APPEND2(*list, q, prev_due, next_due);
+}
+
+static void list_leave(struct question *q)
+{
+	struct question **lists[] = {
+		[IN_DUE] = &q->all->due, [IN_TURN] = &q->all->turn, [IN_FAILED] = &q->all->failed
+	};
+
+	if (q->list != IN_NO_LIST)
+		DL_DELETE2(*lists[q->list], q, prev_due, next_due);
+	q->list = IN_NO_LIST;
+}
+
 void ask_free(struct question *q)
 {
+	ask_leave_share(q);
+	list_leave(q);
+	lanes_leave(&q->all->lanes, &q->item);
 	HASH_DEL(q->all->questions, q);
 	edition_unref(q->edition);
 	free(q->values);
@@ -76,37 +102,77 @@ void ask_free(struct question *q)
 
 void ask_now(struct question *q)
 {
-	if (q->query || q->is_due)
+	if (q->item.sent || q->item.waits || q->list == IN_DUE || q->list == IN_FAILED)
 		return;
-	if (q->in_turn)
-		DL_DELETE2(q->all->turn, q, prev_due, next_due);
-	q->in_turn = false;
-	q->is_due = true;
-	DL_APPEND2(q->all->due, q, prev_due, next_due);
+	list_leave(q);
+	list_join(q, &q->all->due, IN_DUE);
 	admit_wake(q->all, ADMIT_SOON);
+}
+
+/* A connection that is held back must not wait behind newcomers. */
+static void advance(struct question *q)
+{
+	if (!q->item.waits || q->item.list != LANES_NEWCOMERS)
+		return;
+	lanes_leave(&q->all->lanes, &q->item);
+	ask_now(q);
+}
+
+static bool is_held_back(const struct listener *l)
+{
+	return l->is_open && l->is_limited;
 }
 
 static void join(struct listener *l)
 {
-	l->question = question_of(l);
-	listener_move(l, &l->question->for_next);
-	ask_now(l->question);
+	struct question *q = question_of(l);
+
+	listener_join(l, q, &q->for_next);
+	if (is_held_back(l))
+		advance(q);
+	ask_now(q);
 }
 
 void ask_in_turn(struct listener *l)
 {
 	struct admissions *all = l->all;
-	struct question *q = l->question = question_of(l);
+	struct question *q = question_of(l);
 
-	listener_move(l, &q->for_next);
-	if (q->query || q->is_due || q->in_turn)
+	listener_join(l, q, &q->for_next);
+	if (q->item.waits)
+		listener_may_be_late(l);
+	if (q->item.sent || q->item.waits || q->list != IN_NO_LIST)
 		return;
 	if (!all->turn && !all->share.left)
 		all->share.moved = admit_clock(all);
-	q->in_turn = true;
-	DL_APPEND2(all->turn, q, prev_due, next_due);
+	list_join(q, &all->turn, IN_TURN);
 	admit_wake(all, ADMIT_SOON);
 	admit_wake(all, ADMIT_AFTER_A_TICK);
+}
+
+void ask_later(struct question *q)
+{
+	struct listener *l;
+
+	ask_leave_share(q);
+	q->batch = NULL;
+	while ((l = q->asked)) {
+		verdict_drop(&l->verdict);
+		listener_to(l, LISTENER_WAITING);
+		listener_join(l, q, &q->for_next);
+	}
+	list_join(q, &q->all->failed, IN_FAILED);
+	admit_wake(q->all, ADMIT_AFTER_A_TICK);
+}
+
+void ask_the_failed(struct admissions *all)
+{
+	struct question *q;
+
+	while ((q = all->failed)) {
+		list_leave(q);
+		ask_now(q);
+	}
 }
 
 /* --- when it can be asked ------------------------------------------------------------------------------------------- */
@@ -135,14 +201,18 @@ static void ask_or_wait(struct listener *l)
 		listener_move(l, &l->all->unasked);
 }
 
-void ask_about(struct listener *l)
+void ask_once_more(struct listener *l)
 {
-	l->all->n_asked++;
-	l->question = NULL;
 	l->batch = NULL;
 	listener_to(l, LISTENER_WAITING);
 	listener_may_be_late(l);
 	ask_or_wait(l);
+}
+
+void ask_about(struct listener *l)
+{
+	l->all->n_asked++;
+	ask_once_more(l);
 }
 
 void ask_all_waiting(struct admissions *all)
@@ -156,29 +226,7 @@ void ask_all_waiting(struct admissions *all)
 		admit_wake(all, ADMIT_SOON);
 }
 
-/* --- asking ------------------------------------------------------------------------------------------------------- */
-
-/* The batch of this turn. NULL: permission never changes, so the position does not matter. */
-static struct batch *batch_of_turn(struct admissions *all)
-{
-	if (!all->batch && (!all->present->rules || rules_has_memberships(all->present->rules))) {
-		all->batch = mem_new(sizeof(*all->batch));
-		all->batch->all = all;
-		all->batch->need = NEED_UNKNOWN;
-		DL_APPEND(all->batches, all->batch);
-	}
-	return all->batch;
-}
-
-/* The batch is complete: the position is read after its queries. */
-static void seal(struct admissions *all)
-{
-	struct batch *b = all->batch;
-
-	all->batch = NULL;
-	if (b)
-		b->query = all->calls->ask(all->ctx, "position", ask_position_sql, 0, NULL, all->on_position, b);
-}
+/* --- what is due ---------------------------------------------------------------------------------------------------- */
 
 /* False: the query calls an object of a role that is not trusted. Only the bound rules know. */
 static bool is_trusted(const struct admit_present *present, const struct rules_stream *s)
@@ -195,43 +243,43 @@ static void refuse(struct question *q)
 	ask_free(q);
 }
 
-static void send_question(struct question *q)
+static enum lanes_kind kind_of(const struct question *q)
 {
-	struct admissions *all = q->all;
-	const struct rules_query *admit = &q->stream->admit;
-	struct listener *l;
-	int64_t now = admit_clock(all);
+	const struct listener *l;
 
-	while ((l = q->for_next)) {
-		listener_move(l, &q->asked);
-		listener_to(l, LISTENER_ASKED);
-		verdict_asked(&l->verdict, l->is_open ? 0 : topiclog_published(all->present->log), now);
-		l->from = l->verdict.known;
-		listener_may_be_late(l);
-	}
-	all->n_out++;
-	q->batch = batch_of_turn(all);
-	q->query = all->calls->ask(all->ctx, admit->name, admit->sql, admit->source.n_refs,
-				   (const char *const *)q->values, all->on_answer, q);
-	all->n_queries++;
-	metrics_add(all->present->counts, METRICS_ADMIT_QUERIES, 1);
-	if (q->batch && ++q->batch->n_questions == BATCH_QUESTIONS)
-		seal(all);
+	DL_FOREACH(q->for_next, l)
+		if (is_held_back(l))
+			return LANES_CHANGE;
+	return LANES_NEWCOMER;
 }
 
-void ask_send_due(struct admissions *all)
+/* A share does not wait for a slow pair, and neither does a round: all others would wait with it. */
+static void wait_for_lane(struct question *q)
+{
+	uint64_t user = q->for_next->member->id;
+	struct listener *l;
+
+	DL_FOREACH(q->for_next, l)
+		listener_may_be_late(l);
+	q->item.of = q;
+	q->item.kind = kind_of(q);
+	q->item.user = user;
+	q->item.pair = hash_mix_64(user, &q->stream->identity, sizeof(q->stream->identity));
+	if (lanes_wait(&q->all->lanes, &q->item, admit_clock(q->all)))
+		ask_leave_share(q);
+}
+
+void ask_take_due(struct admissions *all)
 {
 	struct question *q;
 
 	while ((q = all->due)) {
-		DL_DELETE2(all->due, q, prev_due, next_due);
-		q->is_due = false;
+		list_leave(q);
 		if (!q->for_next)
 			ask_free(q); /* all its listeners have ended */
 		else if (is_trusted(all->present, q->stream))
-			send_question(q);
+			wait_for_lane(q);
 		else
 			refuse(q);
 	}
-	seal(all);
 }

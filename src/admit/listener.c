@@ -18,13 +18,35 @@ void listener_to(struct listener *l, enum listener_state next)
 	l->state = next;
 }
 
+/* The question waited for a lane in the name of this listener's user. At the end of this turn it is dropped, or the next user takes the place. */
+static void leave_question(struct question *q)
+{
+	if (!q->item.waits || (q->for_next && q->for_next->member->id == q->item.user))
+		return;
+	lanes_leave(&q->all->lanes, &q->item);
+	q->list = IN_DUE;
+	DL_APPEND2(q->all->due, q, prev_due, next_due);
+	admit_wake(q->all, ADMIT_SOON);
+}
+
 void listener_move(struct listener *l, struct listener **queue)
 {
+	struct question *q = l->question;
+
 	if (l->queue)
 		DL_DELETE(*l->queue, l);
 	l->queue = queue;
 	if (queue)
 		DL_APPEND(*queue, l);
+	l->question = NULL;
+	if (q)
+		leave_question(q);
+}
+
+void listener_join(struct listener *l, struct question *q, struct listener **queue)
+{
+	listener_move(l, queue);
+	l->question = q;
 }
 
 void listener_not_late(struct listener *l)
@@ -71,7 +93,6 @@ void listener_forget_answer(struct listener *l)
 void listener_leave_question(struct listener *l)
 {
 	listener_move(l, NULL);
-	l->question = NULL;
 	l->batch = NULL;
 	listener_left_round(l);
 	verdict_drop(&l->verdict);

@@ -10,6 +10,7 @@
 #include <utlist.h>
 
 #include "parts.h"
+#include "walpush/base/hash.h"
 #include "walpush/base/mem.h"
 #include "walpush/text/user_key.h"
 
@@ -44,6 +45,7 @@ static struct member *member_new(struct admissions *all, struct slice key)
 	struct member *m = mem_new(sizeof(*m) + key.len + 1);
 
 	memcpy(m->user, key.at, key.len);
+	m->id = hash_mix_64(HASH_START_64, key.at, key.len);
 	HASH_ADD_KEYPTR(hh, all->members, m->user, key.len, m);
 	return m;
 }

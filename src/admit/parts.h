@@ -1,12 +1,13 @@
 /*
  * admit parts: what the files of admit share. No other layer includes it. Each file calls only those above it in this list:
  *
- *   rounds.c verdict.c  what decides, pure
+ *   rounds.c verdict.c lanes.c  what decides, pure
  *   member.c            users, and the last change of their memberships
  *   ring.c              connections that are asked again as time passes
  *   listener.c          a connection: its state, its lists, what its hub is told, its end
  *   seat.c              groups, and a place in the log of each
  *   ask.c               one query for all connections with the same stream and values
+ *   send.c              the queries go to the server, each over the lane that lanes.c chooses
  *   turn.c              rounds: queries that wait for their turn
  *   again.c             asks again after a change of permission or a void answer
  *   answer.c            applies answers, once the logs have reached their position
@@ -19,6 +20,7 @@
 
 #include <uthash.h>
 
+#include "lanes.h"
 #include "rounds.h"
 #include "verdict.h"
 #include "walpush/admit/admit.h"
@@ -26,8 +28,6 @@
 
 /* Users without a connection whose last change of membership is still remembered. */
 #define MEMBERS_REMEMBERED 4096
-/* Queries that share one look at the WAL position. A slow query delays only the others of its batch. */
-#define BATCH_QUESTIONS 32
 
 /*
  * A connection as the tap knows it, from the verified token until its end.
@@ -81,7 +81,7 @@ struct listener {
 	struct ring *ring; /* since its first answer */
 	struct listener *prev_of_ring, *next_of_ring;
 	int64_t checked;           /* µs: its last turn in the ring */
-	struct question *question; /* WAITING for its query, or ASKED */
+	struct question *question; /* WAITING for its query, or ASKED; listener_join sets it, listener_move clears it */
 	struct batch *batch;       /* ANSWERED */
 	struct answer *answer;     /* a reference, until its groups are taken */
 	struct topic **topics;     /* the hub's subscriptions, sorted by address */
@@ -96,6 +96,7 @@ struct member { /* a user; the table's spelling and the token's are one key, see
 	UT_hash_handle hh;
 	struct listener *listeners;
 	unsigned n;
+	uint64_t id;                /* a digest of `user`, for lanes.h */
 	lsn_t changed;              /* commit of the last change of a membership; 0: none is known */
 	struct member *prev, *next; /* in `remembered`, by the time when the last connection ended */
 	char user[];
@@ -115,12 +116,12 @@ struct question {
 	struct admissions *all;
 	struct edition *edition; /* the stream's; a reference */
 	const struct rules_stream *stream;
-	struct sqlpipe_query *query; /* NULL: it does not run */
-	struct batch *batch;         /* that of the query */
-	struct listener *asked;      /* listeners that wait for its answer */
-	struct listener *for_next;   /* listeners that wait for the next query */
-	bool is_due, in_turn;        /* in one of these lists */
-	bool in_share;               /* it runs as a part of the current share */
+	struct lanes_item item;    /* it waits for a lane (item.waits), or its query runs (item.sent) */
+	struct batch *batch;       /* that of the query */
+	struct listener *asked;    /* listeners that wait for its answer */
+	struct listener *for_next; /* listeners that wait for the next query */
+	enum question_list { IN_NO_LIST, IN_DUE, IN_TURN, IN_FAILED } list; /* that prev_due and next_due belong to */
+	bool in_share;                                                      /* the current share waits for it */
 	struct question *prev_due, *next_due;
 	char **values; /* point into the key */
 	size_t key_len;
@@ -128,8 +129,8 @@ struct question {
 };
 
 /*
- * An answer may know commits that the logs have not reached yet. So the WAL position is read after the queries on the same connection: every
- * commit that a query saw is below this position, `need`. Until the logs reach `need`, a change of membership may appear that the answer has
+ * The queries that one lane takes in one turn of the loop. An answer may know commits that the logs have not reached yet. So the WAL position
+ * is read after the queries on the same connection: every commit that a query saw is below this position, `need`. Until the logs reach `need`, a change of membership may appear that the answer has
  * already seen; what lies before that change is not delivered.
  *
  * A commit is flushed before it is visible, so the flush position would be enough, except with synchronous_commit = off: such a commit is
@@ -140,10 +141,11 @@ struct question {
 struct batch {
 	struct admissions *all;
 	struct batch *prev, *next;
-	struct sqlpipe_query *query;
-	unsigned n_questions;
-	lsn_t need;         /* NEED_UNKNOWN: not known yet */
-	int64_t settled_at; /* µs: when the flush position is read again; 0: never */
+	unsigned lane;
+	unsigned n_left;        /* its questions without an answer */
+	struct lanes_item item; /* the look at the position, while it is with the server */
+	lsn_t need;             /* NEED_UNKNOWN: not known yet */
+	int64_t settled_at;     /* µs: when the flush position is read again; 0: never */
 	struct listener *listeners;
 };
 
@@ -172,12 +174,17 @@ struct admissions {
 	/* ask.c */
 	struct listener *unasked; /* the logs are not filled yet, or not as far as the client knows */
 	struct question *questions;
-	struct question *due; /* they run at the end of this turn */
-	struct batch *batch;  /* of this turn; NULL: none yet */
+	struct question *due; /* they join the queue for a lane at the end of this turn, or are freed */
+	uint64_t n_asked;
+
+	/* send.c */
+	struct lanes lanes;
+	struct batch *taking[LANES_MOST]; /* of this turn, by lane; NULL: none yet */
 	struct batch *batches;
-	size_t n_out; /* queries that run */
-	uint64_t n_asked, n_queries;
-	sqlpipe_done *on_answer, *on_position; /* answer.c's: of a question, of a batch */
+	struct question *failed; /* asked again at the next tick */
+	size_t n_out;            /* queries that run and are waited for */
+	uint64_t n_queries, n_cancelled;
+	sqlpipe_done *on_done; /* answer.c's */
 
 	/* turn.c */
 	struct rounds rounds;
@@ -251,8 +258,10 @@ struct listener *listener_find(struct admissions *all, const struct mail *mail);
 /* NULL: a reload has removed the stream; the hubs close its connections. */
 const struct rules_stream *listener_stream(const struct listener *l);
 void listener_to(struct listener *l, enum listener_state next);
-/* Leaves its list and joins this one; NULL: none. */
+/* Leaves its list and its question, and joins this list; NULL: none. */
 void listener_move(struct listener *l, struct listener **queue);
+/* The same for one of the question's lists. */
+void listener_join(struct listener *l, struct question *q, struct listener **queue);
 /* limits.admit-timeout runs from the first of several calls on, until listener_not_late. */
 void listener_may_be_late(struct listener *l);
 void listener_not_late(struct listener *l);
@@ -289,19 +298,44 @@ void seat_renewed(const struct listener *l);
 void seat_take_over(struct listener *renewal);
 
 /* --- ask.c --- */
-/* One row: how far the WAL is flushed, how far it is inserted, and wal_writer_delay in µs. */
-extern const char ask_position_sql[];
 /* Runs the admit query as soon as possible. limits.admit-timeout runs from now on. */
 void ask_about(struct listener *l);
+/* The same for a listener whose query was taken back. */
+void ask_once_more(struct listener *l);
 /* The listeners in `unasked` whose query can run now. */
 void ask_all_waiting(struct admissions *all);
-/* The query runs at the end of this turn of the loop. */
+/* At the end of this turn of the loop it waits for a lane, or is freed if no listener waits for it. */
 void ask_now(struct question *q);
 /* The query runs in a share, or at once if another listener needs it at once. */
 void ask_in_turn(struct listener *l);
-void ask_send_due(struct admissions *all);
+/* Makes all that is due wait for a lane. */
+void ask_take_due(struct admissions *all);
+/* The share and the round do not wait for it. */
+void ask_leave_share(struct question *q);
+/* It failed, for a reason that may pass: the query runs again, from the next tick on. */
+void ask_later(struct question *q);
+/* Those that failed are due. */
+void ask_the_failed(struct admissions *all);
 /* No listener may wait for it. */
 void ask_free(struct question *q);
+
+/* --- send.c --- */
+/* Sends what is due, as far as the lanes take it. */
+void send_due(struct admissions *all);
+/* The connection of this lane has opened or closed. */
+void send_lane(struct admissions *all, unsigned lane, bool is_up);
+/* Once a tick: what runs for too long, and what nobody waits for any more. */
+void send_look(struct admissions *all, int64_t now);
+/* Reads the WAL position of this batch, over b->lane. */
+void send_position(struct batch *b);
+void send_drop_batch(struct batch *b);
+/* Its query does not run any more. */
+void send_back(struct question *q);
+/* A pair has become slow: its questions may be among those that wait. */
+void send_slow_leave_shares(struct admissions *all);
+void send_init(struct admissions *all);
+/* After the listeners are freed. */
+void send_fini(struct admissions *all);
 
 /* --- turn.c --- */
 /* It waits for the next round. */

@@ -52,6 +52,12 @@ void rounds_share_sent(struct share *s, size_t n, int64_t now)
 
 bool rounds_share_answered(struct share *s, int64_t now)
 {
+	s->moved = now;
+	return rounds_share_left(s, now);
+}
+
+bool rounds_share_left(struct share *s, int64_t now)
+{
 	unsigned size = s->size ? s->size : SHARE_QUERIES;
 
 	assert(s->left);
@@ -61,7 +67,6 @@ bool rounds_share_answered(struct share *s, int64_t now)
 		s->size = size > 1 ? size / 2 : 1;
 	else
 		s->size = size < SHARE_QUERIES ? size * 2 : SHARE_QUERIES;
-	s->moved = now;
 	return true;
 }
 

@@ -51,7 +51,7 @@ struct share {
 	unsigned size; /* of the next share; 0 means SHARE_QUERIES */
 	size_t left;   /* queries of this share without an answer */
 	int64_t sent;  /* µs */
-	int64_t moved; /* µs: when the queue began, or a share was answered */
+	int64_t moved; /* µs: when the queue began, or a query of a share was answered */
 };
 
 /* How many queries may be sent now, while `others` run. */
@@ -59,7 +59,9 @@ size_t rounds_share_room(const struct share *s, size_t others);
 void rounds_share_sent(struct share *s, size_t n, int64_t now);
 /* A query of the share was answered. True: it was the last one. */
 bool rounds_share_answered(struct share *s, int64_t now);
-/* No share was answered for VERDICT_PATIENCE times `limit` (limits.admit-timeout, µs): the database does not answer. */
+/* The share does not wait for this query any more. True as above. */
+bool rounds_share_left(struct share *s, int64_t now);
+/* No query of a share was answered for VERDICT_PATIENCE times `limit` (limits.admit-timeout, µs): the database does not answer. */
 bool rounds_share_stands(const struct share *s, int64_t now, int64_t limit);
 
 /* Connections of a stream are asked again as time passes: the least recently asked first, evenly over the interval. */

@@ -6,8 +6,9 @@
  * sent in shares. A new connection, and one that a change names, does not wait in this queue. A connection that waits for a round receives
  * nothing from the change on; one that is asked because time passes receives messages until the answer.
  *
- * Bounds: at most SHARE_QUERIES queries of the queue run. limits.admit-timeout starts when the query is sent, so no connection is refused because
- * it waits here; but when no share is answered within VERDICT_PATIENCE times that, those that wait are refused.
+ * Bounds: at most SHARE_QUERIES queries of the queue run, or wait for a lane. limits.admit-timeout starts when the query leaves this queue, so no
+ * connection is refused because it waits here; but when no query of a share is answered within VERDICT_PATIENCE times that, those that wait are
+ * refused.
  */
 #include <stdlib.h>
 #include <utlist.h>
@@ -106,7 +107,7 @@ bool turn_share(struct admissions *all)
 		read_first(all);
 		return false;
 	}
-	room = rounds_share_room(&all->share, all->n_out);
+	room = rounds_share_room(&all->share, all->n_out + lanes_waiting(&all->lanes));
 	while (n < room && (q = all->turn)) {
 		q->in_share = q->for_next != NULL; /* otherwise all its listeners have ended */
 		n += q->in_share;

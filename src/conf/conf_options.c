@@ -55,6 +55,9 @@ const struct conf_option conf_options[] = {
   .initial = "0",
   .doc = "`lock_timeout` of every SQL query the sidecar asks: how long it may wait for one lock. Less than `statement-timeout`; 0 is 1 s, "
 	 "or half of `statement-timeout` where that is less." },
+{ "database.admit-connections", CONF_INT, 0, OF_CONF(database.admit_connections), RANGE(1, 16), .initial = "4",
+  .doc = "Connections for `admit` queries, at most. The first one is always open; the others are opened while questions wait, and closed after 60 s "
+	 "without any. With more than one, a user whose query is slow does not keep the others out." },
 { "database.status-interval", CONF_SECONDS, 0, OF_CONF(database.status_interval), RANGE(SECOND / 10, 10 * SECOND),
   .initial = "10",
   .doc = "How often the server is told how far the slot may forget." },

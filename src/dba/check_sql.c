@@ -1,6 +1,6 @@
 /*
  * The checks that are one query. Each gives rows of state, text, kind of fix and fix, and no rows if all is well. So
- * PostgreSQL does the quoting. Parameters: $1 slot, $2 plugin, $3 replay.bytes, $4 the tables as an array of "schema.name".
+ * PostgreSQL does the quoting. Parameters: $1 slot, $2 plugin, $3 replay.bytes, $4 the tables as an array of "schema.name", $5 sessions.
  * PostgreSQL 13 to 18; what only some versions have is looked up by name.
  */
 #include <stdio.h>
@@ -131,12 +131,15 @@ const char check_sql_superuser[] =
 	" WHERE n.nspname || '.' || c.relname = ANY ($4::text[]) AND c.relowner = current_user::regrole"
 	" HAVING count(*) > 0";
 
-/* Three for queries (lookups, admissions, watch), one for reads_ask, one that streams. */
+/* With one connection for admissions walpush does all that it should, and a slow query of one user delays the others. */
 const char check_sql_connection_limit[] =
-	"SELECT 'failure', format('role %s may have %s connections, and walpush needs 5', current_user, rolconnlimit), "
-	"'sql',"
-	"       format('ALTER ROLE %I CONNECTION LIMIT -1;', current_user)"
-	" FROM pg_roles WHERE rolname = current_user AND rolconnlimit BETWEEN 0 AND 4";
+	"SELECT CASE WHEN rolconnlimit < 7 THEN 'failure' ELSE 'warning' END,"
+	"       format(CASE WHEN rolconnlimit < 7 THEN 'role %s may have %s connections, and walpush needs 7'"
+	"                   ELSE 'role %s may have %s connections, and walpush takes up to %s: a slow admit query may "
+	"delay others'"
+	"              END, current_user, rolconnlimit, $5),"
+	"       'sql', format('ALTER ROLE %I CONNECTION LIMIT -1;', current_user)"
+	" FROM pg_roles WHERE rolname = current_user AND rolconnlimit BETWEEN 0 AND $5::int - 1";
 
 const char check_sql_password_expiry[] =
 	"SELECT 'warning', format('the password of role %s expires at %s', current_user, "
@@ -173,14 +176,16 @@ static unsigned index_of(const char *const *names, size_t n, const char *word)
 
 void check_sql(struct check *c, const struct check_row *row)
 {
-	char bytes[24];
+	char bytes[24], sessions[24];
 	struct buf tables = { 0 };
 	PGresult *result;
 
 	rules_catalog_param(c->rules, &tables);
 	snprintf(bytes, sizeof(bytes), "%lld", (long long)c->conf->replay.bytes);
-	result = check_ask(c, row->sql, 4,
-			   (const char *[]){ c->conf->database.slot, c->conf->database.plugin, bytes, tables.data });
+	snprintf(sessions, sizeof(sessions), "%lld", (long long)conf_sessions(c->conf));
+	result = check_ask(
+		c, row->sql, 5,
+		(const char *[]){ c->conf->database.slot, c->conf->database.plugin, bytes, tables.data, sessions });
 	buf_fini(&tables);
 	if (!result)
 		return;

@@ -104,9 +104,9 @@ struct tap {
 	} asked;
 
 	/* Connections. */
-	struct sqlpipe *admissions_sql;
 	struct admissions *admissions;
 	struct admit_events *admit_events; /* tap_admission.c */
+	struct admit_lane *admit_lanes;    /* tap_lanes.c: database.admit-connections of them */
 	struct gate *gate;
 	struct hub_shared shared; /* what is the same in every edition */
 	struct mailbox inbox;
@@ -432,6 +432,28 @@ void tap_free_retired(struct tap *t);
 void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
 void tap_catalog_init(struct tap *t);
 void tap_catalog_fini(struct tap *t);
+
+/* --- tap_lanes.c: the connections for admit queries --- */
+/* Those of struct admit_calls; `ctx` is the tap. */
+void tap_lanes_ask(void *ctx, unsigned lane, const struct admit_query *query, sqlpipe_done *done, void *done_ctx);
+void tap_lanes_drop(void *ctx, unsigned lane);
+void tap_lanes_open(void *ctx, unsigned lane);
+void tap_lanes_cancel(void *ctx, unsigned lane, int by);
+/* Opens the first connection; it stays open. */
+void tap_lanes_start(struct tap *t);
+/* As sqlpipe_renew and sqlpipe_hurry, for all of them. */
+void tap_lanes_renew(struct tap *t);
+void tap_lanes_hurry(struct tap *t);
+/* At least one is open. */
+bool tap_lanes_is_up(const struct tap *t);
+/* As sqlpipe_trouble, of the first one. */
+const char *tap_lanes_trouble(const struct tap *t);
+/* How many could not be opened when they were last wanted. */
+unsigned tap_lanes_failed(const struct tap *t);
+/* Before the admissions. */
+void tap_lanes_init(struct tap *t);
+/* After the admissions. */
+void tap_lanes_fini(struct tap *t);
 
 /* --- tap_admission.c: what admit asks of the tap --- */
 /* Before the hubs are made. `now` has no edition and no log yet. */

@@ -162,15 +162,6 @@ static void on_asking_state(void *ctx, bool up, const struct fail *why)
 		intake_session_lost(a->tap->intake, a->sql);
 }
 
-static void on_admissions_state(void *ctx, bool up, const struct fail *why)
-{
-	struct tap *t = ctx;
-
-	(void)why;
-	if (up)
-		metrics_count(t->counts, METRICS_CONNECTS, "admissions");
-}
-
 static struct event *must_event(struct event_base *loop, evutil_socket_t fd, short what, event_callback_fn fn,
 				void *arg)
 {
@@ -301,8 +292,7 @@ static void start_feeding(struct tap *t)
 	start_asking(t);
 	questions[0] = t->asking[0].sql;
 	questions[1] = t->asking[1].sql;
-	t->admissions_sql =
-		sqlpipe_new(t->loop, t->names, "admissions", &conf->database, t->suspects, on_admissions_state, t);
+	tap_lanes_start(t);
 	tap_watch_start(t);
 	t->intake = intake_new(t->loop, &conf->limits, t->sql, questions, t->counts, &tap_intake_calls, t);
 	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
@@ -420,7 +410,6 @@ void tap_free(struct tap *t)
 	sqlpipe_free(t->sql);
 	for (size_t i = 0; i < 2; i++)
 		sqlpipe_free(t->asking[i].sql);
-	sqlpipe_free(t->admissions_sql);
 	if (t->now.log) {
 		tap_flow_fini(t);
 		tap_feed_fini(t);

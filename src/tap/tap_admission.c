@@ -53,21 +53,6 @@ static void hear(void *ctx, struct topic *topic, unsigned hub)
 	tap_feed_hear(ctx, topic, hub);
 }
 
-static struct sqlpipe_query *ask(void *ctx, const char *statement, const char *sql, size_t n_values,
-				 const char *const *values, sqlpipe_done *done, void *done_ctx)
-{
-	struct tap *t = ctx;
-
-	return sqlpipe_ask(t->admissions_sql, statement, sql, n_values, values, done, done_ctx);
-}
-
-static void forget(void *ctx, struct sqlpipe_query *q)
-{
-	struct tap *t = ctx;
-
-	sqlpipe_forget(t->admissions_sql, q);
-}
-
 static void wake(void *ctx, enum admit_wake when)
 {
 	struct tap *t = ctx;
@@ -86,7 +71,8 @@ static void wake(void *ctx, enum admit_wake when)
 	}
 }
 
-static const struct admit_calls calls = { clock_of, is_fed, may_come, before, post, hear, ask, forget, wake };
+static const struct admit_calls calls = { clock_of,      is_fed,         may_come,       before,           post, hear,
+					  tap_lanes_ask, tap_lanes_drop, tap_lanes_open, tap_lanes_cancel, wake };
 
 static void on_soon(evutil_socket_t fd, short what, void *arg)
 {
@@ -123,13 +109,14 @@ void tap_admission_init(struct tap *t)
 	t->admit_events->tick = event_new(t->loop, -1, 0, on_tick, t);
 	if (!t->admit_events->soon || !t->admit_events->when_read || !t->admit_events->tick)
 		fail_never("libevent makes no timers for admissions");
+	tap_lanes_init(t);
 	t->admissions = admissions_new(&t->now, &calls, t);
 }
 
-/* Call this before the connection for its queries is freed. */
 void tap_admission_fini(struct tap *t)
 {
 	admissions_free(t->admissions);
+	tap_lanes_fini(t);
 	event_free(t->admit_events->soon);
 	event_free(t->admit_events->when_read);
 	event_free(t->admit_events->tick);

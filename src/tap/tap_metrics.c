@@ -15,13 +15,24 @@ static double behind(lsn_t end, lsn_t position)
 	return end > position ? (double)(end - position) : 0;
 }
 
+static void look_at_admissions(struct tap *t)
+{
+	struct admit_numbers n;
+
+	admit_numbers(t->admissions, &n);
+	metrics_gauge(t->metrics, METRICS_ADMIT_WAITING, 0, admit_waiting(t->admissions));
+	metrics_gauge(t->metrics, METRICS_ADMIT_QUESTIONS, 0, n.waiting - n.slow);
+	metrics_gauge(t->metrics, METRICS_ADMIT_QUESTIONS, 1, n.slow);
+	metrics_gauge(t->metrics, METRICS_ADMIT_CONNECTIONS, 0, n.open);
+	metrics_gauge(t->metrics, METRICS_ADMIT_CONNECTIONS, 1, tap_lanes_failed(t));
+}
+
 static void look_at_stream(struct tap *t)
 {
 	lsn_t end = tap_server_end(t), published = topiclog_published(t->now.log);
 	int64_t now = clock_us();
 	lsn_t confirmed = window_confirm(&t->window, now);
 
-	metrics_gauge(t->metrics, METRICS_ADMIT_WAITING, 0, admit_waiting(t->admissions));
 	metrics_gauge(t->metrics, METRICS_READY, 0, tap_trouble(t) == NULL);
 	metrics_gauge(t->metrics, METRICS_STREAMING, 0, source_is_streaming(t->source));
 	metrics_gauge(t->metrics, METRICS_BEHIND_BYTES, 0, behind(end, source_received(t->source)));
@@ -141,6 +152,7 @@ void tap_metrics(void *ctx, struct buf *out)
 	struct tap *t = ctx;
 
 	look_at_stream(t);
+	look_at_admissions(t);
 	look_at_slot(t);
 	look_at_relay(t);
 	look_at_process(t);

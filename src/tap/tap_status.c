@@ -265,6 +265,14 @@ static json_t *history_status(const struct tap *t)
 	return history;
 }
 
+static json_t *admission_status(const struct tap *t)
+{
+	json_t *status = admit_status(t->admissions);
+
+	json_object_set_new(json_object_get(status, "database"), "failed", json_integer(tap_lanes_failed(t)));
+	return status;
+}
+
 /* --- the document -------------------------------------------------------------------------------------------------- */
 
 static json_t *head(struct tap *t, int64_t now)
@@ -303,7 +311,7 @@ static json_t *status(void *ctx, bool with_history)
 	json_object_set_new(document, "log_bytes", json_integer((json_int_t)topiclog_bytes(t->now.log)));
 	json_object_set_new(document, "hubs", json_integer((json_int_t)t->n_hubs));
 	json_object_set_new(document, "connections", connection_status(t));
-	json_object_set_new(document, "admissions", admit_status(t->admissions));
+	json_object_set_new(document, "admissions", admission_status(t));
 	json_object_set_new(document, "last_minute", minute_status(t));
 	json_object_set_new(document, "groups", group_status(t));
 	json_object_set_new(document, "events", event_status(t));

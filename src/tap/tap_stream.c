@@ -107,7 +107,7 @@ static void streaming(void *ctx)
 	sqlpipe_hurry(t->sql);
 	for (size_t i = 0; i < 2; i++)
 		sqlpipe_hurry(t->asking[i].sql);
-	sqlpipe_hurry(t->admissions_sql);
+	tap_lanes_hurry(t);
 	tap_guard_now(t);
 	tap_ddl_streaming(t);
 	t->way->streaming(t);

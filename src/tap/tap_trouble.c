@@ -34,7 +34,7 @@ static const char *queries_missing(const struct tap *t)
 
 	for (size_t i = 0; i < 2 && !said; i++)
 		said = sqlpipe_trouble(t->asking[i].sql);
-	return or_names(said ? said : sqlpipe_trouble(t->admissions_sql), "no connection for queries");
+	return or_names(said ? said : tap_lanes_trouble(t), "no connection for queries");
 }
 
 /* One of the two sessions for the queries of rows is enough. */
@@ -62,5 +62,5 @@ const char *tap_trouble(struct tap *t)
 		return "catching up with what was written before the start";
 	if (lags(t))
 		return "too far behind the server's end of WAL";
-	return sqlpipe_is_up(t->sql) && can_ask(t) && sqlpipe_is_up(t->admissions_sql) ? NULL : queries_missing(t);
+	return sqlpipe_is_up(t->sql) && can_ask(t) && tap_lanes_is_up(t) ? NULL : queries_missing(t);
 }

@@ -177,7 +177,7 @@ static void renew_sessions(struct tap *t)
 	sqlpipe_renew(t->sql);
 	for (size_t i = 0; i < 2; i++)
 		sqlpipe_renew(t->asking[i].sql);
-	sqlpipe_renew(t->admissions_sql);
+	tap_lanes_renew(t);
 	t->watch->renew = true;
 }
 

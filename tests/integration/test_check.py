@@ -321,6 +321,11 @@ def a_role_with_too_few_connections(world):
     world.sql("ALTER ROLE walpush CONNECTION LIMIT 2")
 
 
+@case("role-connections", state="warning")
+def a_role_with_one_connection_for_admissions(world):
+    world.sql("ALTER ROLE walpush CONNECTION LIMIT 5")
+
+
 @case("role-password", state="warning")
 def a_password_that_expires(world):
     world.sql("ALTER ROLE walpush VALID UNTIL 'tomorrow'")

@@ -341,13 +341,19 @@ def test_nothing_of_a_group_is_heard_behind_its_revocation(doors, walpush):
 
 
 def test_a_change_that_changes_nothing_is_waited_for(doors, walpush):
-    """Revoked and granted again while the question is open: the first answer is void, the second one admits."""
+    """Revoked and granted again while the question is open: the first answer is void, the second one admits.
+
+    The question about the token in force waits for the one that is open, because it is the same user's. So it knows both changes, and what lies
+    between them is a resync.
+    """
     with come(walpush) as client, come(walpush, user=RAVI) as witness:
         with asked(doors, walpush, client, 2):
             doors.revoke(ASHA, 2)
             met(doors, witness, doors.request)
             doors.grant(ASHA, 2)
             met(doors, witness, doors.request)
+        assert client.recv()["reason"] == "membership"
+        assert client.recv()["request_id"] == doors.request  # after the second change
         moved(client)
         hears(doors, client, doors.request, doors.request2)
 

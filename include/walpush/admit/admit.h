@@ -39,6 +39,13 @@ enum admit_wake {
 
 #define ADMIT_TICK 100000 /* µs */
 
+struct admit_query {      /* borrowed for the call */
+	const char *name; /* in the server's log */
+	const char *sql;
+	size_t n_values;
+	const char *const *values; /* NULL is SQL NULL */
+};
+
 struct admit_calls {
 	int64_t (*clock)(void *ctx); /* µs, and never goes back */
 	/* The logs are being filled: what they hold is the present. */
@@ -51,10 +58,14 @@ struct admit_calls {
 	void (*post)(void *ctx, unsigned hub, struct mail *mail);
 	/* A connection of this hub listens to the topic from now on. */
 	void (*hear)(void *ctx, struct topic *topic, unsigned hub);
-	/* As sqlpipe_ask and sqlpipe_forget, on a connection whose answers come in the order of the questions. */
-	struct sqlpipe_query *(*ask)(void *ctx, const char *statement, const char *sql, size_t n_values,
-				     const char *const *values, sqlpipe_done *done, void *done_ctx);
-	void (*forget)(void *ctx, struct sqlpipe_query *q);
+	/* As sqlpipe_ask, on one of database.admit-connections connections, called lanes and counted from 0: one that is open by admit_lane. */
+	void (*ask)(void *ctx, unsigned lane, const struct admit_query *query, sqlpipe_done *done, void *done_ctx);
+	/* As sqlpipe_forget, for all queries of the lane. */
+	void (*drop)(void *ctx, unsigned lane);
+	/* Opens the lane, unless it has failed a moment ago. Called again and again while questions wait. */
+	void (*open)(void *ctx, unsigned lane);
+	/* Cancels what the lane runs: by the lane `by`, which is idle; -1: by another session of the same role. */
+	void (*cancel)(void *ctx, unsigned lane, int by);
 	/* Once, however often it is called before that. */
 	void (*wake)(void *ctx, enum admit_wake when);
 };
@@ -82,6 +93,11 @@ void admit_anew(struct admissions *all, lsn_t floor, const char *reason);
 /* `present` has other streams, other times or another has_mute: how often each stream is asked about again as time passes. */
 void admit_recheck(struct admissions *all);
 
+/* --- the connections for its queries ----------------------------------------------------------------------------------- */
+
+/* This lane has opened, or has closed: what it was asked is asked again over another lane. At first all are closed. */
+void admit_lane(struct admissions *all, unsigned lane, bool is_up);
+
 /* --- the loop: what was asked for by `wake` ---------------------------------------------------------------------------- */
 
 void admissions_soon(struct admissions *all);
@@ -94,6 +110,13 @@ void admissions_tick(struct admissions *all);
 int64_t admit_rechecks(const struct admissions *all, uint64_t stream);
 /* How many connections wait for a round, or for their turn. */
 int admit_waiting(const struct admissions *all);
+struct admit_numbers {
+	unsigned open, most; /* lanes; `most`: database.admit-connections */
+	unsigned waiting;    /* questions that wait for a lane; */
+	unsigned slow;       /* and those of them that wait for the lane of the slow ones */
+	uint64_t cancelled;  /* queries so far, because nobody waited for them any more */
+};
+void admit_numbers(const struct admissions *all, struct admit_numbers *out);
 /* For the admin port. */
 json_t *admit_status(const struct admissions *all);
 

@@ -27,6 +27,7 @@ struct conf_database {
 	int64_t statement_timeout; /* ms */
 	int64_t lock_timeout;      /* ms; less than statement_timeout */
 	int64_t status_interval;   /* ms */
+	int64_t admit_connections; /* at most, for admit queries; 1 to LANES_MOST */
 	int64_t watch;             /* ms */
 	int64_t warn_bytes;
 	bool skip; /* skip a transaction that cannot be decoded */
@@ -200,6 +201,14 @@ struct conf *conf_load(const char *file, struct fail *why);
 /* The same from memory, for tests and fuzzing. Messages contain `name`. */
 struct conf *conf_parse(const char *name, struct slice text, struct fail *why);
 void conf_free(struct conf *c);
+
+/* Connections to PostgreSQL, at most: one streams, one sees which commits are visible, one is for lookups and one is its spare, one watches for DDL,
+ * one finds out for a moment what queries read; and those for admissions. */
+#define CONF_SESSIONS_BESIDE 6
+static inline int64_t conf_sessions(const struct conf *c)
+{
+	return CONF_SESSIONS_BESIDE + c->database.admit_connections;
+}
 /* Called before `next` replaces `now`. Options that only a restart can change keep the value of `now`. The names of those that differ are added to
  * `changed`. */
 void conf_keep(const struct conf *now, struct conf *next, struct buf *changed);

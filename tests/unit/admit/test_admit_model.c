@@ -1,6 +1,6 @@
 /*
- * Who hears what, whatever crosses what: a database, a log behind it, hubs that take their mails late, and clients that come, end and come back,
- * in an order made by chance. The truth is the memberships as they stood at each commit.
+ * Who hears what, whatever crosses what: a database, a log behind it, hubs that take their mails late, clients that come, end and come back, and
+ * connections for the questions that are lost, found and slow, in an order made by chance. The truth is the memberships as they stood at each commit.
  *
  *   - Nobody hears a message of a commit at which they were no member of its unit.
  *   - Who is connected at the end has heard everything that they were a member for, from then until the end, since their hello or their last
@@ -48,10 +48,8 @@ struct model {
 		bool is_member[USERS][UNITS]; /* with it */
 	} commits[COMMITS + 1];               /* from 1 */
 	unsigned made, logged;                /* those that a new snapshot sees, those that the log has met */
-	unsigned executed;                    /* of w.asked: their answers are made */
-	struct answer_made {
-		struct sqlrows *rows;
-	} answers[WORLD_MOST];
+	unsigned lanes, cancels[LANES_MOST];  /* and those that have arrived */
+	bool is_well;                         /* nothing fails, and no lane is lost */
 	struct client clients[CLIENTS];
 	uint64_t connections;
 	uint64_t delivered, resyncs, refused;
@@ -101,31 +99,79 @@ static struct sqlrows *units_of(const struct model *m, unsigned user)
 	return world_units(text);
 }
 
-/* The server takes the next question: it sees what is committed by now. Sometimes others have inserted WAL that nobody has flushed. */
-static void execute_one(struct model *m)
+/* The oldest of the lane whose answer is made, or is not; w.n_asked: there is none. */
+static size_t first_of(const struct model *m, unsigned lane, bool is_made)
 {
-	struct world_question *q;
-	lsn_t end = lsn_of(m->made) + 1;
-
-	if (m->executed == m->w.n_asked)
-		return;
-	q = m->w.asked[m->executed];
-	if (strcmp(q->statement, "position") == 0)
-		m->answers[m->executed].rows = world_position(end, end + pick(m, 2) * pick(m, APART));
-	else
-		m->answers[m->executed].rows = units_of(m, (unsigned)strtoul(q->user, NULL, 10));
-	m->executed++;
+	for (size_t i = 0; i < m->w.n_asked; i++)
+		if (m->w.asked[i]->lane == lane && m->w.asked[i]->is_made == is_made)
+			return i;
+	return m->w.n_asked;
 }
 
-static void answer_one(struct model *m)
+static unsigned busy_lane(struct model *m, bool is_made)
 {
-	struct sqlrows *rows;
+	unsigned first = pick(m, m->lanes);
 
-	if (!m->executed)
+	for (unsigned i = 0; i < m->lanes; i++)
+		if (first_of(m, (first + i) % m->lanes, is_made) < m->w.n_asked)
+			return (first + i) % m->lanes;
+	return first;
+}
+
+/* The server takes the next question of the lane: it sees what is committed by now. Sometimes others have inserted WAL that nobody has flushed. */
+static void execute_one(struct model *m, unsigned lane)
+{
+	size_t n = first_of(m, lane, false);
+	lsn_t end = lsn_of(m->made) + 1;
+	struct world_question *q;
+
+	if (n == m->w.n_asked)
 		return;
-	rows = m->answers[0].rows;
-	memmove(m->answers, m->answers + 1, --m->executed * sizeof(*m->answers));
-	world_answer(&m->w, rows, NULL);
+	q = m->w.asked[n];
+	q->is_made = true;
+	if (strcmp(q->statement, "position") == 0)
+		q->rows = world_position(end, end + pick(m, 2) * pick(m, APART));
+	else if (!m->is_well && pick(m, 30) == 0)
+		q->sqlstate = pick(m, 2) ? "57014" : "55P03";
+	else
+		q->rows = units_of(m, (unsigned)strtoul(q->user, NULL, 10));
+}
+
+static void answer_one(struct model *m, unsigned lane)
+{
+	size_t n = first_of(m, lane, true);
+
+	if (n < m->w.n_asked)
+		world_answer_nth(&m->w, n, m->w.asked[n]->rows, m->w.asked[n]->sqlstate);
+}
+
+/* It ends what the lane runs, or comes too late. */
+static void cancel_one(struct model *m, unsigned lane)
+{
+	size_t n = first_of(m, lane, false);
+
+	if (m->cancels[lane] == m->w.cancelled[lane])
+		return;
+	m->cancels[lane]++;
+	if (n == m->w.n_asked || first_of(m, lane, true) < m->w.n_asked)
+		return;
+	m->w.asked[n]->is_made = true;
+	m->w.asked[n]->sqlstate = "57014";
+}
+
+static void lose_lane(struct model *m, unsigned lane)
+{
+	struct world_question *q;
+
+	admit_lane(m->w.all, lane, false);
+	m->cancels[lane] = m->w.cancelled[lane];
+	for (size_t i = m->w.n_asked; i-- > 0;) {
+		if (m->w.asked[i]->lane != lane)
+			continue;
+		q = world_take_question(&m->w, i);
+		sqlrows_free(q->rows);
+		world_free_question(q);
+	}
 }
 
 /* --- the log ---------------------------------------------------------------------------------------------------------- */
@@ -296,7 +342,7 @@ static void come_or_go(struct model *m)
 
 static void step(struct model *m)
 {
-	switch (pick(m, 16)) {
+	switch (pick(m, 18)) {
 	case 0:
 	case 1:
 		commit_something(m);
@@ -314,14 +360,23 @@ static void step(struct model *m)
 		return;
 	case 7:
 	case 8:
-		execute_one(m);
+		execute_one(m, busy_lane(m, false));
 		return;
 	case 9:
 	case 10:
-		answer_one(m);
+		answer_one(m, busy_lane(m, true));
 		return;
 	case 11:
 		world_pass(&m->w, pick(m, 3) * 100000);
+		return;
+	case 12:
+		if (pick(m, 8) == 0)
+			lose_lane(m, pick(m, m->lanes));
+		else
+			world_lanes(&m->w, m->lanes);
+		return;
+	case 13:
+		cancel_one(m, pick(m, m->lanes));
 		return;
 	default:
 		if (m->w.wanted[ADMIT_WHEN_READ] && pick(m, 2)) {
@@ -338,14 +393,16 @@ static void step(struct model *m)
 /* Everything that is under way arrives. */
 static void settle(struct model *m)
 {
+	m->is_well = true;
+	admit_lane(m->w.all, 0, true);
 	for (unsigned i = 0; i < 300; i++) {
 		while (m->logged < m->made)
 			log_one(m);
 		world_turn(&m->w);
-		while (m->executed < m->w.n_asked)
-			execute_one(m);
-		while (m->executed)
-			answer_one(m);
+		for (unsigned k = 0; k < WORLD_MOST; k++) {
+			execute_one(m, k % m->lanes);
+			answer_one(m, k % m->lanes);
+		}
 		hub_turn(m);
 		world_reach(&m->w, lsn_of(m->logged) + APART);
 		world_pass(&m->w, 100000);
@@ -385,6 +442,7 @@ static void play(uint32_t seed, bool with_changes, struct model *totals)
 	memset(&m, 0, sizeof(m));
 	m.seed = m.chance = seed;
 	world_open(&m.w, WORLD_MEMBERSHIP);
+	m.lanes = (unsigned)m.w.m.conf->database.admit_connections;
 	for (unsigned u = 0; u < USERS; u++)
 		for (unsigned k = 0; k < UNITS; k++)
 			m.commits[0].is_member[u][k] = pick(&m, 4) > 0;
@@ -400,6 +458,8 @@ static void play(uint32_t seed, bool with_changes, struct model *totals)
 	totals->refused += m.refused;
 	for (size_t i = 0; i < CLIENTS; i++)
 		leave_seats(&m, &m.clients[i]);
+	for (unsigned i = 0; i < m.lanes; i++)
+		lose_lane(&m, i);
 	world_close(&m.w);
 }
 

@@ -23,9 +23,13 @@
 struct world_question {
 	const char *statement; /* "position", or the admit query's name */
 	char *user;            /* {token.user_id}; of a position "" */
+	unsigned lane;
 	sqlpipe_done *done;
 	void *ctx;
 	bool is_forgotten;
+	bool is_made; /* for a test that makes answers before it gives them: this one */
+	struct sqlrows *rows;
+	const char *sqlstate;
 };
 
 struct world {
@@ -42,6 +46,8 @@ struct world {
 	size_t n_mails;
 	struct world_question *asked[WORLD_MOST]; /* the oldest first */
 	size_t n_asked;
+	unsigned opened[LANES_MOST], cancelled[LANES_MOST]; /* calls, by lane */
+	int by;                                             /* of the last cancel */
 };
 
 static inline int64_t world_clock(void *ctx)
@@ -80,23 +86,41 @@ static inline void world_hear(void *ctx, struct topic *topic, unsigned hub)
 	topic_subscribe(((struct world *)ctx)->present.log, topic, hub);
 }
 
-static inline struct sqlpipe_query *world_ask(void *ctx, const char *statement, const char *sql, size_t n,
-					      const char *const *values, sqlpipe_done *done, void *done_ctx)
+static inline void world_ask(void *ctx, unsigned lane, const struct admit_query *query, sqlpipe_done *done,
+			     void *done_ctx)
 {
 	struct world *w = ctx;
 	struct world_question *q = mem_new(sizeof(*q));
 
-	(void)sql;
-	*q = (struct world_question){ statement, mem_text(n ? values[0] : ""), done, done_ctx, false };
+	q->statement = query->name;
+	q->user = mem_text(query->n_values ? query->values[0] : "");
+	q->lane = lane;
+	q->done = done;
+	q->ctx = done_ctx;
 	assert(w->n_asked < WORLD_MOST);
 	w->asked[w->n_asked++] = q;
-	return (struct sqlpipe_query *)q;
 }
 
-static inline void world_forget(void *ctx, struct sqlpipe_query *q)
+static inline void world_drop(void *ctx, unsigned lane)
 {
-	(void)ctx;
-	((struct world_question *)q)->is_forgotten = true;
+	struct world *w = ctx;
+
+	for (size_t i = 0; i < w->n_asked; i++)
+		if (w->asked[i]->lane == lane)
+			w->asked[i]->is_forgotten = true;
+}
+
+static inline void world_open_lane(void *ctx, unsigned lane)
+{
+	((struct world *)ctx)->opened[lane]++;
+}
+
+static inline void world_cancel(void *ctx, unsigned lane, int by)
+{
+	struct world *w = ctx;
+
+	w->cancelled[lane]++;
+	w->by = by;
 }
 
 static inline void world_wake(void *ctx, enum admit_wake when)
@@ -104,8 +128,9 @@ static inline void world_wake(void *ctx, enum admit_wake when)
 	((struct world *)ctx)->wanted[when] = true;
 }
 
-static const struct admit_calls world_calls = { world_clock, world_is_fed, world_may_come, world_before, world_post,
-						world_hear,  world_ask,    world_forget,   world_wake };
+static const struct admit_calls world_calls = { world_clock,     world_is_fed, world_may_come, world_before,
+						world_post,      world_hear,   world_ask,      world_drop,
+						world_open_lane, world_cancel, world_wake };
 
 /* The n-th question is off the wire; the caller frees it. */
 static inline struct world_question *world_take_question(struct world *w, size_t n)
@@ -123,10 +148,10 @@ static inline void world_free_question(struct world_question *q)
 	free(q);
 }
 
-/* The oldest question is answered. `rows` NULL: it failed with this SQLSTATE. */
-static inline void world_answer(struct world *w, struct sqlrows *rows, const char *sqlstate)
+/* The n-th question is answered. `rows` NULL: it failed with this SQLSTATE. */
+static inline void world_answer_nth(struct world *w, size_t n, struct sqlrows *rows, const char *sqlstate)
 {
-	struct world_question *q = world_take_question(w, 0);
+	struct world_question *q = world_take_question(w, n);
 	struct fail why = { 0 };
 
 	if (sqlstate)
@@ -136,6 +161,12 @@ static inline void world_answer(struct world *w, struct sqlrows *rows, const cha
 	else
 		q->done(q->ctx, rows, &why);
 	world_free_question(q);
+}
+
+/* The oldest question is answered. */
+static inline void world_answer(struct world *w, struct sqlrows *rows, const char *sqlstate)
+{
+	world_answer_nth(w, 0, rows, sqlstate);
 }
 
 /* One row a unit: "5,7" or "" for no row. */
@@ -269,9 +300,18 @@ static inline void world_drop_mail(struct world *w, struct mail *mail)
 	"    groups = [ \"unit_{admit.unit}\" ] }\n"                                                                   \
 	"  timed = { path = \"/ws/timed/\" recheck = 60\n"                                                             \
 	"    admit = \"SELECT 7 AS unit WHERE {token.user_id} = {token.role}\" groups = [ \"unit_{admit.unit}\" ] }\n" \
+	"  shared = { path = \"/ws/shared/\"\n"                                                                        \
+	"    admit = \"SELECT 7 AS unit WHERE {token.role} = 'r'\" groups = [ \"unit_{admit.unit}\" ] }\n"             \
 	"}\n"
 
 #define WORLD_MEMBERSHIP "membership = { user_units = { user = \"user_id\" }  roles = { } }\n"
+
+/* With so many open lanes. */
+static inline void world_lanes(struct world *w, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		admit_lane(w->all, i, true);
+}
 
 static inline void world_open(struct world *w, const char *more)
 {
@@ -302,6 +342,7 @@ static inline void world_open(struct world *w, const char *more)
 	topiclog_publish(w->present.log, WORLD_FROM_START);
 	w->all = admissions_new(&w->present, &world_calls, w);
 	admit_recheck(w->all);
+	world_lanes(w, (unsigned)w->m.conf->database.admit_connections);
 }
 
 static inline void world_close(struct world *w)
