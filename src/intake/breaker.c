@@ -20,10 +20,10 @@ struct breaker {
 	enum { CLOSED, OPEN, PROBED } state;
 	enum breaker_reason reason;
 	uint32_t cause;
-	int64_t since;  /* when it was opened */
-	int64_t until;  /* before that it is not probed */
-	int64_t wait;   /* of the last failure */
-	int64_t failed; /* the last failure */
+	int64_t since;            /* when it was opened */
+	int64_t until;            /* before that it is not probed */
+	int64_t wait;             /* of the last failure */
+	int64_t failed;           /* the last failure */
 	struct breaker_kept kept; /* sql NULL: nothing */
 	struct slow {
 		int64_t at, us;
@@ -158,11 +158,36 @@ bool breakers_answered(struct breakers *bs, uint32_t text, int64_t us, int64_t n
 	return false;
 }
 
+static void close_one(struct breakers *bs, struct breaker *b)
+{
+	b->state = CLOSED;
+	bs->n_open--;
+	forget_kept(b);
+}
+
 /* --- probes ------------------------------------------------------------------------------------------------------- */
+
+/* Opened for the session's sake, and nobody wanted to ask: the wait is enough. Returns when the next one is over. */
+static int64_t close_waited(struct breakers *bs, int64_t now)
+{
+	int64_t next = INT64_MAX;
+
+	for (uint32_t i = 0; i < bs->n; i++) {
+		struct breaker *b = &bs->at[i];
+
+		if (b->state != OPEN || b->cause != BREAKER_NONE || b->kept.sql)
+			continue;
+		if (b->until <= now)
+			close_one(bs, b);
+		else if (b->until < next)
+			next = b->until;
+	}
+	return next;
+}
 
 uint32_t breakers_due(struct breakers *bs, int64_t now, int64_t *next)
 {
-	*next = INT64_MAX;
+	*next = close_waited(bs, now);
 	if (bs->is_probing)
 		return BREAKER_NONE;
 	for (uint32_t i = 0; i < bs->n; i++) {
@@ -181,6 +206,14 @@ uint32_t breakers_due(struct breakers *bs, int64_t now, int64_t *next)
 	return BREAKER_NONE;
 }
 
+/* Nothing is known against a text that was only opened with the one that is answered again. */
+static void close_those_with(struct breakers *bs, uint32_t cause)
+{
+	for (uint32_t i = 0; i < bs->n; i++)
+		if (bs->at[i].state == OPEN && bs->at[i].cause == cause && !bs->at[i].kept.sql)
+			close_one(bs, &bs->at[i]);
+}
+
 void breakers_probed(struct breakers *bs, uint32_t text, bool is_answered, int64_t now)
 {
 	struct breaker *b;
@@ -194,9 +227,8 @@ void breakers_probed(struct breakers *bs, uint32_t text, bool is_answered, int64
 		wait_longer(b, now);
 		return;
 	}
-	b->state = CLOSED;
-	bs->n_open--;
-	forget_kept(b);
+	close_one(bs, b);
+	close_those_with(bs, text);
 }
 
 bool breaker_concerns(const char *sqlstate, enum breaker_reason *reason)
@@ -208,7 +240,7 @@ bool breaker_concerns(const char *sqlstate, enum breaker_reason *reason)
 		{ "55P03", BREAKER_LOCK },    /* lock_not_available: lock_timeout */
 		{ "40P01", BREAKER_LOCK },    /* deadlock_detected */
 		{ "57014", BREAKER_TIMEOUT }, /* query_canceled: statement_timeout */
-		{ "57P02", BREAKER_LOST },    /* crash_shutdown: the query ended its server process twice, see culprits.h */
+		{ "57P02", BREAKER_LOST },    /* crash_shutdown: it ended its server process twice, see suspects.h */
 	};
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {

@@ -9,7 +9,8 @@
  *
  * There is one breaker for each query text. A text that fails opens the breakers of all texts that read a table which it reads: a lock on a
  * table concerns all of them. While a breaker is open, rows do not ask. One question, the probe, is asked again with the values that failed;
- * no row waits for it. The values of a text that was only opened with another one are those of the first row that did not ask.
+ * no row waits for it. The values of a text that was only opened with another one are those of the first row that did not ask; without such a row
+ * it closes together with the other one. If the session was the reason and no text, a text without such a row closes when its wait is over.
  *
  * The wait before a probe is 1 s, and twice as long after each further failure, up to 30 s. It is 1 s again after 60 s without a failure.
  * An answer that takes over a tenth of limits.answer is slow (100 ms by default). Slow answers of three times limits.answer (3 s) together, within
@@ -64,7 +65,7 @@ bool breakers_answered(struct breakers *bs, uint32_t text, int64_t us, int64_t n
 /* The question that failed or was not asked. All texts are copied. Does nothing if the text is not open, or has a question already. */
 void breakers_keep(struct breakers *bs, uint32_t text, const char *name, const char *sql, size_t n_values,
 		   const char *const *values);
-/* The text that should be probed now; it counts as PROBED. BREAKER_NONE: none, or one is probed already. `next`: when to look again, INT64_MAX:
+/* Closes what only had to wait. Returns the text that should be probed now; it counts as PROBED. BREAKER_NONE: none, or one is probed already. `next`: when to look again, INT64_MAX:
  * not before something changes. */
 uint32_t breakers_due(struct breakers *bs, int64_t now, int64_t *next);
 /* The question of the text that is probed. */

@@ -9,8 +9,8 @@
 struct world {
 	struct outside outside; /* `at` points to this struct */
 	struct outside_pipes pipes;
-	unsigned asked;       /* the index of OUTSIDE_QUESTIONS in pipes.questions */
-	bool is_given_up[2];  /* of pipes.questions: `renew` opens another session */
+	unsigned asked;      /* the index of OUTSIDE_QUESTIONS in pipes.questions */
+	bool is_given_up[2]; /* of pipes.questions: `renew` opens another session */
 	struct event *renew;
 	struct timer {
 		struct event *event;

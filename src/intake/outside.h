@@ -13,9 +13,9 @@
 
 /* Sessions of the database. Their queries do not wait for each other. */
 enum outside_session {
-	OUTSIDE_ROWS,      /* snapshots alone: when rows may be sent */
-	OUTSIDE_QUESTIONS, /* queries of rows, and snapshots between them */
-	OUTSIDE_SESSIONS,  /* how many have snapshots */
+	OUTSIDE_ROWS,                    /* snapshots alone: when rows may be sent */
+	OUTSIDE_QUESTIONS,               /* queries of rows, and snapshots between them */
+	OUTSIDE_SESSIONS,                /* how many have snapshots */
 	OUTSIDE_SPARE = OUTSIDE_SESSIONS /* takes the place of OUTSIDE_QUESTIONS; probes */
 };
 

@@ -7,7 +7,7 @@
 struct probe {
 	const struct outside *outside;
 	struct breakers *breakers;
-	void (*closed)(void *ctx, uint32_t text);
+	void (*closed)(void *ctx);
 	void *ctx;
 	int64_t limit; /* µs */
 
@@ -30,12 +30,13 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct probe *p = ctx;
 	enum breaker_reason reason;
-	bool is_answered = rows || !breaker_concerns(why->sqlstate, &reason); /* another error is an answer too */
+	/* Another error is an answer too. What ends its server process is not sent again with these values; others may well be answered. */
+	bool is_answered = rows || !breaker_concerns(why->sqlstate, &reason) || reason == BREAKER_LOST;
 
 	sqlrows_free(rows);
 	ended(p, is_answered);
 	if (is_answered)
-		p->closed(p->ctx, p->text);
+		p->closed(p->ctx);
 	probe_look(p);
 }
 
@@ -64,11 +65,15 @@ static void send_probe(struct probe *p, uint32_t text)
 void probe_look(struct probe *p)
 {
 	int64_t next, time = now(p);
+	unsigned open;
 	uint32_t text;
 
 	if (p->query)
 		return;
+	open = breakers_open(p->breakers);
 	text = breakers_due(p->breakers, time, &next);
+	if (breakers_open(p->breakers) < open)
+		p->closed(p->ctx);
 	if (text != BREAKER_NONE)
 		send_probe(p, text);
 	else if (next != INT64_MAX)
@@ -95,8 +100,7 @@ void probe_limit(struct probe *p, int64_t limit)
 	p->limit = limit;
 }
 
-struct probe *probe_new(const struct outside *outside, struct breakers *breakers,
-			void (*closed)(void *ctx, uint32_t text), void *ctx)
+struct probe *probe_new(const struct outside *outside, struct breakers *breakers, void (*closed)(void *ctx), void *ctx)
 {
 	struct probe *p = mem_new(sizeof(*p));
 

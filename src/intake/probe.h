@@ -12,9 +12,8 @@
 
 struct probe;
 
-/* All arguments must outlive the probe. `closed` is called when the breaker of this text is closed. */
-struct probe *probe_new(const struct outside *outside, struct breakers *breakers,
-			void (*closed)(void *ctx, uint32_t text), void *ctx);
+/* All arguments must outlive the probe. `closed` is called when breakers were closed. */
+struct probe *probe_new(const struct outside *outside, struct breakers *breakers, void (*closed)(void *ctx), void *ctx);
 void probe_free(struct probe *p);
 /* µs: limits.answer. */
 void probe_limit(struct probe *p, int64_t limit);

@@ -152,12 +152,14 @@ static void say_open(struct questions *qs, const struct question *cause)
 	struct breaker_state state;
 
 	if (cause && breakers_state(qs->breakers, cause->text, &state))
-		log_error("rows do not ask a query for now, nor those that read the same tables; clients are told to refetch",
+		log_error("rows do not ask a query for now, nor those that read the same tables; clients are told to "
+			  "refetch",
 			  log_s("query", cause->key), log_s("reason", breaker_reason_text(state.reason)),
 			  log_ms("again_ms", state.wait), log_n("queries", breakers_open(qs->breakers)),
 			  log_fix("see \"A query is not asked\" in docs/operations.md"));
 	else if (!cause)
-		log_error("rows ask no query for now: the session for queries does not answer; clients are told to refetch",
+		log_error("rows ask no query for now: the session for queries does not answer; clients are told to "
+			  "refetch",
 			  log_n("queries", breakers_open(qs->breakers)),
 			  log_fix("see \"A query is not asked\" in docs/operations.md"));
 }
@@ -215,12 +217,11 @@ void questions_session_lost(struct questions *qs)
 	replace(qs);
 }
 
-static void on_closed(void *ctx, uint32_t text)
+static void on_closed(void *ctx)
 {
-	struct questions *qs = ctx;
+	const struct questions *qs = ctx;
 
-	(void)text;
-	log_info("a query is asked again", log_n("queries_left_out", breakers_open(qs->breakers)));
+	log_info("queries are asked again", log_n("queries_left_out", breakers_open(qs->breakers)));
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */

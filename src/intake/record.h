@@ -9,10 +9,10 @@
 #include "answers.h"
 #include "walpush/base/event_id.h"
 
-struct sight {           /* of a transaction, by the snapshots of one session; visible.c */
-	bool wanted;     /* a snapshot must see the transaction */
-	bool visible;    /* a snapshot has seen it */
-	int64_t since;   /* µs: when it was wanted */
+struct sight {         /* of a transaction, by the snapshots of one session; visible.c */
+	bool wanted;   /* a snapshot must see the transaction */
+	bool visible;  /* a snapshot has seen it */
+	int64_t since; /* µs: when it was wanted */
 };
 
 struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
@@ -20,8 +20,8 @@ struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	uint64_t number; /* in the order of receipt */
 	uint32_t xid;
 	lsn_t lsn, next_lsn;
-	bool repeated;   /* handled before a reconnect */
-	bool is_ddl;     /* a message says that DDL is a part of it */
+	bool repeated; /* handled before a reconnect */
+	bool is_ddl;   /* a message says that DDL is a part of it */
 	struct sight sights[OUTSIDE_SESSIONS];
 	uint64_t asking; /* emit.c, ahead.c: how many times a section of its rows has wanted a lookup or data */
 };

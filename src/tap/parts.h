@@ -39,8 +39,9 @@ struct tap {
 	/* The replication stream, in the order of the data. */
 	struct source *source;
 	struct suspects *suspects; /* of all connections for queries */
-	struct sqlpipe *sql; /* snapshots that release rows, and the tap's own queries: nothing that a table's lock delays */
-	struct asking {      /* sessions for the queries of rows; one is used, the other one is the spare */
+	struct sqlpipe
+		*sql;   /* snapshots that release rows, and the tap's own queries: nothing that a table's lock delays */
+	struct asking { /* sessions for the queries of rows; one is used, the other one is the spare */
 		struct tap *tap;
 		const char *name;
 		struct sqlpipe *sql;

@@ -36,7 +36,8 @@ static const char *remark(void *ctx)
 {
 	struct tap *t = ctx;
 
-	return intake_n_left_out(t->intake) ? ", but rows do not ask all their queries: see queries_left_out of /status" : NULL;
+	return intake_n_left_out(t->intake) ? ", but rows do not ask all their queries: see queries_left_out of /status"
+					    : NULL;
 }
 
 /* --- parts of the document ----------------------------------------------------------------------------------------- */
@@ -128,10 +129,9 @@ static void add_left_out(void *ctx, const struct intake_left_out *q)
 	const struct tap *t = l->tap;
 	const char *table = q->cause == UINT32_MAX ? NULL : overlap_table(tap_overlap(t), q->query, q->cause);
 
-	json_array_append_new(l->all,
-			      json_pack("{s:s?, s:s, s:s?, s:s?, s:f}", "query", name_of_query(t, q->query), "reason",
-					q->reason, "because_of", name_of_query(t, q->cause), "table", table,
-					"since_seconds", (double)(l->now - q->since) / 1e6));
+	json_array_append_new(l->all, json_pack("{s:s?, s:s, s:s?, s:s?, s:f}", "query", name_of_query(t, q->query),
+						"reason", q->reason, "because_of", name_of_query(t, q->cause), "table",
+						table, "since_seconds", (double)(l->now - q->since) / 1e6));
 }
 
 static json_t *left_out_status(const struct tap *t, int64_t now)

@@ -44,15 +44,15 @@ def world(app, config):
     for table in ("plain", "named", "priced", "looked"):
         app.sql(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
     app.sql("GRANT SELECT ON names, prices TO walpush")
-    everybody = ["requests_unit_1"]
-    config.set("streams.requests.groups", everybody)
-    config.set("tables.plain", section(type="plain", key="id", groups=everybody))
+    everybody = ["everybody"]
+    config.set("streams.requests.groups", [*everybody, "unit_{path.unit_id}"])
+    config.set("tables.plain", section(type="plain", key="row_id", groups=everybody))
     named = "SELECT json_build_object('name', name) FROM names WHERE id = {n}"
-    config.set("tables.named", section(**{"data-query": named}, type="named", key="id", groups=everybody))
+    config.set("tables.named", section(**{"data-query": named}, type="named", key="row_id", groups=everybody))
     priced = "SELECT json_build_object('price', price) FROM prices WHERE id = {n}"
-    config.set("tables.priced", section(**{"data-query": priced}, type="priced", key="id", groups=everybody))
-    looked = "SELECT 'unit_1' AS name FROM names WHERE id = {n}"
-    config.set("tables.looked", section(lookup=looked, type="looked", key="id", groups=["requests_{lookup.name}"]))
+    config.set("tables.priced", section(**{"data-query": priced}, type="priced", key="row_id", groups=everybody))
+    looked = "SELECT 1 AS unit FROM names WHERE id = {n}"
+    config.set("tables.looked", section(lookup=looked, type="looked", key="row_id", groups=["unit_{lookup.unit}"]))
     # A slow machine does not make these queries slow for walpush, a lock does.
     config.set("limits.answer", 2).set("database.statement-timeout", 60).set("database.lock-timeout", 50)
     return app

@@ -17,6 +17,7 @@ from harness.walpush import ROW_MARK, patient
 UNIT_1, MINE = "/ws/requests/1/", f"/ws/notifications/{ASHA}/"
 GIVEN_UP = "a query ended its server process twice"
 QUERIES_GIVEN_UP = "walpush_queries_given_up_total"
+LEFT_OUT = "walpush_queries_left_out"
 CRASH = "all server processes terminated; reinitializing"
 LOOKUP = "SELECT r.withdrawn_by_id AS user_id FROM requests r WHERE r.id = {request_id} AND public.deadly({request_id}::int)"
 DATA = "SELECT jsonb_build_object('purpose', q.purpose) FROM requests q WHERE q.id = {id} AND public.deadly({id}::int)"
@@ -81,8 +82,9 @@ def doom(app, number):
 def is_given_up(app, walpush, crashes, query):
     line = walpush.wait_for_log(GIVEN_UP, timeout=3 * PATIENCE)
     assert f'query="{query}"' in line and "docs/operations.md" in line
-    assert crashes.since() == 2
+    crashes.wait_for(2)
     connect_again(app)
+    wait_for_metric(walpush, 0, LEFT_OUT)
 
 
 def test_a_lookup(deadly, config, make_walpush):
@@ -97,6 +99,7 @@ def test_a_lookup(deadly, config, make_walpush):
         # With these values it fails at once from now on; with others it is asked.
         deadly.insert_sendback(deadly.request)
         assert notes.recv()["type"] == "resync"
+        wait_for_metric(walpush, 0, LEFT_OUT)
         other = deadly.insert_request(1)
         key = deadly.insert_sendback(other)
         assert notes.recv()["sendback_id"] == key

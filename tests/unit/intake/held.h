@@ -77,7 +77,7 @@ struct held {
 	int64_t now;
 	struct held_timer timers[OUTSIDE_TIMERS];
 	bool has_memory;
-	bool is_shared; /* all queries read a common table */
+	bool is_shared;                                  /* all queries read a common table */
 	struct held_question *questions[HELD_QUESTIONS]; /* open ones, the oldest first */
 	size_t n_questions;
 
@@ -138,10 +138,10 @@ static inline void held_forget(void *at, enum outside_session session, struct sq
 		i++;
 	assert_int_equal(held.questions[i]->session, session);
 	buf_addf(&held.told, "forget-%s ",
-		 session == OUTSIDE_SPARE           ? "probe" :
-		 !held.questions[i]->is_snapshot    ? "question" :
-		 session == OUTSIDE_QUESTIONS       ? "known" :
-							"snapshot");
+		 session == OUTSIDE_SPARE          ? "probe"
+		 : !held.questions[i]->is_snapshot ? "question"
+		 : session == OUTSIDE_QUESTIONS    ? "known"
+						   : "snapshot");
 	held_remove(i);
 }
 

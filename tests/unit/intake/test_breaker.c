@@ -157,6 +157,13 @@ static const struct {
 	{ "f0 k0 k1 +1000 p y0 ?", "opened probe-0 023" },
 	{ "f0 k0 k1 +1000 p y0 p y1 ?", "opened probe-0 probe-1 0123" },
 	{ "f0 k0 +1000 p n0 ?", "opened probe-0 23" },
+	/* But nothing is known against a text that nobody wanted to ask meanwhile. */
+	{ "f0 k0 +1000 p y0 ?", "opened probe-0 0123" },
+	{ "f0 k0 +1000 p k1 y0 ? p", "opened probe-0 023 probe-1" },
+	{ "f0 k0 f2 k2 +1000 p y0 ? p y2 ?", "opened opened probe-0 013 probe-2 0123" },
+	/* Where the session was the reason, time is enough. */
+	{ "F p +999 p ? +1 p ?", "opened in-1000 in-1  none 0123" },
+	{ "F k2 +1000 p ? y2 ?", "opened probe-2 013 0123" },
 	/* 1, 2, 4 … 30 s; 1 s again after a minute without a failure. */
 	{ "f0 k0" AGAIN("1000") AGAIN("2000") AGAIN("4000") AGAIN("8000") AGAIN("16000") AGAIN("30000"),
 	  "opened probe-0 in-2000 probe-0 in-4000 probe-0 in-8000 probe-0 in-16000 probe-0 in-30000 probe-0 in-30000" },
@@ -172,7 +179,7 @@ static const struct {
 	{ "a0=1500 +30000 a0=1500 ?", "0123" },
 	{ "a0=1500 +30000 a0=1500 +1 a0=1500 ?", "opened 23" },
 	{ "a0=100 a0=100 a0=2900 ?", "0123" },
-	{ "a0=1500 f0 k0 +1000 p y0 a0=1500 ?", "opened probe-0 023" },
+	{ "a0=1500 f0 k0 +1000 p y0 a0=1500 ?", "opened probe-0 0123" },
 	/* Read again: as if nothing had been. */
 	{ "f0 k0 f2 R ? f0 k0 p", "opened opened 0123 opened in-1000" },
 	{ "f0 k0 +1000 p R ? f0 k0 +1000 p", "opened probe-0 0123 opened probe-0" },
@@ -263,8 +270,14 @@ static void some_errors_concern_the_text(void **state)
 		const char *sqlstate;
 		int reason; /* -1: none */
 	} errors[] = {
-		{ "55P03", BREAKER_LOCK }, { "40P01", BREAKER_LOCK }, { "57014", BREAKER_TIMEOUT }, { "57P02", BREAKER_LOST },
-		{ "42501", -1 },           { "22012", -1 },           { "57P01", -1 },              { "", -1 },
+		{ "55P03", BREAKER_LOCK },
+		{ "40P01", BREAKER_LOCK },
+		{ "57014", BREAKER_TIMEOUT },
+		{ "57P02", BREAKER_LOST },
+		{ "42501", -1 },
+		{ "22012", -1 },
+		{ "57P01", -1 },
+		{ "", -1 },
 	};
 	enum breaker_reason reason;
 

@@ -80,7 +80,8 @@ static void a_snapshot_that_fails_is_asked_for_again(void **state)
 		{ "B7@1 p1 C snonsense w s8:8:", "?snapshot wait-32 ?snapshot publish-1: p_1;" },
 		{ "B7@1 p1 C s w s8:8:", "?snapshot wait-32 ?snapshot publish-1: p_1;" },
 		/* What was asked behind it may have seen less: again as well. */
-		{ "B7@1 a5 C s! | w s8:8: | l=6", "?snapshot ?known ?lookup(5) wait-32 forget-question wait-known-32 | ?snapshot ?known ?lookup(5) | publish-1: a_6;" },
+		{ "B7@1 a5 C s! | w s8:8: | l=6", "?snapshot ?known ?lookup(5) wait-32 forget-question wait-known-32 | "
+						  "?snapshot ?known ?lookup(5) | publish-1: a_6;" },
 	};
 
 	(void)state;
@@ -139,10 +140,12 @@ static void an_answer_from_before_the_commit_was_visible_is_void(void **state)
 		  "?snapshot ?known ?lookup(5) | ?snapshot forget-question ?known ?lookup(5) | publish-1: a_new;" },
 		/* Two transactions share the question, and the snapshot before it saw one of them: the answer counts for that one. */
 		{ "B6@1 p1 C B7@2 a5 C B8@3 a5 C s7:7: | s8:8: | l=one s9:9: | l=two",
-		  "?snapshot ?snapshot publish-1: p_1; ?known ?lookup(5) | ?snapshot ?known ?lookup(5) | publish-2: a_one; | publish-3: a_two;" },
+		  "?snapshot ?snapshot publish-1: p_1; ?known ?lookup(5) | ?snapshot ?known ?lookup(5) | publish-2: "
+		  "a_one; | publish-3: a_two;" },
 		/* The answer that is void comes first, the question being with the server: nobody is told. */
 		{ "B7@1 a5 C s7:7: s7:7: s8:8: l=new",
-		  "?snapshot ?known ?lookup(5) ?snapshot forget-question ?known ?lookup(5) ?snapshot forget-question ?known ?lookup(5) publish-1: a_new;" },
+		  "?snapshot ?known ?lookup(5) ?snapshot forget-question ?known ?lookup(5) ?snapshot forget-question "
+		  "?known ?lookup(5) publish-1: a_new;" },
 	};
 
 	(void)state;
@@ -165,7 +168,8 @@ static void a_transaction_asks_limits_bulk_times(void **state)
 	held_expect("B7@1 a1 a2 a3 a4 C s8:8: l=1 l=2 l=3",
 		    "?snapshot ?known ?lookup(1) ?lookup(2) ?lookup(3) publish-1: a_1 a_2 a_3 lookup-asks;");
 	held_expect("B8@2 h1 h2 h3 h4 C s9:9: l={\"x\":1} l={\"x\":2} l={\"x\":3}",
-		    "?snapshot ?known ?data-query(1) ?data-query(2) ?data-query(3) publish-2: s_1=1 s_2=2 s_3=3 bulk-shows;");
+		    "?snapshot ?known ?data-query(1) ?data-query(2) ?data-query(3) publish-2: s_1=1 s_2=2 s_3=3 "
+		    "bulk-shows;");
 }
 
 static void so_many_questions_are_out_and_no_more(void **state)
@@ -195,20 +199,30 @@ static void a_row_waits_for_limits_answer_and_no_longer(void **state)
 {
 	static const struct held_case cases[] = {
 		/* Its groups refetch, what is behind it follows at once, and the next row does not ask. */
-		{ "B7@1 a5 C B8@2 p1 C s9:9: | W | B9@3 a6 C s10:10:", "?snapshot ?known ?lookup(5) | forget-question replace ?known probe-in-1000 publish-1: lookup-asks; publish-2: p_1; | ?snapshot probe-in-1000 publish-3: lookup-asks;" },
-		{ "B7@1 h5 C s8:8: | W", "?snapshot ?known ?data-query(5) | forget-question replace ?known probe-in-1000 publish-1: s_5=0;" },
-		{ "B7@1 n5 C s8:8: | W", "?snapshot ?known ?query(5) | forget-question replace ?known probe-in-1000 publish-1: n_5=null;" },
+		{ "B7@1 a5 C B8@2 p1 C s9:9: | W | B9@3 a6 C s10:10:",
+		  "?snapshot ?known ?lookup(5) | forget-question replace ?known probe-in-1000 publish-1: lookup-asks; "
+		  "publish-2: p_1; | ?snapshot probe-in-1000 publish-3: lookup-asks;" },
+		{ "B7@1 h5 C s8:8: | W",
+		  "?snapshot ?known ?data-query(5) | forget-question replace ?known probe-in-1000 publish-1: s_5=0;" },
+		{ "B7@1 n5 C s8:8: | W",
+		  "?snapshot ?known ?query(5) | forget-question replace ?known probe-in-1000 publish-1: n_5=null;" },
 		/* What is answered counts, also if the other question of the row is late. */
-		{ "B7@1 a5 a6 C s8:8: l=one | W", "?snapshot ?known ?lookup(5) ?lookup(6) | forget-question replace ?known probe-in-1000 publish-1: a_one lookup-asks;" },
+		{ "B7@1 a5 a6 C s8:8: l=one | W", "?snapshot ?known ?lookup(5) ?lookup(6) | forget-question replace "
+						  "?known probe-in-1000 publish-1: a_one lookup-asks;" },
 		/* The session is stuck before the question: no query is the reason, so none is asked. */
-		{ "B7@1 a5 C r8:8: | W | B8@2 n6 C s9:9:", "?snapshot ?known ?lookup(5) | forget-question forget-known replace ?known probe-in-1000 publish-1: lookup-asks; | ?snapshot ?query(6)" },
+		{ "B7@1 a5 C r8:8: | W | B8@2 n6 C s9:9:",
+		  "?snapshot ?known ?lookup(5) | forget-question forget-known replace ?known probe-in-1000 publish-1: "
+		  "lookup-asks; | ?snapshot ?query(6)" },
 		/* Not before the transaction is visible, nor for a row that has been handled. */
 		{ "B7@1 a5 C v8:8: | r8:8: l=6", "?snapshot ?known ?lookup(5) | publish-1: a_6;" },
 		{ "B7@1 a5 a6 C s8:8: l=1 l=2 | W", "?snapshot ?known ?lookup(5) ?lookup(6) publish-1: a_1 a_2; |" },
 		/* The oldest open question is the reason, whoever asked it. */
-		{ "B7@1 a5 n6 C s8:8: l=1 | W", "?snapshot ?known ?lookup(5) ?query(6) | forget-question replace ?known probe-in-1000 publish-1: a_1 n_6=null;" },
+		{ "B7@1 a5 n6 C s8:8: l=1 | W", "?snapshot ?known ?lookup(5) ?query(6) | forget-question replace "
+						"?known probe-in-1000 publish-1: a_1 n_6=null;" },
 		/* The limit begins again for each row. */
-		{ "B7@1 a5 C B8@2 a6 C s9:9: | l=1 | W", "?snapshot ?known ?lookup(5) ?lookup(6) | publish-1: a_1; | forget-question replace ?known probe-in-1000 publish-2: lookup-asks;" },
+		{ "B7@1 a5 C B8@2 a6 C s9:9: | l=1 | W",
+		  "?snapshot ?known ?lookup(5) ?lookup(6) | publish-1: a_1; | forget-question replace ?known "
+		  "probe-in-1000 publish-2: lookup-asks;" },
 	};
 
 	(void)state;
@@ -219,20 +233,39 @@ static void a_query_that_fails_is_not_asked_for_a_while(void **state)
 {
 	static const struct held_case cases[] = {
 		/* By a lock, a timeout, or because it ended its server process; not by its own error. */
-		{ "B7@1 a5 C B8@2 a6 C s9:9: l!55P03 | P | o=6 | B9@3 a7 C s10:10: l=8", "?snapshot ?known ?lookup(5) ?lookup(6) forget-question replace ?known probe-in-1000 publish-1: lookup-asks; publish-2: lookup-asks; | ?spare-lookup(5) probe-in-1000 | | ?snapshot ?lookup(7) publish-3: a_8;" },
-		{ "B7@1 a5 C s8:8: l!57014 | B8@2 a6 C s9:9:", "?snapshot ?known ?lookup(5) probe-in-1000 publish-1: lookup-asks; | ?snapshot probe-in-1000 publish-2: lookup-asks;" },
-		{ "B7@1 a5 C s8:8: l!57P02 | B8@2 a6 C s9:9:", "?snapshot ?known ?lookup(5) probe-in-1000 publish-1: lookup-asks; | ?snapshot probe-in-1000 publish-2: lookup-asks;" },
-		{ "B7@1 a5 C s8:8: l!42501 | B8@2 a6 C s9:9:", "?snapshot ?known ?lookup(5) publish-1: lookup-asks; | ?snapshot ?known ?lookup(6)" },
+		{ "B7@1 a5 C B8@2 a6 C s9:9: l!55P03 | P | o=6 | B9@3 a7 C s10:10: l=8",
+		  "?snapshot ?known ?lookup(5) ?lookup(6) forget-question replace ?known probe-in-1000 publish-1: "
+		  "lookup-asks; publish-2: lookup-asks; | ?spare-lookup(5) probe-in-1000 | | ?snapshot ?lookup(7) "
+		  "publish-3: a_8;" },
+		{ "B7@1 a5 C s8:8: l!57014 | B8@2 a6 C s9:9:",
+		  "?snapshot ?known ?lookup(5) probe-in-1000 publish-1: lookup-asks; | ?snapshot probe-in-1000 "
+		  "publish-2: lookup-asks;" },
+		{ "B7@1 a5 C s8:8: l!57P02 | B8@2 a6 C s9:9:",
+		  "?snapshot ?known ?lookup(5) probe-in-1000 publish-1: lookup-asks; | ?snapshot probe-in-1000 "
+		  "publish-2: lookup-asks;" },
+		{ "B7@1 a5 C s8:8: l!42501 | B8@2 a6 C s9:9:",
+		  "?snapshot ?known ?lookup(5) publish-1: lookup-asks; | ?snapshot ?known ?lookup(6)" },
 		/* The probe fails: twice as long. It takes longer than limits.answer: the same. */
-		{ "B7@1 a5 C s8:8: l!55P03 | P o!55P03 | P o!42501", "?snapshot ?known ?lookup(5) probe-in-1000 publish-1: lookup-asks; | ?spare-lookup(5) probe-in-1000 probe-in-2000 | ?spare-lookup(5) probe-in-1000" },
-		{ "B7@1 a5 C s8:8: l!55P03 | P P | P o=1", "?snapshot ?known ?lookup(5) probe-in-1000 publish-1: lookup-asks; | ?spare-lookup(5) probe-in-1000 forget-probe cancel-spare probe-in-2000 | ?spare-lookup(5) probe-in-1000" },
+		{ "B7@1 a5 C s8:8: l!55P03 | P o!55P03 | P o!42501",
+		  "?snapshot ?known ?lookup(5) probe-in-1000 publish-1: lookup-asks; | ?spare-lookup(5) probe-in-1000 "
+		  "probe-in-2000 | ?spare-lookup(5) probe-in-1000" },
+		{ "B7@1 a5 C s8:8: l!55P03 | P P | P o=1",
+		  "?snapshot ?known ?lookup(5) probe-in-1000 publish-1: lookup-asks; | ?spare-lookup(5) probe-in-1000 "
+		  "forget-probe cancel-spare probe-in-2000 | ?spare-lookup(5) probe-in-1000" },
 		/* Other texts are asked as before, on the other session if this one holds a question that was given up. */
-		{ "B7@1 a5 n6 a7 C s8:8: l!55P03 | s8:8: l=asha", "?snapshot ?known ?lookup(5) ?query(6) ?lookup(7) forget-question forget-question replace ?known ?query(6) probe-in-1000 | publish-1: n_6=asha lookup-asks;" },
-		{ "B7@1 a5 n6 C s8:8: l!55P03 | l=asha", "?snapshot ?known ?lookup(5) ?query(6) probe-in-1000 | publish-1: n_6=asha lookup-asks;" },
+		{ "B7@1 a5 n6 a7 C s8:8: l!55P03 | s8:8: l=asha",
+		  "?snapshot ?known ?lookup(5) ?query(6) ?lookup(7) forget-question forget-question replace ?known "
+		  "?query(6) probe-in-1000 | publish-1: n_6=asha lookup-asks;" },
+		{ "B7@1 a5 n6 C s8:8: l!55P03 | l=asha",
+		  "?snapshot ?known ?lookup(5) ?query(6) probe-in-1000 | publish-1: n_6=asha lookup-asks;" },
 		/* The snapshot of the session before says nothing about the new one. */
-		{ "B7@1 a5 a6 n7 C s8:8: l!55P03 | v7:7: | v8:8: l=asha", "?snapshot ?known ?lookup(5) ?lookup(6) ?query(7) forget-question forget-question replace ?known ?query(7) probe-in-1000 | forget-question ?known ?query(7) | publish-1: n_7=asha lookup-asks;" },
+		{ "B7@1 a5 a6 n7 C s8:8: l!55P03 | v7:7: | v8:8: l=asha",
+		  "?snapshot ?known ?lookup(5) ?lookup(6) ?query(7) forget-question forget-question replace ?known "
+		  "?query(7) probe-in-1000 | forget-question ?known ?query(7) | publish-1: n_7=asha lookup-asks;" },
 		/* A reload: asked again. */
-		{ "B7@1 a5 C s8:8: l!55P03 | Z B8@2 a6 C s9:9: l=6", "?snapshot ?known ?lookup(5) probe-in-1000 publish-1: lookup-asks; | ?snapshot ?known ?lookup(6) publish-2: a_6;" },
+		{ "B7@1 a5 C s8:8: l!55P03 | Z B8@2 a6 C s9:9: l=6",
+		  "?snapshot ?known ?lookup(5) probe-in-1000 publish-1: lookup-asks; | ?snapshot ?known ?lookup(6) "
+		  "publish-2: a_6;" },
 	};
 
 	(void)state;
@@ -243,16 +276,25 @@ static void queries_of_a_common_table_fail_together(void **state)
 {
 	(void)state;
 	held.is_shared = true;
-	held_expect("B7@1 a5 n6 C s8:8: l!55P03 | B8@2 h7 C s9:9: | P", "?snapshot ?known ?lookup(5) ?query(6) forget-question replace ?known probe-in-1000 publish-1: n_6=null lookup-asks; | ?snapshot probe-in-1000 publish-2: s_7=0; | ?spare-lookup(5) probe-in-1000");
-	held_expect("o=1 | o={\"x\":1} | o=asha | B9@3 n8 C s10:10: l=ravi", "?spare-data-query(7) probe-in-1000 | ?spare-query(6) probe-in-1000 | | ?snapshot ?known ?query(8) publish-3: n_8=ravi;");
+	held_expect(
+		"B7@1 a5 n6 C s8:8: l!55P03 | B8@2 h7 C s9:9: | P",
+		"?snapshot ?known ?lookup(5) ?query(6) forget-question replace ?known probe-in-1000 publish-1: "
+		"n_6=null lookup-asks; | ?snapshot probe-in-1000 publish-2: s_7=0; | ?spare-lookup(5) probe-in-1000");
+	held_expect("o=1 | o={\"x\":1} | o=asha | B9@3 n8 C s10:10: l=ravi",
+		    "?spare-data-query(7) probe-in-1000 | ?spare-query(6) probe-in-1000 | | ?snapshot ?known ?query(8) "
+		    "publish-3: n_8=ravi;");
 }
 
 static void a_lost_session_is_replaced(void **state)
 {
 	static const struct held_case cases[] = {
-		{ "B7@1 a5 C s8:8: J | v8:8: l=6", "?snapshot ?known ?lookup(5) forget-question replace ?known ?lookup(5) | publish-1: a_6;" },
-		{ "B7@1 a5 C J | s8:8: l=6", "?snapshot ?known ?lookup(5) forget-question forget-known replace ?known ?lookup(5) | publish-1: a_6;" },
-		{ "B7@1 a5 C s8:8: J | v7:7: v8:8: l=6", "?snapshot ?known ?lookup(5) forget-question replace ?known ?lookup(5) | forget-question ?known ?lookup(5) publish-1: a_6;" },
+		{ "B7@1 a5 C s8:8: J | v8:8: l=6",
+		  "?snapshot ?known ?lookup(5) forget-question replace ?known ?lookup(5) | publish-1: a_6;" },
+		{ "B7@1 a5 C J | s8:8: l=6", "?snapshot ?known ?lookup(5) forget-question forget-known replace ?known "
+					     "?lookup(5) | publish-1: a_6;" },
+		{ "B7@1 a5 C s8:8: J | v7:7: v8:8: l=6",
+		  "?snapshot ?known ?lookup(5) forget-question replace ?known ?lookup(5) | forget-question ?known "
+		  "?lookup(5) publish-1: a_6;" },
 		{ "B7@1 p1 C J s8:8:", "?snapshot replace publish-1: p_1;" },
 	};
 
@@ -335,7 +377,8 @@ static void what_cannot_be_read_breaks_the_stream(void **state)
 		{ "B7@1 p1 C B8@2 ? | s9:9:", "?snapshot | publish-1: p_1; broken-unreadable-2-first" },
 		{ "B7@1 p1 C B8@2 B9@3", "?snapshot broken-unreadable-2" },
 		/* Asking ahead passes it by. */
-		{ "B7@1 a5 ? a6 C | s8:8: | l=1", "?snapshot ?known ?lookup(5) ?lookup(6) | | broken-unreadable-1-first" },
+		{ "B7@1 a5 ? a6 C | s8:8: | l=1",
+		  "?snapshot ?known ?lookup(5) ?lookup(6) | | broken-unreadable-1-first" },
 	};
 
 	(void)state;
@@ -362,7 +405,8 @@ static void what_was_not_published_comes_again(void **state)
 		  "?snapshot ?known ?lookup(5) | | ?snapshot forget-question ?known ?lookup(5) publish-1: a_6;" },
 		/* The first was published; it comes once more, is skipped, and asks nothing. */
 		{ "B7@1 p1 C B8@2 a2 s8:8: X | #2 B7@1 a1 C B8@2 p2 C s9:9:",
-		  "?snapshot ?snapshot publish-1: p_1; ?known ?lookup(2) forget-snapshot forget-known | ?snapshot publish-2: p_2;" },
+		  "?snapshot ?snapshot publish-1: p_1; ?known ?lookup(2) forget-snapshot forget-known | ?snapshot "
+		  "publish-2: p_2;" },
 		{ "#2 B7@1 p1 m t ? C", "" },
 		/* A position from before it is void. */
 		{ "B7@1 p1 C k5 X | R", "?snapshot forget-snapshot |" },

@@ -212,7 +212,8 @@ static bool serve_in(enum outside_session session)
 	if (!q)
 		return false;
 	if (q->is_snapshot)
-		q->state = chance(60) ? snapshot_text(session == OUTSIDE_ROWS ? walk.visible : walk.sees) : mem_text("!");
+		q->state =
+			chance(60) ? snapshot_text(session == OUTSIDE_ROWS ? walk.visible : walk.sees) : mem_text("!");
 	else
 		q->state = lookup_text();
 	return true;
@@ -295,8 +296,9 @@ static bool lose(void)
 
 static bool step(void)
 {
-	static bool (*const steps[])(void) = { send_next, send_next, show_one, serve,     serve,        serve,   answer,
-					       answer,    answer,    fire,     look,      fire_late,    catch_up, lose_session };
+	static bool (*const steps[])(
+		void) = { send_next, send_next, show_one, serve, serve,     serve,    answer,
+			  answer,    answer,    fire,     look,  fire_late, catch_up, lose_session };
 	unsigned i = chance(sizeof(steps) / sizeof(*steps) * 4 + 1);
 
 	return i == sizeof(steps) / sizeof(*steps) * 4 ? lose() : steps[i / 4]();

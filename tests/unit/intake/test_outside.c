@@ -137,8 +137,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		OUTSIDE(the_timer_is_due_once),     OUTSIDE(the_time_is_that_of_the_clock),
 		OUTSIDE(memory_is_there_or_is_not), OUTSIDE(a_question_can_be_forgotten),
-		OUTSIDE(an_intake_brings_its_own),
-		OUTSIDE(the_spare_takes_the_place_of_the_session),
+		OUTSIDE(an_intake_brings_its_own),  OUTSIDE(the_spare_takes_the_place_of_the_session),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
