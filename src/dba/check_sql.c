@@ -141,6 +141,18 @@ const char check_sql_connection_limit[] =
 	"       'sql', format('ALTER ROLE %I CONNECTION LIMIT -1;', current_user)"
 	" FROM pg_roles WHERE rolname = current_user AND rolconnlimit BETWEEN 0 AND $5::int - 1";
 
+/* During a rolling update two processes run. A server's walsenders have places of their own, so this counts one connection too many. */
+const char check_sql_server_connections[] =
+	"SELECT 'warning', format('the server has room for %s connections of applications, and others use %s: walpush "
+	"takes up to %s, and twice as many during a rolling update', room, others, $5),"
+	"       'restart', format('ALTER SYSTEM SET max_connections = %s;',"
+	"                         current_setting('max_connections')::int + others + 2 * $5::int - room)"
+	" FROM (SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+	"              - coalesce(nullif(current_setting('reserved_connections', true), ''), '0')::int AS room,"
+	"              (SELECT count(*)::int FROM pg_stat_activity"
+	"               WHERE usename <> current_user AND datid IS NOT NULL) AS others) AS s"
+	" WHERE room - others < 2 * $5::int";
+
 const char check_sql_password_expiry[] =
 	"SELECT 'warning', format('the password of role %s expires at %s', current_user, "
 	"rolvaliduntil::timestamptz(0)),"

@@ -97,8 +97,8 @@ void check_sql(struct check *c, const struct check_row *row);
 extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level[], check_sql_standby[],
 	check_sql_slots[], check_sql_walsenders[], check_sql_slot[], check_sql_slot_kind[], check_sql_slot_database[],
 	check_sql_slot_state[], check_sql_slot_reader[], check_sql_keep_size[], check_sql_replication_role[],
-	check_sql_superuser[], check_sql_connection_limit[], check_sql_password_expiry[], check_sql_schemas[],
-	check_sql_persistence[];
+	check_sql_superuser[], check_sql_connection_limit[], check_sql_server_connections[],
+	check_sql_password_expiry[], check_sql_schemas[], check_sql_persistence[];
 
 void check_configuration(struct check *c);
 void check_origins(struct check *c);

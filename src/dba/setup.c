@@ -156,7 +156,18 @@ static const char role_text[] =
 	"-- Nor may it queue for a lock (behind a migration, say) with others queueing behind it.\n"
 	"ALTER ROLE :\"role\" SET lock_timeout = '2s';\n"
 	"-- An open transaction would keep vacuum from cleaning up.\n"
-	"ALTER ROLE :\"role\" SET idle_in_transaction_session_timeout = '30s';\n"
+	"ALTER ROLE :\"role\" SET idle_in_transaction_session_timeout = '30s';\n";
+
+/* `%d`: the connections of one process. */
+static const char limit_text[] =
+	"-- With -v replicas=N the role may have as many connections as N processes take, %d each, and as many again "
+	"for "
+	"a rolling\n"
+	"-- update.\n"
+	"\\if :{?replicas}\n"
+	"    SELECT format('ALTER ROLE %%I CONNECTION LIMIT %%s', :'role', :'replicas'::int * 2 * %d)\n"
+	"    \\gexec\n"
+	"\\endif\n"
 	"\n";
 
 static const char granted_text[] =
@@ -390,6 +401,7 @@ void setup_script(const struct conf *conf, const struct rules *rules, const char
 	needs_wanted(out, rules);
 	buf_add_text(out, preconditions);
 	buf_add_text(out, role_text);
+	buf_addf(out, limit_text, (int)conf_sessions(conf), (int)conf_sessions(conf));
 	add_reads(out, conf, rules);
 	buf_add_text(out, identity_text);
 	needs_identity(out, rules, "SELECT schema, name, columns, false FROM walpush_found");

@@ -326,6 +326,12 @@ def a_role_with_one_connection_for_admissions(world):
     world.sql("ALTER ROLE walpush CONNECTION LIMIT 5")
 
 
+@case("server-connections", state="warning", kind="restart")
+def a_server_that_is_nearly_full(world):
+    world.set_system(max_connections=24)
+    world.restart()
+
+
 @case("role-password", state="warning")
 def a_password_that_expires(world):
     world.sql("ALTER ROLE walpush VALID UNTIL 'tomorrow'")

@@ -142,6 +142,15 @@ def test_setup_may_run_again(server, ready):
     assert without_defaults(state(server, ready)) == without_defaults(once)
 
 
+def test_setup_bounds_the_roles_connections(server, ready):
+    limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'walpush'"
+    assert server.sql(limit) == [(-1,)], "only where somebody says how many processes there are"
+    server.psql(SETUP, {"replicas": "3"}, dbname=ready)
+    assert server.sql(limit) == [(60,)]
+    server.setup(ready)
+    assert server.sql(limit) == [(60,)]
+
+
 def test_setup_makes_the_slot(server, ready):
     rows = server.sql("SELECT slot_name, plugin, slot_type, database, temporary FROM pg_replication_slots")
     assert rows == [("walpush", "wal2json", "logical", ready, False)]
