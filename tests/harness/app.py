@@ -112,6 +112,11 @@ class App:
         """The pid of the walsender that reads the slot; None if nobody does."""
         return self.value("SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", self.slot)
 
+    def end_reader(self):
+        """Ends the walsender that reads the slot, as an administrator would."""
+        self.wait_until("SELECT active_pid IS NOT NULL FROM pg_replication_slots WHERE slot_name = %s", self.slot)
+        assert self.value("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s", self.slot)
+
     def close(self):
         """Lets go of the test's own connection; the next statement makes a new one."""
         if self._connection is not None:

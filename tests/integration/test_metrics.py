@@ -150,6 +150,6 @@ def test_where_the_stream_stands(app, walpush):
 
 def test_a_reconnect_is_counted(app, walpush):
     mark = walpush.mark()
-    app.sql("SELECT pg_terminate_backend(%s)", app.reader())
+    app.end_reader()
     walpush.wait_for_log('msg="streaming"', since=mark)
     wait_for_metric(walpush, 2, "walpush_database_connects_total", connection="replication")

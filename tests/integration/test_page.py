@@ -158,7 +158,7 @@ def test_the_slot_holds_much_wal(app, config, make_walpush):
         assert "retained_bytes=" in walpush.wait_for_log("level=warn.*keep much WAL")
         app.wait_until("SELECT safe_wal_size IS NOT NULL FROM pg_replication_slots WHERE slot_name = %s", app.slot)
         app.touch(app.request, "x" * 1000000)
-        app.sql("SELECT pg_terminate_backend(%s)", app.reader())  # asked again behind every reconnect
+        app.end_reader()  # asked again behind every reconnect
         wait_for_metric(walpush, 2, "walpush_database_connects_total", connection="replication")
         metrics = wait_for_metric(walpush, 1, "walpush_slot_wal_status", status="reserved")
         assert metrics("walpush_slot_retained_bytes") > 0

@@ -71,7 +71,7 @@ def test_the_walsender_is_terminated(app, walpush, times):
             for _ in range(times):
                 writer.wait_for(50)
                 mark = walpush.mark()
-                app.sql("SELECT pg_terminate_backend(%s)", app.reader())
+                app.end_reader()
                 walpush.wait_for_log('msg="?streaming', since=mark, timeout=LONG)
             writer.wait_for(50)
         messages = receive_all(client, writer.committed[-1])
@@ -92,7 +92,7 @@ def test_the_walsender_is_terminated_in_the_middle_of_a_large_transaction(app, c
         client = walpush.subscribe(UNIT_1, ASHA)
         mark = walpush.mark()
         app.sql("UPDATE requests SET purpose = %s WHERE status = 'Many'", ROW_MARK)
-        app.sql("SELECT pg_terminate_backend(%s)", app.reader())
+        app.end_reader()
         walpush.wait_for_log('msg="?streaming', since=mark, timeout=LONG)
         messages = [client.recv(timeout=LONG) for _ in range(5000)]
         assert len({m["request_id"] for m in messages}) == 5000
