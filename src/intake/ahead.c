@@ -37,7 +37,7 @@ void ahead_ask(struct queue *q, const struct visible *v, const struct asker *ask
 
 		if (!asks_nothing(r) && (!visible_may_ask(v, r->transaction) || !ask_about(r, asker, b)))
 			return;
-		q->ask_next = r->next;
+		queue_asked(q, r);
 	}
 }
 
@@ -45,7 +45,7 @@ void ahead_again(struct queue *q)
 {
 	struct record *first = NULL;
 
-	for (struct record *r = q->head; r && r != q->ask_next; r = r->next) {
+	for (struct record *r = q->head; r && r != q->asked_end; r = r->next) {
 		if (!r->asked || !r->answers.n || transaction_is_known(r->transaction))
 			continue;
 		answers_drop(&r->answers);

@@ -53,13 +53,13 @@ static void forget_kept(struct breaker *b)
 	b->kept = (struct breaker_kept){ 0 };
 }
 
-void breakers_keep(struct breakers *bs, uint32_t text, const char *name, const char *sql, size_t n_values,
+bool breakers_keep(struct breakers *bs, uint32_t text, const char *name, const char *sql, size_t n_values,
 		   const char *const *values)
 {
 	struct breaker_kept *kept;
 
 	if (breakers_may_ask(bs, text) || bs->at[text].kept.sql)
-		return;
+		return false;
 	kept = &bs->at[text].kept;
 	kept->name = mem_text(name);
 	kept->sql = mem_text(sql);
@@ -67,6 +67,7 @@ void breakers_keep(struct breakers *bs, uint32_t text, const char *name, const c
 	kept->values = mem_new_array(n_values, sizeof(char *));
 	for (size_t i = 0; i < n_values; i++)
 		kept->values[i] = values[i] ? mem_text(values[i]) : NULL;
+	return true;
 }
 
 const struct breaker_kept *breakers_kept(const struct breakers *bs, uint32_t text)
@@ -187,23 +188,26 @@ static int64_t close_waited(struct breakers *bs, int64_t now)
 
 uint32_t breakers_due(struct breakers *bs, int64_t now, int64_t *next)
 {
+	uint32_t due = BREAKER_NONE;
+
 	*next = close_waited(bs, now);
 	if (bs->is_probing)
 		return BREAKER_NONE;
 	for (uint32_t i = 0; i < bs->n; i++) {
-		struct breaker *b = &bs->at[i];
+		const struct breaker *b = &bs->at[i];
 
 		if (b->state != OPEN || !b->kept.sql)
 			continue;
-		if (b->until <= now) {
-			b->state = PROBED;
-			bs->is_probing = true;
-			return i;
-		}
-		if (b->until < *next)
-			*next = b->until;
+		if (b->until > now)
+			*next = b->until < *next ? b->until : *next;
+		else if (due == BREAKER_NONE || b->until < bs->at[due].until)
+			due = i; /* who has waited longest: a text that never answers must not keep the others away */
 	}
-	return BREAKER_NONE;
+	if (due == BREAKER_NONE)
+		return due;
+	bs->at[due].state = PROBED;
+	bs->is_probing = true;
+	return due;
 }
 
 /* Nothing is known against a text that was only opened with the one that is answered again. */

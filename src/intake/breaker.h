@@ -62,8 +62,9 @@ bool breakers_failed(struct breakers *bs, uint32_t text, enum breaker_reason rea
 bool breakers_failed_all(struct breakers *bs, enum breaker_reason reason, int64_t now);
 /* An answer took `us`. True: it was one too many, and breakers were opened. */
 bool breakers_answered(struct breakers *bs, uint32_t text, int64_t us, int64_t now);
-/* The question that failed or was not asked. All texts are copied. Does nothing if the text is not open, or has a question already. */
-void breakers_keep(struct breakers *bs, uint32_t text, const char *name, const char *sql, size_t n_values,
+/* The question that failed or was not asked. All texts are copied. False: nothing was done, because the text is not open, or has a question
+ * already. */
+bool breakers_keep(struct breakers *bs, uint32_t text, const char *name, const char *sql, size_t n_values,
 		   const char *const *values);
 /* Closes what only had to wait. Returns the text that should be probed now; it counts as PROBED. BREAKER_NONE: none, or one is probed already. `next`: when to look again, INT64_MAX:
  * not before something changes. */

@@ -197,9 +197,11 @@ static void on_answer_limit(void *ctx)
 	struct intake *in = ctx;
 	struct record *r = in->queue.head;
 
-	if (!r || !in->timed || r->number != in->timed || in->look.held)
+	if (!r || !in->timed || r->number != in->timed)
 		return;
 	in->timed = 0;
+	if (in->look.held)
+		return; /* the limit begins again when the look is over */
 	metrics_add(in->counts, METRICS_ROWS_UNANSWERED, 1);
 	questions_late(in->asker.questions);
 	answers_give_up(&r->answers);
@@ -490,7 +492,7 @@ static bool overlap(void *ctx, uint32_t a, uint32_t b)
 
 static void close_breakers(struct intake *in)
 {
-	in->n_queries = in->bind.rules ? (uint32_t)rules_n_queries(in->bind.rules) : 0;
+	in->n_queries = (uint32_t)rules_n_row_queries(in->bind.rules);
 	questions_texts(in->asker.questions, in->n_queries, overlap, in);
 }
 
@@ -501,12 +503,14 @@ static void take_limits(struct intake *in, const struct conf_limits *limits)
 	questions_limit(in->asker.questions, in->answer_limit);
 }
 
-/* Rules of another configuration may follow, with other queries: until then there is no breaker. */
+/* Rules of another configuration may follow, with other queries: until then a breaker opens for its own text alone, and nobody is told of it. */
 void intake_reload(struct intake *in, const struct conf_limits *limits)
 {
+	const struct rules *rules = in->bind.rules;
+
 	take_limits(in, limits);
 	in->n_queries = 0;
-	questions_texts(in->asker.questions, 0, NULL, NULL);
+	questions_texts(in->asker.questions, rules ? (uint32_t)rules_n_row_queries(rules) : 0, NULL, NULL);
 }
 
 void intake_limits(struct intake *in, const struct conf_limits *limits)
@@ -527,7 +531,7 @@ void intake_limits(struct intake *in, const struct conf_limits *limits)
 void intake_rules(struct intake *in, const struct rules *rules)
 {
 	in->bind.rules = rules;
-	if (in->n_queries != rules_n_queries(rules))
+	if (in->n_queries != rules_n_row_queries(rules))
 		close_breakers(in);
 	questions_forget(in->asker.questions); /* the same name may belong to another query now */
 	in->waiting_catalog = false;

@@ -80,6 +80,12 @@ void probe_look(struct probe *p)
 		p->outside->wake(p->outside->at, OUTSIDE_TIMER_PROBE, next - time, on_due, p);
 }
 
+void probe_soon(struct probe *p)
+{
+	if (!p->query)
+		p->outside->wake(p->outside->at, OUTSIDE_TIMER_PROBE, 0, on_due, p);
+}
+
 void probe_withdraw(struct probe *p)
 {
 	if (!p->query)

@@ -17,8 +17,10 @@ struct probe *probe_new(const struct outside *outside, struct breakers *breakers
 void probe_free(struct probe *p);
 /* µs: limits.answer. */
 void probe_limit(struct probe *p, int64_t limit);
-/* Sends what is due, or sets the timer for it. Call it when breakers were opened, or have a question now. */
+/* Sends what is due, or sets the timer for it. Call it when breakers were opened. */
 void probe_look(struct probe *p);
+/* The same from the loop: a breaker has a question now. No breaker closes from within, because the caller is in the middle of asking. */
+void probe_soon(struct probe *p);
 /* The spare session is about to be replaced: a probe that runs has failed. */
 void probe_withdraw(struct probe *p);
 /* The breakers are about to be reset. */

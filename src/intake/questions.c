@@ -130,13 +130,14 @@ static void complain(struct question *q, const char *what, const struct fail *wh
 			     log_s("error", why ? why->text : ""), log_fix(q->kind->fix), log_n("times", times)));
 }
 
-/* Keeps the question for the probe of its text. */
-static void keep(struct question *q)
+/* Keeps the question for the probe of its text. False: there is one already. */
+static bool keep(struct question *q)
 {
 	const char **values = values_of(q);
+	bool is_kept = breakers_keep(q->all->breakers, q->text, q->key, q->sql, q->n_values, values);
 
-	breakers_keep(q->all->breakers, q->text, q->key, q->sql, q->n_values, values);
 	free(values);
+	return is_kept;
 }
 
 static void fail_unanswered(struct question *q)
@@ -206,6 +207,8 @@ void questions_late(struct questions *qs)
 		opened = breakers_failed(qs->breakers, q->text, BREAKER_LATE, now(qs));
 	else
 		opened = breakers_failed_all(qs->breakers, BREAKER_LATE, now(qs));
+	if (q && !opened)
+		fail_unanswered(q); /* it has no breaker: its configuration is no longer in force */
 	if (opened)
 		go_around(qs, q, true);
 	else
@@ -306,9 +309,11 @@ static struct question *question_new(struct questions *qs, const struct question
 static struct question *leave_out(struct question *q)
 {
 	q->refs = 1;
-	keep(q);
+	if (keep(q))
+		probe_soon(q->all->probe);
 	fail_unanswered(q);
-	probe_look(q->all->probe);
+	free(q->sql); /* any number of rows may be left out */
+	q->sql = NULL;
 	return q;
 }
 

@@ -9,6 +9,8 @@ void queue_push(struct queue *q, struct record *r)
 	q->last = r;
 	if (!q->ask_next)
 		q->ask_next = r;
+	if (!q->asked_end)
+		q->asked_end = r;
 	q->bytes += record_cost(r);
 }
 
@@ -16,6 +18,8 @@ void queue_asked(struct queue *q, const struct record *r)
 {
 	if (q->ask_next == r)
 		q->ask_next = r->next;
+	if (q->asked_end == r)
+		q->asked_end = r->next;
 }
 
 void queue_pop(struct queue *q)

@@ -3,9 +3,10 @@
  *
  *   [BEGIN][row][row][COMMIT][BEGIN][row] …
  *     ▲                ▲
- *    head             ask_next: the questions of the rows before it are asked
+ *    head             ask_next: the questions of the rows before it are asked; those of some behind it too, up to asked_end
  *
- * The queue owns its records. Invariant: `ask_next` is a record of the queue, or NULL if no record is left to ask about.
+ * The queue owns its records. Invariant: `ask_next` is a record of the queue, or NULL if no record is left to ask about. `asked_end` is the
+ * same record or a later one, or NULL.
  */
 #ifndef WALPUSH_QUEUE_H
 #define WALPUSH_QUEUE_H
@@ -14,7 +15,7 @@
 
 struct queue { /* zeroed: empty */
 	struct record *head, *last;
-	struct record *ask_next;
+	struct record *ask_next, *asked_end;
 	size_t bytes; /* the sum of record_cost */
 };
 

@@ -12,6 +12,7 @@
 struct sight {         /* of a transaction, by the snapshots of one session; visible.c */
 	bool wanted;   /* a snapshot must see the transaction */
 	bool visible;  /* a snapshot has seen it */
+	bool missed;   /* a snapshot that was asked for after its receipt has not seen it */
 	int64_t since; /* µs: when it was wanted */
 };
 

@@ -57,6 +57,7 @@ static void saw(struct visible *v, const struct snapshot *snapshot)
 			sight->visible = progress = true;
 			v->n_unseen--;
 		} else if (t->number <= v->covers) {
+			sight->missed = true;
 			all = false;
 		}
 	}
@@ -156,9 +157,12 @@ void visible_want(struct visible *v, struct transaction *t)
 	ask_snapshot(v);
 }
 
+/* Most transactions are seen by the first snapshot. For one that was not, more questions would be void again and again, and the server runs them. */
 bool visible_may_ask(const struct visible *v, const struct transaction *t)
 {
-	return t->sights[v->session].visible || (v->query && t->number <= v->covers);
+	const struct sight *sight = &t->sights[v->session];
+
+	return sight->visible || (v->query && t->number <= v->covers && !sight->missed);
 }
 
 void visible_leave(struct visible *v, const struct transaction *t)
@@ -188,7 +192,7 @@ void visible_withdraw(struct visible *v)
 		struct sight *sight = &t->sights[v->session];
 
 		v->n_unseen += sight->visible;
-		sight->visible = false;
+		sight->visible = sight->missed = false;
 	}
 }
 

@@ -42,7 +42,7 @@ void visible_free(struct visible *v);
 void visible_want(struct visible *v, struct transaction *t);
 /* Call it before the transaction leaves the list. */
 void visible_leave(struct visible *v, const struct transaction *t);
-/* Is the transaction visible, or does the running query for a snapshot cover it? */
+/* Is the transaction visible, or is the query for the first snapshot under way that may see it? */
 bool visible_may_ask(const struct visible *v, const struct transaction *t);
 /* Drops the snapshots too: the next stream may be of another server, with other xids. The list must be empty. */
 void visible_forget(struct visible *v);

@@ -13,7 +13,7 @@ struct rules {
 	size_t n_found;
 	struct rules_query actor;     /* sql NULL: none */
 	struct rules_query **queries; /* all that exist, in the order of rules_query_at; the array alone is owned */
-	size_t n_queries;
+	size_t n_queries, n_row_queries;
 	struct rules_table *tables; /* each table once; they own their arrays */
 	size_t n_tables;
 	const struct catalog *catalog; /* NULL until bound */

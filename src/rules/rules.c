@@ -109,13 +109,14 @@ static void add_query(struct rules *r, struct rules_query *q)
 
 static void collect_queries(struct rules *r)
 {
-	for (size_t i = 0; i < r->conf->n_streams; i++)
-		add_query(r, &r->streams[i].admit);
 	for (size_t i = 0; i < r->conf->n_tables; i++) {
 		add_query(r, &r->sections[i].lookup);
 		add_query(r, &r->sections[i].data);
 	}
 	add_query(r, &r->actor);
+	r->n_row_queries = r->n_queries;
+	for (size_t i = 0; i < r->conf->n_streams; i++)
+		add_query(r, &r->streams[i].admit);
 }
 
 struct rules *rules_new(const struct conf *conf, struct fail *why)
@@ -204,6 +205,11 @@ const struct rules_query *rules_actor(const struct rules *r)
 size_t rules_n_queries(const struct rules *r)
 {
 	return r->n_queries;
+}
+
+size_t rules_n_row_queries(const struct rules *r)
+{
+	return r->n_row_queries;
 }
 
 const struct rules_query *rules_query_at(const struct rules *r, size_t i)

@@ -397,6 +397,8 @@ void tap_watch_pause(struct tap *t);
 void tap_watch_forget(struct tap *t);
 void tap_watch_init(struct tap *t);
 void tap_watch_start(struct tap *t);
+/* The watch's session: no row, no admission waits for it, so what may wait for a table's lock goes here too. */
+struct sqlpipe *tap_watch_sql(const struct tap *t);
 void tap_watch_fini(struct tap *t);
 
 /* --- tap_ddl.c: what DDL does, at its place in the replication stream --- */
@@ -423,6 +425,8 @@ void tap_ddl_fini(struct tap *t);
 void tap_read_catalog(struct tap *t);
 /* Takes over both. If the new rules give other results than the rules in force, the replication stream begins again after what is handled. */
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog);
+/* Are the rules in force made from the configuration in force? Not between a reload and the next catalog. */
+bool tap_rules_are_current(const struct tap *t);
 /* The first digest is known; later digests are compared with it. */
 void tap_catalog_watched(struct tap *t);
 /* Logs admit queries that the server refuses, because no client is admitted by them, and admit queries with a time that the server computes only

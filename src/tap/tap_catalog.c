@@ -116,6 +116,11 @@ static void say_secrets(struct tap *t)
 	t->finding->secrets = now;
 }
 
+bool tap_rules_are_current(const struct tap *t)
+{
+	return t->finding->rules_of == t->now.edition;
+}
+
 void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 {
 	retire(t);

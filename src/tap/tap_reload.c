@@ -61,7 +61,7 @@ static void reload_end(struct reload *r)
 
 	LL_FOREACH_SAFE(r->probes, p, next) {
 		if (p->asked)
-			sqlpipe_forget(t->sql, p->asked);
+			sqlpipe_forget(tap_watch_sql(t), p->asked);
 		free(p);
 	}
 	reads_ask_cancel(r->reads_ask);
@@ -180,15 +180,15 @@ static void add_probe(struct reload *r, const struct rules_query *query)
 	LL_PREPEND(r->probes, p);
 }
 
-/* The planner sees names, types and privileges, and runs nothing. */
+/* The planner sees names, types and privileges, and runs nothing. But it waits for a lock on what the query reads. */
 static void ask_probe(struct probe *p)
 {
 	const char **nothing = mem_new_array(p->query->source.n_refs, sizeof(char *));
 	struct buf sql = { 0 };
 
 	buf_addf(&sql, "EXPLAIN %s", p->query->sql);
-	p->asked = sqlpipe_ask(p->reload->tap->sql, "explain of a reload", sql.data, p->query->source.n_refs, nothing,
-			       on_probe, p);
+	p->asked = sqlpipe_ask(tap_watch_sql(p->reload->tap), "explain of a reload", sql.data, p->query->source.n_refs,
+			       nothing, on_probe, p);
 	buf_fini(&sql);
 	free(nothing);
 }

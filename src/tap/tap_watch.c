@@ -298,6 +298,11 @@ void tap_watch_start(struct tap *t)
 	t->watch->sql = sqlpipe_new(t->loop, t->names, "watch", &t->now.conf->database, t->suspects, on_state, t);
 }
 
+struct sqlpipe *tap_watch_sql(const struct tap *t)
+{
+	return t->watch->sql;
+}
+
 void tap_watch_fini(struct tap *t)
 {
 	sqlpipe_free(t->watch->sql);

@@ -70,7 +70,7 @@ struct intake_calls {
 	void (*look)(void *ctx);
 	/* Connect again: records that were not handled come again. The intake may be cleared from within. */
 	void (*broken)(void *ctx, enum intake_broken kind, const struct intake_place *place, const struct fail *why);
-	/* Do two queries of the rules read a common table? Indexes of rules_query_at. */
+	/* Do two queries of the rules in force read a common table? Indexes of rules_query_at. */
 	bool (*overlap)(void *ctx, uint32_t a, uint32_t b);
 };
 

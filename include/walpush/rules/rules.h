@@ -148,10 +148,13 @@ int rules_stream_index(const struct rules *r, uint64_t identity);
 int rules_match_path(const struct rules *r, struct slice path, struct path_values *out);
 /* NULL: the configuration has no actor query. All its parameters are {id}. */
 const struct rules_query *rules_actor(const struct rules *r);
-/* All queries of the configuration: first the admit queries, in the order of the streams; then the lookup and the
- * data-query of each section, in the file's order; then the actor query. Rules of the same configuration, bound or not,
- * have the same queries at the same indexes. */
+/* All queries of the configuration: first those of rows, which are the lookup and the data-query of each section, in the
+ * file's order, and the actor query; then the admit queries, in the order of the streams. Rules of the same
+ * configuration, bound or not, have the same queries at the same indexes; rules with the same rules_digest_feed have the
+ * same queries of rows. */
 size_t rules_n_queries(const struct rules *r);
+/* How many of them are of rows. */
+size_t rules_n_row_queries(const struct rules *r);
 const struct rules_query *rules_query_at(const struct rules *r, size_t i);
 /* The columns whose value before a change the rules need, each once; works for rules bound or not. Without these values
  * walpush does not know which groups a row has left or a deleted row was in, and an action that waits for a change

@@ -152,6 +152,8 @@ static const struct {
 	{ "f0 k0 +999 p", "opened in-1" },
 	{ "f0 k0 +1000 p p ?", "opened probe-0 none 23" },
 	{ "f0 k0 k1 +1000 p p y0 p", "opened probe-0 none probe-1" },
+	/* Who has waited longest goes first. */
+	{ "f2 k2 +500 f0 k0 +2000 p n2 p", "opened opened probe-2 probe-0" },
 	{ "f0 +5000 p k1 p", "opened none probe-1" },
 	/* Each closes by itself. */
 	{ "f0 k0 k1 +1000 p y0 ?", "opened probe-0 023" },
