@@ -50,7 +50,7 @@ interface Told {
 export interface Upsert<Kind extends string, Row, Action extends string> extends Told {
   type: `${Kind}.created` | `${Kind}.updated`;
   action: 'created' | 'updated' | Action;
-  /** null, with `truncated`, if the row is larger than the server sends, or its `data-query` had no answer: fetch it. */
+  /** null, with `truncated`, if the row is larger than the server sends, or its `data-query` had no answer that may be shown: fetch it. */
   data: Row | null;
   truncated?: true;
   /** Columns that PostgreSQL did not send because they are large and did not change. */

@@ -14,14 +14,7 @@
 #include "walpush/base/flood.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
-
-/* How long a commit without synchronous_commit stays unflushed at most, in wal_writer_delay. Source: PostgreSQL's manual. */
-#define WRITER_DELAYS 3
-
-struct position {
-	lsn_t flush, insert;
-	int64_t delay; /* µs */
-};
+#include "walpush/pg/position.h"
 
 /* --- answers ------------------------------------------------------------------------------------------------------ */
 
@@ -206,18 +199,15 @@ static void batch_void(struct batch *b)
 			again_void(l);
 }
 
-static bool read_position(struct sqlrows *rows, const struct fail *why, struct position *out)
+/* Takes over `rows`. */
+static bool take_position(struct sqlrows *rows, const struct fail *error, struct position *out)
 {
-	bool ok = rows && rows->n_rows == 1 && rows->n_columns == 3 && sqlrows_get(rows, 0, 2) &&
-		  lsn_parse(slice_of(sqlrows_get(rows, 0, 0)), &out->flush) &&
-		  lsn_parse(slice_of(sqlrows_get(rows, 0, 1)), &out->insert);
+	struct fail why = { 0 };
+	bool ok = position_read(rows, error, out, &why);
 
-	if (ok)
-		out->delay = strtoll(sqlrows_get(rows, 0, 2), NULL, 10);
-	else
-		flood_error("cannot tell how far the WAL is; nobody is admitted",
-			    log_s("sqlstate", why ? why->sqlstate : ""),
-			    log_s("error", why ? why->text : "a strange answer"),
+	if (!ok)
+		flood_error("cannot tell how far the WAL is; nobody is admitted", log_s("sqlstate", why.sqlstate),
+			    log_s("error", why.text),
 			    log_fix("grant EXECUTE on pg_current_wal_flush_lsn and pg_current_wal_insert_lsn"));
 	sqlrows_free(rows);
 	return ok;
@@ -232,7 +222,7 @@ static void on_position(struct batch *b, struct sqlrows *rows, const struct fail
 		send_position(b);
 		return;
 	}
-	if (!read_position(rows, why, &p)) {
+	if (!take_position(rows, why, &p)) {
 		while (b->listeners)
 			listener_refuse(b->listeners, 1013, "query", "the WAL's position is not known");
 		send_drop_batch(b);
@@ -240,7 +230,7 @@ static void on_position(struct batch *b, struct sqlrows *rows, const struct fail
 	}
 	b->need = p.insert;
 	if (p.insert > p.flush)
-		b->settled_at = admit_clock(b->all) + WRITER_DELAYS * p.delay;
+		b->settled_at = admit_clock(b->all) + POSITION_WRITER_DELAYS * p.delay;
 	batch_void(b);
 	if (is_reached(b))
 		batch_settle(b);
@@ -253,7 +243,7 @@ static void on_flushed(struct batch *b, struct sqlrows *rows, const struct fail 
 {
 	struct position p;
 
-	if (!read_position(rows, why, &p))
+	if (!take_position(rows, why, &p))
 		return;
 	if (p.flush < b->need)
 		b->need = p.flush;

@@ -14,14 +14,7 @@
 
 #include "parts.h"
 #include "walpush/base/mem.h"
-
-/* On a standby every visible commit is replayed. */
-static const char position_sql[] =
-	"SELECT CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_flush_lsn() END,"
-	" CASE WHEN r THEN pg_catalog.pg_last_wal_replay_lsn() ELSE pg_catalog.pg_current_wal_insert_lsn() END,"
-	" (EXTRACT(epoch FROM pg_catalog.current_setting('wal_writer_delay')::interval)::numeric * "
-	"1000000::numeric)::bigint"
-	" FROM pg_catalog.pg_is_in_recovery() r";
+#include "walpush/pg/position.h"
 
 static void ask(struct lanes *lanes, struct lanes_item *i, unsigned lane, const struct admit_query *query)
 {

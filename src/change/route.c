@@ -281,6 +281,20 @@ static void leave_groups(const struct route_plan *plan, struct route_result *out
 	}
 }
 
+bool route_takes_away(const struct rules_section *s, const struct row *row)
+{
+	enum route_op op;
+
+	if (!find_op(s, row, &op))
+		return false;
+	if (op != ROUTE_UPDATED)
+		return op == ROUTE_DELETED;
+	for (size_t i = 0; i < s->n_groups; i++)
+		if (!s->group_uses_lookup[i] && movement_of(&s->groups[i], row) != STAYED)
+			return true;
+	return false;
+}
+
 static bool could_be_looked_up(const void *ctx, struct slice name)
 {
 	const struct rules_section *s = ctx;

@@ -132,6 +132,25 @@ bool answers_are_here(const struct answers *answers)
 	return true;
 }
 
+static lsn_t later_of(lsn_t upto, const struct question *q)
+{
+	lsn_t other = q ? question_upto(q) : 0;
+
+	return other > upto ? other : upto;
+}
+
+lsn_t answers_upto(const struct answers *answers)
+{
+	lsn_t upto = 0;
+
+	for (size_t i = 0; i < answers->n; i++) {
+		upto = later_of(upto, answers->at[i].lookup);
+		upto = later_of(upto, answers->at[i].data);
+		upto = later_of(upto, answers->at[i].actor);
+	}
+	return upto;
+}
+
 static void give_up(struct question **q)
 {
 	if (!is_open(*q))

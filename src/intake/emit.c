@@ -74,7 +74,16 @@ static void say_missing(struct emit *e, const struct rules_section *section, con
 		log_fix("add the column to the SELECT list of the lookup, or of the actor query"));
 }
 
-static void route_row(struct emit *e, const struct record *r, const struct rules_table *table)
+/* Content that queries made may be newer than a permission: it is left out. Groups that a lookup named stay, because who may read the message is
+ * decided at its commit. */
+static void leave_out(const struct rules_section *section, struct txn_answers *answers)
+{
+	answers->data = answers->actor = NULL;
+	if (section->message_uses_lookup)
+		answers->lookup = NULL;
+}
+
+static void route_row(struct emit *e, const struct record *r, const struct rules_table *table, bool is_void)
 {
 	for (size_t i = 0; i < table->n_sections; i++) {
 		const struct section_questions *a = i < r->answers.n ? &r->answers.at[i] : NULL;
@@ -90,17 +99,20 @@ static void route_row(struct emit *e, const struct record *r, const struct rules
 		if (!route_section(table->sections[i], &e->bind->row, &plan))
 			continue;
 		answers.data_left_out = plan.wants_data && a && a->left_out;
+		if (is_void)
+			leave_out(table->sections[i], &answers);
 		say_missing(e, table->sections[i], txn_row(e->txn, &plan, &answers));
 	}
 }
 
-static void push(struct emit *e, const struct record *r, const struct rules_table *table, const struct change *change)
+static void push(struct emit *e, const struct record *r, const struct rules_table *table, const struct change *change,
+		 bool is_void)
 {
 	note_members(e, table, change);
 	if (change->kind == CHANGE_TRUNCATE)
 		mark_table(e, table, "truncate");
 	else
-		route_row(e, r, table);
+		route_row(e, r, table, is_void);
 	note_other_parents(e, table, change);
 }
 
@@ -112,10 +124,34 @@ static bool ask(struct emit *e, struct record *r, const struct rules_table *tabl
 	return r->given_up || (r->asked && answers_are_here(&r->answers));
 }
 
+/* May the answers be used? *is_void: they may not. False: nobody can tell yet. */
+static bool judge(struct emit *e, const struct record *r, const struct rules_table *table, bool *is_void)
+{
+	lsn_t upto = answers_upto(&r->answers);
+
+	*is_void = false;
+	if (!upto)
+		return true;
+	switch (upto == LSN_MAX ? HEARD_IN_VAIN : heard_by(e->heard, upto, *e->is_full)) {
+	case HEARD_NOT_YET:
+		return false;
+	case HEARD_IN_VAIN:
+		*is_void = true;
+		break;
+	case HEARD:
+		later_read(e->later, e->queue, upto);
+		*is_void = later_changed(e->later, r->transaction, table, &e->bind->row);
+		break;
+	}
+	metrics_add(e->counts, METRICS_ANSWERS_VOID, *is_void);
+	return true;
+}
+
 static enum emit_says handle(struct emit *e, struct record *r, bool is_fresh, struct fail *why)
 {
 	const struct rules_table *table = NULL;
 	struct change change;
+	bool is_void;
 
 	switch (bind_row(e->bind, r->text, &change, &table, why)) {
 	case BOUND_NOT_LISTED:
@@ -136,7 +172,9 @@ static enum emit_says handle(struct emit *e, struct record *r, bool is_fresh, st
 	}
 	if (!ask(e, r, table, &change))
 		return EMIT_WAITS;
-	push(e, r, table, &change);
+	if (!judge(e, r, table, &is_void))
+		return EMIT_HEARS;
+	push(e, r, table, &change, is_void);
 	return EMIT_OVER;
 }
 

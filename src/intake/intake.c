@@ -34,11 +34,14 @@ struct intake {
 	struct skip skip;
 	struct emit emit;
 	struct look look;
+	struct later later;
+	struct heard heard;
 	struct txn *txn;
 	const struct outside *outside;
 	struct metrics_counts *counts;
 
 	bool paused, running, waiting_catalog;
+	bool heard_enough; /* the head waited for the log, and the record that is received ends the wait */
 	uint64_t n_records;
 	uint64_t catalog_covers; /* records up to this number were received before the catalog was read */
 	lsn_t position;          /* of a keepalive, until the queue is empty; 0: none */
@@ -143,6 +146,8 @@ static bool handle_row(struct intake *in, struct record *r)
 			queue_asked(&in->queue, r);
 		in->waiting = transaction_is_visible(r->transaction) ? r->number : 0;
 		return false;
+	case EMIT_HEARS:
+		return false;
 	case EMIT_STALE:
 		in->catalog_covers = in->n_records;
 		in->waiting_catalog = true;
@@ -168,6 +173,7 @@ static bool handle(struct intake *in, struct record *r)
 	}
 }
 
+/* A head that waits for the log waits in vain while nothing is received. */
 static void control_flow(struct intake *in)
 {
 	bool paused = in->queue.bytes > (in->paused ? INTAKE_BYTES / 2 : INTAKE_BYTES);
@@ -176,6 +182,8 @@ static void control_flow(struct intake *in)
 		return;
 	in->paused = paused;
 	in->calls->pause(in->ctx, paused);
+	if (paused && in->heard.need)
+		intake_run(in);
 }
 
 /* Records after the keepalive are handled too by now, so the position may be an old one. */
@@ -227,10 +235,12 @@ static void intake_run(struct intake *in)
 		return;
 	in->running = true;
 	in->waiting = 0;
+	in->heard_enough = false;
 	while (in->queue.head && handle(in, in->queue.head))
 		queue_pop(&in->queue);
 	if (in->queue.head && !in->waiting_catalog)
 		ahead_ask(&in->queue, in->visible, &in->asker, &in->bind);
+	questions_sent(in->asker.questions);
 	in->running = false;
 	time_head(in);
 	take_position(in);
@@ -238,6 +248,12 @@ static void intake_run(struct intake *in)
 }
 
 /* --- receipt --------------------------------------------------------------------------------------------------- */
+
+/* Everything that commits below was received. The record that says so is queued first. */
+static void hear(struct intake *in, lsn_t upto)
+{
+	in->heard_enough |= heard_moved(&in->heard, upto);
+}
 
 static struct transaction *begin(struct intake *in, const struct change *change, lsn_t given)
 {
@@ -249,6 +265,7 @@ static struct transaction *begin(struct intake *in, const struct change *change,
 	t->repeated = change->lsn < given;
 	t->number = ++in->transactions.n;
 	DL_APPEND(in->transactions.first, t);
+	hear(in, t->lsn);
 	return t;
 }
 
@@ -264,6 +281,7 @@ static bool receive_frame(struct intake *in, struct record *r, lsn_t given, stru
 		if (!in->receiving || in->receiving->xid != change.xid)
 			return fail_set(why, "a COMMIT came without its BEGIN");
 		in->receiving = NULL;
+		hear(in, r->transaction->next_lsn);
 		return true;
 	}
 	if (in->receiving)
@@ -308,7 +326,7 @@ static void enqueue(struct intake *in, struct record *r)
 {
 	queue_push(&in->queue, r);
 	/* While the head waits, a record only joins the queue. Its questions are still asked in time, because every answer calls intake_run. */
-	if (in->queue.head == r || in->queue.ask_next == r)
+	if (in->queue.head == r || in->queue.ask_next == r || in->heard_enough)
 		intake_run(in);
 	else
 		control_flow(in);
@@ -347,6 +365,8 @@ void intake_position(struct intake *in, lsn_t end)
 	if (in->receiving)
 		return;
 	in->position = end;
+	if (heard_moved(&in->heard, end))
+		intake_run(in);
 	take_position(in);
 }
 
@@ -409,6 +429,14 @@ static void on_replaced(void *ctx)
 	visible_replaced(in->asker.known);
 }
 
+static void on_ask(void *ctx)
+{
+	struct intake *in = ctx;
+
+	in->calls->hear(in->ctx);
+}
+
+static const struct heard_calls heard_calls = { on_ask, on_more };
 static const struct visible_calls visible_calls = { nothing, nothing, on_more };
 static const struct visible_calls known_calls = { on_asked, on_again, on_more };
 static const struct questions_calls questions_calls = { on_more, on_leaves, on_replaced };
@@ -433,6 +461,8 @@ void intake_clear(struct intake *in)
 	in->receiving = NULL;
 	in->position = 0;
 	in->skip.large = 0;
+	heard_clear(&in->heard);
+	later_rules(&in->later, &in->queue, in->bind.rules);
 	look_clear(&in->look);
 	control_flow(in);
 }
@@ -452,7 +482,16 @@ struct intake *intake_new_in(const struct outside *outside, const struct conf_li
 	in->visible = visible_new(outside, OUTSIDE_ROWS, &in->transactions, &visible_calls, in);
 	in->waiting_catalog = true;
 	bind_init(&in->bind);
-	in->emit = (struct emit){ .bind = &in->bind, .asker = &in->asker, .skip = &in->skip };
+	later_init(&in->later);
+	in->heard = (struct heard){ .outside = outside, .calls = &heard_calls, .ctx = in };
+	in->emit = (struct emit){ .bind = &in->bind,
+				  .asker = &in->asker,
+				  .skip = &in->skip,
+				  .queue = &in->queue,
+				  .later = &in->later,
+				  .heard = &in->heard,
+				  .counts = counts,
+				  .is_full = &in->paused };
 	intake_limits(in, limits);
 	return in;
 }
@@ -478,6 +517,7 @@ void intake_free(struct intake *in)
 	visible_free(in->asker.known);
 	visible_free(in->visible);
 	bind_fini(&in->bind);
+	later_fini(&in->later);
 	txn_free(in->txn);
 	outside_free(in->own);
 	free(in);
@@ -531,6 +571,7 @@ void intake_limits(struct intake *in, const struct conf_limits *limits)
 void intake_rules(struct intake *in, const struct rules *rules)
 {
 	in->bind.rules = rules;
+	later_rules(&in->later, &in->queue, rules);
 	if (in->n_queries != rules_n_row_queries(rules))
 		close_breakers(in);
 	questions_forget(in->asker.questions); /* the same name may belong to another query now */

@@ -24,6 +24,8 @@ enum outside_timer {
 	OUTSIDE_TIMER_QUESTIONS,
 	OUTSIDE_TIMER_ANSWER, /* limits.answer of the head */
 	OUTSIDE_TIMER_PROBE,
+	OUTSIDE_TIMER_HEARD,   /* the head waits for the log to reach its horizon */
+	OUTSIDE_TIMER_SETTLED, /* a position that was not flushed is read again */
 	OUTSIDE_TIMERS
 };
 

@@ -11,8 +11,12 @@
  *   record.c     one record
  *   answers.c    the answers that the sections of a row need
  *   questions.c  queries, each sent once for all rows that share it
+ *   breaker.c    texts that are not asked at present, and probe.c, which finds out when they can be
+ *   horizon.c    which commits answers may know
+ *   heard.c      waits until the log has brought them
+ *   later.c      what they changed
  *   bind.c       decodes a record, and orders its values by the columns of its table
- *   outside.c    SQL, the time, a timer, memory
+ *   outside.c    SQL, the time, timers, memory
  */
 #ifndef WALPUSH_INTAKE_PARTS_H
 #define WALPUSH_INTAKE_PARTS_H

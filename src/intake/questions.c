@@ -22,6 +22,7 @@ struct question {
 	struct question *prev, *next; /* in `open` */
 	struct questions *all;
 	struct sqlpipe_query *query; /* NULL: not sent, or answered */
+	struct horizon *horizon;     /* NULL: not sent */
 	struct sqlrows *rows;        /* NULL: not answered yet, or no answer */
 	size_t bytes;                /* of the JSON in `rows` */
 	const struct question_kind *kind;
@@ -47,6 +48,7 @@ struct questions {
 	size_t bytes;
 	struct breakers *breakers;
 	struct probe *probe;
+	struct horizons *horizons;
 	struct repeat trouble[REPEAT_TABLE];
 	struct buf key; /* scratch */
 };
@@ -95,6 +97,13 @@ static void send_question(struct question *q)
 
 	q->query = o->ask(o->at, OUTSIDE_QUESTIONS, q->key, q->sql, q->n_values, values, on_answer, q);
 	free(values);
+	horizon_unref(q->horizon);
+	q->horizon = horizons_take(q->all->horizons);
+}
+
+void questions_sent(struct questions *qs)
+{
+	horizons_seal(qs->horizons);
 }
 
 static void withdraw(struct question *q)
@@ -171,6 +180,7 @@ static void replace(struct questions *qs)
 
 	DL_FOREACH(qs->open, q)
 		withdraw(q);
+	horizons_withdraw(qs->horizons);
 	probe_withdraw(qs->probe);
 	qs->calls->leaves(qs->ctx);
 	qs->outside->replace(qs->outside->at);
@@ -178,6 +188,8 @@ static void replace(struct questions *qs)
 	qs->calls->replaced(qs->ctx);
 	DL_FOREACH(qs->open, q)
 		send_question(q);
+	horizons_replaced(qs->horizons);
+	questions_sent(qs);
 }
 
 /* Breakers were opened. The open questions of their texts fail; if there are any, the session holds them and is replaced. */
@@ -376,7 +388,12 @@ size_t questions_bytes(const struct questions *qs)
 
 bool question_is_answered(const struct question *q)
 {
-	return !q->is_open;
+	return q->has_failed || (!q->is_open && q->horizon && horizon_is_known(q->horizon));
+}
+
+lsn_t question_upto(const struct question *q)
+{
+	return q->has_failed ? 0 : horizon_upto(q->horizon);
 }
 
 bool question_has_failed(const struct question *q)
@@ -395,6 +412,7 @@ void question_unref(struct question *q)
 		return;
 	withdraw(q);
 	leave_open(q);
+	horizon_unref(q->horizon);
 	q->all->bytes -= q->bytes;
 	sqlrows_free(q->rows);
 	free(q->sql);
@@ -431,6 +449,7 @@ struct questions *questions_new(const struct outside *outside, struct metrics_co
 
 	*qs = (struct questions){ .outside = outside, .counts = counts, .calls = calls, .ctx = ctx };
 	qs->breakers = breakers_new();
+	qs->horizons = horizons_new(outside, calls->answered, ctx);
 	qs->probe = probe_new(outside, qs->breakers, on_closed, qs);
 	return qs;
 }
@@ -442,6 +461,7 @@ void questions_free(struct questions *qs)
 	questions_forget(qs);
 	probe_free(qs->probe);
 	breakers_free(qs->breakers);
+	horizons_free(qs->horizons);
 	buf_fini(&qs->key);
 	free(qs);
 }

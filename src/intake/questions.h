@@ -15,6 +15,7 @@
 #include "walpush/watch/metrics.h"
 #include "walpush/rules/rules.h"
 #include "breaker.h"
+#include "horizon.h"
 #include "outside.h"
 
 struct questions;
@@ -58,12 +59,17 @@ void questions_limit(struct questions *qs, int64_t limit);
 const struct breakers *questions_breakers(const struct questions *qs);
 /* Earlier answers are not shared with later questions. */
 void questions_forget(struct questions *qs);
+/* The turn of the loop has sent its questions. */
+void questions_sent(struct questions *qs);
 /* How many questions have no answer yet. */
 unsigned questions_open(const struct questions *qs);
 /* Bytes of the JSON answers that are held. */
 size_t questions_bytes(const struct questions *qs);
 
+/* It failed, or there is an answer, and it is known which commits it may know. */
 bool question_is_answered(const struct question *q);
+/* Everything that the answer knows commits below. 0: it failed; LSN_MAX: nobody can tell. */
+lsn_t question_upto(const struct question *q);
 /* It failed, or was not asked: it says nothing about the row. */
 bool question_has_failed(const struct question *q);
 /* NULL: the question failed, or has no answer. */

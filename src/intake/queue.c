@@ -11,6 +11,8 @@ void queue_push(struct queue *q, struct record *r)
 		q->ask_next = r;
 	if (!q->asked_end)
 		q->asked_end = r;
+	if (!q->read_next)
+		q->read_next = r;
 	q->bytes += record_cost(r);
 }
 
@@ -27,6 +29,8 @@ void queue_pop(struct queue *q)
 	struct record *r = q->head;
 
 	queue_asked(q, r);
+	if (q->read_next == r)
+		q->read_next = r->next;
 	q->head = r->next;
 	if (!q->head)
 		q->last = NULL;

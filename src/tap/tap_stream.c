@@ -61,6 +61,13 @@ static void look(void *ctx)
 	tap_ddl_look(ctx);
 }
 
+static void hear(void *ctx)
+{
+	struct tap *t = ctx;
+
+	source_ask(t->source);
+}
+
 static bool overlap(void *ctx, uint32_t a, uint32_t b)
 {
 	const struct tap *t = ctx;
@@ -70,7 +77,7 @@ static bool overlap(void *ctx, uint32_t a, uint32_t b)
 }
 
 const struct intake_calls tap_intake_calls = { on_publish, on_position,   pause_source, stale_catalog,
-					       look,       stream_broken, overlap };
+					       look,       stream_broken, hear,         overlap };
 
 /* --- the source's calls ------------------------------------------------------------------------------------------ */
 

@@ -328,7 +328,7 @@ def a_role_with_one_connection_for_admissions(world):
 
 @case("server-connections", state="warning", kind="restart")
 def a_server_that_is_nearly_full(world):
-    world.set_system(max_connections=24)
+    world.set_system(max_connections=20)
     world.restart()
 
 

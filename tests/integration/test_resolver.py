@@ -320,7 +320,7 @@ def test_the_certificate_is_verified_against_the_name(names, impatient, make_wal
             names.know({DB: [HERE], OTHER: [HERE]})
             url = behind(app.url, "HOST") + f"?sslmode=verify-full&sslrootcert={tmp_path}/tls.crt"
             with make_walpush(app, impatient, url=url.replace("HOST", DB), under=names.under) as walpush:
-                app.wait_until(f"SELECT ({OVER_TLS}) = 4")
+                app.wait_until(f"SELECT ({OVER_TLS}) = 6")
             walpush = make_walpush(app, impatient, url=url.replace("HOST", OTHER), under=names.under)
             with walpush.start(streaming=False):
                 walpush.wait_for_log(f"not match host name .*{OTHER}")

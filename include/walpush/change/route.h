@@ -64,6 +64,10 @@ struct route_result {
 	bool unknown;
 };
 
+/* Is there somebody who may have heard of the row before this change, and does not hear of it afterwards? It was deleted, left `when`, or moved to
+ * other groups, as far as its columns name them. True too where an old value was not sent. */
+bool route_takes_away(const struct rules_section *s, const struct row *row);
+
 /* `lookup`: NULL if the plan wanted none. The result's buffers are reused from call to call; zero them before the
  * first. */
 void route_messages(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *out);

@@ -9,6 +9,9 @@
  * sees the transaction. The snapshots that release rows have a session of their own, so that no query delays them. Rows without queries are
  * decoded once and never copied.
  *
+ * An answer may know more than the log has brought. So a row with answers also waits until everything was received that they may know (horizon.h,
+ * heard.h). If something of it changed a permission, or took the row away from somebody, content that a query made is left out (later.h).
+ *
  * All queries of one row together may take limits.answer, from the moment when the row is the head and its transaction is visible. Then the
  * row is made of its columns: groups that a lookup would name refetch, `data` of a data-query and `updated_by` are null. The query that was
  * the reason is not asked for a while (breaker.h).
@@ -70,6 +73,8 @@ struct intake_calls {
 	void (*look)(void *ctx);
 	/* Connect again: records that were not handled come again. The intake may be cleared from within. */
 	void (*broken)(void *ctx, enum intake_broken kind, const struct intake_place *place, const struct fail *why);
+	/* Ask the server how far it has sent: intake_position is called soon. */
+	void (*hear)(void *ctx);
 	/* Do two queries of the rules in force read a common table? Indexes of rules_query_at. */
 	bool (*overlap)(void *ctx, uint32_t a, uint32_t b);
 };

@@ -21,6 +21,11 @@
  *   w         the timer for another snapshot is due                     +5    so many µs later
  *   W         limits.answer is over for the head                        P     the timer of a probe is due
  *   J         the session for questions was lost                        Z     the configuration was read again
+ *   f3 f!     from now on the answer to the question for a position: commit 3 is flushed; or it fails. At first nothing is flushed. These
+ *             answers come by themselves, and are not told
+ *   g3,5      the same where commits may be visible before they are flushed: 3 is flushed, 5 is inserted
+ *   V         the timer of a head that waits for the log is due         S     that of a position that was not flushed
+ *   D5, U5    DELETE and UPDATE of shows, key 5                         O5    UPDATE that makes key 6 of key 5
  *   k3        everything before commit 3 was sent                      #3    commits below 3 were handled before this connection
  *   R         the owner read the catalog                               X     the connection was lost: intake_clear
  *   L, H, E   the owner begins a look; one that holds; it ends         |     nothing: a mark in what was told
@@ -36,6 +41,7 @@
 #include "mapping.h"
 #include "parts.h"
 #include "walpush/change/decode.h"
+#include "walpush/pg/position.h"
 #include "walpush/pg/snapshot.h"
 
 #define HELD_TABLES                                                                                                    \
@@ -62,7 +68,7 @@ struct held_timer {
 
 struct held_question {
 	enum outside_session session;
-	bool is_snapshot;
+	bool is_snapshot, is_position, is_data;
 	char *state; /* what the test makes of it; freed with it */
 	sqlpipe_done *done;
 	void *ctx;
@@ -80,6 +86,7 @@ struct held {
 	bool is_shared;                                  /* all queries read a common table */
 	struct held_question *questions[HELD_QUESTIONS]; /* open ones, the oldest first */
 	size_t n_questions;
+	char *position; /* the word that answers the questions for positions; NULL: nothing is flushed */
 
 	unsigned xid, commit; /* of the transaction that is sent */
 	lsn_t handled;
@@ -111,8 +118,15 @@ static inline struct sqlpipe_query *held_ask(void *at, enum outside_session sess
 	(void)at;
 	held.n_calls++;
 	assert_true(held.n_questions < HELD_QUESTIONS);
-	*q = (struct held_question){ .session = session, .is_snapshot = is_snapshot, .done = done, .ctx = ctx };
+	*q = (struct held_question){ .session = session,
+				     .is_snapshot = is_snapshot,
+				     .is_position = sql == position_sql,
+				     .is_data = strncmp(statement, "data-query", 10) == 0,
+				     .done = done,
+				     .ctx = ctx };
 	held.questions[held.n_questions++] = q;
+	if (q->is_position)
+		return (struct sqlpipe_query *)q;
 	buf_addf(&held.told, "%s%.*s", held_says(session, is_snapshot), is_known ? 0 : (int)strcspn(statement, " "),
 		 statement);
 	for (size_t i = 0; i < n_values; i++)
@@ -137,11 +151,12 @@ static inline void held_forget(void *at, enum outside_session session, struct sq
 	while (held.questions[i] != (struct held_question *)query)
 		i++;
 	assert_int_equal(held.questions[i]->session, session);
-	buf_addf(&held.told, "forget-%s ",
-		 session == OUTSIDE_SPARE          ? "probe"
-		 : !held.questions[i]->is_snapshot ? "question"
-		 : session == OUTSIDE_QUESTIONS    ? "known"
-						   : "snapshot");
+	if (!held.questions[i]->is_position)
+		buf_addf(&held.told, "forget-%s ",
+			 session == OUTSIDE_SPARE          ? "probe"
+			 : !held.questions[i]->is_snapshot ? "question"
+			 : session == OUTSIDE_QUESTIONS    ? "known"
+							   : "snapshot");
 	held_remove(i);
 }
 
@@ -171,11 +186,11 @@ static inline int64_t held_now(void *at)
 
 static inline void held_wake(void *at, enum outside_timer timer, int64_t us, void (*due)(void *ctx), void *ctx)
 {
-	static const char *const names[] = { "wait", "wait-known", "limit", "probe-in" };
+	static const char *const names[] = { "wait", "wait-known", "limit", "probe-in", "heard", "settled-in" };
 
 	(void)at;
 	held.timers[timer] = (struct held_timer){ due, ctx, us };
-	if (timer != OUTSIDE_TIMER_ANSWER)
+	if (timer != OUTSIDE_TIMER_ANSWER && timer != OUTSIDE_TIMER_HEARD)
 		buf_addf(&held.told, "%s-%lld ", names[timer], (long long)(us / 1000));
 }
 
@@ -271,14 +286,20 @@ static inline void held_broken(void *ctx, enum intake_broken kind, const struct 
 		 (unsigned)(place->commit >> 8), place->is_first ? "-first" : "");
 }
 
+static inline void held_hear(void *ctx)
+{
+	(void)ctx;
+	held_tell("hear");
+}
+
 static inline bool held_overlap(void *ctx, uint32_t a, uint32_t b)
 {
 	(void)ctx;
 	return a == b || held.is_shared;
 }
 
-static const struct intake_calls held_calls = { held_publish, held_handled, held_pause,  held_stale,
-						held_look,    held_broken,  held_overlap };
+static const struct intake_calls held_calls = { held_publish, held_handled, held_pause, held_stale,
+						held_look,    held_broken,  held_hear,  held_overlap };
 
 /* --- records ----------------------------------------------------------------------------------------------------- */
 
@@ -299,6 +320,25 @@ static inline void held_frame(char action)
 			 action, held.xid, held.commit << 8, (held.commit << 8) + 0x40);
 
 	held_send(text, (size_t)n);
+}
+
+/* UPDATE or DELETE of shows. wal2json prints the old key of both. */
+static inline void held_change(char action, unsigned id, unsigned old)
+{
+	struct buf text = { 0 };
+
+	buf_addf(&text,
+		 "{\"action\":\"%c\",\"xid\":%u,\"timestamp\":\"2025-11-14 12:34:56.5+00\",\"lsn\":\"0/1\",\"schema\":"
+		 "\"public\",\"table\":\"shows\"",
+		 action, held.xid);
+	if (action == 'U')
+		buf_addf(&text,
+			 ",\"columns\":[{\"name\":\"id\",\"typeoid\":23,\"value\":%u},{\"name\":\"ref\",\"typeoid\":23,"
+			 "\"value\":%u}]",
+			 id, id);
+	buf_addf(&text, ",\"identity\":[{\"name\":\"id\",\"typeoid\":23,\"value\":%u}]}", old);
+	held_send(text.data, text.len);
+	buf_fini(&text);
 }
 
 /* `second`: the name of a second column, NULL: none. `pad`: more bytes in a text column "pad". */
@@ -356,6 +396,16 @@ static inline struct held_question *held_oldest(enum outside_session session)
 	return NULL;
 }
 
+/* Without those for positions. */
+static inline size_t held_n_asked(void)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < held.n_questions; i++)
+		n += !held.questions[i]->is_position;
+	return n;
+}
+
 static inline struct held_question held_take(enum outside_session session, bool is_snapshot)
 {
 	struct held_question *oldest = held_oldest(session), q;
@@ -411,6 +461,40 @@ static inline void held_snapshots(const char *value)
 		held_answer_in(OUTSIDE_ROWS, true, value);
 	if (has_known)
 		held_answer_in(OUTSIDE_QUESTIONS, true, value);
+}
+
+/* The answer of f3, f! or g3,5; NULL: nothing is flushed. */
+static inline struct sqlrows *held_position(const char *word)
+{
+	struct sqlrows *rows = sqlrows_new(1, 4);
+	unsigned long flush = word ? strtoul(word + 1, NULL, 10) : 0, insert = flush;
+	const char *comma = word ? strchr(word, ',') : NULL;
+	char text[LSN_TEXT_MAX];
+
+	if (comma)
+		insert = strtoul(comma + 1, NULL, 10);
+	lsn_format(text, flush ? (flush << 8) + 0x40 : 0);
+	sqlrows_set(rows, 0, 0, text);
+	lsn_format(text, insert ? (insert << 8) + 0x40 : 0);
+	sqlrows_set(rows, 0, 1, text);
+	sqlrows_set(rows, 0, 2, "200000");
+	sqlrows_set(rows, 0, 3, comma ? "true" : "false");
+	return rows;
+}
+
+static inline bool held_answer_position(const char *word)
+{
+	struct held_question *q = held_oldest(OUTSIDE_QUESTIONS), taken;
+	struct fail why = { .text = "the query failed" };
+
+	if (!q || !q->is_position)
+		return false;
+	taken = held_take(OUTSIDE_QUESTIONS, false);
+	if (word && word[1] == '!')
+		taken.done(taken.ctx, NULL, &why);
+	else
+		taken.done(taken.ctx, held_position(word), NULL);
+	return true;
 }
 
 /* --- scripts ------------------------------------------------------------------------------------------------------ */
@@ -554,6 +638,22 @@ static inline void held_event(const char *word)
 	case '|':
 		held_tell("|");
 		break;
+	case 'f':
+	case 'g':
+		free(held.position);
+		held.position = mem_text(word);
+		break;
+	case 'V':
+	case 'S':
+		assert_true(held_fire(*word == 'V' ? OUTSIDE_TIMER_HEARD : OUTSIDE_TIMER_SETTLED));
+		break;
+	case 'D':
+	case 'U':
+		held_change(*word, n, n);
+		break;
+	case 'O':
+		held_change('U', n + 1, n);
+		break;
 	default:
 		held_row_of(*word, n);
 	}
@@ -564,8 +664,11 @@ static inline void held_play(const char *script)
 	char *words = mem_text(script), *rest = words, *word;
 
 	while ((word = strsep(&rest, " ")))
-		if (*word)
+		if (*word) {
 			held_event(word);
+			while (held_answer_position(held.position)) {
+			}
+		}
 	free(words);
 }
 
@@ -645,6 +748,7 @@ static inline int held_close(void **state)
 	assert_int_equal(held.n_questions, 0); /* it forgot those that were open */
 	metrics_free(held.metrics);
 	mapping_close(&held.rules);
+	free(held.position);
 	buf_fini(&held.told);
 	return 0;
 }

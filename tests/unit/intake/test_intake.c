@@ -181,11 +181,11 @@ static void so_many_questions_are_out_and_no_more(void **state)
 		held_play(word);
 	}
 	/* The first snapshot covers the first transaction alone; the next one all. */
-	assert_int_equal(held.n_questions, 3);
+	assert_int_equal(held_n_asked(), 3);
 	held_play("s400:400:");
-	assert_int_equal(held.n_questions, INTAKE_ASKED);
+	assert_int_equal(held_n_asked(), INTAKE_ASKED);
 	held_play("l=asha");
-	assert_int_equal(held.n_questions, INTAKE_ASKED);
+	assert_int_equal(held_n_asked(), INTAKE_ASKED);
 	while (held.n_questions)
 		held_play("l=asha");
 	assert_true(intake_is_idle(held.intake));

@@ -10,6 +10,7 @@
  *   - none that has rows before it is visible to new sessions;
  *   - no answer counts that was computed before its row's transaction was visible;
  *   - DDL is published after a look that began when the transaction was visible;
+ *   - content of a data query has not seen a later change of a membership, or a later transaction that deleted the row;
  *   - a row without its message has a mark, and only after something failed or took too long;
  *   - when all is visible and answered, all is published.
  */
@@ -18,6 +19,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
+#include "heard.h"
 #include "held.h"
 
 #define WALKS 1500
@@ -33,11 +35,12 @@ struct planned { /* one transaction, its commit number the index and 1 */
 static struct walk {
 	uint64_t random;
 	struct planned plan[TRANSACTIONS];
-	unsigned visible; /* bits of transactions */
-	unsigned sees;    /* the same, in the session for questions */
-	unsigned at;      /* what is sent next: the transaction, */
-	unsigned record;  /* and of it 0 the BEGIN, then rows, then the COMMIT */
-	unsigned done;    /* published or handled */
+	unsigned visible;    /* bits of transactions */
+	unsigned sees;       /* the same, in the session for questions */
+	unsigned at;         /* what is sent next: the transaction, */
+	unsigned record;     /* and of it 0 the BEGIN, then rows, then the COMMIT */
+	unsigned done;       /* published or handled */
+	unsigned n_contents; /* rows with the answer of a data query */
 	unsigned n_lost;
 	bool has_failed; /* a lookup failed, or was given up: rows may have marks from now on */
 	bool wants_look, is_looking;
@@ -55,6 +58,22 @@ static unsigned chance(unsigned n)
 static bool has(const struct planned *p, const char *kinds)
 {
 	return strpbrk(p->rows, kinds) != NULL;
+}
+
+/* The data query shows the set of transactions that it has seen, as `x`. Rows of shows have the same key in all transactions. */
+static void check_contents(const struct txn *t)
+{
+	for (size_t i = 0; i < txn_n_messages(t); i++) {
+		struct txn_message m = txn_message(t, i);
+		json_t *payload = json_loadb(m.payload.at, m.payload.len, 0, NULL);
+		unsigned sees = (unsigned)json_integer_value(json_object_get(json_object_get(payload, "data"), "x"));
+
+		for (unsigned k = walk.done + 1; k < TRANSACTIONS; k++)
+			if (sees & 1u << k)
+				assert_false(has(&walk.plan[k], "dD"));
+		walk.n_contents += sees != 0;
+		json_decref(payload);
+	}
 }
 
 /* A name marks where a value stands in it, so its number does not begin where the literal ends. */
@@ -79,11 +98,12 @@ static void on_publish(void *ctx, const struct txn *t, lsn_t next_lsn)
 	assert_int_equal(next_lsn, txn_lsn(t) + 0x40);
 	assert_true(walk.visible & bit);
 	for (const char *c = p->rows; *c; c++)
-		rows += strchr("paA", *c) != NULL;
+		rows += strchr("paAhD", *c) != NULL;
 	if (txn_n_messages(t) != rows)
 		assert_true(walk.has_failed && txn_n_messages(t) < rows && txn_n_marks(t));
 	check_groups(t, bit);
-	assert_int_equal(txn_n_members(t), has(p, "m"));
+	check_contents(t);
+	assert_int_equal(txn_n_members(t) > 0, has(p, "md"));
 	if (has(p, "m"))
 		assert_true(walk.looked & bit);
 	walk.done++;
@@ -93,7 +113,7 @@ static void on_handled(void *ctx, lsn_t next_lsn)
 {
 	(void)ctx;
 	assert_int_equal(next_lsn >> 8, walk.done + 1);
-	assert_false(has(&walk.plan[walk.done], "paAm"));
+	assert_false(has(&walk.plan[walk.done], "paAmhdD"));
 	if (has(&walk.plan[walk.done], "u"))
 		assert_true(walk.visible & 1u << walk.done);
 	walk.done++;
@@ -113,8 +133,14 @@ static void on_broken(void *ctx, enum intake_broken kind, const struct intake_pl
 	fail_msg("broken: %s", why->text);
 }
 
-static const struct intake_calls calls = { on_publish, on_handled, held_pause,  held_stale,
-					   on_look,    on_broken,  held_overlap };
+/* The log comes by itself. */
+static void on_hear(void *ctx)
+{
+	(void)ctx;
+}
+
+static const struct intake_calls calls = { on_publish, on_handled, held_pause, held_stale,
+					   on_look,    on_broken,  on_hear,    held_overlap };
 
 /* --- steps ------------------------------------------------------------------------------------------------------- */
 
@@ -131,6 +157,8 @@ static bool send_next(void)
 		strcpy(word, "C");
 	else if (p->rows[walk.record - 1] == 'A')
 		strcpy(word, "a1");
+	else if (strchr("hD", p->rows[walk.record - 1]))
+		snprintf(word, sizeof(word), "%c1", p->rows[walk.record - 1]);
 	else
 		snprintf(word, sizeof(word), "%c%u", p->rows[walk.record - 1], 10 + walk.at);
 	if (walk.record++ > strlen(p->rows)) {
@@ -180,6 +208,31 @@ static char *snapshot_text(unsigned sees)
 	return buf_steal(&text);
 }
 
+/* Whatever is visible is flushed. */
+static char *position_text(void)
+{
+	struct buf text = { 0 };
+	unsigned flushed = 0;
+
+	for (unsigned i = 0; i < TRANSACTIONS; i++)
+		if (walk.visible & 1u << i)
+			flushed = i + 1;
+	buf_addf(&text, "f%u", flushed);
+	return buf_steal(&text);
+}
+
+static char *data_text(void)
+{
+	struct buf text = { 0 };
+
+	if (!chance(40)) {
+		walk.has_failed = true;
+		return mem_text("!42501");
+	}
+	buf_addf(&text, "{\"x\":%u}", walk.sees);
+	return buf_steal(&text);
+}
+
 static char *lookup_text(void)
 {
 	static const char *const failures[] = { "!55P03", "!57014", "!42501" };
@@ -215,7 +268,7 @@ static bool serve_in(enum outside_session session)
 		q->state =
 			chance(60) ? snapshot_text(session == OUTSIDE_ROWS ? walk.visible : walk.sees) : mem_text("!");
 	else
-		q->state = lookup_text();
+		q->state = q->is_position ? position_text() : q->is_data ? data_text() : lookup_text();
 	return true;
 }
 
@@ -227,7 +280,10 @@ static bool answer_in(enum outside_session session)
 	if (!q)
 		return false;
 	text = mem_text(q->state);
-	held_answer_in(session, q->is_snapshot, text);
+	if (q->is_position)
+		held_answer_position(text);
+	else
+		held_answer_in(session, q->is_snapshot, text);
 	free(text);
 	return true;
 }
@@ -254,6 +310,15 @@ static bool fire_late(void)
 		return false;
 	walk.has_failed = true;
 	return held_fire(chance(2) ? OUTSIDE_TIMER_ANSWER : OUTSIDE_TIMER_PROBE);
+}
+
+static bool fire_heard(void)
+{
+	if (!chance(8)) {
+		held.now += HEARD_PATIENCE;
+		walk.has_failed = true; /* what is answered now was slow */
+	}
+	return held_fire(OUTSIDE_TIMER_HEARD);
 }
 
 static bool lose_session(void)
@@ -296,9 +361,9 @@ static bool lose(void)
 
 static bool step(void)
 {
-	static bool (*const steps[])(
-		void) = { send_next, send_next, show_one, serve, serve,     serve,    answer,
-			  answer,    answer,    fire,     look,  fire_late, catch_up, lose_session };
+	static bool (*const steps[])(void) = { send_next, send_next, show_one, serve,        serve,
+					       serve,     answer,    answer,   answer,       fire,
+					       look,      fire_late, catch_up, lose_session, fire_heard };
 	unsigned i = chance(sizeof(steps) / sizeof(*steps) * 4 + 1);
 
 	return i == sizeof(steps) / sizeof(*steps) * 4 ? lose() : steps[i / 4]();
@@ -320,7 +385,7 @@ static void draw_plan(void)
 					p->xid = 0;
 		} while (!p->xid);
 		for (size_t k = 0; k < n; k++)
-			p->rows[k] = "ppaaAAum"[chance(8)];
+			p->rows[k] = "ppaaAAumhhhdD"[chance(13)];
 		p->rows[n] = '\0';
 	}
 }
@@ -368,11 +433,15 @@ static int open_walk(void **state)
 
 static void whatever_comes_first_the_order_holds(void **state)
 {
+	unsigned n_contents = 0;
+
 	for (unsigned seed = 1; seed <= WALKS; seed++) {
 		walk_once(seed);
+		n_contents += walk.n_contents;
 		held_close(state);
 		open_walk(state);
 	}
+	assert_true(n_contents > WALKS / 4); /* not all of them are left out */
 }
 
 int main(void)

@@ -1,0 +1,45 @@
+/*
+ * heard: has the log brought everything that an answer may know? Private to the intake. Tap thread.
+ *
+ * The head waits for the log to reach its horizon (horizon.h). Usually the log is there: it has brought the row's own commit, and nothing was
+ * written since. Otherwise the server is asked how far it has sent, because it does not tell by itself that there was nothing for walpush.
+ *
+ * Bound: HEARD_PATIENCE. What was waited for in vain is not waited for again, by any row, until the log has come that far. Nothing is waited for
+ * while the queue is full, because then nothing is received.
+ */
+#ifndef WALPUSH_HEARD_H
+#define WALPUSH_HEARD_H
+
+#include "walpush/base/event_id.h"
+#include "outside.h"
+
+#define HEARD_PATIENCE 1000000 /* µs */
+
+struct heard_calls {
+	/* Ask the server how far it has sent. The answer comes by heard_moved. */
+	void (*ask)(void *ctx);
+	/* The head has waited long enough. From the loop. */
+	void (*in_vain)(void *ctx);
+};
+
+struct heard { /* zeroed, but for the first three */
+	const struct outside *outside;
+	const struct heard_calls *calls;
+	void *ctx;
+	lsn_t upto;     /* everything that commits below was received */
+	lsn_t need;     /* of the head; 0: it does not wait */
+	lsn_t vain;     /* was waited for in vain */
+	int64_t since;  /* µs: when the head began to wait */
+	unsigned asked; /* how often the server was asked since */
+};
+
+enum heard_says { HEARD, HEARD_NOT_YET, HEARD_IN_VAIN };
+
+/* Is everything that commits below `need` received? */
+enum heard_says heard_by(struct heard *h, lsn_t need, bool is_full);
+/* Everything that commits below `upto` was received. True: the head need not wait any longer. */
+bool heard_moved(struct heard *h, lsn_t upto);
+/* Another connection. */
+void heard_clear(struct heard *h);
+
+#endif

@@ -1,0 +1,207 @@
+#include "later.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+#include "walpush/base/mem.h"
+#include "walpush/change/route.h"
+
+/* Rows of handled transactions are dropped when there are twice as many as were left, but not below so many. */
+#define SWEEP_LEAST 1024
+
+struct later_row { /* without a key: any row of the table */
+	UT_hash_handle hh;
+	uint64_t gone; /* the last transaction that took it away */
+	size_t key_len;
+	char key[];
+};
+
+/* --- rows --------------------------------------------------------------------------------------------------------- */
+
+static void begin_key(struct buf *key, const struct rules_table *table)
+{
+	const struct catalog_table *catalog = table->catalog;
+
+	buf_clear(key);
+	buf_add(key, (const char *)&catalog, sizeof(catalog));
+}
+
+/* The values of the primary key, after the change or before it. False: there is no primary key, or a value is not known. */
+static bool make_key(struct buf *key, const struct rules_table *table, const struct row *row, bool before)
+{
+	const struct catalog_table *catalog = table->catalog;
+	bool is_known = catalog->n_key > 0;
+
+	begin_key(key, table);
+	for (size_t i = 0; is_known && i < catalog->n_columns; i++) {
+		const struct column *c = before ? row_former(row, i) : row_value(row, i);
+
+		if (!catalog->columns[i].in_key)
+			continue;
+		if (c) {
+			buf_add_slice(key, c->value);
+			buf_add_char(key, '\0');
+		}
+		is_known = c != NULL;
+	}
+	if (!is_known)
+		begin_key(key, table);
+	return is_known;
+}
+
+static struct later_row *find(struct later *l)
+{
+	struct later_row *row;
+
+	HASH_FIND(hh, l->rows, l->key.data, l->key.len, row);
+	return row;
+}
+
+/* The row of `key`. */
+static void note_gone(struct later *l, uint64_t number)
+{
+	struct later_row *row = find(l);
+
+	if (!row) {
+		row = mem_new(sizeof(*row) + l->key.len);
+		row->key_len = l->key.len;
+		memcpy(row->key, l->key.data, l->key.len);
+		HASH_ADD_KEYPTR(hh, l->rows, row->key, row->key_len, row);
+	}
+	row->gone = number;
+}
+
+/* Those of transactions that are handled, which is before the number `first`. */
+static void sweep(struct later *l, uint64_t first)
+{
+	struct later_row *row, *next;
+
+	HASH_ITER(hh, l->rows, row, next) {
+		if (row->gone >= first)
+			continue;
+		HASH_DEL(l->rows, row);
+		free(row);
+	}
+	l->swept = HASH_COUNT(l->rows);
+}
+
+/* --- reading ------------------------------------------------------------------------------------------------------ */
+
+static void read_members(struct later *l, const struct rules_table *table, const struct change *change, uint64_t number)
+{
+	for (size_t i = 0; i < table->n_memberships; i++) {
+		struct route_members members = { .everybody = true };
+
+		if (change->kind != CHANGE_TRUNCATE)
+			route_membership(table->memberships[i], &l->bind.row, &members);
+		if (members.everybody || members.n)
+			l->member = number;
+	}
+}
+
+static bool takes_away(const struct rules_table *table, const struct row *row)
+{
+	for (size_t i = 0; i < table->n_sections; i++)
+		if (route_takes_away(table->sections[i], row))
+			return true;
+	return false;
+}
+
+static void read_bound(struct later *l, const struct rules_table *table, const struct change *change, uint64_t number)
+{
+	read_members(l, table, change, number);
+	if (change->kind == CHANGE_TRUNCATE)
+		begin_key(&l->key, table);
+	else if (takes_away(table, &l->bind.row))
+		make_key(&l->key, table, &l->bind.row, true);
+	else
+		return;
+	note_gone(l, number);
+}
+
+/* INHERITS may name several parents, and each of them may decide. */
+static bool has_parents(const struct later *l, const struct change *change)
+{
+	return rules_find_parent(l->bind.rules, change->schema, change->table, 1) != NULL;
+}
+
+static void read_row(struct later *l, const struct record *r)
+{
+	const struct rules_table *table = NULL;
+	uint64_t number = r->transaction->number;
+	struct change change;
+	struct fail why;
+	enum bound bound = r->is_skipped ? BOUND_CORRUPT : bind_row(&l->bind, r->text, &change, &table, &why);
+
+	if (bound == BOUND_NOT_LISTED)
+		return;
+	if (bound != BOUND || has_parents(l, &change))
+		l->everything = number;
+	else
+		read_bound(l, table, &change, number);
+}
+
+static void read_record(struct later *l, const struct record *r)
+{
+	if (r->transaction->repeated)
+		return;
+	if (r->kind == 'C' && r->transaction->is_ddl)
+		l->member = r->transaction->number;
+	else if (!record_is_frame(r))
+		read_row(l, r);
+}
+
+void later_read(struct later *l, struct queue *q, lsn_t upto)
+{
+	if (!q->head)
+		return;
+	if (HASH_COUNT(l->rows) >= SWEEP_LEAST && HASH_COUNT(l->rows) >= 2 * l->swept)
+		sweep(l, q->head->transaction->number);
+	for (struct record *r = q->read_next; r && r->transaction->lsn < upto; r = q->read_next) {
+		read_record(l, r);
+		q->read_next = r->next;
+	}
+}
+
+/* --- the question ------------------------------------------------------------------------------------------------- */
+
+static bool is_gone(struct later *l, const struct transaction *t)
+{
+	const struct later_row *row = find(l);
+
+	return row && row->gone > t->number;
+}
+
+bool later_changed(struct later *l, const struct transaction *t, const struct rules_table *table, const struct row *row)
+{
+	if (l->member > t->number || l->everything > t->number)
+		return true;
+	if (make_key(&l->key, table, row, row->change->kind == CHANGE_DELETE) && is_gone(l, t))
+		return true;
+	begin_key(&l->key, table);
+	return is_gone(l, t);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+void later_rules(struct later *l, struct queue *q, const struct rules *rules)
+{
+	sweep(l, UINT64_MAX);
+	l->member = l->everything = 0;
+	l->bind.rules = rules;
+	q->read_next = q->head;
+}
+
+void later_init(struct later *l)
+{
+	*l = (struct later){ 0 };
+	bind_init(&l->bind);
+}
+
+void later_fini(struct later *l)
+{
+	sweep(l, UINT64_MAX);
+	bind_fini(&l->bind);
+	buf_fini(&l->key);
+}

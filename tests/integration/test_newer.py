@@ -1,0 +1,104 @@
+"""Content that a query made is not newer than the permission of who gets it.
+
+The query of a row waits at a lock while other things are committed, so its answer knows them.
+"""
+
+import contextlib
+
+import pytest
+
+from harness.app import ASHA, RAVI
+from harness.client import PATIENCE, Closed
+from harness.metrics import wait_for_metric
+from harness.walpush import ROW_MARK, patient
+from test_order_lookup import WAITING, closed_gate
+
+UNIT_1 = "/ws/requests/1/"
+VOID = "walpush_answers_void_total"
+DATA = "SELECT jsonb_build_object('purpose', q.purpose) FROM requests q, gate WHERE q.id = {id}"
+
+
+@pytest.fixture
+def gated(app, config):
+    app.sql("CREATE TABLE gate AS SELECT 1 AS open")
+    app.sql("GRANT SELECT ON gate TO walpush")
+    patient(config).set("tables.requests.data-query", DATA).set("limits.admit-timeout", 60)
+    return config
+
+
+def removed(app):
+    app.revoke(ASHA, 1)
+
+
+def disabled(app):
+    app.sql("UPDATE users SET is_active = false WHERE id = %s", ASHA)
+
+
+def moved(app):
+    app.sql("UPDATE requests SET unit_id = 2 WHERE id = %s", app.request)
+
+
+def all_that_comes(client):
+    messages = []
+    with contextlib.suppress(Closed):
+        while True:
+            messages.append(client.recv(timeout=2 * PATIENCE))
+            if messages[-1].get("request_id") == 0:
+                break
+    return messages
+
+
+@pytest.mark.parametrize("change", [removed, disabled])
+def test_who_was_removed_does_not_read_what_was_written_after(app, gated, make_walpush, change):
+    with make_walpush(app, gated) as walpush, walpush.subscribe(UNIT_1, ASHA) as client, walpush.subscribe(UNIT_1, RAVI) as stays:
+        with closed_gate(app):
+            app.touch(app.request, "before")
+            app.wait_until(WAITING)
+            change(app)
+            app.touch(app.request, "secret")
+        first, second = stays.recv_n(2)
+        assert (first["data"], first["truncated"]) == (None, True)
+        assert second["data"] == {"purpose": f"{ROW_MARK} secret"}
+        messages = all_that_comes(client)
+        assert [m["data"] for m in messages if "data" in m] == [None]
+        wait_for_metric(walpush, 1, VOID)
+
+
+def test_who_sees_a_row_no_longer_does_not_read_what_it_became(app, gated, make_walpush):
+    with make_walpush(app, gated) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        with closed_gate(app):
+            app.touch(app.request, "before")
+            app.wait_until(WAITING)
+            moved(app)
+            app.touch(app.request, "secret")
+        updated, left = client.recv_n(2)
+        assert (updated["action"], updated["data"], updated["truncated"]) == ("updated", None, True)
+        assert left["action"] == "moved"
+        wait_for_metric(walpush, 1, VOID)
+
+
+def test_what_changes_no_permission_leaves_the_content(app, gated, make_walpush):
+    other = app.insert_request(1)
+    with make_walpush(app, gated) as walpush:
+        app.settle(walpush)
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            with closed_gate(app):
+                app.touch(app.request, "before")
+                app.wait_until(WAITING)
+                app.touch(app.request, "after")
+                app.sql("DELETE FROM requests WHERE id = %s", other)
+            messages = client.recv_n(3)
+            assert [m["data"] for m in messages[:2]] == [{"purpose": f"{ROW_MARK} after"}] * 2
+            wait_for_metric(walpush, 0, VOID)
+
+
+def test_beside_a_transaction_that_writes_and_never_ends(app, gated, make_walpush):
+    """The WAL goes on, and the stream has nothing of it: the server is asked how far it has sent."""
+    app.sql("CREATE TABLE noise (text text)")
+    with make_walpush(app, gated) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        with app.transaction() as cursor:
+            for n in range(30):
+                cursor.execute("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 200)")
+                app.touch(app.request, str(n))
+                assert client.recv()["data"] == {"purpose": f"{ROW_MARK} {n}"}
+        wait_for_metric(walpush, 0, VOID)

@@ -1,0 +1,167 @@
+/* Content is not newer than its permission, by scripts of what comes, what the answers may know and what was received: see held.h. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include "held.h"
+
+#define X "l={\"x\":1}"
+#define ASKS "?snapshot ?known ?data-query(5) "
+
+static void an_answer_waits_until_all_is_received_that_it_may_know(void **state)
+{
+	static const struct held_case cases[] = {
+		/* Nothing was written since the row's own commit. */
+		{ "f1 B7@1 h5 C s8:8: " X, ASKS "publish-1: s_5=1;" },
+		/* The next commit comes, or a later one begins, or there was nothing for walpush. */
+		{ "f2 B7@1 h5 C s8:8: " X " | B8@2 C", ASKS "hear | publish-1: s_5=1; handled-240;" },
+		{ "f2 B7@1 h5 C s8:8: " X " | B8@3", ASKS "hear | publish-1: s_5=1;" },
+		{ "f2 B7@1 h5 C s8:8: " X " | B8@2 |", ASKS "hear | |" },
+		{ "f2 B7@1 h5 C s8:8: " X " | k2 | k3", ASKS "hear | | publish-1: s_5=1; handled-300;" },
+		/* It came before the answer. */
+		{ "f2 B7@1 h5 C B8@2 C s9:9: " X, ASKS "publish-1: s_5=1; handled-240;" },
+		/* The row's transaction is not complete yet: what commits later is not there. */
+		{ "f2 B7@1 h5 s8:8: " X " | C B8@2 C", ASKS "hear | publish-1: s_5=1; handled-240;" },
+		/* What asks nothing waits for nothing, and what is behind a row waits with it. */
+		{ "f2 B7@1 p1 h5 C B8@2 p2 s9:9: " X " | C", ASKS "hear | publish-1: p_1 s_5=1; publish-2: p_2;" },
+		/* The server is asked again while it has not come so far. */
+		{ "f2 B7@1 h5 C s8:8: " X " | V | V | B8@2 C",
+		  ASKS "hear | hear | hear | publish-1: s_5=1; handled-240;" },
+		/* A question that failed knows nothing. */
+		{ "f9 B7@1 h5 C s8:8: l!", ASKS "publish-1: s_5=0;" },
+		/* Another session asks for the position again, and what was answered stays. */
+		{ "f2 B7@1 h5 C s8:8: " X " J | B8@2 C", ASKS "hear replace ?known | publish-1: s_5=1; handled-240;" },
+	};
+
+	(void)state;
+	HELD_PLAY(cases);
+}
+
+static void content_that_may_be_newer_than_a_permission_is_left_out(void **state)
+{
+	static const struct held_case cases[] = {
+		/* A member came or went after the row and before the answer. */
+		{ "f2 B7@1 h5 C B8@2 d5 C s9:9: " X, ASKS "publish-1: s_5=0; publish-2: member-5;" },
+		{ "f2 B7@1 h5 C B8@2 T C s9:9: " X, ASKS "publish-1: s_5=0; publish-2: member-everybody;" },
+		{ "f2 B7@1 h5 C B8@2 p1 m C s9:9: " X " | L E |",
+		  ASKS "publish-1: s_5=0; look | publish-2: p_1 member-everybody; |" },
+		/* With the row: its readers are those of its commit. After the answer: it does not know it. */
+		{ "f1 B7@1 h5 d5 C s8:8: " X, ASKS "publish-1: s_5=1 member-5;" },
+		{ "f1 B7@1 h5 C B8@2 d5 C s9:9: " X, ASKS "publish-1: s_5=1; publish-2: member-5;" },
+		/* The row was deleted, or moved; another one was, or it stayed where it is. */
+		{ "f2 B7@1 h5 C B8@2 D5 C s9:9: " X, ASKS "publish-1: s_5=0; publish-2: s_5=0;" },
+		{ "f2 B7@1 h5 C B8@2 O5 C s9:9: " X " l!",
+		  ASKS "?data-query(6) publish-1: s_5=0; publish-2: s_5=0 s_6=0;" },
+		{ "f2 B7@1 h5 C B8@2 D6 C s9:9: " X, ASKS "publish-1: s_5=1; publish-2: s_6=0;" },
+		{ "f2 B7@1 h5 C B8@2 U5 C s9:9: " X, ASKS "publish-1: s_5=1; publish-2: s_5=1;" },
+		{ "f1 B7@1 h5 C B8@2 D5 C s9:9: " X, ASKS "publish-1: s_5=1; publish-2: s_5=0;" },
+		/* Two transactions later, and the last one is not concerned. */
+		{ "f3 B7@1 h5 C B8@2 D5 C B9@3 p1 C s10:10: " X,
+		  ASKS "publish-1: s_5=0; publish-2: s_5=0; publish-3: p_1;" },
+		{ "f3 B7@1 h5 C B8@2 d6 C B9@3 p1 C s10:10: " X,
+		  ASKS "publish-1: s_5=0; publish-2: member-6; publish-3: p_1;" },
+		/* Nobody can tell what these did. */
+		{ "f2 B7@1 h5 C B8@2 b1 C s9:9: " X,
+		  ASKS "publish-1: s_5=0; publish-2: q_1 unknown-closing member-everybody;" },
+		{ "f2 B7@1 h5 C B8@2 y1 C s9:9: " X " | R",
+		  ASKS "publish-1: s_5=0; stale | publish-2: unknown-parent unknown-closing member-everybody;" },
+		/* A table that nobody listed decides nothing. */
+		{ "f2 B7@1 h5 C B8@2 u1 C s9:9: " X, ASKS "publish-1: s_5=1; handled-240;" },
+	};
+
+	(void)state;
+	HELD_PLAY(cases);
+}
+
+static void what_is_left_out_is_what_queries_made(void **state)
+{
+	static const struct held_case cases[] = {
+		/* A name. */
+		{ "f2 B7@1 n5 C B8@2 d5 C s9:9: l=asha",
+		  "?snapshot ?known ?query(5) publish-1: n_5=null; publish-2: member-5;" },
+		/* Not the groups of a lookup: who may read them is decided at the commit. */
+		{ "f2 B7@1 a5 C B8@2 d5 C s9:9: l=6",
+		  "?snapshot ?known ?lookup(5) publish-1: a_6; publish-2: member-5;" },
+		/* Not the columns. */
+		{ "f2 B7@1 p5 C B8@2 d5 C s9:9:", "?snapshot publish-1: p_5; publish-2: member-5;" },
+	};
+
+	(void)state;
+	HELD_PLAY(cases);
+}
+
+static void the_wait_is_bounded(void **state)
+{
+	static const struct held_case cases[] = {
+		/* A second. What is waited for in vain is not waited for again, until the log has come that far. */
+		{ "f4 B7@1 h5 C s8:8: " X " | +1000000 V | B8@2 h6 C s9:9: " X " | B9@5 p1 h7 C s10:10: " X,
+		  ASKS "hear | publish-1: s_5=0; | ?snapshot ?known ?data-query(6) publish-2: s_6=0; | ?snapshot "
+		       "?known ?data-query(7) "
+		       "publish-5: p_1 s_7=1;" },
+		{ "f4 B7@1 h5 C s8:8: " X " | +998000 V | V", ASKS "hear | hear | publish-1: s_5=0;" },
+		/* Nobody can tell which commits it knows. */
+		{ "f! B7@1 h5 C s8:8: " X, ASKS "publish-1: s_5=0;" },
+	};
+
+	(void)state;
+	HELD_PLAY(cases);
+}
+
+static void a_commit_may_be_visible_before_it_is_flushed(void **state)
+{
+	static const struct held_case cases[] = {
+		{ "g1,3 B7@1 h5 C s8:8: " X " | B8@3 C", ASKS "settled-in-600 hear | publish-1: s_5=1; handled-340;" },
+		/* Nobody flushes that far: after three times wal_writer_delay all is flushed that others saw. */
+		{ "g1,3 B7@1 h5 C s8:8: " X " | S", ASKS "settled-in-600 hear | publish-1: s_5=1;" },
+		{ "g1,1 B7@1 h5 C s8:8: " X, ASKS "publish-1: s_5=1;" },
+	};
+
+	(void)state;
+	HELD_PLAY(cases);
+}
+
+static void nothing_is_waited_for_while_the_queue_is_full(void **state)
+{
+	(void)state;
+	held_expect("f9 B7@1 h5 C s8:8: " X, ASKS "hear");
+	held_play("B8@2");
+	for (int i = 0; i < 10; i++)
+		held_row("plain", 1, NULL, 0, 1 << 20);
+	assert_non_null(strstr(held.told.data, "pause publish-1: s_5=0;"));
+}
+
+/* Each question has its position, also those of a long turn. */
+static void a_long_turn_has_several_positions(void **state)
+{
+	(void)state;
+	held_play("f1 B7@1");
+	for (unsigned i = 0; i < 3 * 64; i++) {
+		char word[16];
+
+		snprintf(word, sizeof(word), "n%u", i);
+		held_play(word);
+	}
+	held_play("C s8:8:");
+	for (unsigned i = 0; i < 3 * 64; i++)
+		held_play("l=asha");
+	assert_non_null(strstr(held.told.data, "n_191=asha"));
+	assert_null(strstr(held.told.data, "null"));
+}
+
+#define HELD(test) cmocka_unit_test_setup_teardown(test, held_open, held_close)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		HELD(an_answer_waits_until_all_is_received_that_it_may_know),
+		HELD(content_that_may_be_newer_than_a_permission_is_left_out),
+		HELD(what_is_left_out_is_what_queries_made),
+		HELD(the_wait_is_bounded),
+		HELD(a_commit_may_be_visible_before_it_is_flushed),
+		HELD(nothing_is_waited_for_while_the_queue_is_full),
+		HELD(a_long_turn_has_several_positions),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
