@@ -44,10 +44,10 @@ void sqlquery_reset(struct sqlpipe_query *q)
 
 struct sqlpipe_query *sqlquery_stand_in(const struct sqlpipe_query *q)
 {
-	struct sqlpipe_query *stand_in = sqlquery_new(q->statement, q->sql, 0, NULL, NULL, NULL);
+	struct sqlpipe_query *stand_in =
+		sqlquery_new(q->statement, q->sql, q->n_values, (const char *const *)q->values, NULL, NULL);
 
 	stand_in->prepares = q->prepares;
-	stand_in->is_of_session = true;
 	return stand_in;
 }
 

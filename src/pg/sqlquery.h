@@ -33,7 +33,8 @@ struct sqlpipe_query *sqlquery_new(const char *statement, const char *sql, size_
 void sqlquery_free(struct sqlpipe_query *q);
 /* Before it is sent again. */
 void sqlquery_reset(struct sqlpipe_query *q);
-/* Takes the place of a query that is with the server and will be sent again: its answer is dropped. */
+/* Takes the place of a query that is with the server and will be sent again: its answer is dropped. It has the values too: if the server process
+ * ends while it runs, it is a suspect like any other question. */
 struct sqlpipe_query *sqlquery_stand_in(const struct sqlpipe_query *q);
 /* Is it a query of the configuration? See sqlpipe_ask. */
 bool sqlquery_is_question(const struct sqlpipe_query *q);

@@ -444,6 +444,34 @@ static void a_forgotten_query_may_take_the_cancel(void **state)
 	expect("c=3; ");
 }
 
+/* What the server still runs of it ends the server process; so it is not sent twice more. */
+static void what_is_asked_again_is_suspected_the_first_time_too(void **state)
+{
+	struct sqlpipe_query *a = ask(sql, LOOKUP, "a");
+
+	(void)state;
+	ask(sql, LOOKUP, "b");
+	ask(sql, LOOKUP, "c");
+	expect_query(&server, "SELECT $1|a");
+	sqlpipe_cancel(sql, watch);
+	sqlpipe_forget(sql, a);
+	answer(&other, CANCEL, "t");
+	say_row(&server, false, 1, "1");
+	expect_query(&server, "|b");
+	refuse(&server, "57014");
+	expect_query(&server, "|c");
+	expect_query(&server, "|b");
+	played_hang_up(&server);
+	tell_other();
+	greet(&server, "4711|0");
+	answer(&server, "SELECT $1|b", "2");
+	expect_query(&server, "|c");
+	played_hang_up(&server);
+	tell_other();
+	greet(&server, "4711|0");
+	expect("b=2; c!57P02; ");
+}
+
 static void a_timeout_of_the_next_query_is_reported(void **state)
 {
 	(void)state;
@@ -537,6 +565,7 @@ int main(void)
 		PIPES(a_cancel_ends_the_query_that_was_meant),
 		PIPES(a_cancel_that_hits_the_next_query_asks_it_again),
 		PIPES(a_forgotten_query_may_take_the_cancel),
+		PIPES(what_is_asked_again_is_suspected_the_first_time_too),
 		PIPES(a_timeout_of_the_next_query_is_reported),
 		PIPES(what_cannot_be_cancelled_is_left_alone),
 		PIPES(a_cancel_is_not_sent_in_another_session),
