@@ -77,6 +77,7 @@ struct sqlpipe {
 
 static void pipe_dial(struct sqlpipe *p);
 static void pipe_send(struct sqlpipe *p);
+static void touch_idle(struct sqlpipe *p);
 
 /* --- queries -------------------------------------------------------------------------------------------------- */
 
@@ -100,6 +101,7 @@ void sqlpipe_forget(struct sqlpipe *p, struct sqlpipe_query *q)
 		if (w == q) {
 			DL_DELETE(p->waiting, q);
 			sqlquery_free(q);
+			touch_idle(p);
 			return;
 		}
 	}
@@ -273,11 +275,12 @@ static void touch_silence(struct sqlpipe *p)
 		event_del(p->silence);
 }
 
+/* Whenever the last query may have gone: it was answered, given up or forgotten. */
 static void touch_idle(struct sqlpipe *p)
 {
 	struct timeval limit = clock_timeval(p->idle_us);
 
-	if (!p->idle)
+	if (!p->idle || !p->conn)
 		return;
 	if (p->sent || p->waiting)
 		event_del(p->idle);
@@ -380,12 +383,12 @@ static void pipe_send(struct sqlpipe *p)
 		else if (!send_next(p, q))
 			return;
 	}
+	touch_idle(p);
 	if (!p->conn || !p->sent)
 		return;
 	if (!flush(p))
 		event_active(p->readable, EV_READ, 0);
 	touch_silence(p);
-	touch_idle(p);
 }
 
 /* --- receiving ------------------------------------------------------------------------------------------------ */

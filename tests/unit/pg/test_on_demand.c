@@ -191,15 +191,55 @@ static void all_are_forgotten(void **state)
 	turn_until(&answers, 1);
 }
 
+/* It is counted once and suspected again, so it waits; the connection would be idle meanwhile. */
+static struct sqlpipe_query *ask_a_suspect(struct suspects *suspects)
+{
+	uint64_t id = suspects_id(suspects, "SELECT 3", 0, NULL);
+	int64_t before = clock_us() - 2 * SUSPECTS_NEAR;
+
+	suspects_add(suspects, id, before);
+	suspects_crash(suspects, before);
+	suspects_add(suspects, id, clock_us());
+	return sqlpipe_ask(sql, "x of y", "SELECT 3", 0, NULL, on_answer, NULL);
+}
+
+static void what_is_given_up_or_forgotten_does_not_keep_it_open(void **state)
+{
+	(void)state;
+	for (unsigned is_forgotten = 0; is_forgotten < 2; is_forgotten++) {
+		struct suspects *suspects = suspects_new();
+		struct sqlpipe_query *q;
+
+		sqlpipe_free(sql);
+		sql = sqlpipe_new_on_demand(server.loop, names, "test", &conf, suspects, IDLE_US, on_state, NULL);
+		ups = downs = answers = 0;
+		sqlpipe_open(sql);
+		played_let_in(&server);
+		turn_until(&ups, 1);
+		q = ask_a_suspect(suspects);
+		answer_the_first();
+		turn_for(3 * IDLE_US);
+		assert_int_equal(downs, 0);
+		if (is_forgotten)
+			sqlpipe_forget(sql, q);
+		else
+			suspects_crash(suspects, clock_us());
+		turn_until(&downs, 1);
+		assert_int_equal(answers, !is_forgotten);
+		sqlpipe_free(sql);
+		sql = NULL;
+		suspects_free(suspects);
+	}
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, open_pipe, close_pipe)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(it_is_opened_when_it_is_wanted_and_closed_when_it_is_not),
-		CASE(a_query_keeps_it_open),
-		CASE(one_that_fails_is_not_tried_again_before_the_wait_is_over),
-		CASE(all_are_forgotten),
+		CASE(it_is_opened_when_it_is_wanted_and_closed_when_it_is_not),  CASE(a_query_keeps_it_open),
+		CASE(one_that_fails_is_not_tried_again_before_the_wait_is_over), CASE(all_are_forgotten),
+		CASE(what_is_given_up_or_forgotten_does_not_keep_it_open),
 	};
 
 	log_setup("error", "logfmt");
