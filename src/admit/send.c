@@ -235,12 +235,11 @@ static void cancel_unwanted(struct admissions *all, unsigned lane, int64_t now)
 {
 	struct lanes_sent *s = lanes_running(&all->lanes, lane, now);
 
-	if (!s || is_wanted(s))
+	if (!s || is_wanted(s) || !all->calls->cancel(all->ctx, lane, lanes_canceller(&all->lanes)))
 		return;
 	s->is_cancelled = true;
 	all->n_cancelled++;
 	metrics_add(all->present->counts, METRICS_ADMIT_CANCELLED, 1);
-	all->calls->cancel(all->ctx, lane, lanes_canceller(&all->lanes));
 }
 
 void send_look(struct admissions *all, int64_t now)

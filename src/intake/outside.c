@@ -39,7 +39,8 @@ static void forget(void *at, enum outside_session session, struct sqlpipe_query 
 
 static void cancel(void *at, enum outside_session session)
 {
-	sqlpipe_cancel(pipe_of(at, session), pipe_of(at, OUTSIDE_ROWS));
+	/* One that cannot be sent is not sent later: the session is replaced then, or the next probe that waits behind the query cancels it. */
+	(void)sqlpipe_cancel(pipe_of(at, session), pipe_of(at, OUTSIDE_ROWS));
 }
 
 static void on_renew(evutil_socket_t fd, short what, void *arg)

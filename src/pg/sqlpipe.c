@@ -572,13 +572,13 @@ static void on_cancelled(void *ctx, struct sqlrows *rows, const struct fail *why
 	sqlrows_free(rows);
 }
 
-void sqlpipe_cancel(struct sqlpipe *victim, struct sqlpipe *by)
+bool sqlpipe_cancel(struct sqlpipe *victim, struct sqlpipe *by)
 {
 	struct sqlpipe_query *q;
 	char pid[16];
 
 	if (victim == by || !victim->pid || !victim->sent || !by->conn)
-		return;
+		return false;
 	victim->sent->is_meant = true;
 	cancels_add(&victim->cancels, clock_us(), victim->conf->statement_timeout * 1000 + DEAD_AFTER_US);
 	snprintf(pid, sizeof(pid), "%d", victim->pid);
@@ -587,6 +587,7 @@ void sqlpipe_cancel(struct sqlpipe *victim, struct sqlpipe *by)
 	q->is_of_session = true;
 	DL_PREPEND(by->waiting, q);
 	event_active(by->send, EV_TIMEOUT, 0);
+	return true;
 }
 
 int sqlpipe_pid(const struct sqlpipe *p)

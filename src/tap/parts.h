@@ -443,7 +443,7 @@ void tap_catalog_fini(struct tap *t);
 void tap_lanes_ask(void *ctx, unsigned lane, const struct admit_query *query, sqlpipe_done *done, void *done_ctx);
 void tap_lanes_drop(void *ctx, unsigned lane);
 void tap_lanes_open(void *ctx, unsigned lane);
-void tap_lanes_cancel(void *ctx, unsigned lane, int by);
+bool tap_lanes_cancel(void *ctx, unsigned lane, int by);
 /* Opens the first connection; it stays open. */
 void tap_lanes_start(struct tap *t);
 /* As sqlpipe_renew and sqlpipe_hurry, for all of them. */

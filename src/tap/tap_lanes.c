@@ -61,11 +61,11 @@ void tap_lanes_open(void *ctx, unsigned lane)
 	sqlpipe_open(one->sql);
 }
 
-void tap_lanes_cancel(void *ctx, unsigned lane, int by)
+bool tap_lanes_cancel(void *ctx, unsigned lane, int by)
 {
 	struct tap *t = ctx;
 
-	sqlpipe_cancel(t->admit_lanes[lane].sql, by < 0 ? t->sql : t->admit_lanes[by].sql);
+	return sqlpipe_cancel(t->admit_lanes[lane].sql, by < 0 ? t->sql : t->admit_lanes[by].sql);
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */

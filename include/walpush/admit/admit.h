@@ -64,8 +64,8 @@ struct admit_calls {
 	void (*drop)(void *ctx, unsigned lane);
 	/* Opens the lane, unless it has failed a moment ago. Called again and again while questions wait. */
 	void (*open)(void *ctx, unsigned lane);
-	/* Cancels what the lane runs: by the lane `by`, which is idle; -1: by another session of the same role. */
-	void (*cancel)(void *ctx, unsigned lane, int by);
+	/* Cancels what the lane runs: by the lane `by`, which is idle; -1: by another session of the same role. False: that is not possible now. */
+	bool (*cancel)(void *ctx, unsigned lane, int by);
 	/* Once, however often it is called before that. */
 	void (*wake)(void *ctx, enum admit_wake when);
 };

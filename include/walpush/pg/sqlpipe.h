@@ -77,11 +77,12 @@ int sqlpipe_pid(const struct sqlpipe *p);
 
 /*
  * Ends the query that the server runs for `victim`: its oldest without an answer, forgotten or not. It is asked for in the session of `by`, which has
- * the same role, before all that waits there. Nothing happens if one of the sessions is not up, if `victim` runs nothing, or if both are the same.
+ * the same role, before all that waits there. False: nothing happens, because one of the sessions is not up, its pid is not known yet, `victim` runs
+ * nothing, or both are the same.
  *
  * The query that was meant fails with 57014, unless it ends before. If the cancel hits its successor, that one and those behind it are asked again
  * (cancels.h). A forgotten query may take a cancel that was meant for another one.
  */
-void sqlpipe_cancel(struct sqlpipe *victim, struct sqlpipe *by);
+bool sqlpipe_cancel(struct sqlpipe *victim, struct sqlpipe *by);
 
 #endif

@@ -431,6 +431,9 @@ static void what_nobody_waits_for_is_dropped_or_cancelled(void **state)
 	world_end(&w, 3);
 	world_turn(&w);
 	assert_int_equal(w.cancelled[0], 0);
+	w.cannot_cancel = true; /* with another tick, perhaps */
+	pass_ticks(1);
+	w.cannot_cancel = false;
 	pass_ticks(1);
 	assert_int_equal(w.cancelled[0], 1);
 	assert_int_equal(w.by, 1);

@@ -48,6 +48,7 @@ struct world {
 	size_t n_asked;
 	unsigned opened[LANES_MOST], cancelled[LANES_MOST]; /* calls, by lane */
 	int by;                                             /* of the last cancel */
+	bool cannot_cancel;
 };
 
 static inline int64_t world_clock(void *ctx)
@@ -115,12 +116,15 @@ static inline void world_open_lane(void *ctx, unsigned lane)
 	((struct world *)ctx)->opened[lane]++;
 }
 
-static inline void world_cancel(void *ctx, unsigned lane, int by)
+static inline bool world_cancel(void *ctx, unsigned lane, int by)
 {
 	struct world *w = ctx;
 
+	if (w->cannot_cancel)
+		return false;
 	w->cancelled[lane]++;
 	w->by = by;
+	return true;
 }
 
 static inline void world_wake(void *ctx, enum admit_wake when)

@@ -391,7 +391,7 @@ static void a_cancel_ends_the_query_that_was_meant(void **state)
 	expect_query(&server, "SELECT $1|a");
 	assert_true(sqlpipe_runs(sql, a));
 	assert_in_range(sqlpipe_turn(sql), clock_us() - PLAYED_PATIENCE, clock_us());
-	sqlpipe_cancel(sql, watch);
+	assert_true(sqlpipe_cancel(sql, watch));
 	answer(&other, CANCEL, "t");
 	refuse(&server, "57014");
 	expect_query(&server, "|b");
@@ -490,14 +490,14 @@ static void a_timeout_of_the_next_query_is_reported(void **state)
 static void what_cannot_be_cancelled_is_left_alone(void **state)
 {
 	(void)state;
-	sqlpipe_cancel(sql, watch); /* it runs nothing */
+	assert_false(sqlpipe_cancel(sql, watch)); /* it runs nothing */
 	ask(sql, LOOKUP, "a");
 	expect_query(&server, "SELECT $1|a");
-	sqlpipe_cancel(sql, sql);
+	assert_false(sqlpipe_cancel(sql, sql));
 	played_hang_up(&other);
 	while (sqlpipe_is_up(watch))
 		played_turn(&server);
-	sqlpipe_cancel(sql, watch);
+	assert_false(sqlpipe_cancel(sql, watch));
 	greet(&other, "4712|0");
 	ask(watch, LOOKUP, "w");
 	answer(&other, "SELECT $1|w", "9");
@@ -511,6 +511,7 @@ static void what_cannot_be_cancelled_is_left_alone(void **state)
 	while (!sqlpipe_is_up(sql))
 		played_turn(&server);
 	assert_int_equal(sqlpipe_pid(sql), 0);
+	assert_false(sqlpipe_cancel(sql, watch));
 }
 
 /* The pid may be somebody else's by then. */
