@@ -323,7 +323,7 @@ def a_role_with_too_few_connections(world):
 
 @case("role-connections", state="warning")
 def a_role_with_one_connection_for_admissions(world):
-    world.sql("ALTER ROLE walpush CONNECTION LIMIT 5")
+    world.sql("ALTER ROLE walpush CONNECTION LIMIT 7")
 
 
 @case("server-connections", state="warning", kind="restart")
