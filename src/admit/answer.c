@@ -213,11 +213,18 @@ static bool take_position(struct sqlrows *rows, const struct fail *error, struct
 	return ok;
 }
 
+/* A question was asked again after this position was read, because a cancel had hit it; or one has hit the look. The look is repeated as long as
+ * somebody waits for it, which limits.admit-timeout ends. */
+static bool must_look_again(const struct batch *b, const struct sqlrows *rows, const struct fail *why)
+{
+	return b->n_left || (!rows && may_pass(why) && b->listeners);
+}
+
 static void on_position(struct batch *b, struct sqlrows *rows, const struct fail *why)
 {
 	struct position p;
 
-	if (b->n_left) { /* one was asked again after this position was read, because a cancel had hit it */
+	if (must_look_again(b, rows, why)) {
 		sqlrows_free(rows);
 		send_position(b);
 		return;

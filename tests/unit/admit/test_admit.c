@@ -465,6 +465,38 @@ static void a_position_counts_for_what_was_answered_before_it(void **state)
 	assert_said("1 admitted at 1000-0 in 1 up to 1000; 2 admitted at 1000-0 in 1 up to 1000");
 }
 
+/* As of an administrator, who meant something else. */
+static void a_look_at_the_position_that_is_cancelled_is_taken_again(void **state)
+{
+	static const char *const states[] = { "57014", "55P03" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(states) / sizeof(*states); i++) {
+		come(1, "7");
+		come(2, "8");
+		world_turn(&w);
+		answer("5");
+		answer("6");
+		world_answer(&w, NULL, states[i]);
+		assert_said("");
+		assert_asked("position");
+		position(START);
+		assert_said("1 admitted at 1000-0 in 1; 2 admitted at 1000-0 in 1");
+		world_end(&w, 1);
+		world_end(&w, 2);
+	}
+	come(1, "7");
+	world_turn(&w);
+	answer("5");
+	for (unsigned i = 0; i <= 50; i++) {
+		assert_asked("position");
+		pass_ticks(1);
+		world_answer(&w, NULL, "57014");
+	}
+	assert_said("1 refused 1013");
+	assert_asked(""); /* nobody waits for it */
+}
+
 static void what_a_lost_lane_had_goes_over_another_one(void **state)
 {
 	(void)state;
@@ -1328,6 +1360,7 @@ int main(void)
 		CASE(a_slow_user_has_one_lane),
 		CASE(what_nobody_waits_for_is_dropped_or_cancelled),
 		CASE(a_position_counts_for_what_was_answered_before_it),
+		CASE(a_look_at_the_position_that_is_cancelled_is_taken_again),
 		CASE(what_a_lost_lane_had_goes_over_another_one),
 		CASE(a_second_look_survives_its_lane),
 		CASE(without_a_lane_all_wait_and_with_one_they_share_it),
