@@ -245,13 +245,19 @@ static void on_position(struct batch *b, struct sqlrows *rows, const struct fail
 		batch_hold(b);
 }
 
-/* The second look. */
+/* The second look, perhaps in another session. WAL that ends before `need` is that of another server, which is behind, and says nothing of what is
+ * flushed on the first one. */
 static void on_flushed(struct batch *b, struct sqlrows *rows, const struct fail *why)
 {
+	bool may_work = !rows && may_pass(why);
 	struct position p;
 
-	if (!take_position(rows, why, &p))
+	if (!may_work && !take_position(rows, why, &p))
 		return;
+	if (may_work || p.insert < b->need) {
+		b->settled_at = admit_clock(b->all); /* with the next tick */
+		return;
+	}
 	if (p.flush < b->need)
 		b->need = p.flush;
 	if (is_reached(b))

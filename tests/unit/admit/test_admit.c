@@ -532,7 +532,7 @@ static void a_second_look_survives_its_lane(void **state)
 	world_free_question(world_take_question(&w, 0));
 	pass_ticks(1);
 	assert_lanes("1");
-	position(START);
+	world_answer(&w, world_position(START, START + 50), NULL);
 	assert_said("1 hears");
 }
 
@@ -754,7 +754,7 @@ static void what_nobody_flushes_is_not_waited_for(void **state)
 	assert_asked("");
 	world_pass(&w, WORLD_S / 5);
 	assert_asked("position");
-	world_answer(&w, NULL, "57014"); /* then the log is waited for */
+	world_answer(&w, NULL, "42501"); /* then the log is waited for */
 	world_reach(&w, START + 50);
 	assert_said("1 hears");
 }
@@ -768,7 +768,29 @@ static void a_later_look_at_what_is_flushed_ends_the_wait(void **state)
 	world_answer(&w, world_position(START, START + 50), NULL);
 	assert_said("1 admitted at 1000-0 in 1 up to 1000");
 	world_pass(&w, 7 * WORLD_S / 10);
-	position(START);
+	world_answer(&w, NULL, "57014"); /* as of an administrator, who meant something else */
+	assert_asked("");
+	pass_ticks(1);
+	world_answer(&w, world_position(START, START + 50), NULL);
+	assert_said("1 hears");
+}
+
+/* Where the url names several servers: one that is behind has nothing that is not flushed, and has not seen what the answer has. */
+static void a_later_look_at_a_server_that_is_behind_counts_for_nothing(void **state)
+{
+	(void)state;
+	come(1, "7");
+	world_turn(&w);
+	answer("5");
+	world_answer(&w, world_position(START, START + 50), NULL);
+	assert_said("1 admitted at 1000-0 in 1 up to 1000");
+	world_pass(&w, 7 * WORLD_S / 10);
+	world_answer(&w, world_position(START, START), NULL);
+	assert_said("");
+	pass_ticks(1);
+	world_answer(&w, world_position(START + 60, START + 60), NULL);
+	assert_said("");
+	world_reach(&w, START + 50);
 	assert_said("1 hears");
 }
 
@@ -1374,6 +1396,7 @@ int main(void)
 		CASE(the_hello_comes_at_once_and_what_follows_when_the_log_is_there),
 		CASE(what_nobody_flushes_is_not_waited_for),
 		CASE(a_later_look_at_what_is_flushed_ends_the_wait),
+		CASE(a_later_look_at_a_server_that_is_behind_counts_for_nothing),
 		CASE(a_grant_that_the_log_has_yet_to_meet_gives_nothing_of_before),
 		CASE(a_change_limits_before_it_is_answered),
 		CASE(an_answer_that_may_be_older_or_newer_than_a_change_is_void),
