@@ -107,6 +107,12 @@ void sqlpipe_forget(struct sqlpipe *p, struct sqlpipe_query *q)
 	}
 }
 
+void sqlpipe_let_go(struct sqlpipe *p, struct sqlpipe_query *q)
+{
+	q->is_let_go = true;
+	event_active(p->send, EV_TIMEOUT, 0); /* perhaps it waits as a suspect */
+}
+
 void sqlpipe_forget_all(struct sqlpipe *p)
 {
 	struct sqlpipe_query *q, *next;
@@ -136,7 +142,7 @@ static void tidy(struct sqlpipe_query **list)
 	struct sqlpipe_query *q, *next;
 
 	DL_FOREACH_SAFE(*list, q, next) {
-		if (!q->done || q->is_of_session) {
+		if (!sqlquery_is_wanted(q) || q->is_of_session) {
 			DL_DELETE(*list, q);
 			sqlquery_free(q);
 		}
@@ -327,6 +333,8 @@ static enum suspects_verdict judge(struct sqlpipe *p, struct sqlpipe_query *q)
 	int64_t now, until;
 	struct timeval wait;
 
+	if (q->is_let_go)
+		return SUSPECTS_GIVE_UP;
 	if (!p->suspects || !sqlquery_is_question(q) || suspects_is_empty(p->suspects))
 		return SUSPECTS_SEND;
 	now = clock_us();
@@ -338,7 +346,7 @@ static enum suspects_verdict judge(struct sqlpipe *p, struct sqlpipe_query *q)
 	return verdict;
 }
 
-static void give_up(struct sqlpipe *p, struct sqlpipe_query *q)
+static void fail_suspect(struct sqlpipe *p, struct sqlpipe_query *q)
 {
 	struct fail why = { 0 };
 
@@ -349,6 +357,17 @@ static void give_up(struct sqlpipe *p, struct sqlpipe_query *q)
 			  log_s("query", q->statement), log_s("connection", p->name),
 			  log_fix("see \"A query ends its server process\" in docs/operations.md"));
 	q->done(q->ctx, NULL, &why);
+}
+
+/* It is not sent. */
+static void give_up(struct sqlpipe *p, struct sqlpipe_query *q)
+{
+	struct fail why = { .sqlstate = QUERY_CANCELED };
+
+	if (q->is_let_go)
+		q->done(q->ctx, NULL, &why);
+	else
+		fail_suspect(p, q);
 	sqlquery_free(q);
 }
 
@@ -408,13 +427,14 @@ static void unprepare(struct sqlpipe *p, const char *sql)
 static bool is_hit(struct sqlpipe *p, const struct sqlpipe_query *q, int64_t now)
 {
 	return !q->rows && strcmp(q->why.sqlstate, QUERY_CANCELED) == 0 &&
-	       cancels_hit(&p->cancels, !q->done || q->is_meant, now - p->turn, p->conf->statement_timeout * 1000, now);
+	       cancels_hit(&p->cancels, q->is_meant || !sqlquery_is_wanted(q), now - p->turn,
+			   p->conf->statement_timeout * 1000, now);
 }
 
 /* The query before it that was to prepare its text has failed. */
 static bool is_unprepared(const struct sqlpipe_query *q)
 {
-	return !q->rows && !q->prepares && q->done && strcmp(q->why.sqlstate, "26000") == 0;
+	return !q->rows && !q->prepares && sqlquery_is_wanted(q) && strcmp(q->why.sqlstate, "26000") == 0;
 }
 
 /* Those behind it are sent again too, in order: their answers must not be older than its answer. What the server says to them meanwhile is
@@ -428,7 +448,7 @@ static void ask_again(struct sqlpipe *p, struct sqlpipe_query *q)
 	DL_FOREACH_SAFE(p->sent, q, next) {
 		struct sqlpipe_query *stand_in;
 
-		if (!q->done || q->is_of_session)
+		if (!sqlquery_is_wanted(q) || q->is_of_session)
 			continue;
 		stand_in = sqlquery_stand_in(q);
 		DL_REPLACE_ELEM(p->sent, q, stand_in);

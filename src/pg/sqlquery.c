@@ -51,6 +51,11 @@ struct sqlpipe_query *sqlquery_stand_in(const struct sqlpipe_query *q)
 	return stand_in;
 }
 
+bool sqlquery_is_wanted(const struct sqlpipe_query *q)
+{
+	return q->done && !q->is_let_go;
+}
+
 bool sqlquery_is_question(const struct sqlpipe_query *q)
 {
 	return !q->is_of_session && strchr(q->statement, ' ');

@@ -22,6 +22,7 @@ struct sqlpipe_query {
 	bool is_of_session;   /* it concerns only the session for which it was made, and ends with it */
 	bool is_greeting;     /* the first of a session */
 	bool is_meant;        /* a cancel is meant for it */
+	bool is_let_go;       /* sqlpipe_let_go */
 	bool has_id;          /* `id` is known */
 	uint64_t id;          /* suspects_id */
 	struct sqlrows *rows; /* the answer so far */
@@ -36,6 +37,8 @@ void sqlquery_reset(struct sqlpipe_query *q);
 /* Takes the place of a query that is with the server and will be sent again: its answer is dropped. It has the values too: if the server process
  * ends while it runs, it is a suspect like any other question. */
 struct sqlpipe_query *sqlquery_stand_in(const struct sqlpipe_query *q);
+/* Otherwise it is not sent again. */
+bool sqlquery_is_wanted(const struct sqlpipe_query *q);
 /* Is it a query of the configuration? See sqlpipe_ask. */
 bool sqlquery_is_question(const struct sqlpipe_query *q);
 

@@ -65,7 +65,10 @@ struct sqlpipe_query *sqlpipe_ask(struct sqlpipe *p, const char *statement, cons
 				  const char *const *values, sqlpipe_done *done, void *ctx);
 /* The answer is not needed any more; `done` is not called. */
 void sqlpipe_forget(struct sqlpipe *p, struct sqlpipe_query *q);
-/* The same for all queries without an answer. */
+/* The answer is not needed any more, but the end of the query is: `done` is called then, with whatever came of it. It is not sent again, neither after
+ * a cancel that hits it instead of another one nor after a loss; then `done` is not called. If it waits, it is not sent at all. */
+void sqlpipe_let_go(struct sqlpipe *p, struct sqlpipe_query *q);
+/* As sqlpipe_forget, for all queries without an answer. */
 void sqlpipe_forget_all(struct sqlpipe *p);
 
 /* Is this query the oldest without an answer, so that the server runs it? */

@@ -444,6 +444,50 @@ static void a_forgotten_query_may_take_the_cancel(void **state)
 	expect("c=3; ");
 }
 
+/* And what is behind it is not asked again either. */
+static void a_query_that_was_let_go_takes_the_cancel_and_is_told_of(void **state)
+{
+	struct sqlpipe_query *a = ask(sql, LOOKUP, "a"), *b = ask(sql, LOOKUP, "b");
+
+	(void)state;
+	ask(sql, LOOKUP, "c");
+	expect_query(&server, "SELECT $1|a");
+	sqlpipe_let_go(sql, a);
+	sqlpipe_let_go(sql, b);
+	sqlpipe_cancel(sql, watch);
+	answer(&other, CANCEL, "t");
+	say_row(&server, false, 1, "1");
+	expect_query(&server, "|b");
+	refuse(&server, "57014");
+	answer(&server, "|c", "3");
+	expect("a=1; b!57014; c=3; ");
+	ask(sql, LOOKUP, "d");
+	answer(&server, "|d", "4");
+	expect("d=4; ");
+}
+
+static void a_query_that_was_let_go_is_not_sent_again(void **state)
+{
+	struct sqlpipe_query *b;
+
+	(void)state;
+	ask(sql, LOOKUP, "a");
+	b = ask(sql, LOOKUP, "b");
+	expect_query(&server, "SELECT $1|a");
+	expect_query(&server, "|b");
+	sqlpipe_let_go(sql, b);
+	played_hang_up(&server);
+	while (sqlpipe_is_up(sql))
+		played_turn(&server);
+	b = ask(sql, LOOKUP, "b");
+	ask(sql, LOOKUP, "c");
+	sqlpipe_let_go(sql, b); /* before it was sent */
+	greet(&server, "4711|0");
+	answer(&server, "SELECT $1|a", "1");
+	answer(&server, "|c", "3");
+	expect("a=1; b!57014; c=3; ");
+}
+
 /* What the server still runs of it ends the server process; so it is not sent twice more. */
 static void what_is_asked_again_is_suspected_the_first_time_too(void **state)
 {
@@ -566,6 +610,8 @@ int main(void)
 		PIPES(a_cancel_ends_the_query_that_was_meant),
 		PIPES(a_cancel_that_hits_the_next_query_asks_it_again),
 		PIPES(a_forgotten_query_may_take_the_cancel),
+		PIPES(a_query_that_was_let_go_takes_the_cancel_and_is_told_of),
+		PIPES(a_query_that_was_let_go_is_not_sent_again),
 		PIPES(what_is_asked_again_is_suspected_the_first_time_too),
 		PIPES(a_timeout_of_the_next_query_is_reported),
 		PIPES(what_cannot_be_cancelled_is_left_alone),
