@@ -56,6 +56,7 @@ struct lanes_sent { /* a query that is with the server */
 	unsigned lane;
 	struct lanes_item *item; /* NULL: nobody waits for the answer, and it is dropped */
 	bool is_cancelled;
+	void *query; /* for the caller */
 };
 
 struct lane {

@@ -21,7 +21,7 @@ static void ask(struct lanes *lanes, struct lanes_item *i, unsigned lane, const 
 	struct admissions *all = lanes->owner;
 	struct lanes_sent *sent = lanes_send(lanes, i, lane, admit_clock(all));
 
-	all->calls->ask(all->ctx, lane, query, all->on_done, sent);
+	sent->query = all->calls->ask(all->ctx, lane, query, all->on_done, sent);
 }
 
 /* --- batches ------------------------------------------------------------------------------------------------------ */
@@ -134,7 +134,7 @@ static void take_back_answers(struct batch *b)
 		ask_elsewhere(b->listeners);
 }
 
-/* All but this one; NULL: all. */
+/* All but this one; NULL: all, because the lane is lost. What the lane still runs of it must not be asked again if a late cancel hits it. */
 static void take_back(struct admissions *all, unsigned lane, const struct lanes_sent *but)
 {
 	struct lanes_sent *s;
@@ -142,10 +142,13 @@ static void take_back(struct admissions *all, unsigned lane, const struct lanes_
 	DL_FOREACH(all->lanes.lane[lane].sent, s) {
 		if (s == but || !s->item)
 			continue;
-		if (s->item->kind == LANES_POSITION)
+		if (s->item->kind == LANES_POSITION) {
 			take_back_answers(s->item->of);
-		else
-			take_back_question(s->item->of);
+			continue;
+		}
+		if (but)
+			all->calls->let_go(all->ctx, lane, s->query);
+		take_back_question(s->item->of);
 	}
 }
 

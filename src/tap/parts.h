@@ -440,7 +440,9 @@ void tap_catalog_fini(struct tap *t);
 
 /* --- tap_lanes.c: the connections for admit queries --- */
 /* Those of struct admit_calls; `ctx` is the tap. */
-void tap_lanes_ask(void *ctx, unsigned lane, const struct admit_query *query, sqlpipe_done *done, void *done_ctx);
+struct sqlpipe_query *tap_lanes_ask(void *ctx, unsigned lane, const struct admit_query *query, sqlpipe_done *done,
+				    void *done_ctx);
+void tap_lanes_let_go(void *ctx, unsigned lane, struct sqlpipe_query *q);
 void tap_lanes_drop(void *ctx, unsigned lane);
 void tap_lanes_open(void *ctx, unsigned lane);
 bool tap_lanes_cancel(void *ctx, unsigned lane, int by);

@@ -71,8 +71,9 @@ static void wake(void *ctx, enum admit_wake when)
 	}
 }
 
-static const struct admit_calls calls = { clock_of,      is_fed,         may_come,       before,           post, hear,
-					  tap_lanes_ask, tap_lanes_drop, tap_lanes_open, tap_lanes_cancel, wake };
+static const struct admit_calls calls = { clock_of,       is_fed,         may_come,         before,
+					  post,           hear,           tap_lanes_ask,    tap_lanes_let_go,
+					  tap_lanes_drop, tap_lanes_open, tap_lanes_cancel, wake };
 
 static void on_soon(evutil_socket_t fd, short what, void *arg)
 {

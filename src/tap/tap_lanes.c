@@ -21,11 +21,20 @@ struct admit_lane {
 
 /* --- what admit calls ------------------------------------------------------------------------------------------- */
 
-void tap_lanes_ask(void *ctx, unsigned lane, const struct admit_query *query, sqlpipe_done *done, void *done_ctx)
+struct sqlpipe_query *tap_lanes_ask(void *ctx, unsigned lane, const struct admit_query *query, sqlpipe_done *done,
+				    void *done_ctx)
 {
 	struct tap *t = ctx;
 
-	sqlpipe_ask(t->admit_lanes[lane].sql, query->name, query->sql, query->n_values, query->values, done, done_ctx);
+	return sqlpipe_ask(t->admit_lanes[lane].sql, query->name, query->sql, query->n_values, query->values, done,
+			   done_ctx);
+}
+
+void tap_lanes_let_go(void *ctx, unsigned lane, struct sqlpipe_query *q)
+{
+	struct tap *t = ctx;
+
+	sqlpipe_let_go(t->admit_lanes[lane].sql, q);
 }
 
 void tap_lanes_drop(void *ctx, unsigned lane)

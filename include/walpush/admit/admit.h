@@ -59,7 +59,10 @@ struct admit_calls {
 	/* A connection of this hub listens to the topic from now on. */
 	void (*hear)(void *ctx, struct topic *topic, unsigned hub);
 	/* As sqlpipe_ask, on one of database.admit-connections connections, called lanes and counted from 0: one that is open by admit_lane. */
-	void (*ask)(void *ctx, unsigned lane, const struct admit_query *query, sqlpipe_done *done, void *done_ctx);
+	struct sqlpipe_query *(*ask)(void *ctx, unsigned lane, const struct admit_query *query, sqlpipe_done *done,
+				     void *done_ctx);
+	/* As sqlpipe_let_go. */
+	void (*let_go)(void *ctx, unsigned lane, struct sqlpipe_query *q);
 	/* As sqlpipe_forget, for all queries of the lane. */
 	void (*drop)(void *ctx, unsigned lane);
 	/* Opens the lane, unless it has failed a moment ago. Called again and again while questions wait. */

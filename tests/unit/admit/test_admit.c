@@ -118,6 +118,18 @@ static void assert_asked(const char *expected)
 	buf_fini(&asked);
 }
 
+/* Those of them that must not be asked again, because their answers are not wanted. */
+static void assert_let_go(const char *expected)
+{
+	struct buf users = { 0 };
+
+	for (size_t i = 0; i < w.n_asked; i++)
+		if (w.asked[i]->is_let_go)
+			buf_addf(&users, "%s%s", users.len ? " " : "", w.asked[i]->user);
+	assert_string_equal(buf_slice(&users).at, expected);
+	buf_fini(&users);
+}
+
 /* --- the shortest ways ------------------------------------------------------------------------------------------------- */
 
 static void come(uint64_t connection, const char *user)
@@ -385,6 +397,7 @@ static void others_do_not_wait_behind_a_slow_question(void **state)
 	pass_ticks(6);
 	assert_asked("7 8 position 8 6 position"); /* 8 and the position over lane 0 cannot be unsaid */
 	assert_lanes("0 0 0 1 1 1");
+	assert_let_go("8");
 	world_answer_nth(&w, 3, world_units(""), NULL);
 	assert_said("3 refused 4403");
 	world_answer_nth(&w, 3, world_units("5"), NULL);

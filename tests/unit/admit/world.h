@@ -26,7 +26,7 @@ struct world_question {
 	unsigned lane;
 	sqlpipe_done *done;
 	void *ctx;
-	bool is_forgotten;
+	bool is_forgotten, is_let_go;
 	bool is_made; /* for a test that makes answers before it gives them: this one */
 	struct sqlrows *rows;
 	const char *sqlstate;
@@ -87,8 +87,9 @@ static inline void world_hear(void *ctx, struct topic *topic, unsigned hub)
 	topic_subscribe(((struct world *)ctx)->present.log, topic, hub);
 }
 
-static inline void world_ask(void *ctx, unsigned lane, const struct admit_query *query, sqlpipe_done *done,
-			     void *done_ctx)
+/* The handle is the question. */
+static inline struct sqlpipe_query *world_ask(void *ctx, unsigned lane, const struct admit_query *query,
+					      sqlpipe_done *done, void *done_ctx)
 {
 	struct world *w = ctx;
 	struct world_question *q = mem_new(sizeof(*q));
@@ -100,6 +101,21 @@ static inline void world_ask(void *ctx, unsigned lane, const struct admit_query 
 	q->ctx = done_ctx;
 	assert(w->n_asked < WORLD_MOST);
 	w->asked[w->n_asked++] = q;
+	return (struct sqlpipe_query *)q;
+}
+
+static inline void world_let_go(void *ctx, unsigned lane, struct sqlpipe_query *query)
+{
+	struct world *w = ctx;
+	bool is_there = false;
+
+	for (size_t i = 0; i < w->n_asked; i++) {
+		if ((struct sqlpipe_query *)w->asked[i] != query)
+			continue;
+		assert(w->asked[i]->lane == lane && !w->asked[i]->is_let_go);
+		w->asked[i]->is_let_go = is_there = true;
+	}
+	assert(is_there);
 }
 
 static inline void world_drop(void *ctx, unsigned lane)
@@ -132,9 +148,9 @@ static inline void world_wake(void *ctx, enum admit_wake when)
 	((struct world *)ctx)->wanted[when] = true;
 }
 
-static const struct admit_calls world_calls = { world_clock,     world_is_fed, world_may_come, world_before,
-						world_post,      world_hear,   world_ask,      world_drop,
-						world_open_lane, world_cancel, world_wake };
+static const struct admit_calls world_calls = { world_clock, world_is_fed,    world_may_come, world_before,
+						world_post,  world_hear,      world_ask,      world_let_go,
+						world_drop,  world_open_lane, world_cancel,   world_wake };
 
 /* The n-th question is off the wire; the caller frees it. */
 static inline struct world_question *world_take_question(struct world *w, size_t n)
