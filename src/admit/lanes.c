@@ -127,6 +127,11 @@ static struct lanes_item *first_of_the_slow(const struct lanes *l)
 	return runs_slow(l) ? NULL : first_of(l, LANES_SLOW);
 }
 
+static unsigned batch_of(const struct lanes *l)
+{
+	return l->batch ? l->batch : 1;
+}
+
 static bool find_idle(const struct lanes *l, unsigned *lane)
 {
 	for (*lane = 0; *lane < l->n; ++*lane)
@@ -141,7 +146,7 @@ static bool find_taking(const struct lanes *l, unsigned *lane)
 	for (*lane = 0; *lane < l->n; ++*lane) {
 		const struct lane *one = &l->lane[*lane];
 
-		if (one->is_up && one->is_taking && !one->is_slow && one->n < LANE_QUESTIONS)
+		if (one->is_up && one->is_taking && !one->is_slow && one->n < batch_of(l))
 			return true;
 	}
 	return find_idle(l, lane);
@@ -203,6 +208,8 @@ struct lanes_sent *lanes_send(struct lanes *l, struct lanes_item *i, unsigned la
 	struct lanes_sent *s = mem_new(sizeof(*s));
 
 	if (i->waits) {
+		if (!one->began)
+			one->began = now;
 		one->is_taking = true;
 		one->is_slow = one->is_slow || i->list == LANES_SLOW;
 		part(l, i);
@@ -230,11 +237,28 @@ static void drop(struct lanes *l, struct lanes_sent *s)
 	struct lane *one = &l->lane[s->lane];
 
 	DL_DELETE(one->sent, s);
-	if (--one->n == 0)
-		one->is_slow = false;
+	if (--one->n == 0) {
+		one->is_slow = one->is_clearing = false;
+		one->began = 0;
+	}
 	if (s->item)
 		s->item->sent = NULL;
 	free(s);
+}
+
+/* The batch of this lane is answered. */
+static void adapt(struct lanes *l, const struct lane *one, int64_t now)
+{
+	unsigned batch = batch_of(l);
+
+	if (!one->began || one->is_slow)
+		return;
+	if (now - one->began > LANES_SLOW_US)
+		l->batch = 1;
+	else if (now - one->began > LANES_QUICK_US)
+		l->batch = batch / 2;
+	else
+		l->batch = batch < LANE_QUESTIONS ? batch * 2 : LANE_QUESTIONS;
 }
 
 struct lanes_item *lanes_done(struct lanes *l, struct lanes_sent *s, int64_t now)
@@ -247,6 +271,8 @@ struct lanes_item *lanes_done(struct lanes *l, struct lanes_sent *s, int64_t now
 			mark_slow(l, i->pair, now);
 		one->since = now;
 	}
+	if (one->n == 1)
+		adapt(l, one, now);
 	drop(l, s);
 	return i;
 }
@@ -269,10 +295,14 @@ struct lanes_sent *lanes_late(struct lanes *l, unsigned lane, int64_t now)
 	struct lane *one = &l->lane[lane];
 	const struct lanes_item *i = one->sent ? one->sent->item : NULL;
 
-	if (!one->is_up || one->is_slow || !i || i->kind == LANES_POSITION || now - one->since <= LANES_SLOW_US)
+	if (!one->is_up || !i || i->kind == LANES_POSITION || now - one->began <= LANES_SLOW_US)
 		return NULL;
-	one->is_slow = true;
-	mark_slow(l, i->pair, now);
+	if (!one->is_slow)
+		l->batch = 1;
+	if (now - one->since > LANES_SLOW_US) {
+		one->is_slow = true;
+		mark_slow(l, i->pair, now);
+	}
 	return one->sent;
 }
 
@@ -280,9 +310,15 @@ struct lanes_sent *lanes_running(const struct lanes *l, unsigned lane, int64_t n
 {
 	const struct lane *one = &l->lane[lane];
 
-	if (!one->is_up || !one->sent || one->sent->is_cancelled || now - one->since < LANES_CANCEL_US)
+	if (!one->is_up || !one->sent || one->sent->is_cancelled)
 		return NULL;
-	return one->sent;
+	return one->is_clearing || now - one->since >= LANES_CANCEL_US ? one->sent : NULL;
+}
+
+void lanes_cancelled(struct lanes *l, struct lanes_sent *s)
+{
+	s->is_cancelled = true;
+	l->lane[s->lane].is_clearing = true;
 }
 
 /* --- what is known -------------------------------------------------------------------------------------------------- */

@@ -4,8 +4,11 @@
  *
  *   - At most one question of a user is with the server at a time. So a user's slow questions never hold more than one lane, and what the user
  *     abandons is dropped here before it is sent.
- *   - An idle lane takes up to LANE_QUESTIONS questions in one turn of the loop, and the WAL position after them. It takes no more until all of
- *     them are answered: a question that waits here can still go to another lane, one that was sent cannot.
+ *   - An idle lane takes a batch of questions in one turn of the loop, and the WAL position after them. It takes no more until all of them are
+ *     answered: a question that waits here can still go to another lane, one that was sent cannot.
+ *   - How many questions are a batch follows from how quick the server is, because those behind a slow one wait for it, and the position behind all
+ *     of them. At first it is one. It doubles, up to LANE_QUESTIONS, with each batch that was answered within LANES_QUICK_US, halves with each that
+ *     took longer, and is one again when a batch takes longer than LANES_SLOW_US. What a slow pair takes says nothing of the others.
  *   - Questions of connections that a change of membership holds back go before the others, which are called newcomers. While newcomers wait, at
  *     most LANES_IN_A_ROW of the former go before one of the latter.
  *   - A pair of user and stream is slow for LANES_SLOW_FOR_US after each answer that took longer than LANES_SLOW_US. Questions of slow pairs go one
@@ -30,10 +33,13 @@
 #define LANES_MOST 16
 #define LANE_QUESTIONS 32
 #define LANES_IN_A_ROW 3
+#define LANES_QUICK_US 100000
 #define LANES_SLOW_US 500000
 #define LANES_SLOW_FOR_US 30000000
 #define LANES_SLOW_MOST 256
-/* A query that nobody wants is cancelled when it has run this long. Most end before that, and a cancel costs a query too. */
+/* A query that nobody wants is cancelled when it has run this long. Most end before that, and a cancel costs a query too. But when one had to be
+ * cancelled, those that were sent behind it and are not wanted either are cancelled as soon as they run: they are likely to be as slow, and the
+ * position waits behind all of them. */
 #define LANES_CANCEL_US 100000
 
 enum lanes_kind { LANES_CHANGE, LANES_NEWCOMER, LANES_POSITION };
@@ -61,16 +67,19 @@ struct lanes_sent { /* a query that is with the server */
 
 struct lane {
 	bool is_up;
-	bool is_taking; /* it was idle when this turn of the loop began, and has been sent a question since then */
-	bool is_slow;   /* it runs a question of a slow pair, until it is idle again */
+	bool is_taking;   /* it was idle when this turn of the loop began, and has been sent a question since then */
+	bool is_slow;     /* it runs a question of a slow pair, until it is idle again */
+	bool is_clearing; /* a query was cancelled since it was idle */
 	struct lanes_sent *sent; /* the oldest first: that one runs */
 	unsigned n;
 	int64_t since; /* µs: when that one began to run */
+	int64_t began; /* µs: when it was sent the first question of its batch; 0: it has no question */
 };
 
 struct lanes {
 	unsigned n;
 	struct lane lane[LANES_MOST];
+	unsigned batch; /* questions; 0 means 1 */
 	struct lanes_item *waiting[LANES_LISTS];
 	unsigned n_waiting[LANES_LISTS];
 	unsigned in_a_row; /* questions of LANES_CHANGES sent since the last newcomer, while newcomers waited */
@@ -100,10 +109,13 @@ struct lanes_item *lanes_done(struct lanes *l, struct lanes_sent *s, int64_t now
 /* The lane has lost its connection: what it was sent is forgotten. */
 void lanes_clear(struct lanes *l, unsigned lane);
 
-/* The lane has just become slow: the question that it runs takes too long. Others must not wait behind it. NULL: all is well, or this is known. */
+/* The question that the lane runs, if its batch takes too long: others must not wait behind it. If the question itself does, its pair and the lane
+ * are slow from now on. NULL: all is well. */
 struct lanes_sent *lanes_late(struct lanes *l, unsigned lane, int64_t now);
 /* The query that has run long enough to be worth a cancel, and was not cancelled yet; NULL: none. */
 struct lanes_sent *lanes_running(const struct lanes *l, unsigned lane, int64_t now);
+/* A cancel for this query is on its way. */
+void lanes_cancelled(struct lanes *l, struct lanes_sent *s);
 /* A lane that is closed, and would be sent a question if it were open; -1: none. Always the first one, so a lane that cannot be opened is tried alone. */
 int lanes_to_open(const struct lanes *l);
 /* A lane on which a query does not wait behind a slow one; -1: none. */

@@ -180,6 +180,26 @@ static void lose_all_lost(struct admissions *all)
 			lose(all, i);
 }
 
+/* --- cancels ----------------------------------------------------------------------------------------------------- */
+
+static bool is_wanted(const struct lanes_sent *s)
+{
+	const struct question *q = s->item ? s->item->of : NULL;
+
+	return q && (s->item->kind == LANES_POSITION || q->asked);
+}
+
+static void cancel_unwanted(struct admissions *all, unsigned lane, int64_t now)
+{
+	struct lanes_sent *s = lanes_running(&all->lanes, lane, now);
+
+	if (!s || is_wanted(s) || !all->calls->cancel(all->ctx, lane, lanes_canceller(&all->lanes)))
+		return;
+	lanes_cancelled(&all->lanes, s);
+	all->n_cancelled++;
+	metrics_add(all->present->counts, METRICS_ADMIT_CANCELLED, 1);
+}
+
 /* --- the calls of others ------------------------------------------------------------------------------------------ */
 
 void send_due(struct admissions *all)
@@ -191,8 +211,10 @@ void send_due(struct admissions *all)
 	ask_take_due(all);
 	while ((i = lanes_next(&all->lanes, &lane)))
 		send_question(i->of, lane);
-	for (lane = 0; lane < all->lanes.n; lane++)
+	for (lane = 0; lane < all->lanes.n; lane++) {
 		seal(all, lane);
+		cancel_unwanted(all, lane, admit_clock(all));
+	}
 	open_lane(all);
 }
 
@@ -213,36 +235,21 @@ void send_slow_leave_shares(struct admissions *all)
 		ask_leave_share(i->of);
 }
 
-/* What it runs is slow: others do not wait behind it, nor does the share that it belongs to. A single lane has to run what it was sent. */
+/* What it runs takes long: others do not wait behind it. If it is slow, the share that it belongs to does not wait either. A single lane has to run
+ * what it was sent. */
 static void look_at_late(struct admissions *all, unsigned lane, int64_t now)
 {
 	struct lanes_sent *late = lanes_late(&all->lanes, lane, now);
 
 	if (!late)
 		return;
-	ask_leave_share(late->item->of);
-	send_slow_leave_shares(all);
+	if (all->lanes.lane[lane].is_slow) {
+		ask_leave_share(late->item->of);
+		send_slow_leave_shares(all);
+	}
 	if (all->lanes.n > 1)
 		take_back(all, lane, late);
 	admit_wake(all, ADMIT_SOON);
-}
-
-static bool is_wanted(const struct lanes_sent *s)
-{
-	const struct question *q = s->item ? s->item->of : NULL;
-
-	return q && (s->item->kind == LANES_POSITION || q->asked);
-}
-
-static void cancel_unwanted(struct admissions *all, unsigned lane, int64_t now)
-{
-	struct lanes_sent *s = lanes_running(&all->lanes, lane, now);
-
-	if (!s || is_wanted(s) || !all->calls->cancel(all->ctx, lane, lanes_canceller(&all->lanes)))
-		return;
-	s->is_cancelled = true;
-	all->n_cancelled++;
-	metrics_add(all->present->counts, METRICS_ADMIT_CANCELLED, 1);
 }
 
 void send_look(struct admissions *all, int64_t now)

@@ -1,6 +1,8 @@
 /*
  * Which connection takes which question, by scripts: words of what happens, and what was sent for it.
  *
+ *   cold          nothing is known of how quick the server is; otherwise it has been quick
+ *   batch?        how many questions are a batch
  *   up0 down0     the lane opens, closes
  *   c7 n7 n7b     a question of user 7 waits: of a change, of a newcomer, of a newcomer to stream b
  *   !             what can be sent is sent, in one turn; said as user>lane
@@ -9,7 +11,7 @@
  *   x7            the oldest question of user 7 that waits is abandoned
  *   b7            the question of user 7 that was sent is taken back
  *   t600          600 ms pass
- *   late0         does lane 0 run something for too long? said as late7
+ *   late0         does lane 0 run something for too long? said as late7; long7 if the batch does, and not the question
  *   run0          what is worth a cancel there; said as run7, run? if nobody waits for it
  *   k0            what lane 0 runs is cancelled
  *   open?         which lane is to be opened; said as open1, open-
@@ -98,6 +100,13 @@ static void say_sent(struct buf *out, const char *what, const struct lanes_sent 
 		buf_addf(out, " %s%s", what, s ? "?" : "-");
 }
 
+static void say_late(struct buf *out, unsigned lane)
+{
+	const struct lanes_sent *s = lanes_late(&l, lane, now);
+
+	say_sent(out, s && !l.lane[lane].is_slow ? "long" : "late", s);
+}
+
 static void say_open(struct buf *out)
 {
 	int lane = lanes_to_open(&l);
@@ -125,7 +134,7 @@ static void happen(const char *word, struct buf *out)
 	else if (starts(word, "down", &n))
 		go_down(n);
 	else if (starts(word, "late", &n))
-		say_sent(out, "late", lanes_late(&l, n, now));
+		say_late(out, n);
 	else if (starts(word, "run", &n))
 		say_sent(out, "run", lanes_running(&l, n, now));
 	else if (starts(word, "c", &n))
@@ -139,13 +148,17 @@ static void happen(const char *word, struct buf *out)
 	else if (starts(word, "b", &n))
 		take_back(n);
 	else if (starts(word, "k", &n))
-		l.lane[n].sent->is_cancelled = true;
+		lanes_cancelled(&l, l.lane[n].sent);
 	else if (starts(word, "x", &n))
 		abandon(n);
 	else if (starts(word, "t", &n))
 		now += n * MS;
 	else if (strcmp(word, "!") == 0)
 		send_all(out);
+	else if (strcmp(word, "cold") == 0)
+		l.batch = 0;
+	else if (strcmp(word, "batch?") == 0)
+		buf_addf(out, " batch%u", l.batch ? l.batch : 1);
 	else if (strcmp(word, "open?") == 0)
 		say_open(out);
 	else if (strcmp(word, "spare?") == 0)
@@ -163,6 +176,7 @@ static void play(unsigned lanes, const char *script, const char *expected)
 
 	memset(&l, 0, sizeof(l));
 	l.n = lanes;
+	l.batch = LANE_QUESTIONS;
 	n_items = 0;
 	now = 1000 * MS;
 	snprintf(text, sizeof(text), "%s", script);
@@ -220,6 +234,27 @@ static void a_lane_takes_so_many(void **state)
 	lanes_fini(&l);
 }
 
+/* Otherwise a server that is slow for all of them would let each wait for all before it. */
+static void a_lane_takes_more_as_long_as_the_server_is_quick(void **state)
+{
+	(void)state;
+	PLAY({ { 2, "cold up0 up1 n1 n2 n3 !", " 1>0 2>1" },
+	       { 1, "cold up0 n1 n2 n3 n4 ! p0 a0 ! batch? a0 batch? ! a0 batch? a0 !",
+		 " 1>0 batch1 batch2 2>0 3>0 batch2 4>0" },
+	       { 1, "cold up0 n1 ! a0 n1 ! a0 n1 ! a0 n1 ! a0 batch? n1 ! a0 batch? n1 ! a0 batch?",
+		 " 1>0 1>0 1>0 1>0 batch16 1>0 batch32 1>0 batch32" },
+	       /* All of them count, and the position too. */
+	       { 1, "cold up0 n1 ! t100 a0 batch? n1 ! t101 a0 batch? n1 ! t101 a0 batch?",
+		 " 1>0 batch2 1>0 batch1 1>0 batch1" },
+	       { 1, "up0 n1 n2 ! p0 t60 a0 a0 t60 batch? a0 batch?", " 1>0 2>0 batch32 batch16" },
+	       { 1, "up0 n1 n2 ! t400 a0 t200 a0 batch?", " 1>0 2>0 batch1" },
+	       { 2, "up0 up1 n1 n2 ! t600 batch? late0 batch? n3 n4 !", " 1>0 2>0 batch32 late1 batch1 3>1" },
+	       /* Neither a slow pair nor a position alone says how quick the others are; nor does what was lost. */
+	       { 2, "up0 up1 n1 ! t600 late0 a0 n2 ! a0 batch? n1 ! a0 batch?", " 1>0 late1 2>0 batch2 1>0 batch2" },
+	       { 2, "cold up0 up1 n1 ! t600 late0 a0 n1 ! t600 late0 a0 batch?", " 1>0 late1 1>0 late1 batch1" },
+	       { 1, "cold up0 p0 a0 batch? n1 ! down0 up0 batch?", " batch1 1>0 batch1" } });
+}
+
 static void one_question_of_a_user_is_with_the_server(void **state)
 {
 	(void)state;
@@ -252,9 +287,9 @@ static void slow_pairs_share_one_lane(void **state)
 	       /* What waits when the pair becomes slow goes over too. */
 	       { 2, "up0 up1 n7 ! n7 t600 a0 n8 !", " 7>0 7>0 8>1" },
 	       /* For so long, and no other stream of the user. */
-	       { 2, "up0 up1 n7 ! t600 a0 t29000 n7 n8 !", " 7>0 7>0 8>1" },
-	       { 2, "up0 up1 n7 ! t600 a0 t31000 n7 n8 !", " 7>0 7>0 8>0" },
-	       { 2, "up0 up1 n7 ! t600 a0 n7b n8 !", " 7>0 7>0 8>0" },
+	       { 2, "up0 up1 n7 ! t600 a0 n9 ! a0 t29000 n7 n8 !", " 7>0 9>0 7>0 8>1" },
+	       { 2, "up0 up1 n7 ! t600 a0 n9 ! a0 t31000 n7 n8 !", " 7>0 9>0 7>0 8>0" },
+	       { 2, "up0 up1 n7 ! t600 a0 n9 ! a0 n7b n8 !", " 7>0 9>0 7>0 8>0" },
 	       { 2, "up0 up1 n7 ! t500 a0 n7 n8 !", " 7>0 7>0 8>0" },
 	       /* What waited behind it is not slow. */
 	       { 2, "up0 up1 n7 n8 ! t600 a0 a0 n8 n7 !", " 7>0 8>0 7>0 8>1" } });
@@ -270,12 +305,14 @@ static void with_a_single_lane_the_slow_go_last(void **state)
 static void a_lane_that_runs_something_for_long_is_the_slow_one(void **state)
 {
 	(void)state;
-	PLAY({ { 2, "up0 up1 n7 n8 ! t400 late0 t200 late0 late0", " 7>0 8>0 late- late7 late-" },
+	PLAY({ { 2, "up0 up1 n7 n8 ! t400 late0 t200 late0 late0", " 7>0 8>0 late- late7 late7" },
 	       { 3, "up0 up1 up2 n8 ! t600 a0 n7 ! t600 late0 n8 n9 ! a0 !", " 8>0 7>0 late7 9>1 8>0" },
 	       { 1, "up0 p0 t600 late0 a0 n1 !", " late- 1>0" },
 	       { 1, "up0 n7 ! a0 t600 late0", " 7>0 late-" },
-	       /* It runs since the one before was answered. */
-	       { 1, "up0 n7 n8 ! t400 a0 t400 late0 t200 late0", " 7>0 8>0 late- late8" } });
+	       /* It runs since the one before was answered; but others have waited behind both. */
+	       { 1, "up0 n7 n8 ! t400 a0 late0 t101 late0 t400 late0", " 7>0 8>0 late- long8 late8" },
+	       { 2, "up0 up1 n7 n8 ! t400 a0 t200 late0 a0 n9 ! a0 n8 n9 !", " 7>0 8>0 long8 9>0 8>0 9>0" },
+	       { 2, "up0 up1 n7 n8 ! b7 t600 late0 a0 late0", " 7>0 8>0 late- long8" } });
 }
 
 /* Of more pairs than are known the oldest is forgotten. */
@@ -323,7 +360,10 @@ static void what_is_worth_a_cancel(void **state)
 	PLAY({ { 1, "up0 n7 ! run0 t99 run0 t1 run0 b7 run0", " 7>0 run- run- run7 run?" },
 	       { 1, "up0 n7 ! t100 k0 run0", " 7>0 run-" },
 	       { 1, "up0 t100 run0", " run-" },
-	       { 1, "up0 n7 n8 ! b8 t100 a0 run0 t100 run0", " 7>0 8>0 run- run?" } });
+	       { 1, "up0 n7 n8 ! b8 t100 a0 run0 t100 run0", " 7>0 8>0 run- run?" },
+	       /* After one, those behind it at once, until the lane is idle. */
+	       { 1, "up0 n7 n8 n9 ! b8 b9 a0 run0 t100 run0 k0 run0 a0 run0 k0 run0 a0 n1 ! run0",
+		 " 7>0 8>0 9>0 run- run? run- run? run- 1>0 run-" } });
 }
 
 static void by_which_lane(void **state)
@@ -451,6 +491,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_lane_takes_what_is_there_in_one_turn_and_then_no_more),
 		cmocka_unit_test(a_lane_takes_so_many),
+		cmocka_unit_test(a_lane_takes_more_as_long_as_the_server_is_quick),
 		cmocka_unit_test(one_question_of_a_user_is_with_the_server),
 		cmocka_unit_test(of_four_questions_one_is_a_newcomers),
 		cmocka_unit_test(slow_pairs_share_one_lane),

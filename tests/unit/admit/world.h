@@ -27,7 +27,8 @@ struct world_question {
 	sqlpipe_done *done;
 	void *ctx;
 	bool is_forgotten, is_let_go;
-	bool is_made; /* for a test that makes answers before it gives them: this one */
+	int64_t runs_since; /* µs; for a test that plays a server: 0: it does not run yet */
+	bool is_made;       /* for a test that makes answers before it gives them: this one */
 	struct sqlrows *rows;
 	const char *sqlstate;
 };
@@ -364,6 +365,7 @@ static inline void world_open(struct world *w, const char *more)
 	w->all = admissions_new(&w->present, &world_calls, w);
 	admit_recheck(w->all);
 	world_lanes(w, (unsigned)w->m.conf->database.admit_connections);
+	w->all->lanes.batch = LANE_QUESTIONS; /* the database has been quick so far */
 }
 
 static inline void world_close(struct world *w)
