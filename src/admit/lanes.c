@@ -165,14 +165,17 @@ struct lanes_item *lanes_next(const struct lanes *l, unsigned *lane)
 	return slow && find_idle(l, lane) ? slow : NULL;
 }
 
-int lanes_to_open(const struct lanes *l)
+int lanes_closed(const struct lanes *l)
 {
-	if (!first_of_the_fast(l) && !first_of_the_slow(l))
-		return -1;
 	for (unsigned i = 0; i < l->n; i++)
 		if (!l->lane[i].is_up)
 			return (int)i;
 	return -1;
+}
+
+int lanes_to_open(const struct lanes *l)
+{
+	return first_of_the_fast(l) || first_of_the_slow(l) ? lanes_closed(l) : -1;
 }
 
 int lanes_spare(const struct lanes *l)

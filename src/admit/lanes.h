@@ -116,7 +116,9 @@ struct lanes_sent *lanes_late(struct lanes *l, unsigned lane, int64_t now);
 struct lanes_sent *lanes_running(const struct lanes *l, unsigned lane, int64_t now);
 /* A cancel for this query is on its way. */
 void lanes_cancelled(struct lanes *l, struct lanes_sent *s);
-/* A lane that is closed, and would be sent a question if it were open; -1: none. Always the first one, so a lane that cannot be opened is tried alone. */
+/* A lane that is closed; -1: none. Always the first one, so a lane that cannot be opened is tried alone. */
+int lanes_closed(const struct lanes *l);
+/* The same, if it would be sent a question if it were open. */
 int lanes_to_open(const struct lanes *l);
 /* A lane on which a query does not wait behind a slow one; -1: none. */
 int lanes_spare(const struct lanes *l);

@@ -93,11 +93,9 @@ static void send_question(struct question *q, unsigned lane)
 	metrics_add(all->present->counts, METRICS_ADMIT_QUERIES, 1);
 }
 
-/* One lane at a time: the next one follows when this one is open and questions still wait. */
-static void open_lane(struct admissions *all)
+/* One lane at a time: the next one follows when this one is open and questions still wait. -1: none. */
+static void open_lane(struct admissions *all, int lane)
 {
-	int lane = lanes_to_open(&all->lanes);
-
 	if (lane >= 0)
 		all->calls->open(all->ctx, (unsigned)lane);
 }
@@ -215,7 +213,7 @@ void send_due(struct admissions *all)
 		seal(all, lane);
 		cancel_unwanted(all, lane, admit_clock(all));
 	}
-	open_lane(all);
+	open_lane(all, lanes_to_open(&all->lanes));
 }
 
 /* What a lost lane had is taken back at the end of this turn, because the connection may be calling. */
@@ -235,8 +233,20 @@ void send_slow_leave_shares(struct admissions *all)
 		ask_leave_share(i->of);
 }
 
-/* What it runs takes long: others do not wait behind it. If it is slow, the share that it belongs to does not wait either. A single lane has to run
- * what it was sent. */
+/* A question that was sent behind it, or an answer that waits for the position. */
+static bool is_waited_for_behind(const struct lanes_sent *late)
+{
+	for (const struct lanes_sent *s = late->next; s; s = s->next) {
+		const struct batch *b = s->item && s->item->kind == LANES_POSITION ? s->item->of : NULL;
+
+		if (s->item && (!b || (b->need == NEED_UNKNOWN && b->listeners)))
+			return true;
+	}
+	return false;
+}
+
+/* What it runs takes long: others do not wait behind it. If it is slow, the share that it belongs to does not wait either. As long as no other lane
+ * is open, this one has to run what it was sent: it would be sent the same again. */
 static void look_at_late(struct admissions *all, unsigned lane, int64_t now)
 {
 	struct lanes_sent *late = lanes_late(&all->lanes, lane, now);
@@ -247,8 +257,10 @@ static void look_at_late(struct admissions *all, unsigned lane, int64_t now)
 		ask_leave_share(late->item->of);
 		send_slow_leave_shares(all);
 	}
-	if (all->lanes.n > 1)
+	if (lanes_open(&all->lanes) > 1)
 		take_back(all, lane, late);
+	else if (is_waited_for_behind(late))
+		open_lane(all, lanes_closed(&all->lanes));
 	admit_wake(all, ADMIT_SOON);
 }
 

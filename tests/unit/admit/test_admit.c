@@ -410,6 +410,62 @@ static void others_do_not_wait_behind_a_slow_question(void **state)
 	assert_said("2 admitted at 1000-0 in 1");
 }
 
+/* With a single lane that is open, what was sent over it would only be sent there once more. */
+static void what_is_behind_a_slow_question_is_taken_back_when_there_is_another_lane(void **state)
+{
+	(void)state;
+	for (unsigned is_opened = 0; is_opened < 2; is_opened++) {
+		reopen(WORLD_MEMBERSHIP);
+		for (unsigned i = 1; i < 4; i++)
+			admit_lane(w.all, i, false);
+		come(1, "6");
+		come(2, "7");
+		come(3, "8");
+		world_turn(&w);
+		answer("5");
+		pass_ticks(6);
+		assert_asked("7 8 position");
+		assert_let_go("");
+		assert_int_equal(w.opened[1] > 0, true);
+		if (is_opened)
+			admit_lane(w.all, 1, true);
+		pass_ticks(1);
+		assert_asked(is_opened ? "7 8 position 8 position" : "7 8 position");
+		answer("5");
+		answer("5");
+		position(START);
+		if (is_opened) {
+			assert_said("2 admitted at 1000-0 in 1");
+			continue;
+		}
+		assert_said("1 admitted at 1000-0 in 1; 2 admitted at 1000-0 in 1; 3 admitted at 1000-0 in 1");
+		world_turn(&w);
+		assert_asked("");
+	}
+}
+
+/* The answer that is there waits for the position. */
+static void an_answer_that_waits_behind_a_slow_question_opens_a_lane(void **state)
+{
+	(void)state;
+	for (unsigned i = 1; i < 4; i++)
+		admit_lane(w.all, i, false);
+	come(1, "7");
+	world_turn(&w);
+	pass_ticks(6);
+	assert_int_equal(w.opened[1], 0); /* it is alone there */
+	answer("5");
+	position(START);
+	assert_said("1 admitted at 1000-0 in 1");
+	w.all->lanes.batch = LANE_QUESTIONS;
+	come(2, "8");
+	come(3, "9");
+	world_turn(&w);
+	answer("5");
+	pass_ticks(6);
+	assert_true(w.opened[1] > 0);
+}
+
 /* It is known by then: one of its questions at a time, alone on its lane, while others pass. */
 static void a_slow_user_has_one_lane(void **state)
 {
@@ -1464,6 +1520,8 @@ int main(void)
 		CASE(a_lock_or_a_timeout_is_asked_again_until_it_is_too_late),
 		CASE(others_do_not_wait_behind_a_slow_question),
 		CASE(a_slow_user_has_one_lane),
+		CASE(what_is_behind_a_slow_question_is_taken_back_when_there_is_another_lane),
+		CASE(an_answer_that_waits_behind_a_slow_question_opens_a_lane),
 		CASE(who_comes_to_a_slow_database_is_admitted_as_fast_as_it_answers),
 		CASE(what_nobody_waits_for_is_dropped_or_cancelled),
 		CASE(a_position_counts_for_what_was_answered_before_it),
