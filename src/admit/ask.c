@@ -133,12 +133,22 @@ static void join(struct listener *l)
 	ask_now(q);
 }
 
+/* It waits in the list of the slow ones, or runs on their lane: a round does not wait for it. */
+static bool is_slow(const struct question *q)
+{
+	const struct lanes_item *i = &q->item;
+
+	return (i->waits && i->list == LANES_SLOW) || (i->sent && q->all->lanes.lane[i->sent->lane].is_slow);
+}
+
 void ask_in_turn(struct listener *l)
 {
 	struct admissions *all = l->all;
 	struct question *q = question_of(l);
 
 	listener_join(l, q, &q->for_next);
+	if (is_slow(q))
+		listener_left_round(l);
 	if (q->item.waits)
 		listener_may_be_late(l);
 	if (q->item.sent || q->item.waits || q->list != IN_NO_LIST)

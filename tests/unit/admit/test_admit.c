@@ -763,6 +763,37 @@ static void a_round_does_not_wait_for_the_slow(void **state)
 	assert_said("1 refused 1013");
 }
 
+/* Nor for a connection that joins a question which is slow already: 1 one that runs, 4 one that waits for the lane of the slow ones. */
+static void a_round_does_not_wait_for_who_joins_the_slow(void **state)
+{
+	(void)state;
+	reopen(WORLD_MEMBERSHIP "limits = { admit-timeout = 100 }\n");
+	admitted(1, "7", "5");
+	admitted(2, "8", "5");
+	come(4, "9");
+	world_turn(&w);
+	pass_ticks(6);
+	answer("5");
+	position(START);
+	assert_said("4 admitted at 1000-0 in 1");
+	come(3, "7");
+	world_turn(&w);
+	pass_ticks(6);
+	come(5, "9");
+	change(START + 10, NULL);
+	assert_said("1 hears up to 1010; 2 hears up to 1010; 4 hears up to 1010");
+	assert_asked("7 position 8 position");
+	assert_int_equal(w.all->rounds.left, 1);
+	world_answer_nth(&w, 2, world_units("5"), NULL);
+	world_answer_nth(&w, 2, world_position(START + 11, START + 11), NULL);
+	assert_said("2 hears");
+	assert_int_equal(w.all->rounds.left, 0);
+	change(START + 20, NULL);
+	assert_said("1 changed by 1020; 2 hears up to 1020; 4 changed by 1020");
+	pass_ticks(50);
+	assert_asked("7 position 8 position");
+}
+
 static void drop_mails(void)
 {
 	for (size_t i = 0; i < w.n_mails; i++)
@@ -1532,6 +1563,7 @@ int main(void)
 		CASE(who_is_held_back_goes_before_who_comes),
 		CASE(a_shared_question_is_the_one_of_who_waits_longest),
 		CASE(a_round_does_not_wait_for_the_slow),
+		CASE(a_round_does_not_wait_for_who_joins_the_slow),
 		CASE(a_share_does_not_wait_for_the_other_questions_of_the_slow),
 		CASE(nobody_is_asked_about_before_the_logs_are_filled),
 		CASE(an_admission_has_so_much_time),
