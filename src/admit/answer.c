@@ -146,6 +146,8 @@ static void apply(struct question *q, struct sqlrows *rows, const struct fail *w
 static void on_answer(struct question *q, struct sqlrows *rows, const struct fail *why)
 {
 	question_back(q);
+	if (rows && q->of_turn) /* a slow one has left its share */
+		q->all->share.moved = admit_clock(q->all);
 	if (!rows && q->asked)
 		say_failed(q, why);
 	if (!rows && may_pass(why)) {
@@ -274,7 +276,7 @@ static void on_done(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct batch *b = i && i->kind == LANES_POSITION ? i->of : NULL;
 
 	if (lanes_slow_waiting(&all->lanes) > slow)
-		send_slow_leave_shares(all);
+		send_slow_give_way(all);
 	admit_wake(all, ADMIT_SOON);
 	if (!i)
 		sqlrows_free(rows); /* it was taken back */

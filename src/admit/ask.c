@@ -81,7 +81,10 @@ static void list_join(struct question *q, struct question **list, enum question_
 static void list_leave(struct question *q)
 {
 	struct question **lists[] = {
-		[IN_DUE] = &q->all->due, [IN_TURN] = &q->all->turn, [IN_FAILED] = &q->all->failed
+		[IN_DUE] = &q->all->due,
+		[IN_TURN] = &q->all->turn,
+		[IN_SLOW_TURN] = &q->all->slow_turn,
+		[IN_FAILED] = &q->all->failed,
 	};
 
 	if (q->list != IN_NO_LIST)
@@ -128,17 +131,19 @@ static void join(struct listener *l)
 	struct question *q = question_of(l);
 
 	listener_join(l, q, &q->for_next);
+	q->is_urgent = true;
 	if (is_held_back(l))
 		advance(q);
 	ask_now(q);
 }
 
-/* It waits in the list of the slow ones, or runs on their lane: a round does not wait for it. */
+/* It waits with the slow ones, or runs on their lane: a round does not wait for it. */
 static bool is_slow(const struct question *q)
 {
 	const struct lanes_item *i = &q->item;
 
-	return (i->waits && i->list == LANES_SLOW) || (i->sent && q->all->lanes.lane[i->sent->lane].is_slow);
+	return q->list == IN_SLOW_TURN || (i->waits && i->list == LANES_SLOW) ||
+	       (i->sent && q->all->lanes.lane[i->sent->lane].is_slow);
 }
 
 void ask_in_turn(struct listener *l)
@@ -153,7 +158,7 @@ void ask_in_turn(struct listener *l)
 		listener_may_be_late(l);
 	if (q->item.sent || q->item.waits || q->list != IN_NO_LIST)
 		return;
-	if (!all->turn && !all->share.left)
+	if (!all->turn && !all->slow_turn && !all->share.left)
 		all->share.moved = admit_clock(all);
 	list_join(q, &all->turn, IN_TURN);
 	admit_wake(all, ADMIT_SOON);
@@ -171,6 +176,7 @@ void ask_later(struct question *q)
 		listener_to(l, LISTENER_WAITING);
 		listener_join(l, q, &q->for_next);
 	}
+	q->is_urgent = true; /* limits.admit-timeout goes on */
 	list_join(q, &q->all->failed, IN_FAILED);
 	admit_wake(q->all, ADMIT_AFTER_A_TICK);
 }
@@ -263,6 +269,28 @@ static enum lanes_kind kind_of(const struct question *q)
 	return LANES_NEWCOMER;
 }
 
+/* Slow questions go one after the other. Those of a round would all be too late if limits.admit-timeout ran while they wait for each other, and those
+ * of new connections would wait behind them. */
+void ask_give_way(struct question *q)
+{
+	struct listener *l;
+
+	ask_leave_share(q);
+	if (q->is_urgent || lanes_slow_waiting(&q->all->lanes) < 2)
+		return;
+	lanes_leave(&q->all->lanes, &q->item);
+	list_join(q, &q->all->slow_turn, IN_SLOW_TURN);
+	DL_FOREACH(q->for_next, l)
+		listener_not_late(l);
+}
+
+void ask_in_turn_again(struct question *q)
+{
+	list_leave(q);
+	q->list = IN_TURN;
+	DL_PREPEND2(q->all->turn, q, prev_due, next_due);
+}
+
 /* A share does not wait for a slow pair, and neither does a round: all others would wait with it. */
 static void wait_for_lane(struct question *q)
 {
@@ -276,7 +304,7 @@ static void wait_for_lane(struct question *q)
 	q->item.user = user;
 	q->item.pair = hash_mix_64(user, &q->stream->identity, sizeof(q->stream->identity));
 	if (lanes_wait(&q->all->lanes, &q->item, admit_clock(q->all)))
-		ask_leave_share(q);
+		ask_give_way(q);
 }
 
 void ask_take_due(struct admissions *all)

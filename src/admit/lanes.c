@@ -353,6 +353,11 @@ unsigned lanes_slow_waiting(const struct lanes *l)
 	return l->n_waiting[LANES_SLOW];
 }
 
+bool lanes_slow_is_free(const struct lanes *l)
+{
+	return !l->n_waiting[LANES_SLOW] && !runs_slow(l);
+}
+
 void lanes_fini(struct lanes *l)
 {
 	for (unsigned i = 0; i < l->n; i++)

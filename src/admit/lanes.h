@@ -124,6 +124,8 @@ int lanes_to_open(const struct lanes *l);
 int lanes_spare(const struct lanes *l);
 /* An idle lane, to cancel by it what another lane runs; -1: none. */
 int lanes_canceller(const struct lanes *l);
+/* A question of a slow pair would go to the next lane that is idle: none waits, and none runs. */
+bool lanes_slow_is_free(const struct lanes *l);
 /* Something is with the server. */
 bool lanes_is_busy(const struct lanes *l);
 unsigned lanes_open(const struct lanes *l);

@@ -120,8 +120,11 @@ struct question {
 	struct batch *batch;       /* that of the query */
 	struct listener *asked;    /* listeners that wait for its answer */
 	struct listener *for_next; /* listeners that wait for the next query */
-	enum question_list { IN_NO_LIST, IN_DUE, IN_TURN, IN_FAILED } list; /* that prev_due and next_due belong to */
-	bool in_share;                                                      /* the current share waits for it */
+	/* That prev_due and next_due belong to. */
+	enum question_list { IN_NO_LIST, IN_DUE, IN_TURN, IN_SLOW_TURN, IN_FAILED } list;
+	bool in_share;  /* the current share waits for it */
+	bool is_urgent; /* a listener of for_next does not wait for its turn */
+	bool of_turn;   /* of the query that runs: it was not urgent */
 	struct question *prev_due, *next_due;
 	char **values; /* point into the key */
 	size_t key_len;
@@ -188,8 +191,9 @@ struct admissions {
 
 	/* turn.c */
 	struct rounds rounds;
-	struct listener *awaiting; /* for the next round */
-	struct question *turn;     /* they run in shares; new connections go first */
+	struct listener *awaiting;  /* for the next round */
+	struct question *turn;      /* they run in shares; new connections go first */
+	struct question *slow_turn; /* of slow pairs: one after the other */
 	struct share share;
 	bool reads_first; /* a round has begun, and runs no query before admissions_read */
 	struct ring *rings;
@@ -312,6 +316,10 @@ void ask_in_turn(struct listener *l);
 void ask_take_due(struct admissions *all);
 /* The share and the round do not wait for it. */
 void ask_leave_share(struct question *q);
+/* It waits for a lane, and its pair is slow. The same; and unless it is urgent, it waits for its turn again while other slow ones wait. */
+void ask_give_way(struct question *q);
+/* It has given way, and is the next in turn. */
+void ask_in_turn_again(struct question *q);
 /* It failed, for a reason that may pass: the query runs again, from the next tick on. */
 void ask_later(struct question *q);
 /* Those that failed are due. */
@@ -332,7 +340,7 @@ void send_drop_batch(struct batch *b);
 /* Its query does not run any more. */
 void send_back(struct question *q);
 /* A pair has become slow: its questions may be among those that wait. */
-void send_slow_leave_shares(struct admissions *all);
+void send_slow_give_way(struct admissions *all);
 void send_init(struct admissions *all);
 /* After the listeners are freed. */
 void send_fini(struct admissions *all);

@@ -85,6 +85,8 @@ static void send_question(struct question *q, unsigned lane)
 		verdict_asked(&l->verdict, l->is_open ? 0 : topiclog_published(all->present->log), now);
 		l->from = l->verdict.known;
 	}
+	q->of_turn = !q->is_urgent;
+	q->is_urgent = false;
 	q->batch = batch_of_turn(all, lane);
 	if (q->batch)
 		q->batch->n_left++;
@@ -225,12 +227,12 @@ void send_lane(struct admissions *all, unsigned lane, bool is_up)
 	admit_wake(all, ADMIT_SOON);
 }
 
-void send_slow_leave_shares(struct admissions *all)
+void send_slow_give_way(struct admissions *all)
 {
-	struct lanes_item *i;
+	struct lanes_item *i, *next;
 
-	DL_FOREACH(all->lanes.waiting[LANES_SLOW], i)
-		ask_leave_share(i->of);
+	DL_FOREACH_SAFE(all->lanes.waiting[LANES_SLOW], i, next)
+		ask_give_way(i->of);
 }
 
 /* A question that was sent behind it, or an answer that waits for the position. */
@@ -255,7 +257,7 @@ static void look_at_late(struct admissions *all, unsigned lane, int64_t now)
 		return;
 	if (all->lanes.lane[lane].is_slow) {
 		ask_leave_share(late->item->of);
-		send_slow_leave_shares(all);
+		send_slow_give_way(all);
 	}
 	if (lanes_open(&all->lanes) > 1)
 		take_back(all, lane, late);

@@ -6,6 +6,9 @@
  * sent in shares. A new connection, and one that a change names, does not wait in this queue. A connection that waits for a round receives
  * nothing from the change on; one that is asked because time passes receives messages until the answer.
  *
+ * Questions of slow pairs (lanes.h) leave their share, and have a queue of their own: one of them goes with the next share when no slow one runs or
+ * waits for a lane.
+ *
  * Bounds: at most SHARE_QUERIES queries of the queue run, or wait for a lane. limits.admit-timeout starts when the query leaves this queue, so no
  * connection is refused because it waits here; but when no query of a share is answered within VERDICT_PATIENCE times that, those that wait are
  * refused.
@@ -108,6 +111,8 @@ bool turn_share(struct admissions *all)
 		return false;
 	}
 	room = rounds_share_room(&all->share, all->n_out + lanes_waiting(&all->lanes));
+	if (room && all->slow_turn && lanes_slow_is_free(&all->lanes))
+		ask_in_turn_again(all->slow_turn);
 	while (n < room && (q = all->turn)) {
 		q->in_share = q->for_next != NULL; /* otherwise all its listeners have ended */
 		n += q->in_share;
@@ -118,25 +123,26 @@ bool turn_share(struct admissions *all)
 	return all->due != NULL;
 }
 
-static void refuse_all(struct question *q)
+static void refuse_all(struct question **queue)
 {
-	while (q->for_next)
-		listener_refuse(q->for_next, 1013, "timeout", "the database does not answer");
+	struct question *q;
+
+	while ((q = *queue)) {
+		while (q->for_next)
+			listener_refuse(q->for_next, 1013, "timeout", "the database does not answer");
+		ask_now(q);
+	}
 }
 
 /* While the logs are not filled, nothing is delivered, so no connection is refused. */
 static void look_at_shares(struct admissions *all, int64_t now)
 {
-	struct question *q;
-
-	if (!admit_is_fed(all) || (!all->turn && !all->share.left))
+	if (!admit_is_fed(all) || (!all->turn && !all->slow_turn && !all->share.left))
 		all->share.moved = now;
 	if (!rounds_share_stands(&all->share, now, all->present->conf->limits.admit_timeout * 1000))
 		return;
-	while ((q = all->turn)) {
-		refuse_all(q);
-		ask_now(q);
-	}
+	refuse_all(&all->turn);
+	refuse_all(&all->slow_turn);
 }
 
 /* --- as time passes ----------------------------------------------------------------------------------------------- */
@@ -172,19 +178,27 @@ void turn_look(struct admissions *all, int64_t now)
 
 bool turn_waits(const struct admissions *all)
 {
-	return all->awaiting || all->turn || all->share.left || ring_waits(all);
+	return all->awaiting || all->turn || all->slow_turn || all->share.left || ring_waits(all);
 }
 
-int turn_count(const struct admissions *all)
+static int count_in(const struct question *queue)
 {
 	const struct question *q;
 	const struct listener *l;
 	int n = 0, of_one;
 
-	DL_COUNT(all->awaiting, l, n);
-	DL_FOREACH2(all->turn, q, next_due) {
+	DL_FOREACH2(queue, q, next_due) {
 		DL_COUNT(q->for_next, l, of_one);
 		n += of_one;
 	}
 	return n;
+}
+
+int turn_count(const struct admissions *all)
+{
+	const struct listener *l;
+	int n = 0;
+
+	DL_COUNT(all->awaiting, l, n);
+	return n + count_in(all->turn) + count_in(all->slow_turn);
 }

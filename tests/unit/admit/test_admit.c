@@ -488,6 +488,14 @@ static void a_slow_user_has_one_lane(void **state)
 	assert_lanes("1 1 0 0 2 2");
 }
 
+/* The server is where the log is. */
+static void position_nth(size_t n)
+{
+	lsn_t at = topiclog_published(w.present.log);
+
+	world_answer_nth(&w, n, world_position(at, at), NULL);
+}
+
 /* The query that the lane runs, its oldest, which it has begun as soon as the one before ended; w.n_asked: none. */
 static size_t running(unsigned lane)
 {
@@ -512,33 +520,44 @@ static void serve_lane(unsigned lane, int64_t query_us)
 	if (w.cancelled[lane])
 		world_answer_nth(&w, n, NULL, "57014");
 	else if (!*w.asked[n]->user)
-		world_answer_nth(&w, n, world_position(START, START), NULL);
+		position_nth(n);
 	else if (w.now - w.asked[n]->runs_since >= query_us)
 		world_answer_nth(&w, n, world_units("5"), NULL);
 	(void)running(lane);
 }
 
+static void serve(unsigned ms, int64_t query_us)
+{
+	while (ms--) {
+		world_turn(&w);
+		for (unsigned lane = 0; lane < w.all->lanes.n; lane++)
+			serve_lane(lane, query_us);
+		if (ms % 100 == 0)
+			world_pass(&w, 0);
+		w.now += 1000;
+	}
+}
+
+static size_t count_mails(enum mail_kind kind)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < w.n_mails; i++)
+		n += w.mails[i].kind == kind;
+	return n;
+}
+
 /* How many of 128 who come in one moment are admitted by four lanes? */
 static size_t admitted_of_many(int64_t query_us)
 {
-	size_t n = 0;
 	char user[16];
 
 	for (unsigned i = 0; i < 128; i++) {
 		snprintf(user, sizeof(user), "%u", 100 + i);
 		come(i, user);
 	}
-	for (unsigned ms = 0; ms < 5200; ms++) {
-		world_turn(&w);
-		for (unsigned lane = 0; lane < 4; lane++)
-			serve_lane(lane, query_us);
-		if (ms % 100 == 0)
-			world_pass(&w, 0);
-		w.now += 1000;
-	}
-	for (size_t i = 0; i < w.n_mails; i++)
-		n += w.mails[i].kind == MAIL_ADMITTED;
-	return n;
+	serve(5200, query_us);
+	return count_mails(MAIL_ADMITTED);
 }
 
 /* Four questions run at a time, for five seconds. Before it is known that all are slow, 32 have been sent over each lane. */
@@ -838,8 +857,77 @@ static void a_share_does_not_wait_for_the_other_questions_of_the_slow(void **sta
 	assert_string_equal(w.asked[0]->user, "7");
 	pass_ticks(6); /* 7 is slow */
 	answer_the_other_lanes();
-	assert_int_equal(admit_waiting(w.all), 0);
+	assert_int_equal(admit_waiting(w.all), 1); /* the third of 7; the second waits for the first */
 	assert_int_equal(w.n_mails, 37);
+	drop_mails();
+}
+
+/* They are asked one after the other, and limits.admit-timeout does not run while they wait for each other. Who comes is not behind them. */
+static void slow_connections_of_a_round_are_all_asked(void **state)
+{
+	/* It is known that each of 20 users is slow, or one is, with 20 other questions, and it is not known yet. */
+	static const struct {
+		bool is_one, is_known;
+	} cases[] = { { false, true }, { true, false } };
+	char text[16];
+
+	(void)state;
+	for (size_t c = 0; c < 2; c++) {
+		reopen(WORLD_MEMBERSHIP);
+		for (unsigned i = 0; i < 20; i++) {
+			snprintf(text, sizeof(text), "%u", 100 + i);
+			come_as(i, cases[c].is_one ? "7" : text, text);
+			serve(cases[c].is_known ? 700 : 2, cases[c].is_known ? 600000 : 0);
+		}
+		assert_int_equal(count_mails(MAIL_ADMITTED), 20);
+		change(START + 10, NULL);
+		drop_mails();
+		serve(3000, 600000);
+		come_as(99, cases[c].is_one ? "7" : "100", "x");
+		serve(2000, 600000);
+		assert_int_equal(count_mails(MAIL_ADMITTED), 1);
+		serve(10000, 600000);
+		assert_int_equal(count_mails(MAIL_LIMIT), 20);
+		assert_int_equal(w.n_mails, 21);
+		drop_mails();
+	}
+}
+
+/* However long that takes, as long as the database answers. */
+static void slow_connections_of_a_round_wait_as_long_as_there_are_answers(void **state)
+{
+	char user[16];
+
+	(void)state;
+	for (unsigned i = 0; i < 16; i++) {
+		snprintf(user, sizeof(user), "%u", 100 + i);
+		come(i, user);
+		serve(700, 600000);
+	}
+	change(START + 10, NULL);
+	drop_mails();
+	serve(16 * 4100, 4000000);
+	assert_int_equal(count_mails(MAIL_LIMIT), 16);
+	assert_int_equal(w.n_mails, 16);
+	drop_mails();
+}
+
+/* Nor do they wait for ever for a database that does not answer. */
+static void slow_connections_of_a_round_do_not_wait_for_ever(void **state)
+{
+	char user[16];
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++) {
+		snprintf(user, sizeof(user), "%u", 100 + i);
+		come(i, user);
+		serve(700, 600000);
+	}
+	change(START + 10, NULL);
+	drop_mails();
+	serve(1000 * (VERDICT_PATIENCE * 5 + 1), INT64_MAX);
+	assert_int_equal(count_mails(MAIL_REFUSED), 20);
+	assert_int_equal(admit_waiting(w.all), 0);
 	drop_mails();
 }
 
@@ -1565,6 +1653,9 @@ int main(void)
 		CASE(a_round_does_not_wait_for_the_slow),
 		CASE(a_round_does_not_wait_for_who_joins_the_slow),
 		CASE(a_share_does_not_wait_for_the_other_questions_of_the_slow),
+		CASE(slow_connections_of_a_round_are_all_asked),
+		CASE(slow_connections_of_a_round_wait_as_long_as_there_are_answers),
+		CASE(slow_connections_of_a_round_do_not_wait_for_ever),
 		CASE(nobody_is_asked_about_before_the_logs_are_filled),
 		CASE(an_admission_has_so_much_time),
 		CASE(who_has_heard_of_what_comes_waits_for_it),
