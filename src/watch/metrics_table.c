@@ -53,7 +53,7 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
 [METRICS_ADMIT_ROUNDS] = { "walpush_admit_rounds_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "Times that everybody was asked about again, because of changes that name no user; at most one in 5 s." },
 [METRICS_ADMIT_CANCELLED] = { "walpush_admit_cancelled_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
-  "Admit queries that were cancelled, because all who waited for the answer had gone." },
+  "Admit queries that were cancelled, because all who waited for the answer had gone, or are asked about over another connection." },
 [METRICS_ADMIT_QUESTIONS] = { "walpush_admit_questions_waiting", METRICS_GAUGE, METRICS_LOOKED, "of", { "others", "slow" },
   "Admit queries that wait for a connection; `slow`: of users whose query has taken over 0.5 s in the last 30 s, which share one." },
 [METRICS_ADMIT_CONNECTIONS] = { "walpush_admit_connections", METRICS_GAUGE, METRICS_LOOKED, "state", { "open", "failed" },
