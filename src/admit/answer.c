@@ -266,6 +266,14 @@ static void on_flushed(struct batch *b, struct sqlrows *rows, const struct fail 
 		batch_settle(b);
 }
 
+static void on_look(struct batch *b, struct sqlrows *rows, const struct fail *why)
+{
+	if (b->need == NEED_UNKNOWN)
+		on_position(b, rows, why);
+	else
+		on_flushed(b, rows, why);
+}
+
 /* A lane is free for more, perhaps. */
 static void on_done(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
@@ -273,19 +281,16 @@ static void on_done(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct admissions *all = sent->lanes->owner;
 	unsigned slow = lanes_slow_waiting(&all->lanes);
 	struct lanes_item *i = lanes_done(&all->lanes, sent, admit_clock(all));
-	struct batch *b = i && i->kind == LANES_POSITION ? i->of : NULL;
 
 	if (lanes_slow_waiting(&all->lanes) > slow)
 		send_slow_give_way(all);
 	admit_wake(all, ADMIT_SOON);
 	if (!i)
 		sqlrows_free(rows); /* it was taken back */
-	else if (!b)
+	else if (i->kind != LANES_POSITION)
 		on_answer(i->of, rows, why);
-	else if (b->need == NEED_UNKNOWN)
-		on_position(b, rows, why);
 	else
-		on_flushed(b, rows, why);
+		on_look(i->of, rows, why);
 }
 
 void answer_reached(struct admissions *all)

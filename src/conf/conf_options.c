@@ -58,6 +58,9 @@ const struct conf_option conf_options[] = {
 { "database.admit-connections", CONF_INT, 0, OF_CONF(database.admit_connections), RANGE(1, 16), .initial = "4",
   .doc = "Connections for `admit` queries, at most. The first one is always open; the others are opened while questions wait, and closed after 60 s "
 	 "without any. With more than one, a user whose query is slow does not keep the others out." },
+{ "database.async-commits", CONF_BOOL, CONF_RELOAD, OF_CONF(database.async_commits), .initial = "false",
+  .doc = "Sessions set `synchronous_commit = off` by themselves, so others see a commit before it is flushed. Where the server, a role or a database "
+	 "sets it, walpush finds out alone. An answer of a query then waits for up to three times `wal_writer_delay` more until it is shown." },
 { "database.status-interval", CONF_SECONDS, 0, OF_CONF(database.status_interval), RANGE(SECOND / 10, 10 * SECOND),
   .initial = "10",
   .doc = "How often the server is told how far the slot may forget." },

@@ -35,9 +35,16 @@ static void ask(struct heard *h)
 	h->outside->wake(h->outside->at, OUTSIDE_TIMER_HEARD, (int64_t)ASK_FIRST << doubled, on_due, h);
 }
 
+static bool is_in_vain(struct heard *h, lsn_t need, bool is_full)
+{
+	if (is_full && need > h->vain)
+		h->vain = need;
+	return h->vain > h->upto;
+}
+
 enum heard_says heard_by(struct heard *h, lsn_t need, bool is_full)
 {
-	if (h->upto >= need || is_full || h->vain > h->upto) {
+	if (h->upto >= need || is_in_vain(h, need, is_full)) {
 		h->need = 0;
 		return h->upto >= need ? HEARD : HEARD_IN_VAIN;
 	}

@@ -4,8 +4,8 @@
  * The head waits for the log to reach its horizon (horizon.h). Usually the log is there: it has brought the row's own commit, and nothing was
  * written since. Otherwise the server is asked how far it has sent, because it does not tell by itself that there was nothing for walpush.
  *
- * Bound: HEARD_PATIENCE. What was waited for in vain is not waited for again, by any row, until the log has come that far. Nothing is waited for
- * while the queue is full, because then nothing is received.
+ * Bound: HEARD_PATIENCE. Nothing is waited for while the queue is full, because then nothing is received. What was waited for in vain is not waited
+ * for again, by any row, until the log has come that far.
  */
 #ifndef WALPUSH_HEARD_H
 #define WALPUSH_HEARD_H

@@ -26,6 +26,7 @@ struct horizons {
 	struct horizon *all;    /* in the order in which they were taken */
 	struct horizon *taking; /* of this turn; NULL: none yet */
 	struct repeat trouble;
+	bool is_async;
 };
 
 static int64_t now(const struct horizons *hs)
@@ -55,7 +56,7 @@ static void take(struct horizon *h, const struct position *p)
 		return;
 	}
 	h->is_known = true;
-	h->upto = p->is_async ? p->insert : p->flush;
+	h->upto = p->is_async || h->of->is_async ? p->insert : p->flush;
 	if (h->upto > p->flush)
 		h->settled_at = now(h->of) + POSITION_WRITER_DELAYS * p->delay;
 }
@@ -84,7 +85,7 @@ static void ask(struct horizon *h)
 {
 	const struct outside *o = h->of->outside;
 
-	h->query = o->ask(o->at, OUTSIDE_QUESTIONS, "position", position_sql, 0, NULL, on_position, h);
+	h->query = o->ask(o->at, OUTSIDE_QUESTIONS, "position", position_async_sql, 0, NULL, on_position, h);
 }
 
 static void on_settled(void *ctx)
@@ -169,6 +170,11 @@ bool horizon_is_known(const struct horizon *h)
 lsn_t horizon_upto(const struct horizon *h)
 {
 	return h->upto;
+}
+
+void horizons_async(struct horizons *hs, bool is_async)
+{
+	hs->is_async = is_async;
 }
 
 /* --- sessions ----------------------------------------------------------------------------------------------------- */

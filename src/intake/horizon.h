@@ -28,6 +28,9 @@ struct horizons *horizons_new(const struct outside *outside, void (*known)(void 
 /* Called after all references were given back. */
 void horizons_free(struct horizons *hs);
 
+/* Commits may be visible before they are flushed, whatever the server says: database.async-commits. */
+void horizons_async(struct horizons *hs, bool is_async);
+
 /* A reference for a question that is sent now in OUTSIDE_QUESTIONS. */
 struct horizon *horizons_take(struct horizons *hs);
 /* The turn is over: the position behind its questions is asked for. */

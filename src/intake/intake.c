@@ -553,6 +553,11 @@ void intake_reload(struct intake *in, const struct conf_limits *limits)
 	questions_texts(in->asker.questions, rules ? (uint32_t)rules_n_row_queries(rules) : 0, NULL, NULL);
 }
 
+void intake_async_commits(struct intake *in, bool is_async)
+{
+	questions_async(in->asker.questions, is_async);
+}
+
 void intake_limits(struct intake *in, const struct conf_limits *limits)
 {
 	struct txn_limits bounds = {

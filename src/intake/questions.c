@@ -437,6 +437,11 @@ void questions_limit(struct questions *qs, int64_t limit)
 	breakers_limit(qs->breakers, limit);
 }
 
+void questions_async(struct questions *qs, bool is_async)
+{
+	horizons_async(qs->horizons, is_async);
+}
+
 const struct breakers *questions_breakers(const struct questions *qs)
 {
 	return qs->breakers;

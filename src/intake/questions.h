@@ -56,6 +56,8 @@ void questions_session_lost(struct questions *qs);
 /* So many texts, whose breakers are closed. As breakers_reset. `limit`: limits.answer, µs. */
 void questions_texts(struct questions *qs, uint32_t n, breaker_share *share, void *ctx);
 void questions_limit(struct questions *qs, int64_t limit);
+/* As horizons_async. */
+void questions_async(struct questions *qs, bool is_async);
 const struct breakers *questions_breakers(const struct questions *qs);
 /* Earlier answers are not shared with later questions. */
 void questions_forget(struct questions *qs);

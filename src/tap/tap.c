@@ -295,6 +295,7 @@ static void start_feeding(struct tap *t)
 	tap_lanes_start(t);
 	tap_watch_start(t);
 	t->intake = intake_new(t->loop, &conf->limits, t->sql, questions, t->counts, &tap_intake_calls, t);
+	intake_async_commits(t->intake, conf->database.async_commits);
 	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
 	if (conf->relay.url)
 		way_relay_begin(t);

@@ -129,6 +129,7 @@ static void take_over(struct reload *r)
 	log_setup(t->now.conf->log.level, t->now.conf->log.format);
 	tap_reopen_audit(t);
 	intake_reload(t->intake, &t->now.conf->limits);
+	intake_async_commits(t->intake, t->now.conf->database.async_commits);
 	take_rules(t, r);
 	admit_recheck(t->admissions);
 	tell_hubs(t);

@@ -30,7 +30,8 @@ struct conf_database {
 	int64_t admit_connections; /* at most, for admit queries; 1 to LANES_MOST */
 	int64_t watch;             /* ms */
 	int64_t warn_bytes;
-	bool skip; /* skip a transaction that cannot be decoded */
+	bool async_commits; /* others may see a commit before it is flushed, whatever the catalog says */
+	bool skip;          /* skip a transaction that cannot be decoded */
 };
 
 struct conf_listen {

@@ -98,6 +98,8 @@ void intake_limits(struct intake *in, const struct conf_limits *limits);
 /* The configuration was read again. Takes limits.record-bytes, from the next record on, and limits.answer; every query is asked again from now
  * on. At any time. */
 void intake_reload(struct intake *in, const struct conf_limits *limits);
+/* database.async-commits. At any time. */
+void intake_async_commits(struct intake *in, bool is_async);
 /* One of `questions` was lost, or is renewed. */
 void intake_session_lost(struct intake *in, const struct sqlpipe *lost);
 /* The queries that are not asked at present, for people: calls `each` for every one. */

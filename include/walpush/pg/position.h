@@ -21,8 +21,8 @@ struct position {
 	bool is_async;       /* synchronous_commit is off for some role or database, or by default */
 };
 
-/* The result is one row for position_read. */
-extern const char position_sql[];
+/* The result of each is one row for position_read. Only the second one asks for `is_async`. */
+extern const char position_sql[], position_async_sql[];
 /* False: `why` is filled. */
 bool position_read(const struct sqlrows *rows, const struct fail *error, struct position *out, struct fail *why);
 

@@ -202,7 +202,7 @@ static inline struct sqlrows *world_units(const char *units)
 /* The answer to the position: flushed and inserted up to there, wal_writer_delay 0.2 s. */
 static inline struct sqlrows *world_position(lsn_t flush, lsn_t insert)
 {
-	struct sqlrows *rows = sqlrows_new(1, 4);
+	struct sqlrows *rows = sqlrows_new(1, 3);
 	char text[LSN_TEXT_MAX];
 
 	lsn_format(text, flush);
@@ -210,7 +210,6 @@ static inline struct sqlrows *world_position(lsn_t flush, lsn_t insert)
 	lsn_format(text, insert);
 	sqlrows_set(rows, 0, 1, text);
 	sqlrows_set(rows, 0, 2, "200000");
-	sqlrows_set(rows, 0, 3, "false");
 	return rows;
 }
 

@@ -165,6 +165,7 @@ static void test_defaults(void **state)
 	assert_int_equal(c->database.warn_bytes, 1 << 30);
 	assert_string_equal(c->listen.address, "0.0.0.0");
 	assert_int_equal(c->database.admit_connections, 4);
+	assert_false(c->database.async_commits);
 	assert_int_equal(c->listen.port, 8001);
 	assert_int_equal(c->listen.origins.n, 0);
 	assert_int_equal(c->listen.ping, 25000);
@@ -260,6 +261,7 @@ static void test_full_scalars(void **state)
 	assert_int_equal(c->database.lock_timeout, 500);
 	assert_int_equal(c->database.status_interval, 250);
 	assert_int_equal(c->database.admit_connections, 2);
+	assert_true(c->database.async_commits);
 	assert_true(c->database.warn_bytes == 5000000000);
 	assert_int_equal(c->listen.port, 9);
 	EXPECT_TEXTS(&c->listen.origins, "https://dms.example.org", "http://[::1]:5173");

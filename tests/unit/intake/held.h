@@ -24,6 +24,7 @@
  *   f3 f!     from now on the answer to the question for a position: commit 3 is flushed; or it fails. At first nothing is flushed. These
  *             answers come by themselves, and are not told
  *   g3,5      the same where commits may be visible before they are flushed: 3 is flushed, 5 is inserted
+ *   i3,5      as g3,5, and the server does not know of it
  *   V         the timer of a head that waits for the log is due         S     that of a position that was not flushed
  *   D5, U5    DELETE and UPDATE of shows, key 5                         O5    UPDATE that makes key 6 of key 5
  *   k3        everything before commit 3 was sent                      #3    commits below 3 were handled before this connection
@@ -120,7 +121,7 @@ static inline struct sqlpipe_query *held_ask(void *at, enum outside_session sess
 	assert_true(held.n_questions < HELD_QUESTIONS);
 	*q = (struct held_question){ .session = session,
 				     .is_snapshot = is_snapshot,
-				     .is_position = sql == position_sql,
+				     .is_position = sql == position_async_sql,
 				     .is_data = strncmp(statement, "data-query", 10) == 0,
 				     .done = done,
 				     .ctx = ctx };
@@ -478,7 +479,7 @@ static inline struct sqlrows *held_position(const char *word)
 	lsn_format(text, insert ? (insert << 8) + 0x40 : 0);
 	sqlrows_set(rows, 0, 1, text);
 	sqlrows_set(rows, 0, 2, "200000");
-	sqlrows_set(rows, 0, 3, comma ? "true" : "false");
+	sqlrows_set(rows, 0, 3, comma && *word == 'g' ? "true" : "false");
 	return rows;
 }
 
@@ -640,6 +641,7 @@ static inline void held_event(const char *word)
 		break;
 	case 'f':
 	case 'g':
+	case 'i':
 		free(held.position);
 		held.position = mem_text(word);
 		break;

@@ -131,6 +131,16 @@ static void nothing_is_waited_for_while_the_queue_is_full(void **state)
 	assert_non_null(strstr(held.told.data, "pause publish-1: s_5=0;"));
 }
 
+/* database.async-commits: the server does not know what sessions set by themselves. */
+static void the_configuration_may_say_so(void **state)
+{
+	(void)state;
+	intake_async_commits(held.intake, true);
+	held_expect("i1,3 B7@1 h5 C s8:8: " X " | S", ASKS "settled-in-600 hear | publish-1: s_5=1;");
+	intake_async_commits(held.intake, false);
+	held_expect("i2,3 B8@2 h6 C s9:9: " X, "?snapshot ?known ?data-query(6) publish-2: s_6=1;");
+}
+
 /* Each question has its position, also those of a long turn. */
 static void a_long_turn_has_several_positions(void **state)
 {
@@ -159,6 +169,7 @@ int main(void)
 		HELD(what_is_left_out_is_what_queries_made),
 		HELD(the_wait_is_bounded),
 		HELD(a_commit_may_be_visible_before_it_is_flushed),
+		HELD(the_configuration_may_say_so),
 		HELD(nothing_is_waited_for_while_the_queue_is_full),
 		HELD(a_long_turn_has_several_positions),
 	};
