@@ -72,7 +72,7 @@ def test_readers_that_do_not_read_do_not_hold_up_the_others(app, two_hubs, make_
 
 
 def test_a_reader_that_does_not_read_is_closed_after_the_stall(app, two_hubs, make_walpush):
-    two_hubs.set("limits.stall", 1)
+    two_hubs.set("limits.stall", 1).set("limits.group-bytes", 64 << 20)
     with make_walpush(app, two_hubs) as walpush:
         with walpush.subscribe("/ws/requests/1/", ASHA, receive_buffer=4096) as stuck:
             mark = walpush.mark()

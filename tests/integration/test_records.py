@@ -194,7 +194,7 @@ class Place:
         self.other = self.app.insert_request(1)
         port = resources.enter_context(proxy(cluster.port, answer=tampering(change)))
         url = self.app.url.replace(f":{cluster.port}/", f":{port}/") + "?sslmode=disable"
-        config = shipped_config()
+        config = shipped_config().set("limits.admit-timeout", 60)
         for name, value in settings.items():
             config.set(name.replace("_", "."), value)
         self.replicas = []
