@@ -139,12 +139,13 @@ static lsn_t later_of(lsn_t upto, const struct question *q)
 	return other > upto ? other : upto;
 }
 
-lsn_t answers_upto(const struct answers *answers)
+lsn_t answers_upto(const struct answers *answers, const struct rules_table *table)
 {
 	lsn_t upto = 0;
 
 	for (size_t i = 0; i < answers->n; i++) {
-		upto = later_of(upto, answers->at[i].lookup);
+		if (table->sections[i]->message_uses_lookup)
+			upto = later_of(upto, answers->at[i].lookup);
 		upto = later_of(upto, answers->at[i].data);
 		upto = later_of(upto, answers->at[i].actor);
 	}

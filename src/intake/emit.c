@@ -127,7 +127,7 @@ static bool ask(struct emit *e, struct record *r, const struct rules_table *tabl
 /* May the answers be used? *is_void: they may not. False: nobody can tell yet. */
 static bool judge(struct emit *e, const struct record *r, const struct rules_table *table, bool *is_void)
 {
-	lsn_t upto = answers_upto(&r->answers);
+	lsn_t upto = answers_upto(&r->answers, table);
 
 	*is_void = false;
 	if (!upto)

@@ -606,7 +606,6 @@ bool intake_owes(const struct intake *in)
 int64_t intake_blind_since(const struct intake *in)
 {
 	const struct transaction *t = in->queue.head ? in->queue.head->transaction : NULL;
-
 	const struct sight *sight = t ? &t->sights[OUTSIDE_ROWS] : NULL;
 
 	return sight && sight->wanted && !sight->visible ? sight->since : 0;

@@ -83,6 +83,8 @@ static void what_is_left_out_is_what_queries_made(void **state)
 		/* Not the groups of a lookup: who may read them is decided at the commit. */
 		{ "f2 B7@1 a5 C B8@2 d5 C s9:9: l=6",
 		  "?snapshot ?known ?lookup(5) publish-1: a_6; publish-2: member-5;" },
+		/* So a lookup that only names groups waits for nothing. */
+		{ "f9 B7@1 a5 C s8:8: l=6", "?snapshot ?known ?lookup(5) publish-1: a_6;" },
 		/* Not the columns. */
 		{ "f2 B7@1 p5 C B8@2 d5 C s9:9:", "?snapshot publish-1: p_5; publish-2: member-5;" },
 	};
