@@ -89,4 +89,4 @@ it(`ten pages, ${RATE} changes a second for ${SECONDS} seconds`, async () => {
   expect(noted.filter((_, n) => WHERE[n % WHERE.length] === 'transactions').every((page) => page.shown > 5)).toBe(true);
   expect(Math.max(...growth)).toBeLessThan(5 * 2 ** 20);
   await Promise.all(people.map((person) => person.leave()));
-}, 600_000);
+}, 900_000);

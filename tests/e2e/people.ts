@@ -3,7 +3,7 @@ import { chromium, type Browser, type Page, type WebSocket } from 'playwright-co
 import type { Stage } from './stage.ts';
 
 export const PASSWORD = 'walpush-demo';
-export const PATIENCE = 30_000 * Number(process.env.WALPUSH_TEST_SLOWDOWN ?? 1);
+export const PATIENCE = 90_000 * Number(process.env.WALPUSH_TEST_SLOWDOWN ?? 1);
 const ARGS = [
   '--headless',
   '--no-sandbox',

@@ -4,8 +4,8 @@ export default defineConfig({
   test: {
     include: ['*.test.ts'],
     fileParallelism: false, // one PostgreSQL, one browser at a time
-    testTimeout: 120_000,
-    hookTimeout: 180_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     teardownTimeout: 60_000,
   },
 });
