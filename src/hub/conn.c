@@ -88,6 +88,17 @@ void conn_resync(struct conn *c, const char *reason, struct event_id id)
 	c->resync_id = id;
 }
 
+void conn_rest(struct conn *c, bool rests)
+{
+	if (c->is_resting == rests)
+		return;
+	c->is_resting = rests;
+	if (rests)
+		DL_APPEND2(c->of->resting, c, prev_resting, next_resting);
+	else
+		DL_DELETE2(c->of->resting, c, prev_resting, next_resting);
+}
+
 void conn_due(struct conn *c, bool is_due)
 {
 	if (c->is_due == is_due)
@@ -159,6 +170,7 @@ void conn_retire(struct conn *c)
 	c->ticket = NULL;
 	conn_limit(c, LSN_MAX);
 	c->resync_due = false;
+	conn_rest(c, false);
 	conn_due(c, false);
 	conn_stand_up(c);
 	handshake_forget_token(&c->request);

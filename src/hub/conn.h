@@ -7,6 +7,7 @@
  * Besides a full socket (writer.h), these stop the delivery to a connection:
  *   limit       a commit changed its user's permission: nothing of commits at or above `limit` is delivered until the tap answers
  *   resync_due  the client must refetch first: `resync` goes out before the next message, because the cursors are at resync_id
+ *   rest        the next entry is a mark (deliver.h), and the client was told to refetch a moment ago
  *   due         not all mails of this turn are taken; one of them may set a limit
  */
 #ifndef WALPUSH_HUB_CONN_H
@@ -17,6 +18,9 @@
 #include "facts.h"
 #include "handshake.h"
 #include "writer.h"
+
+/* µs of rest that each resync costs. */
+#define CONN_REST 1000000
 
 struct slot {
 	struct conn *conn;
@@ -32,6 +36,9 @@ struct conns { /* of one hub; zeroed except `hub` and what channels and writers 
 	struct conn *all;
 	struct conn *limited; /* those with a limit */
 	struct conn *due;     /* those to serve after the mails are taken */
+	struct conn *resting; /* those before a mark that rests; deliver.c's, like the timer */
+	lws_sorted_usec_list_t rest;
+	int64_t rest_ends; /* µs: when the timer is due; 0: it is not set */
 	/* deliver.c's, of this turn: */
 	int64_t committed; /* µs since 1970: the oldest commit that a mail has named; 0: none */
 	uint64_t written;  /* messages */
@@ -44,9 +51,9 @@ struct conn {
 	struct sub *subs;
 	size_t n_subs;
 	enum conn_state state;
-	bool is_due, is_limited; /* in the lists `due` and `limited` */
-	bool resync_due;         /* with resync_reason; the cursors are at resync_id */
-	lsn_t limit;             /* LSN_MAX: none */
+	bool is_due, is_limited, is_resting; /* in the lists `due`, `limited` and `resting` */
+	bool resync_due;                     /* with resync_reason; the cursors are at resync_id */
+	lsn_t limit;                         /* LSN_MAX: none */
 	lsn_t changed_at; /* the commit that changed its user's permission; its last message may be due; 0: none */
 
 	struct conns *of;
@@ -54,11 +61,15 @@ struct conn {
 	struct conn *prev, *next;
 	struct conn *prev_limited, *next_limited;
 	struct conn *prev_due, *next_due;
+	struct conn *prev_resting, *next_resting;
 	struct address peer;
 	uint8_t label;      /* of its stream, among the metrics */
 	uint16_t last_code; /* it was refused: deliver what is due, then close with this code; 0: it was not */
 	const char *resync_reason;
 	struct event_id resync_id;
+	int64_t rest_until; /* µs: the next mark rests as long */
+	bool passes;        /* over marks below last_mark, which is told */
+	struct event_id last_mark;
 	int64_t deadline; /* µs: by then the token, or the answer to a close, must come; 0: none */
 	int64_t born;     /* µs */
 
@@ -126,6 +137,8 @@ void conn_stand_up(struct conn *c);
 void conn_limit(struct conn *c, lsn_t limit);
 /* The cursors are at this id, and the client must refetch. `reason`: a literal. */
 void conn_resync(struct conn *c, const char *reason, struct event_id id);
+/* Does the connection rest before a mark? */
+void conn_rest(struct conn *c, bool rests);
 /* Is the connection served after all mails of this turn are taken? */
 void conn_due(struct conn *c, bool is_due);
 

@@ -224,6 +224,8 @@ static int restart(struct conn *c, const struct conn_cause *why)
 {
 	for (size_t i = 0; i < c->n_subs; i++)
 		cursor_restart(&c->subs[i].cursor);
+	conn_rest(c, false);
+	c->passes = false;
 	conn_limit(c, why->mail->published);
 	return 0;
 }

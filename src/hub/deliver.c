@@ -4,11 +4,16 @@
 
 #include "notice.h"
 #include "walpush/base/clock.h"
+#include "walpush/base/resync.h"
 
 /* Bytes: the most that one write takes from a log, and so the most that the library copies for a stalled connection. */
 #define RUN_BYTES 65536
 /* Bytes: the most that one connection receives before the others have their turn. */
 #define TURN_BYTES (1u << 20)
+/* µs: connections whose rests end so close together are served together. */
+#define REST_TOGETHER 5000
+/* Runs of one log: how far ahead the last mark is looked for. */
+#define MARKS_AHEAD 1024
 
 static const struct event_id last_id = { UINT64_MAX, UINT32_MAX };
 
@@ -152,6 +157,89 @@ static int tell_loss(struct conn *c)
 	return result;
 }
 
+/* --- marks: entries that say "refetch" because a lookup was not answered ------------------------------------------ */
+
+static bool is_mark(const struct entry_tag *tag)
+{
+	return tag->kind == ENTRY_REFETCH && tag->reason == RESYNC_LOOKUP && !tag->close;
+}
+
+static void on_rest(lws_sorted_usec_list_t *sul);
+
+static void rest_in(struct conns *all, struct lws_context *context, int64_t now, int64_t us)
+{
+	all->rest_ends = now + us;
+	lws_sul_schedule(context, 0, &all->rest, on_rest, us);
+}
+
+static bool must_rest(struct conn *c)
+{
+	int64_t now = clock_us(), left = c->rest_until - now;
+
+	if (left <= REST_TOGETHER)
+		return false;
+	conn_rest(c, true);
+	if (!c->of->rest_ends || now + left < c->of->rest_ends)
+		rest_in(c->of, lws_get_context(c->out.wsi), now, left);
+	return true;
+}
+
+/* The last mark that is published, as far as it looks; and is there a message before it? All that is not delivered is behind `mark`. */
+static struct event_id last_mark(struct conn *c, struct event_id mark, bool *has_message)
+{
+	struct event_id last = mark, first_message = last_id;
+
+	for (size_t i = 0; i < c->n_subs; i++) {
+		struct cursor at = cursor_copy(&c->subs[i].cursor);
+		struct run run;
+
+		for (unsigned n = 0; n < MARKS_AHEAD; n++) {
+			if (cursor_run(&at, horizon(c), last_id, RUN_BYTES, &run) != CURSOR_HAS_RUN)
+				break;
+			if (!is_mark(&run.tag) && event_id_compare(run.first, first_message) < 0)
+				first_message = run.first;
+			if (is_mark(&run.tag) && event_id_compare(run.first, last) > 0)
+				last = run.first;
+			cursor_advance(&at, run.entries);
+		}
+		cursor_release(&at);
+	}
+	*has_message = event_id_compare(first_message, last) < 0;
+	return last;
+}
+
+/* Must this one be written? The first is, unless the last one comes before any message, and the last. */
+static bool counts(struct conn *c, struct event_id mark)
+{
+	int order = c->passes ? event_id_compare(mark, c->last_mark) : 1;
+	bool has_message;
+
+	if (order < 0)
+		return false;
+	c->passes = false;
+	if (order == 0)
+		return true;
+	c->last_mark = last_mark(c, mark, &has_message);
+	c->passes = event_id_compare(mark, c->last_mark) < 0;
+	return !c->passes || has_message;
+}
+
+static int take_run(struct conn *c, struct sub *sub, const struct run *run)
+{
+	bool is_passed = is_mark(&run->tag) && !counts(c, run->first);
+
+	cursor_advance(&sub->cursor, run->entries);
+	if (is_passed)
+		return 0;
+	if (write_run(c, run) < 0)
+		return -1;
+	metrics_add(c->hub->counts, METRICS_DELIVERIES, run->entries);
+	c->of->written += run->entries;
+	return 0;
+}
+
+/* --- runs ------------------------------------------------------------------------------------------------------- */
+
 static int deliver_runs(struct conn *c)
 {
 	size_t left = TURN_BYTES;
@@ -171,13 +259,10 @@ static int deliver_runs(struct conn *c)
 				return 0;
 			break;
 		case CURSOR_HAS_RUN:
-			if (is_emptied(c->hub))
+			if (is_emptied(c->hub) || (is_mark(&run.tag) && !c->passes && must_rest(c)))
 				return 0;
-			cursor_advance(&sub->cursor, run.entries);
-			if (write_run(c, &run) < 0)
+			if (take_run(c, sub, &run) < 0)
 				return -1;
-			metrics_add(c->hub->counts, METRICS_DELIVERIES, run.entries);
-			c->of->written += run.entries;
 			left -= run.len < left ? run.len : left;
 			break;
 		}
@@ -260,7 +345,7 @@ static void let_go(struct conn *c)
 	}
 }
 
-/* Connections that wait for their sockets, or have a limit, must not keep memory that the logs have dropped. */
+/* Connections that wait for their sockets, have a limit or rest, must not keep memory that the logs have dropped. */
 static void let_go_of_dropped(struct conns *all)
 {
 	struct writer *w;
@@ -269,6 +354,8 @@ static void let_go_of_dropped(struct conns *all)
 	DL_FOREACH(all->writers.behind, w)
 		let_go(conn_of_writer(w));
 	DL_FOREACH2(all->limited, c, next_limited)
+		let_go(c);
+	DL_FOREACH2(all->resting, c, next_resting)
 		let_go(c);
 }
 
@@ -295,6 +382,35 @@ void deliver_turn(struct conns *all)
 		metrics_observe(all->hub->counts, METRICS_COMMIT_TO_WRITTEN, clock_wall_us() - all->committed,
 				all->written);
 	all->committed = 0;
+}
+
+int64_t deliver_rested(struct conns *all, int64_t now)
+{
+	int64_t wait = 0;
+	struct conn *c, *next;
+
+	DL_FOREACH_SAFE2(all->resting, c, next, next_resting) {
+		int64_t left = c->rest_until - now;
+
+		if (left > REST_TOGETHER) {
+			wait = wait && wait < left ? wait : left;
+			continue;
+		}
+		conn_rest(c, false);
+		serve(c);
+	}
+	return wait;
+}
+
+static void on_rest(lws_sorted_usec_list_t *sul)
+{
+	struct conns *all = lws_container_of(sul, struct conns, rest);
+	int64_t now = clock_us(), wait;
+
+	all->rest_ends = 0;
+	wait = deliver_rested(all, now);
+	if (wait && all->resting)
+		rest_in(all, lws_get_context(all->resting->out.wsi), now, wait);
 }
 
 /* --- how far behind --------------------------------------------------------------------------------------------- */

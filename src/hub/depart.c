@@ -19,7 +19,7 @@ static enum group group_of(const struct conn *c)
 {
 	if (c->state != CONN_OPEN)
 		return NOT_ADMITTED;
-	return c->out.is_behind || c->is_due || c->is_limited ? OWED : AT_EASE;
+	return c->out.is_behind || c->is_due || c->is_limited || c->is_resting ? OWED : AT_EASE;
 }
 
 static uint64_t seed(void)

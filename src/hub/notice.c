@@ -63,6 +63,7 @@ int notice_refetch(struct conn *c, const char *reason, struct event_id id)
 	char epoch[TICKET_EPOCH_MAX];
 	struct render_notice n = notice_of(c, id, epoch);
 	struct buf message = { 0 };
+	int64_t now = clock_us();
 	int result;
 
 	if (n.stream->resync_closes) {
@@ -70,6 +71,7 @@ int notice_refetch(struct conn *c, const char *reason, struct event_id id)
 		return 0;
 	}
 	n.reason = reason;
+	c->rest_until = (c->rest_until > now ? c->rest_until : now) + CONN_REST;
 	render_refetch(&n, &message);
 	result = writer_text(&c->out, buf_slice(&message));
 	buf_fini(&message);

@@ -323,6 +323,7 @@ static inline int home_close(void **state)
 	assert_null(home.conns.channels.all);
 	assert_null(home.conns.limited);
 	assert_null(home.conns.due);
+	assert_null(home.conns.resting);
 	assert_null(home.conns.writers.behind);
 	assert_null(home.visitors.shaking);
 	depart_fini(&home.departing);

@@ -18,6 +18,7 @@
  *   D              all that is in the logs is dropped
  *   E500           another history begins at 500
  *   M500           the mail that says so
+ *   T              the rest is over, and so says its timer
  *   =a b           after a turn of the hub the client has received exactly this
  */
 static void append_step(const char *step)
@@ -94,6 +95,10 @@ static void step(struct client *k, const char *topics, const char *s)
 		home.facts.published = lsn;
 		session_emptied(&home.conns, &emptied);
 		return;
+	case 'T':
+		k->conn->rest_until = 0;
+		deliver_rested(&home.conns, clock_us());
+		return;
 	case '=':
 		home_turn();
 		assert_receives(k, s + 1);
@@ -111,6 +116,7 @@ struct script {
 #define UNITS "/ws/units/5/"
 #define OWN "/ws/own/"
 #define CLOSING "/ws/closing/"
+#define TOLD "{\"again\":\"lookup\"}"
 
 static const struct script scripts[] = {
 	{ "nothing beyond the position",
@@ -257,6 +263,54 @@ static const struct script scripts[] = {
 	  "01",
 	  OWN,
 	  { "0@100.1:a", "1@100.2:b", "P50", "E20", "M20", "L", "0@30.1:new", "P40", "=new" } },
+	{ "marks: told at once, and of those in the next second the last one",
+	  "0",
+	  OWN,
+	  { "0@100.1?6:", "P101", "=" TOLD, "0@200.1?6:", "P201", "=", "0@300.1?6:", "P301", "=", "T", "=" TOLD, "T",
+	    "=" } },
+	{ "marks: those side by side are one",
+	  "012",
+	  OWN,
+	  { "0@100.1?6:", "1@200.1?6:", "1@300.1?6:", "0@300.2:a", "P301", "=" TOLD " a" } },
+	{ "marks: what is behind one rests with it",
+	  "01",
+	  OWN,
+	  { "0@100.1?6:", "0@100.2:a", "P101", "=" TOLD " a", "0@200.1:b", "1@200.2?6:", "P201", "=b", "0@300.1:c",
+	    "P301", "=", "T", "=" TOLD " c" } },
+	{ "marks: no message passes all of them",
+	  "01",
+	  OWN,
+	  { "0@100.1?6:", "0@100.2:a", "1@200.1?6:", "0@200.2:b", "1@300.1?6:", "1@300.2?6:", "0@300.3:c", "P301",
+	    "=" TOLD " a b " TOLD " c", "0@400.1?6:", "P401", "=", "T", "=" TOLD } },
+	{ "marks: in two groups",
+	  "01",
+	  OWN,
+	  { "0@100.1?6:", "1@100.1?6:", "0@200.1:a", "0@300.1?6:", "1@300.1?6:", "P301", "=" TOLD " a " TOLD } },
+	{ "marks: a resync for another reason costs a rest, and has none",
+	  "0",
+	  OWN,
+	  { "0@100.1?4:", "0@100.3?6:", "P101", "={\"again\":\"truncate\"}", "T", "=" TOLD, "0@200.1?4:", "P201",
+	    "={\"again\":\"truncate\"}" } },
+	{ "marks: a limit holds longer",
+	  "0",
+	  OWN,
+	  { "0@100.1?6:", "P101", "=" TOLD, "0@200.1?6:", "P201", "=", "L150", "T", "=", "L", "=" TOLD } },
+	{ "marks: moved, and told by that",
+	  "0",
+	  OWN,
+	  { "0@100.1?6:", "P101", "=" TOLD, "0@200.1?6:", "P201", "=", "L300", "R300", "={\"again\":\"membership\"}",
+	    "T", "=" } },
+	{ "marks: one that rests keeps no memory",
+	  "0",
+	  OWN,
+	  { "0@100.1?6:", "P101", "=" TOLD, "0@200.1?6:", "P201", "=", "D", "V", "={\"again\":\"history\"}", "T",
+	    "=" } },
+	{ "marks: of another history it is told anew",
+	  "0",
+	  OWN,
+	  { "0@100.1?6:", "P101", "=" TOLD, "0@200.1?6:", "P201", "=", "E50", "T", "=", "M50", "R50",
+	    "={\"again\":\"membership\"}", "0@60.1?6:", "P70", "=", "T", "=" TOLD } },
+	{ "marks: where resync closes, one closes", "0", CLOSING, { "0@100.1?6:", "P101", "=close:1012" } },
 };
 
 static void play(const struct script *s)
