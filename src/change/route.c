@@ -310,6 +310,24 @@ void route_without_lookup(const struct route_plan *plan, struct route_result *r)
 	groups_drop(&r->left.groups, could_be_looked_up, plan->section);
 }
 
+static bool is_looked_up(const void *ctx, struct slice name)
+{
+	return groups_has(ctx, name);
+}
+
+void route_looked_up(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *r,
+		     struct groups *out)
+{
+	const struct rules_section *s = plan->section;
+	struct expansion e = { .plan = plan, .lookup = lookup, .groups = out };
+
+	groups_clear(out);
+	for (size_t i = 0; i < s->n_groups; i++)
+		for (e.lookup_row = 0; s->group_uses_lookup[i] && e.lookup_row < lookup->n_rows; e.lookup_row++)
+			groups_expand(out, &s->groups[i], expansion_value, &e, &r->joined.groups, 0);
+	groups_drop(&r->left.groups, is_looked_up, out);
+}
+
 static const char *action_name(const struct route_plan *plan)
 {
 	static const char *const names[] = { "created", "updated", "deleted" };

@@ -71,6 +71,7 @@ struct txn {
 	struct buf fitting;         /* scratch: names of the groups that get the message, */
 	struct buf fitting_rows;    /* and the lookup's rows that spelled them, if tracked */
 	struct route_result result; /* scratch */
+	struct groups looked_up;    /* scratch */
 };
 
 struct txn *txn_new(const struct txn_limits *limits)
@@ -126,6 +127,7 @@ void txn_free(struct txn *t)
 	buf_fini(&t->fitting);
 	buf_fini(&t->fitting_rows);
 	route_result_fini(&t->result);
+	groups_fini(&t->looked_up);
 	free(t->items);
 	free(t->marks);
 	free(t->late);
@@ -404,13 +406,42 @@ static void add_message(struct txn *t, const struct route_plan *plan, const stru
 	}
 }
 
+/* The message has a place for an answer that is not there, so it cannot be made: a null would say that there is nothing. */
+static bool is_wordless(const struct route_plan *plan, const struct txn_answers *answers)
+{
+	const struct rules_section *s = plan->section;
+
+	return (s->message_uses_lookup && plan->wants_lookup && !answers->lookup) ||
+	       (s->message_uses_actor && plan->wants_actor && !answers->actor);
+}
+
+/* The message is counted for each group that only the lookup names. t->result is made of columns alone. */
+static void count_looked_up(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup)
+{
+	unsigned close = close_code(plan, &t->result.joined);
+	const char *name;
+
+	route_looked_up(plan, lookup, &t->result, &t->looked_up);
+	name = t->looked_up.names.data;
+	for (size_t i = 0; i < t->looked_up.n; i++, name += strlen(name) + 1) {
+		struct counter *c = counter_for(t, plan->section, name);
+
+		if (!c) {
+			mark_late(t, plan->section, "lookup", true);
+			return;
+		}
+		c->left_out++;
+		c->close = c->closes = close ? close : c->closes;
+	}
+}
+
 /* After a crash the row is decoded again, and then a lookup may answer something else. So the numbers come only from
  * the row's columns. The message for the groups joined has a number even if no group gets it, and the one for the
- * groups left even if the lookup names them again. */
+ * groups left even if the lookup names them again. Those who lose the row read no answer: it may be of what the row is now. */
 const char *txn_row(struct txn *t, const struct route_plan *plan, const struct txn_answers *answers)
 {
-	struct render_input left = { .lookup = answers->lookup }, joined = { .lookup = answers->lookup };
-	bool unanswered = plan->wants_lookup && !answers->lookup;
+	struct render_input left = { 0 }, joined = { .lookup = answers->lookup };
+	bool unanswered = plan->wants_lookup && !answers->lookup, wordless = is_wordless(plan, answers);
 
 	assert(t->open);
 	route_messages(plan, NULL, &t->result);
@@ -421,13 +452,15 @@ const char *txn_row(struct txn *t, const struct route_plan *plan, const struct t
 	joined.id = next_id(t);
 	joined.actor = answers->actor;
 	joined.data = answers->data;
-	if (unanswered)
-		mark_late(t, plan->section, "lookup", !plan->section->message_uses_lookup);
+	if (unanswered || wordless)
+		mark_late(t, plan->section, "lookup", !wordless);
 	if (answers->data_left_out)
 		mark_late(t, plan->section, "bulk", false);
-	if (unanswered && plan->section->message_uses_lookup)
+	if (wordless)
 		return NULL;
-	if (answers->lookup)
+	if (answers->lookup && answers->lookup_is_late)
+		count_looked_up(t, plan, answers->lookup);
+	else if (answers->lookup)
 		route_messages(plan, answers->lookup, &t->result);
 	else if (unanswered)
 		route_without_lookup(plan, &t->result);

@@ -132,23 +132,19 @@ bool answers_are_here(const struct answers *answers)
 	return true;
 }
 
-static lsn_t later_of(lsn_t upto, const struct question *q)
+lsn_t answers_upto(lsn_t upto, const struct question *q)
 {
 	lsn_t other = q ? question_upto(q) : 0;
 
 	return other > upto ? other : upto;
 }
 
-lsn_t answers_upto(const struct answers *answers, const struct rules_table *table)
+lsn_t answers_lookups_upto(const struct answers *answers)
 {
 	lsn_t upto = 0;
 
-	for (size_t i = 0; i < answers->n; i++) {
-		if (table->sections[i]->message_uses_lookup)
-			upto = later_of(upto, answers->at[i].lookup);
-		upto = later_of(upto, answers->at[i].data);
-		upto = later_of(upto, answers->at[i].actor);
-	}
+	for (size_t i = 0; i < answers->n; i++)
+		upto = answers_upto(upto, answers->at[i].lookup);
 	return upto;
 }
 

@@ -35,9 +35,9 @@ bool answers_ask(struct answers *answers, const struct asker *asker, struct bind
 		 const struct rules_table *table, struct transaction *t);
 /* Also true if nothing was asked. */
 bool answers_are_here(const struct answers *answers);
-/* Everything that the answers know commits below, as far as they are content of a message of `table`: a lookup that only names groups is none.
- * 0: there is no such answer; LSN_MAX: nobody can tell. */
-lsn_t answers_upto(const struct answers *answers, const struct rules_table *table);
+/* Everything that the answer, or the lookup of any section, knows commits below. 0: there is none; LSN_MAX: nobody can tell. */
+lsn_t answers_upto(lsn_t upto, const struct question *q);
+lsn_t answers_lookups_upto(const struct answers *answers);
 /* What is not answered counts as failed. */
 void answers_give_up(struct answers *answers);
 void answers_drop(struct answers *answers);

@@ -74,45 +74,75 @@ static void say_missing(struct emit *e, const struct rules_section *section, con
 		log_fix("add the column to the SELECT list of the lookup, or of the actor query"));
 }
 
-/* Content that queries made may be newer than a permission: it is left out. Groups that a lookup named stay, because who may read the message is
- * decided at its commit. */
-static void leave_out(const struct rules_section *section, struct txn_answers *answers)
+/* An edit of the row makes other receivers, and those before it are not known any more. */
+static bool reads_the_row(const struct emit *e, const struct rules_section *section)
 {
-	answers->data = answers->actor = NULL;
-	if (section->message_uses_lookup)
-		answers->lookup = NULL;
+	return section->lookup.sql && e->reads(e->ctx, section->lookup.at, section->table);
 }
 
-static void route_row(struct emit *e, const struct record *r, const struct rules_table *table, bool is_void)
+/* What is known of later transactions may be a guess, because nobody can tell; a lookup that does not read the row is used all the same then. */
+struct judged {
+	struct later_says says;
+	bool is_guess;
+};
+
+/* Answers that are newer than the commit say: the content would show too much, or the receivers are others. True: something was left out. */
+static bool leave_out(const struct emit *e, const struct rules_section *section, const struct judged *later,
+		      struct txn_answers *answers)
 {
+	struct txn_answers before = *answers;
+	bool reads = later->says.receivers && answers->lookup && reads_the_row(e, section);
+
+	if (later->says.content)
+		answers->data = answers->actor = NULL;
+	if (reads || (later->says.content && section->message_uses_lookup))
+		answers->lookup = NULL;
+	answers->lookup_is_late =
+		later->says.receivers && !later->is_guess && answers->lookup && answers->lookup->n_rows;
+	return answers->data != before.data || answers->actor != before.actor || answers->lookup != before.lookup ||
+	       answers->lookup_is_late;
+}
+
+static struct txn_answers answers_of(const struct section_questions *a)
+{
+	struct txn_answers answers = { 0 };
+
+	if (a && a->lookup)
+		answers.lookup = question_rows(a->lookup);
+	if (a && a->actor)
+		answers.actor = question_rows(a->actor);
+	if (a && a->data)
+		answers.data = question_rows(a->data);
+	return answers;
+}
+
+static void route_row(struct emit *e, const struct record *r, const struct rules_table *table,
+		      const struct judged *later)
+{
+	bool is_void = false;
+
 	for (size_t i = 0; i < table->n_sections; i++) {
 		const struct section_questions *a = i < r->answers.n ? &r->answers.at[i] : NULL;
-		struct txn_answers answers = { 0 };
+		struct txn_answers answers = answers_of(a);
 		struct route_plan plan;
 
-		if (a && a->lookup)
-			answers.lookup = question_rows(a->lookup);
-		if (a && a->actor)
-			answers.actor = question_rows(a->actor);
-		if (a && a->data)
-			answers.data = question_rows(a->data);
 		if (!route_section(table->sections[i], &e->bind->row, &plan))
 			continue;
 		answers.data_left_out = plan.wants_data && a && a->left_out;
-		if (is_void)
-			leave_out(table->sections[i], &answers);
+		is_void |= leave_out(e, table->sections[i], later, &answers);
 		say_missing(e, table->sections[i], txn_row(e->txn, &plan, &answers));
 	}
+	metrics_add(e->counts, METRICS_ANSWERS_VOID, is_void);
 }
 
 static void push(struct emit *e, const struct record *r, const struct rules_table *table, const struct change *change,
-		 bool is_void)
+		 const struct judged *later)
 {
 	note_members(e, table, change);
 	if (change->kind == CHANGE_TRUNCATE)
 		mark_table(e, table, "truncate");
 	else
-		route_row(e, r, table, is_void);
+		route_row(e, r, table, later);
 	note_other_parents(e, table, change);
 }
 
@@ -124,34 +154,57 @@ static bool ask(struct emit *e, struct record *r, const struct rules_table *tabl
 	return r->given_up || (r->asked && answers_are_here(&r->answers));
 }
 
-/* May the answers be used? *is_void: they may not. False: nobody can tell yet. */
-static bool judge(struct emit *e, const struct record *r, const struct rules_table *table, bool *is_void)
+/* What must not be newer than the commit: content, and receivers that depend on the row. */
+static lsn_t needs(const struct emit *e, const struct answers *answers, const struct rules_table *table)
 {
-	lsn_t upto = answers_upto(&r->answers, table);
+	lsn_t upto = 0;
 
-	*is_void = false;
-	if (!upto)
+	for (size_t i = 0; i < answers->n; i++) {
+		const struct rules_section *section = table->sections[i];
+
+		if (section->message_uses_lookup || (answers->at[i].lookup && reads_the_row(e, section)))
+			upto = answers_upto(upto, answers->at[i].lookup);
+		upto = answers_upto(upto, answers->at[i].data);
+		upto = answers_upto(upto, answers->at[i].actor);
+	}
+	return upto;
+}
+
+static void read_later(struct emit *e, const struct record *r, const struct rules_table *table, lsn_t upto,
+		       struct judged *later)
+{
+	later_read(e->later, e->queue, upto);
+	later->says = later_changed(e->later, r->transaction, table, &e->bind->row);
+}
+
+/* What may not be used of the answers? False: nobody can tell yet. */
+static bool judge(struct emit *e, const struct record *r, const struct rules_table *table, struct judged *later)
+{
+	lsn_t need = needs(e, &r->answers, table), lookups = answers_lookups_upto(&r->answers);
+
+	*later = (struct judged){ 0 };
+	if (!need && lookups)
+		read_later(e, r, table, lookups, later); /* as far as it came */
+	if (!need)
 		return true;
-	switch (upto == LSN_MAX ? HEARD_IN_VAIN : heard_by(e->heard, upto, *e->is_full)) {
+	switch (need == LSN_MAX ? HEARD_IN_VAIN : heard_by(e->heard, need, *e->is_full)) {
 	case HEARD_NOT_YET:
 		return false;
 	case HEARD_IN_VAIN:
-		*is_void = true;
+		*later = (struct judged){ { true, true }, true };
 		break;
 	case HEARD:
-		later_read(e->later, e->queue, upto);
-		*is_void = later_changed(e->later, r->transaction, table, &e->bind->row);
+		read_later(e, r, table, need > lookups ? need : lookups, later);
 		break;
 	}
-	metrics_add(e->counts, METRICS_ANSWERS_VOID, *is_void);
 	return true;
 }
 
 static enum emit_says handle(struct emit *e, struct record *r, bool is_fresh, struct fail *why)
 {
 	const struct rules_table *table = NULL;
+	struct judged later;
 	struct change change;
-	bool is_void;
 
 	switch (bind_row(e->bind, r->text, &change, &table, why)) {
 	case BOUND_NOT_LISTED:
@@ -172,9 +225,9 @@ static enum emit_says handle(struct emit *e, struct record *r, bool is_fresh, st
 	}
 	if (!ask(e, r, table, &change))
 		return EMIT_WAITS;
-	if (!judge(e, r, table, &is_void))
+	if (!judge(e, r, table, &later))
 		return EMIT_HEARS;
-	push(e, r, table, &change, is_void);
+	push(e, r, table, &change, &later);
 	return EMIT_OVER;
 }
 

@@ -491,6 +491,8 @@ struct intake *intake_new_in(const struct outside *outside, const struct conf_li
 				  .later = &in->later,
 				  .heard = &in->heard,
 				  .counts = counts,
+				  .reads = calls->reads,
+				  .ctx = ctx,
 				  .is_full = &in->paused };
 	intake_limits(in, limits);
 	return in;

@@ -12,7 +12,8 @@
 
 struct later_row { /* without a key: any row of the table */
 	UT_hash_handle hh;
-	uint64_t gone; /* the last transaction that took it away */
+	uint64_t gone;    /* the last transaction that took it away */
+	uint64_t changed; /* the last that changed it, or took it away */
 	size_t key_len;
 	char key[];
 };
@@ -59,7 +60,7 @@ static struct later_row *find(struct later *l)
 }
 
 /* The row of `key`. */
-static void note_gone(struct later *l, uint64_t number)
+static void note(struct later *l, uint64_t number, bool is_gone)
 {
 	struct later_row *row = find(l);
 
@@ -69,7 +70,9 @@ static void note_gone(struct later *l, uint64_t number)
 		memcpy(row->key, l->key.data, l->key.len);
 		HASH_ADD_KEYPTR(hh, l->rows, row->key, row->key_len, row);
 	}
-	row->gone = number;
+	row->changed = number;
+	if (is_gone)
+		row->gone = number;
 }
 
 /* Those of transactions that are handled, which is before the number `first`. */
@@ -78,7 +81,7 @@ static void sweep(struct later *l, uint64_t first)
 	struct later_row *row, *next;
 
 	HASH_ITER(hh, l->rows, row, next) {
-		if (row->gone >= first)
+		if (row->changed >= first)
 			continue;
 		HASH_DEL(l->rows, row);
 		free(row);
@@ -108,16 +111,29 @@ static bool takes_away(const struct rules_table *table, const struct row *row)
 	return false;
 }
 
+/* Does a lookup of the table name receivers? */
+static bool names_receivers(const struct rules_table *table)
+{
+	for (size_t i = 0; i < table->n_sections; i++)
+		for (size_t g = 0; g < table->sections[i]->n_groups; g++)
+			if (table->sections[i]->group_uses_lookup[g])
+				return true;
+	return false;
+}
+
+/* A row that is new was not changed: no earlier message is about it. */
 static void read_bound(struct later *l, const struct rules_table *table, const struct change *change, uint64_t number)
 {
+	bool is_gone = change->kind == CHANGE_TRUNCATE || takes_away(table, &l->bind.row);
+
 	read_members(l, table, change, number);
 	if (change->kind == CHANGE_TRUNCATE)
 		begin_key(&l->key, table);
-	else if (takes_away(table, &l->bind.row))
+	else if (is_gone || (change->kind != CHANGE_INSERT && names_receivers(table)))
 		make_key(&l->key, table, &l->bind.row, true);
 	else
 		return;
-	note_gone(l, number);
+	note(l, number, is_gone);
 }
 
 /* INHERITS may name several parents, and each of them may decide. */
@@ -166,21 +182,26 @@ void later_read(struct later *l, struct queue *q, lsn_t upto)
 
 /* --- the question ------------------------------------------------------------------------------------------------- */
 
-static bool is_gone(struct later *l, const struct transaction *t)
+/* The row of `key`. */
+static void add_row(struct later *l, const struct transaction *t, struct later_says *says)
 {
 	const struct later_row *row = find(l);
 
-	return row && row->gone > t->number;
+	says->content |= row && row->gone > t->number;
+	says->receivers |= row && row->changed > t->number;
 }
 
-bool later_changed(struct later *l, const struct transaction *t, const struct rules_table *table, const struct row *row)
+struct later_says later_changed(struct later *l, const struct transaction *t, const struct rules_table *table,
+				const struct row *row)
 {
-	if (l->member > t->number || l->everything > t->number)
-		return true;
-	if (make_key(&l->key, table, row, row->change->kind == CHANGE_DELETE) && is_gone(l, t))
-		return true;
+	bool anything = l->everything > t->number;
+	struct later_says says = { .content = anything || l->member > t->number, .receivers = anything };
+
+	if (make_key(&l->key, table, row, row->change->kind == CHANGE_DELETE))
+		add_row(l, t, &says);
 	begin_key(&l->key, table);
-	return is_gone(l, t);
+	add_row(l, t, &says);
+	return says;
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */

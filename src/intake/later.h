@@ -3,11 +3,12 @@
  *
  * A message of commit L goes to those who may have it at L. Content that a query made knows the database at a later moment S. If a permission
  * changed between the two, or the row was deleted, moved to other groups or taken out of `when`, somebody may receive a message who may not know
- * what is in it. So such content is left out.
+ * what is in it. So such content is left out. Receivers that a lookup named are those of S: if the row was changed at all between the two, they may
+ * be those who may see it since, and the message still shows what was edited away. So such receivers are not used either.
  *
- * The records of the queue are read once, as far as somebody needs it, into an index: for each row, the last transaction that took it away from
- * somebody; and the last transaction that changed a permission. What cannot be told counts as taken away from somebody. Only the last one is
- * kept, so content may be left out for a change after S that an answer of a later row has seen.
+ * The records of the queue are read once, as far as somebody needs it, into an index: for each row, the last transaction that changed it, and the
+ * last that took it away from somebody; and the last transaction that changed a permission. What cannot be told counts as taken away from somebody.
+ * Only the last one is kept, so something may be left out for a change after S that an answer of a later row has seen.
  *
  * Bound: the records of the queue.
  */
@@ -34,8 +35,14 @@ void later_fini(struct later *l);
 void later_rules(struct later *l, struct queue *q, const struct rules *rules);
 /* Reads on, up to the transactions that commit at `upto` or above. */
 void later_read(struct later *l, struct queue *q, lsn_t upto);
-/* As far as it was read: did a later transaction than `t` change a permission, or take this row away from somebody? `row` is bound. */
-bool later_changed(struct later *l, const struct transaction *t, const struct rules_table *table,
-		   const struct row *row);
+
+struct later_says {
+	bool content;   /* a later transaction changed a permission, or took the row away from somebody */
+	bool receivers; /* a later transaction changed the row */
+};
+
+/* As far as it was read, of transactions later than `t`. `row` is bound. */
+struct later_says later_changed(struct later *l, const struct transaction *t, const struct rules_table *table,
+				const struct row *row);
 
 #endif

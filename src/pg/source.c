@@ -352,7 +352,7 @@ static void ask(struct source *s)
 static void place(struct source *s)
 {
 	struct source_start start = { s->starting.system_id, s->starting.timeline, s->starting.server_end,
-				      s->starting.confirmed };
+				      s->starting.confirmed, s->starting.server };
 	const char *prefix;
 	lsn_t from;
 

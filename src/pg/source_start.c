@@ -6,7 +6,7 @@
 #include "walpush/base/mem.h"
 #include "walpush/pg/pgdial.h"
 
-enum { SLOT_PLUGIN, SLOT_TYPE, SLOT_IS_HERE, SLOT_CONFIRMED, SLOT_WAL, SLOT_ENCODING, SLOT_COLUMNS };
+enum { SLOT_PLUGIN, SLOT_TYPE, SLOT_IS_HERE, SLOT_CONFIRMED, SLOT_WAL, SLOT_ENCODING, SLOT_SERVER, SLOT_COLUMNS };
 
 /* An administrator may have set these timeouts for the database or the role, and decoding one long transaction may take longer. pg_settings has
  * only the names that the server knows, so an older server ignores the others. */
@@ -55,7 +55,8 @@ static void ask_slot(struct source_starting *s)
 {
 	ask(s, SOURCE_ASKS_SLOT,
 	    "SELECT plugin, slot_type, database = current_database(), confirmed_flush_lsn, wal_status, "
-	    "current_setting('server_encoding') FROM pg_catalog.pg_replication_slots WHERE slot_name = ");
+	    "current_setting('server_encoding'), " ANCHOR_SQL
+	    " FROM pg_catalog.pg_replication_slots WHERE slot_name = ");
 	add_literal(&s->command, s->conf->slot);
 }
 
@@ -100,6 +101,7 @@ static bool take_slot(struct source_starting *s, const PGresult *result, struct 
 {
 	if (!slot_is_good(s, result, why))
 		return false;
+	mem_copy_text(s->server, sizeof(s->server), PQgetvalue(result, 0, SLOT_SERVER));
 	return lsn_parse(slice_of(PQgetvalue(result, 0, SLOT_CONFIRMED)), &s->confirmed) ||
 	       fail_set(why, "slot \"%s\" has no confirmed_flush_lsn", s->conf->slot);
 }

@@ -14,6 +14,7 @@
 #include <libpq-fe.h>
 
 #include "walpush/base/buf.h"
+#include "walpush/pg/anchor.h"
 #include "walpush/pg/source.h"
 
 enum source_question {
@@ -43,7 +44,8 @@ struct source_starting {
 	struct buf command;
 	char *system_id, *timeline; /* of the last answer, on any connection */
 	lsn_t server_end;
-	lsn_t confirmed; /* of the slot */
+	lsn_t confirmed;          /* of the slot */
+	char server[ANCHOR_TEXT]; /* on this connection */
 };
 
 /* Called on each new connection: makes the first command. The caller frees the content of the struct with source_start_fini. */

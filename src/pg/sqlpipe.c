@@ -46,14 +46,17 @@ struct sqlpipe {
 	const struct conf_database *conf;
 	struct suspects *suspects; /* NULL: every query is sent as often as it takes */
 	struct suspects_ear ear;
+	struct anchor *anchor; /* NULL: any server will do */
+	struct anchor_ear anchor_ear;
 	sqlpipe_state *state;
 	void *ctx;
 
 	struct pgdial *dial;
 	PGconn *conn;
-	int64_t up_since; /* µs */
-	int pid;          /* of the server process; 0: not known */
-	int64_t turn;     /* µs: since when the first of `sent` is the first */
+	int64_t up_since;         /* µs */
+	int pid;                  /* of the server process; 0: not known */
+	char server[ANCHOR_TEXT]; /* of the connection; "": not known */
+	int64_t turn;             /* µs: since when the first of `sent` is the first */
 	struct cancels cancels;
 	struct event *readable;
 	struct event *writable;
@@ -185,6 +188,7 @@ static void hang_up(struct sqlpipe *p)
 	}
 	p->conn = NULL;
 	p->pid = 0;
+	p->server[0] = '\0';
 	p->cancels = (struct cancels){ 0 };
 	forget_prepared(p);
 	sent_back_to_waiting(p);
@@ -459,12 +463,30 @@ static void ask_again(struct sqlpipe *p, struct sqlpipe_query *q)
 	p->waiting = again;
 }
 
-static void answer(struct sqlpipe *p, struct sqlpipe_query *q)
+/* The answer to the greeting, before all others. False: the session is on another server, and over. */
+static bool take_greeting(struct sqlpipe *p, const struct sqlrows *rows)
+{
+	bool is_answered = rows && rows->n_rows == 1;
+	struct fail why = { 0 };
+
+	if (is_answered && sqlrows_get(rows, 0, 0))
+		p->pid = atoi(sqlrows_get(rows, 0, 0));
+	if (is_answered && p->anchor && sqlrows_get(rows, 0, 1))
+		mem_copy_text(p->server, sizeof(p->server), sqlrows_get(rows, 0, 1));
+	if (!p->anchor || anchor_holds(p->anchor, p->server)) {
+		backoff_reset(&p->backoff);
+		return true;
+	}
+	fail_set(&why, "it leads to another server than the replication stream comes from");
+	pipe_lost(p, &why);
+	anchor_astray(p->anchor);
+	return false;
+}
+
+static void answer(struct sqlpipe_query *q)
 {
 	struct sqlrows *rows = q->rows;
 
-	if (q->is_greeting && rows && rows->n_rows == 1 && sqlrows_get(rows, 0, 0))
-		p->pid = atoi(sqlrows_get(rows, 0, 0));
 	if (q->done) {
 		q->rows = NULL;
 		q->done(q->ctx, rows, rows ? NULL : &q->why);
@@ -495,10 +517,14 @@ static bool query_complete(struct sqlpipe *p)
 	touch_idle(p);
 	if (!q->rows && (q->prepares || is_without))
 		unprepare(p, q->sql);
+	if (q->is_greeting && !again && !take_greeting(p, q->rows)) {
+		sqlquery_free(q);
+		return false;
+	}
 	if (again)
 		ask_again(p, q);
 	else
-		answer(p, q);
+		answer(q);
 	return true;
 }
 
@@ -629,15 +655,15 @@ bool sqlpipe_runs(const struct sqlpipe *p, const struct sqlpipe_query *q)
 
 /* Sent before all other queries. An administrator may have set these timeouts for the database or the role, and they would end an idle session again
  * and again. pg_settings has only the names that the server knows. The pid is asked for, because through PgBouncer libpq has one that the server
- * does not know. */
+ * does not know; and the server, because of the anchor. */
 static void greet(struct sqlpipe *p)
 {
-	struct sqlpipe_query *q =
-		sqlquery_new("timeouts",
-			     "SELECT pg_catalog.pg_backend_pid(), (SELECT pg_catalog.count(pg_catalog.set_config(name, "
-			     "'0', false)) FROM pg_catalog.pg_settings "
-			     "WHERE name IN ('idle_session_timeout', 'transaction_timeout'))",
-			     0, NULL, NULL, NULL);
+	struct sqlpipe_query *q = sqlquery_new("timeouts",
+					       "SELECT pg_catalog.pg_backend_pid(), " ANCHOR_SQL
+					       ", (SELECT pg_catalog.count(pg_catalog.set_config(name, "
+					       "'0', false)) FROM pg_catalog.pg_settings "
+					       "WHERE name IN ('idle_session_timeout', 'transaction_timeout'))",
+					       0, NULL, NULL, NULL);
 
 	q->is_greeting = q->is_of_session = true;
 	DL_PREPEND(p->waiting, q);
@@ -662,7 +688,6 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 		return;
 	}
 	greet(p);
-	backoff_reset(&p->backoff);
 	p->readable = event_new(p->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, p);
 	p->writable = event_new(p->loop, PQsocket(conn), EV_WRITE, on_writable, p);
 	if (!p->readable || !p->writable || event_add(p->readable, NULL) != 0)
@@ -748,6 +773,22 @@ void sqlpipe_hurry(struct sqlpipe *p)
 		pipe_dial(p);
 }
 
+/* From the stream's start, not from an answer. */
+static void on_moved(void *ctx)
+{
+	struct sqlpipe *p = ctx;
+
+	if (p->conn && !anchor_holds(p->anchor, p->server))
+		sqlpipe_renew(p);
+}
+
+void sqlpipe_anchor(struct sqlpipe *p, struct anchor *anchor)
+{
+	p->anchor = anchor;
+	p->anchor_ear = (struct anchor_ear){ .moved = on_moved, .ctx = p };
+	anchor_listen(anchor, &p->anchor_ear);
+}
+
 static struct sqlpipe *pipe_new(struct event_base *loop, struct resolve *names, const char *name,
 				const struct conf_database *conf, struct suspects *suspects, sqlpipe_state *state,
 				void *ctx)
@@ -806,6 +847,8 @@ void sqlpipe_free(struct sqlpipe *p)
 	hang_up(p);
 	if (p->suspects)
 		suspects_leave(p->suspects, &p->ear);
+	if (p->anchor)
+		anchor_leave(p->anchor, &p->anchor_ear);
 	DL_FOREACH_SAFE(p->waiting, q, next) {
 		DL_DELETE(p->waiting, q);
 		sqlquery_free(q);

@@ -56,7 +56,7 @@ static void rebuild_index(struct groups *g, size_t size)
 		*cell_of(g, slice_of(name)) = (uint32_t)(name - g->names.data) + 1;
 }
 
-static bool has(const struct groups *g, struct slice name)
+bool groups_has(const struct groups *g, struct slice name)
 {
 	const char *at = g->names.data;
 
@@ -95,7 +95,7 @@ void groups_expand(struct groups *g, const struct tmpl *t, tmpl_value_fn *value,
 	if (!tmpl_group(t, value, ctx, &g->names))
 		return;
 	name = (struct slice){ g->names.data + from, g->names.len - from };
-	if (has(g, name) || (unless && has(unless, name))) {
+	if (groups_has(g, name) || (unless && groups_has(unless, name))) {
 		g->names.len = from;
 		g->names.data[from] = '\0';
 		return;

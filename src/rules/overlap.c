@@ -106,6 +106,21 @@ static bool reads_table(const struct table *t, size_t query)
 	return (t->readers[query / BITS] >> query % BITS) & 1;
 }
 
+static bool is_named(const struct table *t, const char *schema, const char *name)
+{
+	size_t len = strlen(schema);
+
+	return strncmp(t->name, schema, len) == 0 && t->name[len] == '.' && strcmp(t->name + len + 1, name) == 0;
+}
+
+bool overlap_reads(const struct overlap *o, size_t query, const char *schema, const char *table)
+{
+	for (size_t i = 0; o && !o->queries[query].unknown && i < o->n_tables; i++)
+		if (reads_table(&o->tables[i], query) && is_named(&o->tables[i], schema, table))
+			return true;
+	return false;
+}
+
 const char *overlap_table(const struct overlap *o, size_t a, size_t b)
 {
 	if (!o)

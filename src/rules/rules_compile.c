@@ -227,7 +227,8 @@ static bool compile_message(const struct rules *r, struct rules_section *s, stru
 	if (s->message_uses_lookup && !conf->lookup.text)
 		return fail_in_file(why, r->conf->file, conf->message.line,
 				    "message of %s uses {lookup.…}, but it has no lookup", conf->name);
-	if (jsontmpl_uses(&s->message, TMPL_ACTOR) && !s->asks_actor)
+	s->message_uses_actor = jsontmpl_uses(&s->message, TMPL_ACTOR);
+	if (s->message_uses_actor && !s->asks_actor)
 		return fail_in_file(why, r->conf->file, conf->message.line,
 				    "message of %s uses {actor.…}, but there is no actor query", conf->name);
 	return check_idle(r, conf, why);

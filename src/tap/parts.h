@@ -59,9 +59,12 @@ struct tap {
 	lsn_t live;            /* the server's end of WAL when streaming began: what is below is a backlog */
 	int64_t demanded_at;   /* µs: when the server last demanded a reply */
 	bool is_live;
-	bool has_event;           /* the relay's entries since the last end of a transaction had a message */
-	bool server_stops;        /* it demanded a reply twice: confirm all that is handled, hold nothing back */
-	struct event *stop_limit; /* when it fires, a replication stream that cannot go on is closed */
+	bool has_event;                  /* the relay's entries since the last end of a transaction had a message */
+	bool server_stops;               /* it demanded a reply twice: confirm all that is handled, hold nothing back */
+	struct event *stop_limit;        /* when it fires, a replication stream that cannot go on is closed */
+	struct anchor anchor;            /* holds while the replication stream runs */
+	char stream_server[ANCHOR_TEXT]; /* of the connection that starts it */
+	int64_t astray_at;               /* µs: when it was last started because of the anchor; 0: never */
 
 	struct skip { /* tap_skip.c */
 		struct tries tries;
@@ -161,6 +164,8 @@ struct tap_wires {
 /* --- tap_stream.c: from the source to the way --- */
 extern const struct source_calls tap_source_calls;
 extern const struct intake_calls tap_intake_calls;
+/* The anchor's call. */
+void tap_stream_astray(void *ctx);
 /* Are the logs being filled, from the slot or from Redis? */
 bool tap_is_fed(const struct tap *t);
 

@@ -279,6 +279,7 @@ static void start_asking(struct tap *t)
 		*a = (struct asking){ .tap = t, .name = names[i] };
 		a->sql = sqlpipe_new(t->loop, t->names, a->name, &t->now.conf->database, t->suspects, on_asking_state,
 				     a);
+		sqlpipe_anchor(a->sql, &t->anchor);
 	}
 }
 
@@ -289,6 +290,7 @@ static void start_feeding(struct tap *t)
 	struct sqlpipe *questions[2];
 
 	t->sql = sqlpipe_new(t->loop, t->names, "visibility", &conf->database, t->suspects, on_visibility_state, t);
+	sqlpipe_anchor(t->sql, &t->anchor);
 	start_asking(t);
 	questions[0] = t->asking[0].sql;
 	questions[1] = t->asking[1].sql;
@@ -342,6 +344,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	t->loop = make_loop();
 	t->names = resolve_new(t->loop, true);
 	t->suspects = suspects_new();
+	t->anchor = (struct anchor){ .astray = tap_stream_astray, .ctx = t };
 	mailbox_init(&t->inbox, wake, t);
 	t->started = clock_wall_us() / 1000000;
 	t->trail = trail_new();

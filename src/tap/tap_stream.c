@@ -5,11 +5,15 @@
 #include "parts.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/fail.h"
+#include "walpush/base/flood.h"
 #include "walpush/base/log.h"
+#include "walpush/base/mem.h"
 #include "walpush/base/resync.h"
 
 /* µs. If the server demands a second reply within this time, it is stopping and waits for walpush. */
 #define DEMAND_TWICE 1000000
+/* µs between two starts of the stream because of a session on another server. */
+#define ASTRAY_APART 10000000
 
 /* --- the intake's transactions ------------------------------------------------------------------------------------- */
 
@@ -76,8 +80,35 @@ static bool overlap(void *ctx, uint32_t a, uint32_t b)
 	return a == b || (tap_rules_are_current(t) && overlap_shares(tap_overlap(t), a, b));
 }
 
-const struct intake_calls tap_intake_calls = { on_publish, on_position,   pause_source, stale_catalog,
-					       look,       stream_broken, hear,         overlap };
+static bool reads(void *ctx, uint32_t query, const struct catalog_table *table)
+{
+	const struct tap *t = ctx;
+
+	return tap_rules_are_current(t) && overlap_reads(tap_overlap(t), query, table->schema, table->name);
+}
+
+const struct intake_calls tap_intake_calls = { on_publish,    on_position, pause_source, stale_catalog, look,
+					       stream_broken, hear,        overlap,      reads };
+
+/* --- sessions on another server ----------------------------------------------------------------------------------- */
+
+/* The session is opened again by itself. If it is the stream that is left behind on a server that others have left, the stream must go. */
+void tap_stream_astray(void *ctx)
+{
+	struct tap *t = ctx;
+	int64_t now = clock_us();
+
+	if (!source_is_streaming(t->source)) {
+		anchor_set(&t->anchor, "");
+		return;
+	}
+	flood_warn("a session is on another server than the replication stream; nothing is asked there",
+		   log_fix("see \"Sessions on two servers\" in docs/operations.md"));
+	if (t->astray_at && now - t->astray_at < ASTRAY_APART)
+		return;
+	t->astray_at = now;
+	source_restart(t->source, "a session is on another server");
+}
 
 /* --- the source's calls ------------------------------------------------------------------------------------------ */
 
@@ -98,6 +129,7 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	t->skip.has_refused = false;
 	make_epoch(t, s, epoch);
 	t->live = s->server_end;
+	mem_copy_text(t->stream_server, sizeof(t->stream_server), s->server);
 	tap_progress_anew(t);
 	t->server_stops = false;
 	t->demanded_at = 0;
@@ -114,6 +146,7 @@ static void streaming(void *ctx)
 	struct tap *t = ctx;
 
 	metrics_count(t->counts, METRICS_CONNECTS, "replication");
+	anchor_set(&t->anchor, t->stream_server);
 	sqlpipe_hurry(t->sql);
 	for (size_t i = 0; i < 2; i++)
 		sqlpipe_hurry(t->asking[i].sql);
@@ -160,6 +193,7 @@ static void lost(void *ctx, enum source_loss loss, const struct fail *why)
 	struct tap *t = ctx;
 
 	event_del(t->stop_limit);
+	anchor_set(&t->anchor, "");
 	tap_flow_told(t);
 	if (loss == SOURCE_POISON && !t->stopping)
 		tap_skip_lost(t, why);

@@ -18,7 +18,7 @@ class Redises:
         self.master, self.replica = Redis(), Redis()
         self.replica.replica_of = self.master
         self._resources = contextlib.ExitStack()
-        port = self._resources.enter_context(proxy(lambda: self.master.port))
+        port = self._resources.enter_context(proxy(lambda _: self.master.port))
         for one in (self.master, self.replica):
             self._resources.callback(one.__exit__)
         self.url = f"redis://127.0.0.1:{port}/0"

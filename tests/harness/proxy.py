@@ -8,7 +8,7 @@ import threading
 @contextlib.contextmanager
 def proxy(port, request=None, answer=None):
     """Forwards connections to 127.0.0.1:port; yields the port to connect to. A function instead of the port is asked for each
-    connection: a later answer leaves earlier connections where they are.
+    connection, with the first bytes of the client: a later answer leaves earlier connections where they are.
 
     request(first bytes of the client) gives an answer instead of forwarding, or None; answer(bytes of the server) gives what
     the client receives. What has a state has one for each connection: then answer is a class of those functions.
@@ -47,7 +47,7 @@ def _forward(client, port, request, answer):
     if reply is not None:
         client.sendall(reply)
         return
-    with socket.create_connection(("127.0.0.1", port() if callable(port) else port)) as server:
+    with socket.create_connection(("127.0.0.1", port(first) if callable(port) else port)) as server:
         server.sendall(first)
         change = answer() if isinstance(answer, type) else answer
         back = threading.Thread(target=_pump, args=(server, client, change), daemon=True)

@@ -11,6 +11,7 @@ import pytest
 
 from harness.app import ASHA, fresh_app
 from harness.client import PATIENCE
+from harness.proxy import proxy
 from harness.walpush import BINARY, SIGNING_KEY, Walpush, run_to_end, shipped_config
 from throwaway.cluster import ROOT, Cluster
 
@@ -150,6 +151,37 @@ def test_failover(own_app, config, tmp_path):
         app.close()
         app.cluster = primary
         standby.remove()
+
+
+def test_sessions_on_two_servers(own_app, config, tmp_path):
+    """After a failover that went half: a name leads sessions to one primary, and the stream still comes from the other."""
+    app, primary = own_app, own_app.cluster
+    other = copy_of(primary)
+    sessions_at = [primary.port]
+
+    def port_for(first):
+        return primary.port if b"replication" in first else sessions_at[0]
+
+    try:
+        other.sql("SELECT pg_promote()")
+        with proxy(port_for) as port:
+            url = f"postgresql://walpush:{primary.passwords['walpush']}@127.0.0.1:{port}/{app.name}"
+            with Walpush(config, tmp_path, app, url=url) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+                app.touch(app.request)
+                assert client.recv()["request_id"] == app.request
+                sessions_at[0] = other.port
+                mark = walpush.mark()
+                app.sql(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE usename = 'walpush' AND backend_type = 'client backend'"
+                )
+                walpush.wait_for_log("a session is on another server than the replication stream", since=mark)
+                app.touch(app.request, "is not shown by the other server")
+                assert walpush.admin("/readyz").status == 503
+                sessions_at[0] = primary.port
+                assert client.recv(timeout=3 * PATIENCE)["data"]["purpose"].endswith("is not shown by the other server")
+    finally:
+        other.remove()
 
 
 def copy_of(primary):

@@ -9,7 +9,8 @@
  * limits.bytes, the rest is counted and becomes one bulk message for each section and group. Counters take at most
  * limits.bytes too. Above that, and for rows with unknown groups (no old image, TRUNCATE), the section is marked: every
  * group that one of its templates could name must refetch. A lookup that failed or did not run marks the groups that
- * its templates could name, at the transaction's end; other groups get their messages. Members: TXN_MEMBERS; above it,
+ * its templates could name, at the transaction's end; other groups get their messages. If the message itself has a place
+ * for what a lookup or the actor's query did not say, every group of the section must refetch. Members: TXN_MEMBERS; above it,
  * everybody is a member.
  *
  * A message that uses {lookup.x} differs from row to row of the lookup, but all versions have one number. Each group
@@ -42,6 +43,7 @@ struct txn_answers {                  /* answers to the queries of the plan; NUL
 	const struct sqlrows *actor;
 	const struct sqlrows *data; /* checked to be JSON */
 	bool data_left_out;         /* the query did not run, because of a limit: the section is marked */
+	bool lookup_is_late; /* the lookup may name receivers whom the message is not for: they get a bulk message in its place */
 };
 
 /* Returns the name of a column that a group or the message needs and the answers lack; NULL: none is missing. */

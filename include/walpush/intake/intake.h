@@ -77,6 +77,8 @@ struct intake_calls {
 	void (*hear)(void *ctx);
 	/* Do two queries of the rules in force read a common table? Indexes of rules_query_at. */
 	bool (*overlap)(void *ctx, uint32_t a, uint32_t b);
+	/* Does one of them read this table? False if that is not known. */
+	bool (*reads)(void *ctx, uint32_t query, const struct catalog_table *table);
 };
 
 /* `rows`: for snapshots alone. `questions`: for the queries of rows; one is used, the other one takes its place. `counts` belong to the tap. */

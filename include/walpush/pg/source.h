@@ -24,8 +24,9 @@ struct source;
 struct source_start { /* the server's answers before streaming */
 	const char *system_id;
 	const char *timeline;
-	lsn_t server_end; /* the server's WAL position at that moment */
-	lsn_t confirmed;  /* of the slot */
+	lsn_t server_end;   /* the server's WAL position at that moment */
+	lsn_t confirmed;    /* of the slot */
+	const char *server; /* anchor.h's */
 };
 
 enum source_loss {

@@ -21,6 +21,7 @@
 #include "walpush/base/fail.h"
 #include "walpush/base/resolve.h"
 #include "walpush/base/sqlrows.h"
+#include "walpush/pg/anchor.h"
 #include "walpush/pg/suspects.h"
 
 #define SQLPIPE_IN_FLIGHT 256
@@ -45,6 +46,9 @@ struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, cons
 struct sqlpipe *sqlpipe_new_on_demand(struct event_base *loop, struct resolve *names, const char *name,
 				      const struct conf_database *conf, struct suspects *suspects, int64_t idle_us,
 				      sqlpipe_state *state, void *ctx);
+/* From now on a connection to another server than the anchor's is closed before it answers anything, and opened again after the backoff. Once, at the
+ * beginning; the anchor outlives the pipe. */
+void sqlpipe_anchor(struct sqlpipe *p, struct anchor *anchor);
 /* Does nothing if the connection is open, being opened, or lost a moment ago. */
 void sqlpipe_open(struct sqlpipe *p);
 /* Drops queries without an answer. */

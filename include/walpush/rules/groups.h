@@ -26,6 +26,7 @@ void groups_clear(struct groups *g);
  * in `unless` (NULL: no such set). If rows are tracked, `row` is stored with the name. */
 void groups_expand(struct groups *g, const struct tmpl *t, tmpl_value_fn *value, void *ctx, const struct groups *unless,
 		   uint32_t row);
+bool groups_has(const struct groups *g, struct slice name);
 /* Removes the names for which `drop` returns true. */
 void groups_drop(struct groups *g, bool (*drop)(const void *ctx, struct slice name), const void *ctx);
 /* The value of a placeholder in a row of SQL. False for NULL, and for a column that is missing; g->missing then names

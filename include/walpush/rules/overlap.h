@@ -30,6 +30,8 @@ struct overlap;
 /* Do both read a common table? A query overlaps with itself, and with one of the same text. If the tables of one of
  * them are unknown, or `o` is NULL because nobody has asked yet, it overlaps with nothing else. */
 bool overlap_shares(const struct overlap *o, size_t a, size_t b);
+/* Does the query read this table, as far as is known? `o` may be NULL. */
+bool overlap_reads(const struct overlap *o, size_t query, const char *schema, const char *table);
 /* The name of a table that both read, "public.users"; the same index twice: a table that the query reads. A parent
  * comes before its partitions. NULL: none is known. Borrowed from `o`. */
 const char *overlap_table(const struct overlap *o, size_t a, size_t b);

@@ -82,7 +82,7 @@ struct rules_section { /* one entry of `tables` */
 	char *type_json;  /* JSON-escaped; for a section with a message but no type, its name: for bulk messages */
 	char *key_json;   /* NULL: the section has its own message and no key */
 	struct jsontmpl message; /* n 0: the standard message. Slots of {x} and {old.x} as in groups */
-	bool message_uses_lookup;
+	bool message_uses_lookup, message_uses_actor;
 };
 
 struct rules_membership {

@@ -35,6 +35,8 @@ size_t __sanitizer_get_current_allocated_bytes(void);
 	"    groups = [ \"m_{unit_id}\", \"m_{lookup.unit}\" ] }\n"                                                    \
 	"  roles = { lookup = \"SELECT {role_name}\" groups = [ \"o_{id}\", \"o_{lookup.n}\", \"p_{lookup.n}\" ]\n"    \
 	"    message = \"{ \\\"type\\\": \\\"for {lookup.n}\\\", \\\"id\\\": \\\"{event_id}\\\" }\" }\n"               \
+	"  named = { from = \"people\" groups = [ \"w_{ssn}\" ] actor = \"otp\"\n"                                     \
+	"    message = \"{ \\\"type\\\": \\\"by {actor.username}\\\", \\\"id\\\": \\\"{event_id}\\\" }\" }\n"          \
 	"  closing = { from = \"keyless\" type = \"closing\" key = \"code\" groups = [ \"x_{code}\" ] close = 4403 "   \
 	"}\n"                                                                                                          \
 	"}\n"                                                                                                          \
@@ -374,6 +376,25 @@ static void a_message_without_its_lookup_is_a_mark(void **state)
 	assert_string_equal(row("roles", "id=2|role_name=\"x\"", NULL, "m=1", NULL), "n");
 	expect("2 for  o_2; 3 lookup roles; ");
 	assert_false(txn_marked(txn, 0).lookup_only);
+}
+
+/* Who did it is not known, and that is no null. Nobody did it: that is one. */
+static void a_message_without_its_actor_is_a_mark(void **state)
+{
+	(void)state;
+	row("people", "ssn=\"x\"|otp=5", NULL, NULL, "asha");
+	row("people", "ssn=\"y\"|otp=6", NULL, NULL, NULL);
+	row("people", "ssn=\"z\"|otp=null", NULL, NULL, NULL);
+	expect("1 by asha w_x; 3 by  w_z; 4 lookup named; ");
+	assert_false(txn_marked(txn, 0).lookup_only);
+}
+
+/* The lookup answers for the row as it is now, which is no longer theirs. */
+static void who_loses_the_row_reads_no_lookup(void **state)
+{
+	(void)state;
+	row("roles", "id=2|role_name=\"x\"", "id=1|role_name=\"x\"", "n=8", NULL);
+	expect("1 for  o_1; 2 for 8 o_2 o_8 p_8; ");
 }
 
 static void a_lookup_without_an_answer_marks_its_own_groups(void **state)
@@ -763,6 +784,8 @@ int main(void)
 		ON_ROOMY_TXN(a_column_that_the_lookup_lacks_is_told),
 		ON_ROOMY_TXN(a_message_may_speak_of_the_lookups_rows),
 		ON_ROOMY_TXN(a_message_without_its_lookup_is_a_mark),
+		ON_ROOMY_TXN(a_message_without_its_actor_is_a_mark),
+		ON_ROOMY_TXN(who_loses_the_row_reads_no_lookup),
 		ON_ROOMY_TXN(a_lookup_without_an_answer_marks_its_own_groups),
 		ON_ROOMY_TXN(beyond_the_limit_one_message_stands_for_the_rest),
 		ON_ROOMY_TXN(sections_are_counted_apart),

@@ -27,6 +27,7 @@
  *   i3,5      as g3,5, and the server does not know of it
  *   V         the timer of a head that waits for the log is due         S     that of a position that was not flushed
  *   D5, U5    DELETE and UPDATE of shows, key 5                         O5    UPDATE that makes key 6 of key 5
+ *   q5, Q5    INSERT and UPDATE of asks, with 5 as its key too
  *   k3        everything before commit 3 was sent                      #3    commits below 3 were handled before this connection
  *   R         the owner read the catalog                               X     the connection was lost: intake_clear
  *   L, H, E   the owner begins a look; one that holds; it ends         |     nothing: a mark in what was told
@@ -85,6 +86,7 @@ struct held {
 	struct held_timer timers[OUTSIDE_TIMERS];
 	bool has_memory;
 	bool is_shared;                                  /* all queries read a common table */
+	bool reads_itself;                               /* the lookup reads the table of its section */
 	struct held_question *questions[HELD_QUESTIONS]; /* open ones, the oldest first */
 	size_t n_questions;
 	char *position; /* the word that answers the questions for positions; NULL: nothing is flushed */
@@ -299,8 +301,15 @@ static inline bool held_overlap(void *ctx, uint32_t a, uint32_t b)
 	return a == b || held.is_shared;
 }
 
-static const struct intake_calls held_calls = { held_publish, held_handled, held_pause, held_stale,
-						held_look,    held_broken,  held_hear,  held_overlap };
+static inline bool held_reads(void *ctx, uint32_t query, const struct catalog_table *table)
+{
+	(void)ctx;
+	(void)query;
+	return held.reads_itself && strcmp(table->name, "asks") == 0;
+}
+
+static const struct intake_calls held_calls = { held_publish, held_handled, held_pause,   held_stale, held_look,
+						held_broken,  held_hear,    held_overlap, held_reads };
 
 /* --- records ----------------------------------------------------------------------------------------------------- */
 
@@ -323,15 +332,15 @@ static inline void held_frame(char action)
 	held_send(text, (size_t)n);
 }
 
-/* UPDATE or DELETE of shows. wal2json prints the old key of both. */
-static inline void held_change(char action, unsigned id, unsigned old)
+/* UPDATE or DELETE of shows or asks. wal2json prints the old key of both. */
+static inline void held_change(const char *table, char action, unsigned id, unsigned old)
 {
 	struct buf text = { 0 };
 
 	buf_addf(&text,
 		 "{\"action\":\"%c\",\"xid\":%u,\"timestamp\":\"2025-11-14 12:34:56.5+00\",\"lsn\":\"0/1\",\"schema\":"
-		 "\"public\",\"table\":\"shows\"",
-		 action, held.xid);
+		 "\"public\",\"table\":\"%s\"",
+		 action, held.xid, table);
 	if (action == 'U')
 		buf_addf(&text,
 			 ",\"columns\":[{\"name\":\"id\",\"typeoid\":23,\"value\":%u},{\"name\":\"ref\",\"typeoid\":23,"
@@ -511,6 +520,9 @@ static inline void held_row_of(char table, unsigned value)
 	case 'a':
 		held_row("asks", ++id, "ref", value, 0);
 		break;
+	case 'q':
+		held_row("asks", value, "ref", value, 0);
+		break;
 	case 'h':
 		held_row("shows", value, "ref", value, 0);
 		break;
@@ -651,10 +663,13 @@ static inline void held_event(const char *word)
 		break;
 	case 'D':
 	case 'U':
-		held_change(*word, n, n);
+		held_change("shows", *word, n, n);
 		break;
 	case 'O':
-		held_change('U', n + 1, n);
+		held_change("shows", 'U', n + 1, n);
+		break;
+	case 'Q':
+		held_change("asks", 'U', n, n);
 		break;
 	default:
 		held_row_of(*word, n);

@@ -10,7 +10,7 @@
 #include "source_start.h"
 #include "walpush/base/mem.h"
 
-#define COLUMNS_MOST 6
+#define COLUMNS_MOST 7
 
 static const struct source_options plain = { "nobody", "", "" };
 
@@ -79,7 +79,7 @@ static void come_to_the_slot(void)
 	assert_int_equal(start.asked, SOURCE_ASKS_SLOT);
 }
 
-#define GOOD_SLOT "wal2json|logical|t|0/4000|reserved|UTF8"
+#define GOOD_SLOT "wal2json|logical|t|0/4000|reserved|UTF8|1700000000000"
 
 static void a_good_start_streams(void **state)
 {
@@ -92,7 +92,7 @@ static void a_good_start_streams(void **state)
 	assert_string_equal(start.timeline, "1");
 	assert_int_equal(start.server_end, 0x5000);
 	assert_non_null(strstr(start.command.data, "WHERE slot_name = 'walpush'"));
-	assert_int_equal(take(answer(6, GOOD_SLOT), &why), SOURCE_STEP_PLACE);
+	assert_int_equal(take(answer(7, GOOD_SLOT), &why), SOURCE_STEP_PLACE);
 	assert_int_equal(start.confirmed, 0x4000);
 	source_start_place(&start, 0x4800, &plain);
 	assert_int_equal(start.asked, SOURCE_ASKS_STREAM);
@@ -161,16 +161,19 @@ static void a_slot_that_cannot_be_used_needs_a_person(void **state)
 		const char *row, *said, *sqlstate;
 	} cases[] = {
 		{ 6, NULL, "slot \"walpush\" does not exist", "42704" },
-		{ 6, "pgoutput|logical|t|0/4000|reserved|UTF8",
+		{ 7, "pgoutput|logical|t|0/4000|reserved|UTF8|1700000000000",
 		  "slot \"walpush\" is logical with plugin \"pgoutput\", not logical with wal2json", "" },
-		{ 6, "-|physical|-|-|reserved|UTF8", "slot \"walpush\" is physical with plugin \"\"", "" },
-		{ 6, "wal2json|logical|f|0/4000|reserved|UTF8", "belongs to another database", "" },
-		{ 6, "wal2json|logical|-|0/4000|reserved|UTF8", "belongs to another database", "" },
-		{ 6, "wal2json|logical|t|0/4000|lost|UTF8", "is lost: PostgreSQL removed WAL it needed", "" },
+		{ 7, "-|physical|-|-|reserved|UTF8|1700000000000", "slot \"walpush\" is physical with plugin \"\"",
+		  "" },
+		{ 7, "wal2json|logical|f|0/4000|reserved|UTF8|1700000000000", "belongs to another database", "" },
+		{ 7, "wal2json|logical|-|0/4000|reserved|UTF8|1700000000000", "belongs to another database", "" },
+		{ 7, "wal2json|logical|t|0/4000|lost|UTF8|1700000000000", "is lost: PostgreSQL removed WAL it needed",
+		  "" },
 		/* PostgreSQL 14 and later show no positions of a slot that was invalidated. */
-		{ 6, "wal2json|logical|t|-|lost|UTF8", "is lost: PostgreSQL removed WAL it needed", "" },
-		{ 6, "wal2json|logical|t|-|-|UTF8", "slot \"walpush\" has no confirmed_flush_lsn", "" },
-		{ 6, "wal2json|logical|t|0/4000|reserved|LATIN1", "the database's encoding is LATIN1", "" },
+		{ 7, "wal2json|logical|t|-|lost|UTF8|1700000000000", "is lost: PostgreSQL removed WAL it needed", "" },
+		{ 7, "wal2json|logical|t|-|-|UTF8|1700000000000", "slot \"walpush\" has no confirmed_flush_lsn", "" },
+		{ 7, "wal2json|logical|t|0/4000|reserved|LATIN1|1700000000000", "the database's encoding is LATIN1",
+		  "" },
 		{ 3, "wal2json|logical|t", "was answered strangely", "" },
 	};
 
@@ -190,9 +193,9 @@ static void a_slot_that_cannot_be_used_needs_a_person(void **state)
 /* WAL that is to be removed is still there, and a slot whose bound is not known has no word for it. */
 static void a_slot_that_may_be_lost_soon_streams(void **state)
 {
-	static const char *const rows[] = { "wal2json|logical|t|0/4000|extended|UTF8",
-					    "wal2json|logical|t|0/4000|unreserved|UTF8",
-					    "wal2json|logical|t|0/4000|-|UTF8" };
+	static const char *const rows[] = { "wal2json|logical|t|0/4000|extended|UTF8|1700000000000",
+					    "wal2json|logical|t|0/4000|unreserved|UTF8|1700000000000",
+					    "wal2json|logical|t|0/4000|-|UTF8|1700000000000" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -200,7 +203,7 @@ static void a_slot_that_may_be_lost_soon_streams(void **state)
 
 		source_start_first(&start);
 		come_to_the_slot();
-		assert_int_equal(take(answer(6, rows[i]), &why), SOURCE_STEP_PLACE);
+		assert_int_equal(take(answer(7, rows[i]), &why), SOURCE_STEP_PLACE);
 	}
 }
 
@@ -238,11 +241,12 @@ static void another_start_tells_another_system(void **state)
 
 	(void)state;
 	come_to_the_slot();
-	assert_int_equal(take(answer(6, GOOD_SLOT), &why), SOURCE_STEP_PLACE);
+	assert_int_equal(take(answer(7, GOOD_SLOT), &why), SOURCE_STEP_PLACE);
 	source_start_first(&start);
 	assert_int_equal(take(answer(1, "0"), &why), SOURCE_STEP_ASK);
 	assert_int_equal(take(answer(4, "9999|3|1/0|app"), &why), SOURCE_STEP_ASK);
-	assert_int_equal(take(answer(6, "wal2json|logical|t|0/10|reserved|UTF8"), &why), SOURCE_STEP_PLACE);
+	assert_int_equal(take(answer(7, "wal2json|logical|t|0/10|reserved|UTF8|1700000000000"), &why),
+			 SOURCE_STEP_PLACE);
 	assert_string_equal(start.system_id, "9999");
 	assert_string_equal(start.timeline, "3");
 	assert_int_equal(start.server_end, UINT64_C(1) << 32);

@@ -112,7 +112,7 @@ static void greet(struct played *p, const char *pid)
 	query = next_query(p);
 	assert_non_null(query);
 	assert_non_null(strstr(query, "pg_backend_pid()"));
-	say_row(p, false, 2, pid);
+	say_row(p, false, 3, pid);
 }
 
 /* --- the clients -------------------------------------------------------------------------------------------------- */
@@ -163,9 +163,9 @@ static int open_pipes(void **state)
 	buf_clear(&told);
 	buf_add_text(&told, "");
 	sql = sqlpipe_new(server.loop, names, "lookups", &conf, suspects, on_state, NULL);
-	greet(&server, "4711|0");
+	greet(&server, "4711|100|0");
 	watch = sqlpipe_new(server.loop, names, "watch", &other_conf, suspects, on_state, NULL);
-	greet(&other, "4712|0");
+	greet(&other, "4712|100|0");
 	turn_until_pid(sql, 4711);
 	turn_until_pid(watch, 4712);
 	return 0;
@@ -189,8 +189,52 @@ static int close_pipes(void **state)
 static void tell_other(void)
 {
 	notice(&other, "57P02");
-	greet(&other, "4712|0"); /* hangs up first */
+	greet(&other, "4712|100|0"); /* hangs up first */
 	turn_until_pid(watch, 4712);
+}
+
+/* --- the stream's server -------------------------------------------------------------------------------------------- */
+
+static unsigned n_astray;
+
+static void on_astray(void *ctx)
+{
+	(void)ctx;
+	n_astray++;
+}
+
+/* "100" is the stream's server. What was asked waits, and nothing is asked elsewhere. */
+static void a_session_on_another_server_is_over(void **state)
+{
+	struct anchor anchor = { .astray = on_astray };
+
+	(void)state;
+	n_astray = 0;
+	anchor_set(&anchor, "100");
+	sqlpipe_anchor(sql, &anchor);
+	played_hang_up(&server);
+	ask(sql, LOOKUP, "a");
+	for (int i = 0; i < 2; i++) {
+		greet(&server, "4713|99|0");
+		expect_query(&server, "SELECT $1|a");
+	}
+	greet(&server, "4715|100|0");
+	answer(&server, "SELECT $1|a", "1");
+	expect("a=1; ");
+	assert_int_equal(n_astray, 2);
+	/* The stream begins on another one, and so must the session. Where no stream runs, each server will do. */
+	anchor_set(&anchor, "100");
+	assert_int_equal(sqlpipe_pid(sql), 4715);
+	anchor_set(&anchor, "");
+	assert_int_equal(sqlpipe_pid(sql), 4715);
+	anchor_set(&anchor, "101");
+	assert_int_equal(sqlpipe_pid(sql), 0);
+	greet(&server, "4716|101|0");
+	turn_until_pid(sql, 4716);
+	assert_int_equal(n_astray, 2);
+	sqlpipe_free(sql);
+	sql = NULL;
+	assert_null(anchor.ears);
 }
 
 /* --- losses ------------------------------------------------------------------------------------------------------- */
@@ -215,7 +259,7 @@ static void a_network_that_is_cut_gives_nothing_up(void **state)
 	for (int i = 0; i < 5; i++) {
 		expect_query(&server, "SELECT $1|a");
 		expect_query(&server, "|b");
-		greet(&server, "4711|0");
+		greet(&server, "4711|100|0");
 	}
 	answer(&server, "SELECT $1|a", "1");
 	answer(&server, "|b", "2");
@@ -233,7 +277,7 @@ static void a_question_that_ends_its_server_process_is_sent_once_more(void **sta
 		expect_query(&server, "|b");
 		played_hang_up(&server);
 		tell_other();
-		greet(&server, "4711|0");
+		greet(&server, "4711|100|0");
 	}
 	answer(&server, "SELECT $1|b", "2");
 	expect("a!57P02; b=2; ");
@@ -258,7 +302,7 @@ static void what_a_pooler_says_is_not_the_servers_word(void **state)
 		played_error(&server, "FATAL", "08P01", "server conn crashed?");
 		played_hang_up(&server);
 		tell_other();
-		greet(&server, "4711|0");
+		greet(&server, "4711|100|0");
 	}
 	expect("a!57P02; ");
 }
@@ -271,11 +315,11 @@ static void what_others_are_told_late_counts_too(void **state)
 	expect_query(&server, "SELECT $1|a");
 	played_hang_up(&server);
 	tell_other();
-	greet(&server, "4711|0");
+	greet(&server, "4711|100|0");
 	expect_query(&server, "SELECT $1|a");
 	/* Five seconds have passed since the first, as far as the count knows. */
 	suspects_crash(suspects, clock_us() - SUSPECTS_NEAR - 1);
-	greet(&server, "4713|0");
+	greet(&server, "4713|100|0");
 	turn_until_pid(sql, 4713);
 	ask(sql, LOOKUP, "b");
 	for (int i = 0; i < 100; i++)
@@ -299,13 +343,13 @@ static void who_is_told_why_is_no_suspect(void **state)
 		notice(&server, words[i]);
 		played_hang_up(&server);
 		tell_other();
-		greet(&server, "4711|0");
+		greet(&server, "4711|100|0");
 	}
 	expect_query(&server, "SELECT $1|a");
 	played_error(&server, "FATAL", "57P01", "terminating connection due to administrator command");
 	played_hang_up(&server);
 	tell_other();
-	greet(&server, "4711|0");
+	greet(&server, "4711|100|0");
 	answer(&server, "SELECT $1|a", "1");
 	expect("a=1; ");
 }
@@ -323,7 +367,7 @@ static void only_the_oldest_question_is_a_suspect(void **state)
 		tell_other();
 		if (!i)
 			ask(sql, LOOKUP, "a");
-		greet(&server, "4711|0");
+		greet(&server, "4711|100|0");
 	}
 	answer(&server, "SELECT $1|a", "1");
 	expect("b!57P02; a=1; ");
@@ -338,7 +382,7 @@ static void walpushs_own_queries_are_sent_as_often_as_it_takes(void **state)
 		expect_query(&server, "SELECT $1|a");
 		played_hang_up(&server);
 		tell_other();
-		greet(&server, "4711|0");
+		greet(&server, "4711|100|0");
 	}
 	answer(&server, "SELECT $1|a", "1");
 	expect("a=1; ");
@@ -353,10 +397,10 @@ static void once_counted_it_waits_for_a_witness(void **state)
 	played_hang_up(&server);
 	notice(&other, "57P02");
 	played_hang_up(&other);
-	greet(&server, "4711|0");
+	greet(&server, "4711|100|0");
 	turn_until_pid(sql, 4711);
 	assert_int_equal(sqlpipe_turn(sql), 0);
-	greet(&other, "4712|0");
+	greet(&other, "4712|100|0");
 	answer(&server, "SELECT $1|a", "1");
 	expect("a=1; ");
 }
@@ -366,13 +410,13 @@ static void without_suspects_nothing_is_given_up(void **state)
 	(void)state;
 	sqlpipe_free(sql);
 	sql = sqlpipe_new(server.loop, names, "lookups", &conf, NULL, on_state, NULL);
-	greet(&server, "4711|0");
+	greet(&server, "4711|100|0");
 	ask(sql, LOOKUP, "a");
 	for (int i = 0; i < 3; i++) {
 		expect_query(&server, "SELECT $1|a");
 		played_hang_up(&server);
 		tell_other();
-		greet(&server, "4711|0");
+		greet(&server, "4711|100|0");
 	}
 	answer(&server, "SELECT $1|a", "1");
 	expect("a=1; ");
@@ -482,7 +526,7 @@ static void a_query_that_was_let_go_is_not_sent_again(void **state)
 	b = ask(sql, LOOKUP, "b");
 	ask(sql, LOOKUP, "c");
 	sqlpipe_let_go(sql, b); /* before it was sent */
-	greet(&server, "4711|0");
+	greet(&server, "4711|100|0");
 	answer(&server, "SELECT $1|a", "1");
 	answer(&server, "|c", "3");
 	expect("a=1; b!57014; c=3; ");
@@ -507,12 +551,12 @@ static void what_is_asked_again_is_suspected_the_first_time_too(void **state)
 	expect_query(&server, "|b");
 	played_hang_up(&server);
 	tell_other();
-	greet(&server, "4711|0");
+	greet(&server, "4711|100|0");
 	answer(&server, "SELECT $1|b", "2");
 	expect_query(&server, "|c");
 	played_hang_up(&server);
 	tell_other();
-	greet(&server, "4711|0");
+	greet(&server, "4711|100|0");
 	expect("b=2; c!57P02; ");
 }
 
@@ -542,7 +586,7 @@ static void what_cannot_be_cancelled_is_left_alone(void **state)
 	while (sqlpipe_is_up(watch))
 		played_turn(&server);
 	assert_false(sqlpipe_cancel(sql, watch));
-	greet(&other, "4712|0");
+	greet(&other, "4712|100|0");
 	ask(watch, LOOKUP, "w");
 	answer(&other, "SELECT $1|w", "9");
 	expect("w=9; ");
@@ -566,7 +610,7 @@ static void a_cancel_is_not_sent_in_another_session(void **state)
 	expect_query(&server, "SELECT $1|a");
 	sqlpipe_cancel(sql, watch);
 	expect_query(&other, CANCEL);
-	greet(&other, "4712|0");
+	greet(&other, "4712|100|0");
 	ask(watch, LOOKUP, "w");
 	answer(&other, "SELECT $1|w", "1");
 	expect("w=1; ");
@@ -597,6 +641,7 @@ static void queries_whose_text_was_not_prepared_are_asked_again(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		PIPES(a_session_on_another_server_is_over),
 		PIPES(answers_come_in_order),
 		PIPES(a_network_that_is_cut_gives_nothing_up),
 		PIPES(a_question_that_ends_its_server_process_is_sent_once_more),
