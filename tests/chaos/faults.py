@@ -1,7 +1,10 @@
 """The fault driver: one fault after the other, some of them two at a time, until told to stop."""
 
 import collections
+import contextlib
+import os
 import random
+import signal
 import subprocess
 import threading
 import time
@@ -41,6 +44,9 @@ class Faults(threading.Thread):
             self.postgresql_fast: 2,
             self.postgresql_immediate: 2,
             self.postgresql_and_sidecar: 2,
+            self.server_process_killed: 2,
+            self.table_locked: 3,
+            self.queries_slow: 3,
             self.slot_taken: 1,
             self.slot_advanced: 1,
             self.slot_made_anew: 1,
@@ -150,6 +156,43 @@ class Faults(threading.Thread):
         else:
             self.cluster.start()
             self.sidecar.start()
+
+    def server_process_killed(self):
+        """While it runs a query of walpush, or none: every session of the cluster ends."""
+        pids = self.app.sql("SELECT pid FROM pg_stat_activity WHERE usename = 'walpush' AND backend_type = 'client backend'")
+        if not pids:
+            return
+        self.app.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.random.choice(pids)[0], signal.SIGKILL)
+        deadline = time.monotonic() + LONGEST_STOP
+        while True:
+            try:
+                self.app.value("SELECT 1")
+                return
+            except psycopg2.Error:
+                self.app.close()
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.1)
+
+    # --- its queries -------------------------------------------------------------------------------------------
+
+    def table_locked(self):
+        """Longer than a query waits: rows are sent without its answer."""
+        self._lock(self.random.uniform(1, 6))
+
+    def queries_slow(self):
+        """A lock that is let go before a query gives up: answers are late, and so are changes behind them."""
+        for _ in range(self.random.choice((1, 5, 10))):
+            self._lock(self.random.uniform(0.05, 0.8))
+            self._moment(0.3)
+
+    def _lock(self, seconds):
+        table = self.random.choice(("users", "user_units", "roles"))
+        with self.app.transaction() as cursor:
+            cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            time.sleep(seconds)
 
     def _stop_postgresql(self, mode):
         self.app.close()
