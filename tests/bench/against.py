@@ -52,6 +52,11 @@ def groups(lab):
     return {**latency, "groups: CPU s": cpu}
 
 
+def query(lab):
+    us = benches.Query().walpush(lab, 100, tables__requests__data_query=benches.QUERY, **benches.PLAIN)
+    return {f"data query: {p} ms": us[p] / 1000 for p in ("p50", "p99")}
+
+
 def connections(lab):
     figures = Connections().round(lab)
     names = {"admissions/s": "admissions/s", "RSS bytes a connection": "a connection's bytes", "idle CPU %": "idle: CPU %"}
@@ -76,7 +81,7 @@ def one_round(lab, programs):
     """The figures of each program. What is measured is measured of all of them before the next thing."""
     figures = {program: {} for program in programs}
     with decoding(lab) as rows:
-        for what in (rows, fanout, backlog, groups, connections):
+        for what in (rows, fanout, backlog, groups, query, connections):
             for Sidecar.program in programs:
                 figures[Sidecar.program].update(what(lab))
     return figures

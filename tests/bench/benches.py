@@ -243,14 +243,18 @@ class Decode(Bench):
     what = "200,000 updates of requests, 100 a transaction, waiting in the slot"
     updates = 200_000
 
-    def write(self, lab):
+    @staticmethod
+    def define(lab, updates):
         lab.app.sql(f"""CREATE OR REPLACE PROCEDURE bench_backlog() LANGUAGE plpgsql AS $$ DECLARE first int; BEGIN
-                FOR i IN 0..{self.updates // 100 - 1} LOOP
+                FOR i IN 0..{updates // 100 - 1} LOOP
                     first := {lab.backlog_rows} + i * 100 % {BACKLOG_ROWS};
                     UPDATE requests SET purpose = 'withdrawn for the audit, round ' || i, updated_at = clock_timestamp()
                         WHERE id BETWEEN first AND first + 99;
                     COMMIT;
                 END LOOP; END $$""")
+
+    def write(self, lab):
+        self.define(lab, self.updates)
         lab.app.sql("CALL bench_backlog()")
         return lab.app.value("SELECT pg_current_wal_flush_lsn()::text")
 
@@ -315,6 +319,59 @@ class Decode(Bench):
             )
 
 
+QUERY = "SELECT jsonb_build_object('purpose', purpose, 'was', {purpose}::text) FROM requests WHERE id = {id}"
+PLAIN = {"tables__requests__groups": ["requests_unit_{unit_id}"]}
+
+
+class Query(Latency):
+    name = "query"
+    what = "commit→client at 100 subscribers, 50 changes/s, with a data query and without"
+
+    def round(self, lab):
+        asked, plain = self.walpush(lab, 100, tables__requests__data_query=QUERY, **PLAIN), self.walpush(lab, 100, **PLAIN)
+        return {f"{name} {p} ms": us[p] / 1000 for name, us in (("asked", asked), ("plain", plain)) for p in ("p50", "p99")}
+
+    def rows(self, rounds):
+        for p in ("p50", "p99"):
+            behind = paired(rounds, f"asked {p} ms", f"plain {p} ms", lambda a, b: a - b)
+            subject, floor = each(rounds, f"asked {p} ms"), each(rounds, f"plain {p} ms")
+            yield Row(self.name, self.what, f"{p}, ms behind the same without", subject, floor, behind)
+
+
+class Burst(Bench):
+    name = "burst"
+    what = "200,000 updates with as many data queries, 100 a transaction, committed while it streams"
+    n_rounds = 2
+    updates = 200_000
+    room = {"limits__group_bytes": "512 MiB", "limits__log_bytes": "1 GiB", "limits__stall": 300}
+
+    def walpush(self, lab, **settings):
+        """Seconds from the first commit until all is with the client, and how many rows are told without their query's answer."""
+        with lab.walpush(**self.room, **settings) as sidecar:
+            load = sidecar.subscribe("/ws/requests/2/", 1, expect=self.updates)
+            start = time.monotonic()
+            writing = lab.call("bench_backlog")
+            load.received()
+            took = time.monotonic() - start
+            writing.join()
+            load.result()
+            return took, sidecar.metric("walpush_answers_void_total") + sidecar.metric("walpush_lookups_left_out_total")
+
+    def rounds(self, lab):
+        Decode.define(lab, self.updates)
+        for _ in range(self.n_rounds):
+            asked, fell_back = self.walpush(lab, tables__requests__data_query=QUERY, **PLAIN)
+            plain, _ = self.walpush(lab, **PLAIN)
+            yield {"asked s": asked, "plain s": plain, "fell back": fell_back}
+
+    def rows(self, rounds):
+        ratio = paired(rounds, "asked s", "plain s")
+        subject, floor = each(rounds, "asked s"), each(rounds, "plain s")
+        yield Row(self.name, self.what, "seconds ÷ the same without queries", subject, floor, ratio, most=3)
+        fell_back = each(rounds, "fell back")
+        yield Row(self.name, self.what, "rows told without the answer", fell_back, None, fell_back)
+
+
 def log_time(line):
     return datetime.datetime.strptime(line.split(" ", 1)[0], "time=%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -376,4 +433,4 @@ class Storm(Bench):
         )
 
 
-ALL = [Fanout, Latency, Relay, Groups, Backlog, Decode, Connections, Storm]
+ALL = [Fanout, Latency, Relay, Query, Groups, Backlog, Decode, Burst, Connections, Storm]

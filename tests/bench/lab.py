@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -187,6 +188,12 @@ class Sidecar:
     def cpu(self):
         return cpu_seconds(self.process.pid)
 
+    def metric(self, name):
+        """The sum over its labels."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if re.match(re.escape(name) + "[ {]", line))
+
     def rss(self):
         text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", text).group(1)) * 1024
@@ -327,6 +334,16 @@ class Lab:
                 " updated_at = clock_timestamp() WHERE id = %s; END LOOP; END $$",
                 (rows, ident),
             )
+
+    def call(self, procedure):
+        """In a thread, which the caller joins."""
+        def work():
+            with contextlib.closing(self.app.connect()) as connection, connection.cursor() as cursor:
+                cursor.execute(f"CALL {procedure}()")
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        return thread
 
     @contextlib.contextmanager
     def durable(self):
