@@ -20,8 +20,8 @@
 /* A session. Embedded; belongs to the caller. */
 struct anchor_ear {
 	struct anchor_ear *prev, *next;
-	void (*moved)(
-		void *ctx); /* the stream's server is another one; must not call the anchor, but for anchor_holds */
+	/* The stream's server is another one. Must not call the anchor, but for anchor_holds. */
+	void (*moved)(void *ctx);
 	void *ctx;
 };
 
