@@ -21,6 +21,15 @@ LONGEST_PASS = 2 * PATIENCE  # three tries over 30 s, the waits between them, an
 LONGEST_STOP = 30  # seconds; a fast shutdown under load, with its checkpoint. One that waits for a walsender takes 60
 
 
+def _answers(connection):
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return True
+    except psycopg2.Error:
+        return False
+
+
 class Faults(threading.Thread):
     """Each fault leaves everything running again, but not everything connected again."""
 
@@ -163,18 +172,22 @@ class Faults(threading.Thread):
         if not pids:
             return
         self.app.close()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.random.choice(pids)[0], signal.SIGKILL)
+        with contextlib.closing(self.app.connect()) as witness:
+            try:
+                os.kill(self.random.choice(pids)[0], signal.SIGKILL)
+            except ProcessLookupError:
+                return
+            self._until(lambda: not _answers(witness))
+        self._until(lambda: _answers(self.app.connect()))
+
+    def _until(self, holds):
         deadline = time.monotonic() + LONGEST_STOP
         while True:
-            try:
-                self.app.value("SELECT 1")
-                return
-            except psycopg2.Error:
-                self.app.close()
-                if time.monotonic() > deadline:
-                    raise
-            time.sleep(0.1)
+            with contextlib.suppress(psycopg2.OperationalError):
+                if holds():
+                    return
+            assert time.monotonic() < deadline, "PostgreSQL does not come back"
+            time.sleep(0.05)
 
     # --- its queries -------------------------------------------------------------------------------------------
 

@@ -77,7 +77,7 @@ struct intake_calls {
 	void (*hear)(void *ctx);
 	/* Do two queries of the rules in force read a common table? Indexes of rules_query_at. */
 	bool (*overlap)(void *ctx, uint32_t a, uint32_t b);
-	/* Does one of them read this table? False if that is not known. */
+	/* Does one of them read this table, as far as is known? */
 	bool (*reads)(void *ctx, uint32_t query, const struct catalog_table *table);
 };
 
