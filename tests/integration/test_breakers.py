@@ -12,6 +12,7 @@ import pytest
 from harness.app import ASHA
 from harness.client import PATIENCE
 from harness.metrics import wait_for_metric
+from test_overlap import LAST
 from throwaway.config import section
 
 UNIT_1 = "/ws/requests/1/"
@@ -60,8 +61,11 @@ def world(app, config):
 
 @pytest.fixture
 def walpush(world, config, make_walpush):
+    """It knows which queries read a common table."""
+    config.set("log.level", "debug")
     with make_walpush(world, config) as walpush:
         walpush.wait_for_log(r'msg="?live"?( |$)')
+        walpush.wait_for_log(LAST)
         yield walpush
 
 
