@@ -342,11 +342,16 @@ class Listener(threading.Thread):
             return list(self.messages)
 
 
+def lsn_number(text):
+    """A position as PostgreSQL prints it, as a number."""
+    high, _, low = text.partition("/")
+    return int(high, 16) << 32 | int(low, 16)
+
+
 def event_key(message):
     """The id of a message as a pair that sorts as the stream does."""
     lsn, _, index = message["id"].partition("-")
-    high, _, low = lsn.partition("/")
-    return int(high, 16) << 32 | int(low, 16), int(index)
+    return lsn_number(lsn), int(index)
 
 
 def assert_in_order(messages):

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from harness.client import PATIENCE, SLOWDOWN, Client, Closed, Refused, event_key
+from harness.client import PATIENCE, SLOWDOWN, Client, Closed, Refused, event_key, lsn_number
 from harness.proxy import proxy
 from harness.redis import Redis
 from harness.walpush import patient
@@ -50,8 +50,7 @@ class Truth:
         ):
             change = json.loads(record)
             if change["action"] == "B":
-                high, _, low = change["lsn"].partition("/")
-                commit, rows = int(high, 16) << 32 | int(low, 16), []
+                commit, rows = lsn_number(change["lsn"]), []
             elif change["action"] == "C":
                 for row in rows:
                     self._take(commit, row, members)

@@ -21,7 +21,7 @@ import uuid
 
 import pytest
 
-from harness.client import PATIENCE, SLOWDOWN, Client, Closed, event_key
+from harness.client import PATIENCE, SLOWDOWN, Client, Closed, event_key, lsn_number
 from harness.redis import Redis
 from harness.shim import build_before_a_mutex
 from throwaway.config import section
@@ -185,9 +185,8 @@ class Truth:
         ):
             change = json.loads(record)
             if change["action"] == "B":
-                high, _, low = change["lsn"].partition("/")
                 when = datetime.datetime.fromisoformat(change["timestamp"] + ":00").timestamp()
-                commit = (int(high, 16) << 32 | int(low, 16), when, [])
+                commit = (lsn_number(change["lsn"]), when, [])
             elif change["action"] == "C":
                 yield commit
             else:

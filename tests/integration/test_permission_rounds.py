@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness.app import ASHA, RAVI, SAM
-from harness.client import PATIENCE, SLOWDOWN, Closed
+from harness.client import PATIENCE, SLOWDOWN, Closed, lsn_number
 from harness.proxy import proxy
 from harness.walpush import patient
 from throwaway.config import Raw, section, template
@@ -181,19 +181,14 @@ def held(app, cluster):
         Held.open.set()
 
 
-def lsn(text):
-    high, _, low = text.partition("/")
-    return int(high, 16) << 32 | int(low, 16)
-
-
 def lose_and_hide(app, walpush):
     """The change is behind the position that is on its way; the log has met both it and the row."""
     app.touch(app.request2, "between")
     app.sql("UPDATE roles SET role_name = 'Nobody' WHERE role_name = 'System Admin'")
     app.touch(app.request2, "hidden")
-    end = lsn(app.value("SELECT pg_current_wal_insert_lsn()::text"))
+    end = lsn_number(app.value("SELECT pg_current_wal_insert_lsn()::text"))
     deadline = time.monotonic() + PATIENCE
-    while lsn(json.loads(walpush.admin("/status").body)["positions"]["published"]) < end:
+    while lsn_number(json.loads(walpush.admin("/status").body)["positions"]["published"]) < end:
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
