@@ -7,8 +7,8 @@ static bool asks_nothing(const struct record *r)
 	return record_is_frame(r) || r->transaction->repeated || r->asked || r->is_skipped;
 }
 
-/* False: the record waits until it is the head, because only the head can have the catalog read; or for a snapshot. A corrupt record is also
- * reported when it is the head. */
+/* False: the record waits until it is the head, because only the head can have the catalog read, or because the log may have come on by then; or
+ * for a snapshot. A corrupt record is also reported when it is the head. */
 static bool ask_about(struct record *r, const struct asker *asker, struct bind *b)
 {
 	const struct rules_table *table = NULL;
@@ -17,6 +17,8 @@ static bool ask_about(struct record *r, const struct asker *asker, struct bind *
 
 	switch (bind_row(b, r->text, &change, &table, &why)) {
 	case BOUND:
+		if (answers_in_vain(asker, b, &change, table))
+			return false;
 		r->asked = answers_ask(&r->answers, asker, b, &change, table, r->transaction);
 		return r->asked;
 	case BOUND_NEW:

@@ -58,29 +58,83 @@ static struct question *ask_actor(struct questions *questions, struct bind *b, c
 	return questions_ask(questions, &actor_kind, q, q->source.n_refs, values);
 }
 
+/* --- which questions make sense ----------------------------------------------------------------------------------- */
+
+bool asker_reads_itself(const struct asker *asker, const struct rules_section *section)
+{
+	return section->lookup.sql && asker->reads(asker->ctx, section->lookup.at, section->table);
+}
+
+bool asker_lookup_waits(const struct asker *asker, const struct rules_section *section)
+{
+	return section->message_uses_lookup || asker_reads_itself(asker, section);
+}
+
+struct wanted {
+	bool lookup, data, actor;
+	bool is_vain; /* the section wants more, which would have to wait for the log, and the log is too far behind */
+};
+
+static struct wanted wanted_of(const struct asker *asker, const struct route_plan *plan)
+{
+	struct wanted w = { plan->wants_lookup, plan->wants_data, plan->wants_actor, false };
+
+	if (!heard_is_vain(asker->heard))
+		return w;
+	w.lookup = w.lookup && !asker_lookup_waits(asker, plan->section);
+	w.data = w.actor = false;
+	w.is_vain = plan->wants_data || plan->wants_actor || w.lookup != plan->wants_lookup;
+	return w;
+}
+
+/* Is there a query among them that is asked at present? */
+static bool asks(const struct asker *asker, const struct bind *b, const struct route_plan *plan, const struct wanted *w)
+{
+	const struct questions *qs = asker->questions;
+
+	return (w->lookup && questions_may_ask(qs, &plan->section->lookup)) ||
+	       (w->data && questions_may_ask(qs, &plan->section->data)) ||
+	       (w->actor && questions_may_ask(qs, rules_actor(b->rules)));
+}
+
+bool answers_in_vain(const struct asker *asker, struct bind *b, const struct change *change,
+		     const struct rules_table *table)
+{
+	bool is_vain = false;
+
+	if (!heard_is_vain(asker->heard) || change->kind == CHANGE_TRUNCATE)
+		return false;
+	for (size_t i = 0; i < table->n_sections; i++) {
+		struct route_plan plan;
+		struct wanted w;
+
+		if (!route_section(table->sections[i], &b->row, &plan))
+			continue;
+		w = wanted_of(asker, &plan);
+		if (w.lookup)
+			return false;
+		is_vain |= w.is_vain;
+	}
+	return is_vain;
+}
+
+/* --- asking ------------------------------------------------------------------------------------------------------- */
+
+/* What counts for limits.bulk depends on the row alone: after a crash the same rows are left out. */
 static void ask_section(struct section_questions *a, const struct asker *asker, struct bind *b,
-			const struct route_plan *plan, struct transaction *t)
+			const struct route_plan *plan, const struct wanted *w, struct transaction *t)
 {
 	const struct rules_section *section = plan->section;
 	bool questions = plan->wants_lookup || plan->wants_data;
 
 	a->left_out = questions && t->asking++ >= asker->bulk;
-	if (plan->wants_lookup && !a->left_out)
+	a->is_vain = w->is_vain;
+	if (w->lookup && !a->left_out)
 		a->lookup = ask_about_row(asker->questions, &b->scratch, plan, &lookup_kind, &section->lookup);
-	if (plan->wants_data && !a->left_out)
+	if (w->data && !a->left_out)
 		a->data = ask_about_row(asker->questions, &b->scratch, plan, &data_kind, &section->data);
-	if (plan->wants_actor)
+	if (w->actor)
 		a->actor = ask_actor(asker->questions, b, plan);
-}
-
-/* Is there a query among those of the section that is asked at present? */
-static bool asks(const struct asker *asker, const struct bind *b, const struct route_plan *plan)
-{
-	const struct questions *qs = asker->questions;
-
-	return (plan->wants_lookup && questions_may_ask(qs, &plan->section->lookup)) ||
-	       (plan->wants_data && questions_may_ask(qs, &plan->section->data)) ||
-	       (plan->wants_actor && questions_may_ask(qs, rules_actor(b->rules)));
 }
 
 static bool is_too_early(const struct asker *asker, struct transaction *t)
@@ -98,11 +152,13 @@ bool answers_ask(struct answers *answers, const struct asker *asker, struct bind
 		return true;
 	for (size_t i = 0; i < table->n_sections; i++) {
 		struct route_plan plan;
+		struct wanted w;
 
 		if (!route_section(table->sections[i], &b->row, &plan) ||
 		    !(plan.wants_lookup || plan.wants_data || plan.wants_actor))
 			continue;
-		if (asks(asker, b, &plan) && is_too_early(asker, t)) {
+		w = wanted_of(asker, &plan);
+		if (asks(asker, b, &plan, &w) && is_too_early(asker, t)) {
 			answers_drop(answers);
 			t->asking = asking;
 			return false;
@@ -111,10 +167,12 @@ bool answers_ask(struct answers *answers, const struct asker *asker, struct bind
 			answers->at = mem_new_array(table->n_sections, sizeof(*answers->at));
 			answers->n = table->n_sections;
 		}
-		ask_section(&answers->at[i], asker, b, &plan, t);
+		ask_section(&answers->at[i], asker, b, &plan, &w, t);
 	}
 	return true;
 }
+
+/* --- answers ------------------------------------------------------------------------------------------------------ */
 
 static bool is_open(const struct question *q)
 {

@@ -74,12 +74,6 @@ static void say_missing(struct emit *e, const struct rules_section *section, con
 		log_fix("add the column to the SELECT list of the lookup, or of the actor query"));
 }
 
-/* An edit of the row makes other receivers, and those before it are not known any more. */
-static bool reads_the_row(const struct emit *e, const struct rules_section *section)
-{
-	return section->lookup.sql && e->reads(e->ctx, section->lookup.at, section->table);
-}
-
 /* What is known of later transactions may be a guess, because nobody can tell; a lookup that does not read the row is used all the same then. */
 struct judged {
 	struct later_says says;
@@ -91,7 +85,7 @@ static bool leave_out(const struct emit *e, const struct rules_section *section,
 		      struct txn_answers *answers)
 {
 	struct txn_answers before = *answers;
-	bool reads = later->says.receivers && answers->lookup && reads_the_row(e, section);
+	bool reads = later->says.receivers && answers->lookup && asker_reads_itself(e->asker, section);
 
 	if (later->says.content)
 		answers->data = answers->actor = NULL;
@@ -129,7 +123,7 @@ static void route_row(struct emit *e, const struct record *r, const struct rules
 		if (!route_section(table->sections[i], &e->bind->row, &plan))
 			continue;
 		answers.data_left_out = plan.wants_data && a && a->left_out;
-		is_void |= leave_out(e, table->sections[i], later, &answers);
+		is_void |= leave_out(e, table->sections[i], later, &answers) || (a && a->is_vain);
 		say_missing(e, table->sections[i], txn_row(e->txn, &plan, &answers));
 	}
 	metrics_add(e->counts, METRICS_ANSWERS_VOID, is_void);
@@ -162,7 +156,7 @@ static lsn_t needs(const struct emit *e, const struct answers *answers, const st
 	for (size_t i = 0; i < answers->n; i++) {
 		const struct rules_section *section = table->sections[i];
 
-		if (section->message_uses_lookup || (answers->at[i].lookup && reads_the_row(e, section)))
+		if (answers->at[i].lookup && asker_lookup_waits(e->asker, section))
 			upto = answers_upto(upto, answers->at[i].lookup);
 		upto = answers_upto(upto, answers->at[i].data);
 		upto = answers_upto(upto, answers->at[i].actor);

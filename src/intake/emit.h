@@ -22,9 +22,6 @@ struct emit { /* all pointers are borrowed */
 	const bool *is_full; /* the source has paused for the intake */
 	struct txn *txn;
 	const char *said_missing; /* the missing column that was logged last */
-	/* Does this query, an index of rules_query_at, read the table? */
-	bool (*reads)(void *ctx, uint32_t query, const struct catalog_table *table);
-	void *ctx;
 };
 
 enum emit_says {

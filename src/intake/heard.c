@@ -35,11 +35,17 @@ static void ask(struct heard *h)
 	h->outside->wake(h->outside->at, OUTSIDE_TIMER_HEARD, (int64_t)ASK_FIRST << doubled, on_due, h);
 }
 
+/* A later answer knows at least as much as the one that was waited for. */
+bool heard_is_vain(const struct heard *h)
+{
+	return h->vain > h->upto;
+}
+
 static bool is_in_vain(struct heard *h, lsn_t need, bool is_full)
 {
 	if (is_full && need > h->vain)
 		h->vain = need;
-	return h->vain > h->upto;
+	return heard_is_vain(h);
 }
 
 enum heard_says heard_by(struct heard *h, lsn_t need, bool is_full)

@@ -5,7 +5,7 @@
  * written since. Otherwise the server is asked how far it has sent, because it does not tell by itself that there was nothing for walpush.
  *
  * Bound: HEARD_PATIENCE. Nothing is waited for while the queue is full, because then nothing is received. What was waited for in vain is not waited
- * for again, by any row, until the log has come that far.
+ * for again, by any row, until the log has come that far; nor is asked what would have to wait for it (answers.h).
  */
 #ifndef WALPUSH_HEARD_H
 #define WALPUSH_HEARD_H
@@ -37,6 +37,8 @@ enum heard_says { HEARD, HEARD_NOT_YET, HEARD_IN_VAIN };
 
 /* Is everything that commits below `need` received? */
 enum heard_says heard_by(struct heard *h, lsn_t need, bool is_full);
+/* What is asked now would be waited for in vain, unless the log comes on. */
+bool heard_is_vain(const struct heard *h);
 /* Everything that commits below `upto` was received. True: the head need not wait any longer. */
 bool heard_moved(struct heard *h, lsn_t upto);
 /* Another connection. */

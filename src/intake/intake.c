@@ -479,6 +479,9 @@ struct intake *intake_new_in(const struct outside *outside, const struct conf_li
 	in->counts = counts;
 	in->asker.questions = questions_new(outside, counts, &questions_calls, in);
 	in->asker.known = visible_new(outside, OUTSIDE_QUESTIONS, &in->transactions, &known_calls, in);
+	in->asker.heard = &in->heard;
+	in->asker.reads = calls->reads;
+	in->asker.ctx = ctx;
 	in->visible = visible_new(outside, OUTSIDE_ROWS, &in->transactions, &visible_calls, in);
 	in->waiting_catalog = true;
 	bind_init(&in->bind);
@@ -491,8 +494,6 @@ struct intake *intake_new_in(const struct outside *outside, const struct conf_li
 				  .later = &in->later,
 				  .heard = &in->heard,
 				  .counts = counts,
-				  .reads = calls->reads,
-				  .ctx = ctx,
 				  .is_full = &in->paused };
 	intake_limits(in, limits);
 	return in;

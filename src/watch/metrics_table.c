@@ -80,8 +80,8 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
 [METRICS_ROWS_UNANSWERED] = { "walpush_rows_unanswered_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "Rows whose queries were not answered within `limits.answer`." },
 [METRICS_ANSWERS_VOID] = { "walpush_answers_void_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
-  "Rows whose answers were not used, because a permission or the row changed between its commit and the answer, or the replication stream was too "
-  "far behind to tell." },
+  "Rows whose answers were not used, because a permission or the row changed between its commit and the answer; or, asked or not, because the "
+  "replication stream was too far behind to tell." },
 [METRICS_CONNECTS] = { "walpush_database_connects_total", METRICS_COUNTER, METRICS_SUMMED, "connection",
   { "replication", "visibility", "lookups", "spare", "admissions", "admissions_on_demand", "watch" },
   "Connections made to PostgreSQL: one each is the first, the rest are reconnects; `admissions_on_demand` are those beside the first of admissions." },

@@ -137,14 +137,37 @@ static void receivers_that_do_not_depend_on_the_row_refetch(void **state)
 	HELD_PLAY(cases);
 }
 
+/* The answer of the first row may know commit 4, and nothing comes. */
+#define IN_VAIN "f4 B7@1 h5 C s8:8: " X " | +1000000 V | "
+#define ASKED_IN_VAIN ASKS "hear | publish-1: s_5=0; | "
+
+static void what_would_be_in_vain_is_not_asked(void **state)
+{
+	static const struct held_case cases[] = {
+		{ IN_VAIN "B8@2 h6 n7 C s9:9:", ASKED_IN_VAIN "?snapshot publish-2: s_6=0 n_7=null;" },
+		/* Receivers do not wait for the log. */
+		{ IN_VAIN "B8@2 h6 a5 C s9:9: l=6", ASKED_IN_VAIN "?snapshot ?known ?lookup(5) publish-2: s_6=0 a_6;" },
+		/* The log may have come on when it is the row's turn. */
+		{ IN_VAIN "B8@2 p1 h6 C B9@5 p2 C s10:10: " X,
+		  ASKED_IN_VAIN "?snapshot ?known ?data-query(6) publish-2: p_1 s_6=1; publish-5: p_2;" },
+		{ IN_VAIN "B8@2 h6 C B9@3 h7 C s10:10: B10@5 h8 C s11:11: " X,
+		  ASKED_IN_VAIN "?snapshot publish-2: s_6=0; publish-3: s_7=0; ?snapshot ?known ?data-query(8) "
+				"publish-5: s_8=1;" },
+	};
+
+	(void)state;
+	HELD_PLAY(cases);
+	held_again();
+	held.reads_itself = true;
+	held_expect(IN_VAIN "B8@2 q5 C s9:9:", ASKED_IN_VAIN "?snapshot publish-2: lookup-asks;");
+}
+
 static void the_wait_is_bounded(void **state)
 {
 	static const struct held_case cases[] = {
 		/* A second. What is waited for in vain is not waited for again, until the log has come that far. */
-		{ "f4 B7@1 h5 C s8:8: " X " | +1000000 V | B8@2 h6 C s9:9: " X " | B9@5 p1 h7 C s10:10: " X,
-		  ASKS "hear | publish-1: s_5=0; | ?snapshot ?known ?data-query(6) publish-2: s_6=0; | ?snapshot "
-		       "?known ?data-query(7) "
-		       "publish-5: p_1 s_7=1;" },
+		{ IN_VAIN "B8@2 h6 C s9:9: | B9@5 p1 h7 C s10:10: " X,
+		  ASKED_IN_VAIN "?snapshot publish-2: s_6=0; | ?snapshot ?known ?data-query(7) publish-5: p_1 s_7=1;" },
 		{ "f4 B7@1 h5 C s8:8: " X " | +998000 V | V", ASKS "hear | hear | publish-1: s_5=0;" },
 		/* Nobody can tell which commits it knows. */
 		{ "f! B7@1 h5 C s8:8: " X, ASKS "publish-1: s_5=0;" },
@@ -215,6 +238,7 @@ int main(void)
 		HELD(what_is_left_out_is_what_queries_made),
 		HELD(receivers_are_not_those_of_a_later_edit),
 		HELD(receivers_that_do_not_depend_on_the_row_refetch),
+		HELD(what_would_be_in_vain_is_not_asked),
 		HELD(the_wait_is_bounded),
 		HELD(a_commit_may_be_visible_before_it_is_flushed),
 		HELD(the_configuration_may_say_so),
