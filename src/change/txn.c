@@ -16,9 +16,11 @@ struct counter { /* messages of one section for one group */
 	UT_hash_handle hh;
 	const struct rules_section *section;
 	uint64_t n;
-	uint64_t left_out; /* messages that the bulk message replaces */
-	unsigned close;    /* the last close code among those */
-	unsigned closes;   /* the last close code among all its messages */
+	uint64_t left_out;   /* messages that the bulk message at the end replaces */
+	unsigned close;      /* the last close code among those */
+	uint64_t late;       /* messages that its bulk message replaces because the lookup was late */
+	uint32_t late_index; /* the number of the first of them */
+	unsigned closes;     /* the last close code among all its messages */
 	size_t key_len;
 	char key[]; /* the section's pointer, then the group's name and its zero */
 };
@@ -54,6 +56,8 @@ struct txn {
 	size_t n_marks, cap_marks;
 	struct counter *counters;
 	size_t counter_bytes;
+	struct counter **lates; /* those with late messages, in the order of the first of them */
+	size_t n_lates, cap_lates;
 	struct txn_marked *late; /* marks of the transaction's end: the numbers of its rows must not depend on them */
 	size_t n_late, cap_late;
 	struct member *members;
@@ -91,6 +95,7 @@ static void drop_counters(struct txn *t)
 		free(c);
 	}
 	t->counter_bytes = 0;
+	t->n_lates = 0;
 }
 
 static void drop_members(struct txn *t)
@@ -131,6 +136,7 @@ void txn_free(struct txn *t)
 	free(t->items);
 	free(t->marks);
 	free(t->late);
+	free(t->lates);
 	free(t->skipped.sections);
 	buf_fini(&t->skipped.groups);
 	free(t);
@@ -415,8 +421,21 @@ static bool is_wordless(const struct route_plan *plan, const struct txn_answers 
 	       (s->message_uses_actor && plan->wants_actor && !answers->actor);
 }
 
-/* The message is counted for each group that only the lookup names. t->result is made of columns alone. */
-static void count_looked_up(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup)
+static void note_late(struct txn *t, struct counter *c, struct event_id id)
+{
+	if (c->late++)
+		return;
+	c->late_index = id.index;
+	if (t->n_lates == t->cap_lates) {
+		t->cap_lates = t->cap_lates ? t->cap_lates * 2 : 8;
+		t->lates = mem_resize(t->lates, t->cap_lates, sizeof(*t->lates));
+	}
+	t->lates[t->n_lates++] = c;
+}
+
+/* The groups that only the lookup names get a bulk message in place of the message `id`, one in a transaction. t->result is made of columns
+ * alone. */
+static void count_late(struct txn *t, const struct route_plan *plan, const struct sqlrows *lookup, struct event_id id)
 {
 	unsigned close = close_code(plan, &t->result.joined);
 	const char *name;
@@ -426,18 +445,20 @@ static void count_looked_up(struct txn *t, const struct route_plan *plan, const 
 	for (size_t i = 0; i < t->looked_up.n; i++, name += strlen(name) + 1) {
 		struct counter *c = counter_for(t, plan->section, name);
 
-		if (!c) {
+		if (!c || id.index >= TXN_LATE_INDEX) {
 			mark_late(t, plan->section, "lookup", true);
 			return;
 		}
-		c->left_out++;
-		c->close = c->closes = close ? close : c->closes;
+		note_late(t, c, id);
+		c->close = close ? close : c->close;
+		c->closes = close ? close : c->closes;
 	}
 }
 
 /* After a crash the row is decoded again, and then a lookup may answer something else. So the numbers come only from
  * the row's columns. The message for the groups joined has a number even if no group gets it, and the one for the
- * groups left even if the lookup names them again. Those who lose the row read no answer: it may be of what the row is now. */
+ * groups left even if the lookup names them again. Those who lose the row read no answer: it may be of what the row is
+ * now. */
 const char *txn_row(struct txn *t, const struct route_plan *plan, const struct txn_answers *answers)
 {
 	struct render_input left = { 0 }, joined = { .lookup = answers->lookup };
@@ -459,7 +480,7 @@ const char *txn_row(struct txn *t, const struct route_plan *plan, const struct t
 	if (wordless)
 		return NULL;
 	if (answers->lookup && answers->lookup_is_late)
-		count_looked_up(t, plan, answers->lookup);
+		count_late(t, plan, answers->lookup, joined.id);
 	else if (answers->lookup)
 		route_messages(plan, answers->lookup, &t->result);
 	else if (unanswered)
@@ -475,27 +496,61 @@ const char *txn_row(struct txn *t, const struct route_plan *plan, const struct t
 
 /* --- the transaction's end ------------------------------------------------------------------------------------- */
 
+/* The code with which connections of one of these groups must be closed; 0: of none. */
+static unsigned close_of(struct counter *const *counters, size_t n)
+{
+	unsigned close = 0;
+
+	for (size_t i = 0; i < n; i++)
+		close = counters[i]->close ? counters[i]->close : close;
+	return close;
+}
+
+/* Of one section, for the group of each. With one number they are one message to the relay, so what it keeps of them is the same. */
+static void add_bulk(struct txn *t, struct counter *const *counters, size_t n, struct event_id id)
+{
+	const struct rules_section *section = counters[0]->section;
+	unsigned close = close_of(counters, n);
+	size_t about = add_about(t, section, "bulk"), about_len;
+
+	buf_add_char(&t->payloads, '\0');
+	about_len = t->payloads.len - about;
+	for (size_t i = 0; i < n; i++) {
+		const char *group = counter_group(counters[i]);
+		struct item *item = item_new(t, section, (struct slice){ group, strlen(group) + 1 }, 1, id);
+
+		item->is_bulk = true;
+		item->close = close;
+		item->about = about;
+		item->about_len = about_len;
+		render_bulk(section, counters[i]->late + counters[i]->left_out, id, &t->payloads);
+		item_rendered(t, item);
+	}
+}
+
+/* The hash table keeps the order of insertion, so the numbers are the same in every decoding. A group has one bulk message of a section: if
+ * something was late, that of finish_late. */
 static void finish_bulk(struct txn *t)
 {
 	struct counter *c, *next;
 
-	/* The hash table keeps the order of insertion, so the numbers are the same in every decoding. */
 	HASH_ITER(hh, t->counters, c, next) {
-		const char *group = counter_group(c);
-		struct item *item;
-		size_t about;
+		struct event_id id = c->left_out ? next_id(t) : (struct event_id){ 0 };
 
-		if (c->left_out == 0)
-			continue;
-		about = add_about(t, c->section, "bulk");
-		buf_add_char(&t->payloads, '\0');
-		item = item_new(t, c->section, (struct slice){ group, strlen(group) + 1 }, 1, next_id(t));
-		item->is_bulk = true;
-		item->close = c->close;
-		item->about = about;
-		item->about_len = item->payload - about;
-		render_bulk(c->section, c->left_out, item->id, &t->payloads);
-		item_rendered(t, item);
+		if (c->left_out && !c->late)
+			add_bulk(t, &c, 1, id);
+	}
+}
+
+/* Groups with the same first row have the same number. */
+static void finish_late(struct txn *t)
+{
+	for (size_t i = 0, end; i < t->n_lates; i = end) {
+		uint32_t index = t->lates[i]->late_index;
+
+		for (end = i; end < t->n_lates && t->lates[end]->late_index == index; end++)
+			;
+		add_bulk(t, t->lates + i, end - i, (struct event_id){ t->lsn, TXN_LATE_INDEX + index });
 	}
 }
 
@@ -568,6 +623,7 @@ void txn_finish(struct txn *t)
 	} else {
 		finish_bulk(t);
 		finish_marks(t);
+		finish_late(t);
 	}
 	t->open = false;
 }

@@ -80,6 +80,10 @@ struct txn_marked {
 	bool lookup_only; /* only groups of templates that name {lookup.x} */
 };
 
+/* The bulk messages in place of late ones are numbered from here, each by the first row that it stands for. So the numbers of the others do not
+ * depend on what lookups answered. They are the last ones of a transaction. */
+#define TXN_LATE_INDEX (UINT32_C(1) << 30)
+
 /* One number for everything that a transaction with a skipped row sends, so that a client with several of its groups
  * receives it once. It is the highest number that a message may have: everything that an earlier decoding of the
  * transaction published is below it. */

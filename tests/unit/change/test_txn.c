@@ -48,6 +48,7 @@ static const struct txn_limits roomy = { 1000, 16 << 20, 1 << 20 };
 
 static struct routed m;
 static struct txn *txn;
+static bool is_late; /* the lookups of `row` */
 
 static int open_mapping(void **state)
 {
@@ -73,6 +74,7 @@ static void open_with(struct txn_limits limits)
 static int open_roomy(void **state)
 {
 	(void)state;
+	is_late = false;
 	open_with(roomy);
 	return 0;
 }
@@ -89,7 +91,7 @@ static int close_txn(void **state)
 static const char *row(const char *table, const char *now, const char *old, const char *lookup, const char *actor)
 {
 	struct sqlrows *rows = mapping_rows(lookup), *name = mapping_actor(actor);
-	struct txn_answers answers = { .lookup = rows, .actor = name };
+	struct txn_answers answers = { .lookup = rows, .actor = name, .lookup_is_late = is_late };
 	const struct rules_section *s;
 	const char *missing = NULL;
 
@@ -132,7 +134,9 @@ static void describe_message(const struct txn_message *message, struct buf *out)
 	const json_t *payload = payload_of(message), *count = json_object_get(payload, "count");
 	const char *group = message->groups;
 
-	buf_addf(out, "%u %s", message->id.index, json_string_value(json_object_get(payload, "type")));
+	if (message->id.index >= TXN_LATE_INDEX)
+		buf_add_text(out, "late-");
+	buf_addf(out, "%u %s", message->id.index % TXN_LATE_INDEX, json_string_value(json_object_get(payload, "type")));
 	if (count)
 		buf_addf(out, " %" JSON_INTEGER_FORMAT, json_integer_value(count));
 	for (size_t i = 0; i < message->n_groups; i++, group += strlen(group) + 1) {
@@ -395,6 +399,76 @@ static void who_loses_the_row_reads_no_lookup(void **state)
 	(void)state;
 	row("roles", "id=2|role_name=\"x\"", "id=1|role_name=\"x\"", "n=8", NULL);
 	expect("1 for  o_1; 2 for 8 o_2 o_8 p_8; ");
+}
+
+static void sendback(unsigned id, const char *lookup, bool late)
+{
+	char now[64];
+
+	is_late = late;
+	snprintf(now, sizeof(now), "id=%u|request_id=2", id);
+	row("sendbacks", now, NULL, lookup, NULL);
+}
+
+/* Behind all others, so that these have the numbers that they would have without. */
+static void those_whom_a_late_lookup_names_get_one_message_for_all(void **state)
+{
+	(void)state;
+	sendback(1, "user_id=7", false);
+	sendback(2, "user_id=7,9", false);
+	sendback(3, "user_id=8", false);
+	expect("1 sendback.created n_7; 2 sendback.created n_7 n_9; 3 sendback.created n_8; ");
+	open_with(roomy);
+	sendback(1, "user_id=7", true);
+	sendback(2, "user_id=7", true);
+	sendback(3, "user_id=8", false);
+	expect("3 sendback.created n_8; late-1 sendback.bulk 2 n_7; ");
+	open_with(roomy);
+	sendback(1, "user_id=7", false);
+	sendback(2, "user_id=9", true);
+	sendback(3, "user_id=7", true);
+	sendback(4, NULL, false);
+	expect("1 sendback.created n_7; 5 lookup sendbacks; late-2 sendback.bulk 1 n_9; late-3 sendback.bulk 1 n_7; ");
+	/* Columns name the group too, so it may have the message. */
+	open_with(roomy);
+	is_late = true;
+	row("user_units", "id=1|user_id=7|unit_id=6", NULL, "unit=6,7", NULL);
+	expect("1 member.created m_6; late-1 member.bulk 1 m_7; ");
+}
+
+/* One number, so they must be one entry of the relay. */
+static void groups_of_one_late_row_have_one_number(void **state)
+{
+	static const char *const wanted[] = { "late-1 sendback.bulk 2 n_7; ", "late-1 sendback.bulk 1 n_9; " };
+
+	(void)state;
+	sendback(1, "user_id=7,9", true);
+	sendback(2, "user_id=7", true);
+	txn_finish(txn);
+	assert_int_equal(txn_n_messages(txn), 2);
+	for (size_t i = 0; i < 2; i++) {
+		struct txn_message message = txn_message(txn, i), first = txn_message(txn, 0);
+		struct buf out = { 0 };
+
+		describe_message(&message, &out);
+		assert_string_equal(out.data, wanted[i]);
+		assert_true(slice_equal(message.about, first.about));
+		assert_true(i == 0 || message.payload.at == first.payload.at + first.payload.len);
+		assert_true(i == 0 || message.groups == first.groups + strlen(first.groups) + 1);
+		buf_fini(&out);
+	}
+}
+
+static void a_group_has_one_bulk_message_of_a_section(void **state)
+{
+	(void)state;
+	open_with((struct txn_limits){ 1, 16 << 20, 0 });
+	sendback(1, "user_id=7", false);
+	sendback(2, "user_id=7", false);
+	sendback(3, "user_id=7", true);
+	sendback(4, "user_id=8", false);
+	sendback(5, "user_id=8", false);
+	expect("1 sendback.created n_7; 4 sendback.created n_8; 7 sendback.bulk 1 n_8; late-3 sendback.bulk 2 n_7; ");
 }
 
 static void a_lookup_without_an_answer_marks_its_own_groups(void **state)
@@ -786,6 +860,9 @@ int main(void)
 		ON_ROOMY_TXN(a_message_without_its_lookup_is_a_mark),
 		ON_ROOMY_TXN(a_message_without_its_actor_is_a_mark),
 		ON_ROOMY_TXN(who_loses_the_row_reads_no_lookup),
+		ON_ROOMY_TXN(those_whom_a_late_lookup_names_get_one_message_for_all),
+		ON_ROOMY_TXN(groups_of_one_late_row_have_one_number),
+		ON_ROOMY_TXN(a_group_has_one_bulk_message_of_a_section),
 		ON_ROOMY_TXN(a_lookup_without_an_answer_marks_its_own_groups),
 		ON_ROOMY_TXN(beyond_the_limit_one_message_stands_for_the_rest),
 		ON_ROOMY_TXN(sections_are_counted_apart),
