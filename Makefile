@@ -91,7 +91,7 @@ export TSAN_OPTIONS  ?= halt_on_error=1:second_deadlock_stack=1:suppressions=$(C
 before :=
 $(foreach goal,$(MAKECMDGOALS),$(if $(before),$(eval $(goal): | $(filter-out $(goal),$(before))))$(eval before += $(goal)))
 
-.PHONY: all help deps deps-test run test unit plain asan tsan mutants integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
+.PHONY: all help deps deps-test run test unit plain pooler asan tsan mutants integration django manifests image bare-demo unit-boot sanitize fuzz lint format bench bench-deps install uninstall \
         clean check-libs coverage run-coverage write-commands run-unit run-integration run-django fuzz-targets run-fuzz FORCE
 .DELETE_ON_ERROR:
 
@@ -252,6 +252,11 @@ unit-boot: all
 bare-demo:
 	@tests/deploy/demo.sh bookworm
 	@tests/deploy/demo.sh trixie
+
+## make pooler        walpush through a PgBouncer that carries replication, from a bare Debian 13; as root, a minute or two
+pooler:
+	+@$(BUILD) VARIANT=$(TESTED) all
+	@WALPUSH_BINARY=$(CURDIR)/build/$(TESTED)/walpush PYTHON=$(PYTHON) tests/deploy/pooler.sh
 
 ## make plain         of the integration tests those that a sanitizer cannot run, or makes smaller; and chaos
 plain:

@@ -35,7 +35,7 @@ const struct conf_option conf_options[] = {
   .doc = "Where the changes come from. One of `url` and `url-file` must be set." },
 { "database.url", CONF_TEXT, 0, OF_CONF(database.url), .accept = conf_accept_url,
   .doc = "Connection string of PostgreSQL, `postgresql://user:password@host:5432/name` or `host=… dbname=…`. It "
-	 "must lead to the server itself, not through a pooler, and its role needs `LOGIN REPLICATION`. Never "
+	 "must lead to the server itself, or through a pooler that carries replication, and its role needs `LOGIN REPLICATION`. Never "
 	 "logged. Several hosts are tried in turn, and so are the addresses of a name, which is looked up for each "
 	 "connection; an IPv6 address stands in brackets in a URL, `postgresql://user@[::1]:5432/name`." },
 { "database.url-file", CONF_PATH, 0, OF_CONF(database.url_file),

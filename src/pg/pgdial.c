@@ -102,7 +102,7 @@ static bool user_options(const char *url, struct buf *out, struct fail *why)
 				     "postgresql://user:password@host:5432/database");
 	for (const PQconninfoOption *p = parts; p->keyword; p++)
 		if (strcmp(p->keyword, "options") == 0 && p->val)
-			buf_addf(out, "%s ", p->val);
+			buf_add_text(out, p->val);
 	PQconninfoFree(parts);
 	return true;
 }
@@ -125,17 +125,47 @@ bool pgdial_identity(const struct conf_database *conf, char **user, char **datab
 	return ok;
 }
 
-static void add_options(const struct conf_database *conf, enum pgdial_kind kind, struct buf *options)
+typedef void add_setting(struct buf *out, const char *name, const char *value);
+
+static void add_number(add_setting *add, struct buf *out, const char *name, int64_t value)
 {
-	buf_addf(options,
-		 "-c timezone=%s -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex -c "
-		 "search_path=" SQLTEXT_PATH " ",
-		 conf->timezone);
-	if (kind == PGDIAL_REPLICATION)
-		buf_add_text(options, "-c wal_sender_timeout=60s");
-	else
-		buf_addf(options, "-c default_transaction_read_only=on -c statement_timeout=%lld -c lock_timeout=%lld",
-			 (long long)conf->statement_timeout, (long long)conf->lock_timeout);
+	char text[24];
+
+	snprintf(text, sizeof(text), "%lld", (long long)value);
+	add(out, name, text);
+}
+
+/* No value has a blank or a quote in it (conf_accept_timezone). */
+static void each_setting(const struct conf_database *conf, enum pgdial_kind kind, add_setting *add, struct buf *out)
+{
+	add(out, "timezone", conf->timezone);
+	add(out, "datestyle", "ISO");
+	add(out, "intervalstyle", "postgres");
+	add(out, "bytea_output", "hex");
+	add(out, "search_path", SQLTEXT_PATH);
+	if (kind == PGDIAL_REPLICATION) {
+		add(out, "wal_sender_timeout", "60s");
+		return;
+	}
+	add(out, "default_transaction_read_only", "on");
+	add_number(add, out, "statement_timeout", conf->statement_timeout);
+	add_number(add, out, "lock_timeout", conf->lock_timeout);
+}
+
+/* PgBouncer refuses a blank behind the last one, even if it ignores the options. */
+static void add_option(struct buf *out, const char *name, const char *value)
+{
+	buf_addf(out, "%s-c %s=%s", out->len ? " " : "", name, value);
+}
+
+static void add_call(struct buf *out, const char *name, const char *value)
+{
+	buf_addf(out, ", pg_catalog.set_config('%s', '%s', false)", name, value);
+}
+
+void pgdial_settings(const struct conf_database *conf, enum pgdial_kind kind, struct buf *sql)
+{
+	each_setting(conf, kind, add_call, sql);
 }
 
 /* NULL: no memory. For libpq a NULL value is not given. */
@@ -376,7 +406,7 @@ static bool dial_begin(struct pgdial *d, struct resolve *names)
 	if (!d->url || !user_options(d->url, &d->options, &d->why))
 		return false;
 	pghosts_read(d->url, &d->hosts);
-	add_options(d->conf, d->kind, &d->options);
+	each_setting(d->conf, d->kind, add_option, &d->options);
 	if (!d->hosts.n_names)
 		return dial_connect(d);
 	ask_names(d, names);
@@ -435,6 +465,25 @@ static void on_opened(void *ctx, PGconn *conn, const struct fail *why)
 	event_base_loopbreak(o->loop);
 }
 
+/* Blocks. NULL: the connection is closed. */
+static PGconn *settle(PGconn *conn, const struct conf_database *conf, enum pgdial_kind kind, struct fail *why)
+{
+	struct buf sql = { 0 };
+	PGresult *result;
+
+	buf_add_text(&sql, "SELECT 1");
+	pgdial_settings(conf, kind, &sql);
+	result = PQexec(conn, sql.data);
+	buf_fini(&sql);
+	if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+		pgdial_result_fail(result, why);
+		PQfinish(conn);
+		conn = NULL;
+	}
+	PQclear(result);
+	return conn;
+}
+
 PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, struct fail *why)
 {
 	struct opening o = { .loop = event_base_new(), .why = why };
@@ -450,11 +499,11 @@ PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, str
 	event_base_dispatch(o.loop);
 	resolve_free(names);
 	event_base_free(o.loop);
-	if (o.conn) {
-		PQsetErrorVerbosity(o.conn, PQERRORS_DEFAULT);
-		PQsetnonblocking(o.conn, 0);
-	}
-	return o.conn;
+	if (!o.conn)
+		return NULL;
+	PQsetErrorVerbosity(o.conn, PQERRORS_DEFAULT);
+	PQsetnonblocking(o.conn, 0);
+	return settle(o.conn, conf, kind, why);
 }
 
 void pgdial_result_fail(const PGresult *result, struct fail *why)

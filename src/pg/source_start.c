@@ -9,11 +9,11 @@
 enum { SLOT_PLUGIN, SLOT_TYPE, SLOT_IS_HERE, SLOT_CONFIRMED, SLOT_WAL, SLOT_ENCODING, SLOT_SERVER, SLOT_COLUMNS };
 
 /* An administrator may have set these timeouts for the database or the role, and decoding one long transaction may take longer. pg_settings has
- * only the names that the server knows, so an older server ignores the others. */
+ * only the names that the server knows, so an older server ignores the others. The settings of a session follow. */
 #define SETTINGS_SQL                                                                                                   \
-	"SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN "                    \
-	"('transaction_timeout', "                                                                                     \
-	"'idle_session_timeout', 'statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout')"
+	"SELECT (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM pg_catalog.pg_settings WHERE "  \
+	"name IN ('transaction_timeout', 'idle_session_timeout', 'statement_timeout', 'lock_timeout', "                \
+	"'idle_in_transaction_session_timeout'))"
 
 static void add_literal(struct buf *sql, const char *text)
 {
@@ -36,6 +36,7 @@ static void ask(struct source_starting *s, enum source_question question, const 
 void source_start_first(struct source_starting *s)
 {
 	ask(s, SOURCE_ASKS_SETTINGS, SETTINGS_SQL);
+	pgdial_settings(s->conf, PGDIAL_REPLICATION, &s->command);
 }
 
 static bool take_identity(struct source_starting *s, const PGresult *result, struct fail *why)

@@ -653,18 +653,20 @@ bool sqlpipe_runs(const struct sqlpipe *p, const struct sqlpipe_query *q)
 
 /* --- life ----------------------------------------------------------------------------------------------------- */
 
-/* Sent before all other queries. An administrator may have set these timeouts for the database or the role, and they would end an idle session again
+/* Sent before all other queries. A pooler may have left the settings of the session out. An administrator may have set these timeouts for the database or the role, and they would end an idle session again
  * and again. pg_settings has only the names that the server knows. The pid is asked for, because through PgBouncer libpq has one that the server
  * does not know; and the server, because of the anchor. */
 static void greet(struct sqlpipe *p)
 {
-	struct sqlpipe_query *q = sqlquery_new("timeouts",
-					       "SELECT pg_catalog.pg_backend_pid(), " ANCHOR_SQL
-					       ", (SELECT pg_catalog.count(pg_catalog.set_config(name, "
-					       "'0', false)) FROM pg_catalog.pg_settings "
-					       "WHERE name IN ('idle_session_timeout', 'transaction_timeout'))",
-					       0, NULL, NULL, NULL);
+	struct sqlpipe_query *q;
+	struct buf sql = { 0 };
 
+	buf_add_text(&sql, "SELECT pg_catalog.pg_backend_pid(), " ANCHOR_SQL
+			   ", (SELECT pg_catalog.count(pg_catalog.set_config(name, '0', false)) FROM "
+			   "pg_catalog.pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout'))");
+	pgdial_settings(p->conf, PGDIAL_SQL, &sql);
+	q = sqlquery_new("settings", sql.data, 0, NULL, NULL, NULL);
+	buf_fini(&sql);
 	q->is_greeting = q->is_of_session = true;
 	DL_PREPEND(p->waiting, q);
 }

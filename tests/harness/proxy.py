@@ -6,15 +6,15 @@ import threading
 
 
 @contextlib.contextmanager
-def proxy(port, request=None, answer=None):
+def proxy(port, request=None, answer=None, greeting=None):
     """Forwards connections to 127.0.0.1:port; yields the port to connect to. A function instead of the port is asked for each
     connection, with the first bytes of the client: a later answer leaves earlier connections where they are.
 
     request(first bytes of the client) gives an answer instead of forwarding, or None; answer(bytes of the server) gives what
-    the client receives. What has a state has one for each connection: then answer is a class of those functions.
+    the client receives; greeting(first bytes of the client) gives what the server receives in their place. What has a state has one for each connection: then answer is a class of those functions.
     """
     listener = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=_accept, args=(listener, port, request, answer), daemon=True)
+    thread = threading.Thread(target=_accept, args=(listener, port, request, answer, greeting), daemon=True)
     thread.start()
     try:
         yield listener.getsockname()[1]
@@ -24,21 +24,21 @@ def proxy(port, request=None, answer=None):
         thread.join()
 
 
-def _accept(listener, port, request, answer):
+def _accept(listener, port, request, answer, greeting):
     while True:
         try:
             client, _ = listener.accept()
         except OSError:
             return
-        threading.Thread(target=_serve, args=(client, port, request, answer), daemon=True).start()
+        threading.Thread(target=_serve, args=(client, port, request, answer, greeting), daemon=True).start()
 
 
-def _serve(client, port, request, answer):
+def _serve(client, port, request, answer, greeting):
     with client, contextlib.suppress(OSError):  # nobody listens there, or one of the two went away: then so does the other
-        _forward(client, port, request, answer)
+        _forward(client, port, request, answer, greeting)
 
 
-def _forward(client, port, request, answer):
+def _forward(client, port, request, answer, greeting):
     first = client.recv(8192)
     if first[4:8] == b"\x04\xd2\x16\x2f":  # SSLRequest: no
         client.sendall(b"N")
@@ -48,7 +48,7 @@ def _forward(client, port, request, answer):
         client.sendall(reply)
         return
     with socket.create_connection(("127.0.0.1", port(first) if callable(port) else port)) as server:
-        server.sendall(first)
+        server.sendall(greeting(first) if greeting else first)
         change = answer() if isinstance(answer, type) else answer
         back = threading.Thread(target=_pump, args=(server, client, change), daemon=True)
         back.start()
@@ -62,6 +62,14 @@ def _pump(source, sink, change):
             sink.sendall(change(data) if change else data)
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
+
+
+def without_options(first):
+    """As `greeting`: what a pooler does that is told to ignore the startup parameter `options`."""
+    texts = first[8:].split(b"\0")
+    pairs = [(k, v) for k, v in zip(texts[::2], texts[1::2]) if k and k != b"options"]
+    body = first[4:8] + b"".join(k + b"\0" + v + b"\0" for k, v in pairs) + b"\0"
+    return (len(body) + 4).to_bytes(4, "big") + body
 
 
 def error_response(state, text):

@@ -10,6 +10,7 @@ import pytest
 
 from harness.app import ASHA, BOB, RAVI
 from harness.client import PATIENCE, Closed
+from harness.proxy import proxy, without_options
 from harness.walpush import BINARY, SIGNING_KEY, patient, run_to_end
 
 UNIT_1 = "/ws/requests/1/"
@@ -50,7 +51,20 @@ def sessions_say(config, **wanted):
     return config
 
 
-def test_the_session_is_what_it_must_be_whatever_the_role_is_set_to(app, config, make_walpush):
+@contextlib.contextmanager
+def pooler(app):
+    """The URL of a server in between, with which sessions have the settings of the role alone."""
+    with proxy(app.cluster.port, greeting=without_options) as port:
+        yield app.url.replace(f":{app.cluster.port}/", f":{port}/") + "?sslmode=disable"
+
+
+@contextlib.contextmanager
+def direct(app):
+    yield app.url
+
+
+@pytest.mark.parametrize("through", [direct, pooler])
+def test_the_session_is_what_it_must_be_whatever_the_role_is_set_to(app, config, make_walpush, through):
     config.set("database.statement-timeout", 3)
     sessions_say(
         config,
@@ -70,8 +84,28 @@ def test_the_session_is_what_it_must_be_whatever_the_role_is_set_to(app, config,
         default_transaction_read_only="off",
         timezone="'Asia/Kolkata'",
     ):
-        with make_walpush(app, config) as walpush:
+        with through(app) as url, make_walpush(app, config, url=url) as walpush:
             assert admitted(walpush, ASHA) is True
+
+
+def told(client):
+    """The next row, but for when it was changed."""
+    message = client.recv()
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:", message["updated_at"])
+    return {name: value for name, value in message["data"].items() if name != "updated_at"}
+
+
+def test_a_change_is_told_alike_whatever_the_role_is_set_to(app, config, make_walpush):
+    """The session that decodes prints times and bytes."""
+    app.sql("ALTER TABLE requests ADD seal bytea DEFAULT 'a\\000b', ADD takes interval DEFAULT '1 day 2 hours', ADD since timestamptz DEFAULT now()")
+    with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        app.touch(app.request)
+        wanted = told(client)
+    assert wanted["takes"] and wanted["seal"] and wanted["since"]
+    with settings(app, datestyle="'German, DMY'", intervalstyle="iso_8601", bytea_output="escape", timezone="'Asia/Kolkata'"):
+        with pooler(app) as url, make_walpush(app, config, url=url) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+            app.touch(app.request)
+            assert told(client) == wanted
 
 
 def test_tables_of_the_same_name_elsewhere_admit_nobody(app, config, make_walpush):
@@ -150,13 +184,14 @@ def test_a_lock_timeout_that_ends_nothing_is_refused(app, config, tmp_path):
         assert done.returncode != 0 and "lower it, or raise database.statement-timeout" in done.stdout + done.stderr
 
 
-def test_check_waits_for_a_lock_no_longer_than_run(app, config, tmp_path):
+@pytest.mark.parametrize("through", [direct, pooler])
+def test_check_waits_for_a_lock_no_longer_than_run(app, config, tmp_path, through):
     """Its own session, on the table that `admit` reads: it says that it could not look instead of waiting for the statement_timeout."""
     config.set("database.statement-timeout", 300)
     blocker = app.connect(autocommit=False)
-    with contextlib.closing(blocker), blocker.cursor() as cursor:
+    with contextlib.closing(blocker), blocker.cursor() as cursor, through(app) as url:
         cursor.execute("LOCK TABLE user_units IN ACCESS EXCLUSIVE MODE")
-        env = {"JWT_SIGNING_KEY": SIGNING_KEY, "DATABASE_URL": app.url, "WALPUSH_SLOT": app.slot}
+        env = {"JWT_SIGNING_KEY": SIGNING_KEY, "DATABASE_URL": url, "WALPUSH_SLOT": app.slot}
         done = run_to_end("check", "-c", config.write(tmp_path / "sidecar.conf"), env=env, timeout=5 * PATIENCE)
     assert done.returncode == 1 and "canceling statement due to lock timeout" in done.stdout, done.stdout
 

@@ -6,7 +6,8 @@
  * several hosts, a host that does not resolve in half of connect_timeout is left out. libpq itself may still block: on a service file that
  * refers to LDAP, and on Kerberos if the process has credentials.
  * Every session has the configured time zone, ISO dates, hexadecimal bytea, TCP keepalives and a fixed search_path. A replication session has
- * wal_sender_timeout=60s. An SQL session is read-only and has statement_timeout and lock_timeout.
+ * wal_sender_timeout=60s. An SQL session is read-only and has statement_timeout and lock_timeout. All of that is in the startup packet, and
+ * poolers may leave it out (PgBouncer's ignore_startup_parameters): pgdial_settings says it once more.
  */
 #ifndef WALPUSH_PGDIAL_H
 #define WALPUSH_PGDIAL_H
@@ -15,6 +16,7 @@
 #include <libpq-fe.h>
 
 #include "walpush/conf/conf.h"
+#include "walpush/base/buf.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/resolve.h"
 
@@ -34,6 +36,9 @@ void pgdial_cancel(struct pgdial *d);
 /* One attempt that blocks until its end: for commands, never on a loop's thread. The connection is blocking and belongs to the caller. NULL:
  * `why` is filled, with the server's SQLSTATE if there is one. */
 PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, struct fail *why);
+
+/* Appends calls of set_config for all settings of a session, each with a comma before it: for the SELECT that a session begins with. */
+void pgdial_settings(const struct conf_database *conf, enum pgdial_kind kind, struct buf *sql);
 
 /* User and database in the connection string; the caller frees them. NULL: the string does not name one. False: the string cannot be read or
  * is not usable. */

@@ -19,10 +19,10 @@ static struct conf_database conf;
 
 static int open_start(void **state)
 {
-	static char slot[] = "walpush", plugin[] = "wal2json";
+	static char slot[] = "walpush", plugin[] = "wal2json", zone[] = "Europe/Berlin";
 
 	(void)state;
-	conf = (struct conf_database){ .slot = slot, .plugin = plugin };
+	conf = (struct conf_database){ .slot = slot, .plugin = plugin, .timezone = zone };
 	start = (struct source_starting){ .conf = &conf };
 	source_start_first(&start);
 	return 0;
@@ -87,6 +87,7 @@ static void a_good_start_streams(void **state)
 
 	(void)state;
 	assert_non_null(strstr(start.command.data, "'transaction_timeout'"));
+	assert_non_null(strstr(start.command.data, ", pg_catalog.set_config('timezone', 'Europe/Berlin', false)"));
 	come_to_the_slot();
 	assert_string_equal(start.system_id, "7123");
 	assert_string_equal(start.timeline, "1");
