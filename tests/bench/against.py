@@ -63,6 +63,10 @@ def connections(lab):
     return {new: figures[old] for old, new in names.items()}
 
 
+def users(lab):
+    return {"admissions/s of 2,000 users": benches.Users().round(lab)["admissions/s"]}
+
+
 @contextlib.contextmanager
 def decoding(lab):
     """Both find the same rows waiting."""
@@ -81,7 +85,7 @@ def one_round(lab, programs):
     """The figures of each program. What is measured is measured of all of them before the next thing."""
     figures = {program: {} for program in programs}
     with decoding(lab) as rows:
-        for what in (rows, fanout, backlog, groups, query, connections):
+        for what in (rows, fanout, backlog, groups, query, connections, users):
             for Sidecar.program in programs:
                 figures[Sidecar.program].update(what(lab))
     return figures

@@ -405,6 +405,20 @@ class Connections(Bench):
         yield Row(self.name, self.what, "CPU while idle, pings and all, % of a core", cpu, None, cpu, most=1)
 
 
+class Users(Bench):
+    name = "users"
+    what = "10,000 connections of 2,000 users in 1,000 units"
+
+    def round(self, lab):
+        with lab.walpush() as sidecar:
+            load = sidecar.subscribe(ANY_PATH, MANY, groups=UNITS, inflight=256, tokens=lab.tokens_of_users())
+            return {"admissions/s": MANY / load.stop()["connect_seconds"]}
+
+    def rows(self, rounds):
+        rate = each(rounds, "admissions/s")
+        yield Row(self.name, self.what, "admissions/s", rate, None, rate)
+
+
 class Storm(Bench):
     name = "storm"
     what = "10,000 connections hang up and come back with `since`, twice, during 100 changes/s"
@@ -433,4 +447,4 @@ class Storm(Bench):
         )
 
 
-ALL = [Fanout, Latency, Relay, Query, Groups, Backlog, Decode, Burst, Connections, Storm]
+ALL = [Fanout, Latency, Relay, Query, Groups, Backlog, Decode, Burst, Connections, Users, Storm]

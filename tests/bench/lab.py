@@ -22,7 +22,7 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from harness.app import ROOT_USER, App  # noqa: E402
+from harness.app import ASHA, ROOT_USER, App  # noqa: E402
 from harness.walpush import SHIPPED, SIGNING_KEY, fields_of, token  # noqa: E402
 from throwaway.cluster import Cluster, free_port  # noqa: E402
 from throwaway.config import Config  # noqa: E402
@@ -30,6 +30,7 @@ from throwaway.config import Config  # noqa: E402
 BUILD = pathlib.Path(os.environ.get("WALPUSH_BENCH_BUILD", ROOT / "build/release")).absolute()
 PATIENCE = 120  # seconds without the event awaited, after which a run has failed
 UNITS = 1000
+USERS = range(101, 2101)  # of the k-th, unit 1 + k modulo UNITS
 CRATES = 2000
 BACKLOG_ROWS = 20_000
 FILES_NEEDED = 12_000
@@ -295,7 +296,7 @@ class Lab:
     # --- rows ----------------------------------------------------------------------------------------------------
 
     def _populate(self):
-        """A thousand units with a request each, and many requests of unit 2 for the backlog."""
+        """A thousand units with a request each, many requests of unit 2 for the backlog, and users."""
         sql = self.app.sql
         sql(
             "INSERT INTO units (id, unit_code, unit_name, location) SELECT n, 'U' || n, 'Unit ' || n, 'here'"
@@ -315,7 +316,29 @@ class Lab:
         )
         self.unit_rows = sql(insert.format("1 + n %% 1000"), first, CRATES, UNITS - 1)[0][0]
         self.backlog_rows = sql(insert.format("2"), first, CRATES, BACKLOG_ROWS - 1)[0][0]
+        sql(
+            "INSERT INTO users SELECT (jsonb_populate_record(u, jsonb_build_object("
+            "'id', n, 'username', 'user' || n, 'email', n || '@example.org'))).*"
+            " FROM users u, generate_series(%s, %s) n WHERE u.id = %s",
+            USERS.start,
+            USERS.stop - 1,
+            ASHA,
+        )
+        sql(
+            "INSERT INTO user_units (user_id, unit_id, created_at)"
+            " SELECT n, 1 + (n - %s) %% %s, now() FROM generate_series(%s, %s) n",
+            USERS.start,
+            UNITS,
+            USERS.start,
+            USERS.stop - 1,
+        )
         sql("VACUUM ANALYZE")
+
+    def tokens_of_users(self):
+        """A file with a token of each user."""
+        path = self.directory / "tokens"
+        path.write_text("".join(token(user) + "\n" for user in USERS))
+        return path
 
     def write_command(self, count, rate, first=None, rows=1):
         """pgwrite as the application's role: request `first` is unit 1's, the next one unit 2's."""

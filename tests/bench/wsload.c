@@ -66,6 +66,8 @@ struct load {
 	int epoll;
 	char *buffer;
 	struct conn *conns;
+	char **tokens; /* of the options' file */
+	size_t n_tokens;
 	unsigned dialled, inflight, greeted, closed; /* connections; inflight: those dialled and not yet greeted */
 	unsigned storms;                             /* begun */
 	unsigned pending;                            /* readers that have not got all they expect, and still may */
@@ -99,6 +101,13 @@ static uint64_t digest_add(uint64_t digest, const char *bytes, size_t len)
 		word = 0;
 		memcpy(&word, bytes + i, len - i < 8 ? len - i : 8);
 	}
+}
+
+static const char *conn_token(const struct load *l, const struct conn *c)
+{
+	if (l->n_tokens)
+		return l->tokens[(size_t)(c - l->conns) % l->n_tokens];
+	return l->opt.token ? l->opt.token : "";
 }
 
 static unsigned conn_group(const struct load *l, const struct conn *c)
@@ -321,12 +330,12 @@ static void conn_readable(struct load *l, struct conn *c)
 static size_t conn_target(const struct load *l, const struct conn *c, char *to, size_t cap)
 {
 	const struct options *o = &l->opt;
-	const char *mark = strchr(o->path, '%');
+	const char *mark = strchr(o->path, '%'), *token = conn_token(l, c);
 	int head = mark ? (int)(mark - o->path) : (int)strlen(o->path);
 	int n = snprintf(to, cap, "%.*s", head, o->path);
 	if (mark)
 		n += snprintf(to + n, cap - (size_t)n, "%u%s", conn_group(l, c) + 1, mark + 1);
-	n += snprintf(to + n, cap - (size_t)n, "?%s%s", o->token ? "token=" : "", o->token ? o->token : "");
+	n += snprintf(to + n, cap - (size_t)n, "?%s%s", *token ? "token=" : "", token);
 	if (l->storms)
 		n += snprintf(to + n, cap - (size_t)n, "&since=%" PRIX64 "/%" PRIX64 "-%" PRIu64 "&epoch=%s",
 			      c->last.lsn >> 32, c->last.lsn & UINT32_MAX, c->last.index, l->epoch);
@@ -559,10 +568,30 @@ static bool report(struct load *l, bool ended)
 	       !l->unresumed && !l->extra;
 }
 
+static void read_tokens(struct load *l)
+{
+	char *line = NULL;
+	size_t cap = 0;
+	FILE *f = l->opt.tokens ? fopen(l->opt.tokens, "re") : NULL;
+	if (!f && l->opt.tokens)
+		die("wsload: the file of the tokens");
+	for (ssize_t len; f && (len = getline(&line, &cap, f)) > 1;) {
+		l->tokens = realloc(l->tokens, (l->n_tokens + 1) * sizeof *l->tokens);
+		if (!l->tokens)
+			die("wsload: realloc");
+		line[strcspn(line, "\n")] = '\0';
+		l->tokens[l->n_tokens++] = strdup(line);
+	}
+	free(line);
+	if (f)
+		fclose(f);
+}
+
 int main(int argc, char **argv)
 {
 	struct load l = { 0 };
 	options_parse(&l.opt, argc, argv);
+	read_tokens(&l);
 	raise_file_limit();
 	struct sigaction stop = { .sa_handler = on_signal };
 	sigaction(SIGINT, &stop, NULL);
@@ -576,6 +605,9 @@ int main(int argc, char **argv)
 	bool good = report(&l, ended);
 	for (unsigned i = 0; i < l.opt.connections; i++)
 		free(l.conns[i].rest);
+	for (size_t i = 0; i < l.n_tokens; i++)
+		free(l.tokens[i]);
+	free(l.tokens);
 	free(l.conns);
 	free(l.buffer);
 	return good ? 0 : 1;

@@ -17,7 +17,7 @@ struct options {
 	struct sockaddr_in server;
 	const char *host;
 	const char *path;
-	const char *token;
+	const char *token, *tokens;
 	uint32_t port, connections, expect, slow, sources, inflight, timeout; /* timeout in seconds */
 	uint32_t groups, storms, linger;                                      /* linger in milliseconds */
 	bool latency;
@@ -31,6 +31,7 @@ _Noreturn static inline void options_usage(void)
 			"  --groups G       connection n puts 1 + n modulo G in place of the path's %% (1)\n"
 			"  --host ADDR      IPv4 address of the server (127.0.0.1)\n"
 			"  --token TOKEN    sent as ?token=\n"
+			"  --tokens FILE    a token a line; connection n sends that of line 1 + n modulo their number\n"
 			"  --connections N  how many subscribers (1)\n"
 			"  --expect M       changes each must receive; 0: stay until SIGTERM (0)\n"
 			"  --slow K         the first K of them do not read once they are connected (0)\n"
@@ -71,7 +72,7 @@ static inline void options_parse(struct options *o, int argc, char **argv)
 		{ "timeout", &o->timeout, NULL }, { "host", NULL, &o->host },
 		{ "path", NULL, &o->path },       { "token", NULL, &o->token },
 		{ "groups", &o->groups, NULL },   { "storms", &o->storms, NULL },
-		{ "linger", &o->linger, NULL },
+		{ "linger", &o->linger, NULL },   { "tokens", NULL, &o->tokens },
 	};
 	enum { VALUED = sizeof table / sizeof *table };
 	struct option longs[VALUED + 4] = { [VALUED] = { "latency", no_argument, NULL, VALUED },
