@@ -171,26 +171,24 @@ static void read_later(struct emit *e, const struct record *r, const struct rule
 	later->says = later_changed(e->later, r->transaction, table, &e->bind->row);
 }
 
-/* What may not be used of the answers? False: nobody can tell yet. */
+/* What may not be used of the answers? False: nobody can tell yet. Receivers that do not depend on the row are judged by what came soon. */
 static bool judge(struct emit *e, const struct record *r, const struct rules_table *table, struct judged *later)
 {
 	lsn_t need = needs(e, &r->answers, table), lookups = answers_lookups_upto(&r->answers);
+	lsn_t upto = need ? need : lookups;
+	enum heard_says says = HEARD;
 
 	*later = (struct judged){ 0 };
-	if (!need && lookups)
-		read_later(e, r, table, lookups, later); /* as far as it came */
-	if (!need)
-		return true;
-	switch (need == LSN_MAX ? HEARD_IN_VAIN : heard_by(e->heard, need, *e->is_full)) {
-	case HEARD_NOT_YET:
+	if (upto == LSN_MAX)
+		says = HEARD_IN_VAIN;
+	else if (upto)
+		says = heard_by(need ? e->heard : e->soon, upto, *e->is_full);
+	if (says == HEARD_NOT_YET)
 		return false;
-	case HEARD_IN_VAIN:
+	if (need && says == HEARD_IN_VAIN)
 		*later = (struct judged){ { true, true }, true };
-		break;
-	case HEARD:
-		read_later(e, r, table, need > lookups ? need : lookups, later);
-		break;
-	}
+	else if (upto)
+		read_later(e, r, table, upto > lookups ? upto : lookups, later);
 	return true;
 }
 

@@ -17,7 +17,8 @@ struct emit { /* all pointers are borrowed */
 	struct skip *skip;
 	struct queue *queue;
 	struct later *later;
-	struct heard *heard;
+	struct heard *heard; /* for content, and for receivers that depend on the row */
+	struct heard *soon;  /* for other receivers */
 	struct metrics_counts *counts;
 	const bool *is_full; /* the source has paused for the intake */
 	struct txn *txn;

@@ -17,7 +17,7 @@ static void on_due(void *ctx)
 
 	if (!h->need)
 		return;
-	if (now(h) - h->since < HEARD_PATIENCE) {
+	if (now(h) - h->since < h->patience) {
 		ask(h);
 		return;
 	}

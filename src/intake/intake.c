@@ -35,7 +35,7 @@ struct intake {
 	struct emit emit;
 	struct look look;
 	struct later later;
-	struct heard heard;
+	struct heard heard, soon;
 	struct txn *txn;
 	const struct outside *outside;
 	struct metrics_counts *counts;
@@ -182,7 +182,7 @@ static void control_flow(struct intake *in)
 		return;
 	in->paused = paused;
 	in->calls->pause(in->ctx, paused);
-	if (paused && in->heard.need)
+	if (paused && (in->heard.need || in->soon.need))
 		intake_run(in);
 }
 
@@ -249,10 +249,18 @@ static void intake_run(struct intake *in)
 
 /* --- receipt --------------------------------------------------------------------------------------------------- */
 
-/* Everything that commits below was received. The record that says so is queued first. */
+/* Everything that commits below was received. True: the head need not wait any longer for it. */
+static bool moved(struct intake *in, lsn_t upto)
+{
+	bool content = heard_moved(&in->heard, upto), receivers = heard_moved(&in->soon, upto);
+
+	return content || receivers;
+}
+
+/* The same by a record, which is queued first. */
 static void hear(struct intake *in, lsn_t upto)
 {
-	in->heard_enough |= heard_moved(&in->heard, upto);
+	in->heard_enough |= moved(in, upto);
 }
 
 static struct transaction *begin(struct intake *in, const struct change *change, lsn_t given)
@@ -365,7 +373,7 @@ void intake_position(struct intake *in, lsn_t end)
 	if (in->receiving)
 		return;
 	in->position = end;
-	if (heard_moved(&in->heard, end))
+	if (moved(in, end))
 		intake_run(in);
 	take_position(in);
 }
@@ -462,6 +470,7 @@ void intake_clear(struct intake *in)
 	in->position = 0;
 	in->skip.large = 0;
 	heard_clear(&in->heard);
+	heard_clear(&in->soon);
 	later_rules(&in->later, &in->queue, in->bind.rules);
 	look_clear(&in->look);
 	control_flow(in);
@@ -486,13 +495,15 @@ struct intake *intake_new_in(const struct outside *outside, const struct conf_li
 	in->waiting_catalog = true;
 	bind_init(&in->bind);
 	later_init(&in->later);
-	in->heard = (struct heard){ .outside = outside, .calls = &heard_calls, .ctx = in };
+	in->heard = (struct heard){ .outside = outside, .calls = &heard_calls, .ctx = in, .patience = HEARD_PATIENCE };
+	in->soon = (struct heard){ .outside = outside, .calls = &heard_calls, .ctx = in, .patience = HEARD_SOON };
 	in->emit = (struct emit){ .bind = &in->bind,
 				  .asker = &in->asker,
 				  .skip = &in->skip,
 				  .queue = &in->queue,
 				  .later = &in->later,
 				  .heard = &in->heard,
+				  .soon = &in->soon,
 				  .counts = counts,
 				  .is_full = &in->paused };
 	intake_limits(in, limits);

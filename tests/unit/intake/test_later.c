@@ -127,9 +127,15 @@ static void receivers_that_do_not_depend_on_the_row_refetch(void **state)
 		{ "f2 B7@1 q5 C B8@2 Q5 C s9:9: l=6", LOOKS_UP "publish-1: a_6 bulk; publish-2: a_6;" },
 		{ "f2 B7@1 q5 q5 C B8@2 Q5 C s9:9: l=6", LOOKS_UP "publish-1: a_6 bulk; publish-2: a_6;" },
 		{ "f2 B7@1 q5 C B8@2 Q5 C s9:9: l=", LOOKS_UP "handled-140; handled-240;" },
-		/* They wait for nothing, and what came is judged. */
-		{ "f9 B7@1 q5 C s8:8: l=6", LOOKS_UP "publish-1: a_6;" },
-		{ "f9 B7@1 q5 C B8@2 Q5 C s9:9: l=6", LOOKS_UP "publish-1: a_6 bulk; publish-2: a_6;" },
+		/* They wait for the log, but not for long, and what came is judged. */
+		{ "f2 B7@1 q5 C s8:8: l=6 | B8@2 Q5 C",
+		  LOOKS_UP "hear | ?snapshot ?known ?lookup(5) publish-1: a_6 bulk;" },
+		{ "f9 B7@1 q5 C s8:8: l=6 | +10000 V", LOOKS_UP "hear | publish-1: a_6;" },
+		{ "f9 B7@1 q5 C B8@2 Q5 C s9:9: l=6 | +10000 V",
+		  LOOKS_UP "hear | publish-1: a_6 bulk; publish-2: a_6;" },
+		/* Nor again for what did not come, while content still waits for it. */
+		{ "f9 B7@1 q5 C s8:8: l=6 | +10000 V | B8@2 q6 C s9:9: l=7 | B9@3 h5 C s10:10: " X,
+		  LOOKS_UP "hear | publish-1: a_6; | ?snapshot ?known ?lookup(6) publish-2: a_7; | " ASKS "hear" },
 		{ "f1 B7@1 q5 C B8@2 Q5 C s9:9: l=6", LOOKS_UP "publish-1: a_6; publish-2: a_6;" },
 	};
 
@@ -145,10 +151,11 @@ static void what_would_be_in_vain_is_not_asked(void **state)
 {
 	static const struct held_case cases[] = {
 		{ IN_VAIN "B8@2 h6 n7 C s9:9:", ASKED_IN_VAIN "?snapshot publish-2: s_6=0 n_7=null;" },
-		/* Receivers do not wait for the log. */
-		{ IN_VAIN "B8@2 h6 a5 C s9:9: l=6", ASKED_IN_VAIN "?snapshot ?known ?lookup(5) publish-2: s_6=0 a_6;" },
+		/* Receivers hardly wait for the log. */
+		{ IN_VAIN "B8@2 h6 a5 C s9:9: v9:9: l=6 | +10000 V",
+		  ASKED_IN_VAIN "?snapshot ?known ?lookup(5) hear | publish-2: s_6=0 a_6;" },
 		/* The log may have come on when it is the row's turn. */
-		{ IN_VAIN "B8@2 p1 h6 C B9@5 p2 C s10:10: " X,
+		{ IN_VAIN "B8@2 p1 h6 C B9@5 p2 C s10:10: v10:10: " X,
 		  ASKED_IN_VAIN "?snapshot ?known ?data-query(6) publish-2: p_1 s_6=1; publish-5: p_2;" },
 		{ IN_VAIN "B8@2 h6 C B9@3 h7 C s10:10: B10@5 h8 C s11:11: " X,
 		  ASKED_IN_VAIN "?snapshot publish-2: s_6=0; publish-3: s_7=0; ?snapshot ?known ?data-query(8) "
