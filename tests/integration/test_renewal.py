@@ -241,9 +241,11 @@ def test_a_second_token_replaces_the_first(doors, walpush):
     doors.grant(ASHA, 3)
     request3 = doors.insert_request(3)
     with come(walpush) as client, come(walpush) as witness:
-        with asked(doors, walpush, client, 2):
-            renew(walpush, client, 3)
-            has_read(client)
+        with door_shut(doors, 3):
+            with asked(doors, walpush, client, 2):
+                renew(walpush, client, 3)
+                has_read(client)
+                hears(doors, client, doors.request2, request3, doors.request)
             hears(doors, client, doors.request2, request3, doors.request)
         moved(client)
         hears(doors, client, doors.request, doors.request2, request3)
