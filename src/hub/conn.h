@@ -54,6 +54,7 @@ struct conn {
 	bool is_due, is_limited, is_resting; /* in the lists `due`, `limited` and `resting` */
 	bool resync_due;                     /* with resync_reason; the cursors are at resync_id */
 	lsn_t limit;                         /* LSN_MAX: none */
+	lsn_t rests_at;                      /* deliver.c's: the commit before which it rests; 0: none */
 	lsn_t changed_at; /* the commit that changed its user's permission; its last message may be due; 0: none */
 
 	struct conns *of;

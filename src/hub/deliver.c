@@ -49,7 +49,9 @@ static bool is_emptied(const struct hub_facts *hub)
 
 static lsn_t horizon(const struct conn *c)
 {
-	return c->limit < c->hub->published ? c->limit : c->hub->published;
+	lsn_t upto = c->limit < c->hub->published ? c->limit : c->hub->published;
+
+	return c->rests_at && c->rests_at < upto ? c->rests_at : upto;
 }
 
 /* Returns the sub with the lowest id that is due; NULL: nothing is due. `before` is the lowest id of the other subs: the run must stay
@@ -172,16 +174,53 @@ static void rest_in(struct conns *all, struct lws_context *context, int64_t now,
 	lws_sul_schedule(context, 0, &all->rest, on_rest, us);
 }
 
-static bool must_rest(struct conn *c)
+/* µs until the next mark may be written. 0: now; also before its end, when what is due is told first, and a last word may be behind the mark. */
+static int64_t rest_left(const struct conn *c)
 {
-	int64_t now = clock_us(), left = c->rest_until - now;
+	int64_t left = c->rest_until ? c->rest_until - clock_us() : 0;
 
-	if (left <= REST_TOGETHER)
-		return false;
+	return left <= REST_TOGETHER || c->passes || c->last_code || c->changed_at || c->departs ? 0 : left;
+}
+
+static void rest(struct conn *c, int64_t left)
+{
+	int64_t now = clock_us();
+
 	conn_rest(c, true);
 	if (!c->of->rest_ends || now + left < c->of->rest_ends)
 		rest_in(c->of, lws_get_context(c->out.wsi), now, left);
-	return true;
+}
+
+/* The commit of the next mark, as far as it looks; 0: there is none. */
+static lsn_t next_mark(struct conn *c)
+{
+	lsn_t first = 0;
+
+	for (size_t i = 0; i < c->n_subs; i++) {
+		struct cursor at = cursor_copy(&c->subs[i].cursor);
+		struct run run;
+
+		for (unsigned n = 0; n < MARKS_AHEAD; n++) {
+			if (cursor_run(&at, horizon(c), last_id, RUN_BYTES, &run) != CURSOR_HAS_RUN)
+				break;
+			if (is_mark(&run.tag)) {
+				first = first && first < run.first.lsn ? first : run.first.lsn;
+				break;
+			}
+			cursor_advance(&at, run.entries);
+		}
+		cursor_release(&at);
+	}
+	return first;
+}
+
+/* Where the connection rests, all of the mark's commit rests with it: if the process ends, the client comes back from before the commit. What it
+ * was told of it could otherwise have been told in place of what another process tells then. */
+static void look_for_rest(struct conn *c)
+{
+	c->rests_at = 0;
+	if (rest_left(c))
+		c->rests_at = next_mark(c);
 }
 
 /* The last mark that is published, as far as it looks; and is there a message before it? All that is not delivered is behind `mark`. */
@@ -246,9 +285,14 @@ static int deliver_runs(struct conn *c)
 	struct sub *sub;
 	struct run run;
 
+	look_for_rest(c);
 	for (;;) {
 		switch (next_run(c, &sub, &run)) {
 		case CURSOR_AT_END:
+			if (c->rests_at) {
+				rest(c, rest_left(c));
+				return 0;
+			}
 			return c->changed_at && c->changed_at < c->hub->published ? deliver_last_word(c) : 0;
 		case CURSOR_LOST:
 			if (is_emptied(c->hub))
@@ -259,10 +303,16 @@ static int deliver_runs(struct conn *c)
 				return 0;
 			break;
 		case CURSOR_HAS_RUN:
-			if (is_emptied(c->hub) || (is_mark(&run.tag) && !c->passes && must_rest(c)))
+			if (is_emptied(c->hub))
 				return 0;
+			if (is_mark(&run.tag) && rest_left(c)) {
+				rest(c, rest_left(c));
+				return 0;
+			}
 			if (take_run(c, sub, &run) < 0)
 				return -1;
+			if (is_mark(&run.tag))
+				look_for_rest(c);
 			left -= run.len < left ? run.len : left;
 			break;
 		}

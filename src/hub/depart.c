@@ -97,9 +97,23 @@ static void on_depart(lws_sorted_usec_list_t *sul)
 		lws_sul_schedule(l->context, 0, &l->timer, on_depart, wait);
 }
 
+/* What rests is told in this turn: nobody would tell it afterwards. */
+static void end_rests(struct conns *all)
+{
+	struct conn *c, *next;
+
+	DL_FOREACH_SAFE2(all->resting, c, next, next_resting) {
+		if (!c->departs)
+			continue;
+		conn_rest(c, false);
+		conn_due(c, true);
+	}
+}
+
 /* The first close comes after this turn's deliveries, because the loop calls on_depart. */
 void depart_begin(struct departing *l, int64_t most)
 {
+	end_rests(l->conns);
 	line_up(l);
 	l->began = clock_us();
 	l->span = drain_span((uint64_t)l->n * l->conns->hub->shared->n_hubs, most);

@@ -50,6 +50,20 @@ static void those_that_are_owed_something_go_last(void **state)
 	assert_int_equal(place_of(closing), SIZE_MAX);
 }
 
+static void nobody_rests_to_the_end(void **state)
+{
+	struct client *k = client_in("0", 0), *stays = client_in("0", 0);
+
+	(void)state;
+	conn_rest(k->conn, true);
+	conn_rest(stays->conn, true);
+	k->conn->departs = true;
+	depart_begin(&home.departing, 0);
+	assert_false(k->conn->is_resting);
+	assert_true(k->conn->is_due);
+	assert_true(stays->conn->is_resting);
+}
+
 /* Ten of one hub take a tenth of a second. */
 static void they_go_at_a_pace(void **state)
 {
@@ -161,9 +175,13 @@ static void nobody_straggles_unless_the_process_stops(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ON_A_HUB(those_that_are_owed_something_go_last), ON_A_HUB(they_go_at_a_pace),
-		ON_A_HUB(only_those_that_are_marked_go),         ON_A_HUB(whoever_is_gone_is_passed_over),
-		ON_A_HUB(the_tap_is_told_when_the_last_is_gone), ON_A_HUB(nobody_straggles_unless_the_process_stops),
+		ON_A_HUB(those_that_are_owed_something_go_last),
+		ON_A_HUB(nobody_rests_to_the_end),
+		ON_A_HUB(they_go_at_a_pace),
+		ON_A_HUB(only_those_that_are_marked_go),
+		ON_A_HUB(whoever_is_gone_is_passed_over),
+		ON_A_HUB(the_tap_is_told_when_the_last_is_gone),
+		ON_A_HUB(nobody_straggles_unless_the_process_stops),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
