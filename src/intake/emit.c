@@ -179,6 +179,7 @@ static bool judge(struct emit *e, const struct record *r, const struct rules_tab
 	enum heard_says says = HEARD;
 
 	*later = (struct judged){ 0 };
+	heard_leave(need ? e->soon : e->heard);
 	if (upto == LSN_MAX)
 		says = HEARD_IN_VAIN;
 	else if (upto)

@@ -64,6 +64,11 @@ enum heard_says heard_by(struct heard *h, lsn_t need, bool is_full)
 	return HEARD_NOT_YET;
 }
 
+void heard_leave(struct heard *h)
+{
+	h->need = 0;
+}
+
 bool heard_moved(struct heard *h, lsn_t upto)
 {
 	if (upto > h->upto)

@@ -45,6 +45,8 @@ enum heard_says { HEARD, HEARD_NOT_YET, HEARD_IN_VAIN };
 enum heard_says heard_by(struct heard *h, lsn_t need, bool is_full);
 /* What is asked now would be waited for in vain, unless the log comes on. */
 bool heard_is_vain(const struct heard *h);
+/* The head does not wait, or waits by another struct: they share a timer. */
+void heard_leave(struct heard *h);
 /* Everything that commits below `upto` was received. True: the head need not wait any longer. */
 bool heard_moved(struct heard *h, lsn_t upto);
 /* Another connection. */

@@ -184,9 +184,12 @@ void horizons_withdraw(struct horizons *hs)
 	struct horizon *h;
 
 	DL_FOREACH(hs->all, h) {
-		if (h->query)
-			hs->outside->forget(hs->outside->at, OUTSIDE_QUESTIONS, h->query);
+		if (!h->query)
+			continue;
+		hs->outside->forget(hs->outside->at, OUTSIDE_QUESTIONS, h->query);
 		h->query = NULL;
+		if (h->is_known) /* it was a second look */
+			h->settled_at = now(hs);
 	}
 }
 
@@ -198,6 +201,7 @@ void horizons_replaced(struct horizons *hs)
 	DL_FOREACH(hs->all, h)
 		if (h->is_sealed && !h->is_known)
 			ask(h);
+	settle_later(hs);
 }
 
 struct horizons *horizons_new(const struct outside *outside, void (*known)(void *ctx), void *ctx)

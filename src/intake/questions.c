@@ -149,12 +149,26 @@ static bool keep(struct question *q)
 	return is_kept;
 }
 
+/* Who asks later is not to fail for it. The question may be freed. */
+static void stop_sharing(struct question *q)
+{
+	struct questions *qs = q->all;
+	struct question *shared;
+
+	HASH_FIND(hh, qs->table, q->key, q->key_len, shared);
+	if (shared != q)
+		return;
+	HASH_DEL(qs->table, q);
+	question_unref(q);
+}
+
 static void fail_unanswered(struct question *q)
 {
 	withdraw(q);
 	leave_open(q);
 	q->has_failed = true;
 	metrics_add(q->all->counts, METRICS_LOOKUPS_LEFT_OUT, 1);
+	stop_sharing(q);
 }
 
 static void say_open(struct questions *qs, const struct question *cause)
@@ -276,6 +290,14 @@ static bool judge(struct question *q, const struct fail *why, int64_t us)
 	return opened;
 }
 
+/* The server may answer the same question later. */
+static bool is_passing(const struct question *q, const struct fail *why)
+{
+	enum breaker_reason reason;
+
+	return q->has_failed && breaker_concerns(why->sqlstate, &reason);
+}
+
 static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct question *q = ctx;
@@ -296,6 +318,8 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 		complain(q, q->kind->failed, why);
 	if (judge(q, why, at - since))
 		go_around(qs, q, false);
+	if (is_passing(q, why))
+		stop_sharing(q);
 	qs->calls->answered(qs->ctx);
 }
 

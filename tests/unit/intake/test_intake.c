@@ -277,6 +277,15 @@ static void a_query_that_fails_is_not_asked_for_a_while(void **state)
 	HELD_PLAY(cases);
 }
 
+/* A transaction may be long, and all its rows with the same values share an answer. */
+static void what_failed_for_a_while_is_asked_again(void **state)
+{
+	(void)state;
+	held_expect("B7@1 a5 s8:8: l!55P03", "?snapshot ?known ?lookup(5) probe-in-1000");
+	held_expect("+1000000 P o=6", "?spare-lookup(5) probe-in-1000");
+	held_expect("a5 l=7 C", "?lookup(5) publish-1: a_7 lookup-asks;");
+}
+
 static void queries_of_a_common_table_fail_together(void **state)
 {
 	(void)state;
@@ -693,6 +702,7 @@ int main(void)
 		HELD(so_many_questions_are_out_and_no_more),
 		HELD(a_row_waits_for_limits_answer_and_no_longer),
 		HELD(a_query_that_fails_is_not_asked_for_a_while),
+		HELD(what_failed_for_a_while_is_asked_again),
 		HELD(queries_of_a_common_table_fail_together),
 		HELD(a_lost_session_is_replaced),
 		HELD(each_kind_of_row_has_its_way),

@@ -207,6 +207,25 @@ static void nothing_is_waited_for_while_the_queue_is_full(void **state)
 	assert_non_null(strstr(held.told.data, "pause publish-1: s_5=0;"));
 }
 
+/* What one kind of wait was for is not taken for the other's: they share a timer. */
+static void a_wait_that_became_another_kind_is_over(void **state)
+{
+	(void)state;
+	held.reads_itself = true;
+	held_expect("f9 B7@1 q5 C s8:8: l=6", LOOKS_UP "hear");
+	held.reads_itself = false;
+	held_expect("B8@2 h5 C | +10000 V | s9:9: " X, "hear ?snapshot ?known ?data-query(5) | publish-1: a_6; | hear");
+}
+
+static void a_second_look_is_taken_again_in_another_session(void **state)
+{
+	(void)state;
+	held_expect("g1,3 B7@1 h5 C s8:8: " X, ASKS "settled-in-600 hear");
+	assert_true(held_fire(OUTSIDE_TIMER_SETTLED));
+	intake_session_lost(held.intake, NULL);
+	held_expect("v8:8: S", "publish-1: s_5=1;");
+}
+
 /* database.async-commits: the server does not know what sessions set by themselves. */
 static void the_configuration_may_say_so(void **state)
 {
@@ -248,6 +267,8 @@ int main(void)
 		HELD(what_would_be_in_vain_is_not_asked),
 		HELD(the_wait_is_bounded),
 		HELD(a_commit_may_be_visible_before_it_is_flushed),
+		HELD(a_wait_that_became_another_kind_is_over),
+		HELD(a_second_look_is_taken_again_in_another_session),
 		HELD(the_configuration_may_say_so),
 		HELD(nothing_is_waited_for_while_the_queue_is_full),
 		HELD(a_long_turn_has_several_positions),
