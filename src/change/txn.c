@@ -412,6 +412,24 @@ static void add_message(struct txn *t, const struct route_plan *plan, const stru
 	}
 }
 
+/* The message is not told; if it closes, a bulk message closes in its place. */
+static void count_closing(struct txn *t, const struct route_plan *plan, const struct route_message *message)
+{
+	unsigned close = close_code(plan, message);
+	const char *name = message->groups.names.data;
+
+	for (size_t i = 0; close && i < message->groups.n; i++, name += strlen(name) + 1) {
+		struct counter *c = counter_for(t, plan->section, name);
+
+		if (!c) {
+			mark_late(t, plan->section, "bulk", false);
+			return;
+		}
+		c->left_out++;
+		c->close = c->closes = close;
+	}
+}
+
 /* The message has a place for an answer that is not there, so it cannot be made: a null would say that there is nothing. */
 static bool is_wordless(const struct route_plan *plan, const struct txn_answers *answers)
 {
@@ -477,8 +495,11 @@ const char *txn_row(struct txn *t, const struct route_plan *plan, const struct t
 		mark_late(t, plan->section, "lookup", !wordless);
 	if (answers->data_left_out)
 		mark_late(t, plan->section, "bulk", false);
-	if (wordless)
+	if (wordless) {
+		count_closing(t, plan, &t->result.left);
+		count_closing(t, plan, &t->result.joined);
 		return NULL;
+	}
 	if (answers->lookup && answers->lookup_is_late)
 		count_late(t, plan, answers->lookup, joined.id);
 	else if (answers->lookup)
@@ -487,7 +508,9 @@ const char *txn_row(struct txn *t, const struct route_plan *plan, const struct t
 		route_without_lookup(plan, &t->result);
 	if (t->result.left.groups.n)
 		add_message(t, plan, &t->result.left, &left);
-	if (!answers->data_left_out)
+	if (answers->data_left_out)
+		count_closing(t, plan, &t->result.joined);
+	else
 		add_message(t, plan, &t->result.joined, &joined);
 	if (t->result.joined.groups.missing)
 		return t->result.joined.groups.missing;

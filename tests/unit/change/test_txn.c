@@ -37,6 +37,8 @@ size_t __sanitizer_get_current_allocated_bytes(void);
 	"    message = \"{ \\\"type\\\": \\\"for {lookup.n}\\\", \\\"id\\\": \\\"{event_id}\\\" }\" }\n"               \
 	"  named = { from = \"people\" groups = [ \"w_{ssn}\" ] actor = \"otp\"\n"                                     \
 	"    message = \"{ \\\"type\\\": \\\"by {actor.username}\\\", \\\"id\\\": \\\"{event_id}\\\" }\" }\n"          \
+	"  shut = { from = \"people\" groups = [ \"v_{ssn}\" ] actor = \"otp\" close = 4403\n"                         \
+	"    message = \"{ \\\"type\\\": \\\"shut by {actor.username}\\\", \\\"id\\\": \\\"{event_id}\\\" }\" }\n"     \
 	"  closing = { from = \"keyless\" type = \"closing\" key = \"code\" groups = [ \"x_{code}\" ] close = 4403 "   \
 	"}\n"                                                                                                          \
 	"}\n"                                                                                                          \
@@ -389,7 +391,9 @@ static void a_message_without_its_actor_is_a_mark(void **state)
 	row("people", "ssn=\"x\"|otp=5", NULL, NULL, "asha");
 	row("people", "ssn=\"y\"|otp=6", NULL, NULL, NULL);
 	row("people", "ssn=\"z\"|otp=null", NULL, NULL, NULL);
-	expect("1 by asha w_x; 3 by  w_z; 4 lookup named; ");
+	expect("1 by asha w_x; 2 shut by asha v_x; 5 by  w_z; 6 shut by  v_z; 7 shut.bulk 1 v_y; 8 lookup named; 9 "
+	       "lookup shut; ");
+	assert_int_equal(txn_message(txn, 4).close, 4403);
 	assert_false(txn_marked(txn, 0).lookup_only);
 }
 
