@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "walpush/base/buf.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/mem.h"
 #include "walpush/pg/pgdial.h"
@@ -19,6 +20,7 @@ struct sqlsteps {
 
 	struct pgdial *dial;
 	PGconn *conn;
+	bool is_settled; /* the settings of the session were said once more: a pooler may have left them out */
 	struct event *readable, *writable;
 	struct event *silence;
 };
@@ -68,11 +70,23 @@ static bool flush(struct sqlsteps *s)
 	return left >= 0;
 }
 
+static bool send_settings(struct sqlsteps *s)
+{
+	struct buf sql = { 0 };
+	bool is_sent;
+
+	buf_add_text(&sql, "SELECT 1");
+	pgdial_settings(s->conf, PGDIAL_SQL, &sql);
+	is_sent = PQsendQuery(s->conn, sql.data);
+	buf_fini(&sql);
+	return is_sent;
+}
+
 static void send_next(struct sqlsteps *s)
 {
 	struct timeval limit = clock_timeval(s->conf->statement_timeout * 1000 + DEAD_AFTER_US);
 
-	if (!s->calls->send(s->ctx, s->conn)) {
+	if (!(s->is_settled ? s->calls->send(s->ctx, s->conn) : send_settings(s))) {
 		broken(s);
 		return;
 	}
@@ -83,18 +97,38 @@ static void send_next(struct sqlsteps *s)
 /* The statement is done, or the connection has ended. */
 static void go_on(struct sqlsteps *s)
 {
+	bool was_settled = s->is_settled;
+
+	s->is_settled = true;
 	if (PQstatus(s->conn) != CONNECTION_OK)
 		broken(s);
-	else if (s->calls->next(s->ctx))
+	else if (!was_settled || s->calls->next(s->ctx))
 		send_next(s);
 	else
 		end(s, NULL);
+}
+
+/* False: `s` is freed. */
+static bool take_result(struct sqlsteps *s, PGresult *result)
+{
+	struct fail why = { 0 };
+
+	if (s->is_settled) {
+		s->calls->result(s->ctx, result);
+		return true;
+	}
+	if (PQresultStatus(result) == PGRES_TUPLES_OK)
+		return true;
+	pgdial_result_fail(result, &why);
+	end(s, &why);
+	return false;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct sqlsteps *s = arg;
 	PGresult *result;
+	bool goes_on = true;
 
 	(void)fd;
 	(void)what;
@@ -102,13 +136,13 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		broken(s);
 		return;
 	}
-	while (!PQisBusy(s->conn)) {
+	while (goes_on && !PQisBusy(s->conn)) {
 		result = PQgetResult(s->conn);
 		if (!result) {
 			go_on(s);
 			return;
 		}
-		s->calls->result(s->ctx, result);
+		goes_on = take_result(s, result);
 		PQclear(result);
 	}
 }

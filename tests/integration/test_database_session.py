@@ -120,6 +120,22 @@ def test_tables_of_the_same_name_elsewhere_admit_nobody(app, config, make_walpus
         assert admitted(walpush, RAVI) is True
 
 
+def test_what_decides_permission_is_found_through_a_pooler_too(app, config, make_walpush):
+    """The sessions that find it out have the names of the others."""
+    app.sql("CREATE SCHEMA evil")
+    app.sql("CREATE TABLE evil.user_units AS SELECT * FROM public.user_units")
+    app.sql("GRANT USAGE ON SCHEMA evil TO walpush")
+    app.sql("GRANT SELECT ON evil.user_units TO walpush")
+    for table in ("users", "user_units", "roles"):
+        config.remove(f"membership.{table}")
+    with settings(app, search_path="evil, public"), pooler(app) as url, make_walpush(app, config, url=url) as walpush:
+        with walpush.subscribe(UNIT_1, RAVI) as client:
+            app.revoke(RAVI, 1)
+            with pytest.raises(Closed) as closed:
+                client.recv()
+            assert closed.value.code == 4403
+
+
 def test_a_function_that_writes_is_stopped(app, config, make_walpush):
     """Even one that runs with its owner's rights, and one that tries to have it otherwise."""
     app.sql("CREATE TABLE written (what text)")
