@@ -5,11 +5,9 @@
 #include "walpush/text/jsontext.h"
 #include "walpush/base/mem.h"
 
-#define MAX_COLUMNS 1600 /* PostgreSQL's MaxHeapAttributeNumber */
-
 struct decoder {
-	struct column columns[MAX_COLUMNS];
-	struct column identity[MAX_COLUMNS];
+	struct column columns[DECODE_COLUMNS];
+	struct column identity[DECODE_COLUMNS];
 };
 
 /* The place in the record. Invariant: start <= at <= end; no byte at or after `end` is ever read. */
@@ -155,33 +153,15 @@ static bool skip_bytes(struct scan *s)
 	return true;
 }
 
-static bool digits(struct scan *s)
-{
-	if (!digit_next(s))
-		return expected(s, "a digit");
-	while (digit_next(s))
-		s->at++;
-	return true;
-}
-
-/* JSON's grammar, for numbers of any size: PostgreSQL prints numeric in full (1e400 has 401 digits), float8 as
- * 1e-07. */
+/* PostgreSQL prints numeric in full (1e400 has 401 digits), float8 as 1e-07. */
 static bool number(struct scan *s, struct slice *out)
 {
+	bool is_number;
+
 	out->at = s->at;
-	TAKE(s, "-");
-	if (!TAKE(s, "0") && !digits(s))
-		return false;
-	if (TAKE(s, ".") && !digits(s))
-		return false;
-	if (TAKE(s, "e") || TAKE(s, "E")) {
-		if (!TAKE(s, "+"))
-			TAKE(s, "-");
-		if (!digits(s))
-			return false;
-	}
-	out->len = (size_t)(s->at - out->at);
-	return true;
+	is_number = jsontext_number(rest(s), &out->len);
+	s->at += out->len;
+	return is_number || expected(s, "a digit");
 }
 
 static bool unsigned32(struct scan *s, uint32_t *out)
@@ -372,7 +352,7 @@ static bool columns(struct scan *s, struct column *list, size_t *n)
 	if (TAKE(s, "]"))
 		return true;
 	do {
-		if (*n == MAX_COLUMNS)
+		if (*n == DECODE_COLUMNS)
 			return refuse_at(s, (size_t)(s->at - s->start), "more columns than a table can have");
 		if (!column(s, list ? &list[*n] : &passed_over, wanted))
 			return false;

@@ -203,3 +203,36 @@ bool jsontext_unescape(struct slice body, struct buf *out)
 	}
 	return true;
 }
+
+/* --- numbers ------------------------------------------------------------------------------------------------------ */
+
+static bool take_any(struct slice bytes, size_t *at, const char *characters)
+{
+	if (*at >= bytes.len || !bytes.at[*at] || !strchr(characters, bytes.at[*at]))
+		return false;
+	++*at;
+	return true;
+}
+
+static bool take_digits(struct slice bytes, size_t *at)
+{
+	size_t before = *at;
+
+	while (*at < bytes.len && bytes.at[*at] >= '0' && bytes.at[*at] <= '9')
+		++*at;
+	return *at > before;
+}
+
+bool jsontext_number(struct slice bytes, size_t *len)
+{
+	*len = 0;
+	take_any(bytes, len, "-");
+	if (!take_any(bytes, len, "0") && !take_digits(bytes, len))
+		return false;
+	if (take_any(bytes, len, ".") && !take_digits(bytes, len))
+		return false;
+	if (!take_any(bytes, len, "eE"))
+		return true;
+	take_any(bytes, len, "+-");
+	return take_digits(bytes, len);
+}

@@ -56,6 +56,8 @@ struct change {
 	size_t n_identity;
 };
 
+#define DECODE_COLUMNS 1600 /* of a table at most: PostgreSQL's MaxHeapAttributeNumber */
+
 struct decoder; /* the column arrays, reused from record to record */
 
 struct decoder *decoder_new(void);

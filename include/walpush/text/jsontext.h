@@ -1,8 +1,8 @@
 /*
- * jsontext: the body of a JSON string: where it ends, whether it is well-formed, and its text without escapes.
+ * jsontext: the body of a JSON string: where it ends, whether it is well-formed, and its text without escapes; and a number's end.
  *
  * Pure. Reads each byte once, and plain ASCII eight bytes at a time. Never reads past the slice.
- * Source: RFC 8259, section 7; Unicode 15, table 3-7.
+ * Source: RFC 8259, sections 6 and 7; Unicode 15, table 3-7.
  */
 #ifndef WALPUSH_JSONTEXT_H
 #define WALPUSH_JSONTEXT_H
@@ -24,6 +24,9 @@ enum jsontext_flaw {
  * sound body unescapes to UTF-8 without a zero byte.
  */
 enum jsontext_flaw jsontext_scan(struct slice bytes, size_t *len);
+
+/* The number that `bytes` begin with, of any size. False: there is none, and *len is the offset where a digit is missing. */
+bool jsontext_number(struct slice bytes, size_t *len);
 
 /*
  * Appends the body of a JSON string, without quotes, and decodes its escapes: \uXXXX and surrogate pairs become UTF-8, a lone surrogate
