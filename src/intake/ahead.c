@@ -15,7 +15,7 @@ static bool ask_about(struct record *r, const struct asker *asker, struct bind *
 	struct change change;
 	struct fail why;
 
-	switch (bind_row(b, r->text, &change, &table, &why)) {
+	switch (bind_row(b, r, &change, &table, &why)) {
 	case BOUND:
 		if (answers_in_vain(asker, b, &change, table))
 			return false;

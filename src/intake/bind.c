@@ -1,13 +1,16 @@
 #include "bind.h"
 
+#include "record.h"
+
 void bind_init(struct bind *b)
 {
-	*b = (struct bind){ .decoder = decoder_new() };
+	*b = (struct bind){ 0 };
+	plugin_decoder_init(&b->decoder);
 }
 
 void bind_fini(struct bind *b)
 {
-	decoder_free(b->decoder);
+	plugin_decoder_fini(&b->decoder);
 	row_fini(&b->row);
 	buf_fini(&b->scratch);
 }
@@ -23,10 +26,10 @@ static enum bound bind_child(struct bind *b, const struct change *change, const 
 	return row_bind_child(&b->row, (*table)->catalog, change) ? BOUND : BOUND_STALE;
 }
 
-enum bound bind_row(struct bind *b, struct slice text, struct change *change, const struct rules_table **table,
+enum bound bind_row(struct bind *b, const struct record *r, struct change *change, const struct rules_table **table,
 		    struct fail *why)
 {
-	if (!decode_record(b->decoder, text, change, why))
+	if (!plugin_decode(&b->decoder, r->relation, r->text, change, why))
 		return BOUND_CORRUPT;
 	*table = rules_find(b->rules, change->schema, change->table);
 	if (!*table)

@@ -3,12 +3,15 @@
 #define WALPUSH_BIND_H
 
 #include "walpush/base/buf.h"
+#include "walpush/change/plugin.h"
 #include "walpush/change/row.h"
 #include "walpush/rules/rules.h"
 
+struct record;
+
 struct bind {
 	const struct rules *rules; /* NULL: not known yet; nothing is bound before */
-	struct decoder *decoder;
+	struct plugin_decoder decoder;
 	struct row row; /* of the last bind_row; points into its record */
 	struct buf scratch;
 };
@@ -24,7 +27,7 @@ enum bound {
 void bind_init(struct bind *b);
 void bind_fini(struct bind *b);
 /* `table` is set for BOUND and BOUND_STALE. A TRUNCATE has no row. BOUND_CORRUPT: `why` is filled. */
-enum bound bind_row(struct bind *b, struct slice text, struct change *change, const struct rules_table **table,
+enum bound bind_row(struct bind *b, const struct record *r, struct change *change, const struct rules_table **table,
 		    struct fail *why);
 
 #endif

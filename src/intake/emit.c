@@ -199,7 +199,7 @@ static enum emit_says handle(struct emit *e, struct record *r, bool is_fresh, st
 	struct judged later;
 	struct change change;
 
-	switch (bind_row(e->bind, r->text, &change, &table, why)) {
+	switch (bind_row(e->bind, r, &change, &table, why)) {
 	case BOUND_NOT_LISTED:
 		return EMIT_OVER;
 	case BOUND_CORRUPT:

@@ -29,6 +29,7 @@ struct intake {
 	struct transactions transactions;
 	struct visible *visible;       /* when rows may be sent */
 	struct transaction *receiving; /* between BEGIN and COMMIT, at the queue's end */
+	struct relations *relations;   /* of the replication stream; pgoutput alone has them */
 	struct asker asker;
 	struct bind bind;
 	struct skip skip;
@@ -97,7 +98,7 @@ static void handle_begin(struct intake *in, const struct record *r)
 
 	if (r->transaction->repeated)
 		return;
-	if (!decode_record(in->bind.decoder, r->text, &change, &why))
+	if (!plugin_decode(&in->bind.decoder, NULL, r->text, &change, &why))
 		fail_never("intake: a BEGIN that was decoded before is malformed: %s", why.text);
 	txn_begin(in->txn, change.lsn, change.timestamp);
 }
@@ -277,17 +278,25 @@ static struct transaction *begin(struct intake *in, const struct change *change,
 	return t;
 }
 
+/* A COMMIT of pgoutput has no xid. */
+static bool is_of(const struct change *commit, const struct transaction *t)
+{
+	return commit->xid ? commit->xid == t->xid : commit->lsn == t->lsn;
+}
+
 /* BEGIN and COMMIT are decoded at once, because they decide the transaction of the other records. */
 static bool receive_frame(struct intake *in, struct record *r, lsn_t given, struct fail *why)
 {
 	struct change change;
 
-	if (!decode_record(in->bind.decoder, r->text, &change, why))
+	if (!plugin_decode(&in->bind.decoder, NULL, r->text, &change, why))
 		return false;
 	if (change.kind == CHANGE_COMMIT) {
 		r->transaction = in->receiving;
-		if (!in->receiving || in->receiving->xid != change.xid)
+		if (!in->receiving || !is_of(&change, in->receiving))
 			return fail_set(why, "a COMMIT came without its BEGIN");
+		in->receiving->next_lsn = change.next_lsn;
+		skip_note_end(&in->skip, in->receiving);
 		in->receiving = NULL;
 		hear(in, r->transaction->next_lsn);
 		return true;
@@ -316,15 +325,15 @@ static void receive_message(struct intake *in, struct slice text)
 
 	if (!t)
 		return;
-	skip_note_size(&in->skip, t, text.len);
-	if (t->repeated || !decode_is_ddl(text))
+	skip_note_size(t, text.len);
+	if (t->repeated || !plugin_is_ddl(text))
 		return;
 	t->is_ddl = true;
 	visible_want(in->visible, t);
 }
 
-/* Logical messages, inside a transaction or outside, and actions of a newer plugin. Any role may send messages, so they are not kept and not
- * logged. */
+/* Logical messages, inside a transaction or outside, actions of a newer plugin, and what pgoutput says of tables. Any role may send messages, so
+ * they are not kept and not logged. */
 static bool is_ignored(char kind)
 {
 	return kind && !strchr("BCIUDT", kind);
@@ -340,32 +349,78 @@ static void enqueue(struct intake *in, struct record *r)
 		control_flow(in);
 }
 
-static void refuse(struct intake *in, struct record *r, enum intake_broken kind, const struct transaction *t,
-		   const struct fail *why)
+/* False: the stream is broken. */
+static bool take_record(struct intake *in, struct record *r, lsn_t given)
 {
+	const struct transaction *t = in->receiving;
+	enum intake_broken kind = INTAKE_UNREADABLE;
+	struct fail why = { 0 };
+
+	if (receive(in, r, given, &why)) {
+		if (record_is_frame(r) || skip_receive(&in->skip, in->outside, r, &why)) {
+			enqueue(in, r);
+			return true;
+		}
+		t = r->transaction;
+		kind = INTAKE_NO_MEMORY;
+	}
 	record_free(r);
-	break_stream(in, kind, t, why);
+	break_stream(in, kind, t, &why);
+	return false;
+}
+
+/* A row of pgoutput, or a TRUNCATE: of the nth of its tables. */
+static bool take_row(struct intake *in, char *bytes, struct slice text, size_t n, lsn_t given)
+{
+	struct fail why = { 0 };
+	struct relation *relation = relations_find(in->relations, text, n, &why);
+
+	if (relation)
+		return take_record(in, record_new(bytes, text, relation, ++in->n_records), given);
+	source_free_record(bytes);
+	break_stream(in, INTAKE_UNREADABLE, in->receiving, &why);
+	return false;
+}
+
+/* One record for each table. */
+static void take_rows(struct intake *in, char *bytes, struct slice text, size_t n, lsn_t given)
+{
+	for (size_t i = 0; i + 1 < n; i++) {
+		char *copy = mem_new(text.len);
+
+		memcpy(copy, text.at, text.len);
+		if (!take_row(in, copy, (struct slice){ copy, text.len }, i, given)) {
+			source_free_record(bytes);
+			return;
+		}
+	}
+	take_row(in, bytes, text, n - 1, given);
+}
+
+/* What is no record: it only says something about records. */
+static void pass_over(struct intake *in, char kind, struct slice text)
+{
+	struct fail why = { 0 };
+
+	if (kind == 'M')
+		receive_message(in, text);
+	else if (relation_is_told(text) && !relations_take(in->relations, text, &why))
+		break_stream(in, INTAKE_UNREADABLE, in->receiving, &why);
 }
 
 void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t given)
 {
-	char kind = record_kind(text);
-	struct fail why = { 0 };
-	struct record *r;
+	char kind = plugin_kind(text);
+	size_t n = relations_count(text);
 
 	if (is_ignored(kind)) {
-		if (kind == 'M')
-			receive_message(in, text);
+		pass_over(in, kind, text);
 		source_free_record(bytes);
-		return;
+	} else if (n) {
+		take_rows(in, bytes, text, n, given);
+	} else {
+		take_record(in, record_new(bytes, text, NULL, ++in->n_records), given);
 	}
-	r = record_new(bytes, text, ++in->n_records);
-	if (!receive(in, r, given, &why))
-		refuse(in, r, INTAKE_UNREADABLE, in->receiving, &why);
-	else if (record_is_frame(r) || skip_receive(&in->skip, in->outside, r, &why))
-		enqueue(in, r);
-	else
-		refuse(in, r, INTAKE_NO_MEMORY, r->transaction, &why);
 }
 
 void intake_position(struct intake *in, lsn_t end)
@@ -467,6 +522,7 @@ void intake_clear(struct intake *in)
 	visible_forget(in->visible);
 	visible_forget(in->asker.known);
 	in->receiving = NULL;
+	relations_forget(in->relations);
 	in->position = 0;
 	in->skip.large = 0;
 	heard_clear(&in->heard);
@@ -493,6 +549,7 @@ struct intake *intake_new_in(const struct outside *outside, const struct conf_li
 	in->asker.ctx = ctx;
 	in->visible = visible_new(outside, OUTSIDE_ROWS, &in->transactions, &visible_calls, in);
 	in->waiting_catalog = true;
+	in->relations = relations_new();
 	bind_init(&in->bind);
 	later_init(&in->later);
 	in->heard = (struct heard){ .outside = outside, .calls = &heard_calls, .ctx = in, .patience = HEARD_PATIENCE };
@@ -531,6 +588,7 @@ void intake_free(struct intake *in)
 	visible_free(in->asker.known);
 	visible_free(in->visible);
 	bind_fini(&in->bind);
+	relations_free(in->relations);
 	later_fini(&in->later);
 	txn_free(in->txn);
 	outside_free(in->own);

@@ -148,7 +148,7 @@ static void read_row(struct later *l, const struct record *r)
 	uint64_t number = r->transaction->number;
 	struct change change;
 	struct fail why;
-	enum bound bound = r->is_skipped ? BOUND_CORRUPT : bind_row(&l->bind, r->text, &change, &table, &why);
+	enum bound bound = r->is_skipped ? BOUND_CORRUPT : bind_row(&l->bind, r, &change, &table, &why);
 
 	if (bound == BOUND_NOT_LISTED)
 		return;

@@ -1,30 +1,20 @@
 #include "record.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "walpush/base/mem.h"
+#include "walpush/change/plugin.h"
 #include "walpush/pg/source.h"
 
-#define ACTION "{\"action\":\""
-
-char record_kind(struct slice text)
-{
-	size_t n = strlen(ACTION);
-
-	if (text.len <= n || memcmp(text.at, ACTION, n) != 0)
-		return 0;
-	return text.at[n];
-}
-
-struct record *record_new(char *bytes, struct slice text, uint64_t number)
+struct record *record_new(char *bytes, struct slice text, struct relation *relation, uint64_t number)
 {
 	struct record *r = mem_new(sizeof(*r));
 
 	r->bytes = bytes;
 	r->text = text;
+	r->relation = relation;
 	r->number = number;
-	r->kind = record_kind(text);
+	r->kind = plugin_kind(text);
 	return r;
 }
 
@@ -32,6 +22,7 @@ void record_free(struct record *r)
 {
 	answers_drop(&r->answers);
 	source_free_record(r->bytes);
+	relation_unref(r->relation);
 	free(r->names);
 	free(r);
 }

@@ -7,6 +7,7 @@
 #define WALPUSH_RECORD_H
 
 #include "answers.h"
+#include "walpush/change/relation.h"
 #include "walpush/base/event_id.h"
 
 struct sight {         /* of a transaction, by the snapshots of one session; visible.c */
@@ -20,9 +21,10 @@ struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	struct transaction *prev, *next;
 	uint64_t number; /* in the order of receipt */
 	uint32_t xid;
-	lsn_t lsn, next_lsn;
-	bool repeated; /* handled before a reconnect */
-	bool is_ddl;   /* a message says that DDL is a part of it */
+	lsn_t lsn, next_lsn; /* next_lsn: 0 until the COMMIT was received, if the plugin does not say it with BEGIN */
+	bool repeated;       /* handled before a reconnect */
+	bool is_ddl;         /* a message says that DDL is a part of it */
+	bool is_large;       /* skip.c: it has a record over INTAKE_LARGE */
 	struct sight sights[OUTSIDE_SESSIONS];
 	uint64_t asking; /* emit.c, ahead.c: how many times a section of its rows has wanted a lookup or data */
 };
@@ -48,8 +50,9 @@ struct record {
 	struct record *next; /* queue.c */
 	char *bytes;         /* libpq's; NULL: freed, because the record is_skipped */
 	struct slice text;
+	struct relation *relation; /* of a row of pgoutput: the table as it was on receipt; NULL: another record */
 	uint64_t number;
-	char kind;       /* wal2json's action: B C I U D T, or 0 */
+	char kind;       /* plugin_kind: B C I U D T, or 0 */
 	bool asked;      /* emit.c, ahead.c: the questions of its sections are in `answers` */
 	bool given_up;   /* intake.c: limits.answer was over; only what `answers` holds counts */
 	bool is_skipped; /* skip.c: only `names` is left */
@@ -58,10 +61,8 @@ struct record {
 	struct answers answers;
 };
 
-/* wal2json's action, which is printed first. 0: the text begins differently; the decoder reports the error. */
-char record_kind(struct slice text);
-/* Takes over `bytes`; `text` points into `bytes`. */
-struct record *record_new(char *bytes, struct slice text, uint64_t number);
+/* Takes over `bytes` and the reference to `relation`; `text` points into `bytes`. */
+struct record *record_new(char *bytes, struct slice text, struct relation *relation, uint64_t number);
 void record_free(struct record *r);
 /* Bytes for which the record counts in the queue. */
 size_t record_cost(const struct record *r);

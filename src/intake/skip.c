@@ -19,7 +19,7 @@ static void keep_names(struct record *r)
 	struct slice schema, table;
 	struct buf names = { 0 };
 
-	if (decode_table(r->text, &schema, &table)) {
+	if (plugin_table(r->relation, r->text, &schema, &table)) {
 		buf_add_slice(&names, schema);
 		buf_add_char(&names, '\0');
 		buf_add_slice(&names, table);
@@ -45,9 +45,14 @@ static bool has_failed_enough(struct skip *s, const struct outside *outside, con
 	return tries_failed(&s->tries, t->lsn, outside->now(outside->at), INTAKE_PATIENCE);
 }
 
-void skip_note_size(struct skip *s, const struct transaction *t, size_t bytes)
+void skip_note_size(struct transaction *t, size_t bytes)
 {
-	if (bytes > INTAKE_LARGE)
+	t->is_large |= bytes > INTAKE_LARGE;
+}
+
+void skip_note_end(struct skip *s, const struct transaction *t)
+{
+	if (t->is_large)
 		s->large = t->next_lsn;
 }
 
@@ -55,7 +60,7 @@ bool skip_receive(struct skip *s, const struct outside *outside, struct record *
 {
 	size_t bytes = r->text.len, wanted = bytes / ASK_PART + ASK_LEAST;
 
-	skip_note_size(s, r->transaction, bytes);
+	skip_note_size(r->transaction, bytes);
 	if (r->transaction->repeated)
 		return true;
 	if (bytes > s->record_bytes) {

@@ -19,7 +19,9 @@ struct skip {
 };
 
 /* On receipt of a record of this transaction with so many bytes. */
-void skip_note_size(struct skip *s, const struct transaction *t, size_t bytes);
+void skip_note_size(struct transaction *t, size_t bytes);
+/* On receipt of its COMMIT. */
+void skip_note_end(struct skip *s, const struct transaction *t);
 /* On receipt of a row. If the row is too large, or there was no memory for it too often, its text is dropped and only its names are kept.
  * False: there is no memory now, and `why` is filled. The stream must break, and bring the row again. */
 bool skip_receive(struct skip *s, const struct outside *outside, struct record *r, struct fail *why);

@@ -40,6 +40,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "as_pgoutput.h"
 #include "mapping.h"
 #include "parts.h"
 #include "walpush/change/decode.h"
@@ -98,6 +99,7 @@ struct held {
 };
 
 static struct held held;
+static bool held_is_pgoutput; /* the records are sent as messages of pgoutput; it stays from test to test */
 
 static inline void held_tell(const char *what)
 {
@@ -313,12 +315,20 @@ static const struct intake_calls held_calls = { held_publish, held_handled, held
 
 /* --- records ----------------------------------------------------------------------------------------------------- */
 
-static inline void held_send(const char *text, size_t len)
+static inline void held_send_bytes(const char *text, size_t len)
 {
 	char *bytes = malloc(len + 1);
 
 	memcpy(bytes, text, len);
 	intake_record(held.intake, bytes, (struct slice){ bytes, len }, held.handled);
+}
+
+static inline void held_send(const char *text, size_t len)
+{
+	if (held_is_pgoutput)
+		as_pgoutput(text, len, held_send_bytes);
+	else
+		held_send_bytes(text, len);
 }
 
 static inline void held_frame(char action)
@@ -788,6 +798,25 @@ static inline void held_play_cases(const struct held_case *cases, size_t n)
 		held_expect(cases[i].script, cases[i].told);
 	}
 }
+
+static inline int held_with_wal2json(void **state)
+{
+	(void)state;
+	held_is_pgoutput = false;
+	return 0;
+}
+
+static inline int held_with_pgoutput(void **state)
+{
+	(void)state;
+	held_is_pgoutput = true;
+	return 0;
+}
+
+/* With the records of each plugin. */
+#define HELD_RUN(tests)                                                                                                \
+	(cmocka_run_group_tests_name("wal2json", tests, held_with_wal2json, NULL) +                                    \
+	 cmocka_run_group_tests_name("pgoutput", tests, held_with_pgoutput, NULL))
 
 #define HELD_PLAY(cases) held_play_cases((cases), sizeof(cases) / sizeof(*(cases)))
 

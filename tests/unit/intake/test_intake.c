@@ -399,7 +399,7 @@ static void what_cannot_be_read_breaks_the_stream(void **state)
 	HELD_PLAY(cases);
 	held_again();
 	held_play("B7@1");
-	held.xid = 9;
+	held.xid = held.commit = 9;
 	held_expect("C", "broken-unreadable-1-first");
 	held_again();
 	held_send("{\"action\":\"B\",nonsense", 22);
@@ -616,6 +616,8 @@ static void a_large_row_without_a_name_is_everybodys(void **state)
 	struct buf text = { 0 };
 
 	(void)state;
+	if (held_is_pgoutput)
+		return; /* its rows have no names */
 	buf_add_text(&text, "{\"action\":\"I\",");
 	memset(buf_reserve(&text, 3 * MIB), ' ', 3 * MIB);
 	text.len += 3 * MIB;
@@ -666,9 +668,12 @@ static void the_end_of_a_transaction_with_a_very_large_record_is_known(void **st
 	(void)state;
 	held_play("B7@1");
 	held_row("others", 1, NULL, 0, 16 * MIB - 1024);
+	held_play("C");
 	assert_int_equal(intake_large(held.intake), 0);
+	held_play("B8@2");
 	held_row("others", 1, NULL, 0, 16 * MIB);
-	assert_int_equal(intake_large(held.intake), 0x140);
+	held_play("C");
+	assert_int_equal(intake_large(held.intake), 0x240);
 	held_play("X");
 	assert_int_equal(intake_large(held.intake), 0);
 }
@@ -726,5 +731,5 @@ int main(void)
 		HELD(the_limit_of_a_record_may_change),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return HELD_RUN(tests);
 }

@@ -484,5 +484,5 @@ int main(void)
 		cmocka_unit_test_setup_teardown(whatever_comes_first_the_order_holds, open_walk, held_close),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return HELD_RUN(tests);
 }

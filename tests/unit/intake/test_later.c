@@ -274,5 +274,5 @@ int main(void)
 		HELD(a_long_turn_has_several_positions),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return HELD_RUN(tests);
 }
