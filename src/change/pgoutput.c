@@ -286,12 +286,18 @@ static bool row(struct scan *s, struct pgoutput *d, const struct relation *r, ch
 static bool truncate_tables(struct scan *s, const struct relation *r, struct change *c)
 {
 	uint64_t n, options;
+	bool is_its = false;
+	uint32_t id;
 
 	if (!number(s, 4, &n, "the number of tables") || !number(s, 1, &options, "the options of a TRUNCATE"))
 		return false;
-	if (!r || n > (uint64_t)(s->end - s->at) / 4)
-		return expected(s, "the OID of a table");
-	s->at += 4 * n;
+	for (uint64_t i = 0; i < n; i++) {
+		if (!oid(s, &id, "the OID of a table"))
+			return false;
+		is_its |= r && id == r->oid;
+	}
+	if (!is_its)
+		return expected(s, "the relation among the tables");
 	c->kind = CHANGE_TRUNCATE;
 	c->schema = r->schema;
 	c->table = r->table;

@@ -121,6 +121,8 @@ static bool begin_tables(struct scan *s, size_t *n)
 		count = 0;
 	if (count > (uint64_t)(s->end - s->at) / 4)
 		return expected(s, "the OID of a table");
+	if (kind == 'T' && count * 4 != (uint64_t)(s->end - s->at))
+		return expected(s, "as many OIDs as there are tables");
 	*n = count;
 	return true;
 }
@@ -155,6 +157,16 @@ struct relation *relations_find(const struct relations *rs, struct slice message
 	else
 		fail_at_offset(why, 1, "a row of a table that no message described: OID %u", (unsigned)id);
 	return r;
+}
+
+struct slice relations_truncate(struct slice message, size_t n, char out[RELATION_TRUNCATE_BYTES])
+{
+	static const char one[] = { 'T', 0, 0, 0, 1 };
+
+	memcpy(out, one, sizeof(one));
+	out[sizeof(one)] = message.at[sizeof(one)]; /* the options */
+	memcpy(out + sizeof(one) + 1, message.at + sizeof(one) + 1 + 4 * n, 4);
+	return (struct slice){ out, RELATION_TRUNCATE_BYTES };
 }
 
 void relations_forget(struct relations *rs)

@@ -332,11 +332,11 @@ static void receive_message(struct intake *in, struct slice text)
 	visible_want(in->visible, t);
 }
 
-/* Logical messages, inside a transaction or outside, actions of a newer plugin, and what pgoutput says of tables. Any role may send messages, so
- * they are not kept and not logged. */
-static bool is_ignored(char kind)
+/* Logical messages, inside a transaction or outside, actions of a newer wal2json, and what pgoutput says of tables, types and origins. Any role may
+ * send messages, so they are not kept and not logged. */
+static bool is_passed_over(char kind, bool is_pgoutput)
 {
-	return kind && !strchr("BCIUDT", kind);
+	return kind && (is_pgoutput ? strchr("ROYM", kind) != NULL : strchr("BCIUDT", kind) == NULL);
 }
 
 static void enqueue(struct intake *in, struct record *r)
@@ -369,11 +369,11 @@ static bool take_record(struct intake *in, struct record *r, lsn_t given)
 	return false;
 }
 
-/* A row of pgoutput, or a TRUNCATE: of the nth of its tables. */
-static bool take_row(struct intake *in, char *bytes, struct slice text, size_t n, lsn_t given)
+/* A row of pgoutput, or a TRUNCATE of one table. */
+static bool take_row(struct intake *in, char *bytes, struct slice text, lsn_t given)
 {
 	struct fail why = { 0 };
-	struct relation *relation = relations_find(in->relations, text, n, &why);
+	struct relation *relation = relations_find(in->relations, text, 0, &why);
 
 	if (relation)
 		return take_record(in, record_new(bytes, text, relation, ++in->n_records), given);
@@ -382,19 +382,16 @@ static bool take_row(struct intake *in, char *bytes, struct slice text, size_t n
 	return false;
 }
 
-/* One record for each table. */
-static void take_rows(struct intake *in, char *bytes, struct slice text, size_t n, lsn_t given)
+/* A TRUNCATE of several tables: one record for each. */
+static void take_truncates(struct intake *in, struct slice text, size_t n, lsn_t given)
 {
-	for (size_t i = 0; i + 1 < n; i++) {
-		char *copy = mem_new(text.len);
+	bool goes_on = true;
 
-		memcpy(copy, text.at, text.len);
-		if (!take_row(in, copy, (struct slice){ copy, text.len }, i, given)) {
-			source_free_record(bytes);
-			return;
-		}
+	for (size_t i = 0; goes_on && i < n; i++) {
+		char *one = mem_new(RELATION_TRUNCATE_BYTES);
+
+		goes_on = take_row(in, one, relations_truncate(text, i, one), given);
 	}
-	take_row(in, bytes, text, n - 1, given);
 }
 
 /* What is no record: it only says something about records. */
@@ -413,11 +410,14 @@ void intake_record(struct intake *in, char *bytes, struct slice text, lsn_t give
 	char kind = plugin_kind(text);
 	size_t n = relations_count(text);
 
-	if (is_ignored(kind)) {
+	if (is_passed_over(kind, plugin_is_pgoutput(text))) {
 		pass_over(in, kind, text);
 		source_free_record(bytes);
+	} else if (n == 1) {
+		take_row(in, bytes, text, given);
 	} else if (n) {
-		take_rows(in, bytes, text, n, given);
+		take_truncates(in, text, n, given);
+		source_free_record(bytes);
 	} else {
 		take_record(in, record_new(bytes, text, NULL, ++in->n_records), given);
 	}

@@ -27,6 +27,9 @@ bool relations_take(struct relations *rs, struct slice message, struct fail *why
 size_t relations_count(struct slice message);
 /* A reference to the nth of them; the caller gives it back. NULL: the message is malformed, or no Relation message came before it. */
 struct relation *relations_find(const struct relations *rs, struct slice message, size_t n, struct fail *why);
+#define RELATION_TRUNCATE_BYTES 10
+/* The TRUNCATE of the nth of its tables alone. relations_count has counted more than `n`. */
+struct slice relations_truncate(struct slice message, size_t n, char out[RELATION_TRUNCATE_BYTES]);
 void relation_unref(struct relation *r); /* NULL does nothing */
 /* Its names, with JSON escapes. They live as long as the relation. */
 void relation_table(const struct relation *r, struct slice *schema, struct slice *table);

@@ -1,4 +1,4 @@
-/* pgoutput from bytes that a server would send, and from others. Against what a server really sends: tests/integration/test_plugins.py. */
+/* pgoutput from bytes that a server would send, and from others. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -327,6 +327,18 @@ static void a_truncate_names_several_tables(void **state)
 		buf_fini(&text);
 	}
 	assert_null(relations_find(relations, buf_slice(&message), 2, &why));
+	for (size_t i = 0; i < 2; i++) {
+		char bytes[RELATION_TRUNCATE_BYTES];
+		struct slice one = relations_truncate(buf_slice(&message), i, bytes);
+		struct relation *r = relations_find(relations, one, 0, &why),
+				*other = relations_find(relations, buf_slice(&message), !i, &why);
+
+		assert_int_equal(relations_count(one), 1);
+		assert_true(decodes(r, one.at, one.len, NULL, &why));
+		assert_false(decodes(other, one.at, one.len, NULL, &why));
+		relation_unref(r);
+		relation_unref(other);
+	}
 	expect("truncate xid=0 lsn=0/0 next=0/0 at= table=public . one\n");
 	start('T');
 	put(UINT32_MAX, 4);

@@ -116,6 +116,25 @@ static inline void as_pgoutput_row(const json_t *record, char action, as_pgoutpu
 	json_decref(columns);
 }
 
+/* One message. The server described the first `known` of the tables. */
+static inline void as_pgoutput_truncate(const char *const *tables, size_t n, size_t known, as_pgoutput_send *send)
+{
+	for (size_t i = 0; i < known; i++) {
+		json_t *record = json_pack("{s:s,s:s}", "schema", "public", "table", tables[i]);
+		json_t *columns = as_pgoutput_columns(record);
+
+		as_pgoutput_relation(record, columns, send);
+		json_decref(columns);
+		json_decref(record);
+	}
+	start('T');
+	put(n, 4);
+	put(0, 1);
+	for (size_t i = 0; i < n; i++)
+		put(as_pgoutput_oid(tables[i]), 4);
+	send(message.data, message.len);
+}
+
 static inline void as_pgoutput_frame(const json_t *record, char action, as_pgoutput_send *send)
 {
 	start(action);

@@ -407,6 +407,47 @@ static void what_cannot_be_read_breaks_the_stream(void **state)
 	assert_string_equal(held.told.data, "broken-unreadable-0-first broken-unreadable-0-first ");
 }
 
+static void a_truncate_of_several_tables_is_one_for_each(void **state)
+{
+	static const char *const tables[] = { "plain", "deciders" };
+
+	(void)state;
+	held_expect("B7@1 t T C s8:8:", "?snapshot publish-1: truncate-plain member-everybody;");
+	if (!held_is_pgoutput)
+		return;
+	held_again();
+	held_play("B7@1");
+	as_pgoutput_truncate(tables, 2, 2, held_send_bytes);
+	held_expect("C s8:8:", "publish-1: truncate-plain member-everybody;");
+	held_again();
+	held_play("B7@1");
+	as_pgoutput_truncate(tables, 2, 1, held_send_bytes);
+	assert_non_null(strstr(held.told.data, "broken-unreadable-1-first"));
+}
+
+/* Of pgoutput: what nobody asked for, and what must come first. */
+static void what_is_no_message_breaks_the_stream(void **state)
+{
+	static const char *const messages[] = { "S", "R", "I", "" };
+
+	(void)state;
+	if (!held_is_pgoutput)
+		return;
+	for (size_t i = 0; i < sizeof(messages) / sizeof(*messages); i++) {
+		held_again();
+		held_play("B7@1");
+		held_send_bytes(messages[i], strlen(messages[i]));
+		if (*messages[i] != 'R')
+			held_play("C s8:8:");
+		assert_non_null(strstr(held.told.data, "broken-unreadable"));
+	}
+	held_again();
+	held_play("B7@1");
+	held_send_bytes("O", 1);
+	held_send_bytes("Y", 1);
+	held_expect("p1 C s8:8:", "?snapshot publish-1: p_1;");
+}
+
 /* --- reconnects -------------------------------------------------------------------------------------------------- */
 
 static void what_was_not_published_comes_again(void **state)
@@ -714,6 +755,8 @@ int main(void)
 		HELD(a_catalog_that_does_not_fit_is_read_again),
 		HELD(rows_cost_no_call_of_the_world),
 		HELD(what_cannot_be_read_breaks_the_stream),
+		HELD(a_truncate_of_several_tables_is_one_for_each),
+		HELD(what_is_no_message_breaks_the_stream),
 		HELD(what_was_not_published_comes_again),
 		HELD(the_place_is_that_of_the_transaction_that_is_received),
 		HELD(a_position_waits_for_what_is_queued),
