@@ -304,6 +304,7 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct questions *qs = q->all;
 	int64_t at = now(qs), since = q->asked > qs->answered_at ? q->asked : qs->answered_at;
 
+	q->refs++; /* go_around may ask for another snapshot, and what was shared is forgotten then */
 	metrics_observe(qs->counts, METRICS_LOOKUP_SECONDS, at - q->asked, 1);
 	if (!rows)
 		metrics_add(qs->counts, METRICS_LOOKUP_FAILURES, 1);
@@ -320,6 +321,7 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 		go_around(qs, q, false);
 	if (is_passing(q, why))
 		stop_sharing(q);
+	question_unref(q);
 	qs->calls->answered(qs->ctx);
 }
 
