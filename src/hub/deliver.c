@@ -191,26 +191,37 @@ static void rest(struct conn *c, int64_t left)
 		rest_in(c->of, lws_get_context(c->out.wsi), now, left);
 }
 
-/* The commit of the next mark, as far as it looks; 0: there is none. */
-static lsn_t next_mark(struct conn *c)
+/* Goes through what is due, log by log. `one` is false: no further in this log. */
+static void look_ahead(struct conn *c, bool (*one)(void *ctx, const struct run *run), void *ctx)
 {
-	lsn_t first = 0;
-
 	for (size_t i = 0; i < c->n_subs; i++) {
 		struct cursor at = cursor_copy(&c->subs[i].cursor);
 		struct run run;
 
 		for (unsigned n = 0; n < MARKS_AHEAD; n++) {
-			if (cursor_run(&at, horizon(c), last_id, RUN_BYTES, &run) != CURSOR_HAS_RUN)
+			if (cursor_run(&at, horizon(c), last_id, RUN_BYTES, &run) != CURSOR_HAS_RUN || !one(ctx, &run))
 				break;
-			if (is_mark(&run.tag)) {
-				first = first && first < run.first.lsn ? first : run.first.lsn;
-				break;
-			}
 			cursor_advance(&at, run.entries);
 		}
 		cursor_release(&at);
 	}
+}
+
+static bool note_first_mark(void *ctx, const struct run *run)
+{
+	lsn_t *first = ctx;
+
+	if (is_mark(&run->tag) && (!*first || run->first.lsn < *first))
+		*first = run->first.lsn;
+	return !is_mark(&run->tag);
+}
+
+/* The commit of the next mark, as far as it looks; 0: there is none. */
+static lsn_t next_mark(struct conn *c)
+{
+	lsn_t first = 0;
+
+	look_ahead(c, note_first_mark, &first);
 	return first;
 }
 
@@ -223,28 +234,29 @@ static void look_for_rest(struct conn *c)
 		c->rests_at = next_mark(c);
 }
 
+struct due { /* ahead */
+	struct event_id last_mark, first_message;
+};
+
+static bool note_due(void *ctx, const struct run *run)
+{
+	struct due *due = ctx;
+
+	if (!is_mark(&run->tag) && event_id_compare(run->first, due->first_message) < 0)
+		due->first_message = run->first;
+	if (is_mark(&run->tag) && event_id_compare(run->first, due->last_mark) > 0)
+		due->last_mark = run->first;
+	return true;
+}
+
 /* The last mark that is published, as far as it looks; and is there a message before it? All that is not delivered is behind `mark`. */
 static struct event_id last_mark(struct conn *c, struct event_id mark, bool *has_message)
 {
-	struct event_id last = mark, first_message = last_id;
+	struct due due = { mark, last_id };
 
-	for (size_t i = 0; i < c->n_subs; i++) {
-		struct cursor at = cursor_copy(&c->subs[i].cursor);
-		struct run run;
-
-		for (unsigned n = 0; n < MARKS_AHEAD; n++) {
-			if (cursor_run(&at, horizon(c), last_id, RUN_BYTES, &run) != CURSOR_HAS_RUN)
-				break;
-			if (!is_mark(&run.tag) && event_id_compare(run.first, first_message) < 0)
-				first_message = run.first;
-			if (is_mark(&run.tag) && event_id_compare(run.first, last) > 0)
-				last = run.first;
-			cursor_advance(&at, run.entries);
-		}
-		cursor_release(&at);
-	}
-	*has_message = event_id_compare(first_message, last) < 0;
-	return last;
+	look_ahead(c, note_due, &due);
+	*has_message = event_id_compare(due.first_message, due.last_mark) < 0;
+	return due.last_mark;
 }
 
 /* Must this one be written? The first is, unless the last one comes before any message, and the last. */
