@@ -206,10 +206,14 @@ static bool must_move(const struct listener *l, struct topic *const *topics, siz
 	       (n && memcmp(topics, l->topics, n * sizeof(*topics)) != 0);
 }
 
+/* What was skipped matters if it is in the connection's own logs, and if it may be in others: of a membership that came and went the answer
+ * says nothing. If only changes that name no user came together, its groups count as they are: otherwise each of these would be a resync for everybody. */
 void seat_note_skips(struct listener *l)
 {
 	struct event_id from = { l->verdict.from, 0 }, known = { l->verdict.known, 0 };
 
+	if (verdict_hides(&l->verdict))
+		l->skips = l->skips ? l->skips : "membership";
 	if (l->skips || !verdict_skips(&l->verdict))
 		return;
 	for (size_t i = 0; i < l->n_topics; i++)
@@ -247,7 +251,7 @@ static void count_from_the_last_change(struct listener *l, bool was_denied)
 	struct verdict *v = &l->verdict;
 	lsn_t last = was_denied ? topiclog_published(l->all->present->log) : v->last;
 
-	v->known = last > v->known ? last : v->known;
+	verdict_know(v, last > v->known ? last : v->known);
 	l->from = v->known;
 	l->upto = LSN_MAX;
 	if (l->is_limited)

@@ -14,11 +14,17 @@ bool verdict_changed(struct verdict *v, lsn_t commit, bool own)
 	return heard;
 }
 
+void verdict_know(struct verdict *v, lsn_t known)
+{
+	v->known = known;
+	v->hides = v->from < known && v->own >= v->from;
+}
+
 void verdict_asked(struct verdict *v, lsn_t place, int64_t now)
 {
 	if (place) /* it begins after the changes before `place` */
 		v->from = LSN_MAX;
-	v->known = place ? place : v->last;
+	verdict_know(v, place ? place : v->last);
 	v->next = LSN_MAX;
 	v->is_out = true;
 	if (!v->sent)
@@ -43,6 +49,11 @@ bool verdict_no_counts(const struct verdict *v)
 bool verdict_skips(const struct verdict *v)
 {
 	return v->from < v->known;
+}
+
+bool verdict_hides(const struct verdict *v)
+{
+	return v->hides;
 }
 
 void verdict_take(struct verdict *v)

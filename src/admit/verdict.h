@@ -25,6 +25,7 @@ struct verdict {
 	lsn_t last;   /* the last change */
 	lsn_t own;    /* the last change that names its user; 0: none */
 	lsn_t known;  /* the last change when the query was sent: the piece begins here */
+	bool hides;   /* there are more changes than one up to `known`, one of them names its user */
 	lsn_t next;   /* the first change since then: the piece ends here; LSN_MAX: none, or no query runs */
 	int64_t sent; /* µs: when the first query since `from` was sent; 0: none was */
 	bool is_out;  /* a query runs */
@@ -49,8 +50,12 @@ void verdict_held(struct verdict *v, lsn_t place);
 bool verdict_counts(const struct verdict *v, lsn_t need);
 /* A no is valid at once, unless a change names this user that the query may not have seen: then ask again. */
 bool verdict_no_counts(const struct verdict *v);
+/* A yes is about the changes up to `known` now, at or above the one before. */
+void verdict_know(struct verdict *v, lsn_t known);
 /* Of a valid yes: something between the first change and its piece is skipped. */
 bool verdict_skips(const struct verdict *v);
+/* Of a valid yes: between the changes the user may have been in groups that the answer does not name. */
+bool verdict_hides(const struct verdict *v);
 /* The yes is applied: everything below `from` is delivered. */
 void verdict_take(struct verdict *v);
 /* The answer is void. */

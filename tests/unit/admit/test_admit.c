@@ -1113,7 +1113,7 @@ static void an_answer_that_may_be_older_or_newer_than_a_change_is_void(void **st
 	position(START + 50);
 	assert_said("");
 	world_reach(&w, START + 50);
-	assert_said("1 hears");
+	assert_said("1 moved at 1020-0 in 1 resync for membership");
 }
 
 static void an_answer_counts_up_to_the_change_behind_its_position(void **state)

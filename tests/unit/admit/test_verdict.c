@@ -26,14 +26,16 @@ struct step {
 	/* Afterwards. */
 	int result; /* CHANGE, OWN: must be stopped; YES, NO: counts; ACT: which */
 	lsn_t from;
-	bool skips; /* YES that counts */
+	int skips; /* YES that counts: HIDES, or whether it skips anything */
 };
+
+#define HIDES 2
 
 static int yes(struct verdict *v, const struct step *s)
 {
 	bool counts = verdict_counts(v, s->lsn);
 
-	if (counts && verdict_skips(v) != s->skips)
+	if (counts && verdict_skips(v) + verdict_hides(v) != s->skips)
 		fail_msg("position %d: skips wrongly", (int)s->lsn);
 	if (counts)
 		verdict_take(v);
@@ -135,6 +137,51 @@ static void many_changes_of_one_commit_are_one(void **state)
 	       { OWN, 10, 0, false, 10, false },
 	       { ASK, 0, 1, 0, 10, false },
 	       { YES, 11, 0, true, ALL, false } });
+}
+
+/* Between 10 and 20 the user may have been in a group that neither answer names. */
+static void what_was_given_and_taken_is_hidden(void **state)
+{
+	(void)state;
+	PLAY({ { OWN, 10, 0, true, 10, false },
+	       { OWN, 20, 0, false, 10, false },
+	       { ASK, 0, 1, 0, 10, false },
+	       { YES, 25, 0, true, ALL, HIDES } });
+	PLAY({ { CHANGE, 10, 0, true, 10, false },
+	       { OWN, 20, 0, false, 10, false },
+	       { ASK, 0, 1, 0, 10, false },
+	       { YES, 25, 0, true, ALL, HIDES } });
+	PLAY({ { OWN, 10, 0, true, 10, false },
+	       { CHANGE, 20, 0, false, 10, false },
+	       { ASK, 0, 1, 0, 10, false },
+	       { YES, 25, 0, true, ALL, HIDES } });
+	/* The second one came with the question: an answer that may have seen it is void, and the next one is about both. */
+	PLAY({ { OWN, 10, 0, true, 10, false },
+	       { ASK, 0, 1, 0, 10, false },
+	       { OWN, 20, 0, false, 10, false },
+	       { YES, 25, 0, false, 10, false },
+	       { ASK, 0, 2, 0, 10, false },
+	       { YES, 30, 0, true, ALL, HIDES } });
+	/* One that has not is about the first alone. So is each, if there was an answer between them. */
+	PLAY({ { OWN, 10, 0, true, 10, false },
+	       { ASK, 0, 1, 0, 10, false },
+	       { OWN, 20, 0, false, 10, false },
+	       { YES, 15, 0, true, 20, false },
+	       { ASK, 0, 2, 0, 20, false },
+	       { YES, 25, 0, true, ALL, false } });
+	/* Of changes that name nobody everybody would be told. */
+	PLAY({ { CHANGE, 10, 0, true, 10, false },
+	       { CHANGE, 20, 0, false, 10, false },
+	       { ASK, 0, 1, 0, 10, false },
+	       { YES, 25, 0, true, ALL, true } });
+	/* Nor does one of before count. */
+	PLAY({ { OWN, 10, 0, true, 10, false },
+	       { ASK, 0, 1, 0, 10, false },
+	       { YES, 11, 0, true, ALL, false },
+	       { CHANGE, 20, 0, true, 20, false },
+	       { CHANGE, 30, 0, false, 20, false },
+	       { ASK, 0, 6, 0, 20, false },
+	       { YES, 35, 0, true, ALL, true } });
 }
 
 static void who_is_named_is_asked_at_once(void **state)
@@ -263,6 +310,7 @@ int main(void)
 		cmocka_unit_test(an_answer_counts_up_to_the_first_change_behind_it),
 		cmocka_unit_test(a_change_that_the_answer_may_have_seen_makes_it_void),
 		cmocka_unit_test(many_changes_of_one_commit_are_one),
+		cmocka_unit_test(what_was_given_and_taken_is_hidden),
 		cmocka_unit_test(who_is_named_is_asked_at_once),
 		cmocka_unit_test(a_no_counts_unless_the_user_was_named_since),
 		cmocka_unit_test(changes_without_end_end_in_patience),
