@@ -52,7 +52,6 @@ void ahead_again(struct queue *q)
 			continue;
 		answers_drop(&r->answers);
 		r->asked = false;
-		r->transaction->asking = 0;
 		first = first ? first : r;
 	}
 	if (first)

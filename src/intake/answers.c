@@ -120,14 +120,31 @@ bool answers_in_vain(const struct asker *asker, struct bind *b, const struct cha
 
 /* --- asking ------------------------------------------------------------------------------------------------------- */
 
-/* What counts for limits.bulk depends on the row alone: after a crash the same rows are left out. */
+static bool asks_by_key(const struct route_plan *plan)
+{
+	return plan->wants_lookup || plan->wants_data;
+}
+
+/* What counts for limits.bulk depends on the rows alone, not on which of them were asked about, nor how often: after a crash the same ones are left
+ * out. */
+void answers_count(struct answers *answers, const struct bind *b, const struct change *change,
+		   const struct rules_table *table, struct transaction *t)
+{
+	struct route_plan plan;
+
+	if (answers->is_counted)
+		return;
+	answers->is_counted = true;
+	answers->before = t->asking;
+	for (size_t i = 0; change->kind != CHANGE_TRUNCATE && i < table->n_sections; i++)
+		t->asking += route_section(table->sections[i], &b->row, &plan) && asks_by_key(&plan);
+}
+
 static void ask_section(struct section_questions *a, const struct asker *asker, struct bind *b,
-			const struct route_plan *plan, const struct wanted *w, struct transaction *t)
+			const struct route_plan *plan, const struct wanted *w)
 {
 	const struct rules_section *section = plan->section;
-	bool questions = plan->wants_lookup || plan->wants_data;
 
-	a->left_out = questions && t->asking++ >= asker->bulk;
 	a->is_vain = w->is_vain;
 	if (w->lookup && !a->left_out)
 		a->lookup = ask_about_row(asker->questions, &b->scratch, plan, &lookup_kind, &section->lookup);
@@ -146,28 +163,48 @@ static bool is_too_early(const struct asker *asker, struct transaction *t)
 bool answers_ask(struct answers *answers, const struct asker *asker, struct bind *b, const struct change *change,
 		 const struct rules_table *table, struct transaction *t)
 {
-	uint64_t asking = t->asking;
+	uint64_t asking;
 
 	if (change->kind == CHANGE_TRUNCATE)
 		return true;
+	answers_count(answers, b, change, table, t);
+	asking = answers->before;
 	for (size_t i = 0; i < table->n_sections; i++) {
 		struct route_plan plan;
 		struct wanted w;
 
-		if (!route_section(table->sections[i], &b->row, &plan) ||
-		    !(plan.wants_lookup || plan.wants_data || plan.wants_actor))
+		if (!route_section(table->sections[i], &b->row, &plan) || !(asks_by_key(&plan) || plan.wants_actor))
 			continue;
 		w = wanted_of(asker, &plan);
 		if (asks(asker, b, &plan, &w) && is_too_early(asker, t)) {
 			answers_drop(answers);
-			t->asking = asking;
 			return false;
 		}
 		if (!answers->at) {
 			answers->at = mem_new_array(table->n_sections, sizeof(*answers->at));
 			answers->n = table->n_sections;
 		}
-		ask_section(&answers->at[i], asker, b, &plan, &w, t);
+		answers->at[i].left_out = asks_by_key(&plan) && asking++ >= asker->bulk;
+		ask_section(&answers->at[i], asker, b, &plan, &w);
+	}
+	return true;
+}
+
+bool answers_ask_rest(struct answers *answers, const struct asker *asker, struct bind *b,
+		      const struct rules_table *table, struct transaction *t)
+{
+	for (size_t i = 0; i < answers->n && !heard_is_vain(asker->heard); i++) {
+		struct section_questions *a = &answers->at[i];
+		struct route_plan plan;
+		struct wanted w;
+
+		if (!a->is_vain || !route_section(table->sections[i], &b->row, &plan))
+			continue;
+		w = wanted_of(asker, &plan);
+		w.lookup = w.lookup && !a->lookup;
+		if (asks(asker, b, &plan, &w) && is_too_early(asker, t))
+			return false;
+		ask_section(a, asker, b, &plan, &w);
 	}
 	return true;
 }
@@ -231,5 +268,6 @@ void answers_drop(struct answers *answers)
 		question_unref(answers->at[i].actor);
 	}
 	free(answers->at);
-	*answers = (struct answers){ 0 };
+	answers->at = NULL;
+	answers->n = 0;
 }

@@ -19,6 +19,9 @@ struct section_questions { /* of one section; NULL: not asked */
 struct answers {                      /* zeroed: nothing was asked */
 	struct section_questions *at; /* one a section */
 	size_t n;
+	bool is_counted;
+	uint64_t
+		before; /* how many times sections of earlier rows of the transaction want a lookup or data, if it is_counted */
 };
 
 struct visible;
@@ -45,6 +48,12 @@ bool asker_lookup_waits(const struct asker *asker, const struct rules_section *s
  * the questions would see the row's transaction `t`; call again when there is another one. */
 bool answers_ask(struct answers *answers, const struct asker *asker, struct bind *b, const struct change *change,
 		 const struct rules_table *table, struct transaction *t);
+/* The same for what was not asked because it would have been in vain, and would not be any more. */
+bool answers_ask_rest(struct answers *answers, const struct asker *asker, struct bind *b,
+		      const struct rules_table *table, struct transaction *t);
+/* The row in `b` will not be asked about: it counts for limits.bulk all the same. */
+void answers_count(struct answers *answers, const struct bind *b, const struct change *change,
+		   const struct rules_table *table, struct transaction *t);
 /* Everything that the row would ask would have to wait for the log, and the log is too far behind. */
 bool answers_in_vain(const struct asker *asker, struct bind *b, const struct change *change,
 		     const struct rules_table *table);
@@ -55,6 +64,7 @@ lsn_t answers_upto(lsn_t upto, const struct question *q);
 lsn_t answers_lookups_upto(const struct answers *answers);
 /* What is not answered counts as failed. */
 void answers_give_up(struct answers *answers);
+/* Nothing is asked. What was counted stays counted. */
 void answers_drop(struct answers *answers);
 
 #endif

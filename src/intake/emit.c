@@ -140,12 +140,18 @@ static void push(struct emit *e, const struct record *r, const struct rules_tabl
 	note_other_parents(e, table, change);
 }
 
-/* Asks the row's questions once. True: all of them are answered, or given up. */
+/* Asks each of the row's questions once. True: all of them are answered, or given up. */
 static bool ask(struct emit *e, struct record *r, const struct rules_table *table, const struct change *change)
 {
-	if (!r->asked && !r->given_up)
-		r->asked = answers_ask(&r->answers, e->asker, e->bind, change, table, r->transaction);
-	return r->given_up || (r->asked && answers_are_here(&r->answers));
+	if (r->given_up) {
+		answers_count(&r->answers, e->bind, change, table, r->transaction);
+		return true;
+	}
+	if (r->asked)
+		return answers_ask_rest(&r->answers, e->asker, e->bind, table, r->transaction) &&
+		       answers_are_here(&r->answers);
+	r->asked = answers_ask(&r->answers, e->asker, e->bind, change, table, r->transaction);
+	return r->asked && answers_are_here(&r->answers);
 }
 
 /* What must not be newer than the commit: content, and receivers that depend on the row. */

@@ -26,7 +26,7 @@ struct transaction { /* from its BEGIN's receipt until its COMMIT is handled */
 	bool is_ddl;         /* a message says that DDL is a part of it */
 	bool is_large;       /* skip.c: it has a record over INTAKE_LARGE */
 	struct sight sights[OUTSIDE_SESSIONS];
-	uint64_t asking; /* emit.c, ahead.c: how many times a section of its rows has wanted a lookup or data */
+	uint64_t asking; /* answers.c: how many times a section of its rows has wanted a lookup or data */
 };
 
 struct transactions { /* all that are not handled yet, in the order of commits; zeroed: none */
