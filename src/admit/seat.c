@@ -1,8 +1,8 @@
 /*
  * seat: the groups of an answer, a cursor in the log of each, and the mail to the hub.
  *
- * The cursors are placed after what the client knows, if the logs reach back that far, the permission did not change since and the claims are
- * the same. Otherwise they are placed at the position at which the query was sent; or, if the logs have dropped that, at the current one.
+ * The cursors are placed after what the client knows, if the logs reach back that far, the permission did not change since, the claims are
+ * the same and no commit is known by half. Otherwise they are placed at the position at which the query was sent; or, if the logs have dropped that, at the current one.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -102,6 +102,21 @@ static bool is_known_throughout(const struct listener *l)
 	return true;
 }
 
+/* The client has a part of a commit from another process. Messages that had to do without an answer there stood at the commit's end, and may be
+ * among those that the client is taken to have here. */
+static bool has_half(const struct listener *l)
+{
+	const struct admit_present *present = l->all->present;
+	struct event_id upto = { l->since.lsn, UINT32_MAX };
+
+	if (l->since.lsn >= present->told_before)
+		return false;
+	for (size_t i = 0; i < l->n_topics; i++)
+		if (!topic_is_empty_between(present->log, l->topics[i], l->since, upto))
+			return true;
+	return false;
+}
+
 static void place_at_head(struct topiclog *log, struct mail *mail)
 {
 	mail->given.id = (struct event_id){ topiclog_published(log), 0 };
@@ -114,7 +129,7 @@ static void place(const struct listener *l, struct mail *mail)
 {
 	struct topiclog *log = l->all->present->log;
 
-	mail->given.resumed = may_resume(l) && is_known_throughout(l) && place_all(log, mail, l->since);
+	mail->given.resumed = may_resume(l) && is_known_throughout(l) && !has_half(l) && place_all(log, mail, l->since);
 	if (mail->given.resumed)
 		return;
 	mail->given.resync = l->has_since;

@@ -325,6 +325,7 @@ void route_looked_up(const struct route_plan *plan, const struct sqlrows *lookup
 	for (size_t i = 0; i < s->n_groups; i++)
 		for (e.lookup_row = 0; s->group_uses_lookup[i] && e.lookup_row < lookup->n_rows; e.lookup_row++)
 			groups_expand(out, &s->groups[i], expansion_value, &e, &r->joined.groups, 0);
+	r->unknown = r->unknown || e.unknown;
 	groups_drop(&r->left.groups, is_looked_up, out);
 }
 

@@ -42,6 +42,11 @@ struct item { /* offsets, because the buffers move while they grow */
 	uint8_t header_len;
 };
 
+struct sections { /* each once */
+	const struct rules_section **at;
+	size_t n, cap;
+};
+
 struct txn {
 	struct txn_limits limits;
 	lsn_t lsn;
@@ -66,16 +71,17 @@ struct txn {
 	bool everybody;
 	struct {
 		bool is, everything;
-		const struct rules_section **sections; /* each once */
-		size_t n_sections, cap_sections;
+		struct sections sections;
 		struct buf groups;
 		size_t n_groups;
 	} skipped;
+	struct sections looked_up;  /* whose rows wanted a lookup */
+	bool asks;                  /* a row wanted an answer */
 	struct buf key;             /* scratch */
 	struct buf fitting;         /* scratch: names of the groups that get the message, */
 	struct buf fitting_rows;    /* and the lookup's rows that spelled them, if tracked */
 	struct route_result result; /* scratch */
-	struct groups looked_up;    /* scratch */
+	struct groups receivers;    /* scratch: by a lookup that is late */
 };
 
 struct txn *txn_new(const struct txn_limits *limits)
@@ -132,12 +138,13 @@ void txn_free(struct txn *t)
 	buf_fini(&t->fitting);
 	buf_fini(&t->fitting_rows);
 	route_result_fini(&t->result);
-	groups_fini(&t->looked_up);
+	groups_fini(&t->receivers);
 	free(t->items);
 	free(t->marks);
 	free(t->late);
 	free(t->lates);
-	free(t->skipped.sections);
+	free(t->skipped.sections.at);
+	free(t->looked_up.at);
 	buf_fini(&t->skipped.groups);
 	free(t);
 }
@@ -154,8 +161,8 @@ void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time)
 	t->lsn = lsn;
 	t->index = 0;
 	t->n_items = t->n_marks = t->n_late = 0;
-	t->skipped.is = t->skipped.everything = false;
-	t->skipped.n_sections = t->skipped.n_groups = 0;
+	t->skipped.is = t->skipped.everything = t->asks = false;
+	t->skipped.sections.n = t->looked_up.n = t->skipped.n_groups = 0;
 	buf_reuse(&t->skipped.groups);
 	if (t->cap_items > 4096) {
 		free(t->items);
@@ -168,6 +175,18 @@ void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time)
 bool txn_is_open(const struct txn *t)
 {
 	return t->open;
+}
+
+static void add_section(struct sections *s, const struct rules_section *section)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->at[i] == section)
+			return;
+	if (s->n == s->cap) {
+		s->cap = s->cap ? s->cap * 2 : 8;
+		s->at = mem_resize(s->at, s->cap, sizeof(*s->at));
+	}
+	s->at[s->n++] = section;
 }
 
 /* --- members --------------------------------------------------------------------------------------------------- */
@@ -458,9 +477,9 @@ static void count_late(struct txn *t, const struct route_plan *plan, const struc
 	unsigned close = close_code(plan, &t->result.joined);
 	const char *name;
 
-	route_looked_up(plan, lookup, &t->result, &t->looked_up);
-	name = t->looked_up.names.data;
-	for (size_t i = 0; i < t->looked_up.n; i++, name += strlen(name) + 1) {
+	route_looked_up(plan, lookup, &t->result, &t->receivers);
+	name = t->receivers.names.data;
+	for (size_t i = 0; i < t->receivers.n; i++, name += strlen(name) + 1) {
 		struct counter *c = counter_for(t, plan->section, name);
 
 		if (!c || id.index >= TXN_LATE_INDEX) {
@@ -473,6 +492,13 @@ static void count_late(struct txn *t, const struct route_plan *plan, const struc
 	}
 }
 
+static void note_questions(struct txn *t, const struct route_plan *plan)
+{
+	t->asks = t->asks || plan->wants_lookup || plan->wants_data || plan->wants_actor;
+	if (plan->wants_lookup)
+		add_section(&t->looked_up, plan->section);
+}
+
 /* After a crash the row is decoded again, and then a lookup may answer something else. So the numbers come only from
  * the row's columns. The message for the groups joined has a number even if no group gets it, and the one for the
  * groups left even if the lookup names them again. Those who lose the row read no answer: it may be of what the row is
@@ -480,11 +506,13 @@ static void count_late(struct txn *t, const struct route_plan *plan, const struc
 const char *txn_row(struct txn *t, const struct route_plan *plan, const struct txn_answers *answers)
 {
 	struct render_input left = { 0 }, joined = { .lookup = answers->lookup };
-	bool unanswered = plan->wants_lookup && !answers->lookup, wordless = is_wordless(plan, answers);
+	bool unanswered = plan->wants_lookup && !answers->lookup, wordless = is_wordless(plan, answers), unknown;
 
 	assert(t->open);
+	note_questions(t, plan);
 	route_messages(plan, NULL, &t->result);
-	if (t->result.unknown)
+	unknown = t->result.unknown;
+	if (unknown)
 		txn_mark(t, plan->section, "unknown");
 	if (t->result.left.groups.n)
 		left.id = next_id(t);
@@ -506,6 +534,8 @@ const char *txn_row(struct txn *t, const struct route_plan *plan, const struct t
 		route_messages(plan, answers->lookup, &t->result);
 	else if (unanswered)
 		route_without_lookup(plan, &t->result);
+	if (t->result.unknown && !unknown)
+		mark_late(t, plan->section, "unknown", true);
 	if (t->result.left.groups.n)
 		add_message(t, plan, &t->result.left, &left);
 	if (answers->data_left_out)
@@ -588,25 +618,12 @@ static void finish_marks(struct txn *t)
 	}
 }
 
-static void skip_section(struct txn *t, const struct rules_section *section)
-{
-	for (size_t i = 0; i < t->skipped.n_sections; i++)
-		if (t->skipped.sections[i] == section)
-			return;
-	if (t->skipped.n_sections == t->skipped.cap_sections) {
-		t->skipped.cap_sections = t->skipped.cap_sections ? t->skipped.cap_sections * 2 : 8;
-		t->skipped.sections =
-			mem_resize(t->skipped.sections, t->skipped.cap_sections, sizeof(*t->skipped.sections));
-	}
-	t->skipped.sections[t->skipped.n_sections++] = section;
-}
-
 void txn_skip(struct txn *t, const struct rules_section *section)
 {
 	assert(t->open);
 	t->skipped.is = true;
 	if (section)
-		skip_section(t, section);
+		add_section(&t->skipped.sections, section);
 	else
 		t->skipped.everything = true;
 }
@@ -632,15 +649,25 @@ static void finish_skipped(struct txn *t)
 	skip_counted(t, true);
 	skip_counted(t, false);
 	for (size_t i = 0; i < t->n_marks; i++)
-		skip_section(t, t->marks[i].section);
+		add_section(&t->skipped.sections, t->marks[i].section);
 	for (size_t i = 0; i < t->n_late; i++)
-		skip_section(t, t->late[i].section);
+		add_section(&t->skipped.sections, t->late[i].section);
 	t->n_items = t->n_marks = 0;
 }
 
-void txn_finish(struct txn *t)
+/* The other decoding may have asked with other luck: groups that a lookup named then are not known. */
+static void skip_asked(struct txn *t)
+{
+	t->skipped.is = true;
+	for (size_t i = 0; i < t->looked_up.n; i++)
+		add_section(&t->skipped.sections, t->looked_up.at[i]);
+}
+
+void txn_finish(struct txn *t, bool is_half_told)
 {
 	assert(t->open);
+	if (is_half_told && t->asks)
+		skip_asked(t);
 	if (t->skipped.is) {
 		finish_skipped(t);
 	} else {
@@ -651,13 +678,18 @@ void txn_finish(struct txn *t)
 	t->open = false;
 }
 
+bool txn_asks(const struct txn *t)
+{
+	return t->asks;
+}
+
 bool txn_skipped(const struct txn *t, struct txn_skipped *out)
 {
 	*out = (struct txn_skipped){
 		.id = { t->lsn, TXN_SKIPPED_INDEX },
 		.everything = t->skipped.everything,
-		.sections = t->skipped.sections,
-		.n_sections = t->skipped.n_sections,
+		.sections = t->skipped.sections.at,
+		.n_sections = t->skipped.sections.n,
 		.groups = buf_slice(&t->skipped.groups),
 		.n_groups = t->skipped.n_groups,
 	};

@@ -109,7 +109,7 @@ static void publish_head(struct intake *in, const struct transaction *t)
 
 	if (t->is_ddl)
 		txn_add_member(in->txn, NULL);
-	txn_finish(in->txn);
+	txn_finish(in->txn, in->calls->is_half_told(in->ctx, t->lsn));
 	if (txn_n_messages(in->txn) || txn_n_marks(in->txn) || txn_n_members(in->txn) || txn_skipped(in->txn, &skipped))
 		in->calls->publish(in->ctx, in->txn, t->next_lsn);
 	else

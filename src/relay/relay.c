@@ -127,6 +127,16 @@ lsn_t relay_tail_end(const struct relay *r)
 	return relay_writer_tail_end(r->writer);
 }
 
+uint32_t relay_decoding(const struct relay *r)
+{
+	return relay_writer_decoding(r->writer);
+}
+
+lsn_t relay_half_told(const struct relay *r)
+{
+	return relay_writer_half_told(r->writer);
+}
+
 lsn_t relay_start(struct relay *r, lsn_t from, enum relay_hole hole)
 {
 	assert(is_here(r));
@@ -187,11 +197,11 @@ static void on_changed(void *ctx)
 	r->calls->changed(r->ctx);
 }
 
-static void on_refill(void *ctx)
+static void on_refill(void *ctx, const char *why)
 {
 	struct relay *r = ctx;
 
-	r->calls->refill(r->ctx);
+	r->calls->refill(r->ctx, why);
 }
 
 static void on_pause(void *ctx, bool paused)

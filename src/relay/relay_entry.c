@@ -67,11 +67,13 @@ size_t relay_entry_encode(const struct relay_entry *entry, struct slice out[RELA
 	struct encoder e = { .out = out };
 
 	buf_clear(scratch);
-	buf_reserve(scratch, 3 * RELAY_ID_MAX);
+	buf_reserve(scratch, 4 * RELAY_ID_MAX);
 	if (entry->end)
 		add_number(&e, "e", entry->end, scratch);
 	if (entry->when)
 		add_number(&e, "w", entry->when, scratch);
+	if (entry->decoding)
+		add_number(&e, "d", entry->decoding, scratch);
 	switch (entry->kind) {
 	case RELAY_POSITION:
 		break;
@@ -121,7 +123,7 @@ enum { HAS_BEFORE = 1, HAS_END = 2, HAS_GROUPS = 4, HAS_REASON = 8 };
 struct field {        /* how a field is read */
 	size_t at;    /* of the member; NOWHERE: the entry's kind is all that it says */
 	unsigned has; /* what the entry then has */
-	enum { FIELD_TEXT, FIELD_FLAG, FIELD_ID, FIELD_LSN, FIELD_TIME, FIELD_CODE } form;
+	enum { FIELD_TEXT, FIELD_FLAG, FIELD_ID, FIELD_LSN, FIELD_TIME, FIELD_CODE, FIELD_NUMBER } form;
 	enum relay_kind kind; /* of the entry that has it, if is_kind */
 	bool is_kind;
 	char name;
@@ -134,6 +136,7 @@ static const struct field fields_known[] = {
 	{ .name = 'p', .form = FIELD_ID, .at = AT(before), .has = HAS_BEFORE },
 	{ .name = 'e', .form = FIELD_LSN, .at = AT(end), .has = HAS_END },
 	{ .name = 'w', .form = FIELD_TIME, .at = AT(when) },
+	{ .name = 'd', .form = FIELD_NUMBER, .at = AT(decoding) },
 	{ .name = 'u', .form = FIELD_TEXT, .at = AT(users), .is_kind = true, .kind = RELAY_MEMBERS },
 	{ .name = 'm', .form = FIELD_TEXT, .at = AT(payload), .is_kind = true, .kind = RELAY_MESSAGE },
 	{ .name = 'a', .form = FIELD_TEXT, .at = AT(about) },
@@ -160,6 +163,16 @@ static bool read_code(struct slice value, uint16_t *out)
 	return true;
 }
 
+static bool read_number(struct slice value, uint32_t *out)
+{
+	uint64_t number = 0;
+
+	if (!number_parse(value, UINT32_MAX, &number))
+		return false;
+	*out = (uint32_t)number;
+	return true;
+}
+
 static bool read_value(const struct field *f, struct slice value, void *member)
 {
 	switch (f->form) {
@@ -177,6 +190,8 @@ static bool read_value(const struct field *f, struct slice value, void *member)
 		return number_parse(value, INT64_MAX, member);
 	case FIELD_CODE:
 		return read_code(value, member);
+	case FIELD_NUMBER:
+		return read_number(value, member);
 	}
 	return false;
 }

@@ -37,6 +37,9 @@ struct relay_reader {
 		struct event_id at;   /* the last entry read */
 		lsn_t position;       /* the last `end` read */
 		int64_t refused_at;   /* µs: since when every read is refused; 0: the last read was not refused */
+		lsn_t commit;         /* of the transaction that is being read, */
+		uint32_t decoding;    /* which decoding its first entry came from, */
+		bool is_mixed; /* and whether others came from another one: Redis has lost what was read of it before */
 	} place;
 	struct relay_trouble trouble;
 	uint64_t read;
@@ -103,10 +106,27 @@ static void take_unsynced(struct relay_reader *r, const struct relay_entry *e)
 		begin(r, e->end, RELAY_HOLE_NONE);
 }
 
+/* One that ends as RELAY_SKIPPED says itself that it is mixed. */
+static void look_for_mixture(struct relay_reader *r, const struct relay_entry *e)
+{
+	if (r->place.commit != e->id.lsn) {
+		r->place.commit = e->id.lsn;
+		r->place.decoding = e->decoding;
+		r->place.is_mixed = false;
+	}
+	r->place.is_mixed |= r->place.decoding != e->decoding;
+	if (!e->end || !r->place.is_mixed || e->kind == RELAY_SKIPPED)
+		return;
+	log_warn("Redis lost a part of a transaction that this replica had read; what it holds cannot be continued",
+		 log_lsn("commit", e->id.lsn));
+	r->place.is_synced = false;
+}
+
 static bool take_entry(struct relay_reader *r, const struct relay_entry *e)
 {
 	r->read++;
 	look_for_hole(r, e);
+	look_for_mixture(r, e);
 	r->place.at = e->id;
 	r->calls->saw(r->ctx, e);
 	if (e->kind == RELAY_BEGIN) {

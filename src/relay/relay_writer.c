@@ -43,7 +43,9 @@ struct relay_writer {
 	bool tail_resting;          /* Redis answered with an error: wait until the next second to ask again */
 	struct event_id tail;       /* the last entry of the Redis stream */
 	lsn_t tail_end;             /* the last `end` in it */
+	bool tail_is_own;           /* Redis has acknowledged that the tail was appended here, since this start */
 	lsn_t from;                 /* where decoding began */
+	uint32_t decoding;          /* a random number for it */
 	enum relay_hole hole;       /* the reason, if `from` is after the tail */
 	lsn_t safe, waited_end;     /* waited_end: the LSN that the open WAIT is for; 0: an earlier Redis stream */
 	bool waiting;               /* a WAIT is open */
@@ -116,10 +118,26 @@ static void settle(struct relay_writer *w)
 		relay_queue_note_end(w->queue, w->tail_end);
 }
 
+/* The tail has no `end`, and another decoding may have appended it. */
+lsn_t relay_writer_half_told(const struct relay_writer *w)
+{
+	return w->tail_known && !w->tail_is_own && w->tail.lsn >= w->tail_end ? w->tail.lsn : 0;
+}
+
+/* The rest of that commit is in the queue, made as if nothing had been told of it. */
+static bool is_queued_as_whole(const struct relay_writer *w)
+{
+	lsn_t half = relay_writer_half_told(w);
+
+	return w->leads && half && relay_queue_end(w->queue) > half;
+}
+
 static void tail_found(struct relay_writer *w, struct event_id tail, lsn_t end)
 {
-	bool lost = event_id_compare(tail, w->tail) < 0;
+	int moved = event_id_compare(tail, w->tail);
+	bool lost = moved < 0;
 
+	w->tail_is_own = w->tail_is_own && moved == 0;
 	w->tail = tail;
 	w->tail_end = end;
 	w->tail_known = true;
@@ -127,7 +145,11 @@ static void tail_found(struct relay_writer *w, struct event_id tail, lsn_t end)
 		/* The lost entries are no longer in the queue, but are in the slot's window if it reaches back that
 		 * far. */
 		log_warn("Redis lost the end of the stream; it is filled again from the slot", log_lsn("stream", end));
-		w->calls->refill(w->ctx);
+		w->calls->refill(w->ctx, "the end of the Redis stream is lost");
+		return;
+	}
+	if (is_queued_as_whole(w)) {
+		w->calls->refill(w->ctx, "the Redis stream ends inside a transaction");
 		return;
 	}
 	relay_queue_drop_known(w->queue, tail, end);
@@ -135,17 +157,23 @@ static void tail_found(struct relay_writer *w, struct event_id tail, lsn_t end)
 	event_active(w->flush, EV_TIMEOUT, 0);
 }
 
+static void ask_tail(struct relay_writer *w);
+
 void relay_writer_saw(struct relay_writer *w, const struct relay_entry *e)
 {
 	if (!w->tail_known || relay_append_is_busy(w->append) || event_id_compare(e->id, w->tail) <= 0)
 		return;
 	w->tail = e->id;
+	w->tail_is_own = false;
 	if (e->end)
 		w->tail_end = e->end;
+	if (is_queued_as_whole(w)) { /* the end may have been appended meanwhile */
+		w->tail_known = false;
+		ask_tail(w);
+		return;
+	}
 	relay_queue_drop_known(w->queue, w->tail, w->tail_end);
 }
-
-static void ask_tail(struct relay_writer *w);
 
 static void on_tail(void *ctx, const redisReply *reply)
 {
@@ -179,6 +207,7 @@ static void appended(struct relay_writer *w, const struct relay_verdict *v)
 {
 	w->appended += v->n;
 	w->tail = v->tail;
+	w->tail_is_own = true;
 	if (v->end)
 		w->tail_end = v->end;
 	w->trouble.words[0] = '\0';
@@ -223,6 +252,11 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 
 /* --- the owner's side -------------------------------------------------------------------------------------------- */
 
+uint32_t relay_writer_decoding(const struct relay_writer *w)
+{
+	return w->decoding;
+}
+
 lsn_t relay_writer_tail_end(const struct relay_writer *w)
 {
 	return w->tail_known ? w->tail_end : 0;
@@ -239,7 +273,9 @@ static void empty(struct relay_writer *w)
 lsn_t relay_writer_start(struct relay_writer *w, lsn_t from, enum relay_hole hole)
 {
 	empty(w);
-	w->settled = false;
+	w->settled = w->tail_is_own = false;
+	evutil_secure_rng_get_bytes(&w->decoding, sizeof(w->decoding));
+	w->decoding |= 1;
 	w->safe = 0;
 	w->hole = hole;
 	w->from = w->tail_known && w->tail_end > from ? w->tail_end : from;
@@ -404,6 +440,7 @@ void relay_writer_reopen(struct relay_writer *w, const char *key, const char *le
 	empty(w);
 	forget(w);
 	w->tail = (struct event_id){ 0 };
+	w->tail_is_own = false;
 	w->tail_end = w->trim = w->waited_end = 0;
 	w->tail_moot = w->tail_asked;
 	ask_tail(w);

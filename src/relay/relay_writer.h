@@ -13,9 +13,9 @@
 struct relay_writer;
 
 struct relay_writer_calls {
-	void (*refill)(void *ctx);             /* as in struct relay_calls */
-	void (*pause)(void *ctx, bool paused); /* the same */
-	void (*changed)(void *ctx);            /* the connection came up or went down */
+	void (*refill)(void *ctx, const char *why); /* as in struct relay_calls */
+	void (*pause)(void *ctx, bool paused);      /* the same */
+	void (*changed)(void *ctx);                 /* the connection came up or went down */
 	/* An error of Redis ended the connection. It concerns the other connection too. */
 	void (*refused)(void *ctx, const char *words);
 };
@@ -36,6 +36,8 @@ void relay_writer_saw(struct relay_writer *w, const struct relay_entry *e);
 void relay_writer_drop(struct relay_writer *w, const char *why);
 
 lsn_t relay_writer_tail_end(const struct relay_writer *w);
+uint32_t relay_writer_decoding(const struct relay_writer *w);
+lsn_t relay_writer_half_told(const struct relay_writer *w);
 lsn_t relay_writer_start(struct relay_writer *w, lsn_t from, enum relay_hole hole);
 bool relay_writer_miss(struct relay_writer *w);
 void relay_writer_lead(struct relay_writer *w, bool leads);

@@ -240,6 +240,8 @@ struct way_start {
 
 struct way {
 	bool is_shared; /* all replicas feed their logs from what any of them publishes */
+	/* Has another process given a part of this commit, which is about to be published, and not its end? */
+	bool (*is_half_told)(const struct tap *t, lsn_t commit);
 	void (*publish)(struct tap *t, const struct txn *txn, lsn_t next_lsn);
 	/* Everything that commits below `next_lsn` is handled, and had no messages. */
 	void (*position)(struct tap *t, lsn_t next_lsn);

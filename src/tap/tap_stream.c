@@ -17,6 +17,13 @@
 
 /* --- the intake's transactions ------------------------------------------------------------------------------------- */
 
+static bool is_half_told(void *ctx, lsn_t commit)
+{
+	struct tap *t = ctx;
+
+	return t->way->is_half_told(t, commit);
+}
+
 static void on_publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 {
 	struct tap *t = ctx;
@@ -91,8 +98,8 @@ static bool reads(void *ctx, uint32_t query, const struct catalog_table *table)
 	return strcasestr(rules_query_at(t->now.rules, query)->sql, table->name) != NULL;
 }
 
-const struct intake_calls tap_intake_calls = { on_publish,    on_position, pause_source, stale_catalog, look,
-					       stream_broken, hear,        overlap,      reads };
+const struct intake_calls tap_intake_calls = { is_half_told, on_publish,    on_position, pause_source, stale_catalog,
+					       look,         stream_broken, hear,        overlap,      reads };
 
 /* --- sessions on another server ----------------------------------------------------------------------------------- */
 

@@ -81,8 +81,17 @@ static lsn_t reached_before(const struct tap *t)
 	return t->window.handled;
 }
 
+/* Logs begin with this process. Whether a client has a part of a commit from the one before is found out when the client comes back (`told_before`). */
+static bool is_half_told(const struct tap *t, lsn_t commit)
+{
+	(void)t;
+	(void)commit;
+	return false;
+}
+
 static lsn_t start(struct tap *t, const struct way_start *s)
 {
+	t->now.told_before = s->server_end;
 	if (strcmp(s->epoch, t->epoch) != 0)
 		begin_anew(t, s->from, s->epoch, "epoch");
 	else if (s->hole)
@@ -157,6 +166,7 @@ static void tick(struct tap *t, lsn_t confirmed)
 
 const struct way way_direct = {
 	.is_shared = false,
+	.is_half_told = is_half_told,
 	.publish = publish_to_logs,
 	.position = tap_reach_upto,
 	.open_epoch = open_epoch,

@@ -23,6 +23,7 @@
 struct sequence { /* the entries of a transaction; one entry waits, because the last one must be marked as the last */
 	struct tap *tap;
 	lsn_t commit;
+	uint32_t decoding;   /* of relay_entry */
 	uint32_t members_at; /* the index of the entry with the users whose membership changed */
 	bool has_members;
 	struct buf users; /* each ended by a zero; none: every user */
@@ -36,9 +37,12 @@ struct sequence { /* the entries of a transaction; one entry waits, because the 
 
 static void next_entry(struct sequence *s, const struct relay_entry *e)
 {
-	if (s->has_waiting)
+	if (s->has_waiting) {
+		s->waiting.decoding = s->decoding;
 		relay_add(s->tap->relay, &s->waiting);
+	}
 	s->waiting = *e;
+	s->waiting.decoding = s->has_waiting ? s->decoding : 0; /* alone it is not mixed with another */
 	s->has_waiting = true;
 }
 
@@ -135,11 +139,18 @@ static uint32_t members_at(const struct txn *txn)
 	return txn_skipped(txn, &skipped) ? skipped.id.index - 1 : 0;
 }
 
+static bool is_half_told(const struct tap *t, lsn_t commit)
+{
+	return relay_half_told(t->relay) == commit;
+}
+
 static void publish_to_relay(struct tap *t, const struct txn *txn, lsn_t next_lsn)
 {
 	struct sequence s = { .tap = t, .commit = txn_lsn(txn), .members_at = members_at(txn) };
-	bool has_event = txn_each(txn, &sequence_calls, &s);
+	bool has_event;
 
+	s.decoding = txn_asks(txn) ? relay_decoding(t->relay) : 0;
+	has_event = txn_each(txn, &sequence_calls, &s);
 	end_members(&s);
 	s.waiting.end = next_lsn;
 	s.waiting.when = has_event ? (uint64_t)txn_commit_us(txn) : 0;
@@ -272,11 +283,11 @@ static bool on_entry(void *ctx, const struct relay_entry *e)
 
 /* --- the relay's other calls ------------------------------------------------------------------------------------- */
 
-static void on_refill(void *ctx)
+static void on_refill(void *ctx, const char *why)
 {
 	struct tap *t = ctx;
 
-	source_restart(t->source, "the end of the Redis stream is lost");
+	source_restart(t->source, why);
 }
 
 static void on_pause(void *ctx, bool paused)
@@ -384,6 +395,7 @@ static void tick(struct tap *t, lsn_t confirmed)
 
 const struct way way_relay = {
 	.is_shared = true,
+	.is_half_told = is_half_told,
 	.publish = publish_to_relay,
 	.position = position,
 	.open_epoch = open_epoch,

@@ -156,6 +156,35 @@ def test_a_message_worded_for_each_receiver(app, config, make_walpush, redis_ser
     assert len({message["id"] for message, _ in heard}) == 1
 
 
+def test_half_a_transaction_of_another_holder(app, config, make_walpush, redis_server):
+    """The first holder left a row's receivers to the end, and died before it. The next one knows them, but their message has an earlier number."""
+    app.sql("CREATE TABLE homes (unit int)")
+    app.sql("INSERT INTO homes VALUES (1)")
+    config.set("tables.sendbacks", section(lookup="SELECT unit FROM homes", groups=["requests_unit_{lookup.unit}"], type="sendback", key="sendback_id"))
+    replicas = Replicas(make_walpush, app, config, redis_server, n=1, wait=1)  # nothing is safe, so the slot stays where it is
+    first = replicas.all[0]
+    with first.subscribe(UNIT_1, ASHA) as client:
+        with app.transaction() as cursor:
+            cursor.execute("INSERT INTO sendbacks (request_id, reason, created_at, created_by_id, sendback_type) VALUES (%s, '', now(), %s, 'x')", (app.request, RAVI))
+            cursor.execute("UPDATE requests SET purpose = 'two' WHERE id = %s", (app.request,))
+        known = client.recv()
+        assert known["type"] == "request.updated" and client.recv()["reason"] == "lookup"
+    first.kill()
+    redis = redis_server.client()
+    (stream,) = [key for key in redis.keys() if redis.type(key) == b"stream"]
+    (mark, fields), (before, _) = redis.xrevrange(stream, count=2)
+    assert fields[b"r"] == b"lookup"
+    redis.xdel(stream, mark)
+    redis.execute_command("XSETID", stream, before)
+    app.sql("GRANT SELECT ON homes TO walpush")
+    replicas.replace(first, lambda replica: None)
+    with replicas.all[0].connect(f"{UNIT_1}?since={known['id']}&epoch={client.hello['epoch']}", ASHA) as client:
+        assert client.established()["resumed"]
+        assert client.recv()["reason"] == "skipped"
+        app.touch(app.request, "three")
+        assert client.recv()["type"] == "request.updated"
+
+
 @pytest.mark.whole(reason="fewer clients and changes under a sanitizer")
 def test_many_clients_on_every_replica(app, make_walpush, config, redis_server, wsload, capsys):
     connections, changes = (300, 1000) if SLOWDOWN < 3 else (30, 200)

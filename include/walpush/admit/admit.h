@@ -26,7 +26,9 @@ struct admit_present {
 	struct rules *rules;       /* bound to the catalog of the moment; NULL: none yet */
 	struct topiclog *log;
 	const char *epoch; /* of the replication stream; "" before the first one */
-	bool has_mute;     /* a table that decides is mute: it has changes that the WAL does not hold */
+	/* Another process may have told clients what commits below; then it numbered what a commit leaves to its end otherwise, perhaps. */
+	lsn_t told_before;
+	bool has_mute; /* a table that decides is mute: it has changes that the WAL does not hold */
 	struct metrics_counts *counts;
 	struct audit *audit;
 };

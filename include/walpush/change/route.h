@@ -74,7 +74,8 @@ void route_messages(const struct route_plan *plan, const struct sqlrows *lookup,
 /* The lookup has no answer. Removes from `left` each group that the lookup could have named: the row may not have left
  * it, and it must refetch anyway. */
 void route_without_lookup(const struct route_plan *plan, struct route_result *r);
-/* The groups that the lookup's rows name and the columns (r->joined, made without a lookup) do not. Removes them from `left`. `out` is cleared first. */
+/* The groups that the lookup's rows name and the columns (r->joined, made without a lookup) do not. Removes them from `left`. `out` is cleared first.
+ * r->unknown is set too if a template needs a value that was not sent. */
 void route_looked_up(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *r,
 		     struct groups *out);
 void route_result_fini(struct route_result *r);

@@ -57,8 +57,11 @@ void txn_add_member(struct txn *t, const char *user);
  * marks, only txn_skipped, because the other messages may depend on the missing row. Its members stay.
  */
 void txn_skip(struct txn *t, const struct rules_section *section);
-/* No more rows: bulk messages get their numbers. */
-void txn_finish(struct txn *t);
+/*
+ * No more rows: bulk messages get their numbers. `is_half_told`: another decoding has published a part of the transaction, and what that left to its
+ * end cannot be known, because it depended on answers. If a row asked anything, the rest is a txn_skipped.
+ */
+void txn_finish(struct txn *t, bool is_half_told);
 
 struct txn_message { /* borrowed from the txn until the next txn_begin */
 	struct event_id id;
@@ -101,6 +104,8 @@ struct txn_skipped {
 	size_t n_groups;
 };
 
+/* A row wanted an answer, so other decodings of the transaction may make something else of it. */
+bool txn_asks(const struct txn *t);
 /* After txn_finish. False: no row was skipped. */
 bool txn_skipped(const struct txn *t, struct txn_skipped *out);
 /* The names of `sections`, each ended by a zero. */

@@ -62,6 +62,8 @@ struct intake_place { /* where the replication stream broke: a transaction with 
 enum intake_broken { INTAKE_UNREADABLE, INTAKE_NO_MEMORY };
 
 struct intake_calls {
+	/* Has another decoding published a part of this commit, and is the rest still to come? */
+	bool (*is_half_told)(void *ctx, lsn_t commit);
 	/* A transaction is complete: publish its memberships, messages and marks. Everything that commits before next_lsn is handled then. */
 	void (*publish)(void *ctx, const struct txn *t, lsn_t next_lsn);
 	/* A transaction without listed rows, or a keepalive: only the position changes. It may be an old position, which changes nothing. */

@@ -45,8 +45,8 @@ struct relay_calls {
 	/* Reading: the next entry, in order. An entry with `end` completes what it says. False: the entry makes no
 	 * sense. */
 	bool (*entry)(void *ctx, const struct relay_entry *e);
-	/* Writing: Redis lost entries that the queue does not hold: decode again, from relay_start's answer on. */
-	void (*refill)(void *ctx);
+	/* Writing: the queue does not hold what the Redis stream needs next: decode again, from relay_start's answer on. `why` is a literal. */
+	void (*refill)(void *ctx, const char *why);
 	/* Writing: the queue is full, or half empty again. */
 	void (*pause)(void *ctx, bool paused);
 	/* A connection came up or went down, or a leader appeared or was lost. */
@@ -88,6 +88,10 @@ bool relay_miss(struct relay *r);
 void relay_lead(struct relay *r, bool leads);
 /* Everything that commits before this LSN is in the Redis stream or in the queue. */
 lsn_t relay_end(const struct relay *r);
+/* A number for what is decoded since the last relay_start; not 0. */
+uint32_t relay_decoding(const struct relay *r);
+/* The commit of which another holder of the slot has appended a part, and nobody the end; 0: none. */
+lsn_t relay_half_told(const struct relay *r);
 /* The next entry of a transaction, in order. The entry is copied. The last entry of a transaction has `end`; `before`
  * is ignored. */
 void relay_add(struct relay *r, const struct relay_entry *e);

@@ -6,6 +6,7 @@
  *   p  the id of the entry before it: a reader that has not read that far has met a hole
  *   e  everything that commits before this LSN is in the Redis stream up to here (the end of a transaction, a position, a beginning)
  *   w  when the transaction was committed, in µs since 1970
+ *   d  which decoding it comes from, if the transaction has several entries and a row asked a query: what two decodings made of it does not fit together
  *   u  users whose memberships the commit changed, each ended by a zero; none: every user        index 0, before all of the commit
  *   m  the message as a client gets it, g its groups, each ended by a zero; c the close code,    its own index
  *      if it closes, k that it is a bulk message; a section, action and key of its row, each
@@ -40,6 +41,7 @@ struct relay_entry { /* slices are borrowed */
 	struct event_id before;
 	lsn_t end;          /* 0: inside a transaction */
 	uint64_t when;      /* with `end`; 0: unknown */
+	uint32_t decoding;  /* 0: every decoding makes the same of it */
 	struct slice users; /* RELAY_MEMBERS; empty: every user */
 	struct slice payload, groups;
 	struct slice about; /* decoded: always three texts */

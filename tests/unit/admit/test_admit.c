@@ -1208,6 +1208,60 @@ static void since_from_before_a_change_is_not_resumed(void **state)
 	}
 }
 
+static void half_a_commit_of_another_process_is_not_resumed(void **state)
+{
+	static const struct {
+		lsn_t told_before;
+		struct event_id since;
+		const char *said;
+	} cases[] = {
+		{ START + 6, { START + 5, 1 }, "1 admitted at 1020-0 in 1 resync" },
+		{ START + 6, { START + 5, 0 }, "1 admitted at 1020-0 in 1 resync" },
+		{ START + 6, { START + 5, 2 }, "1 admitted at 1005-2 in 1 resumed" },
+		{ START + 6, { START + 4, 7 }, "1 admitted at 1004-7 in 1 resumed" },
+		/* One that only this process has told. */
+		{ START + 5, { START + 5, 1 }, "1 admitted at 1005-1 in 1 resumed" },
+		{ 0, { START + 5, 1 }, "1 admitted at 1005-1 in 1 resumed" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		reopen(WORLD_MEMBERSHIP);
+		world_message(&w, 5, START + 5);
+		topic_append(w.present.log, world_group(&w, 5), (struct event_id){ START + 5, 2 }, SLICE("h"),
+			     SLICE("m"), w.now);
+		world_message(&w, 6, START + 5); /* of a unit that is not the user's */
+		world_message(&w, 5, START + 8);
+		world_reach(&w, START + 20);
+		w.present.told_before = cases[i].told_before;
+		come_back(1, "7", cases[i].since);
+		world_turn(&w);
+		answer("5");
+		position(START + 20);
+		assert_said(cases[i].said);
+	}
+}
+
+/* Which unit it was is not known: the answer names the same as before. */
+static void what_came_and_went_between_two_answers_is_said(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	admit_changed(w.all, START + 10, "7");
+	admit_changed(w.all, START + 12, "7");
+	world_reach(&w, START + 13);
+	world_turn(&w);
+	assert_said("1 hears up to 1010; 1 changed by 1012");
+	answer("5");
+	position(START + 13);
+	assert_said("1 moved at 1012-0 in 1 resync for membership");
+	/* One change is what the answer says of it. */
+	change(START + 20, "7");
+	answer("5");
+	position(START + 21);
+	assert_said("1 hears up to 1020; 1 hears");
+}
+
 /* Of users who are not here only the last changes are known; before those everybody counts as changed. */
 static void changes_of_more_users_than_are_remembered_are_everybodys(void **state)
 {
@@ -1671,6 +1725,8 @@ int main(void)
 		CASE(a_no_counts_unless_the_user_was_changed_since),
 		CASE(what_lies_between_a_change_and_the_answers_piece_is_skipped),
 		CASE(since_from_before_a_change_is_not_resumed),
+		CASE(half_a_commit_of_another_process_is_not_resumed),
+		CASE(what_came_and_went_between_two_answers_is_said),
 		CASE(changes_of_more_users_than_are_remembered_are_everybodys),
 		CASE(another_history_asks_about_everybody),
 		CASE(a_change_without_a_user_asks_everybody_in_a_round),

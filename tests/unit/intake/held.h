@@ -8,6 +8,7 @@
  *   B7@2      BEGIN of xid 7, commit 2 (LSN 0/200, its end 0/240)      C     COMMIT
  *   p5        row of plain, key 5: asks nothing                        a5    of asks: a lookup with 5
  *   h5        of shows: a data query with 5                            n5    of named: the name of actor 5
+ *   z5        of pairs: a lookup and a data query with 5
  *   d5        of deciders: a membership of user 5                      c5    of a partition of parent, key 5
  *   u5        of a table that is not listed                            y5    of one that was made since the catalog was read
  *   e5        of plain, with a column that the catalog does not know   b5    of a table that inherits from parent, deciders and closing
@@ -30,6 +31,7 @@
  *   q5, Q5    INSERT and UPDATE of asks, with 5 as its key too
  *   k3        everything before commit 3 was sent                      #3    commits below 3 were handled before this connection
  *   R         the owner read the catalog                               X     the connection was lost: intake_clear
+ *   %2        a part of commit 2 was published by another decoding
  *   L, H, E   the owner begins a look; one that holds; it ends         |     nothing: a mark in what was told
  */
 #ifndef TEST_HELD_H
@@ -53,6 +55,8 @@
 	"  asks = { type = \"asks\" key = \"asks_id\" lookup = \"SELECT g FROM x WHERE y = {ref}\"\n"                  \
 	"    groups = [ \"a_{lookup.g}\" ] }\n"                                                                        \
 	"  shows = { type = \"shows\" key = \"shows_id\" groups = [ \"s_{id}\" ] data-query = \"SELECT {ref}\" }\n"    \
+	"  pairs = { type = \"pairs\" key = \"pairs_id\" lookup = \"SELECT g FROM x WHERE y = {ref}\"\n"               \
+	"    groups = [ \"z_{lookup.g}\" ] data-query = \"SELECT {ref}\" }\n"                                          \
 	"  named = { type = \"named\" key = \"named_id\" groups = [ \"n_{id}\" ] actor = \"by_id\" }\n"                \
 	"  parent = { type = \"parent\" key = \"parent_id\" groups = [ \"q_{id}\" ] }\n"                               \
 	"  closing = { type = \"closing\" key = \"closing_id\" groups = [ \"x_{id}\" ] close = 4403 }\n"               \
@@ -93,7 +97,7 @@ struct held {
 	char *position; /* the word that answers the questions for positions; NULL: nothing is flushed */
 
 	unsigned xid, commit; /* of the transaction that is sent */
-	lsn_t handled;
+	lsn_t handled, half_told;
 	unsigned n_calls; /* of the world, by the intake */
 	struct buf told;
 };
@@ -219,7 +223,7 @@ static inline void held_tell_answers(const struct txn_message *m)
 	assert_non_null(payload);
 	if (strcmp(section, "named") == 0)
 		buf_addf(&held.told, "=%s", by ? by : "null");
-	if (strcmp(section, "shows") == 0)
+	if (strcmp(section, "shows") == 0 || strcmp(section, "pairs") == 0)
 		buf_addf(&held.told, "=%" JSON_INTEGER_FORMAT, json_integer_value(json_object_get(data, "x")));
 	json_decref(payload);
 }
@@ -310,8 +314,14 @@ static inline bool held_reads(void *ctx, uint32_t query, const struct catalog_ta
 	return held.reads_itself && strcmp(table->name, "asks") == 0;
 }
 
-static const struct intake_calls held_calls = { held_publish, held_handled, held_pause,   held_stale, held_look,
-						held_broken,  held_hear,    held_overlap, held_reads };
+static inline bool held_half_told(void *ctx, lsn_t commit)
+{
+	(void)ctx;
+	return commit == held.half_told;
+}
+
+static const struct intake_calls held_calls = { held_half_told, held_publish, held_handled, held_pause,   held_stale,
+						held_look,      held_broken,  held_hear,    held_overlap, held_reads };
 
 /* --- records ----------------------------------------------------------------------------------------------------- */
 
@@ -536,6 +546,9 @@ static inline void held_row_of(char table, unsigned value)
 	case 'h':
 		held_row("shows", value, "ref", value, 0);
 		break;
+	case 'z':
+		held_row("pairs", value, "ref", value, 0);
+		break;
 	case 'n':
 		held_row("named", value, "by_id", value, 0);
 		break;
@@ -642,6 +655,9 @@ static inline void held_event(const char *word)
 	case '#':
 		held.handled = n << 8;
 		break;
+	case '%':
+		held.half_told = n << 8;
+		break;
 	case 'R':
 		intake_rules(held.intake, held.rules.rules);
 		break;
@@ -718,7 +734,8 @@ static inline struct catalog *held_catalog(void)
 	static const char *const columns[][2] = {
 		{ "plain", "id" },         { "asks", "id" },   { "asks", "ref" },    { "shows", "id" },
 		{ "shows", "ref" },        { "named", "id" },  { "named", "by_id" }, { "deciders", "id" },
-		{ "deciders", "user_id" }, { "parent", "id" }, { "closing", "id" },
+		{ "deciders", "user_id" }, { "parent", "id" }, { "closing", "id" },  { "pairs", "id" },
+		{ "pairs", "ref" },
 	};
 	static const char *const kin[][CATALOG_QUERY_COLUMNS] = {
 		{ "public", "part", NULL, "public", "parent" },

@@ -169,6 +169,26 @@ static void a_transaction_asks_limits_bulk_times(void **state)
 	held_expect("B8@2 h1 h2 h3 h4 C s9:9: l={\"x\":1} l={\"x\":2} l={\"x\":3}",
 		    "?snapshot ?known ?data-query(1) ?data-query(2) ?data-query(3) publish-2: s_1=1 s_2=2 s_3=3 "
 		    "bulk-shows;");
+	/* What was asked and let go counts once. */
+	held_expect(
+		"B9@3 h1 h2 h3 h4 C v! r10:10: W",
+		"?snapshot ?known ?data-query(1) ?data-query(2) ?data-query(3) forget-question forget-question "
+		"forget-question wait-known-32 replace ?known probe-in-1000 probe-in-0 publish-3: s_1=0 s_2=0 s_3=0 "
+		"bulk-shows;");
+}
+
+/* What the other decoding left to the commit's end depended on the answers that it got. */
+static void a_commit_of_two_decodings_is_told_at_once(void **state)
+{
+	static const struct held_case cases[] = {
+		{ "%1 B7@1 p1 a5 C s8:8: l=6", "?snapshot ?known ?lookup(5) publish-1: skipped-asks;" },
+		{ "%1 B7@1 p1 C B8@2 a5 C s9:9: | v9:9: l=6",
+		  "?snapshot publish-1: p_1; ?known ?lookup(5) | publish-2: a_6;" },
+		{ "%1 B7@1 p1 d7 h5 C s8:8: l!", "?snapshot ?known ?data-query(5) publish-1: member-7 skipped;" },
+	};
+
+	(void)state;
+	HELD_PLAY(cases);
 }
 
 static void so_many_questions_are_out_and_no_more(void **state)
@@ -745,6 +765,7 @@ int main(void)
 		HELD(an_answer_from_before_the_commit_was_visible_is_void),
 		HELD(nothing_is_asked_before_the_snapshot_that_may_see_it),
 		HELD(a_transaction_asks_limits_bulk_times),
+		HELD(a_commit_of_two_decodings_is_told_at_once),
 		HELD(so_many_questions_are_out_and_no_more),
 		HELD(a_row_waits_for_limits_answer_and_no_longer),
 		HELD(a_query_that_fails_is_not_asked_for_a_while),

@@ -160,6 +160,11 @@ static void what_would_be_in_vain_is_not_asked(void **state)
 		{ IN_VAIN "B8@2 h6 C B9@3 h7 C s10:10: B10@5 h8 C s11:11: " X,
 		  ASKED_IN_VAIN "?snapshot publish-2: s_6=0; publish-3: s_7=0; ?snapshot ?known ?data-query(8) "
 				"publish-5: s_8=1;" },
+		/* Also that of a row whose receivers were asked for ahead. */
+		{ IN_VAIN "B8@2 z6 C r9:9: v9:9: l=6 | +10000 V",
+		  ASKED_IN_VAIN "?snapshot ?known ?lookup(6) hear | publish-2: z_6=0;" },
+		{ IN_VAIN "B8@2 z6 C B9@5 p2 C r10:10: v10:10: l=6 " X,
+		  ASKED_IN_VAIN "?snapshot ?known ?lookup(6) ?data-query(6) publish-2: z_6=1; publish-5: p_2;" },
 	};
 
 	(void)state;

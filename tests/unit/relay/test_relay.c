@@ -36,9 +36,10 @@ static bool on_entry(void *ctx, const struct relay_entry *e)
 	return true;
 }
 
-static void on_refill(void *ctx)
+static void on_refill(void *ctx, const char *why)
 {
 	(void)ctx;
+	(void)why;
 	refills++;
 }
 

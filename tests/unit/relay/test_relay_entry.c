@@ -34,7 +34,8 @@ static void round_trip(const struct relay_entry *e)
 	assert_int_equal(again.kind, e->kind);
 	assert_int_equal(event_id_compare(again.id, e->id), 0);
 	assert_int_equal(event_id_compare(again.before, e->before), 0);
-	assert_true(again.end == e->end && again.when == e->when && again.close == e->close && again.bulk == e->bulk);
+	assert_true(again.end == e->end && again.when == e->when && again.decoding == e->decoding &&
+		    again.close == e->close && again.bulk == e->bulk);
 	assert_true(again.lookup_only == e->lookup_only);
 	assert_true(same(again.users, e->users) && same(again.payload, e->payload) && same(again.groups, e->groups));
 	assert_true(same(again.section, e->section) && same(again.reason, e->reason));
@@ -62,6 +63,7 @@ static void test_every_kind_survives(void **state)
 		  .id = { 100, INT32_MAX },
 		  .end = 120,
 		  .when = 5,
+		  .decoding = UINT32_MAX,
 		  .sections = { "requests\0crates", 16 },
 		  .closes = { "0\0a_{1}\0"
 			      "4403\0\0"
@@ -145,6 +147,7 @@ static void test_what_is_no_entry(void **state)
 		{ "5-1", { "p", "4-0", "m", "{}", "a", "requests" } }, /* what it is about, cut off */
 		{ "5-1", { "p", "4-0", "s", "requests" } },            /* a mark without a reason */
 		{ "5-1", { "p", "4-0", "c", "65536", "e", "9" } },
+		{ "5-1", { "p", "4-0", "d", "4294967296", "e", "9" } },
 	};
 
 	(void)state;

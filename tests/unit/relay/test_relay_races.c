@@ -179,6 +179,9 @@ static void execute(const struct fed_question *q, const char *key, struct buf *o
 
 /* --- replicas --------------------------------------------------------------------------------------------------------- */
 
+/* Of the entry that says that the rest of a transaction cannot be known. */
+#define TOLD_INDEX 1000
+
 static struct replica {
 	struct event_base *loop;
 	struct conf_relay conf;
@@ -188,9 +191,16 @@ static struct replica {
 	bool refill;
 	lsn_t next; /* the next transaction to decode */
 	bool begun;
-	lsn_t read; /* everything that commits before it was read, or was before the beginning */
+	lsn_t read;        /* everything that commits before it was read, or was before the beginning */
+	uint32_t decoding; /* of all starts of all replicas */
+	struct {
+		lsn_t lsn;
+		uint32_t decoding; /* which made its first entry */
+		bool is_mixed;     /* others came from another one */
+	} reads;                   /* the transaction that is being read */
 } replicas[REPLICAS];
 
+static uint32_t n_decodings;
 static struct replica *holder; /* of the slot; NULL: nobody */
 static lsn_t confirmed;        /* the slot's */
 static unsigned epoch;
@@ -204,6 +214,22 @@ static void on_begin(void *ctx, lsn_t floor, enum relay_hole hole)
 	must(!r->begun || floor >= r->read, "a history begins before what was read");
 	r->begun = true;
 	r->read = floor;
+	r->reads.lsn = 0;
+}
+
+/* Answers differ from decoding to decoding: what two of them made of one transaction does not fit together, unless readers are told so at its end. */
+static void check_whole(struct replica *r, const struct relay_entry *e)
+{
+	if (r->reads.lsn != e->id.lsn) {
+		r->reads.lsn = e->id.lsn;
+		r->reads.decoding = e->decoding;
+		r->reads.is_mixed = false;
+	}
+	r->reads.is_mixed |= r->reads.decoding != e->decoding;
+	must(!e->end || !r->reads.is_mixed || e->kind == RELAY_SKIPPED,
+	     "transaction %" PRIu64 " has parts of two decodings", e->id.lsn);
+	if (e->end)
+		r->reads.lsn = 0;
 }
 
 /* The transaction before which everything was read: the first that commits at `read` or later. */
@@ -217,9 +243,10 @@ static bool on_entry(void *ctx, const struct relay_entry *e)
 	struct replica *r = ctx;
 
 	must(r->begun, "an entry before a beginning");
-	if (e->kind == RELAY_MARK && e->id.lsn >= r->read) {
+	if ((e->kind == RELAY_MARK || e->kind == RELAY_SKIPPED) && e->id.lsn >= r->read) {
 		must(e->id.lsn == first_from(r->read), "replica %d read %" PRIu64 " after everything before %" PRIu64,
 		     (int)(r - replicas), e->id.lsn, r->read);
+		check_whole(r, e);
 	} else if (e->kind == RELAY_POSITION) {
 		must(e->end <= r->read || first_from(r->read) >= e->end, "a position stands in front of a transaction");
 	}
@@ -235,10 +262,11 @@ static void let_go(struct replica *r)
 }
 
 /* The source ends its stream at once, and so the lead; it begins again later. */
-static void on_refill(void *ctx)
+static void on_refill(void *ctx, const char *why)
 {
 	struct replica *r = ctx;
 
+	(void)why;
 	r->refill = true;
 	let_go(r);
 }
@@ -258,10 +286,17 @@ static const struct relay_calls calls = { on_begin, on_entry, on_refill, on_paus
 
 static void add_transaction(struct replica *r)
 {
-	struct relay_entry e = { .kind = RELAY_MARK, .section = SLICE("s"), .reason = SLICE("r") };
-	unsigned n = 1 + (unsigned)(r->next / STEP_LSN % 3); /* the transaction's own, whoever decodes it */
+	struct relay_entry e = {
+		.kind = RELAY_MARK, .section = SLICE("s"), .reason = SLICE("r"), .decoding = r->decoding
+	};
+	unsigned n = 1 + (unsigned)(r->next / STEP_LSN % 3) +
+		     r->decoding % 2; /* with the marks at its end, which no two decodings share */
+	unsigned first = relay_half_told(r->relay) == r->next ? TOLD_INDEX : 1;
 
-	for (unsigned i = 1; i <= n; i++) {
+	if (first == TOLD_INDEX)
+		e.kind = RELAY_SKIPPED;
+	n = first == TOLD_INDEX ? TOLD_INDEX : n;
+	for (unsigned i = first; i <= n; i++) {
 		e.id = (struct event_id){ r->next, i };
 		e.end = i == n ? r->next + 1 : 0;
 		relay_add(r->relay, &e);
@@ -277,6 +312,7 @@ static void take_slot(struct replica *r)
 	holder = r;
 	r->leads = true;
 	r->refill = false;
+	r->decoding = ++n_decodings;
 	r->next = first_from(relay_start(r->relay, confirmed, RELAY_HOLE_NONE));
 	relay_lead(r->relay, true);
 }
@@ -403,7 +439,8 @@ static void step(void)
 
 /* --- to the end ------------------------------------------------------------------------------------------------------- */
 
-static void settle_all(void)
+/* The holder decodes up to `last`, again if it must start again. */
+static void settle_all(lsn_t last)
 {
 	for (unsigned turn = 0; turn < 400; turn++)
 		for (size_t i = 0; i < REPLICAS; i++) {
@@ -411,6 +448,8 @@ static void settle_all(void)
 
 			if (!holder || (r == holder && r->refill))
 				take_slot(r);
+			while (r == holder && r->leads && r->next <= last)
+				add_transaction(r);
 			for (size_t k = 0; k < 2; k++) {
 				if (!r->links[k]->up)
 					fed_up(r->links[k]);
@@ -433,7 +472,7 @@ static void check_end(void)
 		let_go(other);
 	add_transaction(holder);
 	last = holder->next - STEP_LSN;
-	settle_all();
+	settle_all(last);
 	for (size_t i = 0; i < REPLICAS; i++)
 		must(replicas[i].begun && replicas[i].read > last,
 		     "replica %zu has read up to %" PRIu64 ", not %" PRIu64, i, replicas[i].read, last);
@@ -476,7 +515,7 @@ static void each_seed(void **state)
 		open_all();
 		for (unsigned i = 0; i < STEPS; i++)
 			step();
-		settle_all();
+		settle_all(0);
 		check_end();
 		close_all();
 	}

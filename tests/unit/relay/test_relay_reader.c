@@ -101,11 +101,11 @@ static void again(void)
 
 static void wire_entry(struct buf *out, const char *id, const char *before, const char *end, const char *rest)
 {
-	char fields[4][64] = { "", "", "", "" };
+	char fields[6][64] = { "", "", "", "", "", "" };
 	int n = 2 + (*end ? 2 : 0);
 
-	sscanf(rest, "%63s %63s %63s %63s", fields[0], fields[1], fields[2], fields[3]);
-	for (size_t i = 0; i < 4; i++)
+	sscanf(rest, "%63s %63s %63s %63s %63s %63s", fields[0], fields[1], fields[2], fields[3], fields[4], fields[5]);
+	for (size_t i = 0; i < 6; i++)
 		n += fields[i][0] != '\0';
 	buf_add_text(out, "*2\r\n");
 	fed_bulk(out, id);
@@ -114,7 +114,7 @@ static void wire_entry(struct buf *out, const char *id, const char *before, cons
 		fed_bulk(out, "e");
 		fed_bulk(out, end);
 	}
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < 6; i++)
 		if (fields[i][0])
 			fed_bulk(out, fields[i]);
 	fed_bulk(out, "p");
@@ -183,6 +183,17 @@ static const struct {
 	{ { "9" P "<5-1/30:", "29" B "<20-1/30:b 1" }, "begin=30 begin=30", 30, true },
 	/* A predecessor that is older than what was read is none: an append was repeated by the next holder behind a trim. */
 	{ { "9" P "<5-1/10:, 20-1<9" P "/21:s t r x, 30-1<9" P "/31:s t r x" }, "begin=10 20 30", 31, true },
+	/* Redis lost a part of what was read, and another decoding appended the rest: nothing of it counts. A whole transaction may come from any. */
+	{ { "9" P "<5-1/10:, 20-1<9" P "/:s t r x d 7", "20-2<20-1/21:s t r x d 7, 30-1<20-2/31:s t r x d 8" },
+	  "begin=10 20 20 30",
+	  31,
+	  true },
+	{ { "9" P "<5-1/10:, 20-1<9" P "/:s t r x d 7", "20-2<20-1/21:s t r x d 8, 30-1<20-2/31:s t r x d 8" },
+	  "begin=10 20 begin=21 30",
+	  31,
+	  true },
+	{ { "9" P "<5-1/10:, 20-1<9" P "/21:s t r x", "20-2<20-1/22:s t r x d 8" }, "begin=10 20 begin=22", 22, true },
+	{ { "9" P "<5-1/10:, 20-1<9" P "/:s t r x", "20-2<20-1/21:s t r x" }, "begin=10 20 20", 21, true },
 	/* An end that lies behind what is known takes nothing back. */
 	{ { "9" P "<5-1/30:, 20-1<9" P "/21:s t r x" }, "begin=30 20", 30, true },
 };
