@@ -272,6 +272,8 @@ struct lanes_item *lanes_done(struct lanes *l, struct lanes_sent *s, int64_t now
 	if (one->sent == s) {
 		if (i && i->kind != LANES_POSITION && now - one->since > LANES_SLOW_US)
 			mark_slow(l, i->pair, now);
+		else if (i && i->kind != LANES_POSITION)
+			l->quick_at = now;
 		one->since = now;
 	}
 	if (one->n == 1)
@@ -307,6 +309,16 @@ struct lanes_sent *lanes_late(struct lanes *l, unsigned lane, int64_t now)
 		mark_slow(l, i->pair, now);
 	}
 	return one->sent;
+}
+
+bool lanes_gives_way(const struct lanes *l, unsigned lane, int64_t now)
+{
+	bool some_quick = l->quick_at && now - l->quick_at < LANES_QUICK_FOR_US;
+	unsigned idle, others = 0;
+
+	for (unsigned i = 0; i < l->n; i++)
+		others += i != lane && l->lane[i].is_slow;
+	return l->lane[lane].is_slow && others && some_quick && first_of_the_fast(l) && !find_idle(l, &idle);
 }
 
 struct lanes_sent *lanes_running(const struct lanes *l, unsigned lane, int64_t now)

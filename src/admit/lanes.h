@@ -14,6 +14,9 @@
  *   - A pair of user and stream is slow for LANES_SLOW_FOR_US after each answer that took longer than LANES_SLOW_US. Questions of slow pairs go one
  *     after the other, over one lane, whichever is idle. While a lane runs a question for that long, it counts as this lane too. With a single
  *     open lane they go when nobody else waits.
+ *   - Of several lanes that run slow questions all but one give way to others that wait: the question is cancelled, and waits for the slow lane. So a user
+ *     whose slowness is not known yet holds a lane for LANES_SLOW_US. Where nothing was quick for LANES_QUICK_FOR_US the server itself is slow, and
+ *     cancelled work would make it slower: then no lane gives way.
  *
  * Several users may wait for the answer of one question (same stream, same values). It counts as a question of the user who has waited longest. It
  * is sent once for all of them, so it holds one lane, however many they are. If that user leaves, the next one takes the place.
@@ -37,6 +40,7 @@
 #define LANES_SLOW_US 500000
 #define LANES_SLOW_FOR_US 30000000
 #define LANES_SLOW_MOST 256
+#define LANES_QUICK_FOR_US 5000000
 /* A query that nobody wants is cancelled when it has run this long. Most end before that, and a cancel costs a query too. But when one had to be
  * cancelled, those that were sent behind it and are not wanted either are cancelled as soon as they run: they are likely to be as slow, and the
  * position waits behind all of them. */
@@ -82,6 +86,7 @@ struct lanes {
 	unsigned batch; /* questions; 0 means 1 */
 	struct lanes_item *waiting[LANES_LISTS];
 	unsigned n_waiting[LANES_LISTS];
+	int64_t quick_at;  /* µs: when a question was last answered within LANES_SLOW_US */
 	unsigned in_a_row; /* questions of LANES_CHANGES sent since the last newcomer, while newcomers waited */
 	struct lanes_pair {
 		uint64_t pair;
@@ -112,6 +117,8 @@ void lanes_clear(struct lanes *l, unsigned lane);
 /* The question that the lane runs, if its batch takes too long: others must not wait behind it. If the question itself does, its pair and the lane
  * are slow from now on. NULL: all is well. */
 struct lanes_sent *lanes_late(struct lanes *l, unsigned lane, int64_t now);
+/* What the lane runs is slow, and others wait for it while another lane runs such a question too. */
+bool lanes_gives_way(const struct lanes *l, unsigned lane, int64_t now);
 /* The query that has run long enough to be worth a cancel, and was not cancelled yet; NULL: none. */
 struct lanes_sent *lanes_running(const struct lanes *l, unsigned lane, int64_t now);
 /* A cancel for this query is on its way. */

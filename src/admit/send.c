@@ -152,6 +152,14 @@ static void take_back(struct admissions *all, unsigned lane, const struct lanes_
 	}
 }
 
+/* Also the one that runs: it is cancelled, because nobody waits for it any more, and waits with the slow ones. */
+static void take_back_all(struct admissions *all, unsigned lane, struct lanes_sent *late)
+{
+	take_back(all, lane, late);
+	all->calls->let_go(all->ctx, lane, late->query);
+	take_back_question(late->item->of);
+}
+
 /* A position that is read for the second time is read again at the next tick, over another lane. */
 static void lose_position(struct batch *b, int64_t now)
 {
@@ -259,7 +267,9 @@ static void look_at_late(struct admissions *all, unsigned lane, int64_t now)
 		ask_leave_share(late->item->of);
 		send_slow_give_way(all);
 	}
-	if (lanes_open(&all->lanes) > 1)
+	if (lanes_gives_way(&all->lanes, lane, now))
+		take_back_all(all, lane, late);
+	else if (lanes_open(&all->lanes) > 1)
 		take_back(all, lane, late);
 	else if (is_waited_for_behind(late))
 		open_lane(all, lanes_closed(&all->lanes));

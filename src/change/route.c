@@ -295,6 +295,32 @@ bool route_takes_away(const struct rules_section *s, const struct row *row)
 	return false;
 }
 
+/* The server sends an old key only if it changed, whatever the replica identity. */
+static bool is_same_still(const struct row *row, size_t i)
+{
+	const struct column *now = row->now[i], *old = row->old[i];
+
+	return !now || (old ? same_value(now, old) : row->table->columns[i].in_key);
+}
+
+static bool asks_as_before(const struct rules_query *q, const struct row *row)
+{
+	for (size_t i = 0; q->sql && i < q->source.n_parts; i++)
+		if (q->source.parts[i].is_ref && !is_same_still(row, (size_t)q->source.parts[i].slot))
+			return false;
+	return true;
+}
+
+bool route_gives_away(const struct rules_section *s, const struct row *row)
+{
+	if (row->change->kind != CHANGE_UPDATE)
+		return false;
+	for (size_t i = 0; i < row->table->n_columns; i++)
+		if (row->table->columns[i].in_key && !is_same_still(row, i))
+			return true;
+	return !asks_as_before(&s->data, row) || !asks_as_before(&s->lookup, row);
+}
+
 static bool could_be_looked_up(const void *ctx, struct slice name)
 {
 	const struct rules_section *s = ctx;

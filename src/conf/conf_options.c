@@ -57,7 +57,8 @@ const struct conf_option conf_options[] = {
 	 "or half of `statement-timeout` where that is less." },
 { "database.admit-connections", CONF_INT, 0, OF_CONF(database.admit_connections), RANGE(1, 16), .initial = "4",
   .doc = "Connections for `admit` queries, at most. The first one is always open; the others are opened while questions wait, and closed after 60 s "
-	 "without any. With more than one, a user whose query is slow does not keep the others out." },
+	 "without any. With more than one, a user whose query is slow does not keep the others out: a query that runs for 0.5 s shares one connection "
+	 "with others that do, and makes room where others were quick within the last 5 s." },
 { "database.async-commits", CONF_BOOL, CONF_RELOAD, OF_CONF(database.async_commits), .initial = "false",
   .doc = "Sessions set `synchronous_commit = off` by themselves, so others see a commit before it is flushed. Where the server, a role or a database "
 	 "sets it, walpush finds out alone. An answer of a query then waits for up to three times `wal_writer_delay` more until it is shown." },
@@ -221,7 +222,8 @@ const struct conf_option conf_options[] = {
 { "tables.*.actions.*.close", CONF_CLOSE_CODE, 0, OF_ACTION(close), .initial = "0",
   .doc = "After this message the receivers' connections are closed with this code." },
 { "tables.*.close", CONF_CLOSE_CODE, 0, OF_TABLE(close), .initial = "0",
-  .doc = "The same for every message of the section, such as one that logs a user out." },
+  .doc = "The same for every message of the section, such as one that logs a user out. Name its receivers by columns: if a lookup names them and is "
+	 "not answered, they are told `resync` and not closed." },
 
 { "actor", CONF_GROUP, .doc = "The name in `updated_by`." },
 { "actor.query", CONF_LINED, CONF_RELOAD, OF_CONF(actor_query),

@@ -72,6 +72,9 @@ int notice_refetch(struct conn *c, const char *reason, struct event_id id)
 	}
 	n.reason = reason;
 	c->rest_until = (c->rest_until > now ? c->rest_until : now) + CONN_REST;
+	if (c->rest_until > now + 2 * CONN_REST)
+		c->rest_until =
+			now + 2 * CONN_REST; /* a change of permission does not wait for it, so marks may come early */
 	render_refetch(&n, &message);
 	result = writer_text(&c->out, buf_slice(&message));
 	buf_fini(&message);

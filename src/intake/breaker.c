@@ -53,13 +53,20 @@ static void forget_kept(struct breaker *b)
 	b->kept = (struct breaker_kept){ 0 };
 }
 
+/* Values that no probe gets an answer with may be the only ones: the next row's may do better. */
+static bool is_wanted(const struct breaker *b)
+{
+	return !b->kept.sql || (b->state == OPEN && b->kept.failed >= KEPT_TRIES);
+}
+
 bool breakers_keep(struct breakers *bs, uint32_t text, const char *name, const char *sql, size_t n_values,
 		   const char *const *values)
 {
 	struct breaker_kept *kept;
 
-	if (breakers_may_ask(bs, text) || bs->at[text].kept.sql)
+	if (breakers_may_ask(bs, text) || !is_wanted(&bs->at[text]))
 		return false;
+	forget_kept(&bs->at[text]);
 	kept = &bs->at[text].kept;
 	kept->name = mem_text(name);
 	kept->sql = mem_text(sql);
@@ -228,6 +235,7 @@ void breakers_probed(struct breakers *bs, uint32_t text, bool is_answered, int64
 	bs->is_probing = false;
 	if (!is_answered) {
 		b->state = OPEN;
+		b->kept.failed++;
 		wait_longer(b, now);
 		return;
 	}

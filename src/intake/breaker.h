@@ -44,7 +44,11 @@ struct breaker_kept { /* a question for the probe; owned by the breakers */
 	char *name, *sql;
 	size_t n_values;
 	char **values;
+	unsigned failed; /* probes with it that were not answered */
 };
+
+/* So many probes are made with the values that failed; then those of the next row that would ask take their place. */
+#define KEPT_TRIES 2
 
 struct breakers *breakers_new(void);
 void breakers_free(struct breakers *bs);
@@ -63,7 +67,7 @@ bool breakers_failed_all(struct breakers *bs, enum breaker_reason reason, int64_
 /* An answer took `us`. True: it was one too many, and breakers were opened. */
 bool breakers_answered(struct breakers *bs, uint32_t text, int64_t us, int64_t now);
 /* The question that failed or was not asked. All texts are copied. False: nothing was done, because the text is not open, or has a question
- * already. */
+ * already that was probed less than KEPT_TRIES times. */
 bool breakers_keep(struct breakers *bs, uint32_t text, const char *name, const char *sql, size_t n_values,
 		   const char *const *values);
 /* Closes what only had to wait. Returns the text that should be probed now; it counts as PROBED. BREAKER_NONE: none, or one is probed already. `next`: when to look again, INT64_MAX:

@@ -80,19 +80,35 @@ struct judged {
 	bool is_guess;
 };
 
+/* Receivers and content are two questions, with a moment between them. If the rows by which the lookup names receivers changed meanwhile, the content
+ * may be for others. */
+static bool are_apart(const struct emit *e, const struct rules_section *section, const struct transaction *t,
+		      const struct txn_answers *answers)
+{
+	const struct rules *rules = e->bind->rules;
+
+	for (size_t i = 0; answers->lookup && answers->data && i < rules_n_tables(rules); i++) {
+		const struct rules_table *table = rules_table(rules, i);
+
+		if (table->catalog && e->asker->reads(e->asker->ctx, section->lookup.at, table->catalog) &&
+		    later_table(e->later, t, table))
+			return true;
+	}
+	return false;
+}
+
 /* Answers that are newer than the commit say: the content would show too much, or the receivers are others. True: something was left out. */
-static bool leave_out(const struct emit *e, const struct rules_section *section, const struct judged *later,
-		      struct txn_answers *answers)
+static bool leave_out(const struct emit *e, const struct record *r, const struct rules_section *section,
+		      const struct judged *later, struct txn_answers *answers)
 {
 	struct txn_answers before = *answers;
 	bool reads = later->says.receivers && answers->lookup && asker_reads_itself(e->asker, section);
 
-	if (later->says.content)
+	if (later->says.content || are_apart(e, section, r->transaction, answers))
 		answers->data = answers->actor = NULL;
 	if (reads || (later->says.content && section->message_uses_lookup))
 		answers->lookup = NULL;
-	answers->lookup_is_late =
-		later->says.receivers && !later->is_guess && answers->lookup && answers->lookup->n_rows;
+	answers->lookup_is_late = later->says.since && !later->is_guess && answers->lookup && answers->lookup->n_rows;
 	return answers->data != before.data || answers->actor != before.actor || answers->lookup != before.lookup ||
 	       answers->lookup_is_late;
 }
@@ -123,7 +139,7 @@ static void route_row(struct emit *e, const struct record *r, const struct rules
 		if (!route_section(table->sections[i], &e->bind->row, &plan))
 			continue;
 		answers.data_left_out = plan.wants_data && a && a->left_out;
-		is_void |= leave_out(e, table->sections[i], later, &answers) || (a && a->is_vain);
+		is_void |= leave_out(e, r, table->sections[i], later, &answers) || (a && a->is_vain);
 		say_missing(e, table->sections[i], txn_row(e->txn, &plan, &answers));
 	}
 	metrics_add(e->counts, METRICS_ANSWERS_VOID, is_void);
@@ -174,7 +190,7 @@ static void read_later(struct emit *e, const struct record *r, const struct rule
 		       struct judged *later)
 {
 	later_read(e->later, e->queue, upto);
-	later->says = later_changed(e->later, r->transaction, table, &e->bind->row);
+	later->says = later_changed(e->later, r, table, &e->bind->row);
 }
 
 /* What may not be used of the answers? False: nobody can tell yet. Receivers that do not depend on the row are judged by what came soon. */
@@ -193,7 +209,7 @@ static bool judge(struct emit *e, const struct record *r, const struct rules_tab
 	if (says == HEARD_NOT_YET)
 		return false;
 	if (need && says == HEARD_IN_VAIN)
-		*later = (struct judged){ { true, true }, true };
+		*later = (struct judged){ { true, true, true }, true };
 	else if (upto)
 		read_later(e, r, table, upto > lookups ? upto : lookups, later);
 	return true;

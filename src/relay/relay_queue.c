@@ -58,7 +58,8 @@ static struct relay_queued *queued_new(const struct relay_entry *e, int64_t now)
 	*q = (struct relay_queued){ .id = e->id, .end = e->end, .size = sizeof(*q) + size, .came = now, .n_fields = n };
 	for (size_t i = 0; i < n; i++) {
 		q->lengths[i] = (uint32_t)fields[i].len;
-		memcpy(q->bytes + at, fields[i].at, fields[i].len);
+		if (fields[i].len) /* an empty one may have no place */
+			memcpy(q->bytes + at, fields[i].at, fields[i].len);
 		at += fields[i].len;
 	}
 	buf_fini(&scratch);

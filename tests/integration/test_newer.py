@@ -11,6 +11,7 @@ from harness.app import ASHA, RAVI
 from harness.client import PATIENCE, Closed
 from harness.metrics import wait_for_metric
 from harness.walpush import ROW_MARK, patient
+from throwaway.config import section
 from test_order_lookup import WAITING, closed_gate
 
 UNIT_1 = "/ws/requests/1/"
@@ -102,3 +103,33 @@ def test_beside_a_transaction_that_writes_and_never_ends(app, gated, make_walpus
                 app.touch(app.request, str(n))
                 assert client.recv()["data"] == {"purpose": f"{ROW_MARK} {n}"}
         wait_for_metric(walpush, 0, VOID)
+
+
+# What the row of unit 1 that was edited becomes in the same transaction, and who reads `secret` then.
+AGAIN = {
+    "it moves": "UPDATE docs SET unit_id = 2, body = 'secret' WHERE id = 5",
+    "it gives its key away": "UPDATE docs SET id = 6 WHERE id = 5; UPDATE docs SET id = 5, body = 'secret' WHERE id = 7",
+    "it gives its code away": "UPDATE docs SET code = 'c6' WHERE id = 5; UPDATE docs SET code = 'c5', body = 'secret' WHERE id = 7",
+    "another one takes its place": "DELETE FROM docs WHERE id = 5; INSERT INTO docs VALUES (5, 'c5', 2, 'secret')",
+}
+
+
+@pytest.mark.parametrize("by", ["id", "code"])
+@pytest.mark.parametrize("again", AGAIN)
+def test_a_row_that_changes_again_in_its_own_transaction(app, config, make_walpush, again, by):
+    """The answer to the question of its first change knows the last one."""
+    app.sql("CREATE TABLE docs (id int PRIMARY KEY, code text UNIQUE, unit_id int, body text); ALTER TABLE docs REPLICA IDENTITY FULL")
+    app.sql("INSERT INTO docs VALUES (5, 'c5', 1, ''), (7, 'c7', 2, '')")
+    app.sql("GRANT SELECT ON docs TO walpush")
+    data = f"SELECT jsonb_build_object('body', body) FROM docs WHERE {by} = {{{by}}}"
+    config.set("tables.docs", section(**{"data-query": data}, type="doc", key="doc_id", groups=["requests_unit_{unit_id}"]))
+    with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        with app.transaction() as cursor:
+            cursor.execute("UPDATE docs SET body = 'draft' WHERE id = 5")
+            cursor.execute(AGAIN[again])
+        app.touch(app.request, "the end")
+        heard = []
+        while not heard or heard[-1]["type"] != "request.updated":
+            heard.append(client.recv())
+        assert [message["type"] for message in heard].count("doc.updated") >= 1
+        assert not [message for message in heard if "secret" in message.raw]

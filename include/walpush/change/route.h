@@ -68,6 +68,10 @@ struct route_result {
  * other groups, as far as its columns name them. True too where an old value was not sent. */
 bool route_takes_away(const struct rules_section *s, const struct row *row);
 
+/* An UPDATE after which a query of the section that asks with the values before finds another row, or none: the key or a parameter changed, or that
+ * is not known. */
+bool route_gives_away(const struct rules_section *s, const struct row *row);
+
 /* `lookup`: NULL if the plan wanted none. The result's buffers are reused from call to call; zero them before the
  * first. */
 void route_messages(const struct route_plan *plan, const struct sqlrows *lookup, struct route_result *out);

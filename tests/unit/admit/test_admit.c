@@ -577,6 +577,46 @@ static void who_comes_to_a_slow_database_is_admitted_as_fast_as_it_answers(void 
 	}
 }
 
+/* The queries of users from 900 on take four seconds, those of others a millisecond. */
+static void serve_mixed(unsigned ms)
+{
+	while (ms--) {
+		world_turn(&w);
+		for (unsigned lane = 0; lane < w.all->lanes.n; lane++) {
+			size_t n = running(lane);
+			bool is_slow = n < w.n_asked && strtoul(w.asked[n]->user, NULL, 10) >= 900;
+
+			serve_lane(lane, is_slow ? 4 * WORLD_S : 1000);
+		}
+		if (ms % 100 == 0)
+			world_pass(&w, 0);
+		w.now += 1000;
+	}
+}
+
+/* Of whom nobody knows yet that they are slow. While others are quick each holds a lane for half a second, and only one for longer. */
+static void slow_strangers_do_not_keep_the_quick_out(void **state)
+{
+	(void)state;
+	come(1, "7");
+	serve_mixed(300);
+	for (unsigned i = 0; i < 12; i++) {
+		char user[16];
+
+		snprintf(user, sizeof(user), "%u", 900 + i);
+		come(100 + i, user);
+	}
+	serve_mixed(100);
+	come(2, "8");
+	serve_mixed(2600); /* twelve, over the three other lanes */
+	assert_int_equal(count_mails(MAIL_ADMITTED), 2);
+	come(3, "9");
+	serve_mixed(200);
+	assert_int_equal(count_mails(MAIL_ADMITTED), 3);
+	serve_mixed(2000);
+	assert_int_equal(count_mails(MAIL_ADMITTED), 4); /* the first slow one */
+}
+
 static void what_nobody_waits_for_is_dropped_or_cancelled(void **state)
 {
 	(void)state;
@@ -1696,6 +1736,7 @@ int main(void)
 		CASE(what_is_behind_a_slow_question_is_taken_back_when_there_is_another_lane),
 		CASE(an_answer_that_waits_behind_a_slow_question_opens_a_lane),
 		CASE(who_comes_to_a_slow_database_is_admitted_as_fast_as_it_answers),
+		CASE(slow_strangers_do_not_keep_the_quick_out),
 		CASE(what_nobody_waits_for_is_dropped_or_cancelled),
 		CASE(a_position_counts_for_what_was_answered_before_it),
 		CASE(a_look_at_the_position_that_is_cancelled_is_taken_again),

@@ -1,4 +1,5 @@
 /* From the topic logs to the socket: what one connection receives, in which order, up to where, and what it is told of the rest. */
+#include "notice.h"
 #include "home.h"
 
 /* --- scripts: one connection, and what the tap does -------------------------------------------------------------- */
@@ -522,6 +523,19 @@ static void a_socket_that_is_full_gets_the_rest_later(void **state)
 	assert_null(home.conns.writers.behind);
 }
 
+/* Marks that come before their time, because a change of permission does not wait, do not add up. */
+static void a_rest_is_two_seconds_at_most(void **state)
+{
+	struct client *k = client_in("0", 0);
+
+	(void)state;
+	for (unsigned i = 1; i <= 20; i++) {
+		notice_refetch(k->conn, "lookup", (struct event_id){ 100, i });
+		assert_in_range(k->conn->rest_until - clock_us(), CONN_REST / 2, 2 * CONN_REST);
+	}
+	assert_true(k->conn->rest_until - clock_us() > CONN_REST);
+}
+
 static void frames_of_our_own_wait_with_it(void **state)
 {
 	struct client *k = client_in("0", 4096);
@@ -691,6 +705,7 @@ int main(void)
 		cmocka_unit_test(every_script),
 		cmocka_unit_test(any_interleaving_delivers_each_message_once_and_in_order),
 		ON_A_HUB(a_socket_that_is_full_gets_the_rest_later),
+		ON_A_HUB(a_rest_is_two_seconds_at_most),
 		ON_A_HUB(frames_of_our_own_wait_with_it),
 		ON_A_HUB(a_limit_holds_what_waits_for_the_socket),
 		ON_A_HUB(what_is_dropped_is_let_go_of_at_the_next_turn),

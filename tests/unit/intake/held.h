@@ -28,6 +28,7 @@
  *   i3,5      as g3,5, and the server does not know of it
  *   V         the timer of a head that waits for the log is due         S     that of a position that was not flushed
  *   D5, U5    DELETE and UPDATE of shows, key 5                         O5    UPDATE that makes key 6 of key 5
+ *   Z5        UPDATE of pairs, key 5
  *   q5, Q5    INSERT and UPDATE of asks, with 5 as its key too
  *   k3        everything before commit 3 was sent                      #3    commits below 3 were handled before this connection
  *   R         the owner read the catalog                               X     the connection was lost: intake_clear
@@ -54,7 +55,7 @@
 	"  plain = { type = \"plain\" key = \"plain_id\" groups = [ \"p_{id}\" ] }\n"                                  \
 	"  asks = { type = \"asks\" key = \"asks_id\" lookup = \"SELECT g FROM x WHERE y = {ref}\"\n"                  \
 	"    groups = [ \"a_{lookup.g}\" ] }\n"                                                                        \
-	"  shows = { type = \"shows\" key = \"shows_id\" groups = [ \"s_{id}\" ] data-query = \"SELECT {ref}\" }\n"    \
+	"  shows = { type = \"shows\" key = \"shows_id\" groups = [ \"s_{id}\" ] data-query = \"SELECT {id}\" }\n"     \
 	"  pairs = { type = \"pairs\" key = \"pairs_id\" lookup = \"SELECT g FROM x WHERE y = {ref}\"\n"               \
 	"    groups = [ \"z_{lookup.g}\" ] data-query = \"SELECT {ref}\" }\n"                                          \
 	"  named = { type = \"named\" key = \"named_id\" groups = [ \"n_{id}\" ] actor = \"by_id\" }\n"                \
@@ -92,6 +93,7 @@ struct held {
 	bool has_memory;
 	bool is_shared;                                  /* all queries read a common table */
 	bool reads_itself;                               /* the lookup reads the table of its section */
+	const char *reads_table;                         /* the lookups read this table, too; NULL: none */
 	struct held_question *questions[HELD_QUESTIONS]; /* open ones, the oldest first */
 	size_t n_questions;
 	char *position; /* the word that answers the questions for positions; NULL: nothing is flushed */
@@ -311,7 +313,8 @@ static inline bool held_reads(void *ctx, uint32_t query, const struct catalog_ta
 {
 	(void)ctx;
 	(void)query;
-	return held.reads_itself && strcmp(table->name, "asks") == 0;
+	return (held.reads_itself && strcmp(table->name, "asks") == 0) ||
+	       (held.reads_table && strcmp(table->name, held.reads_table) == 0);
 }
 
 static inline bool held_half_told(void *ctx, lsn_t commit)
@@ -642,10 +645,6 @@ static inline void held_event(const char *word)
 	case 'J':
 		intake_session_lost(held.intake, NULL);
 		break;
-	case 'Z':
-		intake_reload(held.intake, &held.rules.conf->limits);
-		intake_rules(held.intake, held.rules.rules);
-		break;
 	case '+':
 		held.now += n;
 		break;
@@ -693,6 +692,14 @@ static inline void held_event(const char *word)
 		break;
 	case 'O':
 		held_change("shows", 'U', n + 1, n);
+		break;
+	case 'Z':
+		if (*rest) {
+			held_change("pairs", 'U', n, n);
+			break;
+		}
+		intake_reload(held.intake, &held.rules.conf->limits);
+		intake_rules(held.intake, held.rules.rules);
 		break;
 	case 'Q':
 		held_change("asks", 'U', n, n);

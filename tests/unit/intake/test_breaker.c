@@ -246,6 +246,23 @@ static void what_is_kept_is_a_copy(void **state)
 	assert_null(breakers_kept(breakers, 2)->sql);
 }
 
+/* One value may be the only one that is never answered. While it is probed it stays. */
+static void other_values_take_the_place_of_those_that_were_probed_in_vain(void **state)
+{
+	const char *other = "6";
+
+	(void)state;
+	begin();
+	play("f2 k2 +1000 p n2");
+	assert_false(breakers_keep(breakers, 2, "lookup of x", "SELECT $1", 1, &other));
+	play("+2000 p");
+	assert_false(breakers_keep(breakers, 2, "lookup of x", "SELECT $1", 1, &other));
+	play("n2");
+	assert_true(breakers_keep(breakers, 2, "lookup of x", "SELECT $1", 1, &other));
+	assert_string_equal(breakers_kept(breakers, 2)->values[0], "6");
+	assert_false(breakers_keep(breakers, 2, "lookup of x", "SELECT $1", 1, &other));
+}
+
 static void people_read_what_is_open_and_why(void **state)
 {
 	struct breaker_state s;
@@ -300,6 +317,7 @@ int main(void)
 		BREAKER(slow_answers_are_bounded),
 		BREAKER(slow_is_a_part_of_the_limit),
 		BREAKER(what_is_kept_is_a_copy),
+		BREAKER(other_values_take_the_place_of_those_that_were_probed_in_vain),
 		BREAKER(people_read_what_is_open_and_why),
 		BREAKER(some_errors_concern_the_text),
 	};

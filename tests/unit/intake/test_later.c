@@ -8,6 +8,7 @@
 
 #define X "l={\"x\":1}"
 #define ASKS "?snapshot ?known ?data-query(5) "
+#define PAIRS "?snapshot ?known ?lookup(5) ?data-query(5) "
 
 static void an_answer_waits_until_all_is_received_that_it_may_know(void **state)
 {
@@ -56,6 +57,13 @@ static void content_that_may_be_newer_than_a_permission_is_left_out(void **state
 		{ "f2 B7@1 h5 C B8@2 D6 C s9:9: " X, ASKS "publish-1: s_5=1; publish-2: s_6=0;" },
 		{ "f2 B7@1 h5 C B8@2 U5 C s9:9: " X, ASKS "publish-1: s_5=1; publish-2: s_5=1;" },
 		{ "f1 B7@1 h5 C B8@2 D5 C s9:9: " X, ASKS "publish-1: s_5=1; publish-2: s_5=0;" },
+		/* The same in its own transaction: the answer knows all of it. */
+		{ "f1 B7@1 h5 D5 C s8:8: " X, ASKS "publish-1: s_5=0 s_5=0;" },
+		{ "f1 B7@1 h5 p1 O5 C s8:8: " X " " X, ASKS "?data-query(6) publish-1: s_5=0 p_1 s_5=0 s_6=1;" },
+		{ "f1 B7@1 h5 U5 C s8:8: " X, ASKS "publish-1: s_5=1 s_5=1;" },
+		{ "f1 B7@1 D5 h5 C s8:8: " X, ASKS "publish-1: s_5=0 s_5=1;" },
+		/* Another row has its key by then. */
+		{ "f2 B7@1 h5 C B8@2 D5 h5 C s9:9: " X, ASKS "publish-1: s_5=0; publish-2: s_5=0 s_5=1;" },
 		/* Two transactions later, and the last one is not concerned. */
 		{ "f3 B7@1 h5 C B8@2 D5 C B9@3 p1 C s10:10: " X,
 		  ASKS "publish-1: s_5=0; publish-2: s_5=0; publish-3: p_1;" },
@@ -91,6 +99,38 @@ static void what_is_left_out_is_what_queries_made(void **state)
 	HELD_PLAY(cases);
 }
 
+/* Another row may have the values with which the query asked. */
+static void content_of_a_row_that_gave_its_values_away_is_left_out(void **state)
+{
+	static const struct held_case cases[] = {
+		/* The parameter, as far as is known: its old value was not sent. */
+		{ "f2 B7@1 z5 C B8@2 u1 C s9:9: l=6 " X, PAIRS "publish-1: z_6=1; handled-240;" },
+		{ "f2 B7@1 z5 C B8@2 Z5 C s9:9: l=6 " X, PAIRS "publish-1: z_6=0 bulk; publish-2: z_6=1;" },
+	};
+
+	(void)state;
+	HELD_PLAY(cases);
+}
+
+/* The lookup answers, then somebody moves by whom it names receivers, then the data query answers. */
+static void content_is_left_out_where_its_receivers_may_have_changed(void **state)
+{
+	static const struct held_case cases[] = {
+		{ "f2 B7@1 z5 C B8@2 p1 C s9:9: l=6 " X, PAIRS "publish-1: z_6=0; publish-2: p_1;" },
+		{ "f1 B7@1 z5 C B8@2 p1 C s9:9: l=6 " X, PAIRS "publish-1: z_6=1; publish-2: p_1;" },
+		{ "f1 B7@1 z5 p1 C s8:8: l=6 " X, PAIRS "publish-1: z_6=1 p_1;" },
+		{ "f2 B7@1 z5 C B8@2 c1 C s9:9: l=6 " X, PAIRS "publish-1: z_6=1; publish-2: q_1;" },
+		{ "f2 B7@1 h5 C B8@2 p1 C s9:9: " X, ASKS "publish-1: s_5=1; publish-2: p_1;" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		held_again();
+		held.reads_table = "plain";
+		held_expect(cases[i].script, cases[i].told);
+	}
+}
+
 #define LOOKS_UP "?snapshot ?known ?lookup(5) "
 
 /* The lookup answers as of the later edit, and the message shows what was edited away. */
@@ -103,8 +143,9 @@ static void receivers_are_not_those_of_a_later_edit(void **state)
 		/* They wait for the log like content, and as long. */
 		{ "f2 B7@1 q5 C s8:8: l=6 | B8@2 C", LOOKS_UP "hear | publish-1: a_6; handled-240;" },
 		{ "f9 B7@1 q5 C s8:8: l=6 | +1000000 V", LOOKS_UP "hear | publish-1: lookup-asks;" },
-		/* Of the same transaction, of another row, or of an edit that the answer does not know. */
-		{ "f1 B7@1 q5 Q5 C s8:8: l=6", LOOKS_UP "publish-1: a_6 a_6;" },
+		/* Also in its own transaction. */
+		{ "f1 B7@1 q5 Q5 C s8:8: l=6", LOOKS_UP "publish-1: a_6 lookup-asks;" },
+		/* Of another row, or of an edit that the answer does not know. */
 		{ "f2 B7@1 q5 C B8@2 Q6 C s9:9: l=6 l=7", LOOKS_UP "?lookup(6) publish-1: a_6; publish-2: a_7;" },
 		{ "f1 B7@1 q5 C B8@2 Q5 C s9:9: l=6", LOOKS_UP "publish-1: a_6; publish-2: a_6;" },
 		/* Nobody can tell what this did. */
@@ -267,6 +308,8 @@ int main(void)
 		HELD(an_answer_waits_until_all_is_received_that_it_may_know),
 		HELD(content_that_may_be_newer_than_a_permission_is_left_out),
 		HELD(what_is_left_out_is_what_queries_made),
+		HELD(content_of_a_row_that_gave_its_values_away_is_left_out),
+		HELD(content_is_left_out_where_its_receivers_may_have_changed),
 		HELD(receivers_are_not_those_of_a_later_edit),
 		HELD(receivers_that_do_not_depend_on_the_row_refetch),
 		HELD(what_would_be_in_vain_is_not_asked),
