@@ -35,6 +35,14 @@ static bool check_database(const struct conf_reader *r, const struct conf *c)
 	return true;
 }
 
+static void name_publication(struct conf_database *d)
+{
+	if (*d->publication)
+		return;
+	free(d->publication);
+	d->publication = mem_text(d->slot);
+}
+
 /* A lock_timeout that is not below the statement_timeout never ends a query, and a query that is ended by its statement_timeout does not say that
  * it waited for a lock. */
 static bool check_lock_timeout(const struct conf_reader *r, struct conf_database *d)
@@ -195,6 +203,7 @@ bool conf_check(const struct conf_reader *r, struct conf_draft *d)
 	c->jwt.line = line_of(r, "jwt");
 	d->single_key.line = config_lookup(r->source, "jwt.key") ? line_of(r, "jwt.key") : line_of(r, "jwt.key-file");
 	join_keys(d);
+	name_publication(&c->database);
 	for (size_t i = 0; i < c->n_tables; i++)
 		if (!check_table(r, &c->tables[i]))
 			return false;

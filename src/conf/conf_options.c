@@ -43,8 +43,11 @@ const struct conf_option conf_options[] = {
 	 "restart." },
 { "database.slot", CONF_TEXT, CONF_REQUIRED, OF_CONF(database.slot), .accept = conf_accept_slot,
   .doc = "The logical replication slot, which the DBA creates with what `walpush sql` prints." },
-{ "database.plugin", CONF_TEXT, 0, OF_CONF(database.plugin), .initial = "wal2json", .choices = "wal2json",
-  .doc = "The slot's output plugin." },
+{ "database.plugin", CONF_TEXT, 0, OF_CONF(database.plugin), .initial = "auto", .choices = "auto, wal2json, pgoutput",
+  .doc = "The slot's output plugin: wal2json, or pgoutput, which comes with PostgreSQL. With `auto` it is what the slot has; another one than "
+	 "the slot's is an error." },
+{ "database.publication", CONF_TEXT, 0, OF_CONF(database.publication), .initial = "", .accept = conf_accept_slot,
+  .doc = "The publication whose tables a slot of pgoutput sends, which `walpush sql --plugin pgoutput` makes. Empty: the slot's name." },
 { "database.connect-timeout", CONF_SECONDS, 0, OF_CONF(database.connect_timeout), RANGE(SECOND, 300 * SECOND),
   .initial = "10",
   .doc = "How long one attempt to connect may take, the lookup of the host's name included. Of several hosts, one "

@@ -310,8 +310,9 @@ static void begin_stream(struct source *s)
 	/* If streams end again and again, source_health logs this; their beginnings then have the debug level. */
 	log_write(s->health.deaths > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "streaming",
 		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("system", s->starting.system_id),
-			     log_s("timeline", s->starting.timeline), log_lsn("confirmed", s->sent),
-			     log_lsn("server_end", s->starting.server_end)));
+			     log_s("timeline", s->starting.timeline),
+			     log_s("plugin", s->starting.is_pgoutput ? "pgoutput" : "wal2json"),
+			     log_lsn("confirmed", s->sent), log_lsn("server_end", s->starting.server_end)));
 	/* The answer reports the server's position, also if nothing is ever written. */
 	send_status(s, true);
 	s->calls->streaming(s->ctx);
@@ -351,17 +352,18 @@ static void ask(struct source *s)
 /* Asks the owner where the replication stream starts and what it contains. */
 static void place(struct source *s)
 {
-	struct source_start start = { s->starting.system_id, s->starting.timeline, s->starting.server_end,
-				      s->starting.confirmed, s->starting.server };
-	const char *prefix;
+	struct source_start start = { s->starting.system_id, s->starting.timeline,    s->starting.server_end,
+				      s->starting.confirmed, s->starting.is_pgoutput, s->starting.server };
 	lsn_t from;
 
 	s->sent = s->received = start.confirmed;
 	from = s->calls->start(s->ctx, &start);
-	prefix = s->calls->message_prefix(s->ctx);
 	source_start_place(&s->starting, from,
-			   &(struct source_options){ prefix ? prefix : s->no_prefix, s->calls->add_tables(s->ctx),
-						     s->calls->filter_tables(s->ctx) });
+			   &(struct source_options){ .prefix = s->calls->message_prefix(s->ctx),
+						     .no_prefix = s->no_prefix,
+						     .add = s->calls->add_tables(s->ctx),
+						     .filter = s->calls->filter_tables(s->ctx),
+						     .server = PQserverVersion(s->conn) });
 	ask(s);
 }
 

@@ -6,6 +6,9 @@
 #include "walpush/base/mem.h"
 #include "walpush/pg/pgdial.h"
 
+#define WAL2JSON "wal2json"
+#define PGOUTPUT "pgoutput"
+
 enum { SLOT_PLUGIN, SLOT_TYPE, SLOT_IS_HERE, SLOT_CONFIRMED, SLOT_WAL, SLOT_ENCODING, SLOT_SERVER, SLOT_COLUMNS };
 
 /* An administrator may have set these timeouts for the database or the role, and decoding one long transaction may take longer. pg_settings has
@@ -61,6 +64,14 @@ static void ask_slot(struct source_starting *s)
 	add_literal(&s->command, s->conf->slot);
 }
 
+/* With `auto` each of the two may be read. */
+static bool plugin_is_good(const char *wanted, const char *plugin)
+{
+	if (strcmp(wanted, "auto") != 0)
+		return strcmp(plugin, wanted) == 0;
+	return strcmp(plugin, WAL2JSON) == 0 || strcmp(plugin, PGOUTPUT) == 0;
+}
+
 /* Checks the slot before START_REPLICATION, with better errors. */
 static bool slot_is_good(const struct source_starting *s, const PGresult *result, struct fail *why)
 {
@@ -75,12 +86,13 @@ static bool slot_is_good(const struct source_starting *s, const PGresult *result
 		return fail_set(why, "the question about slot \"%s\" was answered strangely: is this PostgreSQL?",
 				name);
 	if (strcmp(PQgetvalue(result, 0, SLOT_TYPE), "logical") != 0 ||
-	    strcmp(PQgetvalue(result, 0, SLOT_PLUGIN), s->conf->plugin) != 0)
+	    !plugin_is_good(s->conf->plugin, PQgetvalue(result, 0, SLOT_PLUGIN)))
 		return fail_set(
 			why,
 			"slot \"%s\" is %s with plugin \"%s\", not logical with %s: drop it and run what walpush sql "
 			"prints",
-			name, PQgetvalue(result, 0, SLOT_TYPE), PQgetvalue(result, 0, SLOT_PLUGIN), s->conf->plugin);
+			name, PQgetvalue(result, 0, SLOT_TYPE), PQgetvalue(result, 0, SLOT_PLUGIN),
+			strcmp(s->conf->plugin, "auto") == 0 ? WAL2JSON " or " PGOUTPUT : s->conf->plugin);
 	if (strcmp(PQgetvalue(result, 0, SLOT_IS_HERE), "t") != 0)
 		return fail_set(why,
 				"slot \"%s\" belongs to another database: connect to that one, or create a slot here",
@@ -102,6 +114,7 @@ static bool take_slot(struct source_starting *s, const PGresult *result, struct 
 {
 	if (!slot_is_good(s, result, why))
 		return false;
+	s->is_pgoutput = strcmp(PQgetvalue(result, 0, SLOT_PLUGIN), PGOUTPUT) == 0;
 	mem_copy_text(s->server, sizeof(s->server), PQgetvalue(result, 0, SLOT_SERVER));
 	return lsn_parse(slice_of(PQgetvalue(result, 0, SLOT_CONFIRMED)), &s->confirmed) ||
 	       fail_set(why, "slot \"%s\" has no confirmed_flush_lsn", s->conf->slot);
@@ -147,19 +160,36 @@ static void add_option(struct buf *sql, const char *name, const char *value)
 	add_literal(sql, value);
 }
 
+static void add_wal2json(struct buf *sql, const struct source_options *options)
+{
+	buf_addf(sql,
+		 "\"format-version\" '2', \"include-types\" 'false', "
+		 "\"include-type-oids\" 'true', \"include-lsn\" 'true', \"include-timestamp\" 'true', "
+		 "\"include-xids\" 'true', \"add-msg-prefixes\" '%s'",
+		 options->prefix ? options->prefix : options->no_prefix);
+	add_option(sql, "add-tables", options->add);
+	add_option(sql, "filter-tables", options->filter);
+}
+
+/* It cannot choose messages by their prefix, and knows none before PostgreSQL 14. The configuration allows no quote in a publication's name. */
+static void add_pgoutput(struct buf *sql, const struct source_options *options, const char *publication)
+{
+	buf_addf(sql, "proto_version '1', publication_names '\"%s\"'", publication);
+	if (options->prefix && options->server >= 140000)
+		buf_add_text(sql, ", messages 'true'");
+}
+
 void source_start_place(struct source_starting *s, lsn_t from, const struct source_options *options)
 {
 	char lsn[LSN_TEXT_MAX];
 
 	lsn_format(lsn, from);
 	ask(s, SOURCE_ASKS_STREAM, "START_REPLICATION SLOT ");
-	buf_addf(&s->command,
-		 "\"%s\" LOGICAL %s (\"format-version\" '2', \"include-types\" 'false', "
-		 "\"include-type-oids\" 'true', \"include-lsn\" 'true', \"include-timestamp\" 'true', "
-		 "\"include-xids\" 'true', \"add-msg-prefixes\" '%s'",
-		 s->conf->slot, lsn, options->prefix);
-	add_option(&s->command, "add-tables", options->add);
-	add_option(&s->command, "filter-tables", options->filter);
+	buf_addf(&s->command, "\"%s\" LOGICAL %s (", s->conf->slot, lsn);
+	if (s->is_pgoutput)
+		add_pgoutput(&s->command, options, s->conf->publication);
+	else
+		add_wal2json(&s->command, options);
 	buf_add_char(&s->command, ')');
 }
 

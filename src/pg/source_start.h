@@ -32,10 +32,12 @@ enum source_step {
 	SOURCE_STEP_FIX     /* `why` is filled; a person must act first */
 };
 
-struct source_options {     /* of the replication stream */
-	const char *prefix; /* of logical messages; never NULL */
-	const char *add;    /* wal2json's add-tables and filter-tables; empty: no such option */
+struct source_options {        /* of the replication stream */
+	const char *prefix;    /* of the logical messages that are wanted; NULL: none are */
+	const char *no_prefix; /* one that no logical message has */
+	const char *add;       /* wal2json's add-tables and filter-tables; empty: no such option */
 	const char *filter;
+	int server; /* version, as PQserverVersion has it */
 };
 
 struct source_starting {
@@ -45,6 +47,7 @@ struct source_starting {
 	char *system_id, *timeline; /* of the last answer, on any connection */
 	lsn_t server_end;
 	lsn_t confirmed;          /* of the slot */
+	bool is_pgoutput;         /* the slot's plugin; else it is wal2json */
 	char server[ANCHOR_TEXT]; /* on this connection */
 };
 

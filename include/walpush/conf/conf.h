@@ -21,7 +21,8 @@ struct conf_database {
 	char *url;
 	char *url_file; /* read at each connect; either `url` or this is set */
 	char *slot;
-	char *plugin;
+	char *plugin;              /* "auto": the slot's */
+	char *publication;         /* of pgoutput; never empty */
 	char *timezone;            /* of every session */
 	int64_t connect_timeout;   /* ms */
 	int64_t statement_timeout; /* ms */

@@ -1,5 +1,5 @@
 /*
- * source: the replication connection, from IDENTIFY_SYSTEM to a stream of wal2json records.
+ * source: the replication connection, from IDENTIFY_SYSTEM to a stream of records, of wal2json or of pgoutput.
  *
  * Tap thread. The source connects, checks the slot, starts streaming after the position that its owner names, reads frames, answers keepalives
  * and sends status. After a loss it connects again. The waits grow from at most 0.1 s to at most 5 s for a trouble that passes by itself, and
@@ -26,6 +26,7 @@ struct source_start { /* the server's answers before streaming */
 	const char *timeline;
 	lsn_t server_end;   /* the server's WAL position at that moment */
 	lsn_t confirmed;    /* of the slot */
+	bool is_pgoutput;   /* its plugin; else it is wal2json */
 	const char *server; /* anchor.h's */
 };
 
@@ -40,7 +41,7 @@ struct source_calls {
 	lsn_t (*start)(void *ctx, const struct source_start *s);
 	/* Streaming has begun. */
 	void (*streaming)(void *ctx);
-	/* One wal2json record. `bytes` is the frame's memory; the callee owns it, and frees it with source_free_record. `record` points into it. */
+	/* One record of the slot's plugin. `bytes` is the frame's memory; the callee owns it, and frees it with source_free_record. `record` points into it. */
 	void (*record)(void *ctx, char *bytes, struct slice record);
 	/* Everything that commits before `end` has been sent. Not called while paused. */
 	void (*keepalive)(void *ctx, lsn_t end, bool reply_demanded);

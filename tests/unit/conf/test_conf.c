@@ -157,7 +157,8 @@ static void test_defaults(void **state)
 	(void)state;
 	assert_string_equal(c->file, FIXTURES "ok/minimal.conf");
 	assert_null(c->database.url_file);
-	assert_string_equal(c->database.plugin, "wal2json");
+	assert_string_equal(c->database.plugin, "auto");
+	assert_string_equal(c->database.publication, c->database.slot);
 	assert_int_equal(c->database.connect_timeout, 10000);
 	assert_int_equal(c->database.statement_timeout, 5000);
 	assert_int_equal(c->database.lock_timeout, 1000);

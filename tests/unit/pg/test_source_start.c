@@ -12,17 +12,19 @@
 
 #define COLUMNS_MOST 7
 
-static const struct source_options plain = { "nobody", "", "" };
+static char plugin[16]; /* of the configuration */
+static const struct source_options plain = { .no_prefix = "nobody", .add = "", .filter = "", .server = 150000 };
 
 static struct source_starting start;
 static struct conf_database conf;
 
 static int open_start(void **state)
 {
-	static char slot[] = "walpush", plugin[] = "wal2json", zone[] = "Europe/Berlin";
+	static char slot[] = "walpush", publication[] = "pages", zone[] = "Europe/Berlin";
 
 	(void)state;
-	conf = (struct conf_database){ .slot = slot, .plugin = plugin, .timezone = zone };
+	strcpy(plugin, "wal2json");
+	conf = (struct conf_database){ .slot = slot, .plugin = plugin, .publication = publication, .timezone = zone };
 	start = (struct source_starting){ .conf = &conf };
 	source_start_first(&start);
 	return 0;
@@ -110,11 +112,13 @@ static void the_options_are_quoted(void **state)
 		struct source_options options;
 		const char *wanted, *missing;
 	} cases[] = {
-		{ { "walpush.ddl", "public.a", "" }, "'walpush.ddl', \"add-tables\" 'public.a')", "filter-tables" },
-		{ { "p", "public.it's", "public.b,public.c" },
+		{ { "walpush.ddl", "nobody", "public.a", "", 150000 },
+		  "'walpush.ddl', \"add-tables\" 'public.a')",
+		  "filter-tables" },
+		{ { "p", "nobody", "public.it's", "public.b,public.c", 150000 },
 		  ", \"add-tables\" 'public.it''s', \"filter-tables\" 'public.b,public.c')",
 		  NULL },
-		{ { "p", "", "public.b" }, "'p', \"filter-tables\" 'public.b')", "add-tables" },
+		{ { NULL, "p", "", "public.b", 150000 }, "'p', \"filter-tables\" 'public.b')", "add-tables" },
 	};
 
 	(void)state;
@@ -123,6 +127,43 @@ static void the_options_are_quoted(void **state)
 		assert_non_null(strstr(start.command.data, cases[i].wanted));
 		if (cases[i].missing)
 			assert_null(strstr(start.command.data, cases[i].missing));
+	}
+}
+
+static void the_slots_plugin_decides_what_is_asked_for(void **state)
+{
+	static const struct {
+		const char *configured, *slots;
+		const char *prefix;
+		int server;
+		const char *asked; /* NULL: the plugins differ */
+	} cases[] = {
+		{ "auto", "wal2json", NULL, 150000, "\"add-msg-prefixes\" 'nobody', \"add-tables\" 'public.a')" },
+		{ "auto", "pgoutput", NULL, 150000, "0/4800 (proto_version '1', publication_names '\"pages\"')" },
+		{ "pgoutput", "pgoutput", NULL, 150000, "(proto_version '1', publication_names '\"pages\"')" },
+		{ "auto", "pgoutput", "walpush.ddl", 140000, "publication_names '\"pages\"', messages 'true')" },
+		{ "auto", "pgoutput", "walpush.ddl", 139999, "publication_names '\"pages\"')" },
+		{ "auto", "test_decoding", NULL, 150000, NULL },
+		{ "pgoutput", "wal2json", NULL, 150000, NULL },
+		{ "wal2json", "pgoutput", NULL, 150000, NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct source_options options = { cases[i].prefix, "nobody", "public.a", "", cases[i].server };
+		struct fail why;
+		char row[80];
+
+		strcpy(plugin, cases[i].configured);
+		source_start_first(&start);
+		come_to_the_slot();
+		snprintf(row, sizeof(row), "%s|logical|t|0/4000|reserved|UTF8|1700000000000", cases[i].slots);
+		assert_int_equal(take(answer(7, row), &why), cases[i].asked ? SOURCE_STEP_PLACE : SOURCE_STEP_FIX);
+		if (!cases[i].asked)
+			continue;
+		assert_int_equal(start.is_pgoutput, strcmp(cases[i].slots, "pgoutput") == 0);
+		source_start_place(&start, 0x4800, &options);
+		assert_non_null(strstr(start.command.data, cases[i].asked));
 	}
 }
 
@@ -259,6 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_good_start_streams, open_start, close_start),
 		cmocka_unit_test_setup_teardown(the_options_are_quoted, open_start, close_start),
+		cmocka_unit_test_setup_teardown(the_slots_plugin_decides_what_is_asked_for, open_start, close_start),
 		cmocka_unit_test_setup_teardown(no_timeout_needs_to_be_reset, open_start, close_start),
 		cmocka_unit_test_setup_teardown(a_strange_identity_needs_a_person, open_start, close_start),
 		cmocka_unit_test_setup_teardown(a_slot_that_cannot_be_used_needs_a_person, open_start, close_start),
