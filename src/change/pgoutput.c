@@ -231,6 +231,7 @@ static bool insert(struct scan *s, struct pgoutput *d, const struct relation *r,
 	char kind;
 
 	c->kind = CHANGE_INSERT;
+	c->leaves_out_stored = true;
 	return part(s, &kind) && (kind == 'N' || wrong_part(s)) && new_row(s, d, r, c);
 }
 

@@ -67,6 +67,22 @@ static void make_room(struct row *r, const struct catalog_table *table)
 	}
 }
 
+/* An INSERT carries every column. If one is missing, it was dropped or is not there yet. wal2json prints a virtual column too, as null. */
+static bool is_complete(const struct row *r)
+{
+	const struct change *change = r->change;
+
+	if (change->kind != CHANGE_INSERT || change->n_columns == r->table->n_columns)
+		return true;
+	for (size_t i = 0; i < r->table->n_columns; i++) {
+		const struct catalog_column *c = &r->table->columns[i];
+
+		if (!r->now[i] && !(change->leaves_out_stored && (c->is_stored || c->is_virtual)))
+			return false;
+	}
+	return true;
+}
+
 bool row_bind(struct row *r, const struct catalog_table *table, const struct change *change)
 {
 	bool now_fits, old_fits;
@@ -80,9 +96,7 @@ bool row_bind(struct row *r, const struct catalog_table *table, const struct cha
 	now_fits = lay_out(r->now, table, change->columns, change->n_columns);
 	old_fits = lay_out(r->old, table, change->identity, change->n_identity);
 	r->fits = now_fits && old_fits;
-	/* An INSERT carries every column. If one is missing, it was dropped or is not there yet. wal2json prints a
-	 * virtual column too, as null. */
-	return r->fits && (change->kind != CHANGE_INSERT || change->n_columns == table->n_columns);
+	return r->fits && is_complete(r);
 }
 
 void row_fini(struct row *r)
@@ -129,7 +143,10 @@ bool row_bind_child(struct row *r, const struct catalog_table *parent, const str
 		return true;
 	fits = lay_out_child(r->now, parent, change->columns, change->n_columns);
 	fits = lay_out_child(r->old, parent, change->identity, change->n_identity) && fits;
-	for (size_t i = 0; change->kind == CHANGE_INSERT && i < parent->n_columns; i++)
-		fits = fits && (r->now[i] || parent->columns[i].is_virtual);
+	for (size_t i = 0; change->kind == CHANGE_INSERT && i < parent->n_columns; i++) {
+		const struct catalog_column *c = &parent->columns[i];
+
+		fits = fits && (r->now[i] || c->is_virtual || (change->leaves_out_stored && c->is_stored));
+	}
 	return fits;
 }

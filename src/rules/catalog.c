@@ -62,19 +62,19 @@ const char catalog_query[] =
 	"         a.atttypid::text, a.attgenerated = 'v',"
 	"         NOT EXISTS (SELECT 1 FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT "
 	"l.collisdeterministic),"
-	"         a.attnum"
+	"         a.attgenerated = 's', a.attnum"
 	"    FROM listed c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 	"    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
 	"    JOIN resolved r ON r.declared = a.atttypid"
 	"    LEFT JOIN resolved e ON e.declared = r.element"
 	"  UNION ALL"
 	"  SELECT n.nspname::text, c.relname::text, NULL, pn.nspname::text, p.relname::text,"
-	"         NULL, NULL, NULL, NULL, NULL, NULL"
+	"         NULL, NULL, NULL, NULL, NULL, NULL, NULL"
 	"    FROM related k JOIN pg_catalog.pg_class c ON c.oid = k.oid"
 	"    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 	"    LEFT JOIN pg_catalog.pg_class p ON p.oid = k.root"
 	"    LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
-	" ) AS row (schema, name, attname, type, element, in_key, is_foreign, declared, virtual, exact, attnum)"
+	" ) AS row (schema, name, attname, type, element, in_key, is_foreign, declared, virtual, exact, stored, attnum)"
 	"  ORDER BY attname IS NULL, schema, name, attnum, type, element";
 
 enum {
@@ -87,7 +87,8 @@ enum {
 	ROW_FOREIGN,
 	ROW_DECLARED,
 	ROW_VIRTUAL,
-	ROW_EXACT
+	ROW_EXACT,
+	ROW_STORED
 };
 
 struct catalog {
@@ -353,7 +354,8 @@ bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS]
 	    !parse_bool(row[ROW_IN_KEY], &column.in_key) || !parse_bool(row[ROW_FOREIGN], &foreign) ||
 	    !parse_oid(row[ROW_DECLARED] ? row[ROW_DECLARED] : row[ROW_TYPE], &column.declared) ||
 	    !parse_bool(row[ROW_VIRTUAL] ? row[ROW_VIRTUAL] : "f", &column.is_virtual) ||
-	    !parse_bool(row[ROW_EXACT] ? row[ROW_EXACT] : "t", &column.is_exact))
+	    !parse_bool(row[ROW_EXACT] ? row[ROW_EXACT] : "t", &column.is_exact) ||
+	    !parse_bool(row[ROW_STORED] ? row[ROW_STORED] : "f", &column.is_stored))
 		return fail_set(why, "the catalog query answered something unexpected for %s.%s, column %s",
 				row[ROW_SCHEMA], row[ROW_TABLE], row[ROW_COLUMN]);
 	t = find_or_add(c, row[ROW_SCHEMA], row[ROW_TABLE]);

@@ -34,6 +34,7 @@ struct catalog_column {
 	bool in_key;         /* part of the primary key */
 	bool is_exact;       /* equal values have equal bytes: its collation is deterministic, or it has none */
 	bool is_virtual;     /* computed when read (PostgreSQL 18): the WAL has no value of it */
+	bool is_stored;      /* computed when written: pgoutput sends it from PostgreSQL 18 on, if the publication says so */
 };
 
 struct catalog_table {
@@ -51,19 +52,19 @@ struct catalog;
 
 /* One parameter: an array of "schema.table" texts. Columns of its rows, in order: schema, table, column, type OID (base
  * type of a domain), element OID (0), in primary key (t/f), foreign key (t/f), declared type OID, virtual (t/f), exact
- * (t/f). Ordered by table and attnum.
+ * (t/f), stored (t/f). Ordered by table and attnum.
  * The kin follow at the end. A row without a column is a child; its type and element are the parent's schema and name.
  * If these are null too, the row is another table of a parent's schema. Reads only pg_catalog, which needs no grant.
  * PostgreSQL 12 to 18. */
 extern const char catalog_query[];
-#define CATALOG_QUERY_COLUMNS 10
+#define CATALOG_QUERY_COLUMNS 11
 
 struct catalog *catalog_new(void);
 /* Foreign key columns added from now on keep their names in `data`. */
 void catalog_keep_ids(struct catalog *c);
 void catalog_free(struct catalog *c);
-/* Booleans read t/f or true/false. NULL as the declared OID means the type itself, as `virtual` false, as `exact`
- * true. */
+/* Booleans read t/f or true/false. NULL as the declared OID means the type itself, as `virtual` and `stored`
+ * false, as `exact` true. */
 bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS], struct fail *why);
 /* Adds all rows of an answer. `value` returns one value, NULL for SQL NULL. False after the first row that is
  * refused. */
