@@ -5,12 +5,15 @@ What a test writes goes through ordinary autocommit connections, as the Django a
 
 import contextlib
 import itertools
+import os
 import time
 import weakref
 
 from harness.client import PATIENCE
 from harness.walpush import ROW_MARK
 from throwaway.cluster import ROLE
+
+PLUGIN = os.environ.get("WALPUSH_TEST_PLUGIN", "wal2json")  # of the slots
 
 # People. Unit 1 is where things happen; unit 2 must hear nothing of it; unit 3 is the central store.
 ROOT_USER, ASHA, RAVI, MEENA, BOB, SAM, GONE, HEAD2 = range(1, 9)
@@ -136,7 +139,11 @@ class App:
         self.sql(f"GRANT SELECT ON requests, crates, storages, sendbacks, user_units, roles, units TO {ROLE}")
         return self
 
-    def create_slot(self, plugin="wal2json"):
+    def create_slot(self, plugin=None):
+        """Of the plugin that the tests run with. A publication of all tables brings those that a test makes."""
+        plugin = plugin or PLUGIN
+        if plugin == "pgoutput" and not self.value("SELECT count(*) FROM pg_publication WHERE pubname = %s", self.slot):
+            self.sql(f"CREATE PUBLICATION {self.slot} FOR ALL TABLES WITH (publish_via_partition_root = true)")
         self.sql("SELECT pg_create_logical_replication_slot(%s, %s)", self.slot, plugin)
 
     def drop_slot(self):
