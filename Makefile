@@ -308,6 +308,7 @@ run-fuzz: $(FUZZ)
 include tests/chaos/chaos.mk
 include tests/poison/poison.mk
 include tests/integration/isolation.mk
+include tests/integration/plugins.mk
 include tests/wire/wire.mk
 include client/client.mk
 

@@ -263,11 +263,11 @@ static void add_mark(struct txn_marked **marks, size_t *n, size_t *cap, struct t
 
 void txn_mark(struct txn *t, const struct rules_section *section, const char *reason)
 {
-	struct event_id id = next_id(t);
-
-	/* One refetch is enough: it reads the state after the whole transaction. */
+	/* One refetch is enough: it reads the state after the whole transaction. So one number is: how often a TRUNCATE names a partitioned table depends on
+	 * the plugin. */
 	if (!find_mark(t->marks, t->n_marks, section))
-		add_mark(&t->marks, &t->n_marks, &t->cap_marks, (struct txn_marked){ id, section, reason, false });
+		add_mark(&t->marks, &t->n_marks, &t->cap_marks,
+			 (struct txn_marked){ next_id(t), section, reason, false });
 }
 
 static void mark_late(struct txn *t, const struct rules_section *section, const char *reason, bool lookup_only)

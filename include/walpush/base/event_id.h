@@ -25,7 +25,7 @@ struct event_id {
  * epoch, so clients with a position of the old numbering receive `resync`, and replicas of different versions do not share a Redis stream.
  * tests/unit/change/test_txn.c shows the numbers: if they change there, raise the version.
  */
-#define EVENT_NUMBERING 3
+#define EVENT_NUMBERING 4
 
 /*
  * Version of the entries in Redis (relay_entry.h). Raise it with every change after which an older reader misunderstands new entries, or a
