@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "pgbytes.h"
+#include "pgzone.h"
 #include "relation_impl.h"
 #include "walpush/base/buf.h"
 #include "walpush/base/mem.h"
@@ -28,6 +29,7 @@ struct pgoutput {
 	size_t n_texts;
 	struct buf copied;
 	char time[80];
+	struct pgzone zone; /* of the times */
 };
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
@@ -307,17 +309,33 @@ static bool truncate_tables(struct scan *s, const struct relation *r, struct cha
 
 /* --- transactions ------------------------------------------------------------------------------------------------- */
 
-/* As PostgreSQL prints a time in UTC: trailing zeros of the fraction are left out. */
+/* "+05:30", without the parts behind the hours that are zero. */
+static size_t add_offset(char *out, size_t size, int32_t offset)
+{
+	unsigned s = (unsigned)(offset < 0 ? -offset : offset);
+	int n = snprintf(out, size, "%c%02u", offset < 0 ? '-' : '+', s / 3600);
+
+	if (s % 3600)
+		n += snprintf(out + n, size - (size_t)n, ":%02u", s / 60 % 60);
+	if (s % 60)
+		n += snprintf(out + n, size - (size_t)n, ":%02u", s % 60);
+	return (size_t)n;
+}
+
+/* As PostgreSQL prints a time: trailing zeros of the fraction are left out. */
 static bool timestamp(struct scan *s, struct pgoutput *d, struct slice *out)
 {
 	uint64_t us;
 	struct tm tm;
 	time_t seconds;
+	int32_t offset;
 	size_t n;
 
 	if (!number(s, 8, &us, "a time"))
 		return false;
 	seconds = (time_t)((int64_t)us / 1000000 - ((int64_t)us % 1000000 < 0) + EPOCH_S);
+	offset = pgzone_offset(&d->zone, seconds);
+	seconds += offset;
 	us = (uint64_t)(((int64_t)us % 1000000 + 1000000) % 1000000);
 	if (!gmtime_r(&seconds, &tm) || tm.tm_year < -1899 || tm.tm_year > 8099) {
 		s->at -= 8;
@@ -329,8 +347,8 @@ static bool timestamp(struct scan *s, struct pgoutput *d, struct slice *out)
 		n += (size_t)snprintf(d->time + n, sizeof(d->time) - n, ".%06u", (unsigned)us);
 	while (us && d->time[n - 1] == '0')
 		n--;
-	memcpy(d->time + n, "+00", 3);
-	*out = (struct slice){ d->time, n + 3 };
+	n += add_offset(d->time + n, sizeof(d->time) - n, offset);
+	*out = (struct slice){ d->time, n };
 	return true;
 }
 
@@ -411,6 +429,25 @@ static bool body(struct scan *s, struct pgoutput *d, const struct relation *r, c
 	}
 }
 
+/* Values with a character that JSON escapes are copied, and a buffer that grows takes twice as much. */
+size_t pgoutput_copy(struct slice message)
+{
+	size_t bytes = message.len;
+
+	for (size_t i = 0; i < message.len; i++) {
+		unsigned char c = (unsigned char)message.at[i];
+
+		bytes += c < 0x20 ? 5 : is_special(c);
+	}
+	return 2 * bytes;
+}
+
+void pgoutput_rest(struct pgoutput *d)
+{
+	if (d->copied.cap > COPIED_KEPT)
+		buf_fini(&d->copied);
+}
+
 bool pgoutput_decode(struct pgoutput *d, const struct relation *r, struct slice message, struct change *out,
 		     struct fail *why)
 {
@@ -418,8 +455,7 @@ bool pgoutput_decode(struct pgoutput *d, const struct relation *r, struct slice 
 	struct change c = { 0 };
 	char kind;
 
-	if (d->copied.cap > COPIED_KEPT)
-		buf_fini(&d->copied);
+	pgoutput_rest(d);
 	buf_clear(&d->copied);
 	d->n_texts = 0;
 	if (!byte(&s, &kind, "a message") || !body(&s, d, r, kind, &c) || !ends(&s))
@@ -427,6 +463,11 @@ bool pgoutput_decode(struct pgoutput *d, const struct relation *r, struct slice 
 	point_texts(d);
 	*out = c;
 	return true;
+}
+
+bool pgoutput_zone(struct pgoutput *d, const char *zone)
+{
+	return pgzone_read(&d->zone, zone);
 }
 
 struct pgoutput *pgoutput_new(void)
@@ -439,5 +480,6 @@ void pgoutput_free(struct pgoutput *d)
 	if (!d)
 		return;
 	buf_fini(&d->copied);
+	pgzone_fini(&d->zone);
 	free(d);
 }

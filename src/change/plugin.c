@@ -13,6 +13,11 @@ void plugin_decoder_fini(struct plugin_decoder *d)
 	pgoutput_free(d->pgoutput);
 }
 
+bool plugin_decoder_zone(struct plugin_decoder *d, const char *zone)
+{
+	return pgoutput_zone(d->pgoutput, zone);
+}
+
 bool plugin_is_pgoutput(struct slice record)
 {
 	return record.len && *record.at != '{';
@@ -36,6 +41,16 @@ bool plugin_decode(struct plugin_decoder *d, const struct relation *r, struct sl
 	if (plugin_is_pgoutput(record))
 		return pgoutput_decode(d->pgoutput, r, record, out, why);
 	return decode_record(d->wal2json, record, out, why);
+}
+
+size_t plugin_copy(struct slice record)
+{
+	return plugin_is_pgoutput(record) ? pgoutput_copy(record) : 0;
+}
+
+void plugin_decoder_rest(struct plugin_decoder *d)
+{
+	pgoutput_rest(d->pgoutput);
 }
 
 bool plugin_table(const struct relation *r, struct slice record, struct slice *schema, struct slice *table)

@@ -20,6 +20,14 @@ void relation_unref(struct relation *r)
 	free(r);
 }
 
+size_t relation_charge(struct relation *r)
+{
+	if (r->is_charged)
+		return 0;
+	r->is_charged = true;
+	return sizeof(*r) + r->names.cap + r->n_columns * sizeof(*r->columns);
+}
+
 void relation_table(const struct relation *r, struct slice *schema, struct slice *table)
 {
 	*schema = r->schema;

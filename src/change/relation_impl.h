@@ -17,6 +17,7 @@ struct relation {
 	UT_hash_handle hh;
 	uint32_t oid;
 	unsigned refs;
+	bool is_charged;
 	struct buf names;
 	struct slice schema, table; /* as the columns' names */
 	size_t n_columns;

@@ -242,6 +242,8 @@ static void intake_run(struct intake *in)
 	if (in->queue.head && !in->waiting_catalog)
 		ahead_ask(&in->queue, in->visible, &in->asker, &in->bind);
 	questions_sent(in->asker.questions);
+	plugin_decoder_rest(&in->bind.decoder);
+	plugin_decoder_rest(&in->later.bind.decoder);
 	in->running = false;
 	time_head(in);
 	take_position(in);
@@ -444,6 +446,11 @@ void intake_looked(struct intake *in)
 {
 	look_end(&in->look);
 	intake_run(in);
+}
+
+bool intake_zone(struct intake *in, const char *zone)
+{
+	return plugin_decoder_zone(&in->bind.decoder, zone);
 }
 
 void intake_forget_looks(struct intake *in)

@@ -13,6 +13,7 @@ struct record *record_new(char *bytes, struct slice text, struct relation *relat
 	r->bytes = bytes;
 	r->text = text;
 	r->relation = relation;
+	r->relation_bytes = relation ? relation_charge(relation) : 0;
 	r->number = number;
 	r->kind = plugin_kind(text);
 	return r;
@@ -29,7 +30,7 @@ void record_free(struct record *r)
 
 size_t record_cost(const struct record *r)
 {
-	return r->text.len + sizeof(*r) + 64;
+	return r->text.len + r->relation_bytes + sizeof(*r) + 64;
 }
 
 void record_drop_text(struct record *r)

@@ -51,6 +51,7 @@ struct record {
 	char *bytes;         /* libpq's; NULL: freed, because the record is_skipped */
 	struct slice text;
 	struct relation *relation; /* of a row of pgoutput: the table as it was on receipt; NULL: another record */
+	size_t relation_bytes;     /* of the relation, if this record counts for it */
 	uint64_t number;
 	char kind;       /* plugin_kind: B C I U D T, or 0 */
 	bool asked;      /* emit.c, ahead.c: the questions of its sections are in `answers` */

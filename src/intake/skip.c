@@ -6,7 +6,7 @@
 #include "walpush/intake/intake.h"
 
 /* Bytes. Handling a row needs memory besides its record. For a record above ASK_ABOVE, skip_receive first checks that there are ASK_LEAST bytes
- * and a tenth of the record (ASK_PART). */
+ * and a tenth of the record (ASK_PART), and what the decoder copies of it. */
 #define ASK_ABOVE (1u << 20)
 #define ASK_LEAST (4u << 20)
 #define ASK_PART 10
@@ -58,7 +58,7 @@ void skip_note_end(struct skip *s, const struct transaction *t)
 
 bool skip_receive(struct skip *s, const struct outside *outside, struct record *r, struct fail *why)
 {
-	size_t bytes = r->text.len, wanted = bytes / ASK_PART + ASK_LEAST;
+	size_t bytes = r->text.len, wanted;
 
 	skip_note_size(r->transaction, bytes);
 	if (r->transaction->repeated)
@@ -68,7 +68,10 @@ bool skip_receive(struct skip *s, const struct outside *outside, struct record *
 		say(r, "it is larger than limits.record-bytes", bytes, s->record_bytes);
 		return true;
 	}
-	if (bytes <= ASK_ABOVE || outside->has_memory(outside->at, wanted))
+	if (bytes <= ASK_ABOVE)
+		return true;
+	wanted = bytes / ASK_PART + ASK_LEAST + plugin_copy(r->text);
+	if (outside->has_memory(outside->at, wanted))
 		return true;
 	if (!has_failed_enough(s, outside, r->transaction))
 		return fail_set(why, "no memory: a record of %zu bytes needs %zu more", bytes, wanted);

@@ -353,7 +353,8 @@ static void ask(struct source *s)
 static void place(struct source *s)
 {
 	struct source_start start = { s->starting.system_id, s->starting.timeline,    s->starting.server_end,
-				      s->starting.confirmed, s->starting.is_pgoutput, s->starting.server };
+				      s->starting.confirmed, s->starting.is_pgoutput, s->starting.server,
+				      s->starting.zone };
 	lsn_t from;
 
 	s->sent = s->received = start.confirmed;

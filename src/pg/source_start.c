@@ -9,7 +9,26 @@
 #define WAL2JSON "wal2json"
 #define PGOUTPUT "pgoutput"
 
-enum { SLOT_PLUGIN, SLOT_TYPE, SLOT_IS_HERE, SLOT_CONFIRMED, SLOT_WAL, SLOT_ENCODING, SLOT_SERVER, SLOT_COLUMNS };
+enum {
+	SLOT_PLUGIN,
+	SLOT_TYPE,
+	SLOT_IS_HERE,
+	SLOT_CONFIRMED,
+	SLOT_WAL,
+	SLOT_ENCODING,
+	SLOT_SERVER,
+	SLOT_ZONE,
+	SLOT_COLUMNS
+};
+
+/* When the session's time zone changes its distance from UTC: from 40 days ago to 400 days ahead, by quarters of an hour. */
+#define ZONE_SQL                                                                                                       \
+	"(SELECT pg_catalog.string_agg(pg_catalog.concat(at, ' ', z), ',' ORDER BY at) FROM (SELECT at, z, "           \
+	"pg_catalog.lag(z) OVER (ORDER BY at) AS before FROM (SELECT at, "                                             \
+	"EXTRACT(timezone FROM pg_catalog.to_timestamp(at))::integer AS z FROM (SELECT "                               \
+	"(pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now()) / 900)::bigint + n) * 900 AS at "                      \
+	"FROM pg_catalog.generate_series(-3840, 38400) AS n) AS grid) AS known) AS marked "                            \
+	"WHERE z IS DISTINCT FROM before)"
 
 /* An administrator may have set these timeouts for the database or the role, and decoding one long transaction may take longer. pg_settings has
  * only the names that the server knows, so an older server ignores the others. The settings of a session follow. */
@@ -59,7 +78,8 @@ static void ask_slot(struct source_starting *s)
 {
 	ask(s, SOURCE_ASKS_SLOT,
 	    "SELECT plugin, slot_type, database = current_database(), confirmed_flush_lsn, wal_status, "
-	    "current_setting('server_encoding'), " ANCHOR_SQL
+	    "current_setting('server_encoding'), " ANCHOR_SQL ", CASE WHEN plugin = '" PGOUTPUT
+	    "' AND current_setting('TimeZone') <> 'UTC' THEN " ZONE_SQL " END"
 	    " FROM pg_catalog.pg_replication_slots WHERE slot_name = ");
 	add_literal(&s->command, s->conf->slot);
 }
@@ -116,6 +136,8 @@ static bool take_slot(struct source_starting *s, const PGresult *result, struct 
 		return false;
 	s->is_pgoutput = strcmp(PQgetvalue(result, 0, SLOT_PLUGIN), PGOUTPUT) == 0;
 	mem_copy_text(s->server, sizeof(s->server), PQgetvalue(result, 0, SLOT_SERVER));
+	free(s->zone);
+	s->zone = mem_text(PQgetvalue(result, 0, SLOT_ZONE));
 	return lsn_parse(slice_of(PQgetvalue(result, 0, SLOT_CONFIRMED)), &s->confirmed) ||
 	       fail_set(why, "slot \"%s\" has no confirmed_flush_lsn", s->conf->slot);
 }
@@ -198,5 +220,6 @@ void source_start_fini(struct source_starting *s)
 	buf_fini(&s->command);
 	free(s->system_id);
 	free(s->timeline);
+	free(s->zone);
 	*s = (struct source_starting){ 0 };
 }

@@ -49,6 +49,7 @@ struct source_starting {
 	lsn_t confirmed;          /* of the slot */
 	bool is_pgoutput;         /* the slot's plugin; else it is wal2json */
 	char server[ANCHOR_TEXT]; /* on this connection */
+	char *zone;               /* struct source_start's */
 };
 
 /* Called on each new connection: makes the first command. The caller frees the content of the struct with source_start_fini. */

@@ -136,6 +136,9 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	lsn_t to;
 
 	tap_flow_forget(t);
+	if (!intake_zone(t->intake, s->zone))
+		log_error("the server describes its time zone strangely; times of commits are in UTC",
+			  log_s("zone", s->zone));
 	tap_ddl_history(t, s->system_id, s->timeline);
 	t->skip.has_refused = false;
 	make_epoch(t, s, epoch);

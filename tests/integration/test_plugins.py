@@ -126,6 +126,7 @@ def configure(text, slot):
     config.set("tables.samples", Raw('{ type = "sample" key = "key" groups = [ "everything" ] }'))
     config.set("tables.odd", Raw(r'{ from = "Odd \"name" type = "odd" key = "key" groups = [ "everything" ] }'))
     config.set("streams.requests.groups", ["everything", "k_{path.unit_id}", "requests_unit_{path.unit_id}"])
+    config.set("data.timezone", "Asia/Kolkata")
     return config.set("limits.group-bytes", 256 * MIB).set("limits.log-bytes", 512 * MIB).set("limits.bulk", 300)
 
 

@@ -31,6 +31,8 @@ struct relation *relations_find(const struct relations *rs, struct slice message
 /* The TRUNCATE of the nth of its tables alone. relations_count has counted more than `n`. */
 struct slice relations_truncate(struct slice message, size_t n, char out[RELATION_TRUNCATE_BYTES]);
 void relation_unref(struct relation *r); /* NULL does nothing */
+/* The bytes that it takes, the first time; 0 afterwards: the first row that refers to it counts for it. */
+size_t relation_charge(struct relation *r);
 /* Its names, with JSON escapes. They live as long as the relation. */
 void relation_table(const struct relation *r, struct slice *schema, struct slice *table);
 

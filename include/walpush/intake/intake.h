@@ -95,6 +95,8 @@ void intake_rules(struct intake *in, const struct rules *rules);
 void intake_looks(struct intake *in, bool held);
 /* The look is over. The transactions that it covers need no other look, also after intake_clear. */
 void intake_looked(struct intake *in);
+/* Of a stream of pgoutput, before its first record: as struct source_start has it. False: it is malformed. */
+bool intake_zone(struct intake *in, const char *zone);
 /* The next positions belong to another history. */
 void intake_forget_looks(struct intake *in);
 /* Valid from the next transaction on. Must be called with an empty queue, for example after intake_clear. */

@@ -28,6 +28,9 @@ struct source_start { /* the server's answers before streaming */
 	lsn_t confirmed;    /* of the slot */
 	bool is_pgoutput;   /* its plugin; else it is wal2json */
 	const char *server; /* anchor.h's */
+	/* Of pgoutput, in another zone than UTC: "at offset,at offset", from when on (s since 1970) how many seconds the session's time zone is east of
+	 * UTC; else "". */
+	const char *zone;
 };
 
 enum source_loss {

@@ -181,6 +181,44 @@ static void transactions_have_their_ends(void **state)
 	expect_refused("a time in the years");
 }
 
+/* wal2json prints the time of a commit in the session's zone, so this does. 2025-11-14 12:34:56 UTC is 1763123696. */
+static void times_are_in_the_sessions_zone(void **state)
+{
+	static const struct {
+		const char *zone;
+		const char *at; /* NULL: the zone is malformed, and the time in UTC */
+	} cases[] = {
+		{ "", "2025-11-14 12:34:56+00" },
+		{ "0 19800", "2025-11-14 18:04:56+05:30" },
+		{ "0 3600,1763123696 7200", "2025-11-14 14:34:56+02" },
+		{ "0 3600,1763123697 7200", "2025-11-14 13:34:56+01" },
+		{ "1763123697 7200", "2025-11-14 14:34:56+02" }, /* before the first change, too */
+		{ "0 -12600", "2025-11-14 09:04:56-03:30" },
+		{ "0 -1172", "2025-11-14 12:15:24-00:19:32" },
+		{ "0 43200", "2025-11-15 00:34:56+12" },
+		{ "0", NULL },
+		{ "0 x", NULL },
+		{ "0 99999", NULL },
+		{ "5 3600,5 7200", NULL },
+		{ "0 3600;5 7200", NULL },
+		{ "99999999999999999999 0", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		char wanted[96];
+
+		assert_int_equal(pgoutput_zone(decoder, cases[i].zone), cases[i].at != NULL);
+		start('B');
+		put(0x10, 8);
+		put(UINT64_C(816438896000000), 8);
+		put(7, 4);
+		snprintf(wanted, sizeof(wanted), "begin xid=7 lsn=0/10 next=0/0 at=%s\n",
+			 cases[i].at ? cases[i].at : "2025-11-14 12:34:56+00");
+		expect(wanted);
+	}
+}
+
 static void rows_have_the_names_of_their_table(void **state)
 {
 	(void)state;
@@ -419,6 +457,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		DECODER(transactions_have_their_ends),
+		DECODER(times_are_in_the_sessions_zone),
 		DECODER(rows_have_the_names_of_their_table),
 		DECODER(an_old_key_is_the_identitys_columns),
 		DECODER(values_are_what_wal2json_prints),

@@ -169,7 +169,7 @@ static void come_to(enum question question)
 	assert_non_null(strstr(played_query(&server), "pg_replication_slots WHERE slot_name = 'walpush'"));
 	if (question == SLOT)
 		return;
-	played_rows(&server, 7, "wal2json|logical|t|0/4000|reserved|UTF8|1700000000000");
+	played_rows(&server, 8, "wal2json|logical|t|0/4000|reserved|UTF8|1700000000000|-");
 	assert_non_null(strstr(played_query(&server), "START_REPLICATION SLOT \"walpush\" LOGICAL "));
 	assert_non_null(strstr(server.message.data, "\"add-tables\" 'public.requests')"));
 	if (question == START)

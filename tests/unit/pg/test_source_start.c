@@ -10,7 +10,7 @@
 #include "source_start.h"
 #include "walpush/base/mem.h"
 
-#define COLUMNS_MOST 7
+#define COLUMNS_MOST 8
 
 static char plugin[16]; /* of the configuration */
 static const struct source_options plain = { .no_prefix = "nobody", .add = "", .filter = "", .server = 150000 };
@@ -81,7 +81,7 @@ static void come_to_the_slot(void)
 	assert_int_equal(start.asked, SOURCE_ASKS_SLOT);
 }
 
-#define GOOD_SLOT "wal2json|logical|t|0/4000|reserved|UTF8|1700000000000"
+#define GOOD_SLOT "wal2json|logical|t|0/4000|reserved|UTF8|1700000000000|-"
 
 static void a_good_start_streams(void **state)
 {
@@ -95,7 +95,7 @@ static void a_good_start_streams(void **state)
 	assert_string_equal(start.timeline, "1");
 	assert_int_equal(start.server_end, 0x5000);
 	assert_non_null(strstr(start.command.data, "WHERE slot_name = 'walpush'"));
-	assert_int_equal(take(answer(7, GOOD_SLOT), &why), SOURCE_STEP_PLACE);
+	assert_int_equal(take(answer(8, GOOD_SLOT), &why), SOURCE_STEP_PLACE);
 	assert_int_equal(start.confirmed, 0x4000);
 	source_start_place(&start, 0x4800, &plain);
 	assert_int_equal(start.asked, SOURCE_ASKS_STREAM);
@@ -157,11 +157,13 @@ static void the_slots_plugin_decides_what_is_asked_for(void **state)
 		strcpy(plugin, cases[i].configured);
 		source_start_first(&start);
 		come_to_the_slot();
-		snprintf(row, sizeof(row), "%s|logical|t|0/4000|reserved|UTF8|1700000000000", cases[i].slots);
-		assert_int_equal(take(answer(7, row), &why), cases[i].asked ? SOURCE_STEP_PLACE : SOURCE_STEP_FIX);
+		snprintf(row, sizeof(row), "%s|logical|t|0/4000|reserved|UTF8|1700000000000|%s", cases[i].slots,
+			 i % 2 ? "0 19800" : "-");
+		assert_int_equal(take(answer(8, row), &why), cases[i].asked ? SOURCE_STEP_PLACE : SOURCE_STEP_FIX);
 		if (!cases[i].asked)
 			continue;
 		assert_int_equal(start.is_pgoutput, strcmp(cases[i].slots, "pgoutput") == 0);
+		assert_string_equal(start.zone, i % 2 ? "0 19800" : "");
 		source_start_place(&start, 0x4800, &options);
 		assert_non_null(strstr(start.command.data, cases[i].asked));
 	}
@@ -203,18 +205,19 @@ static void a_slot_that_cannot_be_used_needs_a_person(void **state)
 		const char *row, *said, *sqlstate;
 	} cases[] = {
 		{ 6, NULL, "slot \"walpush\" does not exist", "42704" },
-		{ 7, "pgoutput|logical|t|0/4000|reserved|UTF8|1700000000000",
+		{ 8, "pgoutput|logical|t|0/4000|reserved|UTF8|1700000000000|-",
 		  "slot \"walpush\" is logical with plugin \"pgoutput\", not logical with wal2json", "" },
-		{ 7, "-|physical|-|-|reserved|UTF8|1700000000000", "slot \"walpush\" is physical with plugin \"\"",
+		{ 8, "-|physical|-|-|reserved|UTF8|1700000000000|-", "slot \"walpush\" is physical with plugin \"\"",
 		  "" },
-		{ 7, "wal2json|logical|f|0/4000|reserved|UTF8|1700000000000", "belongs to another database", "" },
-		{ 7, "wal2json|logical|-|0/4000|reserved|UTF8|1700000000000", "belongs to another database", "" },
-		{ 7, "wal2json|logical|t|0/4000|lost|UTF8|1700000000000", "is lost: PostgreSQL removed WAL it needed",
+		{ 8, "wal2json|logical|f|0/4000|reserved|UTF8|1700000000000|-", "belongs to another database", "" },
+		{ 8, "wal2json|logical|-|0/4000|reserved|UTF8|1700000000000|-", "belongs to another database", "" },
+		{ 8, "wal2json|logical|t|0/4000|lost|UTF8|1700000000000|-", "is lost: PostgreSQL removed WAL it needed",
 		  "" },
 		/* PostgreSQL 14 and later show no positions of a slot that was invalidated. */
-		{ 7, "wal2json|logical|t|-|lost|UTF8|1700000000000", "is lost: PostgreSQL removed WAL it needed", "" },
-		{ 7, "wal2json|logical|t|-|-|UTF8|1700000000000", "slot \"walpush\" has no confirmed_flush_lsn", "" },
-		{ 7, "wal2json|logical|t|0/4000|reserved|LATIN1|1700000000000", "the database's encoding is LATIN1",
+		{ 8, "wal2json|logical|t|-|lost|UTF8|1700000000000|-", "is lost: PostgreSQL removed WAL it needed",
+		  "" },
+		{ 8, "wal2json|logical|t|-|-|UTF8|1700000000000|-", "slot \"walpush\" has no confirmed_flush_lsn", "" },
+		{ 8, "wal2json|logical|t|0/4000|reserved|LATIN1|1700000000000|-", "the database's encoding is LATIN1",
 		  "" },
 		{ 3, "wal2json|logical|t", "was answered strangely", "" },
 	};
@@ -235,9 +238,9 @@ static void a_slot_that_cannot_be_used_needs_a_person(void **state)
 /* WAL that is to be removed is still there, and a slot whose bound is not known has no word for it. */
 static void a_slot_that_may_be_lost_soon_streams(void **state)
 {
-	static const char *const rows[] = { "wal2json|logical|t|0/4000|extended|UTF8|1700000000000",
-					    "wal2json|logical|t|0/4000|unreserved|UTF8|1700000000000",
-					    "wal2json|logical|t|0/4000|-|UTF8|1700000000000" };
+	static const char *const rows[] = { "wal2json|logical|t|0/4000|extended|UTF8|1700000000000|-",
+					    "wal2json|logical|t|0/4000|unreserved|UTF8|1700000000000|-",
+					    "wal2json|logical|t|0/4000|-|UTF8|1700000000000|-" };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
@@ -245,7 +248,7 @@ static void a_slot_that_may_be_lost_soon_streams(void **state)
 
 		source_start_first(&start);
 		come_to_the_slot();
-		assert_int_equal(take(answer(7, rows[i]), &why), SOURCE_STEP_PLACE);
+		assert_int_equal(take(answer(8, rows[i]), &why), SOURCE_STEP_PLACE);
 	}
 }
 
@@ -283,11 +286,11 @@ static void another_start_tells_another_system(void **state)
 
 	(void)state;
 	come_to_the_slot();
-	assert_int_equal(take(answer(7, GOOD_SLOT), &why), SOURCE_STEP_PLACE);
+	assert_int_equal(take(answer(8, GOOD_SLOT), &why), SOURCE_STEP_PLACE);
 	source_start_first(&start);
 	assert_int_equal(take(answer(1, "0"), &why), SOURCE_STEP_ASK);
 	assert_int_equal(take(answer(4, "9999|3|1/0|app"), &why), SOURCE_STEP_ASK);
-	assert_int_equal(take(answer(7, "wal2json|logical|t|0/10|reserved|UTF8|1700000000000"), &why),
+	assert_int_equal(take(answer(8, "wal2json|logical|t|0/10|reserved|UTF8|1700000000000|-"), &why),
 			 SOURCE_STEP_PLACE);
 	assert_string_equal(start.system_id, "9999");
 	assert_string_equal(start.timeline, "3");
