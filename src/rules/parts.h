@@ -48,6 +48,9 @@ bool rules_check_shown(const struct rules *r, const struct rules_section *s, str
 bool rules_check_key(const struct rules *r, struct rules_section *s, struct fail *why);
 /* Fills `quiet`, once the section is bound. */
 void rules_mark_quiet(struct rules_section *s);
+/* Does a setting of the section name the column, or is it in the primary key? Otherwise at most `data` shows it. Bound
+ * sections only. */
+bool rules_names(const struct rules_section *s, size_t column);
 void rules_free_stream(struct rules_stream *s);
 void rules_free_section(struct rules_section *s);
 void rules_free_query(struct rules_query *q);

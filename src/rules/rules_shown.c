@@ -166,6 +166,12 @@ bool rules_sends(const struct rules_section *s, size_t column)
 	return s->shown[column] && (!s->data_is_query || s->updated_at == (int)column || is_field(s, column));
 }
 
+bool rules_names(const struct rules_section *s, size_t column)
+{
+	return reader_of(s, column) || s->actor_column == (int)column || is_field(s, column) ||
+	       message_names(&s->message, column) || (s->data.sql && template_reads(&s->data.source, column));
+}
+
 /* A boolean only says whether there is a secret, and a date only says when: neither is secret. */
 static bool can_be_secret(uint32_t type)
 {

@@ -1,0 +1,65 @@
+/*
+ * publication: what a publication sends of the tables of the rules, and what of that the rules lack.
+ *
+ * A slot of pgoutput sends what the publication says: some tables, some operations, some columns, some rows. What it
+ * leaves out is left out without a word, so it is compared with the rules before anything is streamed, and again when
+ * its digest has changed.
+ *
+ * How it is used: run publication_query with the name of conf.database.publication and rules_catalog_param, give the
+ * rows to publication_new, and call publication_compare with bound rules. Nothing is taken: the publication sends
+ * enough. A lack says whether the table decides permission or is pushed, in one sentence, and with the statements that
+ * fix it. A lack with is_hint is worth a line of the log and no more. Pure.
+ */
+#ifndef WALPUSH_PUBLICATION_H
+#define WALPUSH_PUBLICATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "walpush/base/fail.h"
+#include "walpush/base/sqlrows.h"
+#include "walpush/rules/rules.h"
+
+/* Parameters: the publication's name, and an array of "schema.table" texts. All results are text. Reads only
+ * pg_catalog, which needs no grant. It waits for no lock, except for that of a table with a row filter, while DDL holds
+ * it: the server prints no expression without one. PostgreSQL 13 to 18. */
+extern const char publication_query[];
+#define PUBLICATION_COLUMNS 12
+
+struct publication;
+
+/* Copies the rows. NULL: they are not an answer of publication_query. */
+struct publication *publication_new(const struct sqlrows *rows, struct fail *why);
+/* NULL is allowed. */
+void publication_free(struct publication *p);
+bool publication_exists(const struct publication *p);
+/* Of all that the query returned: also of the tables' children and of whether their replica identity is usable. */
+uint32_t publication_digest(const struct publication *p);
+
+enum publication_kind {
+	PUBLICATION_ABSENT,    /* there is no such publication; nothing else is compared */
+	PUBLICATION_OPERATION, /* it does not publish insert, update, delete or truncate; one lack for each */
+	PUBLICATION_ROOT,      /* it sends partitions under their own names, and their root is listed */
+	PUBLICATION_TABLE,     /* it lacks the table, or children of it; or one of them is unlogged */
+	PUBLICATION_AS_ROOT,   /* it sends the listed partition as its root, so nothing under the listed name */
+	PUBLICATION_COLUMN,    /* its column list lacks columns that the rules use */
+	PUBLICATION_FILTER,    /* it has a row filter */
+	PUBLICATION_GENERATED, /* the rules use a stored generated column, and it is not sent */
+};
+
+struct publication_lack {
+	enum publication_kind kind;
+	const struct rules_table *table; /* NULL: it concerns all tables */
+	bool is_deciding;                /* the table, or one of all tables, decides permission */
+	bool is_pushed;                  /* it has a section; it may be both */
+	bool is_hint;                    /* messages lack a value that only `data` would show; no reason to refuse */
+	const char *text;                /* one line, what is lacking and what follows from it */
+	const char *mend; /* one line of SQL, with semicolons; NULL: no statement helps, `text` says what does */
+};
+
+/* The lack and its texts are valid during the call. */
+typedef void publication_take(void *ctx, const struct publication_lack *lack);
+/* Returns how many lacks were taken that are no hints. The rules are bound; a table that is gone is left out. */
+size_t publication_compare(const struct publication *p, const struct rules *r, publication_take *take, void *ctx);
+
+#endif
