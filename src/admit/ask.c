@@ -252,10 +252,18 @@ static bool is_trusted(const struct admit_present *present, const struct rules_s
 	return at < 0 || !rules_stream(present->rules, (size_t)at)->strangers;
 }
 
-static void refuse(struct question *q)
+/* NULL: it may be asked. */
+static const char *objection(const struct admit_present *present, const struct rules_stream *s)
+{
+	if (present->is_withheld)
+		return "rows that decide permission do not come";
+	return is_trusted(present, s) ? NULL : "the admit query calls what a stranger owns";
+}
+
+static void refuse(struct question *q, const char *why)
 {
 	while (q->for_next)
-		listener_refuse(q->for_next, 1013, "query", "the admit query calls what a stranger owns");
+		listener_refuse(q->for_next, 1013, "query", why);
 	ask_free(q);
 }
 
@@ -312,12 +320,14 @@ void ask_take_due(struct admissions *all)
 	struct question *q;
 
 	while ((q = all->due)) {
+		const char *why = objection(all->present, q->stream);
+
 		list_leave(q);
 		if (!q->for_next)
 			ask_free(q); /* all its listeners have ended */
-		else if (is_trusted(all->present, q->stream))
-			wait_for_lane(q);
+		else if (why)
+			refuse(q, why);
 		else
-			refuse(q);
+			wait_for_lane(q);
 	}
 }

@@ -14,6 +14,7 @@
 #include "walpush/intake/intake.h"
 #include "walpush/relay/relay.h"
 #include "progress.h"
+#include "publication_ask.h"
 #include "reads_ask.h"
 #include "walpush/rules/overlap.h"
 #include "walpush/base/repeat.h"
@@ -94,6 +95,11 @@ struct tap {
 	struct overlap *overlap; /* of the edition in force; NULL: not known yet, as after a start or a reload */
 	struct overlap_ask *overlap_ask; /* tap_overlap.c */
 	struct watch *watch;             /* tap_watch.c */
+	struct published {               /* tap_published.c: of a slot of pgoutput */
+		bool is_pgoutput;
+		uint32_t digest;
+		struct buf lacks; /* of pushed tables */
+	} published;
 	struct ddl *ddl;                 /* tap_ddl.c */
 	/* Why a look is under way. */
 	enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } ddl_look;
@@ -392,6 +398,13 @@ void tap_overlap_pause(struct tap *t);
 void tap_overlap_forget(struct tap *t);
 void tap_overlap_init(struct tap *t);
 void tap_overlap_fini(struct tap *t);
+
+/* --- tap_published.c: what the slot's publication sends --- */
+/* It was found to lack this. The replication stream may begin again. */
+void tap_published_take(struct tap *t, const struct publication_says *says);
+/* Rows of a pushed table were missed: everybody must refetch. */
+void tap_published_missed(struct tap *t, const char *why);
+void tap_published_fini(struct tap *t);
 
 /* --- tap_watch.c --- */
 /* What decides permission is another set: asks for its digest, then calls tap_catalog_watched. */

@@ -1,7 +1,7 @@
 /*
  * tap_catalog: asks what the admit queries read and what the tables look like, at the start and whenever a row does not fit.
  *
- *   what is read ─▶ digest ─▶ what is read ─▶ the tables' columns ─▶ bind ─▶ in force, and watched
+ *   what is read ─▶ digest ─▶ what is read ─▶ the tables' columns ─▶ bind ─▶ the publication ─▶ in force, and watched
  *                     ▲             │ other than before
  *                     └─────────────┘
  *
@@ -35,6 +35,9 @@ struct finding {
 	enum { READING_FIRST, READING_AGAIN } reading;
 	unsigned of; /* the edition whose tables were asked for last, as in n_editions */
 	struct sqlpipe_query *query;
+	struct publication_ask *publication; /* NULL: nothing is asked at present */
+	struct rules *next_rules;            /* bound, while the publication is asked for */
+	struct catalog *next_catalog;
 	struct event *again;
 	struct reads_ask *ask;    /* NULL: nothing is asked at present */
 	struct edition *reads_of; /* the edition with the queries */
@@ -176,7 +179,7 @@ static void say_what_was_found(struct tap *t)
 /* A replica without the slot lacks nothing: it asks for its tables when it gets the slot. */
 static enum rules_lack lack_of(const struct tap *t, const struct rules *rules)
 {
-	if (!t->now.rules || !t->asked.add.len || (t->way->is_shared && !source_is_streaming(t->source)))
+	if (!t->now.rules || !t->asked.add.len || t->published.is_pgoutput || (t->way->is_shared && !source_is_streaming(t->source)))
 		return RULES_LACK_NOTHING;
 	return rules_lack(rules, buf_slice(&t->asked.add).at, buf_slice(&t->asked.filter).at);
 }
@@ -218,6 +221,71 @@ void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 	tap_flow_go(t);
 }
 
+static void read_again_in(struct tap *t, int64_t us)
+{
+	struct timeval wait = clock_timeval(us);
+
+	event_add(t->finding->again, &wait);
+}
+
+/* Nothing more is to be read. */
+static void is_read(struct tap *t)
+{
+	if (t->finds_out)
+		log_info("what decides permission is found out");
+	t->finds_out = false;
+	t->wires->found_out(t);
+	tap_watch_go(t);
+	tap_overlap_go(t);
+	if (reads_may_pass(t->reads, rules_n_streams(t->now.plain)))
+		read_again_in(t, ASK_AGAIN);
+}
+
+static void drop_next(struct tap *t)
+{
+	publication_ask_cancel(t->finding->publication);
+	rules_free(t->finding->next_rules);
+	catalog_free(t->finding->next_catalog);
+	t->finding->publication = NULL;
+	t->finding->next_rules = NULL;
+	t->finding->next_catalog = NULL;
+}
+
+/* Nothing has been streamed yet: what is missing from the beginning would never be noticed. */
+static void refuse_publication(struct tap *t)
+{
+	log_error("the publication does not send all that the configuration needs; see above",
+		  log_s("publication", t->now.conf->database.publication),
+		  log_fix("run the statements, or what walpush sql --plugin pgoutput prints"));
+	t->exit_status = 2;
+	event_base_loopbreak(t->loop);
+}
+
+static void on_publication(void *ctx, const struct publication_says *says, const struct fail *why)
+{
+	struct tap *t = ctx;
+	struct rules *rules = t->finding->next_rules;
+	struct catalog *catalog = t->finding->next_catalog;
+
+	t->finding->publication = NULL;
+	if (!says) {
+		log_error("cannot read what the publication sends; trying again in 5 s", log_s("sqlstate", why->sqlstate),
+			  log_s("error", why->text));
+		drop_next(t);
+		read_again_in(t, ASK_AGAIN);
+		return;
+	}
+	if (!t->now.rules && says->n_lacks) {
+		refuse_publication(t);
+		return;
+	}
+	t->finding->next_rules = NULL;
+	t->finding->next_catalog = NULL;
+	tap_take_rules(t, rules, catalog);
+	tap_published_take(t, says);
+	is_read(t);
+}
+
 static void take_catalog(struct tap *t, struct catalog *catalog)
 {
 	struct fail why = { 0 };
@@ -227,16 +295,13 @@ static void take_catalog(struct tap *t, struct catalog *catalog)
 		cannot_bind(t, &why);
 		rules_free(rules);
 		catalog_free(catalog);
+		is_read(t);
 		return;
 	}
-	tap_take_rules(t, rules, catalog);
-}
-
-static void read_again_in(struct tap *t, int64_t us)
-{
-	struct timeval wait = clock_timeval(us);
-
-	event_add(t->finding->again, &wait);
+	t->finding->next_rules = rules;
+	t->finding->next_catalog = catalog;
+	t->finding->publication =
+		publication_ask_new(t->sql, &t->now.conf->database, rules, true, on_publication, t);
 }
 
 static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
@@ -254,14 +319,6 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 	}
 	if (catalog) {
 		take_catalog(t, catalog);
-		if (t->finds_out)
-			log_info("what decides permission is found out");
-		t->finds_out = false;
-		t->wires->found_out(t);
-		tap_watch_go(t);
-		tap_overlap_go(t);
-		if (reads_may_pass(t->reads, rules_n_streams(t->now.plain)))
-			read_again_in(t, ASK_AGAIN);
 		return;
 	}
 	log_error("cannot read the tables' columns; trying again in 5 s", log_s("sqlstate", rows ? "" : why->sqlstate),
@@ -404,6 +461,7 @@ void tap_read_catalog(struct tap *t)
 	if (t->finding->query)
 		sqlpipe_forget(t->sql, t->finding->query);
 	t->finding->query = NULL;
+	drop_next(t);
 	if (!t->finding->ask)
 		read_queries(t);
 }
@@ -421,6 +479,7 @@ void tap_catalog_init(struct tap *t)
 void tap_catalog_fini(struct tap *t)
 {
 	event_free(t->finding->again);
+	drop_next(t);
 	reads_ask_cancel(t->finding->ask);
 	edition_unref(t->finding->reads_of);
 	reads_free(t->reads, t->n_reads);

@@ -1,7 +1,7 @@
 /*
  * tap_reload: SIGHUP. A new configuration is made beside the one in force, and takes its place only if all of it is good.
  *
- *   read the file ─▶ compile ─▶ ask what is read, and the catalog ─▶ bind ─▶ let the server plan each query ─▶ take over
+ *   read the file ─▶ compile ─▶ ask what is read, and the catalog ─▶ bind ─▶ the publication ─▶ let the server plan each query ─▶ take over
  *        └──────────────┴──────────────┴─────────────┴──────────────┴─▶ refused: nothing changes, and a log line says why
  *
  * The hubs receive the configuration as an edition (edition.h). If the new rules give the same results as the bound rules, the bound rules stay,
@@ -36,6 +36,7 @@ struct reload {
 	struct sqlpipe_query *catalog_query;
 	struct catalog *catalog;
 	struct rules *rules; /* bound to `catalog` */
+	struct publication_ask *publication;
 	struct probe *probes;
 	unsigned n_open; /* probes without an answer */
 };
@@ -69,6 +70,7 @@ static void reload_end(struct reload *r)
 	event_free(r->again);
 	if (r->catalog_query)
 		sqlpipe_forget(t->sql, r->catalog_query);
+	publication_ask_cancel(r->publication);
 	rules_free(r->rules);
 	catalog_free(r->catalog);
 	edition_unref(r->edition);
@@ -212,6 +214,19 @@ static void ask_probes(struct reload *r)
 		ask_probe(p);
 }
 
+static void on_publication(void *ctx, const struct publication_says *says, const struct fail *why)
+{
+	struct reload *r = ctx;
+
+	r->publication = NULL;
+	if (!says)
+		refuse(r->tap, why);
+	else if (says->n_lacks)
+		refuse(r->tap, &says->first);
+	else
+		ask_probes(r);
+}
+
 static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct reload *r = ctx;
@@ -226,7 +241,8 @@ static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)
 	if (r->catalog)
 		r->rules = tap_rules_new(r->edition->shared.conf, r->reads, &bad);
 	if (r->rules && rules_bind(r->rules, r->catalog, &bad))
-		ask_probes(r);
+		r->publication = publication_ask_new(r->tap->sql, &r->edition->shared.conf->database, r->rules, true,
+						     on_publication, r);
 	else
 		refuse(r->tap, &bad);
 }

@@ -31,6 +31,7 @@
 struct watch {
 	struct sqlpipe *sql;
 	struct sqlpipe_query *query;
+	struct publication_ask *publication; /* NULL: nothing is asked at present */
 	struct event *tick;
 	char deciding[33], all[33]; /* digests */
 	bool renew;                 /* the session of `sql` must be opened again, too */
@@ -211,6 +212,29 @@ static bool take_digests(struct tap *t, const struct sqlrows *rows)
 	return changed;
 }
 
+static void on_published(void *ctx, const struct publication_says *says, const struct fail *why)
+{
+	struct tap *t = ctx;
+
+	t->watch->publication = NULL;
+	if (!says)
+		log_warn("cannot compare what the publication sends; trying again", log_s("error", why->text));
+	if (says && (says->digest != t->published.digest || says->is_pgoutput != t->published.is_pgoutput))
+		t->wires->changed(t);
+	else
+		tap_watch_go(t);
+}
+
+/* The digests are as they were. */
+static void look_at_publication(struct tap *t)
+{
+	if (t->now.rules && t->published.is_pgoutput)
+		t->watch->publication = publication_ask_new(t->watch->sql, &t->now.conf->database, t->now.rules, false,
+							    on_published, t);
+	else
+		tap_watch_go(t);
+}
+
 static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct tap *t = ctx;
@@ -228,7 +252,7 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 	} else if (take_digests(t, rows)) {
 		t->wires->changed(t);
 	} else {
-		tap_watch_go(t);
+		look_at_publication(t);
 	}
 	sqlrows_free(rows);
 }
@@ -262,10 +286,13 @@ void tap_watch_pause(struct tap *t)
 	if (t->watch->query)
 		sqlpipe_forget(t->watch->sql, t->watch->query);
 	t->watch->query = NULL;
+	publication_ask_cancel(t->watch->publication);
+	t->watch->publication = NULL;
 }
 
 void tap_watch_forget(struct tap *t)
 {
+	tap_watch_pause(t); /* it may look at the rules that are replaced */
 	t->watch->deciding[0] = t->watch->all[0] = '\0';
 }
 
@@ -306,6 +333,7 @@ struct sqlpipe *tap_watch_sql(const struct tap *t)
 
 void tap_watch_fini(struct tap *t)
 {
+	publication_ask_cancel(t->watch->publication);
 	sqlpipe_free(t->watch->sql);
 	event_free(t->watch->tick);
 	free(t->watch);

@@ -1,0 +1,49 @@
+/*
+ * tap_published: what the publication of a slot of pgoutput sends. What it leaves out is left out without a word.
+ *
+ * At the start and at a reload one that sends too little is refused (tap_catalog.c, tap_reload.c). While walpush runs, somebody may alter it. If rows
+ * that decide permission do not come any more, nobody is admitted, and every connection is closed with 1013, until they come again. If others do not
+ * come, everybody is told to refetch once, and again when they come.
+ */
+#include "parts.h"
+#include "walpush/base/log.h"
+
+void tap_published_missed(struct tap *t, const char *why)
+{
+	t->asked.missed = true;
+	tap_flow_restart(t, why);
+}
+
+/* Everybody is asked, and so refused; later, who comes back does not resume over the time in which nothing of permission was heard. */
+static void withhold(struct tap *t, bool is_withheld)
+{
+	if (t->now.is_withheld == is_withheld)
+		return;
+	t->now.is_withheld = is_withheld;
+	if (is_withheld)
+		log_error("rows that decide permission do not come; nobody is admitted until they do",
+			  log_s("publication", t->now.conf->database.publication),
+			  log_fix("see \"The publication\" in docs/operations.md"));
+	else
+		log_info("rows that decide permission come again");
+	admit_changed(t->admissions, topiclog_published(t->now.log), NULL);
+}
+
+void tap_published_take(struct tap *t, const struct publication_says *says)
+{
+	bool changed = !slice_equal(buf_slice(says->pushed), buf_slice(&t->published.lacks));
+
+	t->published.is_pgoutput = says->is_pgoutput;
+	t->published.digest = says->digest;
+	withhold(t, says->lacks_deciding);
+	if (!changed)
+		return;
+	buf_clear(&t->published.lacks);
+	buf_add_slice(&t->published.lacks, buf_slice(says->pushed));
+	tap_published_missed(t, "the publication sends other rows than before");
+}
+
+void tap_published_fini(struct tap *t)
+{
+	buf_fini(&t->published.lacks);
+}

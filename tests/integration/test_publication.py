@@ -1,0 +1,96 @@
+"""A slot of pgoutput sends what its publication says. One that sends too little is refused at the start and at a reload, and noticed while walpush runs."""
+
+import pytest
+
+from harness.app import ASHA
+from harness.client import PATIENCE
+from test_reload import reload
+from throwaway.config import section
+
+UNIT_1 = "/ws/requests/1/"
+
+
+@pytest.fixture
+def published(app):
+    """The tables of the application, one by one, and a slot behind them."""
+    app.drop_slot()
+    names = app.value("SELECT string_agg(quote_ident(relname), ', ') FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
+    app.sql(f"CREATE PUBLICATION {app.slot} FOR TABLE {names}")
+    app.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", app.slot)
+    return app
+
+
+def refused(walpush):
+    """The log of a process that ends by itself."""
+    walpush.spawn()
+    assert walpush.process.wait(PATIENCE) == 2
+    walpush.wait_for_log("does not send all")
+    return walpush.log()
+
+
+def take(app, table):
+    app.sql(f"ALTER PUBLICATION {app.slot} DROP TABLE {table}")
+
+
+def give(app, table):
+    app.sql(f"ALTER PUBLICATION {app.slot} ADD TABLE {table}")
+
+
+@pytest.mark.parametrize("table", ["requests", "user_units"])
+def test_one_that_sends_too_little_is_refused_at_the_start(published, config, make_walpush, table):
+    take(published, table)
+    mend = f"ALTER PUBLICATION {published.slot} ADD TABLE ONLY public.{table};"
+    assert mend in refused(make_walpush(published, config))
+    published.sql(mend)
+    with make_walpush(published, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        published.touch(published.request, "one")
+        assert client.recv()["type"] == "request.updated"
+
+
+def test_none_at_all_is_refused(published, config, make_walpush):
+    published.sql(f"DROP PUBLICATION {published.slot}")
+    assert "CREATE PUBLICATION" in refused(make_walpush(published, config))
+
+
+def test_rows_that_decide_do_not_come_any_more(published, config, make_walpush):
+    """Nobody is admitted until they do; and who comes back does not resume over that time."""
+    config.set("database.watch", 1)
+    with make_walpush(published, config) as walpush:
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            published.touch(published.request, "one")
+            known = client.recv()
+            epoch = client.hello["epoch"]
+            take(published, "user_units")
+            assert client.close_code() == 1013
+        with walpush.connect(UNIT_1, ASHA) as client:
+            assert client.close_code() == 1013
+        give(published, "user_units")
+        walpush.wait_for_log("rows that decide permission come again")
+        with walpush.connect(f"{UNIT_1}?since={known['id']}&epoch={epoch}", ASHA) as client:
+            assert "resumed" not in client.established()
+            assert client.recv()["reason"] == "history"
+
+
+def test_rows_of_a_page_do_not_come_any_more(published, config, make_walpush):
+    config.set("database.watch", 1)
+    with make_walpush(published, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        take(published, "requests")
+        assert client.recv()["reason"] == "skipped"
+        published.touch(published.request, "nobody hears")
+        give(published, "requests")
+        assert client.recv()["reason"] == "skipped"
+        published.touch(published.request, "one")
+        assert client.recv()["data"]["purpose"].endswith("one")
+
+
+def test_a_reload_needs_what_it_lists(published, config, make_walpush):
+    published.sql("CREATE TABLE plain (id serial PRIMARY KEY, n int); ALTER TABLE plain REPLICA IDENTITY FULL")
+    with make_walpush(published, config) as walpush:
+        config.set("tables.plain", section(type="plain", key="row_id", groups=["requests_unit_1"]))
+        assert f"ALTER PUBLICATION {published.slot} ADD TABLE ONLY public.plain;" in reload(walpush, config)["error"]
+        give(published, "plain")
+        assert "taken over" in reload(walpush, config)["msg"]
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            published.sql("INSERT INTO plain (n) VALUES (1)")
+            while client.recv()["type"] != "plain.created":
+                pass
