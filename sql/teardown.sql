@@ -3,7 +3,7 @@
 --     psql -d app -v slot=walpush -v role=walpush -v schema=public -f sql/teardown.sql
 --
 -- The variables are those of setup.sql: give the same values. tables and members name the tables of another
--- configuration, whose replica identity becomes the default again.
+-- configuration, whose replica identity becomes the default again. publication is the slot's name if not given.
 
 \set ON_ERROR_STOP on
 \set QUIET on
@@ -15,6 +15,7 @@
 SET search_path = pg_catalog, pg_temp;
 
 \if :{?slot} \else \set slot walpush \endif
+\if :{?publication} \else \set publication :slot \endif
 \if :{?role} \else \set role walpush \endif
 \if :{?schema} \else \set schema public \endif
 \if :{?tables} \else \set tables 'requests crates storages sendbacks' \endif
@@ -34,6 +35,11 @@ WHERE slot_name = :'slot' AND active
 SELECT format('SELECT FROM pg_drop_replication_slot(%L)', slot_name)
 FROM pg_replication_slots
 WHERE slot_name = :'slot' AND database = current_database()
+\gexec
+
+-- ---- The publication, while its tables still have their replica identity --------------------------------------------
+
+SELECT format('DROP PUBLICATION %I', pubname) FROM pg_publication WHERE pubname = :'publication'
 \gexec
 
 -- ---- Old rows ----------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-/* cmd_sql: `walpush sql`: the DBA's script for this configuration, or with --ddl the event trigger, which is the same
- * for all configurations. Needs no database. */
+/* cmd_sql: `walpush sql`: the DBA's script for this configuration and the slot's plugin (wal2json if neither --plugin nor the file
+ * says which), or with --ddl the event trigger, which is the same for all configurations. Needs no database. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cmd.h"
 #include "walpush/pg/pgdial.h"
@@ -18,14 +19,22 @@ static int print(struct buf *script, struct fail *why)
 	return ok ? CMD_FINE : CMD_FAILED;
 }
 
-static int print_script(const struct conf *conf, const struct rules *rules, struct fail *why)
+/* `plugin`: NULL leaves it to the configuration. */
+static const char *plugin_of(const struct conf *conf, const char *plugin)
+{
+	if (!plugin)
+		plugin = conf->database.plugin;
+	return strcmp(plugin, SETUP_PGOUTPUT) == 0 ? SETUP_PGOUTPUT : SETUP_WAL2JSON;
+}
+
+static int print_script(const struct conf *conf, const struct rules *rules, const char *plugin, struct fail *why)
 {
 	struct buf script = { 0 };
 	char *role, *database;
 
 	if (!pgdial_identity(&conf->database, &role, &database, why))
 		return CMD_USAGE;
-	setup_script(conf, rules, role, &script);
+	setup_script(conf, rules, role, plugin_of(conf, plugin), &script);
 	free(role);
 	free(database);
 	return print(&script, why);
@@ -39,39 +48,60 @@ static int print_ddl(struct fail *why)
 	return print(&script, why);
 }
 
-static int print_script_of(const char *file, struct fail *why)
+static int print_script_of(const char *file, const char *plugin, struct fail *why)
 {
 	struct conf *conf = conf_load(file, why);
 	struct rules *rules = conf ? rules_new(conf, why) : NULL;
-	int status = rules ? print_script(conf, rules, why) : CMD_USAGE;
+	int status = rules ? print_script(conf, rules, plugin, why) : CMD_USAGE;
 
 	rules_free(rules);
 	conf_free(conf);
 	return status;
 }
 
-int cmd_sql(int argc, char **argv)
+struct sql_options {
+	const char *file, *plugin;
+	bool ddl;
+};
+
+static bool is_plugin(const char *name)
+{
+	return strcmp(name, SETUP_WAL2JSON) == 0 || strcmp(name, SETUP_PGOUTPUT) == 0;
+}
+
+static bool parse(int argc, char **argv, struct sql_options *o)
 {
 	static const struct option names[] = { { "config", required_argument, NULL, 'c' },
 					       { "ddl", no_argument, NULL, 'd' },
+					       { "plugin", required_argument, NULL, 'p' },
 					       { NULL, 0, NULL, 0 } };
-	const char *file = "sidecar.conf";
-	struct fail why = { 0 };
-	bool ddl = false;
-	int option, status;
+	int option;
 
 	optind = 0;
-	while ((option = getopt_long(argc, argv, ":c:", names, NULL)) == 'c' || option == 'd') {
+	while ((option = getopt_long(argc, argv, ":c:", names, NULL)) != -1) {
 		if (option == 'c')
-			file = optarg;
+			o->file = optarg;
+		else if (option == 'd')
+			o->ddl = true;
+		else if (option == 'p' && is_plugin(optarg))
+			o->plugin = optarg;
 		else
-			ddl = true;
+			return false;
 	}
-	if (option != -1 || optind < argc) {
-		fputs("usage: walpush sql [-c sidecar.conf] [--ddl]\n", stderr);
+	return optind == argc;
+}
+
+int cmd_sql(int argc, char **argv)
+{
+	struct sql_options o = { .file = "sidecar.conf" };
+	struct fail why = { 0 };
+	int status;
+
+	if (!parse(argc, argv, &o)) {
+		fputs("usage: walpush sql [-c sidecar.conf] [--plugin wal2json|pgoutput] [--ddl]\n", stderr);
 		return CMD_USAGE;
 	}
-	status = ddl ? print_ddl(&why) : print_script_of(file, &why);
+	status = o.ddl ? print_ddl(&why) : print_script_of(o.file, o.plugin, &why);
 	if (status != CMD_FINE)
 		fprintf(stderr, "walpush sql: %s\n", why.text);
 	return status;

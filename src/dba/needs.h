@@ -30,6 +30,8 @@ void needs_wanted(struct buf *out, const struct rules *r);
  * nothing is lacking. `more`: a query for further rows of the same columns, or NULL. Without a semicolon at the end.
  */
 void needs_identity(struct buf *out, const struct rules *r, const char *more);
+/* `more`, in the script: what the admit queries read. */
+#define NEEDS_FOUND "SELECT schema, name, columns, false FROM walpush_found"
 
 /*
  * A query for roles that may create functions and operators where the session looks for names, and that are not trusted to decide who may

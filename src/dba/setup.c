@@ -2,24 +2,40 @@
 
 #include <string.h>
 
-#include "walpush/change/decode.h"
 #include "walpush/pg/pgdial.h"
 #include "walpush/rules/reads.h"
 #include "needs.h"
+#include "setup_publication.h"
 #include "walpush/text/sqltext.h"
 
 #define OWN_NAMES "SET search_path = " SQLTEXT_OWN_PATH ";\n"
 /* The search path of walpush's sessions for the queries of the configuration. */
 #define QUERY_NAMES "SET search_path = " SQLTEXT_PATH ";\n"
 
-static const char head[] =
+/* Followed by head_text. */
+static const char wal2json_head[] =
 	"-- walpush: what the DBA does once for this configuration. PostgreSQL 13 to 18. Printed by `walpush sql`.\n"
 	"--\n"
 	"--     walpush sql -c sidecar.conf | psql -d app\n"
 	"--     psql -d app -v slot=walpush -v role=walpush -f setup.sql\n"
 	"--\n"
 	"-- Run it as a superuser, or as the owner of the tables with CREATEROLE and REPLICATION. It may be run again: "
-	"it adds\n"
+	"it adds\n";
+
+static const char pgoutput_head[] =
+	"-- walpush: what the DBA does once for this configuration, with the plugin that comes with PostgreSQL. "
+	"PostgreSQL 13 to\n"
+	"-- 18. Printed by `walpush sql --plugin pgoutput`.\n"
+	"--\n"
+	"--     walpush sql --plugin pgoutput -c sidecar.conf | psql -d app\n"
+	"--     psql -d app -v slot=walpush -v publication=walpush -v role=walpush -f setup.sql\n"
+	"--\n"
+	"-- Run it as a superuser, or as the owner of the tables and of the publication, with CREATEROLE, REPLICATION "
+	"and CREATE\n"
+	"-- on the database: a publication is made by who owns its tables and may create in the database. It may be "
+	"run again: it adds\n";
+
+static const char head_text[] =
 	"-- what is missing, and takes from the role what no query needs any more. sql/teardown.sql takes everything "
 	"back.\n"
 	"--\n"
@@ -50,7 +66,9 @@ static const char variables[] =
 	"-- Names and operators of this script are the server's own, whoever may create others.\n" OWN_NAMES
 	"-- What is asked of the catalog is cheap, and dear to compile.\n"
 	"SET jit = off;\n"
-	"\n"
+	"\n";
+
+static const char missing_text[] =
 	"-- ---- What must be there already. Each row found here is an error with its fix. "
 	"------------------------------------\n"
 	"\n"
@@ -86,12 +104,12 @@ static const char preconditions[] =
 	"    UNION ALL\n"
 	"    SELECT 4, format('slot %s exists, but %s', slot_name,\n"
 	"                     CASE WHEN slot_type <> 'logical' THEN 'it is a physical one'\n"
-	"                          WHEN plugin <> 'wal2json' THEN 'for plugin ' || plugin\n"
+	"                          WHEN plugin <> '@PLUGIN@' THEN 'for plugin ' || plugin\n"
 	"                          ELSE 'in database ' || database END),\n"
 	"           'Choose another name: -v slot=…, and slot in sidecar.conf.'\n"
 	"    FROM pg_replication_slots\n"
 	"    WHERE slot_name = :'slot'\n"
-	"      AND (slot_type, plugin, database) IS DISTINCT FROM ('logical', 'wal2json', current_database())\n"
+	"      AND (slot_type, plugin, database) IS DISTINCT FROM ('logical', '@PLUGIN@', current_database())\n"
 	"    UNION ALL\n"
 	"    SELECT 5, 'all ' || current_setting('max_replication_slots') || ' replication slots are in use',\n"
 	"           'Drop one that nobody reads, or raise max_replication_slots and restart PostgreSQL.'\n"
@@ -228,16 +246,19 @@ static const char identity_text[] =
 	"-- is exclusive and brief: with lock_timeout a busy table makes this fail instead of stopping the "
 	"application. Then run\n"
 	"-- it again.\n"
-	"SET lock_timeout = '5s';\n"
-	"SELECT format('ALTER TABLE %s REPLICA IDENTITY FULL', quoted) FROM (\n";
+	"SET lock_timeout = '5s';\n";
+
+/* Around needs_identity. */
+static const char full_text[] = "SELECT format('ALTER TABLE %s REPLICA IDENTITY FULL', quoted) FROM (\n";
+
+static const char full_end_text[] = "\n"
+				    ") AS lacking\n"
+				    "\\gexec\n"
+				    "RESET lock_timeout;\n"
+				    "DROP TABLE walpush_found;\n"
+				    "\n";
 
 static const char plugin_text[] =
-	"\n"
-	") AS lacking\n"
-	"\\gexec\n"
-	"RESET lock_timeout;\n"
-	"DROP TABLE walpush_found;\n"
-	"\n"
 	"-- ---- The plugin "
 	"--------------------------------------------------------------------------------------------------\n"
 	"\n"
@@ -277,11 +298,11 @@ static const char slot_text[] =
 	"open now.\n"
 	"\\if :slot_missing\n"
 	"    \\if :knows_failover\n"
-	"        SELECT format('SELECT FROM pg_create_logical_replication_slot(%L, ''wal2json'', failover => %L)',\n"
+	"        SELECT format('SELECT FROM pg_create_logical_replication_slot(%L, ''@PLUGIN@'', failover => %L)',\n"
 	"                      :'slot', :'failover')\n"
 	"        \\gexec\n"
 	"    \\else\n"
-	"        SELECT format('SELECT FROM pg_create_logical_replication_slot(%L, ''wal2json'')', :'slot')\n"
+	"        SELECT format('SELECT FROM pg_create_logical_replication_slot(%L, ''@PLUGIN@'')', :'slot')\n"
 	"        \\gexec\n"
 	"    \\endif\n"
 	"    \\echo slot :slot created\n"
@@ -392,90 +413,71 @@ static void add_reads(struct buf *out, const struct conf *conf, const struct rul
 	buf_add_text(out, n ? ";\n" : "");
 }
 
-void setup_script(const struct conf *conf, const struct rules *rules, const char *role, struct buf *out)
+/* A text of this script, with the plugin's name. */
+static void add_text(struct buf *out, const char *text, const char *plugin)
 {
-	buf_add_text(out, head);
+	static const char mark[] = "@PLUGIN@";
+
+	for (const char *at; (at = strstr(text, mark)); text = at + strlen(mark)) {
+		buf_add(out, text, (size_t)(at - text));
+		buf_add_text(out, plugin);
+	}
+	buf_add_text(out, text);
+}
+
+/* A publication that the file does not name follows the slot, which -v may name. */
+static void add_publication(struct buf *out, const struct conf_database *d)
+{
+	buf_add_text(out, "-- The publication whose tables the slot sends.\n"
+			  "\\if :{?publication} \\else\n"
+			  "    SELECT ");
+	if (strcmp(d->publication, d->slot) == 0)
+		buf_add_text(out, "coalesce(nullif(:'slot', ''), ");
+	sqltext_literal(out, d->publication);
+	buf_addf(out, "%s AS publication\n    \\gset\n\\endif\n\n", strcmp(d->publication, d->slot) == 0 ? ")" : "");
+}
+
+static void add_preconditions(struct buf *out, const struct conf *conf, const struct rules *rules, const char *role,
+			      const char *plugin)
+{
+	bool is_pgoutput = strcmp(plugin, SETUP_PGOUTPUT) == 0;
+
+	buf_add_text(out, is_pgoutput ? pgoutput_head : wal2json_head);
+	buf_add_text(out, head_text);
 	add_variable(out, "slot", conf->database.slot);
 	add_variable(out, "role", role ? role : "walpush");
 	buf_add_text(out, variables);
+	if (is_pgoutput)
+		add_publication(out, &conf->database);
+	buf_add_text(out, missing_text);
 	needs_wanted(out, rules);
-	buf_add_text(out, preconditions);
+	add_text(out, preconditions, plugin);
+}
+
+static void add_wal2json(struct buf *out, const struct rules *rules)
+{
+	buf_add_text(out, full_text);
+	needs_identity(out, rules, NEEDS_FOUND);
+	buf_add_text(out, full_end_text);
+	buf_add_text(out, plugin_text);
+}
+
+void setup_script(const struct conf *conf, const struct rules *rules, const char *role, const char *plugin,
+		  struct buf *out)
+{
+	add_preconditions(out, conf, rules, role, plugin);
 	buf_add_text(out, role_text);
 	buf_addf(out, limit_text, (int)conf_sessions(conf), (int)conf_sessions(conf));
 	add_reads(out, conf, rules);
 	buf_add_text(out, identity_text);
-	needs_identity(out, rules, "SELECT schema, name, columns, false FROM walpush_found");
-	buf_add_text(out, plugin_text);
-	buf_add_text(out, slot_text);
+	if (strcmp(plugin, SETUP_PGOUTPUT) == 0) {
+		setup_published(out, rules);
+		setup_publication(out);
+	} else {
+		add_wal2json(out, rules);
+	}
+	add_text(out, slot_text, plugin);
 	buf_add_text(out, creators_text);
 	buf_add_text(out, needs_creators);
 	buf_add_text(out, done_text);
-}
-
-/* The function sends the message with the rights of its owner, so a role that runs DDL needs no right to send messages. ENABLE ALWAYS: also under
- * session_replication_role. */
-static const char ddl_text[] =
-	"-- walpush: an event trigger that says in the log where DDL was committed. PostgreSQL 13 to 18. Printed by\n"
-	"-- `walpush sql --ddl`.\n"
-	"--\n"
-	"--     walpush sql --ddl | psql -v ON_ERROR_STOP=1 -d app\n"
-	"--\n"
-	"-- Run it in the application's database as a superuser, or where the provider lets another role create event "
-	"triggers, as\n"
-	"-- that one; the function and the triggers belong to who runs it. It may be run again. A walpush "
-	"that\n"
-	"-- runs heeds it within database.watch.\n"
-	"--\n"
-	"-- To take it back:\n"
-	"--\n"
-	"--     DROP FUNCTION public.walpush_ddl() CASCADE;\n"
-	"--\n"
-	"-- Without it walpush notices within database.watch (5 s) what DDL takes away; with it nothing that is "
-	"committed behind the DDL\n"
-	"-- is sent before everybody was asked again. So a migration costs one round of admit queries, as does "
-	"everything else that is\n"
-	"-- DDL to PostgreSQL: GRANT, REFRESH MATERIALIZED VIEW. Temporary objects do not count.\n"
-	"--\n"
-	"-- Any role can send such a message by itself. walpush heeds at most one a second. Who wants nobody to: the "
-	"function below does\n"
-	"-- not need the right, but whatever else in this database sends messages does.\n"
-	"--\n"
-	"--     SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', oid::regprocedure) FROM pg_proc\n"
-	"--     WHERE proname = 'pg_logical_emit_message' \\gexec\n"
-	"\n"
-	"BEGIN;\n"
-	"SET LOCAL client_min_messages = warning;\n"
-	"\n"
-	"CREATE OR REPLACE FUNCTION public.walpush_ddl() RETURNS event_trigger\n"
-	"LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$\n"
-	"BEGIN\n"
-	"    IF tg_event = 'sql_drop' THEN\n"
-	"        -- A rule or a policy of a temporary relation is none itself, but has its name.\n"
-	"        IF NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger_dropped_objects()\n"
-	"                       WHERE NOT is_temporary AND address_names[1] IS DISTINCT FROM 'pg_temp') THEN\n"
-	"            RETURN;\n"
-	"        END IF;\n"
-	"    ELSIF tg_tag <> 'DROP OWNED' -- which is not listed, and takes rights away\n"
-	"        AND NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger_ddl_commands()\n"
-	"                        WHERE schema_name IS DISTINCT FROM 'pg_temp') THEN\n"
-	"        RETURN;\n"
-	"    END IF;\n"
-	"    PERFORM pg_catalog.pg_logical_emit_message(true, '" DECODE_DDL_PREFIX "', tg_tag);\n"
-	"END\n"
-	"$$;\n"
-	"-- Where somebody else had made one of this name.\n"
-	"ALTER FUNCTION public.walpush_ddl() OWNER TO CURRENT_USER;\n"
-	"REVOKE ALL ON FUNCTION public.walpush_ddl() FROM PUBLIC;\n"
-	"\n"
-	"DROP EVENT TRIGGER IF EXISTS walpush_ddl;\n"
-	"CREATE EVENT TRIGGER walpush_ddl ON ddl_command_end EXECUTE FUNCTION public.walpush_ddl();\n"
-	"ALTER EVENT TRIGGER walpush_ddl ENABLE ALWAYS;\n"
-	"DROP EVENT TRIGGER IF EXISTS walpush_ddl_drop;\n"
-	"CREATE EVENT TRIGGER walpush_ddl_drop ON sql_drop EXECUTE FUNCTION public.walpush_ddl();\n"
-	"ALTER EVENT TRIGGER walpush_ddl_drop ENABLE ALWAYS;\n"
-	"COMMIT;\n";
-
-void setup_ddl(struct buf *out)
-{
-	buf_add_text(out, ddl_text);
 }

@@ -1,9 +1,10 @@
 /*
- * setup: the script that a DBA runs, once, for one configuration: role, grants, replica identity, plugin, slot.
+ * setup: the script that a DBA runs, once, for one configuration: role, grants, replica identity, then for wal2json the list of allowed
+ * plugins and for pgoutput the publication, and the slot.
  *
  * Pure, and needs no database: the script itself finds out what depends on the database where it runs. The script may be run
- * again. It grants exactly what the queries of the configuration read, as PostgreSQL's own parser sees them. sql/setup.sql is this
- * script for the shipped sidecar.conf, and a test compares them.
+ * again. It grants exactly what the queries of the configuration read, as PostgreSQL's own parser sees them. sql/setup.sql is the
+ * script of wal2json for the shipped sidecar.conf, and a test compares them.
  */
 #ifndef WALPUSH_SETUP_H
 #define WALPUSH_SETUP_H
@@ -11,8 +12,12 @@
 #include "walpush/base/buf.h"
 #include "walpush/rules/rules.h"
 
-/* `role`: the default of the script's variable `role`, as the configured slot is of `slot`; NULL: walpush. */
-void setup_script(const struct conf *conf, const struct rules *rules, const char *role, struct buf *out);
+#define SETUP_WAL2JSON "wal2json"
+#define SETUP_PGOUTPUT "pgoutput"
+
+/* `role`: the default of the script's variable `role`, as the configured slot is of `slot`; NULL: walpush. `plugin`: one of the two above. */
+void setup_script(const struct conf *conf, const struct rules *rules, const char *role, const char *plugin,
+		  struct buf *out);
 
 /* Another script, the same for every configuration: an event trigger that sends a message at the commit of DDL. Only SQL, in one transaction. */
 void setup_ddl(struct buf *out);

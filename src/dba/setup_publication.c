@@ -1,0 +1,235 @@
+#include "setup_publication.h"
+
+#include "needs.h"
+#include "walpush/text/sqltext.h"
+
+/* Followed by needs_identity. */
+static const char full_text[] = "CREATE TEMP TABLE walpush_full AS\n"
+				"SELECT quoted::regclass::oid AS oid FROM (\n";
+
+static const char wanted_text[] = "\n"
+				  ") AS lacking;\n"
+				  "\n"
+				  "CREATE TEMP TABLE walpush_wanted AS\n"
+				  "SELECT schema, name FROM (VALUES\n        ";
+
+/*
+ * The partitions of a published table are in the publication, whichever are made later; other children are not, so they are listed. A
+ * partition without its root is published by its own name.
+ */
+static const char published_text[] =
+	"\n"
+	"    ) AS w (schema, name)\n"
+	"UNION SELECT schema, name FROM walpush_found;\n"
+	"\n"
+	"-- What is published: these tables and their children, but partitions through their root. Nothing of a view, "
+	"a "
+	"foreign or an\n"
+	"-- unlogged table is in the log.\n"
+	"CREATE TEMP TABLE walpush_published AS\n"
+	"WITH RECURSIVE kin (oid) AS (\n"
+	"    SELECT c.oid FROM walpush_wanted w JOIN pg_namespace n ON n.nspname = w.schema\n"
+	"    JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = w.name\n"
+	"    UNION\n"
+	"    SELECT i.inhrelid FROM kin JOIN pg_class c ON c.oid = kin.oid AND c.relkind = 'r'\n"
+	"    JOIN pg_inherits i ON i.inhparent = c.oid\n"
+	")\n"
+	"SELECT kin.oid, (SELECT k.oid FROM pg_partition_ancestors(kin.oid) WITH ORDINALITY AS a (relid, at)\n"
+	"                 JOIN kin AS k ON k.oid = a.relid AND k.oid <> kin.oid AND pg_relation_is_publishable(k.oid)\n"
+	"                 ORDER BY a.at DESC LIMIT 1) AS root\n"
+	"FROM kin WHERE pg_relation_is_publishable(kin.oid);\n"
+	"SELECT format('note: %I.%I is not in the publication: it is %s, and the log has none of its rows', schema, "
+	"name,\n"
+	"              CASE WHEN c.relkind IN ('v', 'm') THEN 'a view' WHEN c.relkind = 'f' THEN 'a foreign table'\n"
+	"                   ELSE 'not an ordinary logged table' END)\n"
+	"FROM walpush_wanted JOIN pg_class c ON c.oid = to_regclass(format('%I.%I', schema, name))\n"
+	"WHERE NOT pg_relation_is_publishable(c.oid)\n"
+	"ORDER BY 1;\n"
+	"SELECT format('note: %s is a partition of %s, which is published: its rows come as rows of that table',\n"
+	"              oid::regclass, root::regclass)\n"
+	"FROM walpush_published WHERE root IS NOT NULL\n"
+	"ORDER BY 1;\n"
+	"DELETE FROM walpush_published WHERE root IS NOT NULL;\n"
+	"-- The tables that hold their rows.\n"
+	"CREATE TEMP TABLE walpush_leaf AS\n"
+	"SELECT p.oid AS root, c.oid\n"
+	"FROM walpush_published p\n"
+	"CROSS JOIN LATERAL (SELECT p.oid UNION SELECT relid::oid FROM pg_partition_tree(p.oid)) AS part (oid)\n"
+	"JOIN pg_class c ON c.oid = part.oid AND c.relkind = 'r' AND pg_relation_is_publishable(c.oid);\n"
+	"\n";
+
+/* PostgreSQL's rules are those of CheckCmdReplicaIdentity and RelationGetReplicaIndex. Since 18 the replica identity must not have a
+ * generated column that the publication does not send, and virtual ones are never sent; FULL has them all. Before 18 no column is
+ * attgenerated 'v', and no publication has pubgencols. */
+static const char refused_text[] =
+	"-- PostgreSQL refuses an UPDATE or DELETE of a published table without a replica identity. So nothing is "
+	"published where\n"
+	"-- a statement of the application would fail, now or in a partition that is made later. REPLICA IDENTITY FULL "
+	"below counts.\n"
+	"SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, DETAIL = %L, HINT = %L; END',\n"
+	"              'the publication was not touched: the application''s own UPDATE and DELETE would fail',\n"
+	"              string_agg(problem, E'\\n' ORDER BY problem),\n"
+	"              string_agg(fix, E'\\n' ORDER BY problem) || E'\\nThen run this again.'))\n"
+	"FROM (\n"
+	"    SELECT format('%s has no primary key, so a partition that is made later has no replica identity', "
+	"p.oid::regclass),\n"
+	"           format('ALTER TABLE %s ADD PRIMARY KEY (…); with the columns of its partition key %s. Or list its "
+	"partitions'\n"
+	"                  ' in sidecar.conf, and not itself.', p.oid::regclass, pg_get_partkeydef(p.oid))\n"
+	"    FROM walpush_published p JOIN pg_class c ON c.oid = p.oid AND c.relkind = 'p'\n"
+	"    WHERE NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = p.oid AND i.indisprimary AND i.indisvalid\n"
+	"                      AND i.indimmediate)\n"
+	"    UNION ALL\n"
+	"    SELECT format('%s has no replica identity: its key is deferrable or not valid', l.oid::regclass),\n"
+	"           format('ALTER TABLE %s REPLICA IDENTITY FULL;', l.oid::regclass)\n"
+	"    FROM walpush_leaf l JOIN pg_class c ON c.oid = l.oid\n"
+	"    WHERE c.relreplident <> 'f' AND NOT EXISTS (SELECT FROM walpush_full f WHERE f.oid = l.oid)\n"
+	"      AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = l.oid AND i.indisvalid AND i.indimmediate\n"
+	"                      AND i.indisunique AND i.indpred IS NULL\n"
+	"                      AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident\n"
+	"                               ELSE false END)\n"
+	"    UNION ALL\n"
+	"    SELECT format('%s needs REPLICA IDENTITY FULL and has the virtual generated column %I', l.oid::regclass, "
+	"a.attname),\n"
+	"           format('Make %s.%I STORED, or use wal2json: walpush sql --plugin wal2json.', l.oid::regclass, "
+	"a.attname)\n"
+	"    FROM walpush_leaf l JOIN pg_class c ON c.oid = l.oid\n"
+	"    JOIN pg_attribute a ON a.attrelid = l.oid AND a.attgenerated = 'v' AND NOT a.attisdropped\n"
+	"    WHERE c.relreplident = 'f' OR EXISTS (SELECT FROM walpush_full f WHERE f.oid = l.oid)\n"
+	"    UNION ALL\n"
+	"    SELECT format('%s needs REPLICA IDENTITY FULL, has a generated column, and is in publication %I without "
+	"'\n"
+	"                  'generated columns', l.oid::regclass, p.pubname),\n"
+	"           format('ALTER PUBLICATION %I SET (publish_generated_columns = stored);', p.pubname)\n"
+	"    FROM walpush_leaf l JOIN walpush_full f ON f.oid = l.oid\n"
+	"    JOIN pg_publication p ON to_jsonb(p) ->> 'pubgencols' = 'n'\n"
+	"    JOIN pg_publication_tables t ON t.pubname = p.pubname\n"
+	"     AND to_regclass(format('%I.%I', t.schemaname, t.tablename)) IN (l.oid, l.root)\n"
+	"    WHERE EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = l.oid AND a.attgenerated = 's')\n"
+	") AS refused (problem, fix)\n"
+	"HAVING count(*) > 0\n"
+	"\\gexec\n"
+	"\n";
+
+/*
+ * A row of a partition comes with the description of its root, and the server takes the root's replica identity to be that of the row. A
+ * root with more than the primary key would promise old values that a later partition does not log: they would come as null. An index
+ * identity of a partition may lack the root's primary key.
+ */
+static const char alter_text[] =
+	"-- A partition's row comes with the replica identity of its root, which must not promise more than a "
+	"partition "
+	"logs that\n"
+	"-- is made later: so the root has its primary key, and no partition has an index of its own instead.\n"
+	"SELECT format('ALTER TABLE %s REPLICA IDENTITY %s', oid::regclass, identity) FROM (\n"
+	"    SELECT oid, 'FULL' FROM walpush_full\n"
+	"    UNION\n"
+	"    SELECT c.oid, 'FULL' FROM walpush_leaf l JOIN pg_class c ON c.oid = l.oid\n"
+	"    WHERE l.root <> l.oid AND c.relreplident = 'i'\n"
+	"    UNION\n"
+	"    SELECT c.oid, 'DEFAULT' FROM walpush_published p JOIN pg_class c ON c.oid = p.oid\n"
+	"    WHERE c.relkind = 'p' AND c.relreplident <> 'd'\n"
+	") AS lacking (oid, identity)\n"
+	"ORDER BY oid\n"
+	"\\gexec\n"
+	"\n";
+
+static void add_tables(struct buf *out, const struct rules *r)
+{
+	for (size_t i = 0; i < rules_n_tables(r); i++) {
+		buf_add_text(out, i ? ",\n        (" : "(");
+		sqltext_literal(out, rules_table(r, i)->schema);
+		buf_add_text(out, ", ");
+		sqltext_literal(out, rules_table(r, i)->name);
+		buf_add_char(out, ')');
+	}
+}
+
+void setup_published(struct buf *out, const struct rules *r)
+{
+	buf_add_text(out, full_text);
+	needs_identity(out, r, NEEDS_FOUND);
+	buf_add_text(out, wanted_text);
+	add_tables(out, r);
+	buf_add_text(out, published_text);
+	buf_add_text(out, refused_text);
+	buf_add_text(out, alter_text);
+}
+
+/* to_jsonb reads columns that older versions lack: prattrs and prqual since 15, pubgencols since 18. Without publish_generated_columns
+ * REPLICA IDENTITY FULL fails in 18 if the table has stored generated columns. */
+static const char publication_text[] =
+	"-- ---- The publication "
+	"---------------------------------------------------------------------------------------------\n"
+	"\n"
+	"-- The slot sends the rows of its tables, and of no others. They are in it whole: a list of columns or a "
+	"filter would hide\n"
+	"-- what the rules need.\n"
+	"SELECT NOT EXISTS (SELECT FROM pg_publication WHERE pubname = :'publication') AS publication_missing,\n"
+	"       EXISTS (SELECT FROM pg_publication WHERE pubname = :'publication' AND puballtables) AS "
+	"publication_stays,\n"
+	"       EXISTS (SELECT FROM pg_publication p WHERE pubname = :'publication'\n"
+	"               AND NOT (pubinsert AND pubupdate AND pubdelete AND pubtruncate AND pubviaroot\n"
+	"                        AND coalesce(to_jsonb(p) ->> 'pubgencols', 's') = 's')) AS publication_differs,\n"
+	"       'publish = ''insert, update, delete, truncate'', publish_via_partition_root = true'\n"
+	"       || CASE WHEN current_setting('server_version_num')::int >= 180000\n"
+	"               THEN ', publish_generated_columns = stored' ELSE '' END AS parameters,\n"
+	"       current_setting('server_version_num')::int >= 150000 AS knows_schemas\n"
+	"\\gset\n"
+	"\\if :knows_schemas\n"
+	"    SELECT :'publication_stays'::boolean OR EXISTS (\n"
+	"        SELECT FROM pg_publication_namespace n JOIN pg_publication p ON p.oid = n.pnpubid\n"
+	"        WHERE p.pubname = :'publication') AS publication_stays\n"
+	"    \\gset\n"
+	"\\endif\n"
+	"\\if :publication_stays\n"
+	"    \\echo publication :publication is FOR ALL TABLES or FOR TABLES IN SCHEMA: it stays as it is\n"
+	"    SELECT format('note: walpush needs ALTER PUBLICATION %I SET (%s);', :'publication', :'parameters')\n"
+	"    WHERE :'publication_differs'::boolean;\n"
+	"\\else\n"
+	"    SELECT coalesce(string_agg(statement, E'\\n' ORDER BY rank, statement), '') AS changes,\n"
+	"           count(*) = 0 AS unchanged\n"
+	"    FROM (\n"
+	"        WITH member AS (\n"
+	"            SELECT r.prrelid AS oid, (to_jsonb(r) ->> 'prattrs') IS NULL\n"
+	"                   AND (to_jsonb(r) ->> 'prqual') IS NULL AS whole\n"
+	"            FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid\n"
+	"            WHERE p.pubname = :'publication'\n"
+	"        )\n"
+	"        SELECT 0, format('CREATE PUBLICATION %I WITH (%s);', :'publication', :'parameters')\n"
+	"        WHERE :'publication_missing'::boolean\n"
+	"        UNION ALL\n"
+	"        SELECT 1, format('ALTER PUBLICATION %I DROP TABLE ONLY %s;', :'publication', oid::regclass)\n"
+	"        FROM member WHERE NOT whole OR oid NOT IN (SELECT oid FROM walpush_published)\n"
+	"        UNION ALL\n"
+	"        SELECT 2, format('ALTER PUBLICATION %I SET (%s);', :'publication', :'parameters')\n"
+	"        WHERE :'publication_differs'::boolean\n"
+	"        UNION ALL\n"
+	"        SELECT 3, format('ALTER PUBLICATION %I ADD TABLE ONLY %s;', :'publication', oid::regclass)\n"
+	"        FROM walpush_published WHERE oid NOT IN (SELECT oid FROM member WHERE whole)\n"
+	"    ) AS change (rank, statement)\n"
+	"    \\gset\n"
+	"    \\if :unchanged\n"
+	"        \\echo publication :publication has what it needs\n"
+	"    \\else\n"
+	"        BEGIN;\n"
+	"        :changes\n"
+	"        COMMIT;\n"
+	"        \\echo :changes\n"
+	"    \\endif\n"
+	"\\endif\n"
+	"RESET lock_timeout;\n"
+	"DROP TABLE walpush_found, walpush_full, walpush_wanted, walpush_published, walpush_leaf;\n"
+	"\n"
+	"-- What is in the log from before the publication cannot be sent.\n"
+	"SELECT format('note: slot %I is older than publication %I. Where walpush says that the publication does not "
+	"exist:'\n"
+	"              ' SELECT pg_drop_replication_slot(%L); then run this again.', slot_name, :'publication', "
+	"slot_name)\n"
+	"FROM pg_replication_slots WHERE slot_name = :'slot' AND :'publication_missing'::boolean;\n"
+	"\n";
+
+void setup_publication(struct buf *out)
+{
+	buf_add_text(out, publication_text);
+}
