@@ -144,7 +144,7 @@ def test_the_publication_has_the_tables_of_sections_memberships_and_admit_querie
 
 def test_what_an_admit_query_reads_is_published_unless_it_is_ignored(server, run):
     sql(server, "CREATE TABLE things (id int PRIMARY KEY, unit int)")
-    admit = "SELECT 1 FROM users u JOIN roles r ON r.id = u.role_id WHERE u.id = {{token.sub}}".replace("{{", "{").replace("}}", "}")
+    admit = "SELECT 1 FROM users u JOIN roles r ON r.id = u.role_id WHERE u.id = {token.user_id}"
     run(things(admit=admit))
     assert members(server) == ["roles", "things", "users"]
     run(things(admit=admit, more="membership = { roles = { ignore = true } }"))
