@@ -162,9 +162,9 @@ static bool datum(struct scan *s, struct pgoutput *d, struct column *c, bool *is
 	return value(&before, d, text, c);
 }
 
-/* `key_only`: the other columns are null, whatever the row had. */
+/* `key_only`: the other columns are left out, and *others says whether one of them has a value. */
 static bool tuple(struct scan *s, struct pgoutput *d, const struct relation *r, bool key_only, struct column *list,
-		  size_t *n)
+		  size_t *n, bool *others)
 {
 	uint64_t count;
 
@@ -183,6 +183,7 @@ static bool tuple(struct scan *s, struct pgoutput *d, const struct relation *r, 
 		c->type = r->columns[i].type;
 		if (!datum(s, d, c, &is_there))
 			return false;
+		*others |= c->kind != VALUE_NULL && !r->columns[i].in_key;
 		if (is_there && (!key_only || r->columns[i].in_key))
 			++*n;
 		else if (d->n_texts && d->texts[d->n_texts - 1].column == c)
@@ -207,14 +208,29 @@ static void keep_identity(struct pgoutput *d, const struct relation *r, struct c
 
 static bool new_row(struct scan *s, struct pgoutput *d, const struct relation *r, struct change *c)
 {
+	bool others = false;
+
 	c->columns = d->columns;
-	return tuple(s, d, r, false, d->columns, &c->n_columns);
+	return tuple(s, d, r, false, d->columns, &c->n_columns, &others);
 }
 
+/* The old key has nulls in the other columns, whatever the row had. A partition is described as its root is: with REPLICA IDENTITY FULL of its own it
+ * sends the whole old row, and it is called a key all the same. */
 static bool old_row(struct scan *s, struct pgoutput *d, const struct relation *r, char kind, struct change *c)
 {
+	struct scan before = *s;
+	size_t n_texts = d->n_texts, copied = d->copied.len;
+	bool others = false;
+
 	c->identity = d->identity;
-	return tuple(s, d, r, kind == 'K', d->identity, &c->n_identity);
+	if (!tuple(s, d, r, kind == 'K', d->identity, &c->n_identity, &others))
+		return false;
+	if (kind != 'K' || !others)
+		return true;
+	*s = before;
+	d->n_texts = n_texts;
+	d->copied.len = copied;
+	return tuple(s, d, r, false, d->identity, &c->n_identity, &others);
 }
 
 static bool part(struct scan *s, char *kind)

@@ -41,7 +41,7 @@ class Workload:
             self.app.sql(f"CREATE TABLE {table} (id int, unit int, note text, big text, n numeric, PRIMARY KEY (id, unit))")
             self.app.sql(f"ALTER TABLE {table} REPLICA IDENTITY {identity}; ALTER TABLE {table} ALTER big SET STORAGE EXTERNAL")
         self.app.sql("CREATE TABLE kid (extra int) INHERITS (whole); ALTER TABLE kid REPLICA IDENTITY FULL")
-        self.app.sql("CREATE TABLE parted (id int, unit int, note text, PRIMARY KEY (id, unit)) PARTITION BY LIST (unit)")
+        self.app.sql("CREATE TABLE parted (id int, unit int, shelf int, note text, PRIMARY KEY (id, unit)) PARTITION BY LIST (unit)")
         for unit in (1, 2):
             self.app.sql(f"CREATE TABLE parted_{unit} PARTITION OF parted FOR VALUES IN ({unit}); ALTER TABLE parted_{unit} REPLICA IDENTITY FULL")
         self.app.sql('CREATE TABLE "Odd ""name" ("Id" int PRIMARY KEY, "größe {x}" text, doc jsonb)')
@@ -64,7 +64,7 @@ class Workload:
         if kind < 0.29:
             return f"INSERT INTO kid (id, unit, note, extra) VALUES ({self.new()}, {draw.randint(1, 2)}, {self.text()}, 7)"
         if kind < 0.35:
-            return f"INSERT INTO parted VALUES ({self.new()}, {draw.randint(1, 2)}, {self.text()})"
+            return f"INSERT INTO parted VALUES ({self.new()}, {draw.randint(1, 2)}, {draw.randint(1, 2)}, {self.text()})"
         if kind < 0.45:
             values = ", ".join(value if draw.random() < 0.8 else "NULL" for value in VALUES)
             return f"INSERT INTO samples SELECT {self.new()}, {values}"
@@ -77,6 +77,8 @@ class Workload:
             return f"UPDATE {table} SET n = n + 1 WHERE id = {self.some()}"
         if kind < 0.76:
             return f"UPDATE {table} SET unit = 3 - unit WHERE id = {self.some()}"  # to others, and another key
+        if kind < 0.78:
+            return f"UPDATE parted SET shelf = 3 - shelf WHERE id = {self.some()}"  # which the root's key does not hold
         if kind < 0.80:
             return f"UPDATE parted SET unit = 3 - unit, note = {self.text()} WHERE id % 11 = {draw.randint(0, 10)} AND id > {self.next_id - 200}"
         if kind < 0.84:
@@ -122,7 +124,7 @@ def configure(text, slot):
     config = Config(text).set("database.slot", slot)
     for table in ("whole", "keyed"):
         config.set(f"tables.{table}", Raw(f'{{ type = "{table}" key = "key" groups = [ "k_{{unit}}" ] }}'))
-    config.set("tables.parted", Raw('{ type = "parted" key = "key" groups = [ "k_{unit}" ] }'))
+    config.set("tables.parted", Raw('{ type = "parted" key = "key" groups = [ "k_{shelf}" ] }'))
     config.set("tables.samples", Raw('{ type = "sample" key = "key" groups = [ "everything" ] }'))
     config.set("tables.odd", Raw(r'{ from = "Odd \"name" type = "odd" key = "key" groups = [ "everything" ] }'))
     config.set("streams.requests.groups", ["everything", "k_{path.unit_id}", "requests_unit_{path.unit_id}"])

@@ -86,7 +86,7 @@ def test_rows_of_a_page_do_not_come_any_more(published, config, make_walpush):
 def test_a_reload_needs_what_it_lists(published, config, make_walpush):
     published.sql("CREATE TABLE plain (id serial PRIMARY KEY, n int); ALTER TABLE plain REPLICA IDENTITY FULL")
     with make_walpush(published, config) as walpush:
-        config.set("tables.plain", section(type="plain", key="row_id", groups=["requests_unit_1"]))
+        config.set("tables.plain", section(type="plain", key="row_id", groups=["requests_unit_{n}"]))
         assert f"ALTER PUBLICATION {published.slot} ADD TABLE ONLY public.plain;" in reload(walpush, config)["error"]
         give(published, "plain")
         assert "taken over" in reload(walpush, config)["msg"]

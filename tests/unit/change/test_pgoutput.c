@@ -243,12 +243,24 @@ static void an_old_key_is_the_identitys_columns(void **state)
 	/* Nothing old: the identity is as it was. An unchanged large value is not there. */
 	put_row('U', 7, "N|?|5", NULL);
 	expect(ROW("update") "  + id 23 number 5\n  - id 23 number 5\n");
-	/* A key that must be escaped, and an escaped value that is not kept. */
+	/* A key that must be escaped. */
 	take(7, "public", "requests", "note:25 id*:25");
 	put_row('U', 7, "N|a\"|b\"", NULL);
 	expect(ROW("update") "  + note 25 string a\\\"\n  + id 25 string b\\\"\n  - id 25 string b\\\"\n");
-	put_row('U', 7, "K|a\"|b\"", "N|c\"|d\"");
+	put_row('U', 7, "K|~|b\"", "N|c\"|d\"");
 	expect(ROW("update") "  + note 25 string c\\\"\n  + id 25 string d\\\"\n  - id 25 string b\\\"\n");
+}
+
+/* Of a partition with REPLICA IDENTITY FULL whose root has none. */
+static void a_key_with_other_values_is_a_whole_row(void **state)
+{
+	(void)state;
+	take(7, "public", "requests", "note:25 id*:25 size:23");
+	put_row('U', 7, "K|a\"|b\"|~", "N|c\"|d\"|4");
+	expect(ROW("update") "  + note 25 string c\\\"\n  + id 25 string d\\\"\n  + size 23 number 4\n"
+			     "  - note 25 string a\\\"\n  - id 25 string b\\\"\n  - size 23 null\n");
+	put_row('D', 7, "K|~|5|3", NULL);
+	expect(ROW("delete") "  - note 25 null\n  - id 25 string 5\n  - size 23 number 3\n");
 }
 
 static void values_are_what_wal2json_prints(void **state)
@@ -460,6 +472,7 @@ int main(void)
 		DECODER(times_are_in_the_sessions_zone),
 		DECODER(rows_have_the_names_of_their_table),
 		DECODER(an_old_key_is_the_identitys_columns),
+		DECODER(a_key_with_other_values_is_a_whole_row),
 		DECODER(values_are_what_wal2json_prints),
 		DECODER(names_are_escaped),
 		DECODER(a_table_may_change),
