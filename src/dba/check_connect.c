@@ -108,6 +108,7 @@ void check_connection(struct check *c)
 	free(c->database);
 	c->role = quoted(mem_text(PQuser(c->sql)));
 	c->database = quoted(mem_text(PQdb(c->sql)));
+	check_find_plugin(c);
 	check_ok(c, "database %s as %s", c->database, c->role);
 }
 

@@ -1,5 +1,5 @@
 /*
- * Is wal2json there, and may it be used? No catalog has the answer: an output plugin is a file that the server looks for when
+ * Which plugin does the slot have, or will it have? And is wal2json there, and may it be used? pgoutput always is. No catalog has the answer: an output plugin is a file that the server looks for when
  * it decodes, and only superusers see output_plugin_libraries. So the check begins to decode, and gives up:
  *
  *   - the slot has a reader: the plugin is at work.
@@ -13,13 +13,44 @@
 #include "walpush/pg/pgdial.h"
 #include "walpush/text/sqltext.h"
 
+static const char *known_plugin(const char *name)
+{
+	static const char *const names[] = { "wal2json", "pgoutput" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (strcmp(names[i], name) == 0)
+			return names[i];
+	return NULL;
+}
+
+void check_find_plugin(struct check *c)
+{
+	PGresult *result;
+
+	c->plugin = known_plugin(c->conf->database.plugin);
+	if (c->plugin)
+		return;
+	result = check_ask(c, "SELECT coalesce(plugin, '') FROM pg_replication_slots WHERE slot_name = $1", 1,
+			   (const char *[]){ c->conf->database.slot });
+	if (result && PQntuples(result) == 1)
+		c->plugin = known_plugin(PQgetvalue(result, 0, 0));
+	if (!c->plugin)
+		c->plugin = "wal2json";
+	PQclear(result);
+}
+
+bool check_is_pgoutput(const struct check *c)
+{
+	return strcmp(c->plugin, "pgoutput") == 0;
+}
+
 /* A slot that walpush could read. */
 static bool slot_exists(struct check *c, bool *active)
 {
 	PGresult *result = check_ask(c,
 				     "SELECT active FROM pg_replication_slots WHERE slot_name = $1 AND plugin = $2"
 				     " AND database = current_database() AND wal_status <> 'lost'",
-				     2, (const char *[]){ c->conf->database.slot, c->conf->database.plugin });
+				     2, (const char *[]){ c->conf->database.slot, c->plugin });
 	bool exists = result && PQntuples(result) == 1;
 
 	*active = exists && PQgetvalue(result, 0, 0)[0] == 't';
@@ -34,23 +65,22 @@ static void judge(struct check *c, const PGresult *result)
 	int major = PQserverVersion(c->sql) / 10000;
 
 	if (PQresultStatus(result) == PGRES_TUPLES_OK) {
-		check_ok(c, "%s is there", c->conf->database.plugin);
+		check_ok(c, "%s is there", c->plugin);
 		return;
 	}
 	pgdial_result_fail(result, &why);
 	if (strcmp(why.sqlstate, "57014") == 0 || strcmp(why.sqlstate, "55006") == 0) {
-		check_ok(c, "%s is there", c->conf->database.plugin);
+		check_ok(c, "%s is there", c->plugin);
 	} else if (strcmp(why.sqlstate, "53400") == 0) {
 		check_add(c, CHECK_SKIPPED, CHECK_NONE, NULL, "not looked at: no slot is free to try it with");
 	} else if (strcmp(why.sqlstate, "42501") == 0) {
 		/* The script keeps the other entries of the list, which this role cannot see. */
 		buf_addf(&fix, "walpush sql -c sidecar.conf | psql -d %s", c->database);
 		check_add(c, CHECK_FAILURE, CHECK_SHELL, fix.data,
-			  "output_plugin_libraries does not list %s by itself: %s", c->conf->database.plugin, why.text);
+			  "output_plugin_libraries does not list %s by itself: %s", c->plugin, why.text);
 	} else if (strcmp(why.sqlstate, "58P01") == 0) {
 		buf_addf(&fix, "apt-get install postgresql-%d-wal2json", major);
-		check_add(c, CHECK_FAILURE, CHECK_SHELL, fix.data, "the server has no %s: %s", c->conf->database.plugin,
-			  why.text);
+		check_add(c, CHECK_FAILURE, CHECK_SHELL, fix.data, "the server has no %s: %s", c->plugin, why.text);
 	} else {
 		check_add(c, CHECK_FAILURE, CHECK_WORDS, "see the server's log", "decoding does not begin: %s (%s)",
 			  why.text, why.sqlstate);
@@ -80,11 +110,13 @@ void check_plugin(struct check *c)
 
 	if (exists && active)
 		check_ok(c, "at work");
+	else if (check_is_pgoutput(c))
+		check_ok(c, "pgoutput comes with PostgreSQL");
 	else if (exists)
 		attempt(c, "SELECT count(*) FROM pg_logical_slot_peek_changes(", conf->slot, ", '0/1', 1)");
 	else
 		attempt(c,
 			"SELECT pg_drop_replication_slot(slot_name) FROM pg_create_logical_replication_slot("
 			"'walpush_check_' || pg_backend_pid(), ",
-			conf->plugin, ", true)");
+			c->plugin, ", true)");
 }

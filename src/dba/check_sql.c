@@ -1,6 +1,6 @@
 /*
  * The checks that are one query. Each gives rows of state, text, kind of fix and fix, and no rows if all is well. So
- * PostgreSQL does the quoting. Parameters: $1 slot, $2 plugin, $3 replay.bytes, $4 the tables as an array of "schema.name", $5 sessions.
+ * PostgreSQL does the quoting. Parameters: $1 slot, $2 plugin, $3 replay.bytes, $4 the tables as an array of "schema.name", $5 sessions, $6 publication.
  * PostgreSQL 13 to 18; what only some versions have is looked up by name.
  */
 #include <stdio.h>
@@ -62,7 +62,9 @@ const char check_sql_slot[] = "SELECT 'failure', format('there is no slot %s: no
 const char check_sql_slot_kind[] =
 	"SELECT 'failure', format('the slot %s is %s: it serves something else', $1,"
 	"                         CASE slot_type WHEN 'logical' THEN 'for plugin ' || plugin ELSE slot_type END),"
-	"       'conf', " OTHER_SLOT " " SLOT " AND (slot_type <> 'logical' OR plugin <> $2)";
+	"       'conf', " OTHER_SLOT " " SLOT " AND (slot_type <> 'logical' OR plugin <> $2)"
+	" UNION ALL SELECT 'ok', format('logical, with %s', plugin), '', NULL " SLOT
+	" AND slot_type = 'logical' AND plugin = $2";
 
 const char check_sql_slot_database[] = "SELECT 'failure', format('the slot %s belongs to database %s, this one is %s', "
 				       "$1, database, current_database()),"
@@ -177,6 +179,47 @@ const char check_sql_persistence[] = "SELECT 'failure', format('%s is unlogged: 
 				     "       'sql', format('ALTER TABLE %s SET LOGGED;', c.oid::regclass) " LISTED(
 					     "'r'") " AND c.relpersistence = 'u'";
 
+/*
+ * As CheckCmdReplicaIdentity in the server has it: a table that is published with UPDATE or DELETE refuses both, to everybody, without a replica
+ * identity that the published columns cover. It asks about a partitioned table and about its partition. Not only listed tables count: each is the
+ * application's. Names that the server lacks are found in `absent`, and pg_depend has the schemas, as in publication_query.
+ */
+const char check_sql_published_identity[] =
+	"WITH RECURSIVE pub AS (SELECT oid, puballtables FROM pg_publication"
+	"  WHERE pubname = $6 AND $2 = 'pgoutput' AND (pubupdate OR pubdelete)"
+	"), whole (oid) AS ("
+	"  SELECT s.refobjid FROM pub JOIN pg_depend d ON d.refclassid = 'pg_publication'::regclass AND d.refobjid = "
+	"pub.oid"
+	"   AND d.classid = to_regclass('pg_catalog.pg_publication_namespace')"
+	"  JOIN pg_depend s ON s.classid = d.classid AND s.objid = d.objid AND s.refclassid = 'pg_namespace'::regclass"
+	"), part (relid, attrs) AS ("
+	"  SELECT r.* FROM (SELECT NULL::int2vector AS prattrs) AS absent CROSS JOIN pub CROSS JOIN LATERAL"
+	"  (SELECT prrelid, prattrs::int2[] FROM pg_publication_rel WHERE prpubid = pub.oid) AS r"
+	"), included (oid, attrs) AS ("
+	"  SELECT c.oid, part.attrs FROM pub CROSS JOIN pg_class c LEFT JOIN part ON part.relid = c.oid"
+	"  WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384"
+	"   AND (puballtables OR part.relid IS NOT NULL OR c.relnamespace IN (SELECT oid FROM whole))"
+	"  UNION SELECT i.inhrelid, included.attrs FROM included JOIN pg_inherits i ON i.inhparent = included.oid"
+	"  JOIN pg_class c ON c.oid = i.inhrelid AND c.relispartition"
+	"), identity AS ("
+	"  SELECT c.oid, c.relreplident, included.attrs, i.indkey::int2[] AS key"
+	"  FROM included JOIN pg_class c ON c.oid = included.oid"
+	"  LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisvalid AND i.indimmediate"
+	"   AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)"
+	") "
+	"SELECT 'failure', format('%s is in publication %s without a replica identity:"
+	" the application''s own UPDATE and DELETE of it fail', oid::regclass, $6),"
+	" 'sql', format('ALTER TABLE ONLY %s REPLICA IDENTITY FULL;', oid::regclass)"
+	" FROM identity WHERE relreplident <> 'f' AND key IS NULL "
+	"UNION "
+	"SELECT 'failure', format('the column list of %s in publication %s does not cover its replica identity:"
+	" the application''s own UPDATE and DELETE of it fail', oid::regclass, $6),"
+	" 'sql', format('BEGIN; ALTER PUBLICATION %1$I DROP TABLE ONLY %2$s; ALTER PUBLICATION %1$I ADD TABLE ONLY "
+	"%2$s;"
+	" COMMIT;', $6, oid::regclass)"
+	" FROM identity WHERE attrs IS NOT NULL AND oid IN (SELECT relid FROM part)"
+	"  AND (relreplident = 'f' OR NOT key <@ attrs) ORDER BY 2";
+
 /* The index of a word that the checks' own SQL returned. Dies if there is no such word. */
 static unsigned index_of(const char *const *names, size_t n, const char *word)
 {
@@ -195,9 +238,9 @@ void check_sql(struct check *c, const struct check_row *row)
 	rules_catalog_param(c->rules, &tables);
 	snprintf(bytes, sizeof(bytes), "%lld", (long long)c->conf->replay.bytes);
 	snprintf(sessions, sizeof(sessions), "%lld", (long long)conf_sessions(c->conf));
-	result = check_ask(
-		c, row->sql, 5,
-		(const char *[]){ c->conf->database.slot, c->conf->database.plugin, bytes, tables.data, sessions });
+	result = check_ask(c, row->sql, 6,
+			   (const char *[]){ c->conf->database.slot, c->plugin, bytes, tables.data, sessions,
+					     c->conf->database.publication });
 	buf_fini(&tables);
 	if (!result)
 		return;

@@ -92,14 +92,16 @@ static const char children_query[] =
 static void say_children(struct check *c, const struct rules_table *t, const PGresult *children)
 {
 	int n = atoi(PQgetvalue(children, 0, 0)), listed = atoi(PQgetvalue(children, 0, 1));
+	bool is_partitioned = PQgetvalue(children, 0, 2)[0] == 't';
 
-	if (n == listed && PQgetvalue(children, 0, 2)[0] == 't' && t->n_sections)
+	if (n == listed && is_partitioned && t->n_sections)
 		check_add(c, CHECK_WARNING, CHECK_WORDS, "remove its section",
 			  "%s.%s is partitioned: its section has no effect, those of its partitions do", t->schema,
 			  t->name);
 	else
-		check_ok(c, "%d of the %d children of %s.%s count as it does, and those made later", n - listed, n,
-			 t->schema, t->name);
+		check_ok(c, "%d of the %d children of %s.%s count as it does, and those made later%s", n - listed, n,
+			 t->schema, t->name,
+			 check_is_pgoutput(c) && !is_partitioned ? ", once the publication has them" : "");
 }
 
 static const struct rules_table *pushed(const struct check *c, const struct catalog_table *table)
@@ -183,7 +185,11 @@ static void say_identity(struct check *c, const char *table, const char *lacks, 
 			  "%s: the log does not hold the old value of %s, which the rules need", table, lacks);
 	else
 		check_add(c, CHECK_FAILURE, CHECK_SQL, fix.data,
-			  "%s has no replica identity: its updates and deletes are not sent at all", table);
+			  check_is_pgoutput(c)
+				  ? "%s has no replica identity: once it is published, the application's "
+				    "own UPDATE and DELETE of it fail"
+				  : "%s has no replica identity: its updates and deletes are not sent at all",
+			  table);
 	buf_fini(&fix);
 }
 

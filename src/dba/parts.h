@@ -11,7 +11,8 @@
  *   check_sql.c      the checks that are one SQL query
  *   check_local.c    what needs no database: keys, certificate, file limit
  *   check_connect.c  the connections, and what a refusal means
- *   check_plugin.c   is wal2json there, and may it be used
+ *   check_plugin.c   which plugin, is it there, and may it be used
+ *   check_publication.c  what a slot of pgoutput sends
  *   check_membership.c  the tables that decide permission
  *   check_security.c row level security
  *   check_tables.c   tables, columns, replica identity
@@ -66,7 +67,8 @@ struct check {
 	struct catalog *catalog; /* NULL until read */
 	PGconn *sql;             /* NULL: no connection */
 	char *role, *database;   /* quoted for SQL if needed; NULL before check_connection */
-	const char *running;     /* the name of the row that runs */
+	const char *plugin;  /* that the slot has, or will have; NULL before check_connection. See check_find_plugin */
+	const char *running; /* the name of the row that runs */
 	struct check_finding *findings;
 	size_t n_findings;
 };
@@ -81,7 +83,7 @@ struct check_row {
 	bool offline;         /* runs without a server; `needs` then names only such rows */
 	void (*run)(struct check *c);
 	/* Instead of `run`: a query for rows of state, text, kind of fix, fix, as text. No rows: the finding is `fine`. Parameters,
-	 * all of type text: $1 slot, $2 plugin, $3 replay.bytes, $4 the array of tables. */
+	 * all of type text: $1 slot, $2 plugin, $3 replay.bytes, $4 the array of tables, $5 sessions, $6 publication. */
 	const char *sql;
 	const char *fine;
 };
@@ -98,7 +100,7 @@ extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level
 	check_sql_slots[], check_sql_walsenders[], check_sql_slot[], check_sql_slot_kind[], check_sql_slot_database[],
 	check_sql_slot_state[], check_sql_slot_reader[], check_sql_keep_size[], check_sql_replication_role[],
 	check_sql_superuser[], check_sql_connection_limit[], check_sql_server_connections[],
-	check_sql_password_expiry[], check_sql_schemas[], check_sql_persistence[];
+	check_sql_password_expiry[], check_sql_schemas[], check_sql_persistence[], check_sql_published_identity[];
 
 void check_configuration(struct check *c);
 void check_origins(struct check *c);
@@ -109,7 +111,11 @@ void check_file_limit(struct check *c);
 void check_connection(struct check *c);
 void check_version(struct check *c);
 void check_replication(struct check *c);
+/* Resolves database.plugin = "auto", once there is a connection: the slot's plugin if walpush knows it, else wal2json. */
+void check_find_plugin(struct check *c);
+bool check_is_pgoutput(const struct check *c);
 void check_plugin(struct check *c);
+void check_publication(struct check *c);
 void check_creators(struct check *c);
 void check_membership(struct check *c);
 void check_tables(struct check *c);

@@ -51,6 +51,12 @@ void rules_mark_quiet(struct rules_section *s);
 /* Does a setting of the section name the column, or is it in the primary key? Otherwise at most `data` shows it. Bound
  * sections only. */
 bool rules_names(const struct rules_section *s, size_t column);
+/* Does a section or a membership of the bound table use the column? No for a virtual one, which the WAL does not have. */
+bool rules_uses(const struct rules_table *t, size_t column);
+/* Is it used for more than being shown in `data`? */
+bool rules_needs(const struct rules_table *t, size_t column);
+/* What uses it: "section people uses". */
+void rules_add_user(const struct rules_table *t, size_t column, struct buf *out);
 void rules_free_stream(struct rules_stream *s);
 void rules_free_section(struct rules_section *s);
 void rules_free_query(struct rules_query *q);

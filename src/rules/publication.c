@@ -225,48 +225,6 @@ static bool is_partition_of_listed(const struct publication *p, size_t row)
 	return false;
 }
 
-/* --- what the rules use --------------------------------------------------------------------------------------------- */
-
-/* Is the value a reason for a message, or a part of one? */
-static bool section_uses(const struct rules_section *s, size_t column)
-{
-	return rules_names(s, column) || rules_sends(s, column) || s->updated_at == (int)column ||
-	       (s->quiet && !s->quiet[column]);
-}
-
-static bool membership_uses(const struct rules_membership *m, size_t column)
-{
-	for (size_t i = 0; i < m->n_columns; i++)
-		if (m->columns[i] == (int)column)
-			return true;
-	return m->user == (int)column;
-}
-
-static bool is_used(const struct rules_table *t, size_t column)
-{
-	if (t->catalog->columns[column].is_virtual)
-		return false;
-	for (size_t i = 0; i < t->n_sections; i++)
-		if (section_uses(t->sections[i], column))
-			return true;
-	for (size_t i = 0; i < t->n_memberships; i++)
-		if (membership_uses(t->memberships[i], column))
-			return true;
-	return false;
-}
-
-/* Is the column used for more than being shown in `data`? */
-static bool is_named(const struct rules_table *t, size_t column)
-{
-	for (size_t i = 0; i < t->n_sections; i++)
-		if (rules_names(t->sections[i], column))
-			return true;
-	for (size_t i = 0; i < t->n_memberships; i++)
-		if (membership_uses(t->memberships[i], column))
-			return true;
-	return false;
-}
-
 /* --- lacks and what fixes them -------------------------------------------------------------------------------------- */
 
 struct comparison {
@@ -297,7 +255,8 @@ static void tell(struct comparison *c, enum publication_kind kind, const struct 
 		.is_pushed = t ? t->n_sections > 0 : some_pushed(c->rules),
 		.is_hint = is_hint,
 		.text = c->text.data,
-		.mend = c->mend.len ? c->mend.data : NULL,
+		.mend = c->mend.data,
+		.is_sql = c->mend.len && c->mend.data[c->mend.len - 1] == ';',
 	};
 
 	c->n += !is_hint;
@@ -458,7 +417,7 @@ static void compare_as_root(struct comparison *c, const struct rules_table *t, s
 	add_pair(&c->text, get(c->p, row, ROW_AS_SCHEMA), get(c->p, row, ROW_AS));
 	buf_add_text(&c->text, " (publish_via_partition_root is on)");
 	if (roots)
-		buf_add_text(&c->text, ": name that table in its place, or take that table out of the publication");
+		buf_add_text(&c->mend, "name that table in its place, or take that table out of the publication");
 	else
 		buf_addf(&c->mend, "ALTER PUBLICATION %s SET (publish_via_partition_root = false);", c->name.data);
 	tell(c, PUBLICATION_AS_ROOT, t, false);
@@ -481,7 +440,7 @@ static void compare_columns(struct comparison *c, const struct rules_table *t, s
 	struct buf names = { 0 };
 
 	for (size_t i = 0; i < table->n_columns && has_list(c->p, row); i++)
-		if (!lists(c->p, row, table->columns[i].name) && is_used(t, i) &&
+		if (!lists(c->p, row, table->columns[i].name) && rules_uses(t, i) &&
 		    !is_unsent_generated(c->p, t, table->columns[i].name))
 			buf_addf(&names, "%s%s", names.len ? ", " : "", table->columns[i].name);
 	if (names.len) {
@@ -505,27 +464,32 @@ static void compare_filter(struct comparison *c, const struct rules_table *t, si
 	tell(c, PUBLICATION_FILTER, t, false);
 }
 
-static void compare_generated(struct comparison *c, const struct rules_table *t, size_t row)
+static void tell_generated(struct comparison *c, const struct rules_table *t, size_t row, size_t column)
 {
 	bool can_send = get(c->p, c->p->row, ROW_GENERATED);
 
-	for (size_t i = 0; i < t->catalog->n_columns; i++) {
-		const char *column = t->catalog->columns[i].name;
-
-		if (!is_used(t, i) || !is_unsent_generated(c->p, t, column))
-			continue;
-		add_name(&c->text, c->p, row);
-		buf_addf(&c->text, ": column %s is generated, and %s", column,
-			 can_send ? "the publication does not send such columns"
-				  : "no publication sends such columns before PostgreSQL 18: take it out of the rules, "
-				    "or use a slot of wal2json");
-		if (can_send)
-			buf_addf(&c->mend, "ALTER PUBLICATION %s SET (publish_generated_columns = stored);%s",
-				 c->name.data, has_list(c->p, row) ? " " : "");
-		if (can_send && has_list(c->p, row))
+	rules_add_user(t, column, &c->text);
+	buf_addf(&c->text, " column %s of ", t->catalog->columns[column].name);
+	add_name(&c->text, c->p, row);
+	if (can_send) {
+		buf_addf(&c->text, ", which is generated, and publication %s does not send such columns", c->name.data);
+		buf_addf(&c->mend, "ALTER PUBLICATION %s SET (publish_generated_columns = stored);%s", c->name.data,
+			 has_list(c->p, row) ? " " : "");
+		if (has_list(c->p, row))
 			add_whole(c, row);
-		tell(c, PUBLICATION_GENERATED, t, !is_named(t, i));
+	} else {
+		buf_add_text(&c->text,
+			     ", which is generated, and before PostgreSQL 18 no publication sends such columns");
+		buf_add_text(&c->mend, "take it out of the rules, or use a slot of wal2json, which sends it");
 	}
+	tell(c, PUBLICATION_GENERATED, t, !rules_needs(t, column));
+}
+
+static void compare_generated(struct comparison *c, const struct rules_table *t, size_t row)
+{
+	for (size_t i = 0; i < t->catalog->n_columns; i++)
+		if (rules_uses(t, i) && is_unsent_generated(c->p, t, t->catalog->columns[i].name))
+			tell_generated(c, t, row, i);
 }
 
 static void compare_table(struct comparison *c, const struct rules_table *t)

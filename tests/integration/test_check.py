@@ -557,6 +557,208 @@ def a_slot_that_another_program_reads(world):
     world.replication("postgres").cursor().start_replication(slot_name="walpush", options={"format-version": "2"})
 
 
+# --- what a publication sends --------------------------------------------------------------------------------------
+
+TABLES = "requests, crates, storages, sendbacks, user_units, users, roles"
+THROUGH_ROOT = "WITH (publish_via_partition_root = true)"
+
+
+def since(world, version):
+    if world.sql("SELECT current_setting('server_version_num')::int")[0][0] < version * 10000:
+        pytest.skip(f"this is new in PostgreSQL {version}")
+
+
+def before(world, version):
+    if world.sql("SELECT current_setting('server_version_num')::int")[0][0] >= version * 10000:
+        pytest.skip(f"PostgreSQL {version} does otherwise")
+
+
+def pgoutput(world, what=f"FOR TABLE {TABLES} {THROUGH_ROOT}"):
+    """The slot is of pgoutput, with such a publication; None: there is none."""
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    if what is not None:
+        world.sql(f"CREATE PUBLICATION walpush {what}")
+    world.sql("SELECT pg_create_logical_replication_slot('walpush', 'pgoutput')")
+
+
+def partitioned(world, listed, what):
+    """`events` has a partition and, as its partition, a table that is partitioned itself."""
+    world.sql("CREATE TABLE events (id int, unit_id int, PRIMARY KEY (id, unit_id)) PARTITION BY LIST (unit_id)")
+    world.sql("CREATE TABLE events_1 PARTITION OF events FOR VALUES IN (1)")
+    world.sql("CREATE TABLE others PARTITION OF events DEFAULT PARTITION BY LIST (unit_id)")
+    world.sql("CREATE TABLE others_1 PARTITION OF others DEFAULT")
+    world.config.set("tables.storages.from", listed)
+    pgoutput(world, what)
+
+
+@case("publication")
+def no_publication(world):
+    pgoutput(world, None)
+
+
+@case("publication")
+def no_publication_and_no_slot(world):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    world.config.set("database.plugin", "pgoutput").set("database.publication", "order_of_tables")
+
+
+@case("publication")
+def a_publication_without_an_operation(world):
+    pgoutput(world, f"FOR TABLE {TABLES} WITH (publish = 'insert, delete')")
+
+
+@case("publication")
+def a_publication_without_a_table(world):
+    pgoutput(world)
+    world.sql("ALTER PUBLICATION walpush DROP TABLE crates")
+
+
+@case("publication")
+def a_publication_without_a_table_that_decides(world):
+    pgoutput(world)
+    world.sql("ALTER PUBLICATION walpush DROP TABLE roles")
+
+
+@case("publication")
+def a_publication_without_a_table_of_an_odd_name(world):
+    pgoutput(world)
+    world.sql("""CREATE SCHEMA "Odd" CREATE TABLE "a ""b" (id int, unit_id int)""")
+    world.sql("GRANT USAGE ON SCHEMA \"Odd\" TO walpush")
+    world.config.set("tables.storages.from", 'Odd.a "b')
+
+
+@case("publication")
+def a_publication_without_a_child(world):
+    pgoutput(world)
+    for table in ("central", "remote"):
+        world.sql(f"CREATE TABLE {table} () INHERITS (storages)")
+
+
+@case("publication")
+def a_publication_of_an_unlogged_table(world):
+    world.sql("CREATE UNLOGGED TABLE events (id int PRIMARY KEY, unit_id int)")
+    world.config.set("tables.storages.from", "events")
+    pgoutput(world, "FOR ALL TABLES")
+
+
+@case("publication")
+def partitions_under_their_own_names(world):
+    partitioned(world, "events", f"FOR TABLE {TABLES}, events")
+
+
+@case("publication")
+def partitions_without_their_root(world):
+    partitioned(world, "events", f"FOR TABLE {TABLES}, events_1, others {THROUGH_ROOT}")
+
+
+@case("publication")
+def a_partition_as_its_root(world):
+    partitioned(world, "events_1", f"FOR TABLE {TABLES}, events {THROUGH_ROOT}")
+
+
+@case("publication")
+def a_partition_as_its_root_with_all_tables(world):
+    partitioned(world, "events_1", f"FOR ALL TABLES {THROUGH_ROOT}")
+
+
+@case("publication", kind="words")
+def a_root_as_its_root(world):
+    partitioned(world, "others", f"FOR TABLE {TABLES}, others, events {THROUGH_ROOT}")
+    yield
+    world.sql("ALTER PUBLICATION walpush DROP TABLE events")
+
+
+@case("publication")
+def a_column_list_without_a_column_that_is_shown(world):
+    since(world, 15)
+    world.sql("ALTER TABLE crates REPLICA IDENTITY DEFAULT")
+    pgoutput(world, f"FOR TABLE {TABLES.replace('crates', 'crates (id, unit_id, storage_id)')}")
+
+
+@case("publication")
+def a_column_list_without_a_column_that_decides(world):
+    since(world, 15)
+    world.sql("ALTER TABLE users REPLICA IDENTITY DEFAULT")
+    pgoutput(world, f"FOR TABLE {TABLES.replace('users', 'users (id, is_active, status)')}")
+
+
+@case("publication")
+def a_row_filter(world):
+    since(world, 15)
+    pgoutput(world)
+    world.sql("ALTER PUBLICATION walpush DROP TABLE crates")
+    world.sql("ALTER PUBLICATION walpush ADD TABLE crates WHERE (unit_id > 3)")
+
+
+@case("publication", kind="words")
+def a_generated_column_in_a_group(world):
+    before(world, 18)
+    pgoutput(world)
+    world.sql("ALTER TABLE storages ADD place int GENERATED ALWAYS AS (unit_id + 1) STORED")
+    world.config.set("tables.storages.groups", ["storage_{place}"])
+    yield
+    world.config.set("tables.storages.groups", ["storage_unit_{unit_id}"])
+    world.config.set("tables.storages.exclude", ["place"])
+
+
+@case("publication", state="warning", kind="words")
+def a_generated_column_that_is_shown(world):
+    before(world, 18)
+    pgoutput(world)
+    world.sql("ALTER TABLE storages ADD place int GENERATED ALWAYS AS (unit_id + 1) STORED")
+    yield
+    world.config.set("tables.storages.exclude", ["place"])
+
+
+@case("publication")
+def a_generated_column_that_the_publication_could_send(world):
+    since(world, 18)
+    pgoutput(world)
+    world.sql("ALTER TABLE storages ADD place int GENERATED ALWAYS AS (unit_id + 1) STORED")
+    world.config.set("tables.storages.groups", ["storage_{place}"])
+
+
+@case("published-identity")
+def a_published_table_without_an_identity(world):
+    world.sql("CREATE TABLE notes (note text)")
+    pgoutput(world, f"FOR TABLE {TABLES}, notes")
+
+
+@case("published-identity")
+def a_published_table_whose_key_may_wait(world):
+    world.sql("CREATE TABLE notes (id int PRIMARY KEY DEFERRABLE)")
+    pgoutput(world, "FOR ALL TABLES")
+
+
+@case("published-identity")
+def a_published_partition_without_an_identity(world):
+    partitioned(world, "events", f"FOR TABLE {TABLES}, events {THROUGH_ROOT}")
+    world.sql("ALTER TABLE others_1 REPLICA IDENTITY NOTHING")
+
+
+@case("published-identity")
+def a_published_root_without_an_identity(world):
+    world.sql("CREATE TABLE notes (id int) PARTITION BY LIST (id)")
+    world.sql("CREATE TABLE notes_1 PARTITION OF notes DEFAULT")
+    world.sql("ALTER TABLE notes_1 REPLICA IDENTITY FULL")
+    pgoutput(world, f"FOR TABLE {TABLES}, notes {THROUGH_ROOT}")
+
+
+@case("published-identity")
+def an_identity_in_a_published_schema(world):
+    since(world, 15)
+    world.sql("CREATE SCHEMA more CREATE TABLE notes (note text)")
+    pgoutput(world, f"FOR TABLE {TABLES}, TABLES IN SCHEMA more")
+
+
+@case("published-identity")
+def a_column_list_that_does_not_cover_the_identity(world):
+    since(world, 15)
+    world.sql("CREATE TABLE notes (id int PRIMARY KEY, note text)")
+    world.sql("ALTER TABLE notes REPLICA IDENTITY FULL")
+    pgoutput(world, f"FOR TABLE {TABLES}, notes (id)")
+
+
 # --- tables ------------------------------------------------------------------------------------------------------
 
 
@@ -1117,6 +1319,62 @@ def test_what_depends_on_a_failure_is_skipped(world):
     findings = world.findings(1)
     assert [f["check"] for f in findings if f["state"] == "failure"] == ["connection"]
     assert all(f["state"] == "skipped" for f in findings if f["check"] in ("version", "slot", "table", "query", "plugin"))
+
+
+@pytest.mark.parametrize(
+    "what, version",
+    [
+        (f"FOR TABLE {TABLES}", 13),
+        (f"FOR ALL TABLES {THROUGH_ROOT}", 13),
+        ("FOR TABLES IN SCHEMA public", 15),
+        (f"FOR TABLE {TABLES} WHERE (id > 0), TABLES IN SCHEMA public", 15),
+        (f"FOR TABLE {TABLES.replace('storages', 'storages (id, unit_id)')}", 15),
+    ],
+)
+def test_a_publication_that_sends_enough(world, what, version):
+    since(world, version)
+    world.sql("CREATE UNIQUE INDEX storages_identity ON storages (id, unit_id)")
+    world.sql("ALTER TABLE storages ALTER unit_id SET NOT NULL, REPLICA IDENTITY USING INDEX storages_identity")
+    world.config.set("tables.storages.columns", ["id", "unit_id"])
+    pgoutput(world, what)
+    texts = {f["check"]: f["text"] for f in world.findings(0)}
+    assert texts["publication"] == "walpush sends what the rules need"
+    assert texts["slot-kind"] == "logical, with pgoutput"
+    assert texts["plugin"] == "pgoutput comes with PostgreSQL"
+
+
+@pytest.mark.parametrize("plugin, made", [("auto", "wal2json"), ("wal2json", "wal2json"), ("pgoutput", "pgoutput")])
+def test_the_plugin_of_a_slot_that_is_not_there(world, plugin, made):
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    world.config.set("database.plugin", plugin)
+    (found,) = of(world.findings(1), "slot")
+    assert found["fix"]["text"] == f"SELECT pg_create_logical_replication_slot('walpush', '{made}');"
+
+
+def test_a_slot_of_the_other_plugin(world):
+    pgoutput(world)
+    world.config.set("database.plugin", "wal2json")
+    (found,) = of(world.findings(1), "slot-kind")
+    assert "for plugin pgoutput" in found["text"]
+
+
+def test_the_fixes_of_a_publication_let_the_application_update(world):
+    """A table without an identity gets one before it is published; applied in their order, the fixes leave nothing to do."""
+    world.sql("CREATE TABLE events (id int, unit_id int) PARTITION BY LIST (unit_id)")
+    world.sql("CREATE TABLE events_1 PARTITION OF events DEFAULT")
+    world.sql("INSERT INTO events VALUES (1, 1)")
+    world.config.set("tables.storages.from", "events").set("database.plugin", "pgoutput")
+    world.sql("SELECT pg_drop_replication_slot('walpush')")
+    for finding in world.findings(1):
+        if finding["state"] in BAD:
+            world.apply(finding["fix"])
+    assert [f for f in world.findings(0) if f["state"] in BAD] == []
+    world.sql("UPDATE events SET id = 2")
+    changes = world.sql(
+        "SELECT count(*) FROM pg_logical_slot_peek_binary_changes('walpush', NULL, NULL,"
+        " 'proto_version', '1', 'publication_names', 'walpush') WHERE get_byte(data, 0) = ascii('U')"
+    )
+    assert changes == [(1,)]
 
 
 @pytest.mark.parametrize("args", [(), ("--json",)])

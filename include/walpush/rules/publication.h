@@ -8,7 +8,7 @@
  * How it is used: run publication_query with the name of conf.database.publication and rules_catalog_param, give the
  * rows to publication_new, and call publication_compare with bound rules. Nothing is taken: the publication sends
  * enough. A lack says whether the table decides permission or is pushed, in one sentence, and with the statements that
- * fix it. A lack with is_hint is worth a line of the log and no more. Pure.
+ * fix it, or advice if no statement can. A lack with is_hint is worth a line of the log and no more. Pure.
  */
 #ifndef WALPUSH_PUBLICATION_H
 #define WALPUSH_PUBLICATION_H
@@ -54,7 +54,8 @@ struct publication_lack {
 	bool is_pushed;                  /* it has a section; it may be both */
 	bool is_hint;                    /* messages lack a value that only `data` would show; no reason to refuse */
 	const char *text;                /* one line, what is lacking and what follows from it */
-	const char *mend; /* one line of SQL, with semicolons; NULL: no statement helps, `text` says what does */
+	const char *mend;                /* one line: statements with semicolons, or what a person must decide */
+	bool is_sql;                     /* `mend` is statements */
 };
 
 /* The lack and its texts are valid during the call. */

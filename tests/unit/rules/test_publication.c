@@ -63,8 +63,8 @@ static void write_lack(void *ctx, const struct publication_lack *lack)
 
 	buf_addf(out, "%s%s %s%s%s%s: %s | %s", out->len ? "\n" : "", kinds[lack->kind],
 		 lack->table ? lack->table->name : "all", lack->is_deciding ? " deciding" : "",
-		 lack->is_pushed ? " pushed" : "", lack->is_hint ? " hint" : "", lack->text,
-		 lack->mend ? lack->mend : "-");
+		 lack->is_pushed ? " pushed" : "", lack->is_hint ? " hint" : "", lack->text, lack->mend);
+	assert_int_equal(lack->is_sql, lack->mend[strlen(lack->mend) - 1] == ';');
 }
 
 static void expect(const char *conf, const char *const *rows, const char *wanted)
@@ -192,8 +192,8 @@ static void partitions_and_children(void **state)
 		  "false);" },
 		{ { PUBLICATION, ROOT("public|everybody") },
 		  "as-root people pushed: publication w sends the rows of public.people as those of public.everybody "
-		  "(publish_via_partition_root is on): name that table in its place, or take that table out of the "
-		  "publication | -" },
+		  "(publish_via_partition_root is on) | name that table in its place, or take that table out of the "
+		  "publication" },
 	};
 
 	(void)state;
@@ -298,21 +298,23 @@ static void generated_columns(void **state)
 {
 	static const struct expected cases[] = {
 		{ { GENERATED("name"), PUBLICATION, TABLE("people") },
-		  "generated people pushed: public.people: column name is generated, and no publication sends such "
-		  "columns "
-		  "before PostgreSQL 18: take it out of the rules, or use a slot of wal2json | -" },
+		  "generated people pushed: section people uses column name of public.people, which is generated, and "
+		  "before PostgreSQL 18 no publication sends such columns | take it out of the rules, or use a slot of "
+		  "wal2json, which sends it" },
 		/* Nothing but `data` shows it. */
 		{ { GENERATED("otp"), PUBLICATION, TABLE("people") },
-		  "generated people pushed hint: public.people: column otp is generated, and no publication sends such "
-		  "columns before PostgreSQL 18: take it out of the rules, or use a slot of wal2json | -" },
+		  "generated people pushed hint: section people uses column otp of public.people, which is generated, "
+		  "and "
+		  "before PostgreSQL 18 no publication sends such columns | take it out of the rules, or use a slot of "
+		  "wal2json, which sends it" },
 		{ { GENERATED("last_login"), PUBLICATION, TABLE("people") }, "" },
 		{ { GENERATED("name"), "publication|true|true|true|true|true|false|n|||", TABLE("people") },
-		  "generated people pushed: public.people: column name is generated, and the publication does not send "
-		  "such columns | " SET_GENERATED },
+		  "generated people pushed: section people uses column name of public.people, which is generated, and "
+		  "publication w does not send such columns | " SET_GENERATED },
 		{ { GENERATED("name"), "publication|true|true|true|true|true|false|s|||", PEOPLE_COLUMN("otp"),
 		    PEOPLE_COLUMN("ssn"), PEOPLE_COLUMN("updated_at") },
-		  "generated people pushed: public.people: column name is generated, and the publication does not send "
-		  "such columns | " SET_GENERATED " " WHOLE },
+		  "generated people pushed: section people uses column name of public.people, which is generated, and "
+		  "publication w does not send such columns | " SET_GENERATED " " WHOLE },
 	};
 
 	(void)state;
