@@ -116,9 +116,12 @@ struct publication_ask *publication_ask_new(struct sqlpipe *sql, const struct co
 {
 	struct publication_ask *a = mem_new(sizeof(*a));
 
-	*a = (struct publication_ask){
-		.sql = sql, .rules = rules, .publication = mem_text(conf->publication), .log = log, .done = done, .ctx = ctx
-	};
+	*a = (struct publication_ask){ .sql = sql,
+				       .rules = rules,
+				       .publication = mem_text(conf->publication),
+				       .log = log,
+				       .done = done,
+				       .ctx = ctx };
 	a->query = sqlpipe_ask(sql, "plugin", plugin_query, 1, (const char *[]){ conf->slot }, on_plugin, a);
 	return a;
 }

@@ -179,7 +179,8 @@ static void say_what_was_found(struct tap *t)
 /* A replica without the slot lacks nothing: it asks for its tables when it gets the slot. */
 static enum rules_lack lack_of(const struct tap *t, const struct rules *rules)
 {
-	if (!t->now.rules || !t->asked.add.len || t->published.is_pgoutput || (t->way->is_shared && !source_is_streaming(t->source)))
+	if (!t->now.rules || !t->asked.add.len || t->published.is_pgoutput ||
+	    (t->way->is_shared && !source_is_streaming(t->source)))
 		return RULES_LACK_NOTHING;
 	return rules_lack(rules, buf_slice(&t->asked.add).at, buf_slice(&t->asked.filter).at);
 }
@@ -269,8 +270,8 @@ static void on_publication(void *ctx, const struct publication_says *says, const
 
 	t->finding->publication = NULL;
 	if (!says) {
-		log_error("cannot read what the publication sends; trying again in 5 s", log_s("sqlstate", why->sqlstate),
-			  log_s("error", why->text));
+		log_error("cannot read what the publication sends; trying again in 5 s",
+			  log_s("sqlstate", why->sqlstate), log_s("error", why->text));
 		drop_next(t);
 		read_again_in(t, ASK_AGAIN);
 		return;
@@ -300,8 +301,7 @@ static void take_catalog(struct tap *t, struct catalog *catalog)
 	}
 	t->finding->next_rules = rules;
 	t->finding->next_catalog = catalog;
-	t->finding->publication =
-		publication_ask_new(t->sql, &t->now.conf->database, rules, true, on_publication, t);
+	t->finding->publication = publication_ask_new(t->sql, &t->now.conf->database, rules, true, on_publication, t);
 }
 
 static void on_catalog(void *ctx, struct sqlrows *rows, const struct fail *why)

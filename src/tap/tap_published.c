@@ -8,8 +8,11 @@
 #include "parts.h"
 #include "walpush/base/log.h"
 
+/* With a relay the replica that has the slot tells the others. */
 void tap_published_missed(struct tap *t, const char *why)
 {
+	if (t->way->is_shared && !source_is_streaming(t->source))
+		return;
 	t->asked.missed = true;
 	tap_flow_restart(t, why);
 }

@@ -34,6 +34,7 @@ struct watch {
 	struct publication_ask *publication; /* NULL: nothing is asked at present */
 	struct event *tick;
 	char deciding[33], all[33]; /* digests */
+	char *leaves;               /* partitions and their files, "5:7,6:8"; NULL: not known */
 	bool renew;                 /* the session of `sql` must be opened again, too */
 	bool begins;                /* later answers are compared with the next one */
 	struct repeat said, said_of_others;
@@ -131,9 +132,12 @@ static const char watch_query[] =
 	"'')) FROM line),"
 	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE decides),"
 	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE NOT decides),"
-	" EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'walpush_ddl' AND evtenabled IN ('A', 'O'))";
+	" EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'walpush_ddl' AND evtenabled IN ('A', 'O')),"
+	" (SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s', c.oid, c.relfilenode), ',' ORDER BY c.oid)"
+	"  FROM (SELECT DISTINCT oid FROM rel WHERE logged) l JOIN pg_catalog.pg_class c ON c.oid = l.oid"
+	"  WHERE c.relispartition AND c.relkind = 'r')";
 
-enum { ROW_DECIDING, ROW_ALL, ROW_MUTE, ROW_MUTE_OTHERS, ROW_TRIGGER };
+enum { ROW_DECIDING, ROW_ALL, ROW_MUTE, ROW_MUTE_OTHERS, ROW_TRIGGER, ROW_LEAVES };
 
 static void ask_everybody(struct tap *t)
 {
@@ -182,6 +186,44 @@ static void renew_sessions(struct tap *t)
 	t->watch->renew = true;
 }
 
+static bool next_leaf(const char **at, unsigned long *oid, unsigned long *file)
+{
+	char *end;
+
+	if (!**at)
+		return false;
+	*oid = strtoul(*at, &end, 10);
+	*file = strtoul(end + (*end == ':'), &end, 10);
+	*at = end + (*end == ',');
+	return true;
+}
+
+/* Is every leaf of `before` also in `now`, with the same file? Both are in the order of OIDs. */
+static bool leaves_are_there(const char *before, const char *now)
+{
+	unsigned long oid, file, other = 0, others = 0;
+
+	while (next_leaf(&before, &oid, &file)) {
+		while (other < oid && next_leaf(&now, &other, &others))
+			;
+		if (other != oid || others != file)
+			return false;
+	}
+	return true;
+}
+
+/* A partition's file is another one when it was truncated, or written anew; it is no partition any more when it was dropped or detached. A publication
+ * with publish_via_partition_root tells of none of this: it counts as a TRUNCATE. */
+static void take_leaves(struct tap *t, const char *leaves)
+{
+	char *before = t->watch->leaves;
+
+	t->watch->leaves = mem_text(leaves ? leaves : "");
+	if (before && t->published.is_pgoutput && !leaves_are_there(before, t->watch->leaves))
+		tap_published_missed(t, "a partition was emptied, dropped, detached or written anew");
+	free(before);
+}
+
 /* Compares with the digests that were known before, even if a row that does not fit has started a new reading meanwhile. */
 static bool take_digests(struct tap *t, const struct sqlrows *rows)
 {
@@ -194,6 +236,7 @@ static bool take_digests(struct tap *t, const struct sqlrows *rows)
 	mem_copy_text(t->watch->deciding, sizeof(t->watch->deciding), deciding);
 	mem_copy_text(t->watch->all, sizeof(t->watch->all), all);
 	say_mute_tables(t, mute, sqlrows_get(rows, 0, ROW_MUTE_OTHERS));
+	take_leaves(t, sqlrows_get(rows, 0, ROW_LEAVES));
 	changed = changed || t->has_trigger != has_trigger;
 	t->has_trigger = has_trigger;
 	if (decides || (!is_known && t->now.rules))
@@ -294,6 +337,8 @@ void tap_watch_forget(struct tap *t)
 {
 	tap_watch_pause(t); /* it may look at the rules that are replaced */
 	t->watch->deciding[0] = t->watch->all[0] = '\0';
+	free(t->watch->leaves);
+	t->watch->leaves = NULL;
 }
 
 void tap_watch_begin(struct tap *t)
@@ -334,6 +379,7 @@ struct sqlpipe *tap_watch_sql(const struct tap *t)
 void tap_watch_fini(struct tap *t)
 {
 	publication_ask_cancel(t->watch->publication);
+	free(t->watch->leaves);
 	sqlpipe_free(t->watch->sql);
 	event_free(t->watch->tick);
 	free(t->watch);

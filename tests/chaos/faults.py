@@ -14,10 +14,13 @@ import psycopg2
 import psycopg2.extras
 from checker import Id
 
+from harness.app import PLUGIN
 from harness.client import PATIENCE
 from throwaway.cluster import ClusterError
 
 LONGEST_PASS = 2 * PATIENCE  # three tries over 30 s, the waits between them, and what else is broken just then
+# With which another reader can begin; pgoutput wants names too.
+OPTIONS = {"wal2json": {"format-version": "2"}, "pgoutput": {"proto_version": "1"}}
 LONGEST_STOP = 30  # seconds; a fast shutdown under load, with its checkpoint. One that waits for a walsender takes 60
 
 
@@ -312,11 +315,15 @@ class Faults(threading.Thread):
             self.cluster.url(self.app.name), connection_factory=psycopg2.extras.LogicalReplicationConnection
         )
         cursor = connection.cursor()
-        cursor.start_replication(slot_name=self.app.slot, options={"format-version": "2"})
+        cursor.start_replication(slot_name=self.app.slot, options=OPTIONS[PLUGIN] | self._names())
         return connection.close
+
+    def _names(self):
+        return {"publication_names": self.app.slot} if PLUGIN == "pgoutput" else {}
 
     def _read_away(self):
         command = [str(self.cluster.bin / "pg_recvlogical"), "--dbname", self.app.url, "--slot", self.app.slot]
+        command += [f"--option={name}={value}" for name, value in (OPTIONS[PLUGIN] | self._names()).items()]
         process = subprocess.Popen(
             [*command, "--start", "--file", "/dev/null", "--status-interval", "1", "--no-loop"],
             stdin=subprocess.DEVNULL,

@@ -21,6 +21,7 @@ import uuid
 
 import pytest
 
+from harness.app import PLUGIN
 from harness.client import PATIENCE, SLOWDOWN, Client, Closed, event_key, lsn_number
 from harness.redis import Redis
 from harness.shim import build_before_a_mutex
@@ -563,7 +564,9 @@ class Migrator(Worker):
         self._noticed()
 
     def _identity(self):
-        """What the writers take away meanwhile is in no record."""
+        """What the writers take away meanwhile is in no record. A server refuses that for a table that is published."""
+        if PLUGIN == "pgoutput":
+            return
         self.cursor.execute("SELECT coalesce(array_agg(relid::text), '{members}') FROM pg_partition_tree('members') WHERE isleaf")
         (tables,) = self.cursor.fetchone()
         for identity in ("NOTHING", "DEFAULT"):

@@ -94,3 +94,24 @@ def test_a_reload_needs_what_it_lists(published, config, make_walpush):
             published.sql("INSERT INTO plain (n) VALUES (1)")
             while client.recv()["type"] != "plain.created":
                 pass
+
+
+@pytest.mark.parametrize("harm", ["TRUNCATE stock_1", "DROP TABLE stock_1", "ALTER TABLE stock DETACH PARTITION stock_1"])
+def test_what_happens_to_a_partition_alone_counts_as_truncate(published, config, make_walpush, harm):
+    """Published as its root, it is in no message. One that comes changes nothing for those that are there."""
+    published.sql("CREATE TABLE stock (id int PRIMARY KEY, n int) PARTITION BY RANGE (id)")
+    for number in (1, 2):
+        published.sql(f"CREATE TABLE stock_{number} PARTITION OF stock FOR VALUES FROM ({number}00) TO ({number}99)")
+    published.sql(f"ALTER PUBLICATION {published.slot} ADD TABLE stock")
+    published.sql(f"ALTER PUBLICATION {published.slot} SET (publish_via_partition_root = true)")
+    config.set("tables.stock", section(type="stock", key="row_id", groups=["requests_unit_{n}"])).set("database.watch", 1)
+    with make_walpush(published, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        published.sql("INSERT INTO stock VALUES (100, 1), (200, 1)")
+        assert [message["row_id"] for message in client.recv_n(2)] == [100, 200]
+        published.sql("CREATE TABLE stock_3 PARTITION OF stock FOR VALUES FROM (300) TO (399)")
+        published.sql("INSERT INTO stock VALUES (300, 1)")
+        assert client.recv()["row_id"] == 300
+        published.sql(harm)
+        assert client.recv()["reason"] == "skipped"
+        published.sql("INSERT INTO stock VALUES (201, 1)")
+        assert client.recv()["row_id"] == 201
