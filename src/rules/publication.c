@@ -14,7 +14,8 @@
 /* Columns of the row 'publication'. The last one is null before PostgreSQL 18, else 'n' or 's'. */
 enum { ROW_WHAT, ROW_INSERT, ROW_UPDATE, ROW_DELETE, ROW_TRUNCATE, ROW_VIA_ROOT, ROW_ALL_TABLES, ROW_GENERATED };
 /* Columns of a row 'table': a listed table, or a child that counts as it. With a column list it has a row for each column
- * of the list, one after the other. A row 'generated' has only root and column: a stored generated column that is not
+ * of the list, one after the other. A row 'misread' names a partition whose old rows are sent with the identity of
+ * another table, which says something else of them. A row 'generated' has only root and column: a stored generated column that is not
  * sent. */
 enum {
 	ROW_ROOT_SCHEMA = 1,
@@ -69,6 +70,8 @@ static bool take_row(struct publication *p, size_t row)
 		return false;
 	if (is_what(p, row, "table"))
 		return has_all(p, row, ROW_ROOT_SCHEMA, ROW_LOGGED);
+	if (is_what(p, row, "misread"))
+		return has_all(p, row, ROW_ROOT_SCHEMA, ROW_TABLE) && has_all(p, row, ROW_AS_SCHEMA, ROW_AS);
 	if (is_what(p, row, "generated"))
 		return has_all(p, row, ROW_ROOT_SCHEMA, ROW_ROOT) && get(p, row, ROW_COLUMN);
 	if (!is_what(p, row, "publication") || p->row != NONE)
@@ -492,9 +495,30 @@ static void compare_generated(struct comparison *c, const struct rules_table *t,
 			tell_generated(c, t, row, i);
 }
 
+static void tell_misread(struct comparison *c, const struct rules_table *t, size_t row)
+{
+	buf_addf(&c->text, "publication %s sends old rows of ", c->name.data);
+	add_name(&c->text, c->p, row);
+	buf_add_text(&c->text, " as if they had the replica identity of ");
+	add_pair(&c->text, get(c->p, row, ROW_AS_SCHEMA), get(c->p, row, ROW_AS));
+	buf_add_text(&c->text, ", and they have another: values would be taken for what they are not");
+	buf_add_text(&c->mend, "ALTER TABLE ONLY ");
+	add_name(&c->mend, c->p, row);
+	buf_add_text(&c->mend, " REPLICA IDENTITY FULL;");
+	tell(c, PUBLICATION_IDENTITY, t, false);
+}
+
+static void compare_identities(struct comparison *c, const struct rules_table *t)
+{
+	for (size_t row = 0; row < c->p->rows->n_rows; row++)
+		if (is_what(c->p, row, "misread") && is_row_of(c->p, row, t))
+			tell_misread(c, t, row);
+}
+
 static void compare_table(struct comparison *c, const struct rules_table *t)
 {
 	compare_members(c, t);
+	compare_identities(c, t);
 	for (size_t row = first_member(c->p, t); row != NONE; row = next_member(c->p, t, row)) {
 		compare_logged(c, t, row);
 		compare_root(c, t, row);

@@ -258,9 +258,8 @@ class Decode(Bench):
         lab.app.sql("CALL bench_backlog()")
         return lab.app.value("SELECT pg_current_wal_flush_lsn()::text")
 
-    def floor(self, lab, slot, end):
-        """pg_recvlogical, from "streaming initiated" to its end."""
-        options = {
+    OPTIONS = {
+        "wal2json": {
             "format-version": "2",
             "include-types": "false",
             "include-type-oids": "true",
@@ -269,10 +268,15 @@ class Decode(Bench):
             "include-xids": "true",
             "add-msg-prefixes": "walpush",
             "add-tables": TABLES,
-        }
-        command = [str(lab.cluster.bin / "pg_recvlogical"), "-d", lab.app.url, "-S", slot, "--start", "-f", "/dev/null"]
+        },
+        "pgoutput": {"proto_version": "1", "publication_names": "bench"},
+    }
+
+    def floor(self, lab, slot, end, plugin="wal2json", file="/dev/null"):
+        """pg_recvlogical, from "streaming initiated" to its end."""
+        command = [str(lab.cluster.bin / "pg_recvlogical"), "-d", lab.app.url, "-S", slot, "--start", "-f", str(file)]
         command += ["-v", "--no-loop", "--endpos", end]
-        for name, value in options.items():
+        for name, value in self.OPTIONS[plugin].items():
             command += ["-o", f"{name}={value}"]
         process = lab.spawn(command, stderr=subprocess.PIPE, text=True)
         start = None
@@ -317,6 +321,39 @@ class Decode(Bench):
                 ratio,
                 least=0.8,
             )
+
+
+class Plugins(Decode):
+    """The floor is the same program with the other plugin. Bytes are what pg_recvlogical writes, without the frames of the replication protocol."""
+
+    name = "plugins"
+    what = "200,000 updates of requests, 100 a transaction, waiting in the slot, without a lookup: pgoutput ÷ wal2json"
+
+    def rounds(self, lab):
+        plain = {"tables__requests__groups": ["requests_unit_{unit_id}"], "database__publication": "bench"}
+        lab.app.sql("DROP PUBLICATION IF EXISTS bench")
+        lab.app.sql(f"CREATE PUBLICATION bench FOR TABLE {TABLES}, user_units, roles, users, units")
+        with lab.fresh_slot() as origin:
+            end = self.write(lab)
+            for turn in range(self.n_rounds):
+                figures = {}
+                for plugin in ("wal2json", "pgoutput") if turn % 2 else ("pgoutput", "wal2json"):
+                    with lab.fresh_slot(origin, plugin) as slot:
+                        rate, cpu = self.walpush(lab, slot, **plain)
+                    file = lab.directory / plugin
+                    file.unlink(missing_ok=True)  # pg_recvlogical appends
+                    with lab.fresh_slot(origin, plugin) as slot:
+                        self.floor(lab, slot, end, plugin, file)
+                    figures[f"{plugin} rows/s"] = rate
+                    figures[f"{plugin} CPU s"] = cpu
+                    figures[f"{plugin} bytes a row"] = file.stat().st_size / self.updates
+                yield figures
+
+    def rows(self, rounds):
+        for measure, bound in (("rows/s", {"least": 1.7}), ("bytes a row", {"most": 0.3}), ("CPU s", {"most": 1})):
+            ours, floor = f"pgoutput {measure}", f"wal2json {measure}"
+            ratio = paired(rounds, ours, floor)
+            yield Row(self.name, self.what, measure, each(rounds, ours), each(rounds, floor), ratio, **bound)
 
 
 QUERY = "SELECT jsonb_build_object('purpose', purpose, 'was', {purpose}::text) FROM requests WHERE id = {id}"
@@ -447,4 +484,4 @@ class Storm(Bench):
         )
 
 
-ALL = [Fanout, Latency, Relay, Query, Groups, Backlog, Decode, Burst, Connections, Users, Storm]
+ALL = [Fanout, Latency, Relay, Query, Groups, Backlog, Decode, Plugins, Burst, Connections, Users, Storm]

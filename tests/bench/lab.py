@@ -385,11 +385,11 @@ class Lab:
     # --- slots ---------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def fresh_slot(self, copy_of=None):
+    def fresh_slot(self, copy_of=None, plugin="wal2json"):
         """A slot that begins now, or where another one begins."""
         name = f"bench_{next(self.numbers)}"
         if copy_of:
-            self.app.sql("SELECT pg_copy_logical_replication_slot(%s, %s)", copy_of, name)
+            self.app.sql("SELECT pg_copy_logical_replication_slot(%s, %s, false, %s)", copy_of, name, plugin)
         else:
             self.app.sql("SELECT pg_create_logical_replication_slot(%s, 'wal2json')", name)
         try:

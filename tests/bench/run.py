@@ -80,6 +80,7 @@ LABELS = {
     "relay": "through the relay, p50",
     "groups": "10,000 in 1,000 groups, p99",
     "decode": "200,000 waiting updates",
+    "plugins": "pgoutput ÷ wal2json",
 }
 
 

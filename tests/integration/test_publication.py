@@ -115,3 +115,20 @@ def test_what_happens_to_a_partition_alone_counts_as_truncate(published, config,
         assert client.recv()["reason"] == "skipped"
         published.sql("INSERT INTO stock VALUES (201, 1)")
         assert client.recv()["row_id"] == 201
+
+
+@pytest.mark.parametrize("root, leaf", [("FULL", "DEFAULT"), ("DEFAULT", "USING INDEX stock_1_n")])
+def test_a_partition_is_described_as_its_root(published, config, make_walpush, root, leaf):
+    """So its identity must say the same, or all."""
+    published.sql("CREATE TABLE stock (id int PRIMARY KEY, n int NOT NULL) PARTITION BY RANGE (id)")
+    published.sql("CREATE TABLE stock_1 PARTITION OF stock FOR VALUES FROM (1) TO (9); CREATE UNIQUE INDEX stock_1_n ON stock_1 (n)")
+    published.sql(f"ALTER TABLE ONLY stock REPLICA IDENTITY {root}; ALTER TABLE stock_1 REPLICA IDENTITY {leaf}")
+    published.sql(f"ALTER PUBLICATION {published.slot} ADD TABLE stock; ALTER PUBLICATION {published.slot} SET (publish_via_partition_root = true)")
+    config.set("tables.stock", section(type="stock", key="row_id", groups=["requests_unit_{n}"]))
+    mend = "ALTER TABLE ONLY public.stock_1 REPLICA IDENTITY FULL;"
+    assert mend in refused(make_walpush(published, config))
+    published.sql(mend)
+    with make_walpush(published, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        published.sql("INSERT INTO stock VALUES (1, 1)")
+        published.sql("UPDATE stock SET n = 2 WHERE id = 1")
+        assert [(m["type"], m["action"]) for m in client.recv_n(2)] == [("stock.created", "created"), ("stock.deleted", "moved")]

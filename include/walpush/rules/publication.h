@@ -44,6 +44,7 @@ enum publication_kind {
 	PUBLICATION_AS_ROOT,   /* it sends the listed partition as its root, so nothing under the listed name */
 	PUBLICATION_COLUMN,    /* its column list lacks columns that the rules use */
 	PUBLICATION_FILTER,    /* it has a row filter */
+	PUBLICATION_IDENTITY,  /* it sends a partition as its root, whose replica identity is another */
 	PUBLICATION_GENERATED, /* the rules use a stored generated column, and it is not sent */
 };
 

@@ -53,7 +53,7 @@ static struct publication *publication_of(const char *const *texts, struct fail 
 static const char *const kinds[] = {
 	[PUBLICATION_ABSENT] = "absent", [PUBLICATION_OPERATION] = "operation", [PUBLICATION_ROOT] = "root",
 	[PUBLICATION_TABLE] = "table",   [PUBLICATION_AS_ROOT] = "as-root",     [PUBLICATION_COLUMN] = "column",
-	[PUBLICATION_FILTER] = "filter", [PUBLICATION_GENERATED] = "generated",
+	[PUBLICATION_FILTER] = "filter", [PUBLICATION_GENERATED] = "generated", [PUBLICATION_IDENTITY] = "identity",
 };
 
 /* "table crates pushed: the text | the mend" */
@@ -278,6 +278,22 @@ static void columns_that_decide(void **state)
 	EACH(conf, cases);
 }
 
+/* pgoutput describes a partition's rows as those of its root. */
+static void identities_that_are_not_the_roots(void **state)
+{
+	static const struct expected cases[] = {
+		{ { "misread|public|people|public|people_1||||public|people||", PUBLICATION, PEOPLE_COLUMN("") },
+		  "identity people pushed: publication w sends old rows of public.people_1 as if they had the replica "
+		  "identity of public.people, and they have another: values would be taken for what they are not | "
+		  "ALTER "
+		  "TABLE ONLY public.people_1 REPLICA IDENTITY FULL;" },
+		{ { "misread|public|others|public|others_1||||public|others||", PUBLICATION, PEOPLE_COLUMN("") }, "" },
+	};
+
+	(void)state;
+	EACH(PEOPLE(""), cases);
+}
+
 static void row_filters(void **state)
 {
 	static const struct expected cases[] = {
@@ -382,10 +398,15 @@ static void what_is_no_answer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_is_missing),         cmocka_unit_test(names_are_quoted),
-		cmocka_unit_test(partitions_and_children), cmocka_unit_test(column_lists),
-		cmocka_unit_test(columns_that_decide),     cmocka_unit_test(row_filters),
-		cmocka_unit_test(generated_columns),       cmocka_unit_test(the_digest_covers_every_value),
+		cmocka_unit_test(what_is_missing),
+		cmocka_unit_test(names_are_quoted),
+		cmocka_unit_test(partitions_and_children),
+		cmocka_unit_test(column_lists),
+		cmocka_unit_test(columns_that_decide),
+		cmocka_unit_test(row_filters),
+		cmocka_unit_test(identities_that_are_not_the_roots),
+		cmocka_unit_test(generated_columns),
+		cmocka_unit_test(the_digest_covers_every_value),
 		cmocka_unit_test(what_is_no_answer),
 	};
 
