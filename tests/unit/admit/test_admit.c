@@ -1282,6 +1282,25 @@ static void half_a_commit_of_another_process_is_not_resumed(void **state)
 	}
 }
 
+/* Rows that decide do not come: nobody can know who may listen. */
+static void while_permission_is_withheld_nobody_is_admitted(void **state)
+{
+	(void)state;
+	admitted(1, "7", "5");
+	w.present.is_withheld = true;
+	change(START + 10, NULL);
+	world_pass(&w, WORLD_S);
+	pass_ticks(60);
+	assert_said("1 hears up to 1010; 1 refused 1013");
+	come(2, "8");
+	world_turn(&w);
+	assert_said("2 refused 1013");
+	assert_asked("");
+	w.present.is_withheld = false;
+	change(START + 20, NULL);
+	admitted(3, "8", "5");
+}
+
 /* Which unit it was is not known: the answer names the same as before. */
 static void what_came_and_went_between_two_answers_is_said(void **state)
 {
@@ -1768,6 +1787,7 @@ int main(void)
 		CASE(since_from_before_a_change_is_not_resumed),
 		CASE(half_a_commit_of_another_process_is_not_resumed),
 		CASE(what_came_and_went_between_two_answers_is_said),
+		CASE(while_permission_is_withheld_nobody_is_admitted),
 		CASE(changes_of_more_users_than_are_remembered_are_everybodys),
 		CASE(another_history_asks_about_everybody),
 		CASE(a_change_without_a_user_asks_everybody_in_a_round),
