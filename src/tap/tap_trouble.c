@@ -60,6 +60,8 @@ const char *tap_trouble(struct tap *t)
 		return source_missing(t);
 	if (!t->is_live)
 		return "catching up with what was written before the start";
+	if (t->now.is_withheld)
+		return "the publication does not send what decides permission: see the log";
 	if (lags(t))
 		return "too far behind the server's end of WAL";
 	return sqlpipe_is_up(t->sql) && can_ask(t) && tap_lanes_is_up(t) ? NULL : queries_missing(t);

@@ -64,8 +64,11 @@ def test_rows_that_decide_do_not_come_any_more(published, config, make_walpush):
             assert client.close_code() == 1013
         with walpush.connect(UNIT_1, ASHA) as client:
             assert client.close_code() == 1013
+        ready = walpush.admin("/readyz")
+        assert ready.status == 503 and b"the publication does not send what decides permission" in ready.body
         give(published, "user_units")
         walpush.wait_for_log("rows that decide permission come again")
+        assert walpush.admin("/readyz").status == 200
         with walpush.connect(f"{UNIT_1}?since={known['id']}&epoch={epoch}", ASHA) as client:
             assert "resumed" not in client.established()
             assert client.recv()["reason"] == "history"
