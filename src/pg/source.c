@@ -310,8 +310,7 @@ static void begin_stream(struct source *s)
 	/* If streams end again and again, source_health logs this; their beginnings then have the debug level. */
 	log_write(s->health.deaths > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO, "streaming",
 		  LOG_FIELDS(log_s("slot", s->conf->slot), log_s("system", s->starting.system_id),
-			     log_s("timeline", s->starting.timeline),
-			     log_s("plugin", s->starting.is_pgoutput ? "pgoutput" : "wal2json"),
+			     log_s("timeline", s->starting.timeline), log_s("plugin", s->starting.plugin),
 			     log_lsn("confirmed", s->sent), log_lsn("server_end", s->starting.server_end)));
 	/* The answer reports the server's position, also if nothing is ever written. */
 	send_status(s, true);
@@ -556,6 +555,11 @@ void source_pause(struct source *s, bool paused)
 bool source_is_streaming(const struct source *s)
 {
 	return s->state == SOURCE_STREAMING;
+}
+
+const char *source_plugin(const struct source *s)
+{
+	return s->starting.plugin;
 }
 
 lsn_t source_server_end(const struct source *s)

@@ -6,6 +6,7 @@
 
 struct source_fix {
 	const char *sqlstate; /* a prefix */
+	const char *text;     /* a part of the error's text; NULL: any */
 	const char *what;     /* meaning and fix, for the log */
 	bool slow;            /* a person must act */
 };

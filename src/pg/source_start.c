@@ -132,9 +132,11 @@ static bool slot_is_good(const struct source_starting *s, const PGresult *result
 
 static bool take_slot(struct source_starting *s, const PGresult *result, struct fail *why)
 {
+	s->plugin = NULL;
 	if (!slot_is_good(s, result, why))
 		return false;
 	s->is_pgoutput = strcmp(PQgetvalue(result, 0, SLOT_PLUGIN), PGOUTPUT) == 0;
+	s->plugin = s->is_pgoutput ? PGOUTPUT : WAL2JSON;
 	mem_copy_text(s->server, sizeof(s->server), PQgetvalue(result, 0, SLOT_SERVER));
 	free(s->zone);
 	s->zone = mem_text(PQgetvalue(result, 0, SLOT_ZONE));

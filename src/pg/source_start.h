@@ -48,6 +48,7 @@ struct source_starting {
 	lsn_t server_end;
 	lsn_t confirmed;          /* of the slot */
 	bool is_pgoutput;         /* the slot's plugin; else it is wal2json */
+	const char *plugin;       /* its name, as the slot was last seen; NULL: there was no slot of these two */
 	char server[ANCHOR_TEXT]; /* on this connection */
 	char *zone;               /* struct source_start's */
 };

@@ -50,6 +50,15 @@ static void look_at_stream(struct tap *t)
 	metrics_gauge(t->metrics, METRICS_GROUPS, 0, (double)topiclog_count(t->now.log));
 }
 
+static void look_at_plugin(struct tap *t)
+{
+	static const char *const plugins[] = { "wal2json", "pgoutput" };
+	const char *plugin = source_plugin(t->source);
+
+	for (unsigned i = 0; i < sizeof(plugins) / sizeof(*plugins); i++)
+		metrics_gauge(t->metrics, METRICS_SLOT_PLUGIN, i, plugin ? strcmp(plugin, plugins[i]) == 0 : NAN);
+}
+
 static void look_at_slot(struct tap *t)
 {
 	static const char *const statuses[] = { "reserved", "extended", "unreserved", "lost" };
@@ -154,6 +163,7 @@ void tap_metrics(void *ctx, struct buf *out)
 	look_at_stream(t);
 	look_at_admissions(t);
 	look_at_slot(t);
+	look_at_plugin(t);
 	look_at_relay(t);
 	look_at_process(t);
 	metrics_set(t->counts, METRICS_UNRESOLVED, (int64_t)resolve_failures(t->names));

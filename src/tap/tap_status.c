@@ -292,6 +292,16 @@ static json_t *head(struct tap *t, int64_t now)
 			 down ? (double)(now - down) / 1e6 : 0.0);
 }
 
+/* pgoutput sends what the publication says; wal2json has none. */
+static json_t *plugin_status(const struct tap *t)
+{
+	const char *plugin = source_plugin(t->source);
+	bool is_pgoutput = plugin && strcmp(plugin, "pgoutput") == 0;
+
+	return json_pack("{s:s?, s:s?}", "plugin", plugin, "publication",
+			 is_pgoutput ? t->now.conf->database.publication : NULL);
+}
+
 static json_t *status(void *ctx, bool with_history)
 {
 	struct tap *t = ctx;
@@ -299,6 +309,7 @@ static json_t *status(void *ctx, bool with_history)
 	json_t *document = head(t, now);
 	const char *waits = tap_progress_waits(t);
 
+	json_object_update_new(document, plugin_status(t));
 	json_object_set_new(document, "handled", json_lsn(t->window.handled));
 	json_object_set_new(document, "positions", position_status(t, now));
 	json_object_set_new(document, "waits_for", waits ? json_string(waits) : json_null());

@@ -115,6 +115,8 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
 [METRICS_SLOT_STATUS] = { "walpush_slot_wal_status", METRICS_GAUGE, METRICS_LOOKED, "status",
   { "reserved", "extended", "unreserved", "lost" },
   "1 for the slot's `wal_status`, 0 for the others." },
+[METRICS_SLOT_PLUGIN] = { "walpush_slot_plugin", METRICS_GAUGE, METRICS_LOOKED, "plugin", { "wal2json", "pgoutput" },
+  "1 for the slot's output plugin, 0 for the other; not there until a connection has seen the slot." },
 [METRICS_INTAKE_BYTES] = { "walpush_intake_bytes", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL },
   "Received records that are not published yet; at most 8 MiB." },
 [METRICS_QUERIES_LEFT_OUT] = { "walpush_queries_left_out", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL },

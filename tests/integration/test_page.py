@@ -62,12 +62,27 @@ def test_it_says_what_is_wrong_and_what_to_do(app, config, make_walpush, page):
     walpush.wait_for_log("not streaming.*sqlstate=42704")
     said = status_of(walpush)
     assert said["ready"] is False and app.slot in said["error"] and "walpush sql" in said["fix"]
+    assert said["plugin"] is said["publication"] is None
     dom = page(walpush)
     assert text_of(dom, "state").startswith("Not streaming")
     assert said["error"] in text_of(dom, "why").replace("&quot;", '"') and said["fix"] in text_of(dom, "fix")
     assert text_of(dom, "behind") == "unknown"
     app.create_slot()
     walpush.stop()
+
+
+@pytest.mark.parametrize("plugin", ["wal2json", "pgoutput"])
+def test_it_says_which_plugin_the_slot_has(app, config, make_walpush, page, plugin):
+    """And of pgoutput, which publication."""
+    app.drop_slot()
+    app.create_slot(plugin)
+    with make_walpush(app, config) as walpush:
+        said = status_of(walpush)
+        assert said["plugin"] == plugin and said["publication"] == (app.slot if plugin == "pgoutput" else None)
+        dom = page(walpush)
+        assert text_of(dom, "where") == f"slot {app.slot}, {plugin}" + (f", publication {app.slot}" if plugin == "pgoutput" else "")
+        metrics = wait_for_metric(walpush, 1, "walpush_slot_plugin", plugin=plugin)
+        assert metrics("walpush_slot_plugin") == 1
 
 
 def test_names_are_text_and_nothing_else(app, config, make_walpush, page):

@@ -94,6 +94,8 @@ int64_t source_spoke(const struct source *s);
 /* Everything that commits before `handled` is handled. If the position to confirm has moved by 16 MiB or more, sends a status. */
 void source_moved(struct source *s, lsn_t handled);
 bool source_is_streaming(const struct source *s);
+/* "wal2json" or "pgoutput", as the slot was last seen. NULL: not seen yet, or it is missing or cannot be used. */
+const char *source_plugin(const struct source *s);
 /* The server's end of WAL, as far as the server has reported it. */
 lsn_t source_server_end(const struct source *s);
 /* The highest end of WAL in the frames of this connection; before the first frame, the slot's confirmed position. */

@@ -273,6 +273,7 @@ static void a_missing_slot_is_said(void **state)
 	come_to(SLOT);
 	played_rows(&server, 6, NULL);
 	expect_trouble("slot \"walpush\" does not exist", "the slot does not exist");
+	assert_null(source_plugin(source));
 	expect("");
 }
 
@@ -466,6 +467,18 @@ static void bytes_that_are_no_frame_are_poison(void **state)
 	}
 }
 
+/* The server says it when it decodes the first row, long after START_REPLICATION. */
+static void a_publication_of_later_is_said(void **state)
+{
+	(void)state;
+	assert_null(source_plugin(source));
+	stream();
+	assert_string_equal(source_plugin(source), "wal2json");
+	played_error(&server, "ERROR", "42704", "publication \"walpush\" does not exist");
+	expect("lost gone publication \"walpush\" does not exist; ");
+	expect_trouble("publication \"walpush\" does not exist", "the slot has changes from a time without");
+}
+
 /* --- trying again ----------------------------------------------------------------------------------------------- */
 
 static void die(void)
@@ -647,6 +660,7 @@ int main(void)
 		WITH_SERVER(each_end_of_a_stream_is_told),
 		WITH_SERVER(a_server_that_is_gone_ends_the_stream),
 		WITH_SERVER(bytes_that_are_no_frame_are_poison),
+		WITH_SERVER(a_publication_of_later_is_said),
 		WITH_SERVER(only_what_is_new_is_progress),
 		WITH_SERVER(a_keepalive_from_the_end_is_progress),
 		WITH_SERVER(a_refused_record_is_poison_until_it_is_handled),

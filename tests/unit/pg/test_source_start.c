@@ -163,6 +163,7 @@ static void the_slots_plugin_decides_what_is_asked_for(void **state)
 		if (!cases[i].asked)
 			continue;
 		assert_int_equal(start.is_pgoutput, strcmp(cases[i].slots, "pgoutput") == 0);
+		assert_string_equal(start.plugin, cases[i].slots);
 		assert_string_equal(start.zone, i % 2 ? "0 19800" : "");
 		source_start_place(&start, 0x4800, &options);
 		assert_non_null(strstr(start.command.data, cases[i].asked));
