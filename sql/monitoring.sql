@@ -4,12 +4,14 @@
 --     SELECT * FROM walpush_monitoring \gx
 --
 -- What else reads it: members of pg_monitor, so an exporter's role. A slot that does not exist has a row too: an alert
--- on `state <> 'ok'` must not fall silent with it.
+-- on `state <> 'ok'` must not fall silent with it. Where the publication of a slot of pgoutput is not called as the slot
+-- (database.publication): -v publication=…
 
 \set ON_ERROR_STOP on
 \set QUIET on
 
 \if :{?slot} \else \set slot walpush \endif
+\if :{?publication} \else \set publication :slot \endif
 \if :{?schema} \else \set schema public \endif
 -- When unread WAL is worth a warning, in bytes. walpush confirms behind the newest change on purpose (replay.bytes in
 -- sidecar.conf, 64 MiB), so stay well above that.
@@ -36,6 +38,10 @@ slot AS (
     SELECT wanted.name AS slot_name,
            s.slot_name IS NOT NULL AS present,
            s.database,
+           s.plugin,
+           -- Publications are the database's, slots the server's: of another database nothing is known here.
+           CASE WHEN s.plugin = 'pgoutput' AND s.database = current_database() THEN :'publication' END AS publication,
+           EXISTS (SELECT FROM pg_publication WHERE pubname = :'publication') AS has_publication,
            coalesce(s.active, false) AS active,
            s.active_pid,
            s.restart_lsn,
@@ -61,6 +67,7 @@ judged AS (
            CASE WHEN NOT present THEN 'missing'
                 WHEN invalidation_reason IS NOT NULL THEN 'lost'
                 WHEN wal_status = 'unreserved' THEN 'unreserved'
+                WHEN publication IS NOT NULL AND NOT has_publication THEN 'unpublished'
                 WHEN NOT active THEN 'unread'
                 WHEN lag_bytes > :warn_bytes THEN 'behind'
                 WHEN retained_bytes > :warn_bytes THEN 'held'
@@ -69,9 +76,12 @@ judged AS (
 )
 SELECT slot_name,
        database,
+       plugin,
+       publication,       -- of a slot of pgoutput: its name, and whether it exists; otherwise null
+       CASE WHEN publication IS NOT NULL THEN has_publication END AS publication_exists,
        active,
        active_pid,
-       CASE WHEN finding IN ('missing', 'lost', 'unreserved') THEN 'critical'
+       CASE WHEN finding IN ('missing', 'lost', 'unreserved', 'unpublished') THEN 'critical'
             WHEN finding = 'streaming' THEN 'ok'
             ELSE 'warning' END AS state,
        finding,
@@ -91,6 +101,7 @@ SELECT slot_name,
            WHEN 'missing' THEN 'There is no such slot: nothing is pushed.'
            WHEN 'lost' THEN 'The slot is invalid (' || invalidation_reason || '): nothing is pushed any more.'
            WHEN 'unreserved' THEN 'WAL that the slot needs goes at the next checkpoint: it is about to be lost.'
+           WHEN 'unpublished' THEN 'There is no publication ' || publication || ': no row is sent.'
            WHEN 'unread' THEN 'Nobody reads the slot: browsers get nothing, and WAL piles up.'
            WHEN 'behind' THEN 'walpush reads, but does not keep up.'
            WHEN 'held' THEN 'walpush keeps up, but a long transaction keeps old WAL alive.'
@@ -100,6 +111,8 @@ SELECT slot_name,
            WHEN 'lost' THEN 'SELECT pg_drop_replication_slot(''' || slot_name || '''); then run what walpush sql prints.'
                ' Browsers are told to refetch.'
            WHEN 'unreserved' THEN 'Get walpush running at once, or raise max_slot_wal_keep_size.'
+           WHEN 'unpublished' THEN 'Run what walpush sql --plugin pgoutput prints. If walpush then says that the publication does'
+               ' not exist: SELECT pg_drop_replication_slot(''' || slot_name || '''); and run it again.'
            WHEN 'unread' THEN 'Start walpush, or see its log. If it is gone for good, run sql/teardown.sql.'
            WHEN 'behind' THEN 'See /status on its admin port, and the load of its host and of the network.'
            WHEN 'held' THEN 'SELECT pid, xact_start, query FROM pg_stat_activity'

@@ -296,7 +296,7 @@ def test_its_readiness_is_in_the_servers_words(places):
     assert "out of memory" in places["54000"].trouble()
     assert "invalid memory alloc request size" in places["XX000"].trouble()
     status = places["54000"].walpush.admin("/status").body.decode()
-    assert "too large for wal2json" in status
+    assert "too large for the slot's plugin" in status
 
 
 @pytest.mark.parametrize("name", ["54000", "XX000", "a row", "replicas"])

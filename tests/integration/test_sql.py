@@ -496,6 +496,30 @@ def test_monitoring_of_a_slot_that_nobody_reads(server, watched):
     assert after["retained_bytes"] >= after["lag_bytes"]
 
 
+def test_monitoring_says_which_plugin_and_whether_its_publication_exists(server, watched):
+    row = watch(server, watched)
+    assert (row["plugin"], row["publication"], row["publication_exists"]) == ("wal2json", None, None)
+    server.sql("SELECT pg_drop_replication_slot('walpush')")
+    server.sql("SELECT pg_create_logical_replication_slot('walpush', 'pgoutput')", dbname=watched)
+    row = watch(server, watched)
+    assert (row["plugin"], row["publication"], row["publication_exists"]) == ("pgoutput", "walpush", False)
+    assert (row["state"], row["finding"]) == ("critical", "unpublished") and "walpush" in row["meaning"]
+    server.sql("CREATE PUBLICATION walpush", dbname=watched)
+    row = watch(server, watched)
+    assert (row["publication_exists"], row["finding"]) == (True, "unread")
+    server.psql(MONITORING, {"publication": "o'ther"}, dbname=watched)
+    row = watch(server, watched)
+    assert (row["publication"], row["publication_exists"], row["finding"]) == ("o'ther", False, "unpublished")
+
+
+def test_monitoring_knows_nothing_of_another_databases_publication(server, watched):
+    server.sql("SELECT pg_drop_replication_slot('walpush')")
+    server.sql("SELECT pg_create_logical_replication_slot('walpush', 'pgoutput')")
+    row = watch(server, watched)
+    assert (row["plugin"], row["publication"], row["publication_exists"], row["finding"]) == ("pgoutput", None, None, "unread")
+    server.sql("SELECT pg_drop_replication_slot('walpush')")
+
+
 def test_monitoring_of_a_slot_that_is_read(server, watched):
     factory = psycopg2.extras.LogicalReplicationConnection
     with as_walpush(server, watched, connection_factory=factory, autocommit=False) as cursor:
