@@ -103,6 +103,33 @@ def test_the_slot_holds_wal(own_app):
     assert app.sql("SELECT * FROM pg_replication_slots") == []
 
 
+def test_the_publication_does_not_exist(own_app, config, tmp_path):
+    """It is made again, and the slot still has a row from the time without it."""
+    app = own_app
+    if app.value("SELECT current_setting('server_version_num')::int") >= 180000:
+        pytest.skip("PostgreSQL 18 skips such rows")
+    app.drop_slot()
+    app.create_slot("pgoutput")
+    config.set("database.watch", 1)
+    with Walpush(config, tmp_path, app) as walpush:
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            app.sql("DROP PUBLICATION walpush")
+            app.touch(app.request)
+            line = walpush.wait_for_log("not streaming, trying again.*42704")
+            assert 'publication "walpush" does not exist' in line.replace("\\", "") and "The publication" in line
+            assert client.close_code(timeout=PATIENCE) == 1013
+        app.sql("CREATE PUBLICATION walpush FOR ALL TABLES WITH (publish_via_partition_root = true)")
+    walpush = Walpush(config, tmp_path, app).start(streaming=False)
+    walpush.wait_for_log("not streaming, trying again.*42704")
+    walpush.stop()
+    app.wait_for_no_reader()
+    type_in(app, block("The publication"))
+    app.create_slot("pgoutput")
+    with Walpush(config, tmp_path, app) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        app.touch(app.request, "after")
+        assert client.recv()["data"]["purpose"].endswith("after")
+
+
 def test_a_new_password(own_app, config, tmp_path):
     app = own_app
     file = tmp_path / "url"
