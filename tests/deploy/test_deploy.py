@@ -22,6 +22,7 @@ DEPLOY = ROOT / "deploy"
 CHART = DEPLOY / "helm/walpush"
 ADMIN = 8002  # the admin port
 BIN = pathlib.Path(sys.executable).parent
+COMPOSE = [DEPLOY / name for name in ("compose.yaml", "compose.pgoutput.yaml")]
 VERSIONS = ("1.29", "1.33")  # the first with native sidecars, and a recent one
 METRICS = {
     name
@@ -31,6 +32,10 @@ METRICS = {
 
 def run(*command, **how):
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **how)
+
+
+def services_of(file):
+    return yaml.safe_load(file.read_text())["services"]
 
 
 def documents(text):
@@ -206,8 +211,8 @@ def test_names_of_the_admin_port_reach_the_configuration():
     for file in ("sidecar.yaml", "deployment.yaml"):
         deployments = [d for d in documents((ROOT / "deploy/kubernetes" / file).read_text()) if d["kind"] == "Deployment"]
         assert [admin_hosts(d) for d in deployments] == [[""]]
-    compose = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
-    assert compose["services"]["walpush"]["environment"]["WALPUSH_ADMIN_HOSTS"] == "walpush"
+    for file in COMPOSE:
+        assert services_of(file)["walpush"]["environment"]["WALPUSH_ADMIN_HOSTS"] == "walpush"
 
 
 @pytest.mark.parametrize("values", [{"config": ""}, {"secret": {"name": ""}}, {"secret": {}}, {"replicas": 0}])
@@ -230,13 +235,32 @@ def test_helm_finds_nothing_to_complain_of():
 # --- compose, Dockerfiles ----------------------------------------------------------------------------------------
 
 
-def test_compose():
-    done = run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", DEPLOY / "compose.yaml")
+@pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.name)
+def test_compose(file):
+    done = run(BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", file)
     assert done.returncode == 0, done.stdout
 
 
-def test_what_compose_names_is_there():
-    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+def test_the_variants_of_compose_differ_in_the_database_alone():
+    ours, theirs = map(services_of, COMPOSE)
+    assert set(theirs) - set(ours) == {"script"}
+    assert {name for name in ours if ours[name] != theirs[name]} == {"db", "setup"}
+
+
+def test_the_variant_of_pgoutput_builds_no_postgresql():
+    services = services_of(DEPLOY / "compose.pgoutput.yaml")
+    for name in ("db", "setup"):
+        assert "build" not in services[name] and services[name]["image"].startswith("postgres:")
+    for setting in re.findall(r'"(\w+=\w+)"', (DEPLOY / "postgres/Dockerfile").read_text()):
+        assert setting in services["db"]["command"]
+    assert services["script"]["entrypoint"][-1].startswith("walpush sql --plugin pgoutput -c /etc/walpush/sidecar.conf >/script/")
+    assert services["setup"]["command"] == ["psql", "--file=/script/setup.sql"]
+
+
+@pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.name)
+def test_what_compose_names_is_there(file):
+    document = yaml.safe_load(file.read_text())
+    services = document["services"]
     for service in services.values():
         build = service.get("build")
         if isinstance(build, str):
@@ -245,7 +269,7 @@ def test_what_compose_names_is_there():
             assert (DEPLOY / build["context"] / build["dockerfile"]).is_file()
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            assert not source.startswith(".") or (DEPLOY / source).exists(), source
+            assert (DEPLOY / source).exists() if source.startswith(".") else source in document["volumes"], source
         for needed in service.get("depends_on", {}):
             assert needed in services
         for port in service.get("ports", []):
