@@ -259,6 +259,7 @@ static bool update(struct scan *s, struct pgoutput *d, const struct relation *r,
 	char kind;
 
 	c->kind = CHANGE_UPDATE;
+	c->leaves_out_stored = true;
 	if (!part(s, &kind))
 		return false;
 	has_old = kind == 'K' || kind == 'O';

@@ -20,6 +20,12 @@ static const struct column *value_of(const struct message *m, size_t i)
 	return m->key_only ? row_former(m->row, i) : row_value(m->row, i);
 }
 
+/* Without a value a column is large and unchanged; a generated one may only have been left out. */
+static bool is_unchanged(const struct message *m, size_t i)
+{
+	return !value_of(m, i) && !(m->row->change->leaves_out_stored && m->table->columns[i].is_stored);
+}
+
 static void add_value(const struct message *m, size_t i)
 {
 	const struct catalog_column *c = &m->table->columns[i];
@@ -159,7 +165,7 @@ static size_t add_columns(struct message *m)
 			continue;
 		value = value_of(m, i);
 		if (!value) {
-			unsent++;
+			unsent += is_unchanged(m, i);
 			continue;
 		}
 		buf_add(m->out, c->member.at + first, c->member.len - first);
@@ -182,7 +188,7 @@ static void add_unchanged(const struct message *m)
 	for (size_t i = 0; i < m->table->n_columns; i++) {
 		const struct slice member = m->table->columns[i].member;
 
-		if (!is_in_data(m, i) || value_of(m, i))
+		if (!is_in_data(m, i) || !is_unchanged(m, i))
 			continue;
 		buf_add(m->out, member.at + first, member.len - first - 1); /* without the colon */
 		first = false;

@@ -168,6 +168,9 @@ static void streaming(void *ctx)
 	tap_guard_now(t);
 	tap_ddl_streaming(t);
 	t->way->streaming(t);
+	/* The slot was made, or made anew, after the publication was looked at. */
+	if ((strcmp(source_plugin(t->source), "pgoutput") == 0) != t->published.is_pgoutput)
+		tap_read_catalog(t);
 	admit_reached(t->admissions);
 }
 

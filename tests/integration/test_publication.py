@@ -86,6 +86,22 @@ def test_rows_of_a_page_do_not_come_any_more(published, config, make_walpush):
         assert client.recv()["data"]["purpose"].endswith("one")
 
 
+def test_a_slot_that_is_made_later(published, config, make_walpush):
+    """Its publication is looked at when it streams."""
+    published.drop_slot()
+    take(published, "user_units")
+    walpush = make_walpush(published, config)
+    walpush.start(streaming=False)
+    walpush.wait_for_log("not streaming")
+    published.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", published.slot)
+    walpush.wait_for_log("rows that decide permission do not come; nobody is admitted")
+    give(published, "user_units")
+    walpush.wait_for_log("rows that decide permission come again")
+    with walpush.subscribe(UNIT_1, ASHA) as client:
+        published.touch(published.request, "one")
+        assert client.recv()["type"] == "request.updated"
+
+
 def test_a_reload_needs_what_it_lists(published, config, make_walpush):
     published.sql("CREATE TABLE plain (id serial PRIMARY KEY, n int); ALTER TABLE plain REPLICA IDENTITY FULL")
     with make_walpush(published, config) as walpush:

@@ -54,7 +54,7 @@ struct change {
 	size_t n_columns;
 	const struct column *identity; /* the old row, or its key */
 	size_t n_identity;
-	bool leaves_out_stored; /* generated columns may be absent */
+	bool leaves_out_stored; /* generated columns may be absent, changed or not */
 };
 
 #define DECODE_COLUMNS 1600 /* of a table at most: PostgreSQL's MaxHeapAttributeNumber */
