@@ -23,12 +23,13 @@ enum {
 
 /* When the session's time zone changes its distance from UTC: from 40 days ago to 400 days ahead, by quarters of an hour. */
 #define ZONE_SQL                                                                                                       \
-	"(SELECT pg_catalog.string_agg(pg_catalog.concat(at, ' ', z), ',' ORDER BY at) FROM (SELECT at, z, "           \
-	"pg_catalog.lag(z) OVER (ORDER BY at) AS before FROM (SELECT at, "                                             \
-	"EXTRACT(timezone FROM pg_catalog.to_timestamp(at))::integer AS z FROM (SELECT "                               \
-	"(pg_catalog.floor(EXTRACT(epoch FROM pg_catalog.now()) / 900)::bigint + n) * 900 AS at "                      \
+	"(SELECT pg_catalog.string_agg(pg_catalog.concat(at, ' ', z), ',' ORDER BY n) FROM (SELECT n, at, z, "         \
+	"pg_catalog.lag(z) OVER (ORDER BY n) AS before FROM (SELECT n, at, pg_catalog.date_part('timezone', "          \
+	"pg_catalog.to_timestamp(at::double precision))::integer AS z FROM (SELECT n, "                                \
+	"pg_catalog.int8mul(pg_catalog.int8pl(pg_catalog.floor(pg_catalog.float8div(pg_catalog.date_part('epoch', "    \
+	"pg_catalog.now()), '900'::double precision))::bigint, n::bigint), '900'::bigint) AS at "                      \
 	"FROM pg_catalog.generate_series(-3840, 38400) AS n) AS grid) AS known) AS marked "                            \
-	"WHERE z IS DISTINCT FROM before)"
+	"WHERE before IS NULL OR pg_catalog.int4ne(z, before))"
 
 /* An administrator may have set these timeouts for the database or the role, and decoding one long transaction may take longer. pg_settings has
  * only the names that the server knows, so an older server ignores the others. The settings of a session follow. */
@@ -78,8 +79,8 @@ static void ask_slot(struct source_starting *s)
 {
 	ask(s, SOURCE_ASKS_SLOT,
 	    "SELECT plugin, slot_type, database = current_database(), confirmed_flush_lsn, wal_status, "
-	    "current_setting('server_encoding'), " ANCHOR_SQL ", CASE WHEN plugin = '" PGOUTPUT
-	    "' AND current_setting('TimeZone') <> 'UTC' THEN " ZONE_SQL " END"
+	    "current_setting('server_encoding'), " ANCHOR_SQL ", CASE WHEN pg_catalog.nameeq(plugin, '" PGOUTPUT
+	    "') AND pg_catalog.textne(pg_catalog.current_setting('TimeZone'), 'UTC') THEN " ZONE_SQL " END"
 	    " FROM pg_catalog.pg_replication_slots WHERE slot_name = ");
 	add_literal(&s->command, s->conf->slot);
 }

@@ -98,9 +98,11 @@ struct tap {
 	struct published {               /* tap_published.c: of a slot of pgoutput */
 		bool is_pgoutput;
 		uint32_t digest;
-		struct buf lacks; /* of pushed tables */
+		struct buf lacks;     /* of pushed tables */
+		struct buf truncated; /* roots that were truncated of late, as leaves.h has them */
+		size_t since;         /* where those since the last tap_published_rotate begin */
 	} published;
-	struct ddl *ddl;                 /* tap_ddl.c */
+	struct ddl *ddl; /* tap_ddl.c */
 	/* Why a look is under way. */
 	enum ddl_look { DDL_NO_LOOK, DDL_LOOK_MESSAGE, DDL_LOOK_STREAM } ddl_look;
 	bool ddl_heard;   /* the replication stream brings the trigger's messages */
@@ -404,6 +406,10 @@ void tap_overlap_fini(struct tap *t);
 void tap_published_take(struct tap *t, const struct publication_says *says);
 /* Rows of a pushed table were missed: everybody must refetch. */
 void tap_published_missed(struct tap *t, const char *why);
+/* A transaction is published: which tables does it truncate? */
+void tap_published_note(struct tap *t, const struct txn *txn);
+/* What was noted before the last call is forgotten. */
+void tap_published_rotate(struct tap *t);
 void tap_published_fini(struct tap *t);
 
 /* --- tap_watch.c --- */

@@ -7,7 +7,7 @@
 #include "walpush/base/mem.h"
 
 static const char plugin_query[] =
-	"SELECT plugin::text FROM pg_catalog.pg_replication_slots WHERE slot_name::text = $1::text";
+	"SELECT plugin::text FROM pg_catalog.pg_replication_slots WHERE pg_catalog.texteq(slot_name::text, $1::text)";
 
 struct publication_ask {
 	struct sqlpipe *sql;

@@ -419,6 +419,7 @@ void tap_free(struct tap *t)
 		tap_feed_fini(t);
 	}
 	tap_catalog_fini(t);
+	tap_published_fini(t);
 	tap_overlap_fini(t);
 	tap_guard_fini(t);
 	tap_watch_fini(t);

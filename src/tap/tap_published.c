@@ -5,8 +5,13 @@
  * that decide permission do not come any more, nobody is admitted, and every connection is closed with 1013, until they come again. If others do not
  * come, everybody is told to refetch once, and again when they come.
  */
+#include <string.h>
+
+#include "leaves.h"
 #include "parts.h"
 #include "walpush/base/log.h"
+
+#define TRUNCATED_MOST 65536 /* bytes; beyond them a TRUNCATE may be taken for one that was not told */
 
 /* With a relay the replica that has the slot tells the others. */
 void tap_published_missed(struct tap *t, const char *why)
@@ -46,7 +51,30 @@ void tap_published_take(struct tap *t, const struct publication_says *says)
 	tap_published_missed(t, "the publication sends other rows than before");
 }
 
+void tap_published_note(struct tap *t, const struct txn *txn)
+{
+	for (size_t i = 0; t->published.is_pgoutput && i < txn_n_marks(txn); i++) {
+		struct txn_marked mark = txn_marked(txn, i);
+
+		if (strcmp(mark.reason, "truncate") == 0 && t->published.truncated.len < TRUNCATED_MOST)
+			leaves_add_root(&t->published.truncated, mark.section->table->schema,
+					mark.section->table->name);
+	}
+}
+
+void tap_published_rotate(struct tap *t)
+{
+	struct buf *b = &t->published.truncated;
+
+	if (!b->len)
+		return;
+	memmove(b->data, b->data + t->published.since, b->len - t->published.since);
+	b->len -= t->published.since;
+	t->published.since = b->len;
+}
+
 void tap_published_fini(struct tap *t)
 {
+	buf_fini(&t->published.truncated);
 	buf_fini(&t->published.lacks);
 }

@@ -29,6 +29,7 @@ static void on_publish(void *ctx, const struct txn *txn, lsn_t next_lsn)
 	struct tap *t = ctx;
 
 	t->way->publish(t, txn, next_lsn);
+	tap_published_note(t, txn);
 }
 
 static void on_position(void *ctx, lsn_t next_lsn)

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "leaves.h"
 #include "parts.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/fail.h"
@@ -34,7 +35,9 @@ struct watch {
 	struct publication_ask *publication; /* NULL: nothing is asked at present */
 	struct event *tick;
 	char deciding[33], all[33]; /* digests */
-	char *leaves;               /* partitions and their files, "5:7,6:8"; NULL: not known */
+	char *leaves;               /* as leaves.h has them; NULL: not known */
+	struct buf suspects;        /* roots of which a leaf was gone or changed, */
+	int64_t suspected, rotated; /* µs: since when; and when tap_published_rotate was called */
 	bool renew;                 /* the session of `sql` must be opened again, too */
 	bool begins;                /* later answers are compared with the next one */
 	struct repeat said, said_of_others;
@@ -133,8 +136,12 @@ static const char watch_query[] =
 	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE decides),"
 	" (SELECT pg_catalog.string_agg(name, ', ' ORDER BY name) FROM mute WHERE NOT decides),"
 	" EXISTS (SELECT FROM pg_catalog.pg_event_trigger WHERE evtname = 'walpush_ddl' AND evtenabled IN ('A', 'O')),"
-	" (SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s', c.oid, c.relfilenode), ',' ORDER BY c.oid)"
+	" (SELECT pg_catalog.string_agg(pg_catalog.format('%s:%s:%s', c.oid, c.relfilenode, pg_catalog.encode("
+	"   pg_catalog.convert_to(pg_catalog.format('%s.%s', n.nspname, r.relname), 'UTF8'), 'hex')), ',' ORDER BY "
+	"c.oid)"
 	"  FROM (SELECT DISTINCT oid FROM rel WHERE logged) l JOIN pg_catalog.pg_class c ON c.oid = l.oid"
+	"  JOIN pg_catalog.pg_class r ON r.oid = pg_catalog.pg_partition_root(c.oid)::oid"
+	"  JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace"
 	"  WHERE c.relispartition AND c.relkind = 'r')";
 
 enum { ROW_DECIDING, ROW_ALL, ROW_MUTE, ROW_MUTE_OTHERS, ROW_TRIGGER, ROW_LEAVES };
@@ -186,41 +193,28 @@ static void renew_sessions(struct tap *t)
 	t->watch->renew = true;
 }
 
-static bool next_leaf(const char **at, unsigned long *oid, unsigned long *file)
-{
-	char *end;
-
-	if (!**at)
-		return false;
-	*oid = strtoul(*at, &end, 10);
-	*file = strtoul(end + (*end == ':'), &end, 10);
-	*at = end + (*end == ',');
-	return true;
-}
-
-/* Is every leaf of `before` also in `now`, with the same file? Both are in the order of OIDs. */
-static bool leaves_are_there(const char *before, const char *now)
-{
-	unsigned long oid, file, other = 0, others = 0;
-
-	while (next_leaf(&before, &oid, &file)) {
-		while (other < oid && next_leaf(&now, &other, &others))
-			;
-		if (other != oid || others != file)
-			return false;
-	}
-	return true;
-}
-
 /* A partition's file is another one when it was truncated, or written anew; it is no partition any more when it was dropped or detached. A publication
- * with publish_via_partition_root tells of none of this: it counts as a TRUNCATE. */
+ * with publish_via_partition_root tells of none of this, so it counts as a TRUNCATE. A TRUNCATE of the root looks the same, but it is told: so it is
+ * waited for, for a while, and what was told before counts for a while. */
 static void take_leaves(struct tap *t, const char *leaves)
 {
-	char *before = t->watch->leaves;
+	int64_t now = clock_us(), patience = t->now.conf->database.watch * 1000 / LOOKS;
+	struct watch *w = t->watch;
+	char *before = w->leaves;
 
-	t->watch->leaves = mem_text(leaves ? leaves : "");
-	if (before && t->published.is_pgoutput && !leaves_are_there(before, t->watch->leaves))
-		tap_published_missed(t, "a partition was emptied, dropped, detached or written anew");
+	if (w->suspects.len && now - w->suspected >= patience) {
+		if (leaves_untold(buf_slice(&w->suspects), buf_slice(&t->published.truncated)))
+			tap_published_missed(t, "a partition was emptied, dropped, detached or written anew");
+		buf_clear(&w->suspects);
+	}
+	if (now - w->rotated >= 4 * patience) {
+		tap_published_rotate(t);
+		w->rotated = now;
+	}
+	w->leaves = mem_text(leaves ? leaves : "");
+	w->suspected = w->suspects.len ? w->suspected : now;
+	if (before && t->published.is_pgoutput)
+		leaves_compare(before, w->leaves, &w->suspects);
 	free(before);
 }
 
@@ -339,6 +333,7 @@ void tap_watch_forget(struct tap *t)
 	t->watch->deciding[0] = t->watch->all[0] = '\0';
 	free(t->watch->leaves);
 	t->watch->leaves = NULL;
+	buf_clear(&t->watch->suspects);
 }
 
 void tap_watch_begin(struct tap *t)
@@ -380,6 +375,7 @@ void tap_watch_fini(struct tap *t)
 {
 	publication_ask_cancel(t->watch->publication);
 	free(t->watch->leaves);
+	buf_fini(&t->watch->suspects);
 	sqlpipe_free(t->watch->sql);
 	event_free(t->watch->tick);
 	free(t->watch);
