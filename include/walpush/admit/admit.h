@@ -29,7 +29,7 @@ struct admit_present {
 	/* Another process may have told clients what commits below; then it numbered what a commit leaves to its end otherwise, perhaps. */
 	lsn_t told_before;
 	bool is_withheld; /* rows that decide do not come: nobody is admitted, and who is there is closed */
-	bool has_mute; /* a table that decides is mute: it has changes that the WAL does not hold */
+	bool has_mute;    /* a table that decides is mute: it has changes that the WAL does not hold */
 	struct metrics_counts *counts;
 	struct audit *audit;
 };

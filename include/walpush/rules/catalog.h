@@ -34,7 +34,7 @@ struct catalog_column {
 	bool in_key;         /* part of the primary key */
 	bool is_exact;       /* equal values have equal bytes: its collation is deterministic, or it has none */
 	bool is_virtual;     /* computed when read (PostgreSQL 18): the WAL has no value of it */
-	bool is_stored;      /* computed when written: pgoutput sends it from PostgreSQL 18 on, if the publication says so */
+	bool is_stored; /* computed when written: pgoutput sends it from PostgreSQL 18 on, if the publication says so */
 };
 
 struct catalog_table {
