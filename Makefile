@@ -309,6 +309,7 @@ include tests/chaos/chaos.mk
 include tests/poison/poison.mk
 include tests/integration/isolation.mk
 include tests/integration/plugins.mk
+include tests/matrix/matrix.mk
 include tests/wire/wire.mk
 include client/client.mk
 

@@ -9,6 +9,8 @@ import os
 import time
 import weakref
 
+import psycopg2.errors
+
 from harness.client import PATIENCE
 from harness.walpush import ROW_MARK
 from throwaway.cluster import ROLE
@@ -145,6 +147,15 @@ class App:
         if plugin == "pgoutput" and not self.value("SELECT count(*) FROM pg_publication WHERE pubname = %s", self.slot):
             self.sql(f"CREATE PUBLICATION {self.slot} FOR ALL TABLES WITH (publish_via_partition_root = true)")
         self.sql("SELECT pg_create_logical_replication_slot(%s, %s)", self.slot, plugin)
+
+    def can_have(self, plugin):
+        """Whether the server has it: `make pg-matrix` runs with some that have pgoutput alone."""
+        try:
+            self.sql("SELECT pg_create_logical_replication_slot('wanted_' || pg_backend_pid(), %s, true)", plugin)
+        except psycopg2.errors.UndefinedFile:
+            return False
+        self.close()  # and with the session its slot
+        return True
 
     def drop_slot(self):
         self.sql("SELECT pg_drop_replication_slot(%s)", self.slot)

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from harness.app import ASHA, RAVI
+from harness.app import ASHA, PLUGIN, RAVI
 from harness.client import PATIENCE
 from harness.redis import Redis
 from harness.walpush import BINARY
@@ -128,6 +128,8 @@ AT_ITS_COMMIT = {
 @pytest.mark.parametrize("way", AT_ITS_COMMIT)
 def test_it_takes_effect_at_its_own_commit(world, start, way):
     """Also on rows of the same transaction, whichever came first."""
+    if way == "identity gone and back" and PLUGIN == "pgoutput":
+        pytest.skip("the server itself refuses the DELETE of a published table without an identity")
     admit, *statements = AT_ITS_COMMIT[way]
     walpush = start(admit)
     with walpush.subscribe(PATH, ASHA) as client, walpush.subscribe(PATH, RAVI) as witness:
@@ -374,6 +376,11 @@ TRIGGERS = "SELECT evtname, evtevent, evtenabled, evtowner::regrole::text, evtfo
 
 def told(app):
     """How many messages the slot holds; nothing is left in it."""
+    if PLUGIN == "pgoutput":
+        options = "'proto_version', '1', 'publication_names', %s, 'messages', 'true'"
+        changes = app.sql(f"SELECT data FROM pg_logical_slot_get_binary_changes(%s, NULL, NULL, {options})", app.slot, app.slot)
+        # M, the flag of a transactional one, and the LSN
+        return len([1 for (data,) in changes if re.match(rb"M\x01.{8}walpush\.ddl\0", bytes(data), re.DOTALL)])
     changes = app.sql(
         "SELECT data FROM pg_logical_slot_get_changes(%s, NULL, NULL, 'format-version', '2', 'add-msg-prefixes', %s)",
         app.slot,

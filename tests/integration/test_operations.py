@@ -219,9 +219,12 @@ def copy_of(primary):
     primary.reload()
     env = {"PGPASSWORD": primary.passwords["postgres"], "PATH": "/usr/bin:/bin"}
     command = primary.command("pg_basebackup", "-h", primary.directory, "-p", primary.port, "-U", "postgres")
-    command += ["-D", str(standby.data), "--checkpoint=fast", "--write-recovery-conf"]
+    command += ["-D", str(standby.data), "--checkpoint=fast"]
     subprocess.run(command, env=env, cwd=standby.directory, check=True, capture_output=True)
+    # Not what pg_basebackup would write: the server may load an older libpq, which does not know all of its words.
+    there = f"host={primary.directory} port={primary.port} user=postgres password={primary.passwords['postgres']}"
     with open(standby.data / "postgresql.auto.conf", "a", encoding="utf-8") as conf:
-        conf.write(f"port = {standby.port}\nunix_socket_directories = '{standby.directory}'\n")
+        conf.write(f"port = {standby.port}\nunix_socket_directories = '{standby.directory}'\nprimary_conninfo = '{there}'\n")
+    standby.be_standby()
     standby.passwords = primary.passwords
     return standby.start()

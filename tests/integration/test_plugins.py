@@ -171,6 +171,8 @@ def seed():
 
 
 def test_both_plugins_give_the_same_messages(app, config, make_walpush, seed, capsys):
+    if not all(app.can_have(plugin) for plugin in ("wal2json", "pgoutput")):
+        pytest.skip("this server lacks one of the two")
     work = Workload(app, seed)
     work.make_tables()
     pair = Pair(app, config, make_walpush)

@@ -14,6 +14,7 @@ UNIT_1 = "/ws/requests/1/"
 def published(app):
     """The tables of the application, one by one, and a slot behind them."""
     app.drop_slot()
+    app.sql(f"DROP PUBLICATION IF EXISTS {app.slot}")
     names = app.value("SELECT string_agg(quote_ident(relname), ', ') FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace")
     app.sql(f"CREATE PUBLICATION {app.slot} FOR TABLE {names}")
     app.sql("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", app.slot)

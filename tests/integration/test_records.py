@@ -263,7 +263,7 @@ class InsteadOfBegin:
         if MARK in record and not self.begin:
             self.is_next = True
             return Ending("57P01", "terminating connection due to administrator command")
-        if self.is_next and record.startswith(b'{"action":"B"'):
+        if self.is_next and record.startswith((b'{"action":"B"', b"B")):  # of wal2json, of pgoutput
             self.begin, self.is_next = record, False
         return b"garbage" if record == self.begin else None
 

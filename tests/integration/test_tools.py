@@ -1,4 +1,4 @@
-"""What runs the tests does what it says: lanes of parts, markers, and the list of what coverage leaves out."""
+"""What runs the tests does what it says: lanes of parts, markers, the list of what coverage leaves out, the matrix of versions."""
 
 import importlib.util
 import re
@@ -146,13 +146,18 @@ def test_a_mutant_counts_only_when_its_test_fails_by_it(small_tree, capsys, chan
     assert (small_tree / "src/base/one.c").read_text() == source
 
 
+def load_beside(path):
+    """One that imports what is beside it."""
+    sys.path.insert(0, str(path.parent))
+    try:
+        return load(path)
+    finally:
+        sys.path.remove(str(path.parent))
+
+
 @pytest.fixture(scope="module")
 def against():
-    sys.path.insert(0, str(ROOT / "tests/bench"))
-    try:
-        return load(ROOT / "tests/bench/against.py")
-    finally:
-        sys.path.remove(str(ROOT / "tests/bench"))
+    return load_beside(ROOT / "tests/bench/against.py")
 
 
 @pytest.mark.parametrize("n, t", [(5, 2.776), (15, 2.145), (30, 2.045)])
@@ -171,3 +176,68 @@ def test_a_build_is_worse_if_all_of_its_interval_is(against):
         _, low, high = against.interval(ratios)
         assert low < sum(ratios) / len(ratios) < high
         assert against.worse(name, low, high) == worse, (name, ratios)
+
+
+@pytest.fixture(scope="module")
+def matrix():
+    return load_beside(ROOT / "tests/matrix/matrix.py")
+
+
+def test_the_table_of_versions_names_each_with_each_plugin(matrix):
+    """What was run says how it went; what was not says why."""
+    rows = matrix.rows_of(matrix.DOCUMENT.read_text(encoding="utf-8"))
+    assert list(rows) == [(version, plugin) for version in range(18, 12, -1) for plugin in ("pgoutput", "wal2json")]
+    for shown, plugin, *counts, tested in rows.values():
+        assert re.fullmatch(r"\d\d(\.\d+)?", shown) and re.fullmatch(r"pgoutput|wal2json( \d\.\d+)?", plugin) and tested, shown
+        assert counts == ["not tested", "", ""] or all(re.fullmatch(r"\d+", count) for count in counts), (shown, plugin)
+
+
+@pytest.fixture
+def small_matrix(matrix, tmp_path, monkeypatch):
+    """A document of its own; of each version and plugin `said` holds the result, or why there is none."""
+    document, said = tmp_path / "operations.md", {}
+    document.write_text(f"before\n{matrix.BEGIN}\n\n{matrix.table({})}\n\n{matrix.END}\nafter\n")
+
+    def run(_binaries, plugin, name):
+        return said[int(name.split("-")[0]), plugin]
+
+    def with_wal2json(version):
+        if not said.get((version, "wal2json")):
+            raise matrix.trees.Missing("nobody has it")
+        return version, "2.6"
+
+    monkeypatch.setattr(matrix, "DOCUMENT", document)
+    monkeypatch.setattr(matrix, "run_part", run)
+    for name, stand_in in (("BUILD", tmp_path), ("server", lambda v: v), ("number", lambda v: f"{v}.1"), ("with_wal2json", with_wal2json)):
+        monkeypatch.setattr(matrix.trees, name, stand_in)
+    return document, said
+
+
+def run_matrix(matrix, monkeypatch, *args):
+    monkeypatch.setattr(sys, "argv", ["matrix.py", *args])
+    return matrix.main()
+
+
+def test_the_matrix_goes_on_after_a_failure_and_keeps_other_rows(matrix, small_matrix, monkeypatch, capsys):
+    document, said = small_matrix
+    good = matrix.Result(7, 1, 0, [])
+    said.update({(18, "pgoutput"): matrix.Result(5, 1, 2, ["one", "two"]), (17, "pgoutput"): good, (17, "wal2json"): good})
+    assert run_matrix(matrix, monkeypatch, "--versions", "18 17") == 1
+    assert "failed: PostgreSQL 18, pgoutput: two" in capsys.readouterr().out
+    text = document.read_text()
+    assert text.startswith(f"before\n{matrix.BEGIN}\n") and text.endswith(f"{matrix.END}\nafter\n")
+    assert "| 18.1 | pgoutput | 5 | 1 | 2 | 20" in text and "| 17.1 | wal2json 2.6 | 7 | 1 | 0 | 20" in text
+    assert "| 18 | wal2json | not tested |  |  | nobody has it |" in text and "| 13 | wal2json | not tested |  |  | not yet |" in text
+    said[18, "pgoutput"] = good
+    assert run_matrix(matrix, monkeypatch, "--versions", "18", "--plugins", "pgoutput") == 0
+    again = matrix.rows_of(document.read_text())
+    assert again[18, "pgoutput"][2:5] == ["7", "1", "0"] and again[17, "wal2json"][1] == "wal2json 2.6" and len(again) == 12
+
+
+def test_what_did_not_run_is_a_failure(matrix, tmp_path):
+    report = tmp_path / "report.xml"
+    report.write_text(
+        "<testsuites><testsuite><testcase classname='a' name='good'/><testcase classname='a' name='left'><skipped/></testcase>"
+        "<testcase classname='a' name='bad'><failure/></testcase><testcase classname='a' name='worse'><error/></testcase></testsuite></testsuites>"
+    )
+    assert matrix.counted(report) == (1, 1, 2, ["a::bad", "a::worse"])
