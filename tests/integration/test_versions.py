@@ -11,6 +11,7 @@ import pytest
 from harness.app import ASHA, PLUGIN, fresh_app
 from harness.client import PATIENCE
 from harness.walpush import SIGNING_KEY, run_to_end
+from test_ddl_trigger import TOLD, install_anyway, sends_messages
 from test_operations import copy_of
 from throwaway.cluster import ROOT, Cluster
 from throwaway.config import section
@@ -96,6 +97,20 @@ def test_a_slot_follows_a_failover_where_the_server_can_and_somebody_asks(dba, v
     """Before 17 the word is no error: the script is the same for all versions."""
     dba.set_up(**variables)
     assert fields_of_slot(dba.app).get("failover") == (None if version(dba.app.cluster) < 17 else bool(variables))
+
+
+def test_an_event_trigger_of_which_the_plugin_tells_nothing_does_no_harm(app, config, make_walpush, tmp_path):
+    """In 13 pgoutput leaves messages out, so DDL is noticed by `database.watch` alone."""
+    install_anyway(app, tmp_path)
+    with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        app.sql("CREATE TABLE more (id int)")
+        app.touch(app.request)
+        assert client.recv()["request_id"] == app.request
+        if sends_messages(app.cluster):
+            walpush.wait_for_log(TOLD)
+        else:
+            app.settle(walpush)
+            assert TOLD not in walpush.log()
 
 
 # --- how a slot is lost -------------------------------------------------------------------------------------------
