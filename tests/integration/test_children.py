@@ -1,6 +1,5 @@
 """Partitions and INHERITS children count as their parent, also those that are made while the process runs."""
 
-import subprocess
 import threading
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from harness.app import ASHA, PLUGIN, RAVI
 from harness.proxy import proxy
 from harness.redis import Redis
-from harness.walpush import BINARY
+from test_ddl_trigger import install as install_ddl
 from throwaway.config import Raw, section
 
 PATH = "/ws/u/5/"
@@ -169,12 +168,6 @@ def far(world):
         world.sql(f"ALTER TABLE {table} REPLICA IDENTITY FULL")
         world.sql(f"INSERT INTO {table} VALUES ({ASHA}, 6), ({RAVI}, 6)")
     return world
-
-
-def install_ddl(app, tmp_path):
-    file = tmp_path / "ddl.sql"
-    file.write_text(subprocess.run([BINARY, "sql", "--ddl"], capture_output=True, text=True, check=True, cwd="/").stdout)
-    app.cluster.psql(file, dbname=app.name)
 
 
 DECIDING = {
