@@ -121,9 +121,10 @@ static bool slot_is_good(const struct source_starting *s, const PGresult *result
 	if (strcmp(PQgetvalue(result, 0, SLOT_WAL), "lost") == 0)
 		return fail_set(
 			why,
-			"slot \"%s\" is lost: PostgreSQL removed WAL it needed. Drop it, run what walpush sql prints, "
-			"and raise "
-			"max_slot_wal_keep_size",
+			"slot \"%s\" is lost: PostgreSQL removed WAL it needed, or gave it up (invalidation_reason in "
+			"pg_replication_slots). Drop it, run what walpush sql prints, and raise max_slot_wal_keep_size "
+			"or "
+			"idle_replication_slot_timeout",
 			name);
 	if (strcmp(PQgetvalue(result, 0, SLOT_ENCODING), "UTF8") != 0)
 		return fail_set(why, "the database's encoding is %s; walpush needs UTF8",

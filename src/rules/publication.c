@@ -193,6 +193,20 @@ static bool is_sent_as_itself(const struct publication *p, size_t row)
 	       strcmp(get(p, row, ROW_AS_SCHEMA), get(p, row, ROW_SCHEMA)) == 0;
 }
 
+uint32_t publication_names(const struct publication *p)
+{
+	uint32_t digest = HASH_START_32;
+
+	for (size_t row = first_member(p, NULL); row != NONE; row = next_member(p, NULL, row)) {
+		if (is_sent(p, row) && !is_sent_as_itself(p, row))
+			continue;
+		digest = mix_value(digest, get(p, row, ROW_SCHEMA));
+		digest = mix_value(digest, get(p, row, ROW_TABLE));
+		digest = mix_value(digest, get(p, row, ROW_AS));
+	}
+	return digest;
+}
+
 static bool has_list(const struct publication *p, size_t row)
 {
 	return get(p, row, ROW_COLUMN) != NULL;

@@ -97,7 +97,7 @@ struct tap {
 	struct watch *watch;             /* tap_watch.c */
 	struct published {               /* tap_published.c: of a slot of pgoutput */
 		bool is_pgoutput;
-		uint32_t digest;
+		uint32_t digest, names;
 		struct buf lacks;     /* of pushed tables */
 		struct buf truncated; /* roots that were truncated of late, as leaves.h has them */
 		size_t since;         /* where those since the last tap_published_rotate begin */

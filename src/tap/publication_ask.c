@@ -81,6 +81,7 @@ static void on_publication(void *ctx, struct sqlrows *rows, const struct fail *w
 	sqlrows_free(rows);
 	if (p) {
 		a->says.digest = publication_digest(p);
+		a->says.names = publication_names(p);
 		a->says.n_lacks = publication_compare(p, a->rules, take_lack, a);
 		publication_free(p);
 	}

@@ -16,6 +16,7 @@ struct publication_ask;
 struct publication_says {
 	bool is_pgoutput;         /* else nothing follows */
 	uint32_t digest;          /* publication_digest */
+	uint32_t names;           /* publication_names */
 	size_t n_lacks;           /* those that are no hints */
 	bool lacks_deciding;      /* rows that decide permission do not come */
 	bool lacks_pushed;        /* others do not come */

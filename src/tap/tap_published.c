@@ -3,7 +3,8 @@
  *
  * At the start and at a reload one that sends too little is refused (tap_catalog.c, tap_reload.c). While walpush runs, somebody may alter it. If rows
  * that decide permission do not come any more, nobody is admitted, and every connection is closed with 1013, until they come again. If others do not
- * come, everybody is told to refetch once, and again when they come.
+ * come, everybody is told to refetch once, and again when they come. The same where a table joins that counts as a listed one, such as a child by
+ * INHERITS: what came of it before was not known, or did not come.
  */
 #include <string.h>
 
@@ -39,8 +40,11 @@ static void withhold(struct tap *t, bool is_withheld)
 
 void tap_published_take(struct tap *t, const struct publication_says *says)
 {
-	bool changed = !slice_equal(buf_slice(says->pushed), buf_slice(&t->published.lacks));
+	bool is_known = t->published.is_pgoutput && says->is_pgoutput,
+	     changed = !slice_equal(buf_slice(says->pushed), buf_slice(&t->published.lacks)) ||
+		       (is_known && says->names != t->published.names);
 
+	t->published.names = says->names;
 	t->published.is_pgoutput = says->is_pgoutput;
 	t->published.digest = says->digest;
 	withhold(t, says->lacks_deciding);

@@ -5,6 +5,7 @@ import pytest
 from harness.app import ASHA
 from harness.client import PATIENCE
 from test_reload import reload
+from test_start import wait_until
 from throwaway.config import section
 
 UNIT_1 = "/ws/requests/1/"
@@ -67,9 +68,10 @@ def test_rows_that_decide_do_not_come_any_more(published, config, make_walpush):
             assert client.close_code() == 1013
         ready = walpush.admin("/readyz")
         assert ready.status == 503 and b"the publication does not send what decides permission" in ready.body
+        mark = walpush.mark()
         give(published, "user_units")
-        walpush.wait_for_log("rows that decide permission come again")
-        assert walpush.admin("/readyz").status == 200
+        walpush.wait_for_log("rows that decide permission come again", since=mark)
+        wait_until(lambda: walpush.admin("/readyz").status == 200)
         with walpush.connect(f"{UNIT_1}?since={known['id']}&epoch={epoch}", ASHA) as client:
             assert "resumed" not in client.established()
             assert client.recv()["reason"] == "history"
@@ -85,6 +87,20 @@ def test_rows_of_a_page_do_not_come_any_more(published, config, make_walpush):
         assert client.recv()["reason"] == "skipped"
         published.touch(published.request, "one")
         assert client.recv()["data"]["purpose"].endswith("one")
+
+
+def test_a_child_that_joins(published, config, make_walpush):
+    """What came of it before walpush knew it, or before it was published, is refetched."""
+    published.sql("CREATE TABLE pay (id serial PRIMARY KEY, n int); CREATE SCHEMA far; GRANT USAGE ON SCHEMA far TO walpush")
+    give(published, "pay")
+    config.set("tables.pay", section(type="pay", key="row_id", groups=["requests_unit_{n}"])).set("database.watch", 1)
+    with make_walpush(published, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        published.sql("CREATE TABLE far.cash (PRIMARY KEY (id)) INHERITS (pay); INSERT INTO far.cash (n) VALUES (1)")
+        give(published, "ONLY far.cash")
+        published.sql("INSERT INTO far.cash (n) VALUES (1)")
+        assert client.recv()["reason"] == "skipped"
+        published.sql("INSERT INTO far.cash (n) VALUES (1)")
+        client.recv_until(lambda message: message["type"] == "pay.created")
 
 
 def test_a_slot_that_is_made_later(published, config, make_walpush):

@@ -36,6 +36,10 @@ bool publication_exists(const struct publication *p);
 /* Of all that the query returned: also of the tables' children and of whether their replica identity is usable. */
 uint32_t publication_digest(const struct publication *p);
 
+/* Of the names under which rows come: the listed tables and their children, without partitions that are sent as another table. Where it is another one,
+ * rows may have come under a name that was not known, or not have come. */
+uint32_t publication_names(const struct publication *p);
+
 enum publication_kind {
 	PUBLICATION_ABSENT,    /* there is no such publication; nothing else is compared */
 	PUBLICATION_OPERATION, /* it does not publish insert, update, delete or truncate; one lack for each */

@@ -371,6 +371,28 @@ static void the_digest_covers_every_value(void **state)
 	}
 }
 
+/* A new partition changes nothing, a new child does. */
+static void the_names_are_those_under_which_rows_come(void **state)
+{
+	static const char *const before[ROWS_MOST] = { PUBLICATION, TABLE("people") };
+	static const char *const partition[ROWS_MOST] = {
+		PUBLICATION, TABLE("people"), "table|public|people|public|p1|false|true|true|public|people||"
+	};
+	static const char *const child[ROWS_MOST] = { PUBLICATION, TABLE("people"),
+						      "table|public|people|far|p1|false|true|true|far|p1||" };
+	static const char *const unsent[ROWS_MOST] = { PUBLICATION, UNSENT("people") };
+	struct fail why;
+	struct publication *all[] = { publication_of(before, &why), publication_of(partition, &why),
+				      publication_of(child, &why), publication_of(unsent, &why) };
+
+	(void)state;
+	assert_int_equal(publication_names(all[0]), publication_names(all[1]));
+	assert_int_not_equal(publication_names(all[0]), publication_names(all[2]));
+	assert_int_not_equal(publication_names(all[0]), publication_names(all[3]));
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		publication_free(all[i]);
+}
+
 static void what_is_no_answer(void **state)
 {
 	static const char *const rows[][ROWS_MOST] = {
@@ -407,6 +429,7 @@ int main(void)
 		cmocka_unit_test(identities_that_are_not_the_roots),
 		cmocka_unit_test(generated_columns),
 		cmocka_unit_test(the_digest_covers_every_value),
+		cmocka_unit_test(the_names_are_those_under_which_rows_come),
 		cmocka_unit_test(what_is_no_answer),
 	};
 
