@@ -318,7 +318,8 @@ bool lanes_gives_way(const struct lanes *l, unsigned lane, int64_t now)
 
 	for (unsigned i = 0; i < l->n; i++)
 		others += i != lane && l->lane[i].is_slow;
-	return l->lane[lane].is_slow && others && some_quick && first_of_the_fast(l) && !find_idle(l, &idle);
+	return l->lane[lane].is_slow && others && some_quick && first_of_the_fast(l) && !find_idle(l, &idle) &&
+	       lanes_closed(l) < 0;
 }
 
 struct lanes_sent *lanes_running(const struct lanes *l, unsigned lane, int64_t now)

@@ -117,7 +117,7 @@ void lanes_clear(struct lanes *l, unsigned lane);
 /* The question that the lane runs, if its batch takes too long: others must not wait behind it. If the question itself does, its pair and the lane
  * are slow from now on. NULL: all is well. */
 struct lanes_sent *lanes_late(struct lanes *l, unsigned lane, int64_t now);
-/* What the lane runs is slow, and others wait for it while another lane runs such a question too. */
+/* What the lane runs is slow, and others wait for it while another lane runs such a question too, and no lane is left to be opened. */
 bool lanes_gives_way(const struct lanes *l, unsigned lane, int64_t now);
 /* The query that has run long enough to be worth a cancel, and was not cancelled yet; NULL: none. */
 struct lanes_sent *lanes_running(const struct lanes *l, unsigned lane, int64_t now);

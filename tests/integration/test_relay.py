@@ -172,10 +172,10 @@ def test_half_a_transaction_of_another_holder(app, config, make_walpush, redis_s
     first.kill()
     redis = redis_server.client()
     (stream,) = [key for key in redis.keys() if redis.type(key) == b"stream"]
-    (mark, fields), (before, _) = redis.xrevrange(stream, count=2)
-    assert fields[b"r"] == b"lookup"
-    redis.xdel(stream, mark)
-    redis.execute_command("XSETID", stream, before)
+    entries = redis.xrange(stream)
+    (mark,) = [at for at, (_, fields) in enumerate(entries) if fields.get(b"r") == b"lookup"]
+    redis.xdel(stream, *[entry for entry, _ in entries[mark:]])
+    redis.execute_command("XSETID", stream, entries[mark - 1][0])
     app.sql("GRANT SELECT ON homes TO walpush")
     replicas.replace(first, lambda replica: None)
     with replicas.all[0].connect(f"{UNIT_1}?since={known['id']}&epoch={client.hello['epoch']}", ASHA) as client:
