@@ -12,11 +12,11 @@ import psycopg2.errors
 import psycopg2.extras
 import pytest
 
+from harness.bare import TEARDOWN, bare_application
 from harness.client import PATIENCE
 from harness.walpush import SIGNING_KEY, run_to_end, shipped_config
-from throwaway.cluster import ROOT, SAMPLE, SCHEMA, SETUP, Cluster, ClusterError
+from throwaway.cluster import ROOT, SETUP, Cluster, ClusterError
 
-TEARDOWN = ROOT / "sql/teardown.sql"
 MONITORING = ROOT / "sql/monitoring.sql"
 
 LISTED = ["requests", "crates", "storages", "sendbacks"]
@@ -75,13 +75,8 @@ def test_every_word_that_the_server_reserves_is_quoted(server):
 
 @pytest.fixture
 def database(server):
-    """The application's database, before the DBA has done anything."""
-    server.create_database("app", schema=False)
-    server.psql(SCHEMA, dbname="app")
-    server.psql(SAMPLE, dbname="app")
-    yield "app"
-    server.psql(TEARDOWN, dbname="app")
-    server.drop("app")
+    with bare_application(server) as name:
+        yield name
 
 
 @pytest.fixture

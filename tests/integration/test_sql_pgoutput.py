@@ -10,11 +10,11 @@ import psycopg2.errors
 import pytest
 
 from harness.app import MEENA
+from harness.bare import TEARDOWN, bare_application
 from harness.walpush import SIGNING_KEY, run_to_end, shipped_config
-from throwaway.cluster import ROOT, SAMPLE, SCHEMA, Cluster, ClusterError
+from throwaway.cluster import Cluster, ClusterError
 from throwaway.config import Config
 
-TEARDOWN = ROOT / "sql/teardown.sql"
 TABLES = ["crates", "requests", "roles", "sendbacks", "storages", "user_units", "users"]
 PARAMETERS = "SELECT pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot FROM pg_publication WHERE pubname = %s"
 MEMBERS = """SELECT r.prrelid::regclass::text COLLATE "C" FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
@@ -41,13 +41,8 @@ def server():
 
 @pytest.fixture
 def database(server):
-    """A database with the application's tables, before the DBA has done anything."""
-    server.create_database("app", schema=False)
-    server.psql(SCHEMA, dbname="app")
-    server.psql(SAMPLE, dbname="app")
-    yield "app"
-    server.psql(TEARDOWN, dbname="app")
-    server.drop("app")
+    with bare_application(server) as name:
+        yield name
 
 
 @pytest.fixture
