@@ -9,6 +9,11 @@
 #include "walpush/pg/pgdial.h"
 #include "walpush/dba/setup.h"
 
+struct sql_options {
+	const char *file, *plugin;
+	bool ddl, row_filters;
+};
+
 static int print(struct buf *script, struct fail *why)
 {
 	bool ok = fputs(script->data, stdout) >= 0 && fflush(stdout) == 0;
@@ -27,14 +32,21 @@ static const char *plugin_of(const struct conf *conf, const char *plugin)
 	return strcmp(plugin, SETUP_PGOUTPUT) == 0 ? SETUP_PGOUTPUT : SETUP_WAL2JSON;
 }
 
-static int print_script(const struct conf *conf, const struct rules *rules, const char *plugin, struct fail *why)
+static int print_script(const struct conf *conf, const struct rules *rules, const struct sql_options *o,
+			struct fail *why)
 {
+	struct setup_options options = { .plugin = plugin_of(conf, o->plugin), .row_filters = o->row_filters };
 	struct buf script = { 0 };
 	char *role, *database;
 
+	if (o->row_filters && strcmp(options.plugin, SETUP_PGOUTPUT) != 0)
+		return fail_set(why,
+				"--row-filters is for pgoutput alone: walpush sql --plugin pgoutput --row-filters"),
+		       CMD_USAGE;
 	if (!pgdial_identity(&conf->database, &role, &database, why))
 		return CMD_USAGE;
-	setup_script(conf, rules, role, plugin_of(conf, plugin), &script);
+	options.role = role;
+	setup_script(conf, rules, &options, &script);
 	free(role);
 	free(database);
 	return print(&script, why);
@@ -48,21 +60,16 @@ static int print_ddl(struct fail *why)
 	return print(&script, why);
 }
 
-static int print_script_of(const char *file, const char *plugin, struct fail *why)
+static int print_script_of(const struct sql_options *o, struct fail *why)
 {
-	struct conf *conf = conf_load(file, why);
+	struct conf *conf = conf_load(o->file, why);
 	struct rules *rules = conf ? rules_new(conf, why) : NULL;
-	int status = rules ? print_script(conf, rules, plugin, why) : CMD_USAGE;
+	int status = rules ? print_script(conf, rules, o, why) : CMD_USAGE;
 
 	rules_free(rules);
 	conf_free(conf);
 	return status;
 }
-
-struct sql_options {
-	const char *file, *plugin;
-	bool ddl;
-};
 
 static bool is_plugin(const char *name)
 {
@@ -74,6 +81,7 @@ static bool parse(int argc, char **argv, struct sql_options *o)
 	static const struct option names[] = { { "config", required_argument, NULL, 'c' },
 					       { "ddl", no_argument, NULL, 'd' },
 					       { "plugin", required_argument, NULL, 'p' },
+					       { "row-filters", no_argument, NULL, 'r' },
 					       { NULL, 0, NULL, 0 } };
 	int option;
 
@@ -83,6 +91,8 @@ static bool parse(int argc, char **argv, struct sql_options *o)
 			o->file = optarg;
 		else if (option == 'd')
 			o->ddl = true;
+		else if (option == 'r')
+			o->row_filters = true;
 		else if (option == 'p' && is_plugin(optarg))
 			o->plugin = optarg;
 		else
@@ -98,10 +108,11 @@ int cmd_sql(int argc, char **argv)
 	int status;
 
 	if (!parse(argc, argv, &o)) {
-		fputs("usage: walpush sql [-c sidecar.conf] [--plugin wal2json|pgoutput] [--ddl]\n", stderr);
+		fputs("usage: walpush sql [-c sidecar.conf] [--plugin wal2json|pgoutput] [--row-filters] [--ddl]\n",
+		      stderr);
 		return CMD_USAGE;
 	}
-	status = o.ddl ? print_ddl(&why) : print_script_of(o.file, o.plugin, &why);
+	status = o.ddl ? print_ddl(&why) : print_script_of(&o, &why);
 	if (status != CMD_FINE)
 		fprintf(stderr, "walpush sql: %s\n", why.text);
 	return status;

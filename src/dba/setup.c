@@ -5,6 +5,7 @@
 #include "walpush/pg/pgdial.h"
 #include "walpush/rules/reads.h"
 #include "needs.h"
+#include "setup_filters.h"
 #include "setup_publication.h"
 #include "walpush/text/sqltext.h"
 
@@ -462,16 +463,19 @@ static void add_wal2json(struct buf *out, const struct rules *rules)
 	buf_add_text(out, plugin_text);
 }
 
-void setup_script(const struct conf *conf, const struct rules *rules, const char *role, const char *plugin,
+void setup_script(const struct conf *conf, const struct rules *rules, const struct setup_options *options,
 		  struct buf *out)
 {
-	add_preconditions(out, conf, rules, role, plugin);
+	const char *plugin = options->plugin;
+
+	add_preconditions(out, conf, rules, options->role, plugin);
 	buf_add_text(out, role_text);
 	buf_addf(out, limit_text, (int)conf_sessions(conf), (int)conf_sessions(conf));
 	add_reads(out, conf, rules);
 	buf_add_text(out, identity_text);
 	if (strcmp(plugin, SETUP_PGOUTPUT) == 0) {
 		setup_published(out, rules);
+		setup_filters(out, rules, options->row_filters);
 		setup_publication(out);
 	} else {
 		add_wal2json(out, rules);

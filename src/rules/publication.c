@@ -6,6 +6,7 @@
 #include "parts.h"
 #include "walpush/base/hash.h"
 #include "walpush/base/mem.h"
+#include "walpush/rules/rowfilter.h"
 #include "walpush/text/sqltext.h"
 
 #define NONE SIZE_MAX
@@ -472,11 +473,13 @@ static void compare_columns(struct comparison *c, const struct rules_table *t, s
 
 static void compare_filter(struct comparison *c, const struct rules_table *t, size_t row)
 {
-	if (!get(c->p, row, ROW_FILTER))
+	const char *filter = get(c->p, row, ROW_FILTER);
+
+	if (!filter || (!rowfilter_unfit(c->rules, t) && rowfilter_keeps(filter, t)))
 		return;
 	buf_addf(&c->text, "publication %s has a row filter for ", c->name.data);
 	add_name(&c->text, c->p, row);
-	buf_addf(&c->text, ", %s: changes of other rows are not sent", get(c->p, row, ROW_FILTER));
+	buf_addf(&c->text, ", %s: changes of other rows are not sent", filter);
 	add_whole(c, row);
 	tell(c, PUBLICATION_FILTER, t, false);
 }

@@ -135,15 +135,18 @@ def configure(text, slot):
 class Pair:
     """A process for each plugin, and the same clients at both."""
 
-    def __init__(self, app, config, make_walpush):
+    def __init__(self, app, configured, make_walpush, publish=None):
+        """`configured` makes the configuration for a slot, `publish` its publication, or else it is of all tables."""
         self.app = app
         self.processes, self.listeners = [], []
         app.drop_slot()
         for plugin in ("wal2json", "pgoutput"):
             if plugin == "pgoutput":
                 app.slot += "_pg"
+                if publish:
+                    publish()
             app.create_slot(plugin)
-            self.processes.append(make_walpush(app, configure(config.text, app.slot)).start())
+            self.processes.append(make_walpush(app, configured(app.slot)).start())
         for process in self.processes:
             clients = [process.subscribe(path, user) for path, user in ((UNIT_1, ASHA), (UNIT_2, BOB))]
             self.listeners.append([Listener(client) for client in clients])
@@ -153,6 +156,10 @@ class Pair:
             self.app.touch(request, mark)
             for listeners in self.listeners:
                 listeners[at].wait_until(lambda heard: any(mark in m.raw for m in heard[-3:]), timeout=LONG * SLOWDOWN)
+
+    def count(self, what):
+        """In the messages of wal2json."""
+        return sum(what in m.raw for listener in self.listeners[0] for m in listener.messages)
 
     def compare(self):
         (json_1, json_2), (pg_1, pg_2) = ([list(listener.messages) for listener in listeners] for listeners in self.listeners)
@@ -175,7 +182,7 @@ def test_both_plugins_give_the_same_messages(app, config, make_walpush, seed, ca
         pytest.skip("this server lacks one of the two")
     work = Workload(app, seed)
     work.make_tables()
-    pair = Pair(app, config, make_walpush)
+    pair = Pair(app, lambda slot: configure(config.text, slot), make_walpush)
     rounds = 0
     while work.changes < CHANGES:
         before = work.changes

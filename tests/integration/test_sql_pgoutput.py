@@ -66,8 +66,8 @@ def printed(server, tmp_path):
 def run(server, database, printed):
     """Runs the script of pgoutput as the DBA does; what it said."""
 
-    def run(config=None, user="postgres", **variables):
-        script = printed(config or shipped_config(), "--plugin", "pgoutput")
+    def run(config=None, *args, user="postgres", **variables):
+        script = printed(config or shipped_config(), "--plugin", "pgoutput", *args)
         variables = {"password": server.passwords["walpush"], **variables}
         return server.psql(script, variables, dbname=database, user=user)
 
@@ -258,6 +258,87 @@ def test_what_is_not_in_the_log_is_not_published(server, run):
         said = run(things(table=table, admit="SELECT 1 FROM shown"))
         assert f"note: public.{table} is not in the publication: it is {what}" in said
         assert members(server) == ["solid"]
+
+
+# --- row filters --------------------------------------------------------------------------------------------------
+
+ACTIVE = 'when = ( { column = "status"  equals = "it\'s" }, { column = "unit"  equals = 1 } )'
+FLAGGED = 'when = ( { column = "flag"  equals = true } )'
+
+
+def filters(server):
+    return sql(server, "SELECT r.prrelid::regclass::text, pg_get_expr(prqual, prrelid) FROM pg_publication_rel r WHERE prqual IS NOT NULL")
+
+
+@pytest.fixture
+def filtered(server, database):
+    if version(server) < 150000:
+        pytest.skip("row filters came with PostgreSQL 15")
+    sql(server, "CREATE TABLE things (id int PRIMARY KEY, unit int, status varchar(9), flag bool, amount numeric)")
+
+
+def test_row_filters_are_made_when_they_are_asked_for(server, filtered, run):
+    config = things(section=ACTIVE)
+    assert "row filter" not in run(config).lower() and filters(server) == []
+    run(config, "--row-filters")
+    assert filters(server) == [("things", "(((status)::text = 'it''s'::text) AND (unit = 1))")]
+    assert "has what it needs" in run(config, "--row-filters")
+    sql(server, "INSERT INTO things VALUES (1, 1), (2, 2)")
+    application_writes(server, ["things"])
+    run(things(section=FLAGGED), "--row-filters")
+    assert filters(server) == [("things", "(flag = true)")]
+    run(config)
+    assert filters(server) == [] and members(server) == ["things"]
+
+
+def test_a_publication_with_the_filter_that_the_rules_allow_is_enough(server, filtered, run, tmp_path):
+    def check(config):
+        env = {"DATABASE_URL": server.url("app"), "JWT_SIGNING_KEY": SIGNING_KEY}
+        return run_to_end("check", "-c", config.write(tmp_path / "checked.conf"), env=env).stdout
+
+    active, flagged = (things(section=section, database='plugin = "pgoutput"') for section in (ACTIVE, FLAGGED))
+    run(active, "--row-filters")
+    assert "row filter" not in check(active)
+    assert "has a row filter for public.things" in check(flagged)
+    assert "has a row filter for public.things" in check(things(database='plugin = "pgoutput"'))
+
+
+@pytest.mark.parametrize("section, more, statement, reason", [
+    (ACTIVE + ' actions = { a = { on = "delete" } }', "", "", "a section has actions"),
+    (ACTIVE, "", "ALTER TABLE things ALTER status TYPE varchar COLLATE own", "compares in another way"),
+    ('when = ( { column = "amount"  equals = "1.0" } )', "", "", "compares in another way"),
+    (ACTIVE, "membership = { things = { user = \"unit\" } }", "", "it decides permission"),
+    (ACTIVE + ' lookup = "SELECT 1 AS one"', "", "", "a section asks a query"),
+])  # fmt: skip
+def test_no_row_filter_where_something_could_tell_the_difference(server, filtered, run, section, more, statement, reason):
+    sql(server, "CREATE COLLATION own (locale = 'C')")
+    if statement:
+        sql(server, statement)
+    said = run(things(section=section, more=more), "--row-filters")
+    (line,) = [line for line in said.splitlines() if line.startswith("note: no row filter for public.things: ")]
+    assert reason in line
+    assert filters(server) == [] and "things" in members(server)
+
+
+def test_no_row_filter_for_what_an_admit_query_reads(server, filtered, run):
+    said = run(things(section=ACTIVE, admit="SELECT 1 FROM things"), "--row-filters")
+    assert "note: no row filter for public.things: an admit query reads it" in said and filters(server) == []
+
+
+def test_no_row_filter_for_a_partitioned_table(server, filtered, run):
+    """The statement below fails if there is one: a later partition has its key as replica identity."""
+    sql(server, "DROP TABLE things; CREATE TABLE things (id int PRIMARY KEY, unit int, flag bool) PARTITION BY RANGE (id)")
+    sql(server, "CREATE TABLE part PARTITION OF things FOR VALUES FROM (0) TO (9)")
+    said = run(things(section=FLAGGED), "--row-filters")
+    assert "note: no row filter for public.things: it is partitioned" in said and filters(server) == []
+    sql(server, "CREATE TABLE later PARTITION OF things FOR VALUES FROM (9) TO (99)")
+    sql(server, "INSERT INTO things VALUES (10, 1, true)")
+    application_writes(server, ["things"])
+
+
+def test_row_filters_are_for_pgoutput_alone(tmp_path):
+    done = run_to_end("sql", "-c", shipped_config().write(tmp_path / "sidecar.conf"), "--row-filters", env={"DATABASE_URL": "postgresql:///x", "JWT_SIGNING_KEY": SIGNING_KEY})
+    assert done.returncode == 2 and done.stdout == "" and "--plugin pgoutput --row-filters" in done.stderr
 
 
 # --- the application goes on --------------------------------------------------------------------------------------

@@ -15,8 +15,14 @@
 #define SETUP_WAL2JSON "wal2json"
 #define SETUP_PGOUTPUT "pgoutput"
 
-/* `role`: the default of the script's variable `role`, as the configured slot is of `slot`; NULL: walpush. `plugin`: one of the two above. */
-void setup_script(const struct conf *conf, const struct rules *rules, const char *role, const char *plugin,
+struct setup_options {
+	const char *
+		role; /* the default of the script's variable `role`, as the configured slot is of `slot`; NULL: walpush */
+	const char *plugin; /* one of the two above */
+	bool row_filters;   /* rows that no section counts are not sent, where nothing can tell; pgoutput alone */
+};
+
+void setup_script(const struct conf *conf, const struct rules *rules, const struct setup_options *options,
 		  struct buf *out);
 
 /* Another script, the same for every configuration: an event trigger that sends a message at the commit of DDL. Only SQL, in one transaction. */

@@ -58,7 +58,7 @@ static void test_the_shipped_script_is_that_of_the_shipped_file(void **state)
 	if (!conf)
 		fail_msg("%s", why.text);
 	rules = rules_of(conf);
-	setup_script(conf, rules, "walpush", SETUP_WAL2JSON, &script);
+	setup_script(conf, rules, &(struct setup_options){ .role = "walpush", .plugin = SETUP_WAL2JSON }, &script);
 	if (getenv("WALPUSH_UPDATE_DOCS"))
 		write_file(SHIPPED, &script);
 	read_file(SHIPPED, &shipped);
@@ -194,13 +194,14 @@ static void test_the_script_has_the_slot_and_the_role(void **state)
 	const struct odd *made = *state;
 	struct buf out = { 0 };
 
-	setup_script(made->conf, made->rules, "o'role", SETUP_WAL2JSON, &out);
+	setup_script(made->conf, made->rules, &(struct setup_options){ .role = "o'role", .plugin = SETUP_WAL2JSON },
+		     &out);
 	assert_non_null(strstr(out.data, "\\set slot 'odd_slot' \\endif\n"));
 	assert_non_null(strstr(out.data, "\\set role 'o''role' \\endif\n"));
 	assert_non_null(strstr(out.data, "-- lookup of orders\nCREATE TEMP VIEW walpush_reads_2 "));
 	assert_non_null(strstr(out.data, "DROP VIEW walpush_reads_1, walpush_reads_2, walpush_reads_3;\n"));
 	buf_clear(&out);
-	setup_script(made->conf, made->rules, NULL, SETUP_WAL2JSON, &out);
+	setup_script(made->conf, made->rules, &(struct setup_options){ .plugin = SETUP_WAL2JSON }, &out);
 	assert_non_null(strstr(out.data, "\\set role 'walpush' \\endif\n"));
 	buf_fini(&out);
 }
