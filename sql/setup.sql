@@ -127,10 +127,10 @@ ALTER ROLE :"role" SET statement_timeout = '10s';
 ALTER ROLE :"role" SET lock_timeout = '2s';
 -- An open transaction would keep vacuum from cleaning up.
 ALTER ROLE :"role" SET idle_in_transaction_session_timeout = '30s';
--- With -v replicas=N the role may have as many connections as N processes take, 10 each, and as many again for a rolling
+-- With -v replicas=N the role may have as many connections as N processes take, 11 each, and as many again for a rolling
 -- update.
 \if :{?replicas}
-    SELECT format('ALTER ROLE %I CONNECTION LIMIT %s', :'role', :'replicas'::int * 2 * 10)
+    SELECT format('ALTER ROLE %I CONNECTION LIMIT %s', :'role', :'replicas'::int * 2 * 11)
     \gexec
 \endif
 

@@ -9,7 +9,7 @@
 struct options {
 	const char *file;
 	bool json;
-	bool offline;
+	enum check_where where;
 };
 
 static bool parse_options(int argc, char **argv, struct options *out)
@@ -18,6 +18,7 @@ static bool parse_options(int argc, char **argv, struct options *out)
 		{ "config", required_argument, NULL, 'c' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "offline", no_argument, NULL, 'o' },
+		{ "serving", no_argument, NULL, 's' }, /* for walpush run, which reads the report */
 		{ NULL, 0, NULL, 0 },
 	};
 	int option;
@@ -29,7 +30,9 @@ static bool parse_options(int argc, char **argv, struct options *out)
 		else if (option == 'j')
 			out->json = true;
 		else if (option == 'o')
-			out->offline = true;
+			out->where = CHECK_OFFLINE;
+		else if (option == 's')
+			out->where = CHECK_SERVING;
 		else
 			return false;
 	}
@@ -48,11 +51,11 @@ static bool print_json(json_t *document)
 static int bad_file(const struct options *options, const struct fail *why)
 {
 	if (options->json)
-		print_json(json_pack("{s:s, s:b, s:i, s:i, s:[{s:s, s:s, s:s, s:{s:s, s:s}, s:{s:s, s:s}}]}", "file",
-				     options->file, "offline", options->offline, "failures", 1, "warnings", 0,
-				     "findings", "check", "configuration", "state", "failure", "text", why->text, "fix",
-				     "kind", "words", "text", "correct the line", "mend", "kind", "words", "text",
-				     "correct the line"));
+		print_json(json_pack("{s:s, s:b, s:i, s:i, s:[{s:s, s:s, s:b, s:s, s:{s:s, s:s}, s:{s:s, s:s}}]}",
+				     "file", options->file, "offline", options->where == CHECK_OFFLINE, "failures", 1,
+				     "warnings", 0, "findings", "check", "configuration", "state", "failure", "stops",
+				     0, "text", why->text, "fix", "kind", "words", "text", "correct the line", "mend",
+				     "kind", "words", "text", "correct the line"));
 	else
 		printf("failure  configuration    %s | do: correct the line\n1 failure, 0 warnings\n", why->text);
 	return CMD_USAGE;
@@ -90,7 +93,7 @@ int cmd_check(int argc, char **argv)
 	if (conf)
 		rules = rules_new(conf, &why);
 	if (rules) {
-		check = check_new(conf, rules, options.offline);
+		check = check_new(conf, rules, options.where);
 		check_run(check);
 		status = report(check, options.json);
 		check_free(check);

@@ -33,6 +33,8 @@ struct conf *conf_parse(const char *name, struct slice text, struct fail *why)
 	if (conf_scan(&reader, text, &lines) && read_text(&reader, &source, terminated, &lines, &draft)) {
 		c = mem_new(sizeof(*c));
 		*c = draft.conf;
+		c->text = terminated;
+		terminated = NULL;
 	} else {
 		conf_release(&draft);
 	}

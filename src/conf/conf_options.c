@@ -119,6 +119,9 @@ const struct conf_option conf_options[] = {
 { "admin.ready-seconds", CONF_SECONDS, CONF_RELOAD, OF_CONF(admin.ready_seconds), RANGE(SECOND, HOUR), .initial = "30",
   .doc = "`/readyz` says 503 when WAL waits and nothing has been handled for so long. A walsender that decodes a long transaction "
 	 "for the first time counts as progress." },
+{ "admin.check-interval", CONF_SECONDS, CONF_RELOAD, OF_CONF(admin.check_interval), RANGE(0, DAY), .initial = "300",
+  .doc = "How often `run` makes the checks of `walpush check`, in a process of their own: before it listens, behind a reload, and again when the "
+	 "catalog has changed, but not within 30 s or this, whichever is less. With `relay` the replica that has the slot does; 0 is never." },
 { "admin.ready-bytes", CONF_BYTES, CONF_RELOAD, OF_CONF(admin.ready_bytes), RANGE(0, 1024 * GIB), .initial = "64 MiB",
   .doc = "`/readyz` says 503 when what is published is further behind the server's end of WAL; 0 is no limit." },
 

@@ -262,5 +262,6 @@ void conf_release(struct conf_draft *d)
 {
 	release("", d);
 	free(d->conf.file);
+	free(d->conf.text);
 	*d = (struct conf_draft){ 0 };
 }

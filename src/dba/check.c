@@ -20,13 +20,13 @@ static const char *const kind_titles[CHECK_FIXES] = {
 	"do: ",
 };
 
-struct check *check_new(const struct conf *conf, struct rules *rules, bool offline)
+struct check *check_new(const struct conf *conf, struct rules *rules, enum check_where where)
 {
 	struct check *c = mem_new(sizeof(*c));
 
 	c->conf = conf;
 	c->rules = rules;
-	c->offline = offline;
+	c->where = where;
 	return c;
 }
 
@@ -66,7 +66,13 @@ void check_add(struct check *c, enum check_state state, enum check_fix kind, con
 	va_end(args);
 	c->findings = mem_resize(c->findings, c->n_findings + 1, sizeof(*c->findings));
 	f = &c->findings[c->n_findings++];
-	*f = (struct check_finding){ c->running, state, one_line(text), kind, fix ? one_line(mem_text(fix)) : NULL };
+	*f = (struct check_finding){ c->running, state, one_line(text), kind, fix ? one_line(mem_text(fix)) : NULL,
+				     false };
+}
+
+void check_stops(struct check *c)
+{
+	c->findings[c->n_findings - 1].stops = true;
 }
 
 static size_t count(const struct check *c, enum check_state state)
@@ -100,7 +106,7 @@ void check_print(const struct check *c, struct buf *out)
 	}
 	buf_addf(out, "%zu failure%s, %zu warning%s%s\n", check_failures(c), check_failures(c) == 1 ? "" : "s",
 		 check_warnings(c), check_warnings(c) == 1 ? "" : "s",
-		 c->offline ? "; offline: no server was looked at" : "");
+		 c->where == CHECK_OFFLINE ? "; offline: no server was looked at" : "");
 }
 
 json_t *check_json(const struct check *c)
@@ -112,10 +118,10 @@ json_t *check_json(const struct check *c)
 		json_t *fix =
 			f->fix ? json_pack("{s:s, s:s}", "kind", check_fixes[f->kind], "text", f->fix) : json_null();
 
-		json_array_append_new(findings,
-				      json_pack("{s:s, s:s, s:s, s:O, s:o}", "check", f->check, "state",
-						check_states[f->state], "text", f->text, "fix", fix, "mend", fix));
+		json_array_append_new(findings, json_pack("{s:s, s:s, s:b, s:s, s:O, s:o}", "check", f->check, "state",
+							  check_states[f->state], "stops", f->stops, "text", f->text,
+							  "fix", fix, "mend", fix));
 	}
-	return json_pack("{s:s, s:b, s:i, s:i, s:o}", "file", c->conf->file, "offline", c->offline, "failures",
-			 (int)check_failures(c), "warnings", (int)check_warnings(c), "findings", findings);
+	return json_pack("{s:s, s:b, s:i, s:i, s:o}", "file", c->conf->file, "offline", c->where == CHECK_OFFLINE,
+			 "failures", (int)check_failures(c), "warnings", (int)check_warnings(c), "findings", findings);
 }

@@ -159,6 +159,7 @@ static void say_strangers(struct check *c, const struct rules_stream *s)
 		  "role decides "
 		  "who may listen: %s",
 		  s->admit.name, s->admit.line, s->strangers);
+	check_stops(c);
 }
 
 static void say_not_followed(struct check *c, const struct rules_stream *s)

@@ -71,6 +71,8 @@ static void take_lack(void *ctx, const struct publication_lack *lack)
 		add_new_slot(c, &fix);
 	check_add(c, lack->is_hint ? CHECK_WARNING : CHECK_FAILURE, lack->is_sql ? CHECK_SQL : CHECK_WORDS, fix.data,
 		  "%s", lack->text);
+	if (lack->is_deciding && !lack->is_hint)
+		check_stops(c);
 	buf_fini(&fix);
 }
 

@@ -257,7 +257,7 @@ void check_relay(struct check *c)
 		check_add(c, CHECK_FAILURE, CHECK_WORDS, "correct relay.url", "%s", why.text);
 		return;
 	}
-	if (c->offline)
+	if (c->where == CHECK_OFFLINE)
 		check_ok(c, "relay.url is well-formed");
 	else
 		try_server(c, &u);

@@ -41,15 +41,19 @@ static const struct check_row rows[] = {
 	  .needs = { "connection" },
 	  .sql = check_sql_password_expiry,
 	  .fine = "does not expire within 30 days" },
-	{ .name = "slots", .needs = { "version" }, .sql = check_sql_slots, .fine = "room for the slot" },
-	{ .name = "walsenders", .needs = { "version" }, .sql = check_sql_walsenders, .fine = "one is free, or ours" },
-	{ .name = "replication", .needs = { "role", "walsenders" }, .run = check_replication },
+	{ .name = "slots", .alone = true, .needs = { "version" }, .sql = check_sql_slots, .fine = "room for the slot" },
+	{ .name = "walsenders",
+	  .alone = true,
+	  .needs = { "version" },
+	  .sql = check_sql_walsenders,
+	  .fine = "one is free, or ours" },
+	{ .name = "replication", .alone = true, .needs = { "role", "walsenders" }, .run = check_replication },
 	{ .name = "schema", .needs = { "connection" }, .sql = check_sql_schemas, .fine = "the role may look into it" },
 	{ .name = "creators", .needs = { "schema" }, .run = check_creators },
-	{ .name = "membership", .needs = { "schema" }, .run = check_membership },
+	{ .name = "membership", .stops = true, .needs = { "schema" }, .run = check_membership },
 	{ .name = "table", .needs = { "connection" }, .run = check_tables },
 	/* A slot of pgoutput cannot send what was written before its publication: the publication is made first. */
-	{ .name = "publication", .needs = { "version", "table" }, .run = check_publication },
+	{ .name = "publication", .stops = true, .needs = { "version", "table" }, .run = check_publication },
 	{ .name = "published-identity",
 	  .needs = { "version" },
 	  .sql = check_sql_published_identity,
@@ -65,7 +69,7 @@ static const struct check_row rows[] = {
 	  .needs = { "slot-state" },
 	  .sql = check_sql_slot_reader,
 	  .fine = "nobody reads it yet" },
-	{ .name = "plugin", .needs = { "role", "wal-level", "primary" }, .run = check_plugin },
+	{ .name = "plugin", .alone = true, .needs = { "role", "wal-level", "primary" }, .run = check_plugin },
 	{ .name = "wal-bound",
 	  .needs = { "version" },
 	  .sql = check_sql_keep_size,
@@ -98,7 +102,7 @@ void check_run(struct check *c)
 		const struct check_row *row = &rows[i];
 		const char *because = NULL;
 
-		if (c->offline && !row->offline)
+		if ((c->where == CHECK_OFFLINE && !row->offline) || (c->where == CHECK_SERVING && row->alone))
 			continue;
 		for (size_t k = 0; k < 4 && !because; k++)
 			if (row->needs[k] && is_bad(c, row->needs[k]))

@@ -29,6 +29,7 @@
 
 #include <libpq-fe.h>
 
+#include "walpush/dba/check.h"
 #include "walpush/rules/catalog.h"
 #include "walpush/conf/conf.h"
 #include "walpush/pg/pgdial.h"
@@ -57,13 +58,14 @@ struct check_finding {
 	enum check_state state;
 	char *text; /* one line */
 	enum check_fix kind;
-	char *fix; /* one line; NULL with CHECK_NONE */
+	char *fix;  /* one line; NULL with CHECK_NONE */
+	bool stops; /* a certain leak: walpush admits nobody to the streams concerned until it is gone */
 };
 
 struct check {
 	const struct conf *conf;
 	struct rules *rules;
-	bool offline;            /* no connection is opened */
+	enum check_where where;
 	struct catalog *catalog; /* NULL until read */
 	PGconn *sql;             /* NULL: no connection */
 	char *role, *database;   /* quoted for SQL if needed; NULL before check_connection */
@@ -75,12 +77,17 @@ struct check {
 
 void check_add(struct check *c, enum check_state state, enum check_fix kind, const char *fix, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
+/* The last finding stops admissions, as the rules do with the same facts, in each replica (rules_stream, tap_published). */
+void check_stops(struct check *c);
 #define check_ok(c, ...) check_add((c), CHECK_OK, CHECK_NONE, NULL, __VA_ARGS__)
 
 struct check_row {
 	const char *name;
 	const char *needs[4]; /* rows that must not have failed or been skipped */
 	bool offline;         /* runs without a server; `needs` then names only such rows */
+	bool alone;           /* does not run beside a walpush that serves, whose connections show the same */
+	/* Some of its findings stop admissions: see check_stops. All others only report. */
+	bool stops;
 	void (*run)(struct check *c);
 	/* Instead of `run`: a query for rows of state, text, kind of fix, fix, as text. No rows: the finding is `fine`. Parameters,
 	 * all of type text: $1 slot, $2 plugin, $3 replay.bytes, $4 the array of tables, $5 sessions, $6 publication. */

@@ -142,7 +142,8 @@ struct tap {
 		int64_t warned; /* µs: when the last warning was logged; 0: all is well */
 		char wal_status[16];
 	} slot;
-	struct guard *guard; /* tap_guard.c */
+	struct guard *guard;       /* tap_guard.c */
+	struct findings *findings; /* tap_findings.c */
 
 	struct admin *admin;
 	struct event *tick;
@@ -282,6 +283,24 @@ extern const struct way way_direct, way_relay;
 /* Connects to Redis, and makes way_relay the way. */
 void way_relay_begin(struct tap *t);
 
+/* --- tap_findings.c: what is wrong, as `walpush check` says it --- */
+/* Looks for the first time; then clients are accepted, after 2 s at the latest. */
+void tap_findings_begin(struct tap *t);
+/* The configuration in force is another one. */
+void tap_findings_reload(struct tap *t);
+/* The catalog has changed. */
+void tap_findings_changed(struct tap *t);
+/* Into the metrics. */
+void tap_findings_count(struct tap *t);
+/* A new array for /status. */
+json_t *tap_findings_status(const struct tap *t);
+/* When there was a report: s since 1970; 0: not yet. */
+int64_t tap_findings_at(const struct tap *t);
+void tap_findings_init(struct tap *t);
+/* No look any more. */
+void tap_findings_stop(struct tap *t);
+void tap_findings_fini(struct tap *t);
+
 /* --- tap_feed.c: into the logs. Arguments are borrowed for the call. --- */
 struct feed_message {
 	struct event_id id;
@@ -328,8 +347,9 @@ void tap_feed_fini(struct tap *t);
 void tap_tell_hubs(struct tap *t, const struct mail *mail);
 
 /* --- tap_accept.c --- */
-/* `threads`: the number of hubs, for the log line. */
-bool tap_listen(struct tap *t, unsigned threads, struct fail *why);
+bool tap_listen(struct tap *t, struct fail *why);
+/* Accepts connections, which the kernel makes since tap_listen. Again: nothing. */
+void tap_accept_begin(struct tap *t);
 void tap_stop_listening(struct tap *t);
 void tap_accept_init(struct tap *t);
 void tap_accept_fini(struct tap *t);

@@ -266,7 +266,13 @@ static bool has_room(unsigned hubs, struct fail *why)
 						hubs, hubs == 1 ? "thread" : "threads", memory >> 20);
 }
 
-static const struct tap_wires wires = { tap_stop_reached, tap_stop_released, tap_catalog_watched, tap_read_catalog,
+static void catalog_changed(struct tap *t)
+{
+	tap_findings_changed(t);
+	tap_read_catalog(t);
+}
+
+static const struct tap_wires wires = { tap_stop_reached, tap_stop_released, tap_catalog_watched, catalog_changed,
 					tap_ddl_looked };
 
 static void start_asking(struct tap *t)
@@ -323,10 +329,11 @@ static bool tap_start(struct tap *t, struct fail *why)
 	t->now.plain = t->now.edition->rules;
 	admit_recheck(t->admissions);
 	t->admin = admin_new(t->loop, &conf->admin, &tap_admin_calls, t, why);
-	if (!t->admin || !start_hubs(t, why) || !tap_listen(t, t->n_hubs, why))
+	if (!t->admin || !start_hubs(t, why) || !tap_listen(t, why))
 		return false;
 	start_feeding(t);
 	tap_read_catalog(t);
+	tap_findings_begin(t);
 	listen_to_signals(t);
 	return true;
 }
@@ -364,6 +371,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	tap_catalog_init(t);
 	tap_overlap_init(t);
 	tap_guard_init(t);
+	tap_findings_init(t);
 	tap_watch_init(t);
 	tap_ddl_init(t);
 	tap_skip_init(t);
@@ -422,6 +430,7 @@ void tap_free(struct tap *t)
 	tap_published_fini(t);
 	tap_overlap_fini(t);
 	tap_guard_fini(t);
+	tap_findings_fini(t);
 	tap_watch_fini(t);
 	tap_ddl_fini(t);
 	tap_skip_fini(t);

@@ -17,7 +17,8 @@
 struct accept {
 	struct evconnlistener *listener;
 	struct event *again;
-	bool fails; /* and the error is logged */
+	bool fails;  /* and the error is logged */
+	bool begins; /* the listener is enabled */
 	unsigned next_hub;
 };
 
@@ -75,7 +76,7 @@ static void on_listen_again(evutil_socket_t fd, short what, void *arg)
 		evconnlistener_enable(t->accept->listener);
 }
 
-static void say_where(const struct tap *t, unsigned threads)
+static void say_where(const struct tap *t)
 {
 	struct sockaddr_storage bound;
 	socklen_t len = sizeof(bound);
@@ -88,11 +89,11 @@ static void say_where(const struct tap *t, unsigned threads)
 		log_warn("the limit of open files allows fewer connections than limits.connections",
 			 log_n("connections", gate_connections(t->gate, &t->now.conf->limits)),
 			 log_fix("raise it (ulimit -n, LimitNOFILE)"));
-	log_info("listening", log_s("address", host), log_s("port", port), log_n("threads", threads),
+	log_info("listening", log_s("address", host), log_s("port", port), log_n("threads", t->n_hubs),
 		 log_n("connections", gate_connections(t->gate, &t->now.conf->limits)));
 }
 
-bool tap_listen(struct tap *t, unsigned threads, struct fail *why)
+bool tap_listen(struct tap *t, struct fail *why)
 {
 	const struct conf_listen *conf = &t->now.conf->listen;
 	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICHOST | AI_NUMERICSERV,
@@ -107,7 +108,8 @@ bool tap_listen(struct tap *t, unsigned threads, struct fail *why)
 		return fail_set(why, "listen.address \"%s\" is not an IP address: %s", conf->address,
 				gai_strerror(error));
 	t->accept->listener = evconnlistener_new_bind(t->loop, on_accept, t,
-						      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC | LEV_OPT_REUSEABLE,
+						      LEV_OPT_CLOSE_ON_FREE | LEV_OPT_CLOSE_ON_EXEC |
+							      LEV_OPT_REUSEABLE | LEV_OPT_DISABLED,
 						      BACKLOG, found->ai_addr, (int)found->ai_addrlen);
 	error = errno;
 	freeaddrinfo(found);
@@ -116,8 +118,16 @@ bool tap_listen(struct tap *t, unsigned threads, struct fail *why)
 				"cannot listen on %s port %s: %s; choose another listen.port, or stop what uses it",
 				conf->address, port, strerror(error));
 	evconnlistener_set_error_cb(t->accept->listener, on_accept_error);
-	say_where(t, threads);
 	return true;
+}
+
+void tap_accept_begin(struct tap *t)
+{
+	if (t->accept->begins || !t->accept->listener)
+		return;
+	t->accept->begins = true;
+	evconnlistener_enable(t->accept->listener);
+	say_where(t);
 }
 
 /* The listener is freed, not only disabled: otherwise the kernel would still make connections. */

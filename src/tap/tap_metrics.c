@@ -166,6 +166,7 @@ void tap_metrics(void *ctx, struct buf *out)
 	look_at_plugin(t);
 	look_at_relay(t);
 	look_at_process(t);
+	tap_findings_count(t);
 	metrics_set(t->counts, METRICS_UNRESOLVED, (int64_t)resolve_failures(t->names));
 	metrics_set(t->counts, METRICS_AUDIT_LOST, (int64_t)audit_lost(t->shared.audit));
 	metrics_render(t->metrics, out);

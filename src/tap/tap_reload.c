@@ -138,6 +138,7 @@ static void take_over(struct reload *r)
 	metrics_count(t->counts, METRICS_RELOADS, "taken");
 	log_info("the configuration is taken over", log_s("file", t->now.conf->file));
 	reload_end(r);
+	tap_findings_reload(t);
 	tap_read_catalog(t); /* other tables may decide permission now, and must be watched */
 }
 

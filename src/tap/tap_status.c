@@ -317,6 +317,8 @@ static json_t *status(void *ctx, bool with_history)
 	json_object_set_new(document, "skipped", skipped_status(t));
 	json_object_set_new(document, "given_up", given_up_status(t));
 	json_object_set_new(document, "queries_left_out", left_out_status(t, now));
+	json_object_set_new(document, "findings", tap_findings_status(t));
+	json_object_set_new(document, "checked_at", tap_findings_at(t) ? json_time(tap_findings_at(t)) : json_null());
 	json_object_set_new(document, "wal", wal_status(t, now));
 	json_object_set_new(document, "intake_bytes", json_integer((json_int_t)intake_bytes(t->intake)));
 	json_object_set_new(document, "log_bytes", json_integer((json_int_t)topiclog_bytes(t->now.log)));

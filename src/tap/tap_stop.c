@@ -130,6 +130,7 @@ void tap_stop(struct tap *t)
 	log_info("stopping", log_ms("drain_ms", t->now.conf->limits.drain * 1000),
 		 log_lsn("handled", t->window.handled));
 	tap_reload_fini(t);
+	tap_findings_stop(t);
 	tap_stop_listening(t);
 	admin_stop_listening(t->admin);
 	stop_to(t, STOP_PUBLISHING, PUBLISH_LIMIT);

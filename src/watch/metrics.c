@@ -24,12 +24,20 @@ struct event { /* messages of one table and action */
 	char key[];    /* table, zero, action, zero */
 };
 
+struct kind { /* of findings */
+	char *check;
+	const char *severity;
+	unsigned n;
+};
+
 struct metrics {
 	unsigned n_hubs;
 	struct metrics_counts *blocks; /* the hubs', then the tap's */
 	char *streams[METRICS_STREAMS];
 	unsigned n_streams;
 	struct event *events, *others;
+	struct kind kinds[METRICS_EVENTS];
+	unsigned n_kinds;
 	struct buf key;
 	double gauges[METRICS_FAMILIES][METRICS_WIDTH];
 };
@@ -62,6 +70,8 @@ void metrics_free(struct metrics *m)
 	}
 	for (unsigned i = 0; i < m->n_streams; i++)
 		free(m->streams[i]);
+	for (unsigned i = 0; i < m->n_kinds; i++)
+		free(m->kinds[i].check);
 	buf_fini(&m->key);
 	free((void *)m->blocks);
 	free(m);
@@ -159,6 +169,31 @@ void metrics_gauge(struct metrics *m, enum metrics_family family, unsigned value
 {
 	assert(metrics_rows[family].origin == METRICS_LOOKED);
 	m->gauges[family][value] = now;
+}
+
+static struct kind *kind_for(struct metrics *m, const char *check, const char *severity)
+{
+	for (unsigned i = 0; i < m->n_kinds; i++)
+		if (strcmp(m->kinds[i].check, check) == 0 && strcmp(m->kinds[i].severity, severity) == 0)
+			return &m->kinds[i];
+	if (m->n_kinds == METRICS_EVENTS)
+		return NULL;
+	m->kinds[m->n_kinds] = (struct kind){ mem_text(check), severity, 0 };
+	return &m->kinds[m->n_kinds++];
+}
+
+void metrics_found(struct metrics *m, const char *check, const char *severity)
+{
+	struct kind *kind = kind_for(m, check, severity);
+
+	if (kind)
+		kind->n++;
+}
+
+void metrics_found_clear(struct metrics *m)
+{
+	for (unsigned i = 0; i < m->n_kinds; i++)
+		m->kinds[i].n = 0;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------- */
@@ -346,6 +381,17 @@ static void add_events(struct buf *out, const struct metrics *m, unsigned family
 	}
 }
 
+static void add_kinds(struct buf *out, const struct metrics *m, unsigned family)
+{
+	for (unsigned i = 0; i < m->n_kinds; i++) {
+		buf_addf(out, "%s{", metrics_rows[family].name);
+		add_label(out, "check", m->kinds[i].check);
+		buf_add_char(out, ',');
+		add_label(out, "severity", m->kinds[i].severity);
+		buf_addf(out, "} %u\n", m->kinds[i].n);
+	}
+}
+
 static void add_head(struct buf *out, const struct metrics_row *row)
 {
 	static const char *const types[] = { "counter", "gauge", "histogram" };
@@ -370,6 +416,8 @@ void metrics_render(const struct metrics *m, struct buf *out)
 			add_gauges(out, m, f);
 		else if (row->origin == METRICS_MAPPED)
 			add_events(out, m, f);
+		else if (row->origin == METRICS_FOUND)
+			add_kinds(out, m, f);
 		else
 			add_cells(out, m, f);
 	}
@@ -388,6 +436,8 @@ static void add_labels_of(struct buf *out, const struct metrics_row *row)
 		buf_addf(out, "%s`%s`", v ? ", " : ": ", row->values[v]);
 	if (row->origin == METRICS_MAPPED)
 		buf_add_text(out, ", `action`");
+	if (row->origin == METRICS_FOUND)
+		buf_add_text(out, ", `severity`: `failure`, `warning`");
 	if (row->origin == METRICS_BY_HUB)
 		buf_addf(out, "%s`hub`", before);
 }

@@ -10,7 +10,8 @@ enum metrics_origin {
 	METRICS_SUMMED, /* the sum of the cells of all blocks */
 	METRICS_BY_HUB, /* cells of each hub, with the label `hub` */
 	METRICS_LOOKED, /* metrics_gauge */
-	METRICS_MAPPED  /* metrics_event */
+	METRICS_MAPPED, /* metrics_event */
+	METRICS_FOUND   /* metrics_found */
 };
 
 struct metrics_row {

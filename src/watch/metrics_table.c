@@ -147,6 +147,9 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
   "Entries read from the stream." },
 [METRICS_RELAY_REFUSED] = { "walpush_relay_refused_total", METRICS_COUNTER, METRICS_LOOKED, NULL, { NULL },
   "Appends that Redis refused: another replica had appended meanwhile, or it could not take them." },
+[METRICS_FINDINGS] = { "walpush_findings", METRICS_GAUGE, METRICS_FOUND, "check", { NULL },
+  "What the checks of `walpush check` find at present, each beside its fix in `/status` and, when it came, in the log; `severity` is `failure` or `warning`. "
+  "With `relay`, the replica that has the slot looks." },
 [METRICS_LOG_BYTES] = { "walpush_log_bytes", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL },
   "Memory of all groups: their history, names and positions; at most `limits.log-bytes` and one message." },
 [METRICS_GROUPS] = { "walpush_groups", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL },

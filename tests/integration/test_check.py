@@ -1143,7 +1143,7 @@ def test_the_json_says_all(world):
     assert set(report) == {"file", "offline", "failures", "warnings", "findings"}
     assert report["offline"] is False
     for finding in report["findings"]:
-        assert set(finding) == {"check", "state", "text", "fix", "mend"} and finding["fix"] == finding["mend"]
+        assert set(finding) == {"check", "state", "stops", "text", "fix", "mend"} and finding["fix"] == finding["mend"]
         assert finding["state"] in ("ok", "warning", "failure", "skipped")
         assert (finding["fix"] is None) == (finding["state"] in ("ok", "skipped"))
         if finding["fix"]:

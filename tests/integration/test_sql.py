@@ -141,9 +141,9 @@ def test_setup_bounds_the_roles_connections(server, ready):
     limit = "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'walpush'"
     assert server.sql(limit) == [(-1,)], "only where somebody says how many processes there are"
     server.psql(SETUP, {"replicas": "3"}, dbname=ready)
-    assert server.sql(limit) == [(60,)]
+    assert server.sql(limit) == [(66,)]
     server.setup(ready)
-    assert server.sql(limit) == [(60,)]
+    assert server.sql(limit) == [(66,)]
 
 
 def test_setup_makes_the_slot(server, ready):

@@ -51,9 +51,10 @@ struct conf_listen {
 struct conf_admin {
 	char *address;
 	int64_t port;
-	struct texts hosts;    /* names that a request's Host may have */
-	int64_t ready_bytes;   /* 0: no limit */
-	int64_t ready_seconds; /* in ms, as all durations */
+	struct texts hosts;     /* names that a request's Host may have */
+	int64_t ready_bytes;    /* 0: no limit */
+	int64_t ready_seconds;  /* in ms, as all durations */
+	int64_t check_interval; /* 0: run does not check */
 };
 
 struct conf_jwt_key {
@@ -179,6 +180,7 @@ struct conf_membership {
 
 struct conf {
 	char *file;
+	char *text; /* of the file, as it was read */
 	struct conf_database database;
 	struct conf_listen listen;
 	struct conf_admin admin;
@@ -205,8 +207,8 @@ struct conf *conf_parse(const char *name, struct slice text, struct fail *why);
 void conf_free(struct conf *c);
 
 /* Connections to PostgreSQL, at most: one streams, one sees which commits are visible, one is for lookups and one is its spare, one watches for DDL,
- * one finds out for a moment what queries read; and those for admissions. */
-#define CONF_SESSIONS_BESIDE 6
+ * one finds out for a moment what queries read, one is for the checks, for a moment too; and those for admissions. */
+#define CONF_SESSIONS_BESIDE 7
 static inline int64_t conf_sessions(const struct conf *c)
 {
 	return CONF_SESSIONS_BESIDE + c->database.admit_connections;

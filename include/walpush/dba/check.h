@@ -14,8 +14,14 @@
 
 struct check;
 
-/* Both must outlive the check, which binds the rules. `offline`: checks only what the file shows, and connects to no server. */
-struct check *check_new(const struct conf *conf, struct rules *rules, bool offline);
+enum check_where {
+	CHECK_ALONE,
+	CHECK_OFFLINE, /* only what the file shows: no server is connected to */
+	CHECK_SERVING  /* beside a walpush that serves: without what its own connections show */
+};
+
+/* Both must outlive the check, which binds the rules. */
+struct check *check_new(const struct conf *conf, struct rules *rules, enum check_where where);
 void check_free(struct check *c);
 void check_run(struct check *c);
 
@@ -23,7 +29,7 @@ size_t check_failures(const struct check *c);
 size_t check_warnings(const struct check *c);
 /* One line for each finding, then the totals. */
 void check_print(const struct check *c, struct buf *out);
-/* {"file", "offline", "failures", "warnings", "findings": [{"check", "state", "text", "fix": null | {"kind", "text"}, "mend": the same}]} */
+/* {"file", "offline", "failures", "warnings", "findings": [{"check", "state", "stops", "text", "fix": null | {"kind", "text"}, "mend": the same}]} */
 json_t *check_json(const struct check *c);
 
 #endif

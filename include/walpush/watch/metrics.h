@@ -90,6 +90,7 @@ enum metrics_family {
 	METRICS_ROWS_SKIPPED,
 	METRICS_TRANSACTIONS_SKIPPED,
 	METRICS_QUERIES_GIVEN_UP,
+	METRICS_FINDINGS, /* metrics_found */
 	METRICS_LOG_BYTES,
 	METRICS_GROUPS,
 	METRICS_BUILD,
@@ -149,6 +150,10 @@ void metrics_event(struct metrics *m, const char *table, const char *action);
 /* The gauge keeps this number until the next call; NAN: unknown, and not printed. `value`: the index in the label's
  * row. */
 void metrics_gauge(struct metrics *m, enum metrics_family family, unsigned value, double now);
+/* One finding more of this check, whose name is copied; `severity` is a literal. Those of more than METRICS_EVENTS kinds are not counted. */
+void metrics_found(struct metrics *m, const char *check, const char *severity);
+/* No findings: the kinds that were there are printed as 0. */
+void metrics_found_clear(struct metrics *m);
 /* Sum over all threads of one value of the label. */
 uint64_t metrics_value(const struct metrics *m, enum metrics_family family, unsigned value);
 /* Sum over all threads and values of the label; for a histogram the number of observations. */
