@@ -65,7 +65,9 @@ FROM (
                      CASE WHEN slot_type <> 'logical' THEN 'it is a physical one'
                           WHEN plugin <> 'wal2json' THEN 'for plugin ' || plugin
                           ELSE 'in database ' || database END),
-           'Choose another name: -v slot=…, and slot in sidecar.conf.'
+           CASE WHEN (slot_type, plugin, database) = ('logical', 'pgoutput', current_database())
+                THEN 'Move it: walpush sql --plugin wal2json --switch. Or choose'
+                ELSE 'Choose' END || ' another name: -v slot=…, and slot in sidecar.conf.'
     FROM pg_replication_slots
     WHERE slot_name = :'slot'
       AND (slot_type, plugin, database) IS DISTINCT FROM ('logical', 'wal2json', current_database())

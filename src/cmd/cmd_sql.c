@@ -1,5 +1,6 @@
 /* cmd_sql: `walpush sql`: the DBA's script for this configuration and the slot's plugin (wal2json if neither --plugin nor the file
- * says which), or with --ddl the event trigger, which is the same for all configurations. Needs no database. */
+ * says which), with --switch also for a slot that has the other one; or with --ddl the event trigger, which is the same for all configurations.
+ * Needs no database. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,8 +11,8 @@
 #include "walpush/dba/setup.h"
 
 struct sql_options {
-	const char *file, *plugin;
-	bool ddl, row_filters;
+	const char *file, *plugin; /* plugin: NULL leaves it to the configuration */
+	bool ddl, row_filters, moves;
 };
 
 static int print(struct buf *script, struct fail *why)
@@ -24,21 +25,31 @@ static int print(struct buf *script, struct fail *why)
 	return ok ? CMD_FINE : CMD_FAILED;
 }
 
-/* `plugin`: NULL leaves it to the configuration. */
-static const char *plugin_of(const struct conf *conf, const char *plugin)
+/* A move to a plugin that nobody has named could be one back. */
+static const char *plugin_of(const struct conf *conf, const struct sql_options *o, struct fail *why)
 {
-	if (!plugin)
-		plugin = conf->database.plugin;
-	return strcmp(plugin, SETUP_PGOUTPUT) == 0 ? SETUP_PGOUTPUT : SETUP_WAL2JSON;
+	const char *plugin = o->plugin ? o->plugin : conf->database.plugin;
+
+	if (strcmp(plugin, "auto") != 0)
+		return plugin;
+	if (!o->moves)
+		return SETUP_WAL2JSON;
+	fail_set(why, "--switch moves the slot to which plugin? Add --plugin " SETUP_PGOUTPUT
+		      " or --plugin " SETUP_WAL2JSON ", or set database.plugin");
+	return NULL;
 }
 
 static int print_script(const struct conf *conf, const struct rules *rules, const struct sql_options *o,
 			struct fail *why)
 {
-	struct setup_options options = { .plugin = plugin_of(conf, o->plugin), .row_filters = o->row_filters };
+	struct setup_options options = { .plugin = plugin_of(conf, o, why),
+					 .row_filters = o->row_filters,
+					 .moves = o->moves };
 	struct buf script = { 0 };
 	char *role, *database;
 
+	if (!options.plugin)
+		return CMD_USAGE;
 	if (o->row_filters && strcmp(options.plugin, SETUP_PGOUTPUT) != 0)
 		return fail_set(why,
 				"--row-filters is for pgoutput alone: walpush sql --plugin pgoutput --row-filters"),
@@ -78,11 +89,11 @@ static bool is_plugin(const char *name)
 
 static bool parse(int argc, char **argv, struct sql_options *o)
 {
-	static const struct option names[] = { { "config", required_argument, NULL, 'c' },
-					       { "ddl", no_argument, NULL, 'd' },
-					       { "plugin", required_argument, NULL, 'p' },
-					       { "row-filters", no_argument, NULL, 'r' },
-					       { NULL, 0, NULL, 0 } };
+	static const struct option names[] = {
+		{ "config", required_argument, NULL, 'c' }, { "ddl", no_argument, NULL, 'd' },
+		{ "plugin", required_argument, NULL, 'p' }, { "row-filters", no_argument, NULL, 'r' },
+		{ "switch", no_argument, NULL, 's' },       { NULL, 0, NULL, 0 }
+	};
 	int option;
 
 	optind = 0;
@@ -93,12 +104,14 @@ static bool parse(int argc, char **argv, struct sql_options *o)
 			o->ddl = true;
 		else if (option == 'r')
 			o->row_filters = true;
+		else if (option == 's')
+			o->moves = true;
 		else if (option == 'p' && is_plugin(optarg))
 			o->plugin = optarg;
 		else
 			return false;
 	}
-	return optind == argc;
+	return optind == argc && !(o->ddl && o->moves);
 }
 
 int cmd_sql(int argc, char **argv)
@@ -108,7 +121,8 @@ int cmd_sql(int argc, char **argv)
 	int status;
 
 	if (!parse(argc, argv, &o)) {
-		fputs("usage: walpush sql [-c sidecar.conf] [--plugin wal2json|pgoutput] [--row-filters] [--ddl]\n",
+		fputs("usage: walpush sql [-c sidecar.conf] [--plugin wal2json|pgoutput] [--row-filters] [--switch | "
+		      "--ddl]\n",
 		      stderr);
 		return CMD_USAGE;
 	}

@@ -45,7 +45,7 @@ const struct conf_option conf_options[] = {
   .doc = "The logical replication slot, which the DBA creates with what `walpush sql` prints." },
 { "database.plugin", CONF_TEXT, 0, OF_CONF(database.plugin), .initial = "auto", .choices = "auto, wal2json, pgoutput",
   .doc = "The slot's output plugin: wal2json, or pgoutput, which comes with PostgreSQL. With `auto` it is what the slot has; another one than "
-	 "the slot's is an error." },
+	 "the slot's is an error, and `walpush sql --switch` prints what moves the slot to it." },
 { "database.publication", CONF_TEXT, 0, OF_CONF(database.publication), .initial = "", .accept = conf_accept_slot,
   .doc = "The publication whose tables a slot of pgoutput sends, which `walpush sql --plugin pgoutput` makes. Empty: the slot's name." },
 { "database.connect-timeout", CONF_SECONDS, 0, OF_CONF(database.connect_timeout), RANGE(SECOND, 300 * SECOND),

@@ -59,10 +59,18 @@ const char check_sql_slot[] = "SELECT 'failure', format('there is no slot %s: no
 			      "       format('SELECT pg_create_logical_replication_slot(%L, %L);', $1, $2)"
 			      " WHERE NOT EXISTS (SELECT " SLOT ")";
 
+/* A slot of the other plugin can be moved. */
+#define OF_OTHER_PLUGIN "slot_type = 'logical' AND plugin IN ('wal2json', 'pgoutput') AND plugin <> $2"
+
 const char check_sql_slot_kind[] =
-	"SELECT 'failure', format('the slot %s is %s: it serves something else', $1,"
+	"SELECT 'failure', format('the slot %s is for plugin %s, and database.plugin says %s', $1, plugin, $2), "
+	"'shell',"
+	"       format('walpush sql -c sidecar.conf --plugin %s --switch | psql -d %I', $2, database)"
+	" " SLOT " AND " OF_OTHER_PLUGIN
+	" UNION ALL SELECT 'failure', format('the slot %s is %s: it serves something else', $1,"
 	"                         CASE slot_type WHEN 'logical' THEN 'for plugin ' || plugin ELSE slot_type END),"
-	"       'conf', " OTHER_SLOT " " SLOT " AND (slot_type <> 'logical' OR plugin <> $2)"
+	"       'conf', " OTHER_SLOT " " SLOT " AND (slot_type <> 'logical' OR plugin <> $2) AND (" OF_OTHER_PLUGIN
+	") IS NOT TRUE"
 	" UNION ALL SELECT 'ok', format('logical, with %s', plugin), '', NULL " SLOT
 	" AND slot_type = 'logical' AND plugin = $2";
 

@@ -7,6 +7,7 @@
 #include "needs.h"
 #include "setup_filters.h"
 #include "setup_publication.h"
+#include "setup_slot.h"
 #include "walpush/text/sqltext.h"
 
 #define OWN_NAMES "SET search_path = " SQLTEXT_OWN_PATH ";\n"
@@ -98,24 +99,11 @@ static const char missing_text[] =
 	"    FROM (VALUES\n"
 	"        ";
 
-static const char preconditions[] =
-	"\n"
-	"    ) AS w (schema, name, columns, sent)\n"
-	"    WHERE to_regclass(format('%I.%I', schema, name)) IS NULL\n"
-	"    UNION ALL\n"
-	"    SELECT 4, format('slot %s exists, but %s', slot_name,\n"
-	"                     CASE WHEN slot_type <> 'logical' THEN 'it is a physical one'\n"
-	"                          WHEN plugin <> '@PLUGIN@' THEN 'for plugin ' || plugin\n"
-	"                          ELSE 'in database ' || database END),\n"
-	"           'Choose another name: -v slot=…, and slot in sidecar.conf.'\n"
-	"    FROM pg_replication_slots\n"
-	"    WHERE slot_name = :'slot'\n"
-	"      AND (slot_type, plugin, database) IS DISTINCT FROM ('logical', '@PLUGIN@', current_database())\n"
-	"    UNION ALL\n"
-	"    SELECT 5, 'all ' || current_setting('max_replication_slots') || ' replication slots are in use',\n"
-	"           'Drop one that nobody reads, or raise max_replication_slots and restart PostgreSQL.'\n"
-	"    WHERE (SELECT count(*) FROM pg_replication_slots) >= current_setting('max_replication_slots')::int\n"
-	"      AND :'slot' <> '' AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = :'slot')\n"
+static const char preconditions[] = "\n"
+				    "    ) AS w (schema, name, columns, sent)\n"
+				    "    WHERE to_regclass(format('%I.%I', schema, name)) IS NULL\n";
+
+static const char raised_text[] =
 	") AS found (rank, problem, fix)\n"
 	"ORDER BY rank\n"
 	"LIMIT 1\n"
@@ -291,32 +279,6 @@ static const char plugin_text[] =
 	"\\endif\n"
 	"\n";
 
-static const char slot_text[] =
-	"-- ---- The slot "
-	"----------------------------------------------------------------------------------------------------\n"
-	"\n"
-	"-- From here on the server keeps WAL until walpush has read it. Creating waits for the transactions that are "
-	"open now.\n"
-	"\\if :slot_missing\n"
-	"    \\if :knows_failover\n"
-	"        SELECT format('SELECT FROM pg_create_logical_replication_slot(%L, ''@PLUGIN@'', failover => %L)',\n"
-	"                      :'slot', :'failover')\n"
-	"        \\gexec\n"
-	"    \\else\n"
-	"        SELECT format('SELECT FROM pg_create_logical_replication_slot(%L, ''@PLUGIN@'')', :'slot')\n"
-	"        \\gexec\n"
-	"    \\endif\n"
-	"    \\echo slot :slot created\n"
-	"\\endif\n"
-	"\n"
-	"-- A slot that nobody reads keeps WAL until the disk is full. Better is to lose the slot: browsers then get "
-	"one\n"
-	"-- `resync`. The limit is the server's, for all slots, so it is named here and not set.\n"
-	"SELECT 'note: max_slot_wal_keep_size is -1. Bound what a slot can keep:'\n"
-	"       ' ALTER SYSTEM SET max_slot_wal_keep_size = ''10GB''; SELECT pg_reload_conf();'\n"
-	"WHERE current_setting('max_slot_wal_keep_size') = '-1' AND :'slot' <> '';\n"
-	"\n";
-
 static const char creators_text[] =
 	"-- Whoever may create a function or an operator where walpush looks for names could lead a query to it; "
 	"walpush then\n"
@@ -414,18 +376,6 @@ static void add_reads(struct buf *out, const struct conf *conf, const struct rul
 	buf_add_text(out, n ? ";\n" : "");
 }
 
-/* A text of this script, with the plugin's name. */
-static void add_text(struct buf *out, const char *text, const char *plugin)
-{
-	static const char mark[] = "@PLUGIN@";
-
-	for (const char *at; (at = strstr(text, mark)); text = at + strlen(mark)) {
-		buf_add(out, text, (size_t)(at - text));
-		buf_add_text(out, plugin);
-	}
-	buf_add_text(out, text);
-}
-
 /* A publication that the file does not name follows the slot, which -v may name. */
 static void add_publication(struct buf *out, const struct conf_database *d)
 {
@@ -438,21 +388,26 @@ static void add_publication(struct buf *out, const struct conf_database *d)
 	buf_addf(out, "%s AS publication\n    \\gset\n\\endif\n\n", strcmp(d->publication, d->slot) == 0 ? ")" : "");
 }
 
-static void add_preconditions(struct buf *out, const struct conf *conf, const struct rules *rules, const char *role,
-			      const char *plugin)
+static bool is_pgoutput(const struct setup_options *options)
 {
-	bool is_pgoutput = strcmp(plugin, SETUP_PGOUTPUT) == 0;
+	return strcmp(options->plugin, SETUP_PGOUTPUT) == 0;
+}
 
-	buf_add_text(out, is_pgoutput ? pgoutput_head : wal2json_head);
+static void add_preconditions(struct buf *out, const struct conf *conf, const struct rules *rules,
+			      const struct setup_options *options)
+{
+	buf_add_text(out, is_pgoutput(options) ? pgoutput_head : wal2json_head);
 	buf_add_text(out, head_text);
 	add_variable(out, "slot", conf->database.slot);
-	add_variable(out, "role", role ? role : "walpush");
+	add_variable(out, "role", options->role ? options->role : "walpush");
 	buf_add_text(out, variables);
-	if (is_pgoutput)
+	if (is_pgoutput(options) || options->moves)
 		add_publication(out, &conf->database);
 	buf_add_text(out, missing_text);
 	needs_wanted(out, rules);
-	add_text(out, preconditions, plugin);
+	buf_add_text(out, preconditions);
+	setup_slot_refused(out, options);
+	buf_add_text(out, raised_text);
 }
 
 static void add_wal2json(struct buf *out, const struct rules *rules)
@@ -466,21 +421,19 @@ static void add_wal2json(struct buf *out, const struct rules *rules)
 void setup_script(const struct conf *conf, const struct rules *rules, const struct setup_options *options,
 		  struct buf *out)
 {
-	const char *plugin = options->plugin;
-
-	add_preconditions(out, conf, rules, options->role, plugin);
+	add_preconditions(out, conf, rules, options);
 	buf_add_text(out, role_text);
 	buf_addf(out, limit_text, (int)conf_sessions(conf), (int)conf_sessions(conf));
 	add_reads(out, conf, rules);
 	buf_add_text(out, identity_text);
-	if (strcmp(plugin, SETUP_PGOUTPUT) == 0) {
+	if (is_pgoutput(options)) {
 		setup_published(out, rules);
 		setup_filters(out, rules, options->row_filters);
 		setup_publication(out);
 	} else {
 		add_wal2json(out, rules);
 	}
-	add_text(out, slot_text, plugin);
+	setup_slot(out, options);
 	buf_add_text(out, creators_text);
 	buf_add_text(out, needs_creators);
 	buf_add_text(out, done_text);

@@ -234,7 +234,8 @@ static const char publication_text[] =
 	"exist:'\n"
 	"              ' SELECT pg_drop_replication_slot(%L); then run this again.', slot_name, :'publication', "
 	"slot_name)\n"
-	"FROM pg_replication_slots WHERE slot_name = :'slot' AND :'publication_missing'::boolean;\n"
+	"FROM pg_replication_slots\n"
+	"WHERE slot_name = :'slot' AND plugin = 'pgoutput' AND :'publication_missing'::boolean;\n"
 	"\n";
 
 void setup_publication(struct buf *out)

@@ -93,6 +93,25 @@ static bool plugin_is_good(const char *wanted, const char *plugin)
 	return strcmp(plugin, WAL2JSON) == 0 || strcmp(plugin, PGOUTPUT) == 0;
 }
 
+static bool kind_is_good(const struct source_starting *s, const PGresult *result, struct fail *why)
+{
+	const char *name = s->conf->slot, *wanted = s->conf->plugin;
+	const char *type = PQgetvalue(result, 0, SLOT_TYPE), *plugin = PQgetvalue(result, 0, SLOT_PLUGIN);
+	bool is_logical = strcmp(type, "logical") == 0;
+
+	if (is_logical && plugin_is_good(wanted, plugin))
+		return true;
+	if (is_logical && plugin_is_good("auto", plugin))
+		return fail_set(why,
+				"slot \"%s\" has plugin %s, and database.plugin says %s: move the slot with what "
+				"walpush sql --switch prints, or set database.plugin = \"%s\"",
+				name, plugin, wanted, plugin);
+	return fail_set(
+		why,
+		"slot \"%s\" is %s with plugin \"%s\", not logical with %s: drop it and run what walpush sql prints",
+		name, type, plugin, strcmp(wanted, "auto") == 0 ? WAL2JSON " or " PGOUTPUT : wanted);
+}
+
 /* Checks the slot before START_REPLICATION, with better errors. */
 static bool slot_is_good(const struct source_starting *s, const PGresult *result, struct fail *why)
 {
@@ -106,14 +125,8 @@ static bool slot_is_good(const struct source_starting *s, const PGresult *result
 	if (PQnfields(result) < SLOT_COLUMNS)
 		return fail_set(why, "the question about slot \"%s\" was answered strangely: is this PostgreSQL?",
 				name);
-	if (strcmp(PQgetvalue(result, 0, SLOT_TYPE), "logical") != 0 ||
-	    !plugin_is_good(s->conf->plugin, PQgetvalue(result, 0, SLOT_PLUGIN)))
-		return fail_set(
-			why,
-			"slot \"%s\" is %s with plugin \"%s\", not logical with %s: drop it and run what walpush sql "
-			"prints",
-			name, PQgetvalue(result, 0, SLOT_TYPE), PQgetvalue(result, 0, SLOT_PLUGIN),
-			strcmp(s->conf->plugin, "auto") == 0 ? WAL2JSON " or " PGOUTPUT : s->conf->plugin);
+	if (!kind_is_good(s, result, why))
+		return false;
 	if (strcmp(PQgetvalue(result, 0, SLOT_IS_HERE), "t") != 0)
 		return fail_set(why,
 				"slot \"%s\" belongs to another database: connect to that one, or create a slot here",

@@ -1192,7 +1192,8 @@ def test_a_slot_of_the_other_plugin(world):
     pgoutput(world)
     world.config.set("database.plugin", "wal2json")
     (found,) = of(world.findings(1), "slot-kind")
-    assert "for plugin pgoutput" in found["text"]
+    assert found["text"] == "the slot walpush is for plugin pgoutput, and database.plugin says wal2json"
+    assert found["fix"] == {"kind": "shell", "text": "walpush sql -c sidecar.conf --plugin wal2json --switch | psql -d app"}
 
 
 def test_the_fixes_of_a_publication_let_the_application_update(world):

@@ -20,6 +20,7 @@ struct setup_options {
 		role; /* the default of the script's variable `role`, as the configured slot is of `slot`; NULL: walpush */
 	const char *plugin; /* one of the two above */
 	bool row_filters;   /* rows that no section counts are not sent, where nothing can tell; pgoutput alone */
+	bool moves;         /* a slot of the other plugin is moved to this one; else it is refused */
 };
 
 void setup_script(const struct conf *conf, const struct rules *rules, const struct setup_options *options,

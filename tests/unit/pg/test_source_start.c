@@ -207,7 +207,11 @@ static void a_slot_that_cannot_be_used_needs_a_person(void **state)
 	} cases[] = {
 		{ 6, NULL, "slot \"walpush\" does not exist", "42704" },
 		{ 8, "pgoutput|logical|t|0/4000|reserved|UTF8|1700000000000|-",
-		  "slot \"walpush\" is logical with plugin \"pgoutput\", not logical with wal2json", "" },
+		  "slot \"walpush\" has plugin pgoutput, and database.plugin says wal2json: move the slot with what "
+		  "walpush sql --switch prints, or set database.plugin = \"pgoutput\"",
+		  "" },
+		{ 8, "test_decoding|logical|t|0/4000|reserved|UTF8|1700000000000|-",
+		  "slot \"walpush\" is logical with plugin \"test_decoding\", not logical with wal2json", "" },
 		{ 8, "-|physical|-|-|reserved|UTF8|1700000000000|-", "slot \"walpush\" is physical with plugin \"\"",
 		  "" },
 		{ 8, "wal2json|logical|f|0/4000|reserved|UTF8|1700000000000|-", "belongs to another database", "" },
