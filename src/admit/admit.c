@@ -11,6 +11,7 @@ void admit_came(struct admissions *all, struct mail *mail)
 	struct listener *l = listener_new(all, mail);
 	int64_t most = all->present->conf->limits.per_user;
 
+	all->n_tokens++;
 	if (most > 0 && l->member->n > most)
 		listener_refuse(l, 4429, "user", "too many connections of this user");
 	else if (!listener_stream(l))
@@ -21,6 +22,7 @@ void admit_came(struct admissions *all, struct mail *mail)
 
 void admit_renewed(struct admissions *all, struct mail *mail)
 {
+	all->n_tokens++;
 	renew_by(all, mail);
 }
 
@@ -99,7 +101,13 @@ void admit_numbers(const struct admissions *all, struct admit_numbers *out)
 	out->most = all->lanes.n;
 	out->slow = lanes_slow_waiting(&all->lanes);
 	out->waiting = lanes_waiting(&all->lanes) + out->slow;
+	out->tokens = all->n_tokens;
 	out->cancelled = all->n_cancelled;
+}
+
+bool admit_is_unanswered(const struct admissions *all)
+{
+	return outage_is(&all->outage, admit_clock(all));
 }
 
 static json_t *lanes_status(const struct admissions *all)

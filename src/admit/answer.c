@@ -138,7 +138,7 @@ static void apply(struct question *q, struct sqlrows *rows, const struct fail *w
 		else if (is_bad_value(why))
 			listener_refuse(l, 4403, "value", "a value does not fit the query");
 		else
-			listener_refuse(l, 1013, "query", "the admit query failed");
+			listener_unanswered(l, "query", "the admit query failed");
 	}
 	answer_unref(a);
 }
@@ -146,6 +146,8 @@ static void apply(struct question *q, struct sqlrows *rows, const struct fail *w
 static void on_answer(struct question *q, struct sqlrows *rows, const struct fail *why)
 {
 	question_back(q);
+	if (rows || is_bad_value(why))
+		outage_answered(&q->all->outage);
 	if (rows && q->of_turn) /* a slow one has left its share */
 		q->all->share.moved = admit_clock(q->all);
 	if (!rows && q->asked)
@@ -233,7 +235,7 @@ static void on_position(struct batch *b, struct sqlrows *rows, const struct fail
 	}
 	if (!take_position(rows, why, &p)) {
 		while (b->listeners)
-			listener_refuse(b->listeners, 1013, "query", "the WAL's position is not known");
+			listener_unanswered(b->listeners, "query", "the WAL's position is not known");
 		send_drop_batch(b);
 		return;
 	}
@@ -321,7 +323,7 @@ static void refuse_late(struct admissions *all, int64_t now)
 		if (!listener_stream(all->unanswered))
 			listener_refuse(all->unanswered, 1012, "reload", "the stream has changed");
 		else if (admit_is_fed(all))
-			listener_refuse(all->unanswered, 1013, "timeout", "the database does not answer");
+			listener_unanswered(all->unanswered, "timeout", "the database does not answer");
 		else
 			listener_refuse(all->unanswered, 1013, "offline", "not streaming");
 	}

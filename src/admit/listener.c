@@ -210,6 +210,12 @@ void listener_refuse(struct listener *l, unsigned code, const char *why, const c
 	}
 }
 
+void listener_unanswered(struct listener *l, const char *why, const char *reason)
+{
+	outage_failed(&l->all->outage, l->member->id, admit_clock(l->all));
+	listener_refuse(l, 1013, why, reason);
+}
+
 /* --- life --------------------------------------------------------------------------------------------------------------- */
 
 struct listener *listener_new(struct admissions *all, struct mail *mail)

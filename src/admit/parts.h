@@ -1,7 +1,7 @@
 /*
  * admit parts: what the files of admit share. No other layer includes it. Each file calls only those above it in this list:
  *
- *   rounds.c verdict.c lanes.c  what decides, pure
+ *   rounds.c verdict.c lanes.c outage.c  what decides, pure
  *   member.c            users, and the last change of their memberships
  *   ring.c              connections that are asked again as time passes
  *   listener.c          a connection: its state, its lists, what its hub is told, its end
@@ -21,6 +21,7 @@
 #include <uthash.h>
 
 #include "lanes.h"
+#include "outage.h"
 #include "rounds.h"
 #include "verdict.h"
 #include "walpush/admit/admit.h"
@@ -167,6 +168,7 @@ struct admissions {
 	const struct admit_calls *calls;
 	void *ctx;
 	struct listener *listeners;
+	uint64_t n_tokens;
 
 	/* member.c */
 	struct member *members;
@@ -201,6 +203,7 @@ struct admissions {
 	/* answer.c */
 	struct listener *unanswered; /* listeners without an answer, the longest first */
 	struct repeat trouble[REPEAT_TABLE];
+	struct outage outage;
 };
 
 static inline int64_t admit_clock(const struct admissions *all)
@@ -286,6 +289,8 @@ void listener_limit(struct listener *l, lsn_t limit);
 void listener_note_change(const struct listener *l, lsn_t commit);
 /* `why`: a value of METRICS_REFUSALS. A renewal, and a listener refused with 4429, is freed. */
 void listener_refuse(struct listener *l, unsigned code, const char *why, const char *reason);
+/* The database has failed to answer. */
+void listener_unanswered(struct listener *l, const char *why, const char *reason);
 /* Its hub was sent MAIL_REFUSED. */
 bool listener_is_told(const struct listener *l);
 

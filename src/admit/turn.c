@@ -129,7 +129,7 @@ static void refuse_all(struct question **queue)
 
 	while ((q = *queue)) {
 		while (q->for_next)
-			listener_refuse(q->for_next, 1013, "timeout", "the database does not answer");
+			listener_unanswered(q->for_next, "timeout", "the database does not answer");
 		ask_now(q);
 	}
 }

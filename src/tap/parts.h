@@ -22,6 +22,7 @@
 #include "walpush/pg/source.h"
 #include "walpush/pg/sqlpipe.h"
 #include "walpush/tap/tap.h"
+#include "walpush/watch/minute.h"
 #include "walpush/watch/trail.h"
 #include "walpush/base/tries.h"
 #include "walpush/pg/window.h"
@@ -144,6 +145,7 @@ struct tap {
 	} slot;
 	struct guard *guard;       /* tap_guard.c */
 	struct findings *findings; /* tap_findings.c */
+	struct minute tokens;      /* refused, of those that were judged */
 
 	struct admin *admin;
 	struct event *tick;

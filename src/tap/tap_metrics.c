@@ -151,8 +151,18 @@ static void look_at_process(struct tap *t)
 	look_at_start(t);
 }
 
+static void look_at_tokens(struct tap *t)
+{
+	uint64_t refused = metrics_named(t->metrics, METRICS_REFUSALS, "token");
+	struct admit_numbers n;
+
+	admit_numbers(t->admissions, &n);
+	minute_take(&t->tokens, refused, refused + n.tokens);
+}
+
 void tap_sample(struct tap *t)
 {
+	look_at_tokens(t);
 	trail_tick(t->trail, t->metrics, behind(tap_server_end(t), topiclog_published(t->now.log)));
 }
 

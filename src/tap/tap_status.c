@@ -11,6 +11,9 @@
 #define BEAT_LIMIT 10000000 /* µs */
 #define GROUPS_SHOWN 20
 #define MINUTE 60 /* samples */
+/* Of at least so many tokens in the last minute, so many percent were refused: that is an alarm. */
+#define TOKENS_LEAST 20
+#define TOKENS_PERCENT 95
 
 /* --- probes -------------------------------------------------------------------------------------------------------- */
 
@@ -273,6 +276,16 @@ static json_t *admission_status(const struct tap *t)
 	return status;
 }
 
+/* Nearly all tokens are refused: the key, the algorithm, the audience or a clock, and not the clients. Another replica has the same, so this one stays
+ * ready. */
+static json_t *token_status(const struct tap *t)
+{
+	struct minute_sample last = minute_sum(&t->tokens);
+
+	return json_pack("{s:I, s:I, s:b}", "refused", (json_int_t)last.bad, "of", (json_int_t)last.all, "alarm",
+			 last.all >= TOKENS_LEAST && last.bad * 100 >= last.all * TOKENS_PERCENT);
+}
+
 /* --- the document -------------------------------------------------------------------------------------------------- */
 
 static json_t *head(struct tap *t, int64_t now)
@@ -318,13 +331,15 @@ static json_t *status(void *ctx, bool with_history)
 	json_object_set_new(document, "given_up", given_up_status(t));
 	json_object_set_new(document, "queries_left_out", left_out_status(t, now));
 	json_object_set_new(document, "findings", tap_findings_status(t));
-	json_object_set_new(document, "checked_at", tap_findings_at(t) ? json_time(tap_findings_at(t)) : json_null());
+	json_object_set_new(document, "checked_at",
+			    tap_findings_at(t) ? json_time(tap_findings_at(t) * 1000000) : json_null());
 	json_object_set_new(document, "wal", wal_status(t, now));
 	json_object_set_new(document, "intake_bytes", json_integer((json_int_t)intake_bytes(t->intake)));
 	json_object_set_new(document, "log_bytes", json_integer((json_int_t)topiclog_bytes(t->now.log)));
 	json_object_set_new(document, "hubs", json_integer((json_int_t)t->n_hubs));
 	json_object_set_new(document, "connections", connection_status(t));
 	json_object_set_new(document, "admissions", admission_status(t));
+	json_object_set_new(document, "tokens", token_status(t));
 	json_object_set_new(document, "last_minute", minute_status(t));
 	json_object_set_new(document, "groups", group_status(t));
 	json_object_set_new(document, "events", event_status(t));

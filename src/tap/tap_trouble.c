@@ -43,6 +43,45 @@ static bool can_ask(const struct tap *t)
 	return sqlpipe_is_up(t->asking[0].sql) || sqlpipe_is_up(t->asking[1].sql);
 }
 
+#define BREAKER_PATIENCE 60000000 /* µs */
+
+struct standing { /* a query that rows have not asked for long, although admissions read the same tables */
+	const struct tap *tap;
+	int64_t now;
+	bool is;
+};
+
+static bool reads_as_admit(const struct tap *t, uint32_t query)
+{
+	for (size_t i = rules_n_row_queries(t->now.plain); i < rules_n_queries(t->now.plain); i++)
+		if (overlap_shares(tap_overlap(t), query, i))
+			return true;
+	return false;
+}
+
+static void look_at_left_out(void *ctx, const struct intake_left_out *q)
+{
+	struct standing *s = ctx;
+
+	s->is |= s->now - q->since >= BREAKER_PATIENCE && reads_as_admit(s->tap, q->query);
+}
+
+static bool breaker_stands(const struct tap *t)
+{
+	struct standing s = { .tap = t, .now = clock_us() };
+
+	if (tap_overlap(t))
+		intake_each_left_out(t->intake, look_at_left_out, &s);
+	return s.is;
+}
+
+static const char *unanswered(const struct tap *t)
+{
+	if (admit_is_unanswered(t->admissions))
+		return "the database has answered no admission for a minute: see the log";
+	return breaker_stands(t) ? "tables that admissions read do not answer: see queries_left_out of /status" : NULL;
+}
+
 const char *tap_trouble(struct tap *t)
 {
 	const char *trouble;
@@ -62,6 +101,8 @@ const char *tap_trouble(struct tap *t)
 		return "catching up with what was written before the start";
 	if (t->now.is_withheld)
 		return "the publication does not send what decides permission: see the log";
+	if (unanswered(t))
+		return unanswered(t);
 	if (lags(t))
 		return "too far behind the server's end of WAL";
 	return sqlpipe_is_up(t->sql) && can_ask(t) && tap_lanes_is_up(t) ? NULL : queries_missing(t);

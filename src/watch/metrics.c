@@ -217,6 +217,11 @@ uint64_t metrics_value(const struct metrics *m, enum metrics_family family, unsi
 	return cell_sum(m, family, value);
 }
 
+uint64_t metrics_named(const struct metrics *m, enum metrics_family family, const char *value)
+{
+	return cell_sum(m, family, value_of(&metrics_rows[family], value));
+}
+
 uint64_t metrics_total(const struct metrics *m, enum metrics_family family)
 {
 	unsigned n = metrics_rows[family].type == METRICS_HISTOGRAM ? METRICS_BOUNDS + 1 : METRICS_WIDTH;

@@ -1,16 +1,17 @@
 """The checks of `walpush check`, made beside a walpush that serves: what they find comes and goes in its log, /status and the metrics."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import time
 
 import pytest
 
 from harness.app import ASHA
-from harness.client import PATIENCE, Closed, Refused
-from harness.walpush import fields_of
-from throwaway.config import Raw
+from harness.client import PATIENCE, Client, Closed
+from harness.walpush import fields_of, token
 
 COMES, GOES = r'msg="a check finds something"', r'msg="a check finds this no more"'
 REQUESTS = "/ws/requests/1/"
@@ -125,3 +126,45 @@ def test_a_look_ends_with_the_process(app, checked):
         process.stop()
     assert not os.path.exists(f"/proc/{child}")
 
+
+
+def test_an_outage_of_admissions_is_red_until_the_first_answer(app, checked):
+    """A table that admit reads loses its grant. Five users try, for a minute."""
+    process = checked()
+    asha = process.subscribe(REQUESTS, ASHA)
+    mark = process.mark()
+    app.sql("REVOKE SELECT ON users FROM walpush")
+    assert asha.close_code() == 1013
+    deadline = time.monotonic() + 60 + PATIENCE
+    while process.admin("/readyz").status == 200:
+        assert time.monotonic() < deadline
+        for user in (1, 2, 3, 4, 5):
+            assert process.connect(REQUESTS, user).close_code() == 1013
+        time.sleep(1)  # a browser's patience
+    assert process.admin("/readyz").body == b"the database has answered no admission for a minute: see the log\n"
+    assert process.metric("walpush_ready") == 0
+    line = came(process, "query", mark)
+    assert "GRANT SELECT" in line["fix"] and line["level"] == "error"
+    assert len(re.findall("an admit query fails", process.log(mark))) == 1
+    app.sql("GRANT SELECT ON users TO walpush")
+    gone(process, "query", mark)
+    while process.admin("/readyz").status != 200:
+        assert time.monotonic() < deadline + PATIENCE
+        with contextlib.suppress(Closed):
+            process.subscribe(REQUESTS, ASHA)
+
+
+def test_tokens_that_are_refused_are_an_alarm_and_walpush_stays_ready(app, checked):
+    process = checked(interval=0)
+    tokens = lambda: json.loads(process.admin("/status").body)["tokens"]  # noqa: E731
+    process.subscribe(REQUESTS, ASHA)
+    for _ in range(21):
+        assert Client(process.port, REQUESTS, token=token(ASHA, key="another key, as long as the first")).close_code() == 4401
+    deadline = time.monotonic() + PATIENCE
+    while not tokens()["alarm"]:
+        assert time.monotonic() < deadline, tokens()
+    assert tokens() == {"refused": 21, "of": 22, "alarm": True}
+    assert process.admin("/readyz").status == 200
+    process.subscribe(REQUESTS, ASHA)
+    while tokens()["alarm"]:
+        assert time.monotonic() < deadline, tokens()

@@ -120,9 +120,12 @@ struct admit_numbers {
 	unsigned open, most; /* lanes; `most`: database.admit-connections */
 	unsigned waiting;    /* questions that wait for a lane; */
 	unsigned slow;       /* and those of them that wait for the lane of the slow ones */
+	uint64_t tokens;     /* good ones that came so far, of new connections and renewed */
 	uint64_t cancelled;  /* queries so far, because nobody waited for them any more */
 };
 void admit_numbers(const struct admissions *all, struct admit_numbers *out);
+/* The database has answered no admission for a minute, although several users tried (outage.h). */
+bool admit_is_unanswered(const struct admissions *all);
 /* For the admin port. */
 json_t *admit_status(const struct admissions *all);
 

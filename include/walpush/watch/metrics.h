@@ -156,6 +156,8 @@ void metrics_found(struct metrics *m, const char *check, const char *severity);
 void metrics_found_clear(struct metrics *m);
 /* Sum over all threads of one value of the label. */
 uint64_t metrics_value(const struct metrics *m, enum metrics_family family, unsigned value);
+/* The same for a value as the family's row spells it. */
+uint64_t metrics_named(const struct metrics *m, enum metrics_family family, const char *value);
 /* Sum over all threads and values of the label; for a histogram the number of observations. */
 uint64_t metrics_total(const struct metrics *m, enum metrics_family family);
 struct metrics_histogram { /* the sum of all threads */
