@@ -1,5 +1,6 @@
 /* listener: a connection as admit knows it: its state, its lists, the mails to its hub, and its end. */
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 #include "parts.h"
@@ -133,6 +134,13 @@ const struct rules_stream *listener_stream(const struct listener *l)
 	return ticket_stream(l->ticket, l->all->present->plain);
 }
 
+const char *listener_stream_name(const struct listener *l)
+{
+	const struct rules_stream *s = listener_stream(l);
+
+	return s ? s->conf->name : "";
+}
+
 void listener_limit(struct listener *l, lsn_t limit)
 {
 	struct mail mail = { .kind = MAIL_LIMIT, .limit = limit };
@@ -171,10 +179,28 @@ static void deny(struct listener *l, unsigned code, const char *reason)
 	stop_here(l);
 }
 
+/* What the client is told: less than the log. NULL: no more than the code says. */
+static const char *words_of(const char *why)
+{
+	static const struct {
+		const char *why, *words;
+	} table[] = {
+		{ "reload", "the stream was configured anew" },
+		{ "offline", "not streaming now" },
+		{ "timeout", "the database does not answer" },
+		{ "query", "admission failed" },
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+		if (strcmp(table[i].why, why) == 0)
+			return table[i].words;
+	return NULL;
+}
+
 static void refuse(struct listener *l, unsigned code, const char *why, const char *reason)
 {
 	struct audit_client client = listener_client(l);
-	struct mail mail = { .kind = MAIL_REFUSED, .code = code };
+	struct mail mail = { .kind = MAIL_REFUSED, .code = code, .words = words_of(why) };
 
 	stop_here(l);
 	listener_count(l, "refused");

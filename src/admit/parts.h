@@ -224,7 +224,8 @@ static inline void admit_wake(const struct admissions *all, enum admit_wake when
 /* The fields of a log line about a connection. */
 #define WHO(l)                                                                                                         \
 	log_n("hub", (int64_t)(l)->key.hub), log_n("connection", (int64_t)(l)->key.connection),                        \
-		log_peer(&(l)->ticket->peer), log_s("user", (l)->ticket->user)
+		log_peer(&(l)->ticket->peer), log_s("user", (l)->ticket->user),                                        \
+		log_s("stream", listener_stream_name(l)), log_s("path", (l)->ticket->path)
 
 /* --- member.c --- */
 /* Never NULL: it is made when it is missing. */
@@ -264,6 +265,8 @@ void listener_free_renewal(struct listener *renewal);
 struct listener *listener_find(struct admissions *all, const struct mail *mail);
 /* NULL: a reload has removed the stream; the hubs close its connections. */
 const struct rules_stream *listener_stream(const struct listener *l);
+/* "": there is none any more. */
+const char *listener_stream_name(const struct listener *l);
 void listener_to(struct listener *l, enum listener_state next);
 /* Leaves its list and its question, and joins this list; NULL: none. */
 void listener_move(struct listener *l, struct listener **queue);

@@ -168,7 +168,7 @@ void seat_admit(struct listener *l, bool on_hold)
 	mail.given.limit = on_hold ? mail.given.id.lsn : l->upto;
 	mail.given.admitted = l->from;
 	mail.given.ticket = ticket_ref(l->ticket);
-	flood_info("admitted", WHO(l), log_s("stream", listener_stream(l)->conf->name), log_n("groups", (int64_t)n),
+	flood_info("admitted", WHO(l), log_n("groups", (int64_t)n),
 		   log_s("resumed", mail.given.resumed ? "true" : "false"));
 	listener_count(l, mail.given.resumed ? "resumed" : "fresh");
 	tell_audit(l, &mail);

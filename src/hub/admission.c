@@ -31,11 +31,25 @@ bool admission_follow(struct conn *c)
 
 /* --- the first token ------------------------------------------------------------------------------------------------ */
 
+static void refuse_token(struct conn *c, const struct token_fault *why)
+{
+	flood_info("token refused", CONN_WHO(c), log_s("reason", why->check), log_s("detail", why->detail));
+	conn_refuse(c, 4401, "token", why->words);
+}
+
+static void refuse_claims(struct conn *c, const char *missing)
+{
+	flood_info("token refused", CONN_WHO(c), log_s("reason", "claim"), log_s("claim", missing));
+	conn_refuse(c, 4401, "claim", "token lacks a claim");
+}
+
 static bool is_too_long_a_token(struct conn *c, const char *token)
 {
+	struct token_fault why = { .check = "length", .words = "token too long", .detail = "over limits.token-bytes" };
+
 	if (strlen(token) <= (size_t)c->hub->shared->conf->limits.token_bytes)
 		return false;
-	conn_close(c, 4401);
+	refuse_token(c, &why);
 	return true;
 }
 
@@ -43,13 +57,14 @@ void admission_ask(struct conn *c)
 {
 	const struct hub_shared *shared = c->hub->shared;
 	struct mail mail = { .kind = MAIL_ADMIT, .hub = c->hub->index, .connection = c->id };
-	struct fail why = { 0 };
 	struct token token = { 0 };
+	struct token_fault why;
 	const char *missing;
 
+	if (is_too_long_a_token(c, c->request.token))
+		return;
 	if (!token_verify(shared->keys, slice_of(c->request.token), clock_wall_us() / 1000000, &token, &why)) {
-		flood_info("token refused", CONN_WHO(c), log_s("reason", why.text));
-		conn_refuse(c, 4401, "token");
+		refuse_token(c, &why);
 		return;
 	}
 	c->expires = token.expires;
@@ -57,14 +72,13 @@ void admission_ask(struct conn *c)
 			       &missing);
 	token_fini(&token);
 	if (!c->ticket) {
-		flood_info("token refused", CONN_WHO(c), log_s("reason", "claim"), log_s("claim", missing));
-		conn_refuse(c, 4401, "claim");
+		refuse_claims(c, missing);
 		return;
 	}
 	handshake_forget_token(&c->request);
 	c->deadline = 0;
 	if (!admission_follow(c)) {
-		conn_close(c, 1012);
+		conn_close_saying(c, 1012, "the stream was configured anew");
 		return;
 	}
 	mail.asked.ticket = ticket_ref(c->ticket);
@@ -79,8 +93,6 @@ void admission_ask(struct conn *c)
 
 void admission_ask_with(struct conn *c, const char *token)
 {
-	if (is_too_long_a_token(c, token))
-		return;
 	c->request.token = mem_text(token);
 	admission_ask(c);
 }
@@ -105,11 +117,15 @@ static void ask_again(struct conn *c, const struct ticket *ticket)
 	mailbox_post(c->hub->shared->to_tap, &mail);
 }
 
-static void refuse_renewal(struct conn *c, const char *reason, const char *text, const char *claim)
+static void refuse_renewal(struct conn *c, const char *reason, const struct token_fault *why, const char *claim)
 {
-	flood_info("renewed token refused", CONN_WHO(c), log_s("reason", text), log_s("claim", claim ? claim : ""));
-	conn_refuse(c, 4401, reason);
+	flood_info("renewed token refused", CONN_WHO(c), log_s("reason", why->check), log_s("detail", why->detail),
+		   log_s("claim", claim ? claim : ""));
+	conn_refuse(c, 4401, reason, why->words);
 }
+
+static const struct token_fault theirs = { .check = "it belongs to another user", .words = "token of another user" };
+static const struct token_fault no_claim = { .check = "claim", .words = "token lacks a claim" };
 
 static struct ticket *ticket_of(const struct conn *c, const struct token *token, const char **missing)
 {
@@ -119,7 +135,7 @@ static struct ticket *ticket_of(const struct conn *c, const struct token *token,
 void admission_renew(struct conn *c, const char *token_text)
 {
 	struct renewal_token facts = { .is_asked = c->asked != c->answered };
-	struct fail why = { 0 };
+	struct token_fault why = { 0 };
 	struct token token = { 0 };
 	struct ticket *ticket = NULL;
 	const char *missing = NULL;
@@ -141,13 +157,13 @@ void admission_renew(struct conn *c, const char *token_text)
 		ask_again(c, ticket);
 		break;
 	case RENEWAL_NO_TOKEN:
-		refuse_renewal(c, "token", why.text, NULL);
+		refuse_renewal(c, "token", &why, NULL);
 		break;
 	case RENEWAL_NOT_THEIRS:
-		refuse_renewal(c, "token", "it belongs to another user", NULL);
+		refuse_renewal(c, "token", &theirs, NULL);
 		break;
 	case RENEWAL_NO_CLAIM:
-		refuse_renewal(c, "claim", "claim", missing);
+		refuse_renewal(c, "claim", &no_claim, missing);
 		break;
 	}
 	ticket_unref(ticket);
@@ -193,8 +209,10 @@ static void note_missed_close(struct conn *c, lsn_t upto)
 
 	for (size_t i = 0; i < c->n_subs; i++)
 		cursor_to_head(&c->subs[i].cursor, upto, &missed);
-	if (missed.close)
+	if (missed.close) {
+		c->last_words = CONN_BY_A_CHANGE;
 		c->last_code = (uint16_t)missed.close;
+	}
 }
 
 void admission_moved(struct conn *c, const struct mail *mail)

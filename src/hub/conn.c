@@ -4,8 +4,10 @@
 #include <string.h>
 #include <utlist.h>
 
+#include "goodbye.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/fail.h"
+#include "walpush/base/flood.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
 
@@ -138,6 +140,7 @@ void conn_born(struct conn *c, struct conns *all, struct lws *wsi)
 	c->hub = all->hub;
 	c->of = all;
 	c->limit = LSN_MAX;
+	c->stream = -1;
 	c->edition = edition_ref(all->hub->edition);
 	c->born = c->heard = clock_us();
 	DL_APPEND(all->all, c);
@@ -145,11 +148,22 @@ void conn_born(struct conn *c, struct conns *all, struct lws *wsi)
 	conn_to(c, CONN_NEW);
 }
 
+const char *conn_stream_name(const struct conn *c)
+{
+	return c->stream < 0 ? "" : rules_stream(c->edition->rules, (size_t)c->stream)->conf->name;
+}
+
+const char *conn_path(const struct conn *c)
+{
+	if (c->ticket)
+		return c->ticket->path;
+	return c->request.path ? c->request.path->shown : "";
+}
+
 static struct audit_client client_of(const struct conn *c)
 {
-	const struct rules_stream *s = c->stream < 0 ? NULL : rules_stream(c->edition->rules, (size_t)c->stream);
-
-	return (struct audit_client){ c->ticket ? c->ticket->user : NULL, &c->peer, s ? s->conf->name : NULL };
+	return (struct audit_client){ c->ticket ? c->ticket->user : NULL, &c->peer,
+				      c->stream < 0 ? NULL : conn_stream_name(c) };
 }
 
 void conn_tell_audit(const struct conn *c, const char *what, unsigned code, const char *reason)
@@ -184,8 +198,28 @@ static void forget_piece(struct conn *c)
 	buf_fini(&c->rx);
 }
 
+/* Once for each connection, when its end is certain, and while it still knows its user. `words`: a literal; the peer's own are not logged. */
+static void log_end(const struct conn *c, unsigned code, const char *by, const char *words)
+{
+	if (c->state == CONN_OPEN)
+		flood_info("connection ended", CONN_WHO(c), log_n("code", code), log_s("by", by),
+			   log_s("reason", words), log_ms("age_ms", clock_us() - c->born), log_n("messages", c->told));
+	else if (c->state > CONN_NEW && c->state < CONN_CLOSING)
+		flood_info("connection ended before it was admitted", CONN_WHO(c), log_n("code", code), log_s("by", by),
+			   log_s("reason", words), log_ms("age_ms", clock_us() - c->born));
+}
+
+/* Codes of RFC 6455, section 7.1.5, that no frame holds. */
+enum { NO_CODE = 1005, NO_FRAME = 1006 };
+
 void conn_gone(struct conn *c)
 {
+	const char *words = c->out.close_words ? c->out.close_words : "";
+
+	if (c->out.close_code)
+		log_end(c, c->out.close_code, "walpush", words);
+	else
+		log_end(c, NO_FRAME, "network", words);
 	conn_to(c, CONN_GONE);
 	conn_retire(c);
 	writer_fini(&c->out);
@@ -205,12 +239,13 @@ void conns_fini(struct conns *all)
 
 /* --- closing ----------------------------------------------------------------------------------------------------- */
 
-void conn_start_to_close(struct conn *c, unsigned code)
+void conn_start_to_close(struct conn *c, unsigned code, const char *words)
 {
 	int64_t now = clock_us();
 
+	c->out.close_words = words ? words : goodbye_words(code);
+	log_end(c, code, "walpush", c->out.close_words);
 	metrics_count_number(c->hub->counts, METRICS_CLOSES, code);
-	log_debug("closing", CONN_WHO(c), log_n("code", code));
 	conn_retire(c);
 	c->out.close_code = (uint16_t)code;
 	c->deadline = now + CLOSE_WAIT;
@@ -221,27 +256,33 @@ void conn_start_to_close(struct conn *c, unsigned code)
 
 void conn_close(struct conn *c, unsigned code)
 {
+	conn_close_saying(c, code, NULL);
+}
+
+void conn_close_saying(struct conn *c, unsigned code, const char *words)
+{
 	enum conn_act act = conn_table_act(c->state, CONN_ON_CLOSE);
 
 	if (act == CONN_CLOSE)
-		conn_start_to_close(c, code);
+		conn_start_to_close(c, code, words);
 	else if (act == CONN_HANG_UP)
 		writer_kill(&c->out);
 	else if (act != CONN_IGNORE)
 		fail_never("conn: closed while %s", conn_table_state(c->state));
 }
 
-void conn_refuse(struct conn *c, unsigned code, const char *reason)
+void conn_refuse(struct conn *c, unsigned code, const char *reason, const char *words)
 {
 	metrics_count(c->hub->counts, METRICS_REFUSALS, reason);
 	conn_tell_audit(c, "refused", code, reason);
-	conn_close(c, code);
+	conn_close_saying(c, code, words);
 }
 
 void conn_leave(struct conn *c, const unsigned char *payload, size_t len)
 {
 	int64_t now = clock_us();
 
+	log_end(c, len > 1 ? (unsigned)payload[0] << 8 | payload[1] : NO_CODE, "client", "");
 	conn_retire(c);
 	writer_fini(&c->out);
 	c->deadline = now + CLOSE_WAIT;

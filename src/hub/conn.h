@@ -56,6 +56,7 @@ struct conn {
 	lsn_t limit;                         /* LSN_MAX: none */
 	lsn_t rests_at;                      /* deliver.c's: the commit before which it rests; 0: none */
 	lsn_t changed_at; /* the commit that changed its user's permission; its last message may be due; 0: none */
+	uint64_t told;    /* messages */
 
 	struct conns *of;
 	uint64_t id; /* slot and generation */
@@ -64,8 +65,9 @@ struct conn {
 	struct conn *prev_due, *next_due;
 	struct conn *prev_resting, *next_resting;
 	struct address peer;
-	uint8_t label;      /* of its stream, among the metrics */
-	uint16_t last_code; /* it was refused: deliver what is due, then close with this code; 0: it was not */
+	uint8_t label;          /* of its stream, among the metrics */
+	uint16_t last_code;     /* it was refused: deliver what is due, then close with this code; 0: it was not */
+	const char *last_words; /* and with these words */
 	const char *resync_reason;
 	struct event_id resync_id;
 	int64_t rest_until; /* µs: the next mark rests as long */
@@ -95,7 +97,8 @@ struct conn {
 /* The first fields of every log line about a connection. */
 #define CONN_WHO(c)                                                                                                    \
 	log_n("hub", (c)->hub->index), log_n("connection", (c)->id), log_peer(&(c)->peer),                             \
-		log_s("user", (c)->ticket ? (c)->ticket->user : "")
+		log_s("user", (c)->ticket ? (c)->ticket->user : ""), log_s("stream", conn_stream_name(c)),             \
+		log_s("path", conn_path(c))
 
 /* A writer is part of its connection. */
 static inline struct conn *conn_of_writer(struct writer *w)
@@ -120,14 +123,22 @@ void conns_fini(struct conns *all);
 void conn_to(struct conn *c, enum conn_state next);
 /* Does what the table says for CONN_ON_CLOSE: sends a close frame with this code as soon as possible, and calls conn_retire now. */
 void conn_close(struct conn *c, unsigned code);
+/* The words of a close that the configuration wants behind a message; its code may mean anything. */
+#define CONN_BY_A_CHANGE "ended by a change"
+/* The same with these words, a literal, in the close frame. NULL: those of goodbye_words. */
+void conn_close_saying(struct conn *c, unsigned code, const char *words);
 /* The same, with a line in the audit log and a count in METRICS_REFUSALS. */
-void conn_refuse(struct conn *c, unsigned code, const char *reason);
+void conn_refuse(struct conn *c, unsigned code, const char *reason, const char *words);
 /* To CONN_CLOSING without a look at the table: for acts that the table has chosen. */
-void conn_start_to_close(struct conn *c, unsigned code);
+void conn_start_to_close(struct conn *c, unsigned code, const char *words);
 /* The peer closes first: answers its close frame, which has this payload. To CONN_LEAVING. */
 void conn_leave(struct conn *c, const unsigned char *payload, size_t len);
 /* Shortens the deadline of a close if the process stops. `now` in µs. */
 void conn_hurry(struct conn *c, int64_t now);
+/* "": no stream has its path. */
+const char *conn_stream_name(const struct conn *c);
+/* Its path, as shown.h shows it; "" after conn_retire. */
+const char *conn_path(const struct conn *c);
 void conn_tell_audit(const struct conn *c, const char *what, unsigned code, const char *reason);
 
 /* --- what it receives --- */

@@ -7,6 +7,7 @@
 
 #include "admission.h"
 #include "deliver.h"
+#include "goodbye.h"
 #include "message.h"
 #include "visitor.h"
 #include "walpush/base/fail.h"
@@ -43,11 +44,9 @@ static int arrive(struct conn *c, const struct conn_cause *why)
 	conn_to(c, CONN_WAIT_AUTH);
 	metrics_add(c->hub->counts, METRICS_HANDSHAKES, 1);
 	if (c->stream < 0)
-		conn_close(c, 4403);
+		conn_close_saying(c, 4403, "no such stream");
 	else if (!c->request.token)
 		c->deadline = c->heard + limits->handshake * 1000;
-	else if (strlen(c->request.token) > (size_t)limits->token_bytes)
-		conn_refuse(c, 4401, "token");
 	else
 		admission_ask(c);
 	return 0;
@@ -92,7 +91,7 @@ static int say_goodbye(struct conn *c, const struct conn_cause *why)
 
 static int start_to_close(struct conn *c, const struct conn_cause *why)
 {
-	conn_start_to_close(c, why->code);
+	conn_start_to_close(c, why->code, why->words);
 	return 0;
 }
 
@@ -108,7 +107,7 @@ static int peer_closes(struct conn *c, const struct conn_cause *why)
 	if (is_close_payload(why))
 		conn_leave(c, why->bytes, why->len);
 	else
-		conn_start_to_close(c, 1002);
+		conn_start_to_close(c, 1002, NULL);
 	return -1;
 }
 
@@ -139,13 +138,29 @@ static bool lacks_a_reason(const struct conn *c, struct lws *wsi)
 	       !is_at_end(wsi);
 }
 
+/* The code of the close frame that the library is about to write. */
+static void note_code(struct conn *c, struct lws *wsi)
+{
+	const unsigned char *payload;
+
+	if (c->state <= CONN_NEW || c->state >= CONN_CLOSING || lws_get_close_length(wsi) < 2)
+		return;
+	payload = lws_get_close_payload(wsi);
+	c->out.close_code = (uint16_t)(payload[0] << 8 | payload[1]);
+	c->out.close_words = goodbye_words(c->out.close_code);
+}
+
 /* The library drops the connection. After an error of the peer the library writes a close frame when this callback returns, and waits for the
  * peer: the timer bounds this wait. If the library frees the connection at once, it clears the timer too. */
 static int end(struct conn *c, const struct conn_cause *why)
 {
+	const char *words = goodbye_words(LWS_CLOSE_STATUS_PROTOCOL_ERR);
+
 	if (why->wsi) {
 		if (lacks_a_reason(c, why->wsi))
-			lws_close_reason(why->wsi, LWS_CLOSE_STATUS_PROTOCOL_ERR, NULL, 0);
+			lws_close_reason(why->wsi, LWS_CLOSE_STATUS_PROTOCOL_ERR, (unsigned char *)words,
+					 strlen(words));
+		note_code(c, why->wsi);
 		lws_set_timer_usecs(why->wsi, LINGER);
 	}
 	conn_gone(c);
@@ -215,6 +230,7 @@ static int last_word(struct conn *c, const struct conn_cause *why)
 	if (!c->is_limited && c->asked == c->answered)
 		fail_never("conn: refused while it may receive");
 	c->last_code = (uint16_t)why->code;
+	c->last_words = why->words;
 	conn_due(c, true);
 	return 0;
 }
@@ -239,7 +255,7 @@ static int follow(struct conn *c, const struct conn_cause *why)
 static int give_up(struct conn *c, const struct conn_cause *why)
 {
 	(void)why;
-	conn_refuse(c, 4401, "late");
+	conn_refuse(c, 4401, "late", "no token came in time");
 	return 0;
 }
 
@@ -247,7 +263,7 @@ static int expire(struct conn *c, const struct conn_cause *why)
 {
 	(void)why;
 	conn_tell_audit(c, "expired", 4401, NULL);
-	conn_start_to_close(c, 4401);
+	conn_start_to_close(c, 4401, "token expired");
 	return 0;
 }
 
@@ -291,6 +307,8 @@ static act_fn *const acts[CONN_ACTS] = {
 /* In a callback of the library, the result -1 makes the library hang up. Elsewhere a timer hangs up, because nothing may be freed there. */
 static int hang_up(struct conn *c, enum conn_event event)
 {
+	if (c && !c->out.close_words)
+		c->out.close_words = conn_table_event(event); /* for the log */
 	if (event > CONN_ON_DESTROY)
 		writer_kill(&c->out);
 	else if (c)

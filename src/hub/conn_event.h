@@ -21,6 +21,7 @@ struct conn_cause { /* of an event; members that the event does not need are zer
 	const struct mail *mail;
 	const struct clientmsg *message; /* CONN_ON_AUTH, CONN_ON_PING */
 	unsigned code;                   /* CONN_ON_REFUSED, CONN_ON_AGE, CONN_ON_STALL */
+	const char *words;               /* for the close frame, a literal; NULL: those of the code */
 };
 
 /* -1: the library must hang up; only for events of the library. `c` NULL: CONN_UNBORN. */

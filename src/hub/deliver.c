@@ -155,7 +155,7 @@ static int tell_loss(struct conn *c)
 	resync_because_lost(c, &missed);
 	result = may_resync(c) ? write_resync(c) : 0;
 	if (result == 0 && missed.close)
-		conn_close(c, missed.close);
+		conn_close_saying(c, missed.close, CONN_BY_A_CHANGE);
 	return result;
 }
 
@@ -286,6 +286,7 @@ static int take_run(struct conn *c, struct sub *sub, const struct run *run)
 		return -1;
 	metrics_add(c->hub->counts, METRICS_DELIVERIES, run->entries);
 	c->of->written += run->entries;
+	c->told += run->entries;
 	return 0;
 }
 
@@ -375,7 +376,7 @@ static void serve(struct conn *c)
 	if (deliver(c) < 0)
 		writer_kill(&c->out); /* not freed here: the library ends it from its own loop */
 	else if (c->last_code && c->state == CONN_OPEN)
-		conn_close(c, c->last_code);
+		conn_close_saying(c, c->last_code, c->last_words);
 }
 
 static void serve_channel(struct channel *ch)
@@ -403,6 +404,7 @@ static void let_go(struct conn *c)
 	resync_because_lost(c, &missed);
 	if (missed.close) {
 		c->last_code = (uint16_t)missed.close;
+		c->last_words = CONN_BY_A_CHANGE;
 		conn_due(c, true);
 	}
 }

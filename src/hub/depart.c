@@ -61,6 +61,12 @@ static void tell_if_gone(struct departing *l)
 	mailbox_post(hub->shared->to_tap, &gone);
 }
 
+/* The other reasons need no words of their own: the client connects again at once. */
+static void close_one(const struct departing *l, struct conn *c)
+{
+	conn_close_saying(c, CODE, l->conns->hub->draining ? "shutting down" : NULL);
+}
+
 /* Closes the connections whose turn has come. Returns µs until the next turn; 0: none is left. */
 static int64_t close_due(struct departing *l, int64_t now)
 {
@@ -71,7 +77,7 @@ static int64_t close_due(struct departing *l, int64_t now)
 		if (wait > 0)
 			return wait > DEPART_TICK ? wait : DEPART_TICK;
 		if (c)
-			conn_close(c, CODE);
+			close_one(l, c);
 	}
 	return 0;
 }
@@ -154,7 +160,7 @@ void depart_stragglers(struct departing *l)
 		return;
 	DL_FOREACH(l->conns->all, c)
 		if (c->state != CONN_NEW)
-			conn_close(c, CODE);
+			close_one(l, c);
 }
 
 void depart_fini(struct departing *l)

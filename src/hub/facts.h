@@ -5,6 +5,7 @@
  *
  *   response.c    the answer to a request that is refused
  *   peek.c        the first bytes of a socket
+ *   goodbye.c     a close frame and its words
  *   channel.c     which connections have a subscription in which log
  *   writer.c      bytes to a socket
  *   visitor.c     a socket and its address, from accept to close

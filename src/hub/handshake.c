@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "response.h"
 #include "visitor.h"
 #include "walpush/base/mem.h"
 #include "walpush/text/origin.h"
 #include "walpush/text/request.h"
+#include "walpush/text/shown.h"
 
 #define ORIGIN_MAX 512
 
@@ -21,7 +21,7 @@ static int match(const struct hub_shared *shared, struct lws *wsi, struct path_v
 	return rules_match_path(shared->rules, (struct slice){ path, (size_t)len }, values);
 }
 
-bool handshake_path_exists(const struct hub_shared *shared, struct lws *wsi)
+static bool path_exists(const struct hub_shared *shared, struct lws *wsi)
 {
 	struct path_values values;
 
@@ -141,6 +141,22 @@ static bool host_is_fine(struct lws *wsi)
 	return lws_hdr_total_length(wsi, WSI_TOKEN_HOST) > 0 && !lws_hdr_fragment_length(wsi, WSI_TOKEN_HOST, 1);
 }
 
+static bool upgrades_to_websocket(struct lws *wsi)
+{
+	char text[16];
+	struct slice value;
+
+	return only(wsi, WSI_TOKEN_UPGRADE, text, sizeof(text), &value) && strcasecmp(text, "websocket") == 0;
+}
+
+static bool version_is_fine(struct lws *wsi)
+{
+	char text[16];
+	struct slice value;
+
+	return only(wsi, WSI_TOKEN_VERSION, text, sizeof(text), &value) && strcmp(text, "13") == 0;
+}
+
 static bool connection_is_fine(struct lws *wsi)
 {
 	char text[256];
@@ -165,46 +181,82 @@ static bool has_body(struct lws *wsi)
 	       lws_hdr_total_length(wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING) > 0;
 }
 
-static const char *refused(unsigned *status, unsigned with, const char *why)
+static const struct response *check_headers(struct lws *wsi)
 {
-	*status = with;
-	return why;
+	if (!version_is_fine(wsi))
+		return &response_version;
+	if (!host_is_fine(wsi))
+		return &response_host;
+	if (!connection_is_fine(wsi))
+		return &response_connection;
+	if (!key_is_fine(wsi))
+		return &response_key;
+	if (!subprotocol_is_fine(wsi))
+		return &response_subprotocol;
+	return has_body(wsi) ? &response_content : NULL;
 }
 
-const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, unsigned *status)
+const struct response *handshake_check(const struct hub_shared *shared, struct lws *wsi)
 {
-	char text[16];
-	struct slice value;
-	const char *why;
+	const struct response *refusal;
 
-	if (lws_hdr_total_length(wsi, WSI_TOKEN_UPGRADE) == 0)
-		return refused(status, 0,
-			       "malformed"); /* the library has answered it, with 403, and freed the headers */
-	if (!only(wsi, WSI_TOKEN_UPGRADE, text, sizeof(text), &value) || strcasecmp(text, "websocket") != 0)
-		return refused(status, 400, "malformed"); /* h2c, for example */
-	if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0 || !target_is_clean(wsi) ||
-	    !visitor_forwarded(visitor_of(wsi)))
-		return refused(status, 400, "malformed");
-	if (!handshake_path_exists(shared, wsi))
-		return refused(status, 404, "path");
+	if (!upgrades_to_websocket(wsi))
+		return &response_no_websocket; /* h2c, for example */
+	if (lws_hdr_total_length(wsi, WSI_TOKEN_GET_URI) == 0 || !target_is_clean(wsi))
+		return &response_target;
+	if (!visitor_forwarded(visitor_of(wsi)))
+		return &response_forwarded;
+	if (!path_exists(shared, wsi))
+		return &response_path;
 	if (!origin_is_fine(shared, wsi))
-		return refused(status, 403, "origin");
-	if (!only(wsi, WSI_TOKEN_VERSION, text, sizeof(text), &value) || strcmp(text, "13") != 0)
-		return refused(status, 426, "upgrade");
-	if (!host_is_fine(wsi) || !connection_is_fine(wsi) || !key_is_fine(wsi) || !subprotocol_is_fine(wsi) ||
-	    has_body(wsi))
-		return refused(status, 400, "malformed");
+		return &response_origin;
+	refusal = check_headers(wsi);
 	/* Checked last, so that rejected requests do not count against the limits. */
-	why = visitor_enter(visitor_of(wsi));
-	return why ? refused(status, 503, why) : NULL;
+	return refusal ? refusal : visitor_enter(visitor_of(wsi));
 }
 
-void handshake_refuse(struct lws *wsi, unsigned status)
+const struct response *handshake_check_plain(const struct hub_shared *shared, struct lws *wsi)
 {
-	unsigned char response[LWS_PRE + RESPONSE_MAX];
-	size_t n = response_write(status, (char *)response + LWS_PRE);
+	return path_exists(shared, wsi) ? &response_plain_http : &response_path;
+}
 
-	lws_write(wsi, response + LWS_PRE, n, LWS_WRITE_HTTP_HEADERS);
+/* --- refusals -------------------------------------------------------------------------------------------------------- */
+
+/* Without the query: the library keeps it elsewhere. False: the library has answered the request itself, with 403, and freed the headers. */
+static bool show_path(struct lws *wsi, char out[SHOWN_MAX])
+{
+	char *path;
+	int len, method = lws_http_get_uri_and_method(wsi, &path, &len);
+
+	shown((struct slice){ method < 0 ? "" : path, method < 0 ? 0 : (size_t)len }, out);
+	return method >= 0;
+}
+
+static void show_origin(struct lws *wsi, char out[SHOWN_MAX])
+{
+	char origin[ORIGIN_MAX];
+	int len = lws_hdr_copy(wsi, origin, sizeof(origin), WSI_TOKEN_ORIGIN);
+
+	shown(len < 0 ? SLICE("(too long)") : (struct slice){ origin, (size_t)len }, out);
+}
+
+static void send_response(struct lws *wsi, const struct response *response)
+{
+	unsigned char bytes[LWS_PRE + RESPONSE_MAX];
+	size_t n = response_write(response, lws_hdr_total_length(wsi, WSI_TOKEN_HEAD_URI) > 0, (char *)bytes + LWS_PRE);
+
+	lws_write(wsi, bytes + LWS_PRE, n, LWS_WRITE_HTTP_HEADERS);
+}
+
+void handshake_refuse(struct lws *wsi, const struct response *response)
+{
+	char path[SHOWN_MAX], origin[SHOWN_MAX];
+	bool is_answered = !show_path(wsi, path);
+
+	show_origin(wsi, origin);
+	visitor_refused(visitor_of(wsi), response, path, origin);
+	if (!is_answered)
+		send_response(wsi, response);
 }
 
 /* The value of this name in the query. The library splits the query at '&' and decodes the percent signs. */

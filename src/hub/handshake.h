@@ -8,6 +8,7 @@
 
 #include <libwebsockets.h>
 
+#include "response.h"
 #include "walpush/share/edition.h"
 
 /* The subprotocol, which a client may offer. */
@@ -21,11 +22,12 @@ struct handshake { /* what a connection keeps of its request until its token is 
 	bool has_since; /* the client expects to resume, even if `since` or `epoch` cannot be used */
 };
 
-/* NULL: go on. Otherwise the reason, a value of METRICS_REFUSALS; `status` is the HTTP status to send, or 0 if it is too late for one. */
-const char *handshake_check(const struct hub_shared *shared, struct lws *wsi, unsigned *status);
-/* Sends the bare response; the connection ends after it. */
-void handshake_refuse(struct lws *wsi, unsigned status);
-bool handshake_path_exists(const struct hub_shared *shared, struct lws *wsi);
+/* NULL: go on. Otherwise the refusal. */
+const struct response *handshake_check(const struct hub_shared *shared, struct lws *wsi);
+/* The refusal of a request without an upgrade. */
+const struct response *handshake_check_plain(const struct hub_shared *shared, struct lws *wsi);
+/* Sends the response, unless the library has sent one already, and tells visitor.h. The connection must end after it. */
+void handshake_refuse(struct lws *wsi, const struct response *response);
 
 /* Reads path, token, since and epoch from the headers. Returns the path's stream; -1: no stream has this path. */
 int handshake_read(const struct hub_shared *shared, struct lws *wsi, struct handshake *out);

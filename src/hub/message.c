@@ -13,7 +13,7 @@ void message_answer(struct conn *c, const struct clientmsg *ping)
 	struct buf pong = { 0 };
 
 	if (c->out.reply.len > REPLY_BYTES) {
-		conn_close(c, 1008);
+		conn_close_saying(c, 1008, "replies are not read");
 		return;
 	}
 	clientmsg_pong(ping, &pong);

@@ -67,7 +67,7 @@ int notice_refetch(struct conn *c, const char *reason, struct event_id id)
 	int result;
 
 	if (n.stream->resync_closes) {
-		conn_close(c, 1012);
+		conn_close_saying(c, 1012, "fetch again");
 		return 0;
 	}
 	n.reason = reason;
@@ -99,6 +99,6 @@ int notice_tagged(struct conn *c, const struct run *run)
 		result = writer_raw(&c->out, run->bytes, run->len);
 	/* A connection that was admitted after the message reads it again, and stays. */
 	if (result == 0 && run->tag.close && run->first.lsn >= c->admitted)
-		conn_close(c, run->tag.close);
+		conn_close_saying(c, run->tag.close, CONN_BY_A_CHANGE);
 	return result;
 }

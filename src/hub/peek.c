@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
-#include "response.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/mem.h"
 #include "walpush/text/head.h"
@@ -49,12 +48,12 @@ static void wake_at(const struct peek *p, size_t bytes)
 	setsockopt(p->fd, SOL_SOCKET, SO_RCVLOWAT, &n, sizeof(n));
 }
 
-static void refuse(struct peek *p, unsigned status, const char *reason)
+static void refuse(struct peek *p, const struct response *response)
 {
 	char answer[RESPONSE_MAX];
-	size_t n = response_write(status, answer);
+	size_t n = response_write(response, false, answer);
 
-	p->calls->refused(p->ctx, status, reason, p->seen);
+	p->calls->refused(p->ctx, response, (struct slice){ p->all->bytes, p->seen });
 	p->refused = true;
 	/* These are the first bytes on this connection, so the socket has room for them. */
 	if (send(p->fd, answer, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n || shutdown(p->fd, SHUT_WR) != 0) {
@@ -97,10 +96,10 @@ static void take(struct peek *p, size_t n)
 		hand_over(p);
 		return;
 	case HEAD_MALFORMED:
-		refuse(p, 400, "malformed");
+		refuse(p, &response_no_http);
 		return;
 	case HEAD_TOO_LONG:
-		refuse(p, 431, "headers");
+		refuse(p, &response_headers);
 		return;
 	}
 	fail_never("peek: a verdict that head_judge does not have");

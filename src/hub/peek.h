@@ -17,6 +17,9 @@
 #include <stddef.h>
 #include <uv.h>
 
+#include "response.h"
+#include "walpush/base/slice.h"
+
 struct peek;
 
 struct peeks { /* of one hub */
@@ -28,8 +31,8 @@ struct peeks { /* of one hub */
 struct peek_calls {
 	/* The head of a request is complete and well-formed. */
 	void (*whole)(void *ctx);
-	/* The head is malformed or too long, and is answered with this status. `reason`: a value of METRICS_REFUSALS; `bytes` of the head were seen. */
-	void (*refused)(void *ctx, unsigned status, const char *reason, size_t bytes);
+	/* The head is malformed or too long, and gets this response. `head`: what was seen of it. */
+	void (*refused)(void *ctx, const struct response *response, struct slice head);
 	/* The client ended the connection; `broke_off`: in the middle of a head. */
 	void (*ended)(void *ctx, bool broke_off);
 };

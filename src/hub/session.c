@@ -20,36 +20,11 @@ static struct conns *conns_of(struct lws *wsi)
 
 /* --- the library's callbacks -------------------------------------------------------------------------------------- */
 
-static int refuse_upgrade(const struct hub_facts *hub, struct lws *wsi, unsigned status, const char *why)
+static int refuse_or_go_on(struct lws *wsi, const struct response *refusal)
 {
-	const struct address *peer = visitor_address(visitor_of(wsi));
-
-	visitor_refused(visitor_of(wsi));
-	log_debug("upgrade refused", log_n("hub", hub->index), log_peer(peer), log_n("status", status),
-		  log_s("reason", why));
-	metrics_count(hub->counts, METRICS_REFUSALS, why);
-	audit_ended(hub->shared->audit, "refused", &(struct audit_client){ .peer = peer }, status, why);
-	if (status)
-		handshake_refuse(wsi, status);
-	return -1;
-}
-
-static int confirm_upgrade(struct lws *wsi)
-{
-	const struct hub_facts *hub = conns_of(wsi)->hub;
-	unsigned status = 0;
-	const char *why = handshake_check(hub->shared, wsi, &status);
-
-	return why ? refuse_upgrade(hub, wsi, status, why) : 0;
-}
-
-static int plain_http(struct lws *wsi)
-{
-	const struct hub_facts *hub = conns_of(wsi)->hub;
-
-	if (handshake_path_exists(hub->shared, wsi))
-		return refuse_upgrade(hub, wsi, 426, "upgrade");
-	return refuse_upgrade(hub, wsi, 404, "path");
+	if (refusal)
+		handshake_refuse(wsi, refusal);
+	return refusal ? -1 : 0;
 }
 
 int session_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user, void *in, size_t len)
@@ -62,9 +37,9 @@ int session_callback(struct lws *wsi, enum lws_callback_reasons reason, void *us
 	case LWS_CALLBACK_RAW_RX:
 		return -1;
 	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
-		return confirm_upgrade(wsi);
+		return refuse_or_go_on(wsi, handshake_check(conns_of(wsi)->hub->shared, wsi));
 	case LWS_CALLBACK_HTTP:
-		return plain_http(wsi);
+		return refuse_or_go_on(wsi, handshake_check_plain(conns_of(wsi)->hub->shared, wsi));
 	case LWS_CALLBACK_FILTER_PROTOCOL_CONNECTION:
 		why.all = conns_of(wsi);
 		return conn_event(c, CONN_ON_UPGRADE, &why);
@@ -148,7 +123,9 @@ void session_mail(struct conns *all, const struct mail *mail)
 		give_back(all, mail);
 	else if (c)
 		conn_event(c, event,
-			   &(struct conn_cause){ .mail = mail, .code = event == CONN_ON_REFUSED ? mail->code : 0 });
+			   &(struct conn_cause){ .mail = mail,
+						 .code = event == CONN_ON_REFUSED ? mail->code : 0,
+						 .words = event == CONN_ON_REFUSED ? mail->words : NULL });
 }
 
 void session_emptied(struct conns *all, const struct mail *mail)
@@ -207,12 +184,15 @@ static enum conn_event due(const struct conn *c, int64_t now, int64_t wall_s)
 static void sweep(struct conn *c, int64_t now, int64_t wall_s)
 {
 	enum conn_event event = due(c, now, wall_s);
+	struct conn_cause cause = { .code = event == CONN_ON_STALL ? 4408 : 1012 };
 
+	if (event == CONN_ON_AGE)
+		cause.words = "listen.max-age is reached";
 	c->said = 0;
 	if (event == CONN_ON_STALL && c->state < CONN_CLOSING)
 		flood_info("a reader is stalled", CONN_WHO(c), log_n("code", 4408));
 	if (event != CONN_EVENTS)
-		conn_event(c, event, &(struct conn_cause){ .code = event == CONN_ON_STALL ? 4408 : 1012 });
+		conn_event(c, event, &cause);
 }
 
 void session_sweep(struct conns *all, int64_t now, int64_t wall_s)

@@ -9,6 +9,8 @@
 #include "walpush/base/flood.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
+#include "walpush/text/head.h"
+#include "walpush/text/shown.h"
 
 #define FORWARDED_MAX 2048
 
@@ -71,6 +73,13 @@ static void visitor_lost(struct visitor *v)
 	tell_audit(v, 0, "broken");
 }
 
+static void note_refusal(struct visitor *v, const struct response *response)
+{
+	metrics_count(v->of->hub->counts, METRICS_REFUSALS, response->reason);
+	tell_audit(v, response->status, response->reason);
+	v->refused = true;
+}
+
 /* --- what a peek finds ------------------------------------------------------------------------------------------- */
 
 static void on_whole(void *ctx)
@@ -81,15 +90,16 @@ static void on_whole(void *ctx)
 	adopt(v);
 }
 
-static void on_refused(void *ctx, unsigned status, const char *reason, size_t bytes)
+static void on_refused(void *ctx, const struct response *response, struct slice head)
 {
 	struct visitor *v = ctx;
+	char path[SHOWN_MAX];
 
-	metrics_count(v->of->hub->counts, METRICS_REFUSALS, reason);
-	flood_info("request refused", log_n("hub", v->of->hub->index), log_peer(&v->address), log_n("status", status),
-		   log_s("reason", reason), log_n("bytes", bytes));
-	tell_audit(v, status, reason);
-	v->refused = true;
+	shown(head_target(head), path);
+	flood_info("request refused", log_n("hub", v->of->hub->index), log_peer(&v->address),
+		   log_n("status", response->status), log_s("reason", response->reason), log_s("path", path),
+		   log_n("bytes", head.len), log_s("answer", response->body));
+	note_refusal(v, response);
 }
 
 /* A client that sent nothing only checked whether the port is open. */
@@ -165,7 +175,7 @@ bool visitor_forwarded(struct visitor *v)
 	return len >= 0;
 }
 
-const char *visitor_enter(struct visitor *v)
+const struct response *visitor_enter(struct visitor *v)
 {
 	const struct hub_shared *shared = v->of->hub->shared;
 	enum gate_verdict verdict = gate_enter(shared->gate, &shared->conf->limits, &v->address, clock_us());
@@ -175,18 +185,21 @@ const char *visitor_enter(struct visitor *v)
 		v->entered = true;
 		return NULL;
 	case GATE_FULL:
-		return "full";
+		return &response_full;
 	case GATE_ADDRESS:
-		return "address";
+		return &response_address;
 	case GATE_RATE:
-		return "rate";
+		return &response_rate;
 	}
 	fail_never("the gate answered %d", (int)verdict);
 }
 
-void visitor_refused(struct visitor *v)
+void visitor_refused(struct visitor *v, const struct response *response, const char *path, const char *origin)
 {
-	v->refused = true;
+	flood_info("upgrade refused", log_n("hub", v->of->hub->index), log_peer(&v->address),
+		   log_n("status", response->status), log_s("reason", response->reason), log_s("path", path),
+		   log_s("origin", origin), log_s("answer", response->body));
+	note_refusal(v, response);
 }
 
 void visitor_arrived(struct visitor *v)
@@ -237,7 +250,7 @@ void visitors_sweep(struct visitors *all, int64_t now)
 			end_peek(v);
 			continue;
 		}
-		log_debug("a handshake takes too long", log_n("hub", all->hub->index), log_peer(&v->address));
+		flood_info("a handshake takes too long", log_n("hub", all->hub->index), log_peer(&v->address));
 		metrics_count(all->hub->counts, METRICS_REFUSALS, "slow");
 		tell_audit(v, 0, "slow");
 		hang_up(v);

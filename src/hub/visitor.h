@@ -33,10 +33,10 @@ struct visitor *visitor_of(struct lws *wsi);
 const struct address *visitor_address(const struct visitor *v);
 /* Finds the address of the client behind trusted proxies, once the headers are there. False: the header cannot be read. */
 bool visitor_forwarded(struct visitor *v);
-/* NULL: it may become a connection. Otherwise the reason, a value of METRICS_REFUSALS. */
-const char *visitor_enter(struct visitor *v);
-/* It is refused, and the refusal is counted. */
-void visitor_refused(struct visitor *v);
+/* NULL: it may become a connection. Otherwise the refusal. */
+const struct response *visitor_enter(struct visitor *v);
+/* Its whole request is refused: counted, logged, audited. `path` and `origin`: as shown.h shows them. */
+void visitor_refused(struct visitor *v, const struct response *response, const char *path, const char *origin);
 /* The handshake is done. */
 void visitor_arrived(struct visitor *v);
 /* The library frees wsi. */

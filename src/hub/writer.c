@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <utlist.h>
 
+#include "goodbye.h"
 #include "walpush/base/clock.h"
 #include "walpush/change/render.h"
 
@@ -90,12 +91,12 @@ int writer_queued(struct writer *w)
 
 void writer_goodbye(struct writer *w)
 {
-	unsigned char frame[4] = { 0x88, 2, (unsigned char)(w->close_code >> 8), (unsigned char)w->close_code };
+	unsigned char frame[GOODBYE_MAX];
 
 	if (w->is_behind || w->said_goodbye)
 		return;
 	w->said_goodbye = true;
-	if (lws_write(w->wsi, frame, sizeof(frame), LWS_WRITE_RAW) < 0)
+	if (lws_write(w->wsi, frame, goodbye_frame(w->close_code, w->close_words, frame), LWS_WRITE_RAW) < 0)
 		writer_kill(w);
 }
 

@@ -36,6 +36,7 @@ struct writer { /* part of a connection; each delivery reads the first cache lin
 	uint16_t close_code;
 	int64_t behind_since; /* µs: when the socket last took everything; while is_behind */
 	struct writer *prev, *next;
+	const char *close_words; /* a literal, for the close frame */
 };
 
 void writer_init(struct writer *w, struct writers *all, struct lws *wsi);
@@ -53,7 +54,7 @@ int writer_queued(struct writer *w);
 
 /* True: joins the list of writers that wait for their sockets, and requests a callback. False: leaves the list. */
 void writer_behind(struct writer *w, bool behind);
-/* Writes the close frame with close_code, unless the writer is behind or the frame is written already. */
+/* Writes the close frame with close_code and close_words, unless the writer is behind or the frame is written already. */
 void writer_goodbye(struct writer *w);
 /* Answers the peer's close frame. The answer repeats the code in `payload`, if there is one. */
 void writer_answer_close(struct writer *w, const unsigned char *payload, size_t len);

@@ -102,7 +102,8 @@ static uint64_t digest_of(const struct ticket *t)
 /* Takes over the draft's values. */
 static struct ticket *ticket_from(struct draft *d, uint64_t stream, const struct address *peer)
 {
-	struct ticket *t = mem_new(sizeof(*t) + d->texts.len + strlen(d->token->user) + 1);
+	size_t user = strlen(d->token->user) + 1, path = strlen(d->path->shown) + 1;
+	struct ticket *t = mem_new(sizeof(*t) + d->texts.len + user + path);
 
 	atomic_init(&t->refs, 1);
 	t->stream = stream;
@@ -116,7 +117,8 @@ static struct ticket *ticket_from(struct draft *d, uint64_t stream, const struct
 		t->values[i].name = t->store + d->places[i].name;
 		t->values[i].text = d->places[i].text == SIZE_MAX ? NULL : t->store + d->places[i].text;
 	}
-	t->user = strcpy(t->store + d->texts.len, d->token->user);
+	t->user = memcpy(t->store + d->texts.len, d->token->user, user);
+	t->path = memcpy(t->user + user, d->path->shown, path);
 	t->claims = digest_of(t);
 	return t;
 }
@@ -140,6 +142,7 @@ struct ticket *ticket_new(const struct rules_stream *s, const struct path_values
 static void path_of(const struct ticket *t, struct path_values *out)
 {
 	out->n = 0;
+	mem_copy_text(out->shown, sizeof(out->shown), t->path);
 	for (size_t i = 0; i < t->n_values && out->n < PATH_VALUES_MAX; i++) {
 		if (t->values[i].scope != TMPL_PATH || !t->values[i].text)
 			continue;

@@ -117,3 +117,16 @@ enum head_verdict head_judge(struct slice bytes, size_t limit)
 	}
 	return bytes.len >= limit ? HEAD_TOO_LONG : HEAD_MORE;
 }
+
+struct slice head_target(struct slice bytes)
+{
+	struct slice target = { "", 0 };
+
+	if (!may_begin(bytes))
+		return target;
+	take_part(&bytes);
+	target.at = bytes.at;
+	while (target.len < bytes.len && (unsigned char)bytes.at[target.len] > ' ')
+		target.len++;
+	return target;
+}

@@ -343,6 +343,7 @@ bool path_match_decoded(const struct path_pattern *p, struct slice path, struct 
 		out->store[stored + value.len] = '\0';
 		stored += value.len + 1;
 	}
+	shown(path, out->shown);
 	return true;
 }
 

@@ -1,5 +1,7 @@
 #include "walpush/token/token.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -22,6 +24,35 @@ struct parts {
 	struct slice payload;
 	struct slice signature;
 };
+
+/* Returns false, so that a check can return it. */
+static bool refused(struct token_fault *why, const char *check)
+{
+	static const struct {
+		const char *check, *words;
+	} table[] = {
+		{ "length", "token too long or empty" },
+		{ "form", "not a token" },
+		{ "header", "not a token of a kind that is understood" },
+		{ "algorithm", "token of another algorithm" },
+		{ "signature", "token signed with another key" },
+		{ "exp", "token without an expiry" },
+		{ "expired", "token expired" },
+		{ "nbf", "token not valid yet" },
+		{ "iat", "token not valid yet" },
+		{ "iss", "token of another issuer" },
+		{ "aud", "token for another audience" },
+		{ "token_type", "token of another type" },
+		{ "user", "token without a user" },
+	};
+
+	why->check = check;
+	why->words = "token refused";
+	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
+		if (strcmp(table[i].check, check) == 0)
+			why->words = table[i].words;
+	return false;
+}
 
 static int base64url_value(char c)
 {
@@ -64,21 +95,21 @@ static void add_decoded(struct slice s, struct buf *out)
 	}
 }
 
-static bool split(struct slice text, struct parts *out, struct fail *why)
+static bool split(struct slice text, struct parts *out, struct token_fault *why)
 {
 	struct slice *part[] = { &out->header, &out->payload, &out->signature };
 
 	if (text.len == 0 || text.len > TOKEN_LENGTH_MAX)
-		return fail_set(why, "length");
+		return refused(why, "length");
 	for (size_t i = 0; i < 3; i++) {
 		const char *dot = i < 2 ? memchr(text.at, '.', text.len) : NULL;
 
 		if (i < 2 && !dot)
-			return fail_set(why, "form");
+			return refused(why, "form");
 		*part[i] = (struct slice){ text.at, dot ? (size_t)(dot - text.at) : text.len };
 		/* A dot is not in the alphabet, so a token with four parts fails here. */
 		if (!is_base64url(*part[i]))
-			return fail_set(why, "form");
+			return refused(why, "form");
 		if (dot) {
 			text.len -= part[i]->len + 1;
 			text.at = dot + 1;
@@ -88,20 +119,20 @@ static bool split(struct slice text, struct parts *out, struct fail *why)
 }
 
 /* `crit` names extensions that the reader must understand (RFC 7515, section 4.1.11). walpush supports none, so a header with `crit` is refused. */
-static bool check_header(const struct token_keys *k, const json_t *header, struct fail *why)
+static bool check_header(const struct token_keys *k, const json_t *header, struct token_fault *why)
 {
 	const char *algorithm = json_string_value(json_object_get(header, "alg"));
 	const json_t *type = json_object_get(header, "typ");
 	const json_t *kid = json_object_get(header, "kid");
 
 	if (!json_is_object(header))
-		return fail_set(why, "header");
+		return refused(why, "header");
 	if (!algorithm || strcmp(algorithm, k->algorithm_name) != 0)
-		return fail_set(why, "algorithm");
+		return refused(why, "algorithm");
 	if (type && (!json_is_string(type) || strcasecmp(json_string_value(type), "JWT") != 0))
-		return fail_set(why, "header");
+		return refused(why, "header");
 	if ((kid && !json_is_string(kid)) || json_object_get(header, "crit"))
-		return fail_set(why, "header");
+		return refused(why, "header");
 	return true;
 }
 
@@ -112,7 +143,7 @@ static json_t *read_part(struct slice part, struct buf *text)
 	return json_loadb(text->data, text->len, JSON_REJECT_DUPLICATES, NULL);
 }
 
-static json_t *read_header(const struct token_keys *k, struct slice part, struct fail *why)
+static json_t *read_header(const struct token_keys *k, struct slice part, struct token_fault *why)
 {
 	struct buf text = { 0 };
 	json_t *header = read_part(part, &text);
@@ -163,26 +194,58 @@ static bool read_time(const json_t *claim, int64_t *out)
 	return json_is_integer(claim) && *out >= 0 && *out <= TOKEN_TIME_MAX;
 }
 
+static bool not_a_time(struct token_fault *why, const char *claim)
+{
+	snprintf(why->detail, sizeof(why->detail), "%s must be a whole number of seconds since 1970", claim);
+	return refused(why, claim);
+}
+
+/* Ten years are no wrong clock: JavaScript's Date.now() counts milliseconds. */
+static bool not_yet(struct token_fault *why, const char *claim, int64_t ahead, int64_t leeway)
+{
+	if (ahead > 10 * INT64_C(31557600))
+		snprintf(why->detail, sizeof(why->detail),
+			 "%s is %" PRId64 " s ahead: is it in milliseconds? It must be in seconds", claim, ahead);
+	else
+		snprintf(why->detail, sizeof(why->detail),
+			 "not valid for another %" PRId64 " s (%s, leeway %" PRId64
+			 " s): is this machine's clock right?",
+			 ahead, claim, leeway);
+	return refused(why, claim);
+}
+
+static bool is_over(struct token_fault *why, int64_t ago, int64_t leeway)
+{
+	int n = snprintf(why->detail, sizeof(why->detail), "expired %" PRId64 " s ago", ago);
+
+	if (leeway)
+		snprintf(why->detail + n, sizeof(why->detail) - (size_t)n, ", and jwt.leeway is %" PRId64 " s", leeway);
+	return refused(why, "expired");
+}
+
 /* nbf and iat may be absent, and must not be in the future. */
-static bool has_come(const json_t *claims, const char *name, int64_t now, int64_t leeway)
+static bool has_come(const json_t *claims, const char *name, int64_t now, int64_t leeway, struct token_fault *why)
 {
 	const json_t *claim = json_object_get(claims, name);
 	int64_t at;
 
-	return !claim || (read_time(claim, &at) && at <= now + leeway);
+	if (!claim)
+		return true;
+	if (!read_time(claim, &at))
+		return not_a_time(why, name);
+	return at <= now + leeway || not_yet(why, name, at - now, leeway);
 }
 
 static bool check_times(const struct token_keys *k, const json_t *claims, int64_t now, int64_t *expires,
-			struct fail *why)
+			struct token_fault *why)
 {
 	if (!read_time(json_object_get(claims, "exp"), expires))
-		return fail_set(why, "exp");
+		return not_a_time(why, "exp");
 	*expires += k->leeway;
 	if (now >= *expires)
-		return fail_set(why, "expired");
-	if (!has_come(claims, "nbf", now, k->leeway))
-		return fail_set(why, "nbf");
-	return has_come(claims, "iat", now, k->leeway > IAT_GRACE ? k->leeway : IAT_GRACE) || fail_set(why, "iat");
+		return is_over(why, now - *expires + k->leeway, k->leeway);
+	return has_come(claims, "nbf", now, k->leeway, why) &&
+	       has_come(claims, "iat", now, k->leeway > IAT_GRACE ? k->leeway : IAT_GRACE, why);
 }
 
 static bool is_text(const json_t *value, const char *text)
@@ -207,14 +270,14 @@ static bool names_audience(const json_t *claim, const char *audience)
 	return found;
 }
 
-static bool check_texts(const struct token_keys *k, const json_t *claims, struct fail *why)
+static bool check_texts(const struct token_keys *k, const json_t *claims, struct token_fault *why)
 {
 	if (k->issuer && !is_text(json_object_get(claims, "iss"), k->issuer))
-		return fail_set(why, "iss");
+		return refused(why, "iss");
 	if (k->audience && !names_audience(json_object_get(claims, "aud"), k->audience))
-		return fail_set(why, "aud");
+		return refused(why, "aud");
 	if (*k->token_type && !is_text(json_object_get(claims, "token_type"), k->token_type))
-		return fail_set(why, "token_type");
+		return refused(why, "token_type");
 	return true;
 }
 
@@ -230,7 +293,7 @@ bool token_user_is_sound(const char *user)
 	return n > 0;
 }
 
-static char *read_user(const struct token_keys *k, const struct token *token, struct fail *why)
+static char *read_user(const struct token_keys *k, const struct token *token, struct token_fault *why)
 {
 	const json_t *claim = json_object_get(token->claims, k->user_claim);
 	struct buf user = { 0 };
@@ -239,7 +302,7 @@ static char *read_user(const struct token_keys *k, const struct token *token, st
 	    token_user_is_sound(buf_slice(&user).at))
 		return buf_steal(&user);
 	buf_fini(&user);
-	fail_set(why, "user");
+	refused(why, "user");
 	return NULL;
 }
 
@@ -251,7 +314,7 @@ static void keep_payload(struct slice part, struct token *out)
 	out->payload = buf_steal(&text);
 }
 
-static bool read_claims(const struct token_keys *k, struct slice text, struct token *out, struct fail *why)
+static bool read_claims(const struct token_keys *k, struct slice text, struct token *out, struct token_fault *why)
 {
 	struct parts parts = { 0 };
 	json_t *header;
@@ -269,12 +332,14 @@ static bool read_claims(const struct token_keys *k, struct slice text, struct to
 	json_decref(header);
 	if (ok)
 		keep_payload(parts.payload, out);
-	return out->claims || fail_set(why, ok ? "form" : "signature");
+	return out->claims || refused(why, ok ? "form" : "signature");
 }
 
-bool token_verify(const struct token_keys *k, struct slice text, int64_t now, struct token *out, struct fail *why)
+bool token_verify(const struct token_keys *k, struct slice text, int64_t now, struct token *out,
+		  struct token_fault *why)
 {
 	*out = (struct token){ 0 };
+	*why = (struct token_fault){ 0 };
 	/* A payload that is not an object has no members, so the check of exp refuses it. */
 	if (read_claims(k, text, out, why) && check_times(k, out->claims, now, &out->expires, why) &&
 	    check_texts(k, out->claims, why))

@@ -36,7 +36,7 @@ enum mail_kind {
 	MAIL_RENEWED, /* given: the renewed token is in force; with `resync` the same as MAIL_MOVED, else without seats */
 	MAIL_LIMIT,   /* limit: no commit at or above it is delivered; LSN_MAX: every commit is */
 	MAIL_CHANGED, /* limit: this commit changed the user's permission; another one limits the connection already */
-	MAIL_REFUSED, /* code: the connection is closed with it, also an open one */
+	MAIL_REFUSED, /* code, words: the connection is closed with them, also an open one */
 	MAIL_DIRTY,   /* topic: the log has something new below `published` */
 	MAIL_EPOCH,   /* epoch: of the replication stream from now on */
 	MAIL_EMPTIED, /* the logs begin again at `published`; nothing is delivered before the tap has asked about each connection */
@@ -88,7 +88,10 @@ struct mail {
 		struct mail_asked asked;
 		struct mail_given given;
 		lsn_t limit;
-		unsigned code;
+		struct {
+			unsigned code;
+			const char *words; /* for the close frame, a literal; NULL: those of the code */
+		};
 		struct topic *topic;
 		char epoch[EPOCH_MAX];
 		struct {

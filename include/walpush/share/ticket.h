@@ -31,7 +31,8 @@ struct ticket {
 		const char *text; /* a claim's is never NULL */
 	} * values;
 	char *user;
-	char store[]; /* names and texts */
+	const char *path; /* as the log shows it: shown.h */
+	char store[];     /* names and texts */
 };
 
 /* Takes every {path.x} and {token.x} of the stream. The arguments are not needed afterwards. NULL: a claim that the

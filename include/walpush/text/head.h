@@ -24,5 +24,7 @@ enum head_verdict {
 
 /* `bytes`: everything received so far. Bytes after the head's empty line are ignored. */
 enum head_verdict head_judge(struct slice bytes, size_t limit);
+/* The target of the request line, as far as it is there, whatever it holds: for the log. Empty: the bytes do not begin as a request does. */
+struct slice head_target(struct slice bytes);
 
 #endif

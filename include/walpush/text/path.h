@@ -11,6 +11,7 @@
 
 #include "walpush/base/fail.h"
 #include "walpush/base/slice.h"
+#include "walpush/text/shown.h"
 
 #define PATH_VALUES_MAX 8
 #define PATH_LENGTH_MAX 1024 /* bytes of a request's path before decoding; a longer path never matches */
@@ -22,6 +23,7 @@ struct path_values { /* filled by path_match; values are terminated and point in
 	const char *name[PATH_VALUES_MAX]; /* borrowed from the pattern */
 	const char *value[PATH_VALUES_MAX];
 	char store[PATH_LENGTH_MAX + PATH_VALUES_MAX];
+	char shown[SHOWN_MAX]; /* the path, for the log */
 };
 
 struct path_pattern *path_compile(const char *source, struct fail *why);

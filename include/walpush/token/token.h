@@ -20,6 +20,17 @@
 
 struct token_keys;
 
+#define TOKEN_DETAIL_MAX 128
+
+struct token_fault { /* why a token is refused */
+	/* The check that failed, for a counter and a log line: length, form, header, algorithm, signature, exp, expired, nbf, iat, iss, aud,
+	 * token_type or user. */
+	const char *check;
+	const char *words; /* the same for the client, a literal: "token expired" */
+	char detail
+		[TOKEN_DETAIL_MAX]; /* for the operator: by how many seconds a time is off; "": there is no more to say */
+};
+
 struct token {
 	char *user;      /* the user claim as text; never empty */
 	int64_t expires; /* seconds since 1970: the moment at which the connection ends, leeway included */
@@ -35,11 +46,11 @@ struct token_keys *token_keys_new(const struct conf_jwt *conf, struct fail *why)
 void token_keys_free(struct token_keys *k);
 
 /*
- * `now` in seconds since 1970. `why` names the check that failed, for a counter and a log line: length, form, header, algorithm, signature,
- * exp, expired, nbf, iat, iss, aud, token_type or user. A token with a configured kid is tried only with this key, another token with each
- * key in turn. `out` is filled on success, and empty on failure.
+ * `now` in seconds since 1970. A token with a configured kid is tried only with this key, another token with each key in turn. `out` is filled on
+ * success, and empty on failure.
  */
-bool token_verify(const struct token_keys *k, struct slice text, int64_t now, struct token *out, struct fail *why);
+bool token_verify(const struct token_keys *k, struct slice text, int64_t now, struct token *out,
+		  struct token_fault *why);
 void token_fini(struct token *t);
 
 /* Appends {token.NAME} as text: a string unchanged, a number as the token spells it, true or false. False: the claim is absent, null, an array

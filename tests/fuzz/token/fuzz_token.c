@@ -51,11 +51,14 @@ static void check_claims(const struct token *t, const json_t *claims)
 
 static bool accepted(struct slice text, struct token *t)
 {
-	struct fail why = { 0 };
+	struct token_fault why;
 	bool ok = token_verify(keys_once(), text, NOW, t, &why);
 
 	/* No check's name is longer, so no part of a token is in it. */
-	assert(ok || (why.text[0] && strlen(why.text) <= strlen("token_type") && !t->user && !t->claims));
+	assert(ok || (why.check[0] && strlen(why.check) <= strlen("token_type") && !t->user && !t->claims));
+	/* Numbers alone come from the token. */
+	assert(strlen(why.detail) + 1 < TOKEN_DETAIL_MAX &&
+	       strspn(why.detail, " ',.:;?()abcdefghijklmnopqrstuvwxyzIW0123456789") == strlen(why.detail));
 	return ok;
 }
 

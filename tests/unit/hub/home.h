@@ -55,7 +55,8 @@ struct client { /* the peer of one connection */
 	struct conn *conn; /* NULL: there was none */
 	struct buf in;
 	size_t read;
-	bool ended; /* the hub closed the socket */
+	bool ended;      /* the hub closed the socket */
+	char words[126]; /* of the last close frame that was read */
 };
 
 struct home {
@@ -519,12 +520,14 @@ static inline const char *client_texts(struct client *k)
 	while ((text = client_frame(k, &first))) {
 		if (all.len)
 			buf_add_char(&all, ' ');
-		if (first == 0x88)
+		if (first == 0x88) {
 			buf_addf(&all, "close:%u", (unsigned)(unsigned char)text[0] << 8 | (unsigned char)text[1]);
-		else if (first != 0x81)
+			mem_copy_text(k->words, sizeof(k->words), text[0] ? text + 2 : "");
+		} else if (first != 0x81) {
 			buf_addf(&all, "%02x:%s", first, text);
-		else
+		} else {
 			buf_add_text(&all, text);
+		}
 	}
 	buf_add_char(&all, '\0');
 	return all.data;

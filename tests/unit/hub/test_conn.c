@@ -1,4 +1,6 @@
 /* What a connection becomes by each event in each state; its id, its lists, and how it ends. The acts are the real ones, on real sockets. */
+#include "admission.h"
+#include "goodbye.h"
 #include "home.h"
 #include "walpush/text/clientmsg.h"
 
@@ -332,6 +334,142 @@ static void the_clients_close_is_answered(void **state)
 	}
 }
 
+static void close_with(struct client *k)
+{
+	conn_close(k->conn, 1013);
+}
+
+static void close_as_configured(struct client *k)
+{
+	conn_close(k->conn, 4000);
+}
+
+static void say_a_token_of_later(struct client *k)
+{
+	client_say_token(k, "7", "clerk", ",\"nbf\":3000000000");
+}
+
+static void say_a_token_of_another(struct client *k)
+{
+	client_say_token(k, "8", "clerk", "");
+}
+
+static void say_a_long_token(struct client *k)
+{
+	char token[1100] = "";
+
+	memset(token, 'a', sizeof(token) - 1);
+	admission_renew(k->conn, token);
+}
+
+static void expire(struct client *k)
+{
+	(void)k;
+	session_sweep(&home.conns, clock_us(), 4000000000);
+}
+
+static void grow_old(struct client *k)
+{
+	home_use("listen = {", "listen = { max-age = 100");
+	session_sweep(&home.conns, k->conn->born + 200000000, 0);
+}
+
+static void refuse_with(struct client *k, unsigned code, const char *words)
+{
+	struct mail no = home_about(k, MAIL_REFUSED);
+
+	no.code = code;
+	no.words = words;
+	home_limit(k, 100);
+	session_mail(&home.conns, &no);
+	home_turn();
+}
+
+static void lose_permission(struct client *k)
+{
+	refuse_with(k, 4403, NULL);
+}
+
+static void lose_the_stream(struct client *k)
+{
+	refuse_with(k, 1013, "not streaming now");
+}
+
+static void receive_a_close(struct client *k)
+{
+	(void)k;
+	home_append_tagged(0, 100, 1, (struct entry_tag){ .close = 1008 }, "bye");
+	home_publish(200);
+	channel_mark(&home.conns.channels, home.topics[0]);
+	home_turn();
+}
+
+/* For which the library has no words. */
+static void break_a_frame(struct client *k)
+{
+	client_say_bytes(k, "\x81\xFF\xFF\0\0\0\0\0\0\0\0\0\0\0", 14);
+	home_run();
+}
+
+static void stop_the_process(struct client *k)
+{
+	(void)k;
+	home.facts.draining = true;
+	depart_for_good(&home.departing, 0);
+	depart_step(&home.departing, clock_us() + 1);
+}
+
+/* What the developer of a page reads in CloseEvent.reason. */
+static void a_close_says_why(void **state)
+{
+	static const struct {
+		void (*end)(struct client *k);
+		const char *words;
+	} ends[] = {
+		{ close_with, "try again later" },
+		{ close_as_configured, "" },
+		{ say_a_token_of_later, "token not valid yet" },
+		{ say_a_token_of_another, "token of another user" },
+		{ say_a_long_token, "token too long" },
+		{ expire, "token expired" },
+		{ grow_old, "listen.max-age is reached" },
+		{ lose_permission, "not admitted" },
+		{ lose_the_stream, "not streaming now" },
+		{ receive_a_close, CONN_BY_A_CHANGE }, /* not "too many messages" */
+		{ break_a_frame, "not the WebSocket protocol" },
+		{ stop_the_process, "shutting down" },
+	};
+
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		struct client *k;
+
+		home_open(state);
+		k = client_in("0", 0);
+		ends[i].end(k);
+		client_texts(k);
+		assert_string_equal(k->words, ends[i].words);
+		home_close(state);
+	}
+}
+
+/* The payload of a control frame has 125 bytes at most. */
+static void words_that_are_too_long_are_cut(void **state)
+{
+	static char words[200];
+	unsigned char frame[GOODBYE_MAX];
+
+	(void)state;
+	memset(words, 'a', sizeof(words) - 1);
+	assert_int_equal(goodbye_frame(4401, words, frame), 127);
+	assert_int_equal(frame[1], 125);
+	words[123] = '\0';
+	assert_int_equal(goodbye_frame(4401, words, frame), 127);
+	words[122] = '\0';
+	assert_int_equal(goodbye_frame(4401, words, frame), 126);
+	assert_int_equal(goodbye_frame(4401, "", frame), 4);
+	assert_memory_equal(frame, "\x88\x02\x11\x31", 4);
+}
+
 /* A full socket has no room for the close frame: it comes when the rest is out, and once. */
 static void a_close_waits_for_the_socket(void **state)
 {
@@ -445,6 +583,8 @@ int main(void)
 		ON_A_HUB(the_tap_is_told_before_the_seats_are_left),
 		ON_A_HUB(the_client_answers_our_close),
 		cmocka_unit_test(the_clients_close_is_answered),
+		cmocka_unit_test(a_close_says_why),
+		cmocka_unit_test(words_that_are_too_long_are_cut),
 		ON_A_HUB(a_close_waits_for_the_socket),
 		ON_A_HUB(the_client_closes_while_ours_waits),
 		cmocka_unit_test(a_broken_frame_ends_with_1002),

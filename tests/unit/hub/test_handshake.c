@@ -63,6 +63,75 @@ static void requests_and_their_answers(void **state)
 	}
 }
 
+/* Its body is one line, which says what to do, and repeats nothing of the request. */
+static void assert_says(const struct client *k, const char *part)
+{
+	const char *body = k->in.data + k->read, *length = strstr(k->in.data, "Content-Length: ");
+
+	assert_non_null(length);
+	assert_int_equal(atoi(length + 16), strlen(body));
+	assert_non_null(strstr(k->in.data, "\r\nContent-Type: text/plain\r\n"));
+	assert_ptr_equal(strchr(body, '\n'), body + strlen(body) - 1);
+	if (!strstr(body, part) || strstr(body, "secret"))
+		fail_msg("%s", body);
+}
+
+static void a_refusal_says_what_to_do(void **state)
+{
+	static const struct {
+		const char *target, *headers, *says;
+	} cases[] = {
+		{ "/ws/none/?token=secret", CLIENT_UPGRADE, "No stream has this path" },
+		{ UNITS "?token=secret", HOST, "must speak HTTP/1.1 and pass on Connection and Upgrade" },
+		{ UNITS, CLIENT_UPGRADE "Sec-WebSocket-Protocol: secret\r\n", "The token does not go there" },
+		{ UNITS, HOST UPGRADE CONNECTION KEY, "version 13" },
+		{ UNITS, HOST UPGRADE CONNECTION VERSION, "16 bytes in Base64" },
+		{ UNITS, HOST UPGRADE "Connection: close\r\n" VERSION KEY, "\"Connection: Upgrade\" is missing" },
+		{ UNITS, UPGRADE CONNECTION VERSION KEY, "Host" },
+		{ UNITS, CLIENT_UPGRADE "Content-Length: 3\r\n", "no body" },
+		{ UNITS "?a=%01secret", CLIENT_UPGRADE, "control characters" },
+		{ UNITS, CLIENT_UPGRADE "Origin: https://secret\r\n", "listen.origins" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct client *k;
+
+		home_open(state);
+		home_use("\"*\"", "\"https://y\"");
+		k = client_connect(0);
+		client_ask(k, cases[i].target, cases[i].headers);
+		assert_says(k, cases[i].says);
+		home_close(state);
+	}
+}
+
+/* All of them, the three of the gate among them, fit into their room. */
+static void every_response_is_whole(void **state)
+{
+	static const struct response *const all[] = {
+		&response_no_http, &response_no_websocket, &response_target, &response_forwarded,
+		&response_host,    &response_connection,   &response_key,    &response_subprotocol,
+		&response_content, &response_origin,       &response_path,   &response_plain_http,
+		&response_version, &response_headers,      &response_full,   &response_address,
+		&response_rate,
+	};
+	char out[RESPONSE_MAX];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) {
+		size_t n = response_write(all[i], false, out), bare;
+
+		assert_true(n < RESPONSE_MAX);
+		assert_int_equal(n, strlen(out));
+		assert_int_equal(atoi(out + 9), all[i]->status);
+		assert_null(strstr(out, "Error\r\n"));
+		assert_string_equal(out + n - 1, "\n");
+		bare = response_write(all[i], true, out); /* HEAD: the same without the body */
+		assert_int_equal(bare, n - strlen(all[i]->body) - 1);
+		assert_string_equal(out + bare - 4, "\r\n\r\n");
+	}
+}
+
 static void an_origin_that_is_not_listed(void **state)
 {
 	(void)state;
@@ -283,6 +352,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_and_their_answers),
+		cmocka_unit_test(a_refusal_says_what_to_do),
+		cmocka_unit_test(every_response_is_whole),
 		ON_A_HUB(an_origin_that_is_not_listed),
 		ON_A_HUB(the_client_behind_a_proxy),
 		cmocka_unit_test(the_gate_is_asked_last),

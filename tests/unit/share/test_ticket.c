@@ -82,6 +82,7 @@ static void it_holds_what_the_stream_asks_for(void **state)
 	assert_string_equal(ticket_value(t, TMPL_TOKEN, "name"), "Asha");
 	assert_string_equal(ticket_value(t, TMPL_TOKEN, "site"), "");
 	assert_int_equal(t->expires, EXPIRES);
+	assert_string_equal(t->path, "/ws/005/asha/");
 	assert_string_equal(ticket_value(t, TMPL_PATH, "unit_id"), "5");
 	assert_string_equal(ticket_value(t, TMPL_PATH, "user_id"), "asha");
 	assert_string_equal(ticket_value(t, TMPL_TOKEN, "user_id"), "7");
@@ -197,6 +198,7 @@ static void a_renewed_one_keeps_the_path_and_takes_the_claims(void **state)
 	assert_string_equal(ticket_value(next, TMPL_PATH, "user_id"), "asha");
 	assert_string_equal(ticket_value(next, TMPL_TOKEN, "role"), "other");
 	assert_string_equal(next->user, "7");
+	assert_string_equal(next->path, "/ws/005/asha/");
 	assert_int_equal(next->expires, 2 * EXPIRES);
 	assert_int_equal(next->peer.bytes[0], 1);
 	assert_null(renewed(next, "{\"user_id\":7}", &missing));

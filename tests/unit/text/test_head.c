@@ -158,6 +158,32 @@ static void many_lines(void **state)
 	assert_int_equal(of_lines(41, 40), HEAD_TOO_LONG);
 }
 
+/* For the log, so it is taken from any bytes. */
+static void the_target_is_found_as_far_as_it_is_there(void **state)
+{
+	static const struct {
+		const char *bytes, *target;
+	} targets[] = {
+		{ "GET /a?b HTTP/1.1\r\n", "/a?b" },
+		{ "GET /a", "/a" },
+		{ "GET /a\r\n/b", "/a" },
+		{ "GET /%zz x", "/%zz" },
+		{ "GET /\xFF", "/\xFF" },
+		{ "GET ", "" },
+		{ "GET  /a", "" },
+		{ "GET", "" },
+		{ "", "" },
+		{ "\x16\x03\x01 /a", "" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(targets) / sizeof(*targets); i++) {
+		struct slice target = head_target(slice_of(targets[i].bytes));
+
+		assert_true(slice_equal(target, slice_of(targets[i].target)));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +191,7 @@ int main(void)
 		cmocka_unit_test(every_cut),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(many_lines),
+		cmocka_unit_test(the_target_is_found_as_far_as_it_is_there),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,15 +53,15 @@ static struct token_keys *make_keys(struct setting *s)
 /* The check that refused the token, or "" and in `user` whom it names. */
 static const char *verify(const struct token_keys *k, struct slice text, char user[300])
 {
-	static struct fail why;
+	static struct token_fault why;
 	struct token token;
 
 	user[0] = '\0';
 	if (!token_verify(k, text, NOW, &token, &why)) {
 		assert_null(token.user);
 		assert_null(token.claims);
-		assert_true(why.text[0]);
-		return why.text;
+		assert_true(why.check[0] && why.words[0]);
+		return why.check;
 	}
 	strcpy(user, token.user);
 	assert_true(token.expires > NOW);
@@ -570,6 +570,7 @@ static void minted_tokens_are_what_simplejwt_makes(void **state)
 	struct setting s = setting_new("HS384", SECRET);
 	struct buf text = { 0 }, claim = { 0 };
 	struct token_keys *k;
+	struct token_fault refusal;
 	struct token token;
 	struct fail why;
 
@@ -579,7 +580,7 @@ static void minted_tokens_are_what_simplejwt_makes(void **state)
 	s.keys[0].kid = (char *)"k1";
 	k = make_keys(&s);
 	assert_true(token_mint(k, &s.conf, "7", NOW, 60, &text, &why));
-	assert_true(token_verify(k, buf_slice(&text), NOW, &token, &why));
+	assert_true(token_verify(k, buf_slice(&text), NOW, &token, &refusal));
 	assert_string_equal(token.user, "7");
 	assert_int_equal(token.expires, NOW + 60 + 10);
 	assert_int_equal(json_string_length(json_object_get(token.claims, "jti")), 32);
@@ -587,10 +588,10 @@ static void minted_tokens_are_what_simplejwt_makes(void **state)
 	assert_string_equal(claim.data, "1700000000");
 	token_fini(&token);
 	assert_null(token.user);
-	assert_true(token_verify(k, buf_slice(&text), NOW + 69, &token, &why));
+	assert_true(token_verify(k, buf_slice(&text), NOW + 69, &token, &refusal));
 	token_fini(&token);
-	assert_false(token_verify(k, buf_slice(&text), NOW + 70, &token, &why));
-	assert_string_equal(why.text, "expired");
+	assert_false(token_verify(k, buf_slice(&text), NOW + 70, &token, &refusal));
+	assert_string_equal(refusal.check, "expired");
 
 	assert_false(token_mint(k, &s.conf, "", NOW, 60, &text, &why));
 	assert_false(token_mint(k, &s.conf, "a\nb", NOW, 60, &text, &why));
@@ -599,6 +600,64 @@ static void minted_tokens_are_what_simplejwt_makes(void **state)
 	buf_fini(&claim);
 	buf_fini(&text);
 	token_keys_free(k);
+}
+
+/* Each time that is wrong, with how much. The leeway is ten seconds, that of iat a minute. */
+static void the_clock_is_told_by_how_much(void **state)
+{
+	static const struct {
+		const char *payload;
+		int64_t leeway; /* ms */
+		const char *detail, *words;
+	} cases[] = {
+		{ "\"exp\":1699999958", 0, "expired 42 s ago", "token expired" },
+		{ "\"exp\":1700000000", 0, "expired 0 s ago", "token expired" },
+		{ "\"exp\":1699999958", 10000, "expired 42 s ago, and jwt.leeway is 10 s", "token expired" },
+		{ "\"exp\":1699999995", 10000, "", NULL },
+		{ EXP ",\"nbf\":1700000012", 0,
+		  "not valid for another 12 s (nbf, leeway 0 s): is this machine's clock right?",
+		  "token not valid yet" },
+		{ EXP ",\"nbf\":1700000012", 10000,
+		  "not valid for another 12 s (nbf, leeway 10 s): is this machine's clock right?",
+		  "token not valid yet" },
+		{ EXP ",\"nbf\":1700000012", 12000, "", NULL },
+		{ EXP ",\"iat\":1700000075", 0,
+		  "not valid for another 75 s (iat, leeway 60 s): is this machine's clock right?",
+		  "token not valid yet" },
+		{ EXP ",\"iat\":1700000075", 80000, "", NULL },
+		{ EXP ",\"nbf\":1700000000000", 0,
+		  "nbf is 1698300000000 s ahead: is it in milliseconds? It must be in seconds", "token not valid yet" },
+		{ "\"exp\":\"1700000900\"", 0, "exp must be a whole number of seconds since 1970",
+		  "token without an expiry" },
+		{ "\"a\":1", 0, "exp must be a whole number of seconds since 1970", "token without an expiry" },
+		{ EXP ",\"iat\":1.5", 0, "iat must be a whole number of seconds since 1970", "token not valid yet" },
+		{ EXP ",\"token_type\":\"refresh\"", 0, "", "token of another type" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct setting s = setting_new("HS256", SECRET);
+		struct buf payload = { 0 }, text = { 0 };
+		struct token_fault why;
+		struct token token;
+		struct token_keys *k;
+		bool ok;
+
+		s.conf.leeway = cases[i].leeway;
+		k = make_keys(&s);
+		buf_addf(&payload, "{%s" USER ",%s}", strstr(cases[i].payload, "token_type") ? "" : ACCESS ",",
+			 cases[i].payload);
+		forge_token(slice_of(HEADER), buf_slice(&payload), SECRET, &text);
+		ok = token_verify(k, buf_slice(&text), NOW, &token, &why);
+		assert_int_equal(ok, cases[i].words == NULL);
+		assert_string_equal(why.detail, cases[i].detail);
+		if (!ok)
+			assert_string_equal(why.words, cases[i].words);
+		token_fini(&token);
+		buf_fini(&text);
+		buf_fini(&payload);
+		token_keys_free(k);
+	}
 }
 
 static void minting_needs_a_key_that_signs(void **state)
@@ -629,7 +688,7 @@ static void claims_are_read_as_text(void **state)
 	struct token_keys *k = make_keys(&s);
 	struct buf text = { 0 }, claim = { 0 };
 	struct token token;
-	struct fail why;
+	struct token_fault why;
 
 	(void)state;
 	forge_token(slice_of(HEADER),
@@ -679,7 +738,7 @@ static void numbers_keep_their_spelling(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		struct buf text = { 0 }, claim = { 0 }, payload = { 0 };
 		struct token token;
-		struct fail why;
+		struct token_fault why;
 
 		buf_addf(&payload, "{" ACCESS "," EXP "," USER ",%s}", cases[i].claims);
 		forge_token(slice_of(HEADER), buf_slice(&payload), SECRET, &text);
@@ -707,7 +766,7 @@ static void *verify_often(void *arg)
 
 	for (size_t i = 0; i < 300; i++) {
 		struct token token;
-		struct fail why;
+		struct token_fault why;
 
 		failed += !token_verify(shared->keys, shared->good, NOW, &token, &why);
 		token_fini(&token);
@@ -760,6 +819,7 @@ int main(void)
 		cmocka_unit_test(damaged_pems_are_refused),
 		cmocka_unit_test(keys_need_names_of_their_own),
 		cmocka_unit_test(minted_tokens_are_what_simplejwt_makes),
+		cmocka_unit_test(the_clock_is_told_by_how_much),
 		cmocka_unit_test(minting_needs_a_key_that_signs),
 		cmocka_unit_test(claims_are_read_as_text),
 		cmocka_unit_test(numbers_keep_their_spelling),
