@@ -29,7 +29,10 @@ export interface Ended {
   id: string | number;
   /** The close code: docs/protocol.md. 1006 without an answer or an upgrade. */
   code: number;
-  /** The close reason, or what is known instead. */
+  /**
+   * The words of the close, such as "token expired", "token for another audience", "not admitted" or "shutting down"; or what is known instead.
+   * For the developer: a page decides by the code, because the words may change.
+   */
   reason: string;
 }
 

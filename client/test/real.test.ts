@@ -244,6 +244,7 @@ it('is denied with a token that nobody signed', async () => {
   listen('requests', 1);
   await state('denied');
   expect(sockets).toHaveLength(2);
+  expect(client.cause('requests', 1)).toMatchObject({ code: 4401, reason: 'not a token' });
 });
 
 it('is denied what the query does not admit, and tells it nothing', async () => {
@@ -251,6 +252,7 @@ it('is denied what the query does not admit, and tells it nothing', async () => 
   make();
   const foreign = listen('requests', 2);
   await state('denied', 'requests', 2);
+  expect(client.cause('requests', 2)).toMatchObject({ code: 4403, reason: 'not admitted' });
   await stage.sql("UPDATE requests SET purpose = 'foreign' WHERE unit_id = 2");
   expect(foreign.heard).toEqual([]);
   expect(sockets).toHaveLength(1);

@@ -24,6 +24,7 @@ struct listening {
 	struct buf url;     /* path and token */
 	struct buf message; /* the fragments received so far */
 	unsigned close_code;
+	char close_words[124]; /* "": none came */
 	bool ended;
 	int status;
 };
@@ -103,16 +104,30 @@ static void take_bytes(struct listening *l, struct lws *wsi, const char *bytes, 
 	buf_clear(&l->message);
 }
 
+/* Bytes that a terminal may take for its own are left out. */
+static void note_close(struct listening *l, const char *bytes, size_t len)
+{
+	size_t n = 0;
+
+	if (len < 2)
+		return;
+	l->close_code = (unsigned)(unsigned char)bytes[0] << 8 | (unsigned char)bytes[1];
+	for (size_t i = 2; i < len && n + 1 < sizeof(l->close_words); i++)
+		if (bytes[i] >= ' ' && bytes[i] <= '~')
+			l->close_words[n++] = bytes[i];
+}
+
 static void say_closed(struct listening *l)
 {
 	if (interrupted)
 		return;
 	/* The library treats the codes 1012 to 1014, which the registry added later, as an error of the protocol. */
 	if (l->close_code == 1002)
-		fputs("walpush listen: the server is going away or cannot decide now (1012 or 1013); try again\n",
-		      stderr);
+		fprintf(stderr, "walpush listen: the server closed with 1012 or 1013 (%s); try again\n",
+			l->close_words);
 	else if (l->close_code)
-		fprintf(stderr, "walpush listen: the server closed with %u; see docs/protocol.md\n", l->close_code);
+		fprintf(stderr, "walpush listen: the server closed with %u (%s); see docs/protocol.md\n", l->close_code,
+			l->close_words);
 	else
 		fputs("walpush listen: the connection broke\n", stderr);
 	end(l, CMD_FAILED);
@@ -132,8 +147,7 @@ static int on_event(struct lws *wsi, enum lws_callback_reasons reason, void *use
 		take_bytes(l, wsi, in, len);
 		return 0;
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-		if (len >= 2)
-			l->close_code = (unsigned)((unsigned char *)in)[0] << 8 | ((unsigned char *)in)[1];
+		note_close(l, in, len);
 		return 0;
 	case LWS_CALLBACK_CLIENT_CLOSED:
 		say_closed(l);

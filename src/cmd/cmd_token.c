@@ -1,11 +1,15 @@
+/* cmd_token: `walpush token`: mints a token to try things out, or says of one why it is refused. */
 #include "cmd.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
+#include "walpush/base/file.h"
 #include "walpush/conf/conf.h"
 #include "walpush/token/token.h"
 
@@ -15,11 +19,14 @@ struct options {
 	const char *file;
 	const char *user;
 	int64_t lifetime; /* seconds */
+	bool checks;      /* one that is on standard input, so that no other user sees it among the arguments */
 };
 
 static int usage(const char *complaint)
 {
-	fprintf(stderr, "walpush token: %s\nusage: walpush token [-c sidecar.conf] --user USER [--lifetime SECONDS]\n",
+	fprintf(stderr,
+		"walpush token: %s\nusage: walpush token [-c sidecar.conf] --user USER [--lifetime SECONDS]\n"
+		"       walpush token [-c sidecar.conf] --check <FILE-WITH-A-TOKEN\n",
 		complaint);
 	return CMD_USAGE;
 }
@@ -41,17 +48,20 @@ static int parse_options(int argc, char **argv, struct options *out)
 		{ "config", required_argument, NULL, 'c' },
 		{ "user", required_argument, NULL, 'u' },
 		{ "lifetime", required_argument, NULL, 'l' },
+		{ "check", no_argument, NULL, 'k' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int option;
 
 	/* Zero makes glibc start again, even if somebody parsed before; the leading colon keeps it from printing. */
 	optind = 0;
-	while ((option = getopt_long(argc, argv, ":c:u:l:", names, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":c:u:l:k", names, NULL)) != -1) {
 		if (option == 'c')
 			out->file = optarg;
 		else if (option == 'u')
 			out->user = optarg;
+		else if (option == 'k')
+			out->checks = true;
 		else if (option != 'l')
 			return usage(option == ':' ? "an option lacks its value" : "unknown option");
 		else if (!parse_seconds(optarg, &out->lifetime))
@@ -59,7 +69,9 @@ static int parse_options(int argc, char **argv, struct options *out)
 	}
 	if (optind < argc)
 		return usage("too many arguments");
-	return out->user ? CMD_FINE : usage("--user is needed");
+	if (out->checks && out->user)
+		return usage("--check takes the user from the token");
+	return out->user || out->checks ? CMD_FINE : usage("--user is needed, or --check");
 }
 
 static int print_token(const struct conf_jwt *conf, const struct token_keys *keys, const struct options *options)
@@ -75,6 +87,47 @@ static int print_token(const struct conf_jwt *conf, const struct token_keys *key
 	else
 		status = CMD_FINE;
 	buf_fini(&token);
+	return status;
+}
+
+static int print_verdict(const struct token_keys *keys, struct slice text)
+{
+	int64_t now = time(NULL);
+	struct token_fault why;
+	struct token token;
+
+	if (!token_verify(keys, text, now, &token, &why)) {
+		fprintf(stderr, "walpush token: refused (%s): %s\n", why.check, why.detail[0] ? why.detail : why.words);
+		return CMD_FAILED;
+	}
+	printf("accepted for another %" PRId64 " s, user \"%s\"\n", token.expires - now, token.user);
+	token_fini(&token);
+	return fflush(stdout) == 0 ? CMD_FINE : CMD_FAILED;
+}
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static int check_token(const struct token_keys *keys)
+{
+	struct buf text = { 0 };
+	const char *problem;
+	struct slice token;
+	int status = CMD_FAILED;
+
+	if (file_read("/dev/stdin", TOKEN_LENGTH_MAX + 16, &text, &problem)) {
+		token = buf_slice(&text);
+		while (token.len && is_blank(token.at[token.len - 1]))
+			token.len--;
+		status = print_verdict(keys, token);
+	} else {
+		fprintf(stderr, "walpush token: standard input: %s\n", problem);
+	}
+	if (text.data)
+		explicit_bzero(text.data, text.len);
+	buf_fini(&text);
 	return status;
 }
 
@@ -95,7 +148,7 @@ int cmd_token(int argc, char **argv)
 	}
 	keys = token_keys_new(&conf->jwt, &why);
 	if (keys) {
-		status = print_token(&conf->jwt, keys, &options);
+		status = options.checks ? check_token(keys) : print_token(&conf->jwt, keys, &options);
 	} else {
 		fprintf(stderr, "walpush token: %s:%u: %s\n", options.file, why.line, why.text);
 		status = CMD_USAGE;

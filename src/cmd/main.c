@@ -16,7 +16,7 @@ static const struct command {
 	{ "check", cmd_check, "check  -c sidecar.conf [--offline]     what is wrong, and its fix" },
 	{ "sql", cmd_sql, "sql    -c sidecar.conf [--plugin NAME [--switch]] the DBA's script" },
 	{ "listen", cmd_listen, "listen -c sidecar.conf --user 7 PATH   subscribe, print what arrives" },
-	{ "token", cmd_token, "token  -c sidecar.conf --user 7        mint a token, to try things out" },
+	{ "token", cmd_token, "token  -c sidecar.conf --user 7        mint a token; --check reads one" },
 	{ "health", cmd_health, "health -c sidecar.conf                 ask the admin port: for probes" },
 };
 

@@ -2,15 +2,17 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
+import time
 
 import jwt
 import pytest
 
 from harness.app import ASHA, BOB
 from harness.client import PATIENCE, Client
-from harness.walpush import BINARY, SIGNING_KEY, run_to_end
+from harness.walpush import BINARY, SIGNING_KEY, run_to_end, token
 
 COMMANDS = ("run", "check", "sql", "listen", "token", "health")
 
@@ -71,6 +73,28 @@ def test_a_minted_token_lets_its_user_in(walpush, conf):
         client.established()
 
 
+def test_a_token_is_judged(conf):
+    def judge(token):
+        return run_to_end("token", "-c", conf, "--check", env=environment(), stdin=token)
+
+    minted = run_to_end("token", "-c", conf, "--user", "7", env=environment()).stdout
+    good = judge(minted)
+    assert (good.returncode, good.stderr) == (0, "")
+    assert re.fullmatch(r'accepted for another (899|900) s, user "7"\n', good.stdout)
+    now = int(time.time())
+    for text, complaint in (
+        (token(7, exp=now - 42), r"refused \(expired\): expired 4\d s ago"),
+        (token(7, nbf=now + 35), r"refused \(nbf\): not valid for another 3\d s \(nbf, leeway 0 s\): is this machine's clock right\?"),
+        (token(7, key="not-the-key-of-the-server-at-all"), r"refused \(signature\): token signed with another key"),
+        ("", r"refused \(length\): token too long or empty"),
+        ("x.y", r"refused \(form\): not a token"),
+    ):
+        bad = judge(text)
+        assert (bad.returncode, bad.stdout) == (1, "")
+        assert re.fullmatch("walpush token: " + complaint + "\n", bad.stderr), bad.stderr
+    assert run_to_end("token", "-c", conf, "--check", "--user", "7", env=environment()).returncode == 2
+
+
 def listen(walpush, conf, user, path, **how):
     env = environment(WALPUSH_LISTEN_ADDRESS="127.0.0.1", WALPUSH_LISTEN_PORT=str(walpush.port))
     command = [str(BINARY), "listen", "-c", str(conf), "--user", str(user), path]
@@ -98,7 +122,7 @@ def test_listen_says_why_it_was_turned_away(walpush, conf):
     with listen(walpush, conf, BOB, "/ws/requests/1/") as listener:
         out, err = listener.communicate(timeout=PATIENCE)
     assert out == ""
-    assert "4403" in err
+    assert "4403 (not admitted)" in err
     assert listener.returncode == 1
 
 

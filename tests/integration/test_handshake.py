@@ -1,6 +1,7 @@
 """Who gets in, and what those who do not are told."""
 
 import json
+import re
 import time
 
 import jwt
@@ -150,6 +151,231 @@ def test_star_admits_every_origin(own_app, config, make_walpush):
     with make_walpush(own_app, config) as walpush:
         with walpush.subscribe(UNIT_1, ASHA, headers={"Origin": "https://anything.example.org"}):
             pass
+
+
+# --- what those who are refused are told, and who looks after walpush -------------------------------------------------
+
+
+def answer_to(walpush, path, headers=None):
+    wire = Wire(walpush.port)
+    wire.send(upgrade(path, headers))
+    answer = wire.answer()
+    assert wire.at_end()
+    return answer
+
+
+def let_lines_be_written():
+    """Other tests may have caused as many as there may be in a second."""
+    time.sleep(1.1)
+
+
+def test_a_refusal_is_a_line_in_the_log_and_one_in_the_answer(walpush):
+    let_lines_be_written()
+    for status, reason, path, headers, says in (
+        (404, "path", "/ws/nothing/1/", {}, "compare it with the paths in sidecar.conf"),
+        (403, "origin", UNIT_1, {"Origin": "https://other.example.org:8443"}, "add its origin to listen.origins"),
+        (426, "upgrade", UNIT_1, {"Upgrade": None, "Connection": None}, "pass on Connection and Upgrade"),
+        (426, "upgrade", UNIT_1, {"Sec-WebSocket-Version": "8"}, "version 13"),
+        (400, "malformed", UNIT_1, {"Connection": "keep-alive"}, "a proxy in between must pass on"),
+        (400, "malformed", UNIT_1, {"Sec-WebSocket-Protocol": "graphql-ws"}, "The token does not go there"),
+        (400, "malformed", "/ws/requests/%zz/", {}, "bad %-escapes"),
+        (431, "headers", UNIT_1, {"Cookie": "x" * 13_000}, "raise limits.token-bytes"),
+    ):
+        mark = walpush.mark()
+        answer = answer_to(walpush, path + "?token=" + walpush.token(ASHA), headers)
+        assert answer.status == status and answer.headers["content-type"] == "text/plain"
+        body = answer.body.decode("ascii")
+        assert body.endswith("\n") and body.count("\n") == 1 and len(body) < 200
+        assert says in body
+        line = fields_of(walpush.wait_for_log('level=info msg="(upgrade|request) refused"', since=mark))
+        assert (line["status"], line["reason"], line["peer"]) == (str(status), reason, "127.0.0.1")
+        # Where the head was not read to its end, the path is that of the bytes.
+        assert line["path"] == path.replace("%", "%25") + ("..." if line["msg"] == "request refused" else "")
+        assert line.get("origin", "") == headers.get("Origin", "")
+        assert says in line["answer"]
+
+
+def test_a_503_names_the_limit(own_app, config, make_walpush):
+    config.set("limits.connections", 1)
+    with make_walpush(own_app, config) as walpush, walpush.subscribe(UNIT_1, ASHA):
+        mark = walpush.mark()
+        answer = answer_to(walpush, UNIT_1)
+        assert (answer.status, answer.body) == (503, b"limits.connections is reached; try again later.\n")
+        line = fields_of(walpush.wait_for_log('msg="upgrade refused"', since=mark))
+        assert (line["status"], line["reason"], line["path"]) == ("503", "full", UNIT_1)
+
+
+def test_the_answer_to_head_has_no_body(walpush):
+    wire = Wire(walpush.port)
+    wire.send(b"HEAD /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    head = bytearray()
+    while data := wire.sock.recv(65536):
+        head += data
+    assert head.startswith(b"HTTP/1.1 404 ") and head.endswith(b"\r\n\r\n")
+
+
+def test_a_path_and_an_origin_are_shown_escaped_short_and_without_a_token(walpush):
+    token = walpush.token(ASHA)
+    walpush.secrets += token.split(".")
+    let_lines_be_written()
+    for path, headers, shown in (
+        (f"/ws/requests/1/&token={token}", {}, "/ws/requests/1/..."),
+        (f"/ws/requests/{token}/", {}, "/ws/requests/..."),
+        (f"/ws/requests/1/%3Ftoken={token}", {}, "/ws/requests/1/..."),
+        ("/ws/requests/%e2%80%ae%22x/", {}, "/ws/requests/%E2%80%AE%22x/"),
+        ("/" + "x" * 900, {}, "/" + "x" * 154 + "..."),
+        (UNIT_1, {"Origin": "https://x.example.org/" + token}, UNIT_1),
+        (UNIT_1, {"Origin": "https://x.example.org\xff"}, UNIT_1),
+    ):
+        mark = walpush.mark()
+        assert answer_to(walpush, path, headers).status in (403, 404)
+        line = walpush.wait_for_log('msg="upgrade refused"', since=mark)
+        assert fields_of(line)["path"] == shown
+        assert line.isascii() and line.isprintable()
+
+
+def test_many_refusals_are_few_lines(walpush):
+    """Of those that read as requests, too; and none is lost: what was not written was counted."""
+    before, mark, start = refused_so_far(walpush, "origin"), walpush.mark(), time.monotonic()
+    for _ in range(200):
+        assert answer_to(walpush, UNIT_1, {"Origin": "https://evil.example.org"}).status == 403
+    seconds = time.monotonic() - start
+    assert refused_so_far(walpush, "origin") == before + 200
+    walpush.stop()
+    lines = [fields_of(line) for line in walpush.lines[mark:]]
+    written = [line for line in lines if line["msg"] == "upgrade refused"]
+    left_out = sum(int(line["lines"]) for line in lines if line.get("line") == "upgrade refused")
+    assert len(written) <= 20 * (seconds + 1) and len(written) + left_out == 200
+    walpush.start()
+
+
+def closed_by(client):
+    with pytest.raises(Closed) as closed:
+        while True:
+            client.recv()
+    client.wire.close()
+    return closed.value.code, closed.value.reason
+
+
+def test_a_close_says_why(own_app, config, make_walpush):
+    config.set("limits.per-user", 1)
+    config.set("limits.handshake", 2)
+    config.set("jwt.audience", "pages")
+    config.set("jwt.issuer", "dms")
+    mine = dict(aud="pages", iss="dms")
+    now = int(time.time())
+    with make_walpush(own_app, config) as walpush:
+        for claims, words in (
+            (dict(mine, exp=now - 42), "token expired"),
+            (dict(mine, nbf=now + 900), "token not valid yet"),
+            (dict(mine, aud="other"), "token for another audience"),
+            (dict(mine, iss="other"), "token of another issuer"),
+            (dict(mine, token_type="refresh"), "token of another type"),
+            (dict(mine, key="not-the-key-of-the-server-at-all"), "token signed with another key"),
+            (dict(mine, user_id=None), "token without a user"),
+        ):
+            assert closed_by(Client(walpush.port, UNIT_1, token=walpush.token(ASHA, **claims))) == (4401, words)
+        assert closed_by(Client(walpush.port, UNIT_1, token="nonsense")) == (4401, "not a token")
+        assert closed_by(Client(walpush.port, UNIT_1)) == (4401, "no token came in time")
+        assert closed_by(Client(walpush.port, UNIT_1, token=walpush.token(BOB, **mine))) == (4403, "not admitted")
+        with Client(walpush.port, UNIT_1, token=walpush.token(ASHA, **mine)) as held:
+            held.established()
+            second = Client(walpush.port, UNIT_1, token=walpush.token(ASHA, **mine))
+            assert closed_by(second) == (4429, "too many connections of this user")
+            own_app.revoke(ASHA, 1)
+            assert closed_by(held) == (4403, "not admitted")
+        last = Client(walpush.port, UNIT_1, token=walpush.token(RAVI, **mine))
+        last.established()
+        walpush.send_signal(15)
+        assert closed_by(last) == (1012, "shutting down")
+        walpush.wait()
+
+
+def test_a_clock_that_is_off_is_told_by_how_much(own_app, config, make_walpush):
+    config.set("jwt.leeway", 10)
+    now = int(time.time())
+    with make_walpush(own_app, config) as walpush:
+        for claims, reason, detail in (
+            (dict(exp=now - 42), "expired", r"expired 4\d s ago, and jwt.leeway is 10 s"),
+            (dict(nbf=now + 35), "nbf", r"not valid for another 3\d s \(nbf, leeway 10 s\): is this machine's clock right\?"),
+            (dict(iat=now + 95), "iat", r"not valid for another 9\d s \(iat, leeway 60 s\): is this machine's clock right\?"),
+            (dict(nbf=now * 1000), "nbf", r"nbf is \d+ s ahead: is it in milliseconds\? It must be in seconds"),
+        ):
+            mark = walpush.mark()
+            assert close_code(walpush.port, UNIT_1, token=walpush.token(ASHA, **claims)) == 4401
+            line = fields_of(walpush.wait_for_log('msg="token refused"', since=mark))
+            assert line["reason"] == reason and re.fullmatch(detail, line["detail"]), line
+            assert (line["stream"], line["path"]) == ("requests", UNIT_1)
+
+
+def test_lines_about_a_connection_name_its_stream_and_path(app, walpush):
+    let_lines_be_written()
+    mark = walpush.mark()
+    with walpush.subscribe("/ws/requests/001/", ASHA) as client:
+        app.touch(app.request)
+        app.touch(app.request)
+        client.recv_n(2)
+        client.close(1000)
+    with walpush.connect(UNIT_1, BOB) as client:
+        assert client.close_code() == 4403
+    for pattern, user, path in (
+        ('msg="admitted" ', str(ASHA), "/ws/requests/001/"),
+        ('msg="connection ended" ', str(ASHA), "/ws/requests/001/"),
+        ('msg="not admitted" ', str(BOB), UNIT_1),
+        ('msg="connection ended before it was admitted" ', str(BOB), UNIT_1),
+    ):
+        line = fields_of(walpush.wait_for_log(pattern, since=mark))
+        assert (line["user"], line["stream"], line["path"]) == (user, "requests", path), pattern
+
+
+def test_the_end_of_a_connection_says_code_age_and_messages(app, walpush):
+    def end_of(end):
+        mark = walpush.mark()
+        with walpush.subscribe(UNIT_1, ASHA) as client:
+            app.touch(app.request)
+            app.touch(app.request)
+            client.recv_n(2)
+            time.sleep(0.2)
+            end(client)
+        line = fields_of(walpush.wait_for_log('level=info msg="connection ended" ', since=mark))
+        assert 200 <= float(line["age_ms"]) < 60_000
+        assert (line["messages"], line["stream"], line["path"]) == ("2", "requests", UNIT_1)
+        return line["code"], line["by"], line["reason"]
+
+    def close_saying(client):
+        client.send_frame(ws.CLOSE, b"\x0f\xa0what a client says is not repeated")
+
+    walpush.secrets.append("what a client says")
+    assert end_of(lambda client: client.close(1000)) == ("1000", "client", "")
+    assert end_of(close_saying) == ("4000", "client", "")
+    assert end_of(lambda client: client.send_frame(ws.CLOSE)) == ("1005", "client", "")
+    assert end_of(lambda client: client.wire.close()) == ("1006", "network", "")
+    assert end_of(lambda client: client.wire.send(frame(0x3, b""))) == ("1002", "walpush", "not the WebSocket protocol")
+    assert end_of(lambda client: client.send_text("x" * 20_000)) == ("1009", "walpush", "message too large")
+    walpush.secrets.remove("what a client says")
+
+
+def test_a_client_that_is_gone_without_a_word(own_app, config, make_walpush):
+    config.set("listen.ping", 1)
+    with make_walpush(own_app, config) as walpush, walpush.subscribe(UNIT_1, ASHA):
+        line = fields_of(walpush.wait_for_log('msg="connection ended" ', timeout=30))
+        assert (line["code"], line["by"], line["reason"]) == ("1006", "network", "silence")
+
+
+def test_many_ends_are_few_lines(own_app, config, make_walpush):
+    config.set("limits.per-user", 0)
+    with make_walpush(own_app, config) as walpush:
+        clients = [walpush.subscribe(UNIT_1, ASHA) for _ in range(150)]
+        start = time.monotonic()
+        for client in clients:
+            client.wire.close()
+        walpush.wait_for_log('msg="more such lines were left out" line="connection ended"')
+        walpush.stop()
+        seconds = time.monotonic() - start
+    lines = [fields_of(line) for line in walpush.lines]
+    written = [line for line in lines if line["msg"] == "connection ended"]
+    left_out = sum(int(line["lines"]) for line in lines if line.get("line") == "connection ended")
+    assert len(written) <= 20 * (seconds + 1) and len(written) + left_out == 150
 
 
 # --- tokens ---------------------------------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """What the server says, checked byte by byte as it comes. Pure: no sockets, no clock.
 
 Whatever a client does, what the server sends is well-formed: an HTTP answer with a status that docs/protocol.md names, and frames that
-are not masked, have no reserved bits, are of a known kind and in their shortest form; text is JSON; no message follows a close frame.
+are not masked, have no reserved bits, are of a known kind and in their shortest form; text is JSON; no message follows a close frame. What it
+says of a refusal or of a close are words of its own, which repeat nothing of what the client sent.
 """
 
 import json
+import re
 
 from frames import CLOSE, PING, PONG, TEXT
 
@@ -14,7 +16,13 @@ STATUSES = {400, 403, 404, 426, 431, 503}
 # docs/protocol.md, "Ends"; others are echoes of the client's own.
 CODES = {1002, 1007, 1008, 1009, 1012, 1013, 4401, 4403, 4408, 4429}
 
+# Those whose words are walpush's; the library has words for 1002 and 1007.
+OWN_CODES = CODES - {1002, 1007}
+# Words of a close: a name of an option at most, no number, and nothing that is as long as a token.
+WORDS = re.compile(rb"[A-Za-z .-]{0,60}")
+
 HEAD_BYTES = 4096
+BODY_BYTES = 200
 
 
 class Answers:
@@ -29,11 +37,15 @@ class Answers:
         self.raw = False  # what comes is not for us to read, such as alerts of TLS
         self.key = key  # None: not known
         self._buffer = bytearray()
+        self._is_text = False  # the body is walpush's own, and not a page of the library's
 
     def feed(self, data):
-        if self.raw or (self.status is not None and self.status != 101):
-            return  # the body of a refusal
+        if self.raw:
+            return
         self._buffer += data
+        if self.status is not None and self.status != 101:
+            self._take_body()
+            return
         if self.status is None:
             self._take_head()
         while self.status == 101 and self._take_frame():
@@ -60,6 +72,17 @@ class Answers:
                 self._complain("Sec-WebSocket-Accept is wrong")
         elif self.status not in STATUSES:
             self._complain(f"HTTP status {self.status}")
+        else:
+            self._is_text = "Content-Type: text/plain" in lines
+            self._take_body()
+
+    def _take_body(self):
+        """One line, as far as it is there."""
+        if not self._is_text:
+            self._buffer.clear()
+        body = bytes(self._buffer)
+        if len(body) > BODY_BYTES or not body.isascii() or not body.removesuffix(b"\n").decode("ascii").isprintable():
+            self._complain(f"a body that is not one line: {body[:80]!r}")
 
     # --- WebSocket -----------------------------------------------------------------------------------------------
 
@@ -110,6 +133,9 @@ class Answers:
         """The library does not know of ours, and may add one of its own: the first counts."""
         if len(payload) == 1 or len(payload) > 125:
             self._complain(f"a close frame of {len(payload)} bytes")
+        code = int.from_bytes(payload[:2], "big")
+        if code in OWN_CODES and not WORDS.fullmatch(payload[2:]):
+            self._complain(f"words that are not of the server's own: {payload[2:]!r}")
         if self.raw or self.close_code is not None:
             return
         self.close_code = int.from_bytes(payload[:2], "big") if payload else 1005

@@ -105,6 +105,7 @@ def test_frames_are_those_of_the_rfc():
 
 HEAD = f"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: {accept_for(KEY)}\r\n\r\n".encode()
 HELLO = b'{"type":"connection_established"}'
+PLAIN = b"Content-Type: text/plain\r\n\r\n"
 
 
 def bare(opcode, payload):
@@ -114,12 +115,19 @@ def bare(opcode, payload):
 @pytest.mark.parametrize(
     "data, complaint",
     [
-        (b"HTTP/1.1 404 Not Found\r\n\r\nwhatever", None),
+        (b"HTTP/1.1 404 Not Found\r\n\r\nwhat\never", None),
+        (b"HTTP/1.1 404 Not Found\r\n" + PLAIN + b"what to do\n", None),
+        (b"HTTP/1.1 404 Not Found\r\n" + PLAIN + b"what\nto do\n", "not one line"),
+        (b"HTTP/1.1 404 Not Found\r\n" + PLAIN + b"\x1b[31m", "not one line"),
+        (b"HTTP/1.1 404 Not Found\r\n" + PLAIN + b"x" * 300, "not one line"),
         (b"HTTP/1.1 200 OK\r\n\r\n", "HTTP status 200"),
         (b"SSH-2.0\r\n\r\n", "no HTTP answer"),
         (b"HTTP/1.1 101 Fine\r\nSec-WebSocket-Accept: x\r\n\r\n", "Sec-WebSocket-Accept"),
         (HEAD + bare(TEXT, HELLO) + bare(PING, b"ping") + bare(CLOSE, struct.pack(">H", 4401)), None),
         (HEAD + bare(CLOSE, b""), None),
+        (HEAD + bare(CLOSE, struct.pack(">H", 4401) + b"token for another audience"), None),
+        (HEAD + bare(CLOSE, struct.pack(">H", 4403) + b"user 7 is not admitted"), "words"),
+        (HEAD + bare(CLOSE, struct.pack(">H", 4401) + b"x" * 61), "words"),
         (HEAD + bare(TEXT, b'{"type":"request.updated"}'), "before connection_established"),
         (HEAD + bare(TEXT, HELLO[:-1]), "no JSON"),
         (HEAD + bare(BINARY, HELLO), "opcode 2"),
