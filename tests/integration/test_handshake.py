@@ -346,6 +346,8 @@ def test_the_end_of_a_connection_says_code_age_and_messages(app, walpush):
         client.send_frame(ws.CLOSE, b"\x0f\xa0what a client says is not repeated")
 
     walpush.secrets.append("what a client says")
+    let_lines_be_written()
+    begin = walpush.mark()
     assert end_of(lambda client: client.close(1000)) == ("1000", "client", "")
     assert end_of(close_saying) == ("4000", "client", "")
     assert end_of(lambda client: client.send_frame(ws.CLOSE)) == ("1005", "client", "")
@@ -353,6 +355,8 @@ def test_the_end_of_a_connection_says_code_age_and_messages(app, walpush):
     assert end_of(lambda client: client.wire.send(frame(0x3, b""))) == ("1002", "walpush", "not the WebSocket protocol")
     assert end_of(lambda client: client.send_text("x" * 20_000)) == ("1009", "walpush", "message too large")
     walpush.secrets.remove("what a client says")
+    let_lines_be_written()  # also of the sockets that end behind their close frames
+    assert walpush.log(begin).count('msg="connection ended') == 6
 
 
 def test_a_client_that_is_gone_without_a_word(own_app, config, make_walpush):
