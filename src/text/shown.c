@@ -7,7 +7,7 @@
 
 static bool may_begin_a_secret(struct slice rest)
 {
-	return memchr("?&;=#", rest.at[0], 5) || (rest.len >= 3 && memcmp(rest.at, "eyJ", 3) == 0);
+	return (rest.at[0] && strchr("?&;=#", rest.at[0])) || (rest.len >= 3 && memcmp(rest.at, "eyJ", 3) == 0);
 }
 
 static bool is_plain(char c)
