@@ -141,6 +141,20 @@ def answered(walpush, path, **headers):
         wire.close()
 
 
+def test_a_refusal_says_what_to_do(walpush):
+    mark = walpush.mark()
+    for path, headers, status, says in (
+        ("/ws/nothing/", {}, 404, b"compare it with the paths in sidecar.conf"),
+        (UNIT_1, {"Origin": "https://evil.example.org"}, 403, b"add its origin to listen.origins"),
+    ):
+        wire = Wire(walpush.port, tls=walpush.tls)
+        wire.send(upgrade(path + "?token=" + walpush.token(ASHA), headers))
+        answer = wire.answer()
+        assert answer.status == status and says in answer.body and answer.body.endswith(b"\n")
+        walpush.wait_for_log(f'msg="upgrade refused" .* status={status} .* path={path} ', since=mark)
+        wire.close()
+
+
 def test_control_characters_in_a_path(walpush):
     """The library sees these bytes first, so that some requests end without an answer; none is admitted by another path."""
     assert answered(walpush, UNIT_1 + "?") == 101
