@@ -181,20 +181,28 @@ void tap_findings_count(struct tap *t)
 			      found_at(found, i)->is_failure ? "failure" : "warning");
 }
 
+static json_t *json_of(const struct found *f)
+{
+	char since[TIMETEXT_MAX];
+
+	return json_pack("{s:s, s:s, s:b, s:s, s:s?, s:s}", "check", f->check, "severity",
+			 f->is_failure ? "failure" : "warning", "stops", f->stops, "text", f->text, "fix", f->fix,
+			 "since", timetext_s(since, f->since));
+}
+
+static void add_those(json_t *all, const struct found_set *found, bool failures)
+{
+	for (size_t i = 0; i < found_count(found); i++)
+		if (found_at(found, i)->is_failure == failures)
+			json_array_append_new(all, json_of(found_at(found, i)));
+}
+
 json_t *tap_findings_status(const struct tap *t)
 {
-	const struct findings *f = t->findings;
 	json_t *all = json_array();
 
-	for (size_t i = 0; i < found_count(f->found); i++) {
-		const struct found *one = found_at(f->found, i);
-		char since[TIMETEXT_MAX];
-
-		json_array_append_new(all,
-				      json_pack("{s:s, s:s, s:b, s:s, s:s?, s:s}", "check", one->check, "severity",
-						one->is_failure ? "failure" : "warning", "stops", one->stops, "text",
-						one->text, "fix", one->fix, "since", timetext_s(since, one->since)));
-	}
+	add_those(all, t->findings->found, true);
+	add_those(all, t->findings->found, false);
 	return all;
 }
 

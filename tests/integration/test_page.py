@@ -181,3 +181,17 @@ def test_the_slot_holds_much_wal(app, config, make_walpush):
         app.sql("ALTER SYSTEM RESET max_slot_wal_keep_size")
         app.sql("SELECT pg_reload_conf()")
     walpush.stop()
+
+
+def test_it_shows_what_the_checks_find(app, config, make_walpush, page, tmp_path):
+    app.sql("ALTER TABLE sendbacks SET UNLOGGED")
+    walpush = make_walpush(app, config.set("admin.check-interval", 300)).start()
+    dom = page(walpush, f"--screenshot={tmp_path / 'found.png'}")
+    assert text_of(dom, "state") == "Streaming, but a check fails"
+    assert "sendbacks is unlogged" in text_of(dom, "why") and "ALTER TABLE public.sendbacks SET LOGGED;" in text_of(dom, "fix")
+    assert "failure: table-logged" in text_of(dom, "findings") and "ALTER TABLE public.sendbacks SET LOGGED;" in text_of(dom, "findings")
+    assert re.search(r"Looked at \d\d:\d\d:\d\d UTC", text_of(dom, "checked"))
+
+
+def test_it_hides_what_the_checks_do_not_find(walpush, page):
+    assert re.search(r'<section[^>]* id="found"[^>]* hidden', page(walpush))
