@@ -3,7 +3,7 @@
  * and in each admin.check-interval. What they find is logged when it comes and when it goes, and stands in /status and in the metrics. A finding
  * stops nothing by itself: what must stop admissions (`stops`) is decided by the rules, in each replica (rules_stream, tap_published).
  *
- * With a relay, the replica that has the slot looks for all of them. A replica that found something before looks until it is gone.
+ * With a relay, the replica that has the slot looks for all of them. Another one forgets what it found at its start.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -112,7 +112,15 @@ static void inspect(struct tap *t)
 
 static bool looks(const struct tap *t)
 {
-	return !t->way->is_shared || source_is_streaming(t->source) || found_count(t->findings->found);
+	return !t->way->is_shared || source_is_streaming(t->source);
+}
+
+/* Nothing is told: it may be there still, and the other replica says so. */
+static void leave_to_other(struct tap *t)
+{
+	found_clear(t->findings->found);
+	t->findings->at = 0;
+	schedule(t, interval_of(t));
 }
 
 static void on_due(evutil_socket_t fd, short what, void *arg)
@@ -124,7 +132,7 @@ static void on_due(evutil_socket_t fd, short what, void *arg)
 	if (looks(t))
 		inspect(t);
 	else
-		schedule(t, interval_of(t));
+		leave_to_other(t);
 }
 
 static void on_patience(evutil_socket_t fd, short what, void *arg)

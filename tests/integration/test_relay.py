@@ -470,3 +470,32 @@ def test_a_wrong_password_is_said(app, make_walpush, config):
         walpush = make_walpush(app, config).start(streaming=False)
         walpush.secrets.append("other")
         assert "WRONGPASS" in walpush.wait_for_log("no connection to Redis")
+
+
+def test_the_replica_that_has_the_slot_makes_the_checks(make_walpush, app, config, redis_server):
+    """And the next one goes on when it ends."""
+    finds = 'msg="a check finds something" check=table-logged '
+    two = Replicas(make_walpush, app, config.set("admin.check-interval", 1), redis_server, n=2)
+    leader = two.leader()
+    (other,) = [replica for replica in two.all if replica is not leader]
+    marks = {replica: replica.mark() for replica in two.all}
+    app.sql("ALTER TABLE sendbacks SET UNLOGGED")
+    leader.wait_for_log(finds, since=marks[leader])
+    deadline = time.monotonic() + PATIENCE
+    while json.loads(other.admin("/status").body)["checked_at"]:  # of its start
+        assert time.monotonic() < deadline
+    assert json.loads(other.admin("/status").body)["findings"] == [] and not re.search(finds, other.log(marks[other]))
+    leader.stop()
+    other.wait_for_log(finds, since=marks[other])
+
+
+def test_a_query_that_a_stranger_decides_admits_nobody_at_any_replica(make_walpush, app, config, redis_server):
+    two = Replicas(make_walpush, app, config.set("admin.check-interval", 1), redis_server, n=2)
+    clients = [replica.subscribe(UNIT_1, ASHA) for replica in two.all]
+    app.sql("CREATE ROLE stranger; GRANT CREATE ON SCHEMA public TO stranger; SET ROLE stranger")
+    try:
+        app.sql("CREATE FUNCTION public.same(varchar, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true'")
+        app.sql("CREATE OPERATOR public.= (FUNCTION = public.same, LEFTARG = varchar, RIGHTARG = text)")
+        assert [client.close_code() for client in clients] == [1013, 1013]
+    finally:
+        app.sql("RESET ROLE; DROP OWNED BY stranger; DROP ROLE stranger")
