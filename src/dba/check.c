@@ -7,6 +7,7 @@
 #include "parts.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/mem.h"
+#include "walpush/rules/reads.h"
 
 const char *const check_states[CHECK_STATES] = { "ok", "warning", "failure", "skipped" };
 const char *const check_fixes[CHECK_FIXES] = { "", "sql", "restart", "hba", "conf", "shell", "words" };
@@ -43,6 +44,7 @@ void check_free(struct check *c)
 	free(c->database);
 	PQfinish(c->sql);
 	catalog_free(c->catalog);
+	reads_free(c->reads, rules_n_streams(c->rules));
 	free(c);
 }
 

@@ -1,5 +1,7 @@
 #include "check_cond.h"
 
+#include <ctype.h>
+
 #define DEPTH_MOST 100 /* of parentheses; the server's parser has a limit of its own */
 
 static size_t behind_quote(struct slice s, size_t i, char quote)
@@ -126,4 +128,33 @@ static void each(struct slice s, enum cond_casts casts, cond_equality *take, voi
 void cond_each(struct slice condition, enum cond_casts casts, cond_equality *take, void *ctx)
 {
 	each(condition, casts, take, ctx, 0);
+}
+
+size_t cond_parameter(struct slice s)
+{
+	size_t number = 0;
+
+	if (s.len < 2 || s.len > 6 || s.at[0] != '$')
+		return 0;
+	for (size_t i = 1; i < s.len; i++) {
+		if (!isdigit((unsigned char)s.at[i]))
+			return 0;
+		number = number * 10 + (size_t)(s.at[i] - '0');
+	}
+	return number;
+}
+
+struct slice cond_alias(struct slice s)
+{
+	size_t dots = 0, len = 0;
+
+	for (size_t i = 0; i < s.len; i = cond_behind(s, i)) {
+		unsigned char c = (unsigned char)s.at[i];
+
+		if (c == '.' && dots++ == 0)
+			len = i;
+		if (c != '.' && c != '"' && c != '_' && c != '$' && c < 0x80 && !isalnum(c))
+			return (struct slice){ s.at, 0 };
+	}
+	return (struct slice){ s.at, dots == 1 && s.at[0] != '$' ? len : 0 };
 }

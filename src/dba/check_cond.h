@@ -25,5 +25,9 @@ void cond_each(struct slice condition, enum cond_casts casts, cond_equality *tak
 struct slice cond_bare(struct slice s, enum cond_casts casts);
 /* Returns the position after the item that begins at `i`: a literal, a quoted name, a parenthesis with its content, or a byte. */
 size_t cond_behind(struct slice s, size_t i);
+/* "$2" is 2; 0: it is no parameter. */
+size_t cond_parameter(struct slice s);
+/* "alias" of "alias.column", as the plan spells it. Empty: `s` is not a column, but for example an expression. */
+struct slice cond_alias(struct slice s);
 
 #endif

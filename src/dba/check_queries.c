@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "check_exec.h"
 #include "check_plan.h"
 #include "walpush/base/buf.h"
 #include "walpush/base/mem.h"
@@ -55,13 +56,14 @@ static bool find_grants(struct check *c, const struct query *q, struct buf *out)
 	return out->len > 0;
 }
 
-static void not_granted(struct check *c, const struct query *q, const struct fail *why)
+/* `plan`: the error, if the query could be prepared; else NULL. */
+static void not_granted(struct check *c, const struct query *q, const struct fail *why, const PGresult *plan)
 {
 	struct buf fix = { 0 };
 
 	if (find_grants(c, q, &fix)) {
 		query_failed(c, q, why, CHECK_SQL, fix.data);
-	} else {
+	} else if (!plan || !exec_denied(c, q->q, plan)) {
 		buf_addf(&fix, "walpush sql -c sidecar.conf | psql -d %s", c->database);
 		query_failed(c, q, why, CHECK_SHELL, fix.data);
 	}
@@ -186,6 +188,7 @@ static void check_frozen(struct check *c, const struct query *q, const char *def
 			q->q->name, q->q->line, definition ? "" : "where it is a time or a date, ", word);
 }
 
+/* An error with a context is of a function that the planner has looked into: "query-run" knows its fix. */
 static void read_plan(struct check *c, const struct query *q, int n_params)
 {
 	struct fail why = { 0 };
@@ -199,10 +202,10 @@ static void read_plan(struct check *c, const struct query *q, int n_params)
 		check_frozen(c, q, definition);
 		if (q->stream)
 			check_promises(c, q->q);
-	} else {
+	} else if (!PQresultErrorField(result, PG_DIAG_CONTEXT)) {
 		pgdial_result_fail(result, &why);
 		if (strcmp(why.sqlstate, "42501") == 0)
-			not_granted(c, q, &why);
+			not_granted(c, q, &why, result);
 		else
 			query_failed(c, q, &why, CHECK_WORDS, "correct the query");
 	}
@@ -270,7 +273,7 @@ static void cannot_prepare(struct check *c, const struct query *q, const PGresul
 
 	pgdial_result_fail(result, &why);
 	if (strcmp(why.sqlstate, "42501") == 0)
-		not_granted(c, q, &why);
+		not_granted(c, q, &why, NULL);
 	else if (strcmp(why.sqlstate, "42P18") == 0)
 		query_failed(c, q, &why, CHECK_WORDS, "say the type: {path.x}::int");
 	else

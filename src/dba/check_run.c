@@ -85,6 +85,8 @@ static const struct check_row rows[] = {
 	{ .name = "secrets", .needs = { "table" }, .run = check_secrets },
 	{ .name = "quiet", .needs = { "table" }, .run = check_quiet },
 	{ .name = "query", .needs = { "schema" }, .run = check_queries },
+	{ .name = "query-run", .needs = { "schema" }, .run = check_runs },
+	{ .name = "rows-seen", .needs = { "schema" }, .run = check_sees },
 	{ .name = "relay", .offline = true, .run = check_relay },
 };
 

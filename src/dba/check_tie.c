@@ -51,37 +51,6 @@ struct place { /* where a condition is in the plan */
 
 /* --- names -------------------------------------------------------------------------------------------------------- */
 
-/* "$2" is 2; 0: it is no parameter. */
-static size_t parameter(struct slice s)
-{
-	size_t number = 0;
-
-	if (s.len < 2 || s.len > 6 || s.at[0] != '$')
-		return 0;
-	for (size_t i = 1; i < s.len; i++) {
-		if (!isdigit((unsigned char)s.at[i]))
-			return 0;
-		number = number * 10 + (size_t)(s.at[i] - '0');
-	}
-	return number;
-}
-
-/* "alias" of "alias.column", as the plan spells it. Empty: `s` is not a column, but for example an expression. */
-static struct slice alias_of(struct slice s)
-{
-	size_t dots = 0, len = 0;
-
-	for (size_t i = 0; i < s.len; i = cond_behind(s, i)) {
-		unsigned char c = (unsigned char)s.at[i];
-
-		if (c == '.' && dots++ == 0)
-			len = i;
-		if (c != '.' && c != '"' && c != '_' && c != '$' && c < 0x80 && !isalnum(c))
-			return (struct slice){ s.at, 0 };
-	}
-	return (struct slice){ s.at, dots == 1 && s.at[0] != '$' ? len : 0 };
-}
-
 /* Children are scanned as "m_1", "m_2"; above their scans the plan calls them "m". Returns the length of "m"; 0: the alias has no such form. */
 static size_t parents_len(const char *alias)
 {
@@ -210,9 +179,9 @@ static void add_children(const struct place *p, struct slice parent)
 /* A parameter is the same everywhere, but it must equal another only if the whole plan gives no row otherwise. */
 static void may_tie(const struct place *p, struct slice from, struct slice to)
 {
-	struct slice alias = alias_of(to);
+	struct slice alias = cond_alias(to);
 
-	if (!alias.len && !parameter(to))
+	if (!alias.len && !cond_parameter(to))
 		return;
 	if (alias.len ? !in_scope(p, alias) : !scope_holds(p->scope, p->f->root))
 		return;
@@ -456,7 +425,7 @@ static void take_node(struct search *f, json_t *node, const struct scope *above)
 
 static bool is_user(const struct search *f, struct slice s)
 {
-	size_t number = parameter(s);
+	size_t number = cond_parameter(s);
 
 	if (number >= 1 && number <= f->n_params && f->is_user[number - 1])
 		return true;
@@ -469,8 +438,8 @@ static bool is_user(const struct search *f, struct slice s)
 static bool has_user(const struct search *f, const json_t *node)
 {
 	for (size_t i = 0; i < f->n_edges; i++)
-		if (f->edges[i].is_tied && alias_of(f->edges[i].to).len &&
-		    holds(node, alias_of(f->edges[i].to), false, false))
+		if (f->edges[i].is_tied && cond_alias(f->edges[i].to).len &&
+		    holds(node, cond_alias(f->edges[i].to), false, false))
 			return true;
 	return false;
 }

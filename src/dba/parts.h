@@ -22,6 +22,9 @@
  *   check_promise.c  do admit queries keep the promise of `user`
  *   check_tie.c      does a plan tie a table's rows to one user
  *   check_cond.c     which equalities hold if a condition is true
+ *   check_exec.c     runs each query, with check_values.c, check_volatile.c and check_refused.c: see check_exec.h
+ *   check_bound.c    with which columns a plan compares parameters
+ *   check_sees.c     does the role see the rows that decide permission
  *   check_relay.c    Redis
  */
 #ifndef WALPUSH_DBA_PARTS_H
@@ -67,6 +70,7 @@ struct check {
 	struct rules *rules;
 	enum check_where where;
 	struct catalog *catalog; /* NULL until read */
+	struct reads *reads;     /* of each stream's admit query; NULL before check_membership */
 	PGconn *sql;             /* NULL: no connection */
 	char *role, *database;   /* quoted for SQL if needed; NULL before check_connection */
 	const char *plugin;  /* that the slot has, or will have; NULL before check_connection. See check_find_plugin */
@@ -141,8 +145,12 @@ bool check_do(struct check *c, const char *sql);
 PGresult *check_explain(struct check *c, int n_params);
 /* Runs `sql` while a temporary view over the query exists (reads_view), then rolls the view back. NULL, or no rows: there is no view. */
 PGresult *check_view(struct check *c, const struct rules_query *q, const char *sql);
+/* The same with the statement that makes the view. */
+PGresult *check_view_of(struct check *c, const char *view, const char *sql);
 /* For an admit query that is prepared. */
 void check_promises(struct check *c, const struct rules_query *q);
+void check_runs(struct check *c);
+void check_sees(struct check *c);
 void check_relay(struct check *c);
 
 #endif
