@@ -34,24 +34,16 @@ bool check_do(struct check *c, const char *sql)
 	return ok;
 }
 
-PGresult *check_view_of(struct check *c, const char *view, const char *sql)
-{
-	PGresult *result = NULL;
-
-	if (check_do(c, READS_BEGIN) && check_do(c, READS_QUERY_NAMES) && check_do(c, view) &&
-	    check_do(c, READS_OWN_NAMES))
-		result = PQexec(c->sql, sql);
-	check_do(c, READS_END);
-	return result;
-}
-
 PGresult *check_view(struct check *c, const struct rules_query *q, const char *sql)
 {
 	struct buf view = { 0 };
-	PGresult *result;
+	PGresult *result = NULL;
 
 	reads_view(&view, 1, q);
-	result = check_view_of(c, view.data, sql);
+	if (check_do(c, READS_BEGIN) && check_do(c, READS_QUERY_NAMES) && check_do(c, view.data) &&
+	    check_do(c, READS_OWN_NAMES))
+		result = PQexec(c->sql, sql);
+	check_do(c, READS_END);
 	buf_fini(&view);
 	return result;
 }

@@ -153,7 +153,7 @@ static bool may_run(struct check *c, const struct exec *e)
 	struct buf names = { 0 };
 	bool only_own = false, may;
 
-	if (!exec_volatile(c, e, &names, &only_own)) {
+	if (!exec_volatile(c, e->q, &names, &only_own)) {
 		check_add(c, CHECK_SKIPPED, CHECK_NONE, NULL,
 			  "%s: not run, because the server does not say what functions it calls", e->q->name);
 		return false;
@@ -178,7 +178,7 @@ static void describe(struct check *c, struct exec *e)
 	for (size_t i = 0; i < e->q->source.n_parts; i++) {
 		if (!e->q->source.parts[i].is_ref)
 			continue;
-		e->types[n] = PQparamtype(description, (int)n);
+		e->types[n] = (int)n < PQnparams(description) ? PQparamtype(description, (int)n) : 0;
 		e->refs[n++] = &e->q->source.parts[i];
 	}
 	e->n = n;

@@ -17,7 +17,7 @@
 #define EXEC_MS 1000      /* a query that takes longer is ended by the server */
 #define EXEC_LOCK_MS 500  /* the same for one that waits for a lock */
 #define EXEC_PICK_MS 200  /* for a row with values */
-#define EXEC_ALL_MS 20000 /* after that, no further query is run */
+#define EXEC_ALL_MS 10000 /* after that, no further query is run */
 
 /* EXEC_VALUES_NULL: a value without a row is NULL. EXEC_VALUES_MADE_UP: it is a value that its type has, because many functions are not
  * called for NULL. */
@@ -45,7 +45,7 @@ const char *exec_made_up(Oid type);
 
 /* What the query calls and is VOLATILE, "random(), public.f(integer)"; empty: nothing. False: the server does not say. `only_own`: all of it
  * is of the server itself. */
-bool exec_volatile(struct check *c, const struct exec *e, struct buf *names, bool *only_own);
+bool exec_volatile(struct check *c, const struct rules_query *q, struct buf *names, bool *only_own);
 
 /* Adds the finding for an error of the server. False: the error says nothing about the query, for its values were not those of rows. */
 bool exec_refused(struct check *c, const struct exec *e, enum exec_values how, const PGresult *error);

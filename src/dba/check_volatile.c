@@ -5,11 +5,8 @@
  * The server records no dependency on its own functions, so their OIDs are read from the stored form of the query, as a view's rule, of the
  * views and policies behind it, and of the checks of domains that it casts to.
  */
-#include <stdlib.h>
-
 #include "check_exec.h"
 #include "walpush/base/buf.h"
-#include "walpush/base/mem.h"
 #include "walpush/rules/reads.h"
 
 static const char volatiles[] =
@@ -40,46 +37,15 @@ static const char volatiles[] =
 	" bool_and(p.pronamespace = 'pg_catalog'::regnamespace)"
 	" FROM called JOIN pg_proc p ON p.oid = called.oid WHERE p.provolatile = 'v'";
 
-/* The names of the parameters' types. The caller frees the array, the result owns the names. */
-static PGresult *type_names(struct check *c, const struct exec *e, const char ***names)
+bool exec_volatile(struct check *c, const struct rules_query *q, struct buf *names, bool *only_own)
 {
-	struct buf oids = { 0 };
-	PGresult *result;
+	PGresult *result = check_view(c, q, volatiles);
+	bool ok = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
 
-	buf_add_char(&oids, '{');
-	for (size_t i = 0; i < e->n; i++)
-		buf_addf(&oids, "%s%u", i ? "," : "", e->types[i]);
-	buf_add_char(&oids, '}');
-	result = check_ask(c,
-			   "SELECT pg_catalog.format_type(t.oid, NULL) FROM pg_catalog.unnest($1::pg_catalog.oid[])"
-			   " WITH ORDINALITY AS t (oid, at) ORDER BY t.at",
-			   1, (const char *[]){ oids.data });
-	*names = mem_new_array(e->n, sizeof(**names));
-	for (int i = 0; i < PQntuples(result); i++)
-		(*names)[i] = PQgetvalue(result, i, 0);
-	buf_fini(&oids);
-	return result;
-}
-
-bool exec_volatile(struct check *c, const struct exec *e, struct buf *names, bool *only_own)
-{
-	const char **types;
-	struct buf view = { 0 };
-	PGresult *known = type_names(c, e, &types), *result = NULL;
-	bool ok;
-
-	if (known) {
-		reads_view_typed(&view, 1, e->q, types);
-		result = check_view_of(c, view.data, volatiles);
-	}
-	ok = PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1;
 	if (ok && !PQgetisnull(result, 0, 0)) {
 		buf_add_text(names, PQgetvalue(result, 0, 0));
 		*only_own = PQgetvalue(result, 0, 1)[0] == 't';
 	}
 	PQclear(result);
-	PQclear(known);
-	buf_fini(&view);
-	free((void *)types);
 	return ok;
 }

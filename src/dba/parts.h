@@ -145,8 +145,6 @@ bool check_do(struct check *c, const char *sql);
 PGresult *check_explain(struct check *c, int n_params);
 /* Runs `sql` while a temporary view over the query exists (reads_view), then rolls the view back. NULL, or no rows: there is no view. */
 PGresult *check_view(struct check *c, const struct rules_query *q, const char *sql);
-/* The same with the statement that makes the view. */
-PGresult *check_view_of(struct check *c, const char *view, const char *sql);
 /* For an admit query that is prepared. */
 void check_promises(struct check *c, const struct rules_query *q);
 void check_runs(struct check *c);

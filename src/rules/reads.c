@@ -17,36 +17,19 @@ static size_t trimmed(const char *text)
 	return n;
 }
 
-static void add_null(struct buf *out, const char *type)
-{
-	if (type)
-		buf_addf(out, "CAST(NULL AS %s)", type);
-	else
-		buf_add_text(out, "NULL");
-}
-
-void reads_view_typed(struct buf *out, unsigned n, const struct rules_query *q, const char *const *types)
+void reads_view(struct buf *out, unsigned n, const struct rules_query *q)
 {
 	const struct tmpl *t = &q->source;
-	size_t refs = 0;
 
 	/* Inside FROM, because a view's columns must have different names. The line break ends a comment at the end of
 	 * the query. */
 	buf_addf(out, "CREATE TEMP VIEW " READS_VIEW "%u AS SELECT 1 AS one FROM (\n    ", n);
 	for (size_t i = 0; i < t->n_parts; i++) {
-		const char *text = t->parts[i].text;
+		const char *text = t->parts[i].is_ref ? "NULL" : t->parts[i].text;
 
-		if (t->parts[i].is_ref)
-			add_null(out, types ? types[refs++] : NULL);
-		else
-			buf_add(out, text, i + 1 == t->n_parts ? trimmed(text) : strlen(text));
+		buf_add(out, text, i + 1 == t->n_parts ? trimmed(text) : strlen(text));
 	}
 	buf_add_text(out, "\n) AS q");
-}
-
-void reads_view(struct buf *out, unsigned n, const struct rules_query *q)
-{
-	reads_view_typed(out, n, q, NULL);
 }
 
 static struct reads_table *table_of(struct reads *r, const char *schema, const char *name)

@@ -39,8 +39,6 @@
 /* CREATE TEMP VIEW walpush_reads_N over the query, with NULL for each placeholder. It needs no grant on what the query
  * reads, and it reads nothing. No semicolon at the end. */
 void reads_view(struct buf *out, unsigned n, const struct rules_query *q);
-/* The same with a type for each NULL, where the server has said which: then a function is found by its arguments as in the query itself. */
-void reads_view_typed(struct buf *out, unsigned n, const struct rules_query *q, const char *const *types);
 /* For all READS_VIEWs of the session: READS_COLUMNS columns a row (what, schema, name, attname, text), each row for
  * reads_add. */
 extern const char reads_query[];
