@@ -1,7 +1,8 @@
 /*
  * check_exec: a query of the configuration that `walpush check` executes, with its parameters.
  *
- *   check_exec.c      runs each query, within the bounds
+ *   check_exec.c      the transactions, with their bounds
+ *   check_runs.c      runs each query
  *   check_values.c    takes the values of its parameters from rows that exist
  *   check_volatile.c  finds what it calls and must not be called for a check
  *   check_refused.c   says what a failure means, and the fix
@@ -38,8 +39,9 @@ bool exec_begin(struct check *c, int ms);
 /* A question about a finding, with at most 3 values, within EXEC_MS. NULL: the server has not answered it. */
 PGresult *exec_ask(struct check *c, const char *sql, size_t n, const char *const *values);
 
-void exec_take_values(struct check *c, struct exec *e);
+/* False: some parameter has no value of a row. */
 bool exec_has_all_values(const struct exec *e);
+void exec_take_values(struct check *c, struct exec *e);
 /* A value for a parameter of this type; NULL: none is known. */
 const char *exec_made_up(Oid type);
 

@@ -184,7 +184,7 @@ static void take_table(struct check *c, struct exec *e, const struct bounds *b, 
  * stay together. */
 static void take_compared(struct check *c, struct exec *e)
 {
-	struct bounds b;
+	struct bounds b = { 0 };
 
 	bounds_parse(e->plan, &b);
 	for (size_t most = e->n; most > 0; most--)
@@ -220,14 +220,6 @@ void exec_take_values(struct check *c, struct exec *e)
 	if (e->plan)
 		take_compared(c, e);
 	take_user(c, e);
-}
-
-bool exec_has_all_values(const struct exec *e)
-{
-	for (size_t i = 0; i < e->n; i++)
-		if (!e->values[i])
-			return false;
-	return true;
 }
 
 /* OIDs of pg_type.dat, which no version changes. */

@@ -22,7 +22,8 @@
  *   check_promise.c  do admit queries keep the promise of `user`
  *   check_tie.c      does a plan tie a table's rows to one user
  *   check_cond.c     which equalities hold if a condition is true
- *   check_exec.c     runs each query, with check_values.c, check_volatile.c and check_refused.c: see check_exec.h
+ *   check_exec.c     transactions for queries that are run
+ *   check_runs.c     runs each query, with check_values.c, check_volatile.c and check_refused.c: see check_exec.h
  *   check_bound.c    with which columns a plan compares parameters
  *   check_sees.c     does the role see the rows that decide permission
  *   check_relay.c    Redis
