@@ -47,17 +47,38 @@ static bool print_json(json_t *document)
 	return ok;
 }
 
-/* The file itself is the first check. Without the file there are no other checks. */
-static int bad_file(const struct options *options, const struct fail *why)
+static json_t *error_json(const char *text)
 {
-	if (options->json)
-		print_json(json_pack("{s:s, s:b, s:i, s:i, s:[{s:s, s:s, s:b, s:s, s:{s:s, s:s}, s:{s:s, s:s}}]}",
-				     "file", options->file, "offline", options->where == CHECK_OFFLINE, "failures", 1,
-				     "warnings", 0, "findings", "check", "configuration", "state", "failure", "stops",
-				     0, "text", why->text, "fix", "kind", "words", "text", "correct the line", "mend",
-				     "kind", "words", "text", "correct the line"));
-	else
-		printf("failure  configuration    %s | do: correct the line\n1 failure, 0 warnings\n", why->text);
+	return json_pack("{s:s, s:s, s:b, s:s, s:{s:s, s:s}, s:{s:s, s:s}}", "check", "configuration", "state",
+			 "failure", "stops", 0, "text", text, "fix", "kind", "words", "text", "correct the line", "mend", "kind", "words",
+			 "text", "correct the line");
+}
+
+static void print_errors_json(const struct options *options, const struct fails *all)
+{
+	json_t *findings = json_array();
+
+	for (size_t i = 0; i < all->n; i++)
+		json_array_append_new(findings, error_json(all->at[i].text));
+	print_json(json_pack("{s:s, s:b, s:I, s:i, s:o}", "file", options->file, "offline", options->where == CHECK_OFFLINE,
+			     "failures", (json_int_t)(all->n + all->more), "warnings", 0, "findings", findings));
+}
+
+/* The file itself is the first check. Without the file there are no other checks. */
+static int bad_file(const struct options *options, const struct fails *all)
+{
+	size_t n = all->n + all->more;
+
+	if (options->json) {
+		print_errors_json(options, all);
+		return CMD_USAGE;
+	}
+	for (size_t i = 0; i < all->n; i++)
+		printf("failure  configuration    %s | do: correct the line\n", all->at[i].text);
+	if (all->more)
+		printf("failure  configuration    %zu more errors are in later lines | do: correct those above first\n",
+		       all->more);
+	printf("%zu failure%s, 0 warnings\n", n, n == 1 ? "" : "s");
 	return CMD_USAGE;
 }
 
@@ -79,8 +100,8 @@ static int report(const struct check *c, bool json)
 int cmd_check(int argc, char **argv)
 {
 	struct options options = { .file = "sidecar.conf" };
-	struct fail why = { 0 };
-	struct rules *rules = NULL;
+	struct fails all = { 0 };
+	struct rules *rules;
 	struct check *check;
 	struct conf *conf;
 	int status;
@@ -89,16 +110,14 @@ int cmd_check(int argc, char **argv)
 		fputs("usage: walpush check [-c sidecar.conf] [--offline] [--json]\n", stderr);
 		return CMD_USAGE;
 	}
-	conf = conf_load(options.file, &why);
-	if (conf)
-		rules = rules_new(conf, &why);
+	conf = rules_load(options.file, &rules, &all);
 	if (rules) {
 		check = check_new(conf, rules, options.where);
 		check_run(check);
 		status = report(check, options.json);
 		check_free(check);
 	} else {
-		status = bad_file(&options, &why);
+		status = bad_file(&options, &all);
 	}
 	rules_free(rules);
 	conf_free(conf);

@@ -11,6 +11,7 @@
 #include "cmd.h"
 #include "walpush/conf/conf.h"
 #include "walpush/base/log.h"
+#include "walpush/rules/rules.h"
 #include "walpush/tap/tap.h"
 
 #define FILES_MOST 1000000 /* libwebsockets keeps tables of this size, and none above 10 million */
@@ -101,10 +102,18 @@ static const char *config_file(int argc, char **argv)
 	return optind < argc ? NULL : file;
 }
 
+static void print_errors(const struct fails *all)
+{
+	for (size_t i = 0; i < all->n; i++)
+		fprintf(stderr, "walpush: %s\n", all->at[i].text);
+	if (all->more)
+		fprintf(stderr, "walpush: %zu more errors are in later lines; correct those above first\n", all->more);
+}
+
 int cmd_run(int argc, char **argv)
 {
 	const char *file = config_file(argc, argv);
-	struct fail why = { 0 };
+	struct fails all = { 0 };
 	struct conf *conf;
 	int status;
 
@@ -115,9 +124,9 @@ int cmd_run(int argc, char **argv)
 	mind_signals();
 	if (!raise_stack_limit())
 		return CMD_FAILED;
-	conf = conf_load(file, &why);
+	conf = rules_load(file, NULL, &all);
 	if (!conf) {
-		fprintf(stderr, "walpush: %s\n", why.text);
+		print_errors(&all);
 		return CMD_USAGE;
 	}
 	log_setup(conf->log.level, conf->log.format);

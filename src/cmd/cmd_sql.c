@@ -73,10 +73,13 @@ static int print_ddl(struct fail *why)
 
 static int print_script_of(const struct sql_options *o, struct fail *why)
 {
-	struct conf *conf = conf_load(o->file, why);
-	struct rules *rules = conf ? rules_new(conf, why) : NULL;
+	struct fails all = { 0 };
+	struct rules *rules;
+	struct conf *conf = rules_load(o->file, &rules, &all);
 	int status = rules ? print_script(conf, rules, o, why) : CMD_USAGE;
 
+	if (!rules)
+		fails_first(&all, why);
 	rules_free(rules);
 	conf_free(conf);
 	return status;

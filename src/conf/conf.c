@@ -12,16 +12,19 @@ static bool read_text(struct conf_reader *r, config_t *source, const char *text,
 	if (!config_read_string(source, text)) {
 		int line = config_error_line(source);
 
-		return fail_in_file(r->why, r->file, line > 0 ? (unsigned)line : 1, "%s", config_error_text(source));
+		return fails_add(r->all, r->file, line > 0 ? (unsigned)line : 1, "%s", config_error_text(source));
 	}
 	r->source = source;
 	conf_line_set(config_root_setting(source), lines);
-	return conf_read(r, d) && conf_check(r, d);
+	conf_read(r, d);
+	conf_check(r, d);
+	return true;
 }
 
-struct conf *conf_parse(const char *name, struct slice text, struct fail *why)
+struct conf *conf_parse_all(const char *name, struct slice text, struct fails *all)
 {
-	struct conf_reader reader = { .file = name, .why = why };
+	struct conf_refused refused = { 0 };
+	struct conf_reader reader = { .file = name, .refused = &refused, .all = all };
 	struct conf_draft draft = { 0 };
 	struct conf_lines lines = { 0 };
 	struct conf *c = NULL;
@@ -39,25 +42,48 @@ struct conf *conf_parse(const char *name, struct slice text, struct fail *why)
 		conf_release(&draft);
 	}
 	config_destroy(&source);
+	free((void *)refused.at);
 	free(lines.at);
 	free(terminated);
 	return c;
 }
 
-struct conf *conf_load(const char *file, struct fail *why)
+/* The configuration, if there is no error. */
+static struct conf *only_without_errors(struct conf *c, const struct fails *all, struct fail *why)
 {
-	struct conf_reader reader = { .file = file, .why = why };
+	if (!all->n)
+		return c;
+	fails_first(all, why);
+	conf_free(c);
+	return NULL;
+}
+
+struct conf *conf_parse(const char *name, struct slice text, struct fail *why)
+{
+	struct fails all = { 0 };
+
+	return only_without_errors(conf_parse_all(name, text, &all), &all, why);
+}
+
+struct conf *conf_load_all(const char *file, struct fails *all)
+{
 	struct buf text = { 0 };
 	struct conf *c = NULL;
 	const char *problem;
 
 	if (file_read(file, CONF_FILE_MAX, &text, &problem))
-		c = conf_parse(file, buf_slice(&text), why);
+		c = conf_parse_all(file, buf_slice(&text), all);
 	else
-		fail_in_file(reader.why, reader.file, 0, "the configuration cannot be read: %s; name the file with -c",
-			     problem);
+		fails_add(all, file, 0, "the configuration cannot be read: %s; name the file with -c", problem);
 	buf_fini(&text);
 	return c;
+}
+
+struct conf *conf_load(const char *file, struct fail *why)
+{
+	struct fails all = { 0 };
+
+	return only_without_errors(conf_load_all(file, &all), &all, why);
 }
 
 void conf_free(struct conf *c)

@@ -24,20 +24,21 @@ static unsigned line_of(const struct conf_reader *r, const char *option)
 	return s ? conf_line(s) : 1;
 }
 
-static bool check_database(const struct conf_reader *r, const struct conf *c)
+static void check_database(const struct conf_reader *r, const struct conf *c)
 {
-	if (!c->database.url && !c->database.url_file)
-		return fail_in_file(r->why, r->file, line_of(r, "database.url"),
-				    "database.url is missing; set it, or database.url-file, to where PostgreSQL is");
-	if (c->database.url && c->database.url_file)
-		return fail_in_file(r->why, r->file, line_of(r, "database.url-file"),
-				    "database.url and database.url-file exclude each other; keep one");
-	return true;
+	const struct conf_database *d = &c->database;
+
+	if (!d->url && !d->url_file && !conf_is_refused(r, &d->url) && !conf_is_refused(r, &d->url_file))
+		fails_add(r->all, r->file, line_of(r, "database.url"),
+			  "database.url is missing; set it, or database.url-file, to where PostgreSQL is");
+	if (d->url && d->url_file)
+		fails_add(r->all, r->file, line_of(r, "database.url-file"),
+			  "database.url and database.url-file exclude each other; keep one");
 }
 
 static void name_publication(struct conf_database *d)
 {
-	if (*d->publication)
+	if (*d->publication || !d->slot)
 		return;
 	free(d->publication);
 	d->publication = mem_text(d->slot);
@@ -45,30 +46,28 @@ static void name_publication(struct conf_database *d)
 
 /* A lock_timeout that is not below the statement_timeout never ends a query, and a query that is ended by its statement_timeout does not say that
  * it waited for a lock. */
-static bool check_lock_timeout(const struct conf_reader *r, struct conf_database *d)
+static void check_lock_timeout(const struct conf_reader *r, struct conf_database *d)
 {
 	if (!d->lock_timeout)
 		d->lock_timeout = d->statement_timeout / 2 < LOCK_TIMEOUT ? d->statement_timeout / 2 : LOCK_TIMEOUT;
-	return d->lock_timeout < d->statement_timeout ||
-	       fail_in_file(r->why, r->file, line_of(r, "database.lock-timeout"),
-			    "database.lock-timeout must be less than database.statement-timeout, or no query ends by "
-			    "it; lower it, or raise database.statement-timeout");
+	if (d->lock_timeout >= d->statement_timeout && !conf_is_refused(r, &d->statement_timeout))
+		fails_add(r->all, r->file, line_of(r, "database.lock-timeout"),
+			  "database.lock-timeout must be less than database.statement-timeout, or no query ends by "
+			  "it; lower it, or raise database.statement-timeout");
 }
 
-static bool check_listen(const struct conf_reader *r, const struct conf *c)
+static void check_listen(const struct conf_reader *r, const struct conf *c)
 {
 	const struct conf_listen *l = &c->listen;
 
-	if (l->certificate && !l->certificate_key)
-		return fail_in_file(r->why, r->file, line_of(r, "listen.certificate"),
-				    "listen.certificate needs listen.certificate-key beside it");
-	if (l->certificate_key && !l->certificate)
-		return fail_in_file(r->why, r->file, line_of(r, "listen.certificate-key"),
-				    "listen.certificate-key needs listen.certificate beside it");
-	if (l->port && l->port == c->admin.port)
-		return fail_in_file(r->why, r->file, line_of(r, "admin.port"),
-				    "admin.port and listen.port must differ");
-	return true;
+	if (l->certificate && !l->certificate_key && !conf_is_refused(r, &l->certificate_key))
+		fails_add(r->all, r->file, line_of(r, "listen.certificate"),
+			  "listen.certificate needs listen.certificate-key beside it");
+	if (l->certificate_key && !l->certificate && !conf_is_refused(r, &l->certificate))
+		fails_add(r->all, r->file, line_of(r, "listen.certificate-key"),
+			  "listen.certificate-key needs listen.certificate beside it");
+	if (l->port && l->port == c->admin.port && !conf_is_refused(r, &l->port) && !conf_is_refused(r, &c->admin.port))
+		fails_add(r->all, r->file, line_of(r, "admin.port"), "admin.port and listen.port must differ");
 }
 
 /* jwt.key is put at the front of the list. It has no kid, so a token without a kid is tried with it first. */
@@ -90,123 +89,141 @@ static bool check_key(const struct conf_reader *r, const struct conf_jwt *j, siz
 	const struct conf_jwt_key *k = &j->keys[i];
 
 	if (!k->key)
-		return fail_in_file(r->why, r->file, k->line, "a key of jwt.keys needs key or key-file");
+		return fails_add(r->all, r->file, k->line, "a key of jwt.keys needs key or key-file");
 	if (*k->key == '\0')
-		return fail_in_file(r->why, r->file, k->line, "this key is empty; anybody could sign with it");
-	if (j->algorithm[0] == 'H' && strncmp(k->key, "-----BEGIN", 10) == 0)
-		return fail_in_file(r->why, r->file, k->line,
-				    "%s wants a secret, but this key is PEM: set jwt.algorithm to RS… or ES…",
-				    j->algorithm);
+		return fails_add(r->all, r->file, k->line, "this key is empty; anybody could sign with it");
+	if (j->algorithm && j->algorithm[0] == 'H' && strncmp(k->key, "-----BEGIN", 10) == 0)
+		return fails_add(r->all, r->file, k->line,
+				 "%s wants a secret, but this key is PEM: set jwt.algorithm to RS… or ES…",
+				 j->algorithm);
 	for (size_t before = 0; before < i; before++)
 		if (k->kid && j->keys[before].kid && strcmp(k->kid, j->keys[before].kid) == 0)
-			return fail_in_file(r->why, r->file, k->line, "this kid already stands in line %u",
-					    j->keys[before].line);
+			return fails_add(r->all, r->file, k->line, "this kid already stands in line %u",
+					 j->keys[before].line);
 	return true;
 }
 
-static bool check_jwt(const struct conf_reader *r, const struct conf *c)
+/* Before join_keys, which moves the keys of the list: what was refused is known by its address. */
+static void check_keys(const struct conf_reader *r, const struct conf_draft *d)
 {
-	const struct conf_jwt *j = &c->jwt;
+	const struct conf_jwt *j = &d->conf.jwt;
+	const struct conf_jwt alone = { .algorithm = j->algorithm, .keys = (struct conf_jwt_key *)&d->single_key };
 
-	if (j->n_keys == 0)
-		return fail_in_file(r->why, r->file, j->line, "jwt has no key; set key, key-file or keys");
+	if (!d->single_key.key && j->n_keys == 0 && !conf_is_refused(r, &d->single_key.key) &&
+	    !conf_is_refused(r, &j->keys))
+		fails_add(r->all, r->file, j->line, "jwt has no key; set key, key-file or keys");
+	if (d->single_key.key)
+		check_key(r, &alone, 0);
 	for (size_t i = 0; i < j->n_keys; i++)
-		if (!check_key(r, j, i))
-			return false;
-	return true;
+		if (!conf_is_refused(r, &j->keys[i]))
+			check_key(r, j, i);
 }
 
-static bool check_limits(const struct conf_reader *r, const struct conf *c)
+static void check_limits(const struct conf_reader *r, const struct conf *c)
 {
 	const struct conf_limits *l = &c->limits;
 	const struct {
-		int64_t less, more;
+		const int64_t *less, *more;
 		const char *less_name, *more_name;
 	} order[] = {
-		{ l->token_bytes, l->message_bytes, "limits.token-bytes", "limits.message-bytes" },
-		{ l->row_bytes, l->transaction_bytes, "limits.row-bytes", "limits.transaction-bytes" },
-		{ l->transaction_bytes, l->log_bytes, "limits.transaction-bytes", "limits.log-bytes" },
-		{ l->group_bytes, l->log_bytes, "limits.group-bytes", "limits.log-bytes" },
+		{ &l->token_bytes, &l->message_bytes, "limits.token-bytes", "limits.message-bytes" },
+		{ &l->row_bytes, &l->transaction_bytes, "limits.row-bytes", "limits.transaction-bytes" },
+		{ &l->transaction_bytes, &l->log_bytes, "limits.transaction-bytes", "limits.log-bytes" },
+		{ &l->group_bytes, &l->log_bytes, "limits.group-bytes", "limits.log-bytes" },
 	};
 
 	if (l->record_bytes && l->record_bytes < RECORD_LEAST)
-		return fail_in_file(
-			r->why, r->file, line_of(r, "limits.record-bytes"),
-			"limits.record-bytes is 0, or at least 64 KiB: ordinary rows must not count as too large");
+		fails_add(r->all, r->file, line_of(r, "limits.record-bytes"),
+			  "limits.record-bytes is 0, or at least 64 KiB: ordinary rows must not count as too large");
 	for (size_t i = 0; i < sizeof(order) / sizeof(order[0]); i++)
-		if (order[i].less > order[i].more)
-			return fail_in_file(r->why, r->file, line_of(r, order[i].less_name),
-					    "%s must not be larger than %s", order[i].less_name, order[i].more_name);
-	return true;
+		if (*order[i].less > *order[i].more && !conf_is_refused(r, order[i].less) &&
+		    !conf_is_refused(r, order[i].more))
+			fails_add(r->all, r->file, line_of(r, order[i].less_name), "%s must not be larger than %s",
+				  order[i].less_name, order[i].more_name);
 }
 
-static bool check_streams(const struct conf_reader *r, const struct conf *c)
+static void check_stream(const struct conf_reader *r, const struct conf *c, const struct conf_stream *s)
 {
-	for (size_t i = 0; i < c->n_streams; i++)
-		for (size_t k = 0; k < i; k++)
-			if (strcmp(c->streams[i].path.text, c->streams[k].path.text) == 0)
-				return fail_in_file(r->why, r->file, c->streams[i].path.line,
-						    "streams.%.60s and streams.%.60s have the same path",
-						    c->streams[k].name, c->streams[i].name);
-	return true;
+	for (const struct conf_stream *before = c->streams; before < s && s->path.text; before++)
+		if (before->path.text && strcmp(s->path.text, before->path.text) == 0) {
+			fails_add(r->all, r->file, s->path.line, "streams.%.60s and streams.%.60s have the same path",
+				  before->name, s->name);
+			return;
+		}
 }
 
 /* An insert has no old row, and a delete has no new row. A condition that can never hold is an error. */
-static bool check_action(const struct conf_reader *r, const struct conf_table *t, const struct conf_action *a)
+static const char *trouble_with(const struct conf_action *a)
 {
 	const struct conf_condition *c = &a->condition;
-	const char *problem = NULL;
 
 	if (!c->column && (c->becomes || c->was || c->changes))
-		problem = "becomes, was and changes need column";
-	else if (c->column && !c->becomes && !c->was && !c->changes)
-		problem = "column needs becomes, was or changes = true";
-	else if ((c->changes || (c->becomes && c->was)) && !(a->on & CONF_ON_UPDATE))
-		problem = "this compares the old row with the new one, so on must hold \"update\"";
-	else if (c->becomes && !(a->on & (CONF_ON_INSERT | CONF_ON_UPDATE)))
-		problem = "becomes asks the new row, which a delete does not have; use was";
-	else if (c->was && !(a->on & (CONF_ON_UPDATE | CONF_ON_DELETE)))
-		problem = "was asks the old row, which an insert does not have; use becomes";
-	else if (c->becomes && c->was && strcmp(c->becomes, c->was) == 0)
-		problem = "becomes and was are the same, so this never matches";
-	return !problem ||
-	       fail_in_file(r->why, r->file, a->line, "tables.%.60s.actions.%.60s: %s", t->name, a->name, problem);
+		return "becomes, was and changes need column";
+	if (c->column && !c->becomes && !c->was && !c->changes)
+		return "column needs becomes, was or changes = true";
+	if ((c->changes || (c->becomes && c->was)) && !(a->on & CONF_ON_UPDATE))
+		return "this compares the old row with the new one, so on must hold \"update\"";
+	if (c->becomes && !(a->on & (CONF_ON_INSERT | CONF_ON_UPDATE)))
+		return "becomes asks the new row, which a delete does not have; use was";
+	if (c->was && !(a->on & (CONF_ON_UPDATE | CONF_ON_DELETE)))
+		return "was asks the old row, which an insert does not have; use becomes";
+	if (c->becomes && c->was && strcmp(c->becomes, c->was) == 0)
+		return "becomes and was are the same, so this never matches";
+	return NULL;
 }
 
-static bool check_table(const struct conf_reader *r, struct conf_table *t)
+static void check_actions(const struct conf_reader *r, const struct conf_table *t)
 {
-	const char *missing = !t->type.text ? "type" : !t->key.text ? "key" : NULL;
+	if (t->only_actions && t->n_actions == 0 && !conf_is_refused(r, &t->actions))
+		fails_add(r->all, r->file, t->line, "tables.%.60s: only-actions without actions: nothing would be told",
+			  t->name);
+	for (size_t i = 0; i < t->n_actions; i++) {
+		struct conf_action *a = &t->actions[i];
+		const char *trouble = conf_is_refused(r, a) ? NULL : trouble_with(a);
 
+		a->condition.line = a->line;
+		if (trouble)
+			fails_add(r->all, r->file, a->line, "tables.%.60s.actions.%.60s: %s", t->name, a->name,
+				  trouble);
+	}
+}
+
+/* A message of its own, even one that was refused, needs neither a type nor a key. */
+static void check_has(const struct conf_reader *r, const struct conf_table *t, const struct text *text,
+		      const char *name)
+{
+	if (!t->message.line && !text->line)
+		fails_add(r->all, r->file, t->line, "tables.%.60s.%s is missing; set it, or a message template",
+			  t->name, name);
+}
+
+static void check_table(const struct conf_reader *r, struct conf_table *t)
+{
 	if (!t->from.text)
 		t->from = (struct text){ mem_text(t->name), t->line };
-	if (missing && !t->message.text)
-		return fail_in_file(r->why, r->file, t->line,
-				    "tables.%.60s.%s is missing; set it, or a message template", t->name, missing);
+	check_has(r, t, &t->type, "type");
+	check_has(r, t, &t->key, "key");
 	if (t->columns.n && t->exclude.n)
-		return fail_in_file(r->why, r->file, t->exclude.at[0].line,
-				    "tables.%.60s: columns and exclude exclude each other", t->name);
-	if (t->only_actions && t->n_actions == 0)
-		return fail_in_file(r->why, r->file, t->line,
-				    "tables.%.60s: only-actions without actions: nothing would be told", t->name);
-	for (size_t i = 0; i < t->n_actions; i++) {
-		t->actions[i].condition.line = t->actions[i].line;
-		if (!check_action(r, t, &t->actions[i]))
-			return false;
-	}
-	return true;
+		fails_add(r->all, r->file, t->exclude.at[0].line,
+			  "tables.%.60s: columns and exclude exclude each other", t->name);
+	check_actions(r, t);
 }
 
-bool conf_check(const struct conf_reader *r, struct conf_draft *d)
+void conf_check(const struct conf_reader *r, struct conf_draft *d)
 {
 	struct conf *c = &d->conf;
 
 	c->jwt.line = line_of(r, "jwt");
 	d->single_key.line = config_lookup(r->source, "jwt.key") ? line_of(r, "jwt.key") : line_of(r, "jwt.key-file");
+	check_keys(r, d);
 	join_keys(d);
 	name_publication(&c->database);
+	check_database(r, c);
+	check_lock_timeout(r, &c->database);
+	check_listen(r, c);
+	check_limits(r, c);
+	for (size_t i = 0; i < c->n_streams; i++)
+		check_stream(r, c, &c->streams[i]);
 	for (size_t i = 0; i < c->n_tables; i++)
-		if (!check_table(r, &c->tables[i]))
-			return false;
-	return check_database(r, c) && check_lock_timeout(r, &c->database) && check_listen(r, c) && check_jwt(r, c) &&
-	       check_limits(r, c) && check_streams(r, c);
+		check_table(r, &c->tables[i]);
 }

@@ -34,10 +34,10 @@ static const char *put_variable(const struct place *p, const char *at, struct bu
 	const char *value;
 
 	if (n == 0 || *end != '}') {
-		fail_in_file(p->r->why, p->r->file, p->line,
-			     "%s: after \"${\" comes NAME} or NAME:-default}, the default without "
-			     "braces; write \"$${\" for the characters themselves",
-			     p->shown);
+		fails_add(p->r->all, p->r->file, p->line,
+			  "%s: after \"${\" comes NAME} or NAME:-default}, the default without "
+			  "braces; write \"$${\" for the characters themselves",
+			  p->shown);
 		return NULL;
 	}
 	name = mem_text_of((struct slice){ at, n });
@@ -47,8 +47,8 @@ static const char *put_variable(const struct place *p, const char *at, struct bu
 	else if (fallback)
 		buf_add(out, fallback, (size_t)(end - fallback));
 	else
-		fail_in_file(p->r->why, p->r->file, p->line,
-			     "%s needs the environment variable %.100s, which is unset or empty", p->shown, name);
+		fails_add(p->r->all, p->r->file, p->line,
+			  "%s needs the environment variable %.100s, which is unset or empty", p->shown, name);
 	free(name);
 	return (value && *value) || fallback ? end + 1 : NULL;
 }
@@ -75,7 +75,7 @@ char *conf_expand(const struct conf_reader *r, unsigned line, const char *shown,
 	}
 	buf_add_text(&out, text);
 	if (!utf8_is_valid(slice_of(out.data))) {
-		fail_in_file(r->why, r->file, line, "%s is not valid UTF-8", shown);
+		fails_add(r->all, r->file, line, "%s is not valid UTF-8", shown);
 		goto fail;
 	}
 	return buf_steal(&out);

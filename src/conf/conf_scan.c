@@ -42,7 +42,7 @@ static bool scan_comment(struct scan *s)
 		}
 		s->line += *s->at == '\n';
 	}
-	return fail_in_file(s->r->why, s->r->file, start, "this comment is never closed: end it with */");
+	return fails_add(s->r->all, s->r->file, start, "this comment is never closed: end it with */");
 }
 
 static bool scan_string(struct scan *s)
@@ -50,8 +50,8 @@ static bool scan_string(struct scan *s)
 	unsigned start = s->line;
 
 	if (in_list(s) && s->after_string)
-		return fail_in_file(s->r->why, s->r->file, s->line,
-				    "two strings side by side are one: put a comma between them");
+		return fails_add(s->r->all, s->r->file, s->line,
+				 "two strings side by side are one: put a comma between them");
 	if (in_list(s)) {
 		s->lines->at = mem_resize(s->lines->at, s->lines->n + 1, sizeof(*s->lines->at));
 		s->lines->at[s->lines->n++] = s->line;
@@ -62,14 +62,14 @@ static bool scan_string(struct scan *s)
 		if (*s->at != '\\' || s->at + 1 == s->end)
 			continue;
 		if (s->end - s->at >= 4 && tolower(s->at[1]) == 'x' && s->at[2] == '0' && s->at[3] == '0')
-			return fail_in_file(s->r->why, s->r->file, s->line,
-					    "a string cannot hold a zero byte: leave out \\x00");
+			return fails_add(s->r->all, s->r->file, s->line,
+					 "a string cannot hold a zero byte: leave out \\x00");
 		if (s->at[1] == '\\' || s->at[1] == '"')
 			s->at++;
 	}
 	if (s->at == s->end)
-		return fail_in_file(s->r->why, s->r->file, start,
-				    "this string is never closed: end it with a double quote");
+		return fails_add(s->r->all, s->r->file, start,
+				 "this string is never closed: end it with a double quote");
 	s->at++;
 	return true;
 }
@@ -100,8 +100,8 @@ static bool scan_word(struct scan *s)
 	if (rest == word || *rest != '\0')
 		return true;
 	if (errno || value > INT32_MAX || value < INT32_MIN)
-		return fail_in_file(s->r->why, s->r->file, s->line,
-				    "an integer beyond 32 bits needs an L behind it, as in 5000000000L");
+		return fails_add(s->r->all, s->r->file, s->line,
+				 "an integer beyond 32 bits needs an L behind it, as in 5000000000L");
 	return true;
 }
 
@@ -112,7 +112,7 @@ static bool scan_bracket(struct scan *s)
 	s->after_string = false;
 	if (strchr("{[(", c)) {
 		if (s->depth == NESTING_MAX)
-			return fail_in_file(s->r->why, s->r->file, s->line, "nested too deeply");
+			return fails_add(s->r->all, s->r->file, s->line, "nested too deeply");
 		s->open[s->depth++] = c;
 	} else if (s->depth) {
 		s->depth--;
@@ -125,10 +125,10 @@ static bool scan_token(struct scan *s)
 	char c = *s->at;
 
 	if (c == '\0')
-		return fail_in_file(s->r->why, s->r->file, s->line, "a zero byte: this is not a text file");
+		return fails_add(s->r->all, s->r->file, s->line, "a zero byte: this is not a text file");
 	if (c == '@')
-		return fail_in_file(s->r->why, s->r->file, s->line,
-				    "@include is not supported: put everything into this file");
+		return fails_add(s->r->all, s->r->file, s->line,
+				 "@include is not supported: put everything into this file");
 	if (c == '"')
 		return scan_string(s);
 	if (c == '/' && s->at + 1 < s->end && s->at[1] == '*')

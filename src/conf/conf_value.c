@@ -123,7 +123,7 @@ static bool refuse(const struct value *v, const config_setting_t *s)
 	conf_value_expected(v->o, &text);
 	buf_add_text(&text, ", not ");
 	add_given(v, s, &text);
-	fail_in_file(v->r->why, v->r->file, conf_line(s), "%s", text.data);
+	fails_add(v->r->all, v->r->file, conf_line(s), "%s", text.data);
 	buf_fini(&text);
 	return false;
 }
@@ -259,7 +259,7 @@ static char *text_of(const struct value *v, const config_setting_t *s)
 	if (*text && v->o->choices && !is_choice(v->o->choices, text))
 		refuse(v, s);
 	else if (*text && v->o->accept && (should = v->o->accept(text)))
-		fail_in_file(v->r->why, v->r->file, conf_line(s), "%s should be %s", v->shown, should);
+		fails_add(v->r->all, v->r->file, conf_line(s), "%s should be %s", v->shown, should);
 	else
 		return text;
 	free(text);
@@ -274,7 +274,7 @@ static bool settle_empty(const struct value *v, const config_setting_t *s, char 
 	free(*text);
 	*text = NULL;
 	if ((v->o->flags & CONF_REQUIRED) || v->o->initial || v->o->type == CONF_TEXTS)
-		return fail_in_file(v->r->why, v->r->file, conf_line(s), "%s must not be empty", v->shown);
+		return fails_add(v->r->all, v->r->file, conf_line(s), "%s must not be empty", v->shown);
 	return true;
 }
 
@@ -301,8 +301,7 @@ static char *read_secret(const struct value *v, const config_setting_t *s, const
 	if (problem) {
 		buf_clear(&text); /* show the path as in the file, because a variable may hold the key itself */
 		add_quoted(config_setting_get_string(s), &text);
-		fail_in_file(v->r->why, v->r->file, conf_line(s), "%s: cannot use %s: %s", v->shown, text.data,
-			     problem);
+		fails_add(v->r->all, v->r->file, conf_line(s), "%s: cannot use %s: %s", v->shown, text.data, problem);
 		buf_fini(&text);
 		return NULL;
 	}
@@ -333,8 +332,8 @@ static bool read_text(const struct value *v, const config_setting_t *s, char **o
 	}
 	if (text && *out) {
 		free(text);
-		return fail_in_file(v->r->why, v->r->file, conf_line(s),
-				    "%s: the same is set with and without -file; keep one", v->shown);
+		return fails_add(v->r->all, v->r->file, conf_line(s),
+				 "%s: the same is set with and without -file; keep one", v->shown);
 	}
 	if (text)
 		*out = text;
@@ -368,24 +367,27 @@ static bool is_list(const config_setting_t *s)
 static bool add_words(const struct value *v, const config_setting_t *s, struct texts *out)
 {
 	static const char between[] = ", \t\r\n";
-	const char *should = NULL;
 	char *text, *at;
+	bool ok = true;
 
 	if (config_setting_type(s) != CONFIG_TYPE_STRING)
 		return refuse(v, s);
 	text = conf_expand(v->r, conf_line(s), v->shown, config_setting_get_string(s));
 	if (!text)
 		return false;
-	for (at = text + strspn(text, between); *at && !should; at += strspn(at, between)) {
+	for (at = text + strspn(text, between); *at; at += strspn(at, between)) {
 		struct slice word = { at, strcspn(at, between) };
+		const char *should;
 
 		out->at = mem_resize(out->at, out->n + 1, sizeof(*out->at));
 		out->at[out->n] = (struct text){ mem_text_of(word), conf_line(s) };
 		should = v->o->accept(out->at[out->n++].text);
+		if (should)
+			ok = fails_add(v->r->all, v->r->file, conf_line(s), "%s should be %s", v->shown, should);
 		at += word.len;
 	}
 	free(text);
-	return !should || fail_in_file(v->r->why, v->r->file, conf_line(s), "%s should be %s", v->shown, should);
+	return ok;
 }
 
 static bool add_element(const struct value *v, const config_setting_t *s, struct texts *out)
@@ -405,15 +407,15 @@ static bool add_element(const struct value *v, const config_setting_t *s, struct
 static bool read_texts(const struct value *v, const config_setting_t *s, struct texts *out)
 {
 	int n = is_list(s) ? config_setting_length(s) : 0;
+	bool ok = true;
 
 	if (!is_list(s))
 		return refuse(v, s);
 	if (n == 0 && (v->o->flags & CONF_REQUIRED))
-		return fail_in_file(v->r->why, v->r->file, conf_line(s), "%s must not be empty", v->shown);
+		return fails_add(v->r->all, v->r->file, conf_line(s), "%s must not be empty", v->shown);
 	for (int i = 0; i < n; i++)
-		if (!add_element(v, config_setting_get_elem(s, (unsigned)i), out))
-			return false;
-	return true;
+		ok = add_element(v, config_setting_get_elem(s, (unsigned)i), out) && ok;
+	return ok;
 }
 
 static bool add_event(const struct value *v, const config_setting_t *s, unsigned *out)
@@ -435,21 +437,30 @@ static bool add_event(const struct value *v, const config_setting_t *s, unsigned
 
 static bool read_events(const struct value *v, const config_setting_t *s, unsigned *out)
 {
+	bool ok = true;
+
 	if (!is_list(s))
 		return add_event(v, s, out);
 	if (config_setting_length(s) == 0)
-		return fail_in_file(v->r->why, v->r->file, conf_line(s), "%s must not be empty", v->shown);
+		return fails_add(v->r->all, v->r->file, conf_line(s), "%s must not be empty", v->shown);
 	for (int i = 0; i < config_setting_length(s); i++)
-		if (!add_event(v, config_setting_get_elem(s, (unsigned)i), out))
-			return false;
-	return true;
+		ok = add_event(v, config_setting_get_elem(s, (unsigned)i), out) && ok;
+	return ok;
+}
+
+/* The line of an empty text goes too: with a line and no text, a setting is one that was refused. */
+static bool read_lined(const struct value *v, const config_setting_t *s, struct text *out)
+{
+	bool ok = read_text(v, s, &out->text);
+
+	out->line = !ok || out->text ? conf_line(s) : 0;
+	return ok;
 }
 
 bool conf_value_read(const struct conf_reader *r, const struct conf_option *o, config_setting_t *s, const char *shown,
 		     void *base)
 {
 	struct value v = { r, o, shown };
-	struct text *lined = member(o, base);
 
 	switch (o->type) {
 	case CONF_BOOL:
@@ -468,8 +479,7 @@ bool conf_value_read(const struct conf_reader *r, const struct conf_option *o, c
 	case CONF_SCALAR:
 		return read_scalar(&v, s, member(o, base));
 	case CONF_LINED:
-		lined->line = conf_line(s);
-		return read_text(&v, s, &lined->text);
+		return read_lined(&v, s, member(o, base));
 	case CONF_TEXTS:
 		return read_texts(&v, s, member(o, base));
 	default:

@@ -80,11 +80,23 @@ extern const size_t conf_n_options;
 /* The part of the option's name after the prefix, if it is a single name; else NULL. */
 const char *conf_option_leaf(const struct conf_option *o, const char *prefix);
 
+/*
+ * What was refused: the addresses of members that have no value from the file because of an error, and of elements of a list or section in which
+ * there was one. A member that an unknown key may have meant counts too. The checks ask, so that one mistake is one error.
+ */
+struct conf_refused {
+	const void **at;
+	size_t n;
+};
+
 struct conf_reader {
 	const char *file;
 	const config_t *source;
-	struct fail *why;
+	struct conf_refused *refused;
+	struct fails *all;
 };
+
+bool conf_is_refused(const struct conf_reader *r, const void *member);
 
 /* The lines of strings that are elements of a list, in order. libconfig knows only the line of the token after such a string. */
 struct conf_lines {
@@ -101,8 +113,8 @@ bool conf_scan(const struct conf_reader *r, struct slice text, struct conf_lines
 /* The text with its variables replaced; the caller frees it. NULL on failure. `shown`: the option's name in messages. */
 char *conf_expand(const struct conf_reader *r, unsigned line, const char *shown, const char *text);
 
-/* Reads the whole tree. On failure the draft holds the options read so far. The caller releases the draft in both cases. */
-bool conf_read(const struct conf_reader *r, struct conf_draft *d);
+/* Reads the whole tree, and goes on after an error: the option then has its default. The caller releases the draft. */
+void conf_read(const struct conf_reader *r, struct conf_draft *d);
 void conf_release(struct conf_draft *d);
 
 bool conf_value_read(const struct conf_reader *r, const struct conf_option *o, config_setting_t *s, const char *shown,
@@ -118,7 +130,8 @@ void conf_value_number(const struct conf_option *o, int64_t value, struct buf *o
 /* Does a change of this option need a restart? */
 bool conf_option_restarts(const struct conf_option *o);
 
-bool conf_check(const struct conf_reader *r, struct conf_draft *d);
+/* Whether conf_read found errors or not. */
+void conf_check(const struct conf_reader *r, struct conf_draft *d);
 
 conf_accept_fn conf_accept_url, conf_accept_slot, conf_accept_address, conf_accept_origin, conf_accept_proxy,
 	conf_accept_path, conf_accept_message, conf_accept_resync, conf_accept_table, conf_accept_redis,

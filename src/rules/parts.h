@@ -31,19 +31,20 @@ void rules_free_found(struct rules *r);
 struct rules_membership *rules_found_new(struct rules *r, struct rules_table *t);
 void rules_drop_inherited(struct rules *r);
 
-/* These compile what the file alone decides. Each fills a zeroed struct; on failure the struct is filled in part. */
-bool rules_compile_stream(const struct rules *r, const struct conf_stream *conf, struct rules_stream *s,
-			  struct fail *why);
-bool rules_compile_section(const struct rules *r, const struct conf_table *conf, struct rules_section *s,
-			   struct fail *why);
-bool rules_compile_actor(const struct rules *r, struct rules_query *q, struct fail *why);
+/* These compile what the file alone decides, and add all errors. Each fills a zeroed struct; with an error the struct is filled in part. The
+ * configuration may have errors too, which are not said again. */
+void rules_compile_stream(const struct rules *r, const struct conf_stream *conf, struct rules_stream *s,
+			  struct fails *all);
+void rules_compile_section(const struct rules *r, const struct conf_table *conf, struct rules_section *s,
+			   struct fails *all);
+void rules_compile_actor(const struct rules *r, struct rules_query *q, struct fails *all);
 /* rules_digest for a program with these versions: EVENT_NUMBERING, EVENT_ENTRY_FORMAT. */
 uint32_t rules_digest_of(const struct rules *r, uint32_t numbering, uint32_t entries);
 uint64_t rules_digest_stream(const struct conf_stream *conf);
 /* Appends one name to a list for wal2json, escaped as wal2json needs it; name NULL: all tables of the schema. */
 void rules_add_name(struct buf *out, const char *schema, const char *name);
 /* Checks that no setting names a column that the section withholds. */
-bool rules_check_shown(const struct rules *r, const struct rules_section *s, struct fail *why);
+void rules_check_shown(const struct rules *r, const struct rules_section *s, struct fails *all);
 /* The same check for the primary key, once the section is bound and `shown` is filled; sets `key_shown`. */
 bool rules_check_key(const struct rules *r, struct rules_section *s, struct fail *why);
 /* Fills `quiet`, once the section is bound. */

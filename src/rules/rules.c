@@ -54,48 +54,55 @@ static void path_shape(const char *path, struct buf *out)
 	}
 }
 
-/* If two paths match the same requests, the second would never be reached. */
-static bool check_paths(const struct rules *r, struct fail *why)
+/* If two paths match the same requests, the second would never be reached. Equal paths are an error of conf. */
+static bool is_shadowed(const struct conf_stream *s, const struct conf_stream *by)
 {
-	const struct conf *conf = r->conf;
 	struct buf a = { 0 }, b = { 0 };
-	bool ok = true;
+	bool same;
 
-	for (size_t i = 1; i < conf->n_streams && ok; i++) {
-		path_shape(conf->streams[i].path.text, &a);
-		for (size_t k = 0; k < i && ok; k++) {
-			path_shape(conf->streams[k].path.text, &b);
-			if (slice_equal(buf_slice(&a), buf_slice(&b)))
-				ok = fail_in_file(
-					why, r->conf->file, conf->streams[i].path.line,
-					"the path of stream %s matches what that of stream %s (line %u) matches",
-					conf->streams[i].name, conf->streams[k].name, conf->streams[k].path.line);
-		}
-	}
+	if (!s->path.text || !by->path.text || strcmp(s->path.text, by->path.text) == 0)
+		return false;
+	path_shape(s->path.text, &a);
+	path_shape(by->path.text, &b);
+	same = slice_equal(buf_slice(&a), buf_slice(&b));
 	buf_fini(&a);
 	buf_fini(&b);
-	return ok;
+	return same;
 }
 
-static bool compile(struct rules *r, struct fail *why)
+static void check_path(const struct rules *r, const struct conf_stream *s, struct fails *all)
+{
+	for (const struct conf_stream *by = r->conf->streams; by < s; by++)
+		if (is_shadowed(s, by)) {
+			fails_add(all, r->conf->file, s->path.line,
+				  "the path of stream %s matches what that of stream %s (line %u) matches", s->name,
+				  by->name, by->path.line);
+			return;
+		}
+}
+
+static void compile_membership(const struct rules *r, const struct conf_membership *conf, struct rules_membership *m,
+			       struct fails *all)
+{
+	*m = (struct rules_membership){ .conf = conf, .user = -1, .any = true };
+	if (conf->ignore && (conf->user || conf->columns.n))
+		fails_add(all, r->conf->file, conf->line,
+			  "membership of %s: with ignore, user and columns mean nothing", conf->table);
+}
+
+static void compile(struct rules *r, struct fails *all)
 {
 	const struct conf *conf = r->conf;
 
 	for (size_t i = 0; i < conf->n_streams; i++)
-		if (!rules_compile_stream(r, &conf->streams[i], &r->streams[i], why))
-			return false;
+		rules_compile_stream(r, &conf->streams[i], &r->streams[i], all);
+	for (size_t i = 0; i < conf->n_streams; i++)
+		check_path(r, &conf->streams[i], all);
 	for (size_t i = 0; i < conf->n_tables; i++)
-		if (!rules_compile_section(r, &conf->tables[i], &r->sections[i], why))
-			return false;
-	for (size_t i = 0; i < conf->n_memberships; i++) {
-		const struct conf_membership *m = &conf->memberships[i];
-
-		r->memberships[i] = (struct rules_membership){ .conf = m, .user = -1, .any = true };
-		if (m->ignore && (m->user || m->columns.n))
-			return fail_in_file(why, r->conf->file, m->line,
-					    "membership of %s: with ignore, user and columns mean nothing", m->table);
-	}
-	return check_paths(r, why) && rules_compile_actor(r, &r->actor, why);
+		rules_compile_section(r, &conf->tables[i], &r->sections[i], all);
+	for (size_t i = 0; i < conf->n_memberships; i++)
+		compile_membership(r, &conf->memberships[i], &r->memberships[i], all);
+	rules_compile_actor(r, &r->actor, all);
 }
 
 static void add_query(struct rules *r, struct rules_query *q)
@@ -119,7 +126,7 @@ static void collect_queries(struct rules *r)
 		add_query(r, &r->streams[i].admit);
 }
 
-struct rules *rules_new(const struct conf *conf, struct fail *why)
+struct rules *rules_new_all(const struct conf *conf, struct fails *all)
 {
 	struct rules *r = mem_new(sizeof(*r));
 
@@ -127,13 +134,40 @@ struct rules *rules_new(const struct conf *conf, struct fail *why)
 	r->streams = mem_new_array(conf->n_streams, sizeof(*r->streams));
 	r->sections = mem_new_array(conf->n_tables, sizeof(*r->sections));
 	r->memberships = mem_new_array(conf->n_memberships, sizeof(*r->memberships));
-	if (!compile(r, why)) {
+	compile(r, all);
+	if (all->n) {
 		rules_free(r);
 		return NULL;
 	}
 	collect_tables(r);
 	collect_queries(r);
 	return r;
+}
+
+struct rules *rules_new(const struct conf *conf, struct fail *why)
+{
+	struct fails all = { 0 };
+	struct rules *r = rules_new_all(conf, &all);
+
+	if (!r)
+		fails_first(&all, why);
+	return r;
+}
+
+struct conf *rules_load(const char *file, struct rules **out, struct fails *all)
+{
+	struct conf *conf = conf_load_all(file, all);
+	struct rules *rules = conf ? rules_new_all(conf, all) : NULL;
+
+	if (!rules) {
+		conf_free(conf);
+		conf = NULL;
+	}
+	if (out)
+		*out = rules;
+	else
+		rules_free(rules);
+	return conf;
 }
 
 void rules_free(struct rules *r)

@@ -38,16 +38,15 @@ static unsigned withheld_at(const struct conf_table *conf, const char *column, c
 
 /* --- what the file alone decides --------------------------------------------------------------------------------- */
 
-static bool check_fields(const struct rules *r, const struct rules_section *s, struct fail *why)
+static void check_fields(const struct rules *r, const struct rules_section *s, struct fails *all)
 {
 	const struct texts *fields = &s->conf->fields;
 	const char *how;
 
 	for (size_t i = 0; i < fields->n; i++)
 		if (withheld_at(s->conf, fields->at[i].text, &how))
-			return fail_in_file(why, r->conf->file, fields->at[i].line, "fields of %s: %.63s: %s",
-					    s->conf->name, fields->at[i].text, how);
-	return true;
+			fails_add(all, r->conf->file, fields->at[i].line, "fields of %s: %.63s: %s", s->conf->name,
+				  fields->at[i].text, how);
 }
 
 static bool names_column(const struct jsontmpl_piece *piece)
@@ -55,23 +54,23 @@ static bool names_column(const struct jsontmpl_piece *piece)
 	return piece->kind != JSONTMPL_LITERAL && (piece->part.scope == TMPL_ROW || piece->part.scope == TMPL_OLD);
 }
 
-bool rules_check_shown(const struct rules *r, const struct rules_section *s, struct fail *why)
+void rules_check_shown(const struct rules *r, const struct rules_section *s, struct fails *all)
 {
 	struct buf name = { 0 };
 	const char *how;
-	bool ok = true;
 
-	for (size_t i = 0; i < s->message.n && ok; i++) {
+	for (size_t i = 0; i < s->message.n; i++) {
 		const struct jsontmpl_piece *piece = &s->message.pieces[i];
 
 		if (!names_column(piece) || !withheld_at(s->conf, piece->part.text, &how))
 			continue;
+		buf_clear(&name);
 		tmpl_name(&piece->part, &name);
-		ok = fail_in_file(why, r->conf->file, s->conf->message.line, "message of %s: %s: %s", s->conf->name,
-				  name.data, how);
+		fails_add(all, r->conf->file, s->conf->message.line, "message of %s: %s: %s", s->conf->name, name.data,
+			  how);
 	}
 	buf_fini(&name);
-	return ok && check_fields(r, s, why);
+	check_fields(r, s, all);
 }
 
 /* --- bound to the table ------------------------------------------------------------------------------------------ */

@@ -299,8 +299,11 @@ static void on_again(evutil_socket_t fd, short what, void *arg)
 
 static struct edition *read_edition(struct tap *t, struct buf *kept, struct fail *why)
 {
-	struct conf *conf = conf_load(t->now.conf->file, why);
+	struct fails all = { 0 };
+	struct conf *conf = rules_load(t->now.conf->file, NULL, &all);
 
+	if (!conf)
+		fails_first(&all, why);
 	if (conf && !(tap_supports(conf, why) && audit_check(conf->audit_file, why))) {
 		conf_free(conf);
 		conf = NULL;

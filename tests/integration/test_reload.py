@@ -167,6 +167,13 @@ def test_a_bad_file_changes_nothing(app, walpush, config):
     assert metrics("walpush_reloads_total", result="taken") == 0
 
 
+def test_a_refusal_says_the_first_error_and_how_many_there_are(walpush, config):
+    config.set("limits.stall", "soon").set("tables.requests.lookup", "SELECT {token.user_id} AS unit_id")
+    config.set("streams.crates.groups", ["crates_unit_{path.unit}"])
+    said = refuse(walpush, config)
+    assert "groups of crates" in said["error"] and "and 2 more errors" in said["error"], said
+
+
 def test_a_file_that_is_gone(walpush):
     walpush.file.unlink()
     mark = walpush.mark()

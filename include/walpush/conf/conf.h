@@ -15,6 +15,7 @@
 
 #include "walpush/base/buf.h"
 #include "walpush/base/fail.h"
+#include "walpush/base/fails.h"
 #include "walpush/base/texts.h"
 
 struct conf_database {
@@ -200,10 +201,18 @@ struct conf {
 	size_t n_memberships;
 };
 
-/* NULL on failure; `why` is then "sidecar.conf:12: …", with line 0 if the file cannot be read. */
+/* NULL on failure; `why` is then "sidecar.conf:12: …", with line 0 if the file cannot be read. Of several errors it says the first, and how many
+ * others there are. */
 struct conf *conf_load(const char *file, struct fail *why);
 /* The same from memory, for tests and fuzzing. Messages contain `name`. */
 struct conf *conf_parse(const char *name, struct slice text, struct fail *why);
+/*
+ * Adds every error of the file to `all`. NULL: it cannot be read, or has an error of syntax, which is the only one then. Else the result exists
+ * with errors too, so that rules_load finds the errors of the rules; whoever uses it looks at `all` first. A value with an error is as if it
+ * were not set, even a required one, but a `struct text` keeps its line.
+ */
+struct conf *conf_load_all(const char *file, struct fails *all);
+struct conf *conf_parse_all(const char *name, struct slice text, struct fails *all);
 void conf_free(struct conf *c);
 
 /* Connections to PostgreSQL, at most: one streams, one sees which commits are visible, one is for lookups and one is its spare, one watches for DDL,

@@ -115,8 +115,12 @@ struct reads;
 
 struct rules;
 
-/* `conf` must outlive the rules. */
+/* `conf` must outlive the rules. Of several errors `why` says the first, and how many others there are. */
 struct rules *rules_new(const struct conf *conf, struct fail *why);
+/* Adds all errors. NULL: `all` has errors, even if only those of conf_load_all, which it may hold already. */
+struct rules *rules_new_all(const struct conf *conf, struct fails *all);
+/* Loads the file and compiles it. NULL: `all` has every error of both, and *out is NULL. `out` NULL: only the errors are wanted. */
+struct conf *rules_load(const char *file, struct rules **out, struct fails *all);
 void rules_free(struct rules *r);
 /* Takes what the admit query of each stream reads, in the order of the streams. A table that is read becomes a
  * membership by itself, unless the file says `ignore` for it. Call it once, before anything is bound. */

@@ -288,6 +288,52 @@ static void what_the_rules_read_is_never_quiet(void **state)
 	EXPECT_COLUMNS(loud, is_loud);
 }
 
+/* One mistake is one error, also where the rules meet what conf has refused. */
+static void says_all_errors_of_a_file(void **state)
+{
+	static const char text[] = MAPPING_BASE
+		"streams = {\n"
+		"a = { path = \"/a/<int:x>/\" admit = \"SELECT {path.y}\" groups = [ \"g_{q}\", \"{{\", \"g\" ] }\n"
+		"b = { path = \"/a/<int:y>/\" admit = 5 groups = [ \"g_{path.z}\" ] }\n"
+		"c = { pth = \"/c/<x>/\" admit = \"SELECT 1\" groups = [ \"g_{path.x}\" ] hello = \"{}\" }\n"
+		"}\n"
+		"tables = {\n"
+		"t = { type = \"t\" key = \"id\" groups = [ \"g_{lookup.x}\" ] fields = [ \"x\", \"x\" ] }\n"
+		"u = { type = \"t\" key = \"k\" groups = [ \"g_{lookup.x}\" ] lookup = 5 }\n"
+		"v = { message = \"{\\\"a\\\": \\\"{actor.x}\\\"}\" groups = [ \"g\" ] }\n"
+		"}\n"
+		"actor = { query = \"\\xff\" }\n";
+	static const struct {
+		unsigned line;
+		const char *says;
+	} wanted[] = {
+		{ 5, "admit of a: {path.y} is not in its path" },
+		{ 5, "{q} cannot stand here" },
+		{ 5, "a group's name cannot hold braces" },
+		{ 6, "streams.b.admit should be a string" },
+		{ 6, "groups of b: {path.z} is not in its path" },
+		{ 6, "the path of stream b matches" },
+		{ 7, "streams.c.pth is not known" },
+		{ 10, "groups of t use {lookup.…}, but it has no lookup" },
+		{ 10, "key of t: the message has a member \"id\"" },
+		{ 10, "fields of t: \"x\" stands there twice" },
+		{ 11, "tables.u.lookup should be a string" },
+		{ 14, "actor.query is not valid UTF-8" },
+	};
+	struct fails all = { 0 };
+	struct conf *conf = conf_parse_all("test.conf", slice_of(text), &all);
+
+	(void)state;
+	assert_non_null(conf);
+	assert_null(rules_new_all(conf, &all));
+	for (size_t i = 0; i < all.n && i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		if (all.at[i].line != wanted[i].line || !strstr(all.at[i].text, wanted[i].says))
+			fail_msg("\"%s\" in place of \"%s\"", all.at[i].text, wanted[i].says);
+	}
+	assert_int_equal(all.n, sizeof(wanted) / sizeof(wanted[0]));
+	conf_free(conf);
+}
+
 static void refuses_two_paths_of_one_shape(void **state)
 {
 	static const char text[] =
@@ -547,6 +593,7 @@ int main(void)
 		cmocka_unit_test(refuses_to_name_what_is_withheld),
 		cmocka_unit_test(knows_the_secrets_that_are_sent),
 		cmocka_unit_test(what_the_rules_read_is_never_quiet),
+		cmocka_unit_test(says_all_errors_of_a_file),
 		cmocka_unit_test(refuses_two_paths_of_one_shape),
 		cmocka_unit_test(lists_each_table_once),
 		cmocka_unit_test(the_digest_tells_rules_apart),
