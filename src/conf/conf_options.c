@@ -176,6 +176,10 @@ const struct conf_option conf_options[] = {
 	 "change tells of. Spread evenly: 10,000 connections and 60 seconds are 167 queries a second. 0 never asks. A change of it takes "
 	 "effect at SIGHUP without closing a connection." },
 
+{ "streams.*.public", CONF_BOOL, 0, OF_STREAM(public), .initial = "false",
+  .doc = "Your word that everybody with a valid token may listen, on every path: `admit` names no `{token.x}`, and `walpush check` does not warn. It "
+	 "changes nothing else." },
+
 { "tables", CONF_SECTIONS, CONF_REQUIRED | CONF_RELOAD, OF_CONF(tables), ARRAY_OF(struct conf_table),
   .doc = "Who hears of a row, and what. Each section makes messages of one table's changes." },
 { "tables.*.from", CONF_LINED, 0, OF_TABLE(from), .accept = conf_accept_table,
@@ -200,6 +204,9 @@ const struct conf_option conf_options[] = {
 { "tables.*.data-query", CONF_LINED, 0, OF_TABLE(data_query),
   .doc = "SQL query returning one JSON value that becomes `data`, for a serializer with nested objects. `{column}` is bound "
 	 "as a parameter. Not asked for a delete." },
+{ "tables.*.reads-ignore", CONF_TEXTS, 0, OF_TABLE(reads_ignore), .accept = conf_accept_table,
+  .doc = "Tables that `lookup` or `data-query` reads, `table` or `schema.table`, whose changes need not be told: `walpush check` does not warn "
+	 "of them. It changes nothing else." },
 { "tables.*.actor", CONF_LINED, 0, OF_TABLE(actor),
   .doc = "Column with the id of who changed the row, for `updated_by`." },
 { "tables.*.message", CONF_LINED, 0, OF_TABLE(message), .accept = conf_accept_message,
@@ -234,6 +241,8 @@ const struct conf_option conf_options[] = {
 { "actor", CONF_GROUP, .doc = "The name in `updated_by`." },
 { "actor.query", CONF_LINED, CONF_RELOAD, OF_CONF(actor_query),
   .doc = "SQL query for the name, `{id}` being the actor column's value. Without it `updated_by` is null." },
+{ "actor.reads-ignore", CONF_TEXTS, CONF_RELOAD, OF_CONF(actor_reads_ignore), .accept = conf_accept_table,
+  .doc = "As `reads-ignore` of a table, for what `query` reads." },
 
 { "membership", CONF_SECTIONS, CONF_RELOAD, OF_CONF(memberships), ARRAY_OF(struct conf_membership),
   .doc = "Rows that decide who may listen: a change re-runs `admit` for that user's open connections, and nothing that was "

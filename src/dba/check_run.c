@@ -12,6 +12,10 @@ static const struct check_row rows[] = {
 	{ .name = "certificate", .offline = true, .run = check_certificate },
 	{ .name = "file-limit", .offline = true, .run = check_file_limit },
 	{ .name = "memory", .offline = true, .run = check_memory },
+	{ .name = "path-values", .offline = true, .run = check_path_values },
+	{ .name = "public", .offline = true, .run = check_public },
+	{ .name = "groups", .offline = true, .run = check_groups },
+	{ .name = "secret-names", .offline = true, .run = check_secret_names },
 	{ .name = "connection", .run = check_connection },
 	{ .name = "version", .needs = { "connection" }, .run = check_version },
 	{ .name = "primary",
@@ -87,6 +91,7 @@ static const struct check_row rows[] = {
 	{ .name = "query", .needs = { "schema" }, .run = check_queries },
 	{ .name = "query-run", .needs = { "schema" }, .run = check_runs },
 	{ .name = "rows-seen", .needs = { "schema" }, .run = check_sees },
+	{ .name = "reads", .needs = { "query" }, .run = check_reads },
 	{ .name = "relay", .offline = true, .run = check_relay },
 };
 

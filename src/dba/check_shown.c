@@ -2,6 +2,7 @@
 #include "parts.h"
 
 #include "walpush/base/buf.h"
+#include "walpush/text/secretname.h"
 
 static void add_name(struct buf *out, const char *name)
 {
@@ -124,6 +125,34 @@ void check_secrets(struct check *c)
 	each_section(c, check_section_secrets);
 	if (c->n_findings == before)
 		check_ok(c, "no column that looks like one is sent undecided");
+}
+
+/* What a template shows of a query's answer is named in the file; no column of a table tells its type. */
+static void check_section_template(struct check *c, const struct rules_section *s)
+{
+	for (size_t i = 0; i < s->message.n; i++) {
+		const struct jsontmpl_piece *piece = &s->message.pieces[i];
+		struct buf name = { 0 };
+
+		if (piece->kind == JSONTMPL_LITERAL || !secretname_is(piece->part.text) ||
+		    (piece->part.scope != TMPL_LOOKUP && piece->part.scope != TMPL_ACTOR))
+			continue;
+		tmpl_name(&piece->part, &name);
+		check_add(c, CHECK_WARNING, CHECK_WORDS,
+			  "take it out of the message; if it is no secret, give it another name in the query: AS …",
+			  "message of %s (line %u) shows %s, which looks like a secret", s->conf->name,
+			  s->conf->message.line, name.data);
+		buf_fini(&name);
+	}
+}
+
+void check_secret_names(struct check *c)
+{
+	size_t before = c->n_findings;
+
+	each_section(c, check_section_template);
+	if (c->n_findings == before)
+		check_ok(c, "no message shows what a query calls a secret");
 }
 
 void check_quiet(struct check *c)

@@ -9,6 +9,7 @@
  *   check.c          the findings
  *   check_ask.c      asking the server
  *   check_sql.c      the checks that are one SQL query
+ *   check_streams.c  who may hear too much, and which pages stay dark, by the file alone
  *   check_local.c    what needs no database: keys, certificate, file limit
  *   check_connect.c  the connections, and what a refusal means
  *   check_plugin.c   which plugin, is it there, and may it be used
@@ -18,6 +19,7 @@
  *   check_tables.c   tables, columns, replica identity
  *   check_shown.c    what messages show
  *   check_queries.c  the queries of the configuration, their grants and plans
+ *   check_reads.c    what queries of rows read, and whether its changes are told
  *   check_plan.c     what EXPLAIN says
  *   check_promise.c  do admit queries keep the promise of `user`
  *   check_tie.c      does a plan tie a table's rows to one user
@@ -116,6 +118,10 @@ extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level
 
 void check_configuration(struct check *c);
 void check_origins(struct check *c);
+void check_path_values(struct check *c);
+void check_public(struct check *c);
+void check_groups(struct check *c);
+void check_secret_names(struct check *c);
 void check_key(struct check *c);
 void check_memory(struct check *c);
 void check_certificate(struct check *c);
@@ -138,6 +144,7 @@ void check_keys(struct check *c);
 void check_secrets(struct check *c);
 void check_quiet(struct check *c);
 void check_queries(struct check *c);
+void check_reads(struct check *c);
 /* The query under check is prepared with this name. */
 #define CHECK_STATEMENT "walpush_check"
 /* Runs a statement without rows. False: it failed. */

@@ -202,6 +202,14 @@ bool path_has(const struct path_pattern *p, const char *name)
 	return false;
 }
 
+const char *path_name(const struct path_pattern *p, size_t i)
+{
+	for (size_t k = 0; k < p->n_parts; k++)
+		if (p->parts[k].kind != PART_LITERAL && i-- == 0)
+			return p->parts[k].text;
+	return NULL;
+}
+
 bool path_is_number(const struct path_pattern *p, const char *name)
 {
 	for (size_t i = 0; i < p->n_parts; i++)

@@ -7,9 +7,9 @@
 #define WORDS_MAX 256
 
 /* A word with one of these endings is a secret: "clientsecret". */
-static const char *const endings[] = { "password",   "passwd",    "passphrase", "passcode", "pwd",
-				       "secret",     "token",     "credential", "otp",      "apikey",
-				       "privatekey", "secretkey", "accesskey" };
+static const char *const endings[] = { "password",  "passwd",     "passphrase", "passcode", "pwd",        "secret",
+				       "token",     "credential", "otp",        "apikey",   "privatekey", "secretkey",
+				       "accesskey", "signingkey", "sessionkey", "authkey",  "cardnumber", "passhash" };
 /* A word with one of these beginnings is a secret: "passwordhash". */
 static const char *const beginnings[] = { "password", "passwd", "passphrase" };
 /* Whole words, one or several. */
@@ -25,6 +25,17 @@ static const char *const phrases[] = {
 	"iban",
 	"aadhaar",
 	"aadhar",
+	"pepper",
+	"cookie",
+	"mnemonic",
+	"user pass",
+	"pass hash",
+	"pw hash",
+	"hashed pw",
+	"seed phrase",
+	"master key",
+	"ssh key",
+	"hmac key",
 	"api key",
 	"access key",
 	"private key",
@@ -33,6 +44,9 @@ static const char *const phrases[] = {
 	"encryption key",
 	"auth key",
 	"card number",
+	"credit card",
+	"account number",
+	"routing number",
 	"security code",
 	"recovery code",
 	"backup code",
@@ -44,6 +58,9 @@ static const char *const phrases[] = {
 	"national id",
 	"passport number",
 };
+
+/* Only as the whole name: "file_hash" is of a file. */
+static const char *const names[] = { " hash ", " pass ", " pw " };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -131,6 +148,9 @@ bool secretname_is(const char *column)
 			return true;
 		at += len;
 	}
+	for (size_t i = 0; i < COUNT(names); i++)
+		if (strcmp(words, names[i]) == 0)
+			return true;
 	for (size_t i = 0; i < COUNT(phrases); i++)
 		if (has_phrase(words, phrases[i]))
 			return true;

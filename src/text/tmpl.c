@@ -225,6 +225,14 @@ void tmpl_name(const struct tmpl_part *part, struct buf *out)
 	buf_addf(out, scope ? "{%s.%s}" : "{%s%s}", scope ? scope : "", part->text);
 }
 
+bool tmpl_names(const struct tmpl *t, enum tmpl_scope scope, const char *name)
+{
+	for (size_t i = 0; i < t->n_parts; i++)
+		if (t->parts[i].is_ref && t->parts[i].scope == scope && strcmp(t->parts[i].text, name) == 0)
+			return true;
+	return false;
+}
+
 bool tmpl_uses(const struct tmpl *t, enum tmpl_scope scope)
 {
 	for (size_t i = 0; i < t->n_parts; i++)
@@ -301,6 +309,17 @@ bool tmpl_group(const struct tmpl *t, tmpl_value_fn *value, void *ctx, struct bu
 static int hex_digit(char c)
 {
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool tmpl_may_equal(const struct tmpl *a, const struct tmpl *b)
+{
+	if (a->n_parts != b->n_parts)
+		return false;
+	for (size_t i = 0; i < a->n_parts; i++)
+		if (a->parts[i].is_ref != b->parts[i].is_ref ||
+		    (!a->parts[i].is_ref && strcmp(a->parts[i].text, b->parts[i].text) != 0))
+			return false;
+	return true;
 }
 
 void tmpl_group_display(struct slice group, struct buf *out)

@@ -126,6 +126,7 @@ struct conf_stream {
 	struct text hello;  /* JSON template; NULL: the standard one */
 	struct text resync; /* JSON template or "close"; NULL: the standard one */
 	int64_t recheck;    /* ms; 0: never */
+	bool public;        /* its admit asks about no user on purpose: for `walpush check` alone */
 };
 
 struct conf_condition { /* of an action, or one of `when` */
@@ -158,7 +159,8 @@ struct conf_table {
 	struct texts fields;
 	struct texts columns;
 	struct texts exclude;
-	struct texts quiet; /* columns whose changes alone make no message */
+	struct texts quiet;        /* columns whose changes alone make no message */
+	struct texts reads_ignore; /* tables of its queries whose changes need not be told: for `walpush check` alone */
 	struct text lookup;
 	struct text data_query;
 	struct text actor; /* column */
@@ -197,6 +199,7 @@ struct conf {
 	struct conf_table *tables;
 	size_t n_tables;
 	struct text actor_query; /* text NULL: updated_by is always null */
+	struct texts actor_reads_ignore;
 	struct conf_membership *memberships;
 	size_t n_memberships;
 };

@@ -29,6 +29,8 @@ struct path_values { /* filled by path_match; values are terminated and point in
 struct path_pattern *path_compile(const char *source, struct fail *why);
 void path_free(struct path_pattern *p);
 bool path_has(const struct path_pattern *p, const char *name);
+/* The names of its values, in order; NULL: it has no more than `i`. */
+const char *path_name(const struct path_pattern *p, size_t i);
 /* Is its converter `int`? */
 bool path_is_number(const struct path_pattern *p, const char *name);
 /* Cost: parts × bytes, for every pattern. False: `out` is empty. */

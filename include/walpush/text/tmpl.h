@@ -48,6 +48,8 @@ void tmpl_fini(struct tmpl *t);
 /* Appends a placeholder as in the source, "{old.unit_id}": for messages. */
 void tmpl_name(const struct tmpl_part *part, struct buf *out);
 bool tmpl_uses(const struct tmpl *t, enum tmpl_scope scope);
+/* Has it this placeholder? */
+bool tmpl_names(const struct tmpl *t, enum tmpl_scope scope, const char *name);
 
 /* SQL: each placeholder becomes a parameter of its own, $1, $2, … in order, so that the server infers a type for each. */
 void tmpl_sql(const struct tmpl *t, struct buf *out);
@@ -61,6 +63,9 @@ typedef bool tmpl_value_fn(void *ctx, const struct tmpl_part *part, struct buf *
 bool tmpl_group(const struct tmpl *t, tmpl_value_fn *value, void *ctx, struct buf *out);
 /* Could this template have produced this group's name? For a resync of all groups of a table's templates. */
 bool tmpl_could_spell(const struct tmpl *t, struct slice group);
+/* Is there a group that both templates can produce? A value is any text, but always in braces, so the braces of the two stand at the same places:
+ * their literals are equal one by one. A literal never equals a value: "unit_5" is not "unit_{id}". */
+bool tmpl_may_equal(const struct tmpl *a, const struct tmpl *b);
 /* For display: the name without braces, with the escapes decoded. */
 void tmpl_group_display(struct slice group, struct buf *out);
 

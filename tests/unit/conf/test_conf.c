@@ -331,6 +331,8 @@ static void test_full_streams(void **state)
 	assert_string_equal(s->resync.text, "close");
 	assert_string_equal(c->streams[1].admit.text, "${x}");
 	assert_null(c->streams[1].hello.text);
+	assert_true(s->public);
+	assert_false(c->streams[1].public);
 	assert_int_equal(c->n_memberships, 2);
 	assert_string_equal(c->memberships[0].table, "users");
 	assert_string_equal(c->memberships[0].user, "id");
@@ -357,6 +359,8 @@ static void test_full_tables(void **state)
 	assert_string_equal(t->when[1].equals, "true");
 	assert_int_equal(t->close, 1000);
 	assert_true(t->only_actions);
+	EXPECT_TEXTS(&t->reads_ignore, "users", "support.chat");
+	EXPECT_TEXTS(&c->actor_reads_ignore, "users");
 	assert_int_equal(t->n_actions, 5);
 	assert_string_equal(a[0].name, "zulu"); /* the file's order */
 	assert_int_equal(a[0].on, CONF_ON_UPDATE);

@@ -76,6 +76,25 @@ static void secrets_are_known_by_their_names(void **state)
 		"aadhaar",
 		"iban",
 		"token_count",
+		"hash",
+		"pass",
+		"pw",
+		"pw_hash",
+		"passhash",
+		"user_pass",
+		"encrypted_password",
+		"password_digest",
+		"crypted_pwd",
+		"hashedPw",
+		"sessionkey",
+		"signingKey",
+		"authkey",
+		"cookie",
+		"ssh_key",
+		"seed_phrase",
+		"account_number",
+		"credit_card",
+		"cardNumber",
 	};
 
 	(void)state;
@@ -90,7 +109,9 @@ static void other_names_are_left_alone(void **state)
 		"key",       "api",      "keyboard",        "tokenizer",     "compass",
 		"passenger", "passport", "assn_date",       "crossness",     "description",
 		"basalt",    "card",     "number_of_cards", "recovery",      "codes",
-		"barcode",   "__",       "größe",           "department_id", "to_central",
+		"file_hash", "hashtag",  "passed",          "boarding_pass", "pass_rate",
+		"account",   "session",  "session_id",      "commit_hash",   "barcode",
+		"__",        "größe",    "department_id",   "to_central",
 	};
 
 	(void)state;

@@ -139,6 +139,109 @@ static void groups_hold_values_between_braces(void **state)
 	expect_group("{x}", SLICE("a\0b"), "{a%00b}", SLICE("a\0b"));
 }
 
+static const char *const group_templates[] = {
+	"",
+	"all",
+	"al",
+	"all_",
+	"unit_5",
+	"unit_{id}",
+	"unit_{path.unit_id}",
+	"unit_{old.id}",
+	"{x}",
+	"{x}{y}",
+	"{x}_{y}",
+	"{x}__{y}",
+	"{x}a{y}",
+	"a{x}",
+	"{x}a",
+	"a{x}b",
+	"a{x}b{y}",
+	"a{x}bb{y}",
+	"ab{x}{y}",
+	"unit_{x}_a",
+	"unit_{x}_b",
+	"unit_{x}_{y}",
+	"unit{x}",
+	"Unit_{id}",
+	"100%",
+	"100%25",
+	"100%{x}%25",
+	"unit_{x}_",
+	"_{x}",
+	"{x:text}",
+	"{token.a}_{admit.b}",
+};
+#define N_TEMPLATES (sizeof(group_templates) / sizeof(group_templates[0]))
+
+static const struct slice values[] = { SLICE(""),  SLICE("5"),   SLICE("a"),       SLICE("_"), SLICE("{"),
+				       SLICE("}"), SLICE("}_{"), SLICE("%7D_%7B"), SLICE("%"), SLICE("a}b{") };
+#define N_VALUES (sizeof(values) / sizeof(values[0]))
+
+struct two { /* the values of a template's placeholders, in turn */
+	size_t of[2], at;
+};
+
+static bool next_value(void *ctx, const struct tmpl_part *part, struct buf *out)
+{
+	struct two *v = ctx;
+	struct slice value = values[v->of[v->at++ % 2]];
+
+	(void)part;
+	buf_add(out, value.at, value.len);
+	return true;
+}
+
+static void spell(const struct tmpl *t, size_t i, struct buf *out)
+{
+	struct two v = { { i / N_VALUES, i % N_VALUES }, 0 };
+
+	buf_clear(out);
+	buf_add_text(out, "");
+	assert_true(tmpl_group(t, next_value, &v, out));
+}
+
+/* Tries all values for both. */
+static bool spell_the_same(const struct tmpl *a, const struct tmpl *b)
+{
+	struct buf one = { 0 }, other = { 0 };
+	bool same = false;
+
+	for (size_t i = 0; i < N_VALUES * N_VALUES && !same; i++)
+		for (size_t k = 0; k < N_VALUES * N_VALUES && !same; k++) {
+			spell(a, i, &one);
+			spell(b, k, &other);
+			same = strcmp(one.data, other.data) == 0;
+		}
+	buf_fini(&one);
+	buf_fini(&other);
+	return same;
+}
+
+/* Every pair, in both directions: what is decided is what a search finds. */
+static void knows_which_templates_can_spell_the_same_group(void **state)
+{
+	struct tmpl t[N_TEMPLATES];
+	struct fail why = { 0 };
+	size_t n = 0;
+
+	(void)state;
+	for (size_t i = 0; i < N_TEMPLATES; i++)
+		assert_true(tmpl_parse(&t[i], group_templates[i], ALL, &why));
+	for (size_t i = 0; i < N_TEMPLATES; i++)
+		for (size_t k = 0; k < N_TEMPLATES; k++) {
+			bool may = tmpl_may_equal(&t[i], &t[k]);
+
+			if (may != spell_the_same(&t[i], &t[k]))
+				fail_msg("\"%s\" and \"%s\": %s", group_templates[i], group_templates[k],
+					 may ? "may be equal" : "may not be equal");
+			n += may;
+		}
+	assert_int_equal(n, N_TEMPLATES + 3 * 2 + 2 + 2);
+	for (size_t i = 0; i < N_TEMPLATES; i++)
+		tmpl_fini(&t[i]);
+}
+
 static void a_null_leaves_no_trace(void **state)
 {
 	struct slice null = { NULL, 0 };
@@ -159,8 +262,11 @@ static void a_null_leaves_no_trace(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(sql_numbers_each_placeholder), cmocka_unit_test(refuses_what_cannot_stand_there),
-		cmocka_unit_test(knows_scopes_names_and_text),  cmocka_unit_test(groups_hold_values_between_braces),
+		cmocka_unit_test(sql_numbers_each_placeholder),
+		cmocka_unit_test(refuses_what_cannot_stand_there),
+		cmocka_unit_test(knows_scopes_names_and_text),
+		cmocka_unit_test(groups_hold_values_between_braces),
+		cmocka_unit_test(knows_which_templates_can_spell_the_same_group),
 		cmocka_unit_test(a_null_leaves_no_trace),
 	};
 
