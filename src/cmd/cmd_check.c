@@ -50,8 +50,8 @@ static bool print_json(json_t *document)
 static json_t *error_json(const char *text)
 {
 	return json_pack("{s:s, s:s, s:b, s:s, s:{s:s, s:s}, s:{s:s, s:s}}", "check", "configuration", "state",
-			 "failure", "stops", 0, "text", text, "fix", "kind", "words", "text", "correct the line", "mend", "kind", "words",
-			 "text", "correct the line");
+			 "failure", "stops", 0, "text", text, "fix", "kind", "words", "text", "correct the line",
+			 "mend", "kind", "words", "text", "correct the line");
 }
 
 static void print_errors_json(const struct options *options, const struct fails *all)
@@ -60,8 +60,9 @@ static void print_errors_json(const struct options *options, const struct fails 
 
 	for (size_t i = 0; i < all->n; i++)
 		json_array_append_new(findings, error_json(all->at[i].text));
-	print_json(json_pack("{s:s, s:b, s:I, s:i, s:o}", "file", options->file, "offline", options->where == CHECK_OFFLINE,
-			     "failures", (json_int_t)(all->n + all->more), "warnings", 0, "findings", findings));
+	print_json(json_pack("{s:s, s:b, s:I, s:i, s:o}", "file", options->file, "offline",
+			     options->where == CHECK_OFFLINE, "failures", (json_int_t)all->n + (json_int_t)all->more,
+			     "warnings", 0, "findings", findings));
 }
 
 /* The file itself is the first check. Without the file there are no other checks. */

@@ -1,7 +1,7 @@
 /*
  * What the file alone shows of streams and groups: who may hear too much, and which pages stay dark.
  *
- * The author may mean it, so these are warnings; but a stream or a section of which no group can ever be met is of no use to anybody: a failure.
+ * All are guesses at what the author means, and do no harm to what else works: warnings.
  */
 #include "parts.h"
 
@@ -229,7 +229,7 @@ static void say_unmet(struct check *c, const struct others *o, const struct side
 	struct buf fix = { 0 };
 
 	add_nearest(o, group->text, &fix);
-	check_add(c, all ? CHECK_FAILURE : CHECK_WARNING, CHECK_WORDS, fix.data,
+	check_add(c, CHECK_WARNING, CHECK_WORDS, fix.data,
 		  o->are_streams ? "groups of %s (line %u): no stream can join \"%s\"%s"
 				 : "groups of stream %s (line %u): no table can tell \"%s\"%s",
 		  side->name, group->line, group->text,

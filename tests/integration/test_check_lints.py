@@ -81,7 +81,7 @@ def a_public_stream_that_asks(world):
 # --- pages that stay dark -----------------------------------------------------------------------------------------
 
 
-@case("groups", kind="words")
+@case("groups", state="warning", kind="words")
 def a_group_with_another_name(world):
     """Both sides are said: nobody hears of the table, and the page stays dark."""
     world.config.set("tables.storages.groups", ["storages_unit_{unit_id}"])
@@ -89,14 +89,14 @@ def a_group_with_another_name(world):
     world.config.set("tables.storages.groups", ["storage_unit_{unit_id}"])
 
 
-@case("groups", kind="words")
+@case("groups", state="warning", kind="words")
 def a_value_spelled_as_a_text(world):
     world.config.set("tables.storages.groups", ["storage_unit_5"])
     yield
     world.config.set("tables.storages.groups", ["storage_unit_{unit_id}"])
 
 
-@case("groups", kind="words")
+@case("groups", state="warning", kind="words")
 def two_values_for_one(world):
     world.config.set("streams.storage.groups", ["storage_unit_{path.unit_id}_{token.role}"])
     yield
