@@ -334,6 +334,22 @@ static void says_all_errors_of_a_file(void **state)
 	conf_free(conf);
 }
 
+/* A reload that changes it closes no connection. */
+static void public_is_no_part_of_a_streams_identity(void **state)
+{
+	struct conf_stream s = { .name = mem_text("s"),
+				 .path = { mem_text("/"), 1 },
+				 .admit = { mem_text("SELECT 1"), 1 } };
+	uint64_t identity = rules_digest_stream(&s);
+
+	(void)state;
+	s.public = true;
+	assert_true(rules_digest_stream(&s) == identity);
+	free(s.name);
+	free(s.path.text);
+	free(s.admit.text);
+}
+
 static void refuses_two_paths_of_one_shape(void **state)
 {
 	static const char text[] =
@@ -458,6 +474,7 @@ static void the_digest_tells_rules_apart(void **state)
 	/* Lines, streams and what else the file says have no part in it. */
 	assert_int_equal(digest,
 			 digest_of(MAPPING_BASE "\n\n" MAPPING_STREAMS TABLE(GROUPS) " membership = { roles = { } }"));
+	assert_int_equal(digest, digest_of(DIGEST_CONF(GROUPS "reads-ignore = [ \"units\" ]")));
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		assert_int_not_equal(digest, digest_of(others[i]));
 }
@@ -594,6 +611,7 @@ int main(void)
 		cmocka_unit_test(knows_the_secrets_that_are_sent),
 		cmocka_unit_test(what_the_rules_read_is_never_quiet),
 		cmocka_unit_test(says_all_errors_of_a_file),
+		cmocka_unit_test(public_is_no_part_of_a_streams_identity),
 		cmocka_unit_test(refuses_two_paths_of_one_shape),
 		cmocka_unit_test(lists_each_table_once),
 		cmocka_unit_test(the_digest_tells_rules_apart),

@@ -162,6 +162,9 @@ static void values_are_found_by_name(void **state)
 	assert_true(path_has(p, "b"));
 	assert_false(path_has(p, "unit"));
 	assert_false(path_has(p, "/"));
+	assert_string_equal(path_name(p, 0), "unit_id");
+	assert_string_equal(path_name(p, 1), "b");
+	assert_null(path_name(p, 2));
 	assert_true(path_match(p, SLICE("/05/x/"), &v));
 	assert_string_equal(path_value(&v, "unit_id"), "5");
 	assert_string_equal(path_value(&v, "b"), "x");
