@@ -119,6 +119,7 @@ int cmd_check(int argc, char **argv)
 		check_free(check);
 	} else {
 		status = bad_file(&options, &all);
+		fails_fini(&all);
 	}
 	rules_free(rules);
 	conf_free(conf);

@@ -127,6 +127,7 @@ int cmd_run(int argc, char **argv)
 	conf = rules_load(file, NULL, &all);
 	if (!conf) {
 		print_errors(&all);
+		fails_fini(&all);
 		return CMD_USAGE;
 	}
 	log_setup(conf->log.level, conf->log.format);

@@ -78,8 +78,7 @@ static int print_script_of(const struct sql_options *o, struct fail *why)
 	struct conf *conf = rules_load(o->file, &rules, &all);
 	int status = rules ? print_script(conf, rules, o, why) : CMD_USAGE;
 
-	if (!rules)
-		fails_first(&all, why);
+	fails_end(&all, why);
 	rules_free(rules);
 	conf_free(conf);
 	return status;

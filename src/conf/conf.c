@@ -49,11 +49,10 @@ struct conf *conf_parse_all(const char *name, struct slice text, struct fails *a
 }
 
 /* The configuration, if there is no error. */
-static struct conf *only_without_errors(struct conf *c, const struct fails *all, struct fail *why)
+static struct conf *only_without_errors(struct conf *c, struct fails *all, struct fail *why)
 {
-	if (!all->n)
+	if (fails_end(all, why))
 		return c;
-	fails_first(all, why);
 	conf_free(c);
 	return NULL;
 }
@@ -61,8 +60,9 @@ static struct conf *only_without_errors(struct conf *c, const struct fails *all,
 struct conf *conf_parse(const char *name, struct slice text, struct fail *why)
 {
 	struct fails all = { 0 };
+	struct conf *c = conf_parse_all(name, text, &all);
 
-	return only_without_errors(conf_parse_all(name, text, &all), &all, why);
+	return only_without_errors(c, &all, why);
 }
 
 struct conf *conf_load_all(const char *file, struct fails *all)
@@ -82,8 +82,9 @@ struct conf *conf_load_all(const char *file, struct fails *all)
 struct conf *conf_load(const char *file, struct fail *why)
 {
 	struct fails all = { 0 };
+	struct conf *c = conf_load_all(file, &all);
 
-	return only_without_errors(conf_load_all(file, &all), &all, why);
+	return only_without_errors(c, &all, why);
 }
 
 void conf_free(struct conf *c)

@@ -149,8 +149,7 @@ struct rules *rules_new(const struct conf *conf, struct fail *why)
 	struct fails all = { 0 };
 	struct rules *r = rules_new_all(conf, &all);
 
-	if (!r)
-		fails_first(&all, why);
+	fails_end(&all, why);
 	return r;
 }
 

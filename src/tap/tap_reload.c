@@ -302,8 +302,7 @@ static struct edition *read_edition(struct tap *t, struct buf *kept, struct fail
 	struct fails all = { 0 };
 	struct conf *conf = rules_load(t->now.conf->file, NULL, &all);
 
-	if (!conf)
-		fails_first(&all, why);
+	fails_end(&all, why);
 	if (conf && !(tap_supports(conf, why) && audit_check(conf->audit_file, why))) {
 		conf_free(conf);
 		conf = NULL;

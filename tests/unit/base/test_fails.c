@@ -24,6 +24,7 @@ static void they_are_in_the_order_of_lines(void **state)
 	assert_string_equal(all.at[2].text, "f:9: third");
 	assert_string_equal(all.at[3].text, "f:9: fourth");
 	assert_int_equal(all.at[2].line, 9);
+	fails_fini(&all);
 }
 
 /* Whatever the order in which they are found. */
@@ -41,27 +42,32 @@ static void those_of_the_first_lines_are_kept(void **state)
 	assert_int_equal(all.more, 71 - FAILS_MOST);
 	for (unsigned i = 0; i < FAILS_MOST; i++)
 		assert_int_equal(all.at[i].line, i < 30 ? i + 1 : 1000 + i - 29);
+	fails_fini(&all);
+}
+
+static void expect_line(const unsigned *lines, size_t n, const char *wanted)
+{
+	struct fails all = { 0 };
+	struct fail why;
+
+	for (size_t i = 0; i < n; i++)
+		fails_add(&all, "f", lines[i], "%0*u", lines[i] == 1 ? 600 : 1, lines[i]);
+	assert_false(fails_end(&all, &why));
+	assert_non_null(strstr(why.text, wanted));
+	assert_int_equal(all.n, 0);
+	assert_null(all.at);
 }
 
 static void one_line_says_the_first_and_how_many_there_are(void **state)
 {
-	struct fails all = { 0 };
+	struct fails none = { 0 };
 	struct fail why;
-	char text[600];
 
 	(void)state;
-	fails_add(&all, "f", 7, "b");
-	fails_first(&all, &why);
-	assert_string_equal(why.text, "f:7: b");
-	fails_add(&all, "f", 3, "a");
-	fails_first(&all, &why);
-	assert_string_equal(why.text, "f:3: a; and 1 more error: walpush check lists them");
-	assert_int_equal(why.line, 3);
-	memset(text, 'x', sizeof(text));
-	text[sizeof(text) - 1] = '\0';
-	fails_add(&all, "f", 1, "%s", text);
-	fails_first(&all, &why);
-	assert_non_null(strstr(why.text, "xx; and 2 more errors: walpush check lists them"));
+	assert_true(fails_end(&none, &why));
+	expect_line((const unsigned[]){ 7 }, 1, "f:7: 7");
+	expect_line((const unsigned[]){ 7, 3 }, 2, "f:3: 3; and 1 more error: walpush check lists them");
+	expect_line((const unsigned[]){ 7, 3, 1 }, 3, "00; and 2 more errors: walpush check lists them");
 }
 
 int main(void)

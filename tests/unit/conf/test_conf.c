@@ -127,6 +127,7 @@ static void one_error(const char *name)
 	expected = text_of_file(expected_path);
 	conf_free(conf_load_all(path, &all));
 	expect_errors(&all, expected);
+	fails_fini(&all);
 	free(expected);
 }
 

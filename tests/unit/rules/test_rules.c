@@ -331,6 +331,7 @@ static void says_all_errors_of_a_file(void **state)
 			fail_msg("\"%s\" in place of \"%s\"", all.at[i].text, wanted[i].says);
 	}
 	assert_int_equal(all.n, sizeof(wanted) / sizeof(wanted[0]));
+	fails_fini(&all);
 	conf_free(conf);
 }
 
