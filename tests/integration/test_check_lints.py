@@ -191,6 +191,7 @@ def a_data_query_that_joins(world):
 @case("reads", state="warning", kind="words")
 def a_table_behind_a_function(world):
     world.sql("CREATE FUNCTION name_of(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT unit_name FROM public.units WHERE id = $1'")
+    world.sql("GRANT SELECT ON units TO walpush")
     world.config.set("tables.storages.data-query", "SELECT json_build_object('unit', name_of({unit_id}))")
     yield
     world.config.set("tables.storages.reads-ignore", ["units"])
