@@ -63,6 +63,17 @@ struct member *member_of(struct admissions *all, const char *user)
 	return m;
 }
 
+const struct member *member_find(const struct admissions *all, const char *user)
+{
+	struct buf key = { 0 };
+	struct member *m;
+
+	user_key(user, &key);
+	HASH_FIND(hh, all->members, buf_slice(&key).at, key.len, m);
+	buf_fini(&key);
+	return m;
+}
+
 void member_join(struct member *m, struct listener *l)
 {
 	if (m->n++ == 0 && m->changed)

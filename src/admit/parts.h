@@ -13,6 +13,7 @@
  *   answer.c            applies answers, once the logs have reached their position
  *   renew.c             renewed tokens
  *   change.c            changes of membership, in stream order
+ *   seen.c              who is connected, for a person
  *   admit.c             the functions of admit.h
  */
 #ifndef WALPUSH_ADMIT_PARTS_H
@@ -230,6 +231,8 @@ static inline void admit_wake(const struct admissions *all, enum admit_wake when
 /* --- member.c --- */
 /* Never NULL: it is made when it is missing. */
 struct member *member_of(struct admissions *all, const char *user);
+/* NULL: nothing is known of this user. */
+const struct member *member_find(const struct admissions *all, const char *user);
 void member_join(struct member *m, struct listener *l);
 void member_leave(struct listener *l);
 /* The last commit in the logs that changed the user's memberships. */

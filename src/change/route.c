@@ -187,6 +187,16 @@ bool route_section(const struct rules_section *s, const struct row *row, struct 
 	return true;
 }
 
+bool route_standing(const struct rules_section *s, const struct row *row, struct route_plan *out)
+{
+	*out = (struct route_plan){ .section = s, .row = row, .op = ROUTE_CREATED, .actor_column = -1 };
+	if (presence_in(s, row, false) == OUTSIDE)
+		return false;
+	plan_queries(out);
+	out->wants_data = out->wants_actor = false;
+	return true;
+}
+
 bool route_param(const struct route_plan *plan, const struct tmpl_part *part, struct buf *out)
 {
 	const struct column *value;

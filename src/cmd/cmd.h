@@ -17,6 +17,8 @@ int cmd_check(int argc, char **argv);
 int cmd_sql(int argc, char **argv);
 /* health -c sidecar.conf: ask the admin port whether the server is healthy */
 int cmd_health(int argc, char **argv);
+/* explain -c sidecar.conf --user 7 --path PATH, --table T --key K, or --event ID: why somebody receives something, or not */
+int cmd_explain(int argc, char **argv);
 /* listen -c sidecar.conf --user 7 PATH: subscribe and print what arrives */
 int cmd_listen(int argc, char **argv);
 /* token -c sidecar.conf --user 7 [--lifetime SECONDS]: print a token */

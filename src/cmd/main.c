@@ -15,6 +15,9 @@ static const struct command {
 	{ "run", cmd_run, "run    -c sidecar.conf                 serve (the default)" },
 	{ "check", cmd_check, "check  -c sidecar.conf [--offline]     what is wrong, and its fix" },
 	{ "sql", cmd_sql, "sql    -c sidecar.conf [--plugin NAME [--switch]] the DBA's script" },
+	{ "explain", cmd_explain,
+	  "explain -c sidecar.conf --user 7 --path P\n"
+	  "                                         why somebody receives something, or not" },
 	{ "listen", cmd_listen, "listen -c sidecar.conf --user 7 PATH   subscribe, print what arrives" },
 	{ "token", cmd_token, "token  -c sidecar.conf --user 7        mint a token; --check reads one" },
 	{ "health", cmd_health, "health -c sidecar.conf                 ask the admin port: for probes" },

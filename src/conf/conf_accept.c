@@ -83,6 +83,18 @@ const char *conf_accept_host(const char *text)
 	return host_is_name(text) ? NULL : "the name of a host, such as walpush.example.org, without a port";
 }
 
+/* It is sent in a header, as it is. */
+const char *conf_accept_admin_token(const char *text)
+{
+	size_t n = 0;
+
+	while (text[n] > 0x20 && text[n] < 0x7F)
+		n++;
+	return text[n] == '\0' && n >= 16 && n <= 1024
+		       ? NULL
+		       : "16 to 1024 characters without blanks, such as what `openssl rand -hex 24` prints";
+}
+
 const char *conf_accept_path(const char *text)
 {
 	return *text == '/' ? NULL : "a path that begins with a slash, such as /ws/requests/<int:unit_id>/";

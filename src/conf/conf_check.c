@@ -70,6 +70,16 @@ static void check_listen(const struct conf_reader *r, const struct conf *c)
 		fails_add(r->all, r->file, line_of(r, "admin.port"), "admin.port and listen.port must differ");
 }
 
+/* What a file holds is not looked at before. */
+static void check_admin(const struct conf_reader *r, const struct conf_admin *a)
+{
+	const char *should = a->token ? conf_accept_admin_token(a->token) : NULL;
+
+	if (should)
+		fails_add(r->all, r->file, line_of(r, "admin.token-file"),
+			  "the file of admin.token-file should hold %s", should);
+}
+
 /* jwt.key is put at the front of the list. It has no kid, so a token without a kid is tried with it first. */
 static void join_keys(struct conf_draft *d)
 {
@@ -221,6 +231,7 @@ void conf_check(const struct conf_reader *r, struct conf_draft *d)
 	check_database(r, c);
 	check_lock_timeout(r, &c->database);
 	check_listen(r, c);
+	check_admin(r, &c->admin);
 	check_limits(r, c);
 	for (size_t i = 0; i < c->n_streams; i++)
 		check_stream(r, c, &c->streams[i]);

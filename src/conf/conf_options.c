@@ -116,6 +116,11 @@ const struct conf_option conf_options[] = {
   .doc = "Names by which the port may be asked, such as that of a Service. An IP address and `localhost` always may; a request whose "
 	 "`Host` is another name is refused with 421, because a page of another site could have sent it (DNS rebinding)." },
 
+{ "admin.token", CONF_TEXT, CONF_RELOAD, OF_CONF(admin.token), .accept = conf_accept_admin_token,
+  .doc = "Who sends it (`Authorization: Bearer`) may ask `/explain`, and search on the page: `walpush explain` does. Off when not set or empty. At "
+	 "least 16 characters; never logged. The port speaks no TLS, so keep it on localhost all the same." },
+{ "admin.token-file", CONF_SECRET_FILE, CONF_RELOAD, OF_CONF(admin.token),
+  .doc = "A file that holds the token, read at start and on SIGHUP; a newline at its end is dropped." },
 { "admin.ready-seconds", CONF_SECONDS, CONF_RELOAD, OF_CONF(admin.ready_seconds), RANGE(SECOND, HOUR), .initial = "30",
   .doc = "`/readyz` says 503 when WAL waits and nothing has been handled for so long. A walsender that decodes a long transaction "
 	 "for the first time counts as progress." },

@@ -235,6 +235,7 @@ void conns_fini(struct conns *all)
 {
 	free(all->slots);
 	buf_fini(&all->writers.scratch);
+	sent_fini(&all->sent);
 }
 
 /* --- closing ----------------------------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@
 #include "conn_table.h"
 #include "facts.h"
 #include "handshake.h"
+#include "sent.h"
 #include "writer.h"
 
 /* µs of rest that each resync costs. */
@@ -42,6 +43,7 @@ struct conns { /* of one hub; zeroed except `hub` and what channels and writers 
 	/* deliver.c's, of this turn: */
 	int64_t committed; /* µs since 1970: the oldest commit that a mail has named; 0: none */
 	uint64_t written;  /* messages */
+	struct sent sent;
 };
 
 struct conn {

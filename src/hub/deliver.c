@@ -278,6 +278,7 @@ static bool counts(struct conn *c, struct event_id mark)
 static int take_run(struct conn *c, struct sub *sub, const struct run *run)
 {
 	bool is_passed = is_mark(&run->tag) && !counts(c, run->first);
+	struct topic *topic = sub->channel->topic; /* a message that closes the connection takes its subs */
 
 	cursor_advance(&sub->cursor, run->entries);
 	if (is_passed)
@@ -287,6 +288,7 @@ static int take_run(struct conn *c, struct sub *sub, const struct run *run)
 	metrics_add(c->hub->counts, METRICS_DELIVERIES, run->entries);
 	c->of->written += run->entries;
 	c->told += run->entries;
+	sent_note(&c->of->sent, topic, run);
 	return 0;
 }
 
@@ -435,6 +437,7 @@ void deliver_turn(struct conns *all)
 	struct conn *c;
 
 	let_go_of_dropped(all);
+	sent_begin(&all->sent, all->hub->shared->conf->admin.token != NULL);
 	all->written = 0;
 	while ((c = all->due)) {
 		conn_due(c, false);
@@ -446,6 +449,7 @@ void deliver_turn(struct conns *all)
 		metrics_observe(all->hub->counts, METRICS_COMMIT_TO_WRITTEN, clock_wall_us() - all->committed,
 				all->written);
 	all->committed = 0;
+	sent_end(&all->sent);
 }
 
 int64_t deliver_rested(struct conns *all, int64_t now)

@@ -8,6 +8,7 @@
  *   goodbye.c     a close frame and its words
  *   channel.c     which connections have a subscription in which log
  *   writer.c      bytes to a socket
+ *   sent.c        which messages were written lately, to how many and when
  *   visitor.c     a socket and its address, from accept to close
  *   handshake.c   the request: path, origin, upgrade
  *   conn.c        one connection, and the lists of all

@@ -140,6 +140,15 @@ static void mail_edition(struct hub *h, const struct mail *mail)
 	edition_unref(before);
 }
 
+static void mail_trace(struct hub *h, struct mail *mail)
+{
+	struct mail answer = { .kind = MAIL_TRACED, .hub = h->facts.index, .number = mail->number };
+
+	sent_find(&h->conns.sent, mail->trace, &answer.traced);
+	mail_fini(mail);
+	mailbox_post(h->facts.shared->to_tap, &answer);
+}
+
 static void take_mail(struct hub *h, struct mail *mail)
 {
 	switch (mail->kind) {
@@ -175,6 +184,9 @@ static void take_mail(struct hub *h, struct mail *mail)
 		return;
 	case MAIL_PROBE:
 		sem_post(&h->awake);
+		return;
+	case MAIL_TRACE:
+		mail_trace(h, mail);
 		return;
 	case MAIL_STOP:
 		h->stopped = true;

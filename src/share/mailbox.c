@@ -32,6 +32,9 @@ void mail_fini(struct mail *mail)
 	case MAIL_EDITION:
 		edition_unref(mail->edition);
 		return;
+	case MAIL_TRACE:
+		free(mail->trace);
+		return;
 	case MAIL_ADMIT:
 	case MAIL_RENEW:
 		ticket_unref(mail->asked.ticket);

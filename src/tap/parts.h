@@ -10,6 +10,7 @@
 #include "walpush/base/backoff.h"
 #include "walpush/share/edition.h"
 #include "walpush/base/flood.h"
+#include "walpush/explain/explain.h"
 #include "walpush/hub/hub.h"
 #include "walpush/intake/intake.h"
 #include "walpush/relay/relay.h"
@@ -23,6 +24,7 @@
 #include "walpush/pg/sqlpipe.h"
 #include "walpush/tap/tap.h"
 #include "walpush/watch/minute.h"
+#include "walpush/watch/ledger.h"
 #include "walpush/watch/trail.h"
 #include "walpush/base/tries.h"
 #include "walpush/pg/window.h"
@@ -148,6 +150,7 @@ struct tap {
 	struct minute tokens;      /* refused, of those that were judged */
 
 	struct admin *admin;
+	struct explaining *explaining; /* tap_explain.c */
 	struct event *tick;
 	struct event *sigterm, *sigint, *sighup;
 	struct reload *reload; /* under way; NULL: none */
@@ -368,6 +371,34 @@ const char *tap_trouble(struct tap *t);
 
 /* --- tap_status.c --- */
 extern const struct admin_calls tap_admin_calls;
+
+/* --- tap_explain.c: why somebody receives something, or not --- */
+/* Of struct admin_calls. */
+void tap_explain_ask(void *ctx, struct slice query, struct admin_reply *reply);
+/* A message is in the logs. */
+void tap_explain_note(struct tap *t, int64_t at, const struct audit_change *change);
+/* A hub's answer. */
+void tap_explain_traced(struct tap *t, const struct mail *mail);
+/* The rules in force change: the question that is being answered is asked about others. */
+void tap_explain_forget(struct tap *t);
+void tap_explain_init(struct tap *t);
+/* Its connection to the database, which is opened when something is asked. */
+void tap_explain_start(struct tap *t);
+/* Before the admin port is freed. */
+void tap_explain_fini(struct tap *t);
+
+/* --- tap_known.c: what this process knows of users, groups and messages, without a database --- */
+/* {"open", "shown": [{"stream", "values", "peer", "state", "groups"}]} */
+json_t *tap_known_connections(const struct tap *t, const struct group_names *names, const char *user);
+/* {"connections", "users", "shown", "groups": [{"group", "connections"}]}: who listens to these groups. */
+json_t *tap_known_receivers(const struct tap *t, const struct group_names *names, const struct groups *groups);
+/* {"id", "table", "action", "key", "groups", "group_count", "published", "receivers"} */
+json_t *tap_known_event(const struct group_names *names, const struct ledger_event *e);
+/* {"asked": "find", "text", "connections", "groups", "events"} */
+json_t *tap_known_find(const struct tap *t, const struct group_names *names, const struct ledger *ledger,
+		       const char *text);
+/* Microseconds since 1970 as text, to the millisecond; 0: null. */
+json_t *tap_known_time(int64_t us);
 
 /* --- tap_metrics.c --- */
 void tap_metrics(void *ctx, struct buf *out);

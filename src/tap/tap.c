@@ -47,6 +47,9 @@ static void take_mail(struct tap *t, struct mail *mail)
 	case MAIL_LEFT:
 		topic_unsubscribe(t->now.log, mail->topic, mail->hub);
 		return;
+	case MAIL_TRACED:
+		tap_explain_traced(t, mail);
+		return;
 	case MAIL_GONE:
 		hub_is_gone(t);
 		return;
@@ -302,6 +305,7 @@ static void start_feeding(struct tap *t)
 	questions[1] = t->asking[1].sql;
 	tap_lanes_start(t);
 	tap_watch_start(t);
+	tap_explain_start(t);
 	t->intake = intake_new(t->loop, &conf->limits, t->sql, questions, t->counts, &tap_intake_calls, t);
 	intake_async_commits(t->intake, conf->database.async_commits);
 	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
@@ -377,6 +381,7 @@ struct tap *tap_new(const struct conf *conf, struct fail *why)
 	tap_skip_init(t);
 	tap_progress_init(t);
 	tap_stop_init(t);
+	tap_explain_init(t);
 	if (tap_start(t, why))
 		return t;
 	tap_free(t);
@@ -415,6 +420,7 @@ void tap_free(struct tap *t)
 	tap_reload_fini(t);
 	tap_admission_fini(t);
 	tap_accept_fini(t);
+	tap_explain_fini(t);
 	admin_free(t->admin);
 	source_free(t->source);
 	relay_free(t->relay);

@@ -126,6 +126,7 @@ bool tap_rules_are_current(const struct tap *t)
 
 void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 {
+	tap_explain_forget(t);
 	retire(t);
 	t->now.rules = rules;
 	t->finding->rules_of = edition_ref(t->now.edition);

@@ -106,8 +106,11 @@ static void note(struct tap *t, const struct feed_message *m, uint64_t receivers
 		.receivers = receivers,
 	};
 
+	int64_t at = clock_wall_us();
+
 	metrics_event(t->metrics, section, action);
-	trail_event(t->trail, clock_wall_us(), &change);
+	trail_event(t->trail, at, &change);
+	tap_explain_note(t, at, &change);
 	audit_change(t->shared.audit, &change);
 }
 

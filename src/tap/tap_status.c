@@ -6,6 +6,7 @@
 #include "parts.h"
 #include "walpush/base/clock.h"
 #include "walpush/base/timetext.h"
+#include "walpush/rules/group_name.h"
 
 /* A hub sweeps every second. A hub that has not swept for this long hangs. */
 #define BEAT_LIMIT 10000000 /* µs */
@@ -193,22 +194,31 @@ static void consider(void *ctx, struct topic *topic)
 	l->at[i] = topic;
 }
 
-static json_t *group_status(const struct tap *t)
+static json_t *json_group(const struct group_names *names, struct slice group)
+{
+	struct buf shown = { 0 };
+	json_t *text;
+
+	group_name_show(names, group, &shown);
+	text = json_stringn(buf_slice(&shown).at, shown.len);
+	buf_fini(&shown);
+	return text ? text : json_null();
+}
+
+static json_t *group_status(const struct tap *t, const struct group_names *names)
 {
 	struct largest largest = { .n = 0 };
 	json_t *groups = json_array();
 
 	topiclog_each_heard(t->now.log, consider, &largest);
-	for (size_t i = 0; i < largest.n; i++) {
-		struct slice name = topic_name(largest.at[i]);
-
-		json_array_append_new(groups, json_pack("{s:s%, s:i}", "name", name.at, name.len, "connections",
-							(int)topic_listeners(largest.at[i])));
-	}
+	for (size_t i = 0; i < largest.n; i++)
+		json_array_append_new(groups,
+				      json_pack("{s:o, s:i}", "name", json_group(names, topic_name(largest.at[i])),
+						"connections", (int)topic_listeners(largest.at[i])));
 	return groups;
 }
 
-static json_t *event_status(const struct tap *t)
+static json_t *event_status(const struct tap *t, const struct group_names *names)
 {
 	json_t *events = json_array();
 	const struct trail_event *e;
@@ -217,10 +227,11 @@ static json_t *event_status(const struct tap *t)
 		char id[EVENT_ID_TEXT_MAX];
 
 		event_id_format(id, e->id);
-		json_array_append_new(
-			events, json_pack("{s:o, s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "time", json_time(e->at), "id",
-					  id, "table", e->table, "action", e->action, "key", e->key, "group", e->group,
-					  "groups", (json_int_t)e->n_groups, "receivers", (json_int_t)e->receivers));
+		json_array_append_new(events,
+				      json_pack("{s:o, s:s, s:s, s:s, s:s, s:o, s:I, s:I}", "time", json_time(e->at),
+						"id", id, "table", e->table, "action", e->action, "key", e->key,
+						"group", json_group(names, slice_of(e->group)), "groups",
+						(json_int_t)e->n_groups, "receivers", (json_int_t)e->receivers));
 	}
 	return events;
 }
@@ -321,6 +332,7 @@ static json_t *status(void *ctx, bool with_history)
 	int64_t now = clock_us();
 	json_t *document = head(t, now);
 	const char *waits = tap_progress_waits(t);
+	struct group_names *names = group_names_new(t->now.plain);
 
 	json_object_update_new(document, plugin_status(t));
 	json_object_set_new(document, "handled", json_lsn(t->window.handled));
@@ -341,12 +353,13 @@ static json_t *status(void *ctx, bool with_history)
 	json_object_set_new(document, "admissions", admission_status(t));
 	json_object_set_new(document, "tokens", token_status(t));
 	json_object_set_new(document, "last_minute", minute_status(t));
-	json_object_set_new(document, "groups", group_status(t));
-	json_object_set_new(document, "events", event_status(t));
+	json_object_set_new(document, "groups", group_status(t, names));
+	json_object_set_new(document, "events", event_status(t, names));
 	if (t->relay)
 		json_object_set_new(document, "relay", relay_status(t));
 	if (with_history)
 		json_object_set_new(document, "history", history_status(t));
+	group_names_free(names);
 	return document;
 }
 
@@ -364,12 +377,21 @@ static void admin_refused(void *ctx, const char *reason)
 	metrics_count(t->counts, METRICS_ADMIN_REFUSALS, reason);
 }
 
+static const char *admin_token(void *ctx)
+{
+	const struct tap *t = ctx;
+
+	return t->now.conf->admin.token;
+}
+
 const struct admin_calls tap_admin_calls = {
 	.unhealthy = unhealthy,
 	.unready = unready,
 	.remark = remark,
 	.status = status,
 	.hosts = admin_hosts,
+	.token = admin_token,
+	.explain = tap_explain_ask,
 	.refused = admin_refused,
 	.metrics = tap_metrics,
 };

@@ -17,6 +17,7 @@
 #include "walpush/text/host.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
+#include "walpush/base/secret.h"
 #include "walpush/text/request.h"
 
 #define HEADER_BYTES 8192
@@ -72,17 +73,28 @@ static void ready(struct admin *a, struct evhttp_request *request)
 	answer_check(request, a->calls->unready(a->ctx), a->calls->remark(a->ctx));
 }
 
-static void status(struct admin *a, struct evhttp_request *request)
+/* Takes over the document. */
+static void answer_json(struct evhttp_request *request, int status, json_t *document)
 {
-	const char *query = evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
-	json_t *document = a->calls->status(a->ctx, query && strcmp(query, "history") == 0);
 	char *text = json_dumps(document, JSON_INDENT(2));
 
 	if (!text)
-		fail_never("jansson does not print the status");
-	answer(request, 200, NULL, "application/json", text);
+		fail_never("jansson does not print a document of the admin port");
+	answer(request, status, NULL, "application/json", text);
 	free(text);
 	json_decref(document);
+}
+
+static const char *query_of(struct evhttp_request *request)
+{
+	return evhttp_uri_get_query(evhttp_request_get_evhttp_uri(request));
+}
+
+static void status(struct admin *a, struct evhttp_request *request)
+{
+	const char *query = query_of(request);
+
+	answer_json(request, 200, a->calls->status(a->ctx, query && strcmp(query, "history") == 0));
 }
 
 static void metrics(struct admin *a, struct evhttp_request *request)
@@ -136,12 +148,63 @@ static void page(struct admin *a, struct evhttp_request *request)
 	evbuffer_free(body);
 }
 
+/* --- what needs the token -------------------------------------------------------------------------------------------- */
+
+struct admin_reply {
+	struct evhttp_request *request; /* libevent reads nothing from its connection before the answer, so it stays */
+};
+
+void admin_reply(struct admin_reply *reply, int status, json_t *document)
+{
+	answer_json(reply->request, status, document);
+	free(reply);
+}
+
+static bool has_token(struct evhttp_request *request, const char *token)
+{
+	const char *header = evhttp_find_header(evhttp_request_get_input_headers(request), "Authorization");
+
+	return header && strncasecmp(header, "Bearer ", 7) == 0 && secret_equal(slice_of(header + 7), slice_of(token));
+}
+
+/* Neither the token nor what was sent in its place is logged. */
+static void refuse_token(struct admin *a, struct evhttp_request *request)
+{
+	char *peer = NULL;
+	ev_uint16_t port;
+
+	evhttp_connection_get_peer(evhttp_request_get_connection(request), &peer, &port);
+	flood_warn("a request to the admin port is refused", log_s("peer", peer), log_s("reason", "token"),
+		   log_s("fix", "send the token of admin.token or admin.token-file"));
+	a->calls->refused(a->ctx, "token");
+	answer(request, 403, NULL, PLAIN,
+	       "this needs the token of admin.token or admin.token-file: Authorization: Bearer TOKEN\n");
+}
+
+static void explain(struct admin *a, struct evhttp_request *request)
+{
+	const char *token = a->calls->token(a->ctx), *query = query_of(request);
+	struct admin_reply *reply;
+
+	if (!token) {
+		answer(request, 404, NULL, PLAIN,
+		       "explain and search are off: set admin.token or admin.token-file, and reload (SIGHUP)\n");
+		return;
+	}
+	if (!has_token(request, token)) {
+		refuse_token(a, request);
+		return;
+	}
+	reply = mem_new(sizeof(*reply));
+	reply->request = request;
+	a->calls->explain(a->ctx, slice_of(query ? query : ""), reply);
+}
+
 static const struct {
 	const char *path;
 	void (*serve)(struct admin *a, struct evhttp_request *request);
-} routes[] = {
-	{ "/healthz", health }, { "/readyz", ready }, { "/status", status }, { "/metrics", metrics }, { "/", page }
-};
+} routes[] = { { "/healthz", health },  { "/readyz", ready },    { "/status", status },
+	       { "/metrics", metrics }, { "/explain", explain }, { "/", page } };
 
 static void route(struct admin *a, struct evhttp_request *request)
 {
@@ -152,7 +215,7 @@ static void route(struct admin *a, struct evhttp_request *request)
 			routes[i].serve(a, request);
 			return;
 		}
-	answer(request, 404, NULL, PLAIN, "there are /, /healthz, /readyz, /status and /metrics\n");
+	answer(request, 404, NULL, PLAIN, "there are /, /healthz, /readyz, /status, /metrics and /explain\n");
 }
 
 /* --- the host of a request, and malformed requests --------------------------------------------------------------- */

@@ -83,8 +83,9 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
   "Rows whose answers were not used, because a permission or the row changed between its commit and the answer; or, asked or not, because the "
   "replication stream was too far behind to tell." },
 [METRICS_CONNECTS] = { "walpush_database_connects_total", METRICS_COUNTER, METRICS_SUMMED, "connection",
-  { "replication", "visibility", "lookups", "spare", "admissions", "admissions_on_demand", "watch" },
-  "Connections made to PostgreSQL: one each is the first, the rest are reconnects; `admissions_on_demand` are those beside the first of admissions." },
+  { "replication", "visibility", "lookups", "spare", "admissions", "admissions_on_demand", "watch", "explain" },
+  "Connections made to PostgreSQL: one each is the first, the rest are reconnects; `admissions_on_demand` are those beside the first of admissions, "
+  "`explain` those for questions to `/explain`." },
 [METRICS_UNRESOLVED] = { "walpush_names_unresolved_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "Lookups of the hosts of PostgreSQL and Redis that gave no address, or none in time." },
 [METRICS_RELOADS] = { "walpush_reloads_total", METRICS_COUNTER, METRICS_SUMMED, "result", { "taken", "refused" },
@@ -95,8 +96,9 @@ const struct metrics_row metrics_rows[METRICS_FAMILIES] = {
   "Times that what decides permission was found out anew because the event trigger of `walpush sql --ddl` told of DDL, at most one a second, or because another replica had the slot before." },
 [METRICS_AUDIT_LOST] = { "walpush_audit_lost_lines_total", METRICS_COUNTER, METRICS_SUMMED, NULL, { NULL },
   "Lines of the audit log that could not be written." },
-[METRICS_ADMIN_REFUSALS] = { "walpush_admin_refusals_total", METRICS_COUNTER, METRICS_SUMMED, "reason", { "host", "malformed" },
-  "Requests to the admin port that were refused: `host` (`Host` is a name that `admin.hosts` lacks), `malformed`." },
+[METRICS_ADMIN_REFUSALS] = { "walpush_admin_refusals_total", METRICS_COUNTER, METRICS_SUMMED, "reason", { "host", "malformed", "token" },
+  "Requests to the admin port that were refused: `host` (`Host` is a name that `admin.hosts` lacks), `malformed`, `token` (`/explain` without "
+  "`admin.token`)." },
 [METRICS_READY] = { "walpush_ready", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL }, "1 when `/readyz` says 200." },
 [METRICS_STREAMING] = { "walpush_streaming", METRICS_GAUGE, METRICS_LOOKED, NULL, { NULL },
   "1 while the replication stream is open." },

@@ -126,6 +126,19 @@ struct admit_numbers {
 void admit_numbers(const struct admissions *all, struct admit_numbers *out);
 /* The database has answered no admission for a minute, although several users tried (outage.h). */
 bool admit_is_unanswered(const struct admissions *all);
+/* A connection, for a person. */
+struct admit_seen {
+	const char *user; /* one pointer for all connections of a user, which come one after the other */
+	const struct ticket *ticket;
+	const char *stream; /* NULL: a reload has removed it */
+	const char *state;  /* a literal: "open", "asks to listen", "held back", "is being closed" */
+	struct topic *const *topics;
+	size_t n_topics;
+};
+
+/* Calls `one` for each connection of the user; NULL: of everybody. */
+void admit_each(const struct admissions *all, const char *user, void (*one)(void *ctx, const struct admit_seen *c),
+		void *ctx);
 /* For the admin port. */
 json_t *admit_status(const struct admissions *all);
 

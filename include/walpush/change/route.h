@@ -46,6 +46,9 @@ struct route_plan { /* filled by route_section; borrowed from rules and row */
 /* False: the section has no message for this row. TRUNCATE is the caller's: a resync for all groups of the section. */
 bool route_section(const struct rules_section *s, const struct row *row, struct route_plan *out);
 
+/* The same for a row as it is, without a change: only what its groups need. False: the section does not count the row (`when`). */
+bool route_standing(const struct rules_section *s, const struct row *row, struct route_plan *out);
+
 /* The text of a lookup's parameter; false: NULL. */
 bool route_param(const struct route_plan *plan, const struct tmpl_part *part, struct buf *out);
 

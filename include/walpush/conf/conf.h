@@ -53,6 +53,7 @@ struct conf_admin {
 	char *address;
 	int64_t port;
 	struct texts hosts;     /* names that a request's Host may have */
+	char *token;            /* for /explain; NULL: off */
 	int64_t ready_bytes;    /* 0: no limit */
 	int64_t ready_seconds;  /* in ms, as all durations */
 	int64_t check_interval; /* 0: run does not check */
@@ -219,11 +220,11 @@ struct conf *conf_parse_all(const char *name, struct slice text, struct fails *a
 void conf_free(struct conf *c);
 
 /* Connections to PostgreSQL, at most: one streams, one sees which commits are visible, one is for lookups and one is its spare, one watches for DDL,
- * one finds out for a moment what queries read, one is for the checks, for a moment too; and those for admissions. */
+ * one finds out for a moment what queries read, one is for the checks, for a moment too; those for admissions; and one for /explain, if it is on. */
 #define CONF_SESSIONS_BESIDE 7
 static inline int64_t conf_sessions(const struct conf *c)
 {
-	return CONF_SESSIONS_BESIDE + c->database.admit_connections;
+	return CONF_SESSIONS_BESIDE + c->database.admit_connections + (c->admin.token != NULL);
 }
 /* Called before `next` replaces `now`. Options that only a restart can change keep the value of `now`. The names of those that differ are added to
  * `changed`. */

@@ -44,13 +44,15 @@ enum mail_kind {
 	MAIL_CERTIFICATE, /* identity: for new connections from now on */
 	MAIL_EDITION,     /* edition: another configuration from now on */
 	MAIL_PROBE,       /* the hub answers that it was woken */
+	MAIL_TRACE,       /* trace: was this message written? The hub answers with MAIL_TRACED and the same number */
 	MAIL_STOP,        /* the thread ends */
 	/* hub to tap */
-	MAIL_ADMIT, /* asked: may the connection listen? */
-	MAIL_RENEW, /* asked: may it listen with these claims? Only the newest token counts */
-	MAIL_ENDED, /* a connection that asked has ended, or is ending */
-	MAIL_LEFT,  /* topic: one subscription less */
-	MAIL_GONE   /* the last connection has ended, after MAIL_CLOSE with `final` */
+	MAIL_ADMIT,  /* asked: may the connection listen? */
+	MAIL_RENEW,  /* asked: may it listen with these claims? Only the newest token counts */
+	MAIL_ENDED,  /* a connection that asked has ended, or is ending */
+	MAIL_LEFT,   /* topic: one subscription less */
+	MAIL_TRACED, /* traced: the answer to MAIL_TRACE */
+	MAIL_GONE    /* the last connection has ended, after MAIL_CLOSE with `final` */
 };
 
 struct mail_asked {
@@ -73,10 +75,22 @@ struct mail_given {
 	enum resync_reason reason; /* of the resync of MAIL_MOVED and MAIL_RENEWED */
 };
 
+struct mail_trace { /* a message, and the logs that it is in */
+	struct event_id id;
+	size_t n;
+	struct topic *topics[]; /* handles, no more */
+};
+
+struct mail_traced {         /* what one hub has written of it, as far as it remembers */
+	uint32_t n;          /* connections */
+	int64_t first, last; /* µs since 1970; 0: it was not written */
+};
+
 struct mail {
 	enum mail_kind kind;
-	unsigned hub;    /* of mails to the tap */
-	uint32_t number; /* of the token that is asked about or answered: 0, then each that the tap is asked about */
+	unsigned hub; /* of mails to the tap */
+	uint32_t
+		number; /* of the token that is asked about or answered: 0, then each that the tap is asked about; of a trace */
 	uint64_t connection; /* that the mail is about */
 	lsn_t published; /* the position when it was posted: the hub must have read it before the mail is done with */
 	int64_t committed; /* MAIL_DIRTY, MAIL_LIMIT: the oldest commit of the news, µs since 1970 by the database's clock; 0: unknown */
@@ -100,6 +114,8 @@ struct mail {
 		} close;
 		struct tls_identity *identity; /* the mail's reference */
 		struct edition *edition;       /* the mail's reference */
+		struct mail_trace *trace;      /* the mail's */
+		struct mail_traced traced;
 	};
 };
 

@@ -57,6 +57,11 @@ void token_fini(struct token *t);
  * or an object. */
 bool token_claim(const struct token *t, const char *name, struct buf *out);
 
+/* The token that a user with these claims would bring, for /explain: nothing is signed, and it never expires. `claims` is an object of texts;
+ * those that the configuration checks and `claims` lacks are as they must be. False: such a token is refused; `why` names the check as above. */
+bool token_claimed(const struct conf_jwt *conf, const char *user, const json_t *claims, struct token *out,
+		   struct fail *why);
+
 /* Mints a token as SimpleJWT does, for `walpush token` and tests. `lifetime` in seconds. HS always works; RS and ES need a private key in the
  * configuration. */
 bool token_mint(const struct token_keys *k, const struct conf_jwt *conf, const char *user, int64_t now,

@@ -6,6 +6,7 @@
  *   /status    everything known, as JSON; with ?history the last minutes too
  *   /          a page that shows /status to a person
  *   /metrics   for Prometheus
+ *   /explain   why somebody receives something, or not; only with the token of the configuration, and off without one
  *
  * A request must name this port by an IP address, as localhost, or by a name of admin.hosts (host.h); otherwise it is
  * refused with 421. A malformed request is refused with 400. An HTTP/1.0 request may omit Host.
@@ -22,6 +23,7 @@
 #include "walpush/base/fail.h"
 
 struct admin;
+struct admin_reply; /* an answer that is due; owned by the callee of `explain` */
 
 struct admin_calls {
 	/* NULL: healthy, or ready. Otherwise the reason, a literal. */
@@ -33,6 +35,10 @@ struct admin_calls {
 	json_t *(*status)(void *ctx, bool with_history);
 	/* The names by which a request may call this port, from the configuration in force. */
 	const struct texts *(*hosts)(void *ctx);
+	/* Who sends it may ask /explain; NULL: nobody may. */
+	const char *(*token)(void *ctx);
+	/* The question in the query; the callee gives its answer by admin_reply, now or later. */
+	void (*explain)(void *ctx, struct slice query, struct admin_reply *reply);
 	/* A request was refused; `reason` is a value of METRICS_ADMIN_REFUSALS. */
 	void (*refused)(void *ctx, const char *reason);
 	/* Appends to `out`. */
@@ -42,6 +48,8 @@ struct admin_calls {
 /* NULL: admin cannot listen on the address. */
 struct admin *admin_new(struct event_base *loop, const struct conf_admin *conf, const struct admin_calls *calls,
 			void *ctx, struct fail *why);
+/* Answers, once, with this document, which it takes over. Before admin_free. */
+void admin_reply(struct admin_reply *reply, int status, json_t *document);
 /* Afterwards a successor can listen on the address. Open connections go on. */
 void admin_stop_listening(struct admin *a);
 void admin_free(struct admin *a);

@@ -1,0 +1,71 @@
+/*
+ * explain parts: what the files of explain share. No other layer includes it. Each file calls only those above it in this list:
+ *
+ *   question.c   what is asked
+ *   key.c        keys as a person writes them
+ *   names.c      names of groups in a document
+ *   user.c       the steps of an admission
+ *   record.c     the steps of a row
+ *   explain.c    one of the two; the functions of explain.h
+ *   print.c      for a person
+ */
+#ifndef WALPUSH_EXPLAIN_PARTS_H
+#define WALPUSH_EXPLAIN_PARTS_H
+
+#include "walpush/change/route.h"
+#include "walpush/explain/explain.h"
+#include "walpush/share/ticket.h"
+
+#define GROUPS_TOLD 100 /* groups that a document names */
+
+struct explain {
+	struct explain_present now;
+	const struct explain_question *question;
+	struct group_names *names;
+	struct explain_sql sql; /* the query to run; sql.sql NULL: none */
+	char **values;          /* of it; owned */
+	struct groups groups;
+	json_t *document;
+	/* user.c */
+	const struct rules_stream *stream;
+	struct path_values path;
+	struct ticket *ticket;
+	/* record.c */
+	const struct rules_table *table;
+	json_t *key; /* texts, a column each */
+	struct buf select;
+	struct sqlrows *row;  /* its wanted columns; NULL: not there, or not known */
+	struct change change; /* the row as one that was inserted */
+	struct column *columns;
+	struct buf texts; /* of the columns */
+	struct row bound;
+	size_t section; /* the one that is asked about */
+	struct route_plan plan;
+};
+
+/* --- key.c --- */
+/* An array of n texts; NULL: it is not so many. "[1,\"a\"]" of several, else the text itself, in quotes or not. */
+json_t *key_read(const char *text, size_t n);
+
+/* --- user.c, record.c: the first steps, and those after an answer --- */
+void user_begin(struct explain *e);
+void user_answer(struct explain *e, struct sqlrows *rows, const struct fail *why);
+void record_begin(struct explain *e);
+void record_answer(struct explain *e, struct sqlrows *rows, const struct fail *why);
+void record_fini(struct explain *e);
+
+/* --- explain.c's tools for them --- */
+static inline void explain_set(struct explain *e, const char *name, json_t *value)
+{
+	json_object_set_new(e->document, name, value);
+}
+
+/* "" as fix: there is none. */
+static inline void explain_no(struct explain *e, const char *step, const char *reason, const char *fix)
+{
+	explain_set(e, "step", json_string(step));
+	explain_set(e, "reason", json_string(reason));
+	explain_set(e, "fix", *fix ? json_string(fix) : json_null());
+}
+
+#endif
