@@ -100,7 +100,21 @@ static const char *take(struct options *o, int option, const char *value)
 	}
 }
 
-static const char *settle(struct options *o)
+/* What /explain would refuse is refused here, whoever will answer. */
+static const char *check(const struct explain_question *q, struct fail *why)
+{
+	struct explain_question again;
+	struct buf query = { 0 };
+	bool ok;
+
+	explain_question_write(q, &query);
+	ok = explain_question_read(buf_slice(&query), &again, why);
+	explain_question_fini(&again);
+	buf_fini(&query);
+	return ok ? NULL : why->text;
+}
+
+static const char *settle(struct options *o, struct fail *why)
 {
 	struct explain_question *q = &o->question;
 
@@ -113,10 +127,10 @@ static const char *settle(struct options *o)
 	if (q->claims && !q->user)
 		return "--claim belongs to --user";
 	q->kind = q->user ? EXPLAIN_USER : q->table ? EXPLAIN_ROW : EXPLAIN_EVENT;
-	return NULL;
+	return check(q, why);
 }
 
-static const char *parse_options(int argc, char **argv, struct options *out)
+static const char *parse_options(int argc, char **argv, struct options *out, struct fail *why)
 {
 	static const struct option names[] = {
 		{ "config", required_argument, NULL, 'c' },
@@ -137,7 +151,7 @@ static const char *parse_options(int argc, char **argv, struct options *out)
 		complaint = take(out, option, optarg);
 	if (!complaint && optind < argc)
 		complaint = "too many arguments";
-	return complaint ? complaint : settle(out);
+	return complaint ? complaint : settle(out, why);
 }
 
 /* --- answers -------------------------------------------------------------------------------------------------------- */
@@ -246,7 +260,8 @@ static int explain(const struct options *o)
 int cmd_explain(int argc, char **argv)
 {
 	struct options options = { .file = "sidecar.conf" };
-	const char *complaint = parse_options(argc, argv, &options);
+	struct fail why = { 0 };
+	const char *complaint = parse_options(argc, argv, &options, &why);
 	int status = complaint ? usage(complaint) : explain(&options);
 
 	explain_question_fini(&options.question);

@@ -60,11 +60,19 @@ static inline void explain_set(struct explain *e, const char *name, json_t *valu
 	json_object_set_new(e->document, name, value);
 }
 
+/* A server that was not reached, or libc, may speak in another encoding. */
+static inline json_t *explain_text(const char *text)
+{
+	json_t *json = json_string(text);
+
+	return json ? json : json_string("(an error that is not UTF-8)");
+}
+
 /* "" as fix: there is none. */
 static inline void explain_no(struct explain *e, const char *step, const char *reason, const char *fix)
 {
 	explain_set(e, "step", json_string(step));
-	explain_set(e, "reason", json_string(reason));
+	explain_set(e, "reason", explain_text(reason));
 	explain_set(e, "fix", *fix ? json_string(fix) : json_null());
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "walpush/base/mem.h"
+#include "walpush/base/utf8.h"
 #include "walpush/text/path.h"
 
 #define CLAIMS_TEXT 4096
@@ -20,12 +21,14 @@ void explain_question_fini(struct explain_question *q)
 
 /* --- reading -------------------------------------------------------------------------------------------------------- */
 
-/* NULL: it is absent, empty, too long, or malformed. */
+/* NULL: it is absent, empty, too long, malformed, or not UTF-8, which no document could repeat. */
 static char *take(struct slice query, const char *name)
 {
 	char text[QUESTION_TEXT];
 
-	return path_query_value(query, name, text, sizeof(text)) && *text ? mem_text(text) : NULL;
+	if (!path_query_value(query, name, text, sizeof(text)) || !*text || !utf8_is_valid(slice_of(text)))
+		return NULL;
+	return mem_text(text);
 }
 
 static bool is_object_of_texts(const json_t *claims)
@@ -58,7 +61,8 @@ static bool settle(struct explain_question *q, const char *event, struct fail *w
 {
 	if ((q->user != NULL) != (q->path != NULL) || (q->table != NULL) != (q->key != NULL) ||
 	    (q->user != NULL) + (q->table != NULL) + (event != NULL) + (q->find != NULL) != 1)
-		return fail_set(why, "ask by user and path, by table and key, by event, or by find");
+		return fail_set(why, "ask by user and path, by table and key, by event, or by find, in UTF-8 and not "
+				     "longer than 1023 bytes each");
 	q->kind = q->user ? EXPLAIN_USER : q->table ? EXPLAIN_ROW : event ? EXPLAIN_EVENT : EXPLAIN_FIND;
 	return !event || take_event(event, &q->event, why);
 }

@@ -296,7 +296,7 @@ void record_answer(struct explain *e, struct sqlrows *rows, const struct fail *w
 	}
 	tell_section(e, true,
 		     rows ? json_pack("{s:I}", "rows", (json_int_t)rows->n_rows)
-			  : json_pack("{s:s, s:s}", "sqlstate", why->sqlstate, "error", why->text),
+			  : json_pack("{s:s, s:o}", "sqlstate", why->sqlstate, "error", explain_text(why->text)),
 		     rows);
 	sqlrows_free(rows);
 	go_on(e);

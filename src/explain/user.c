@@ -126,7 +126,7 @@ static void failed(struct explain *e, const struct fail *why)
 {
 	char reason[600];
 
-	explain_set(e, "admit", json_pack("{s:s, s:s}", "sqlstate", why->sqlstate, "error", why->text));
+	explain_set(e, "admit", json_pack("{s:s, s:o}", "sqlstate", why->sqlstate, "error", explain_text(why->text)));
 	if (strncmp(why->sqlstate, "22", 2) == 0) {
 		refuse(e, 4403, "admit", "a value does not fit the admit query, so it can match no row",
 		       "look at the path and the claims");

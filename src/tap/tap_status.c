@@ -353,6 +353,7 @@ static json_t *status(void *ctx, bool with_history)
 	json_object_set_new(document, "admissions", admission_status(t));
 	json_object_set_new(document, "tokens", token_status(t));
 	json_object_set_new(document, "last_minute", minute_status(t));
+	json_object_set_new(document, "explain", json_boolean(t->now.conf->admin.token != NULL));
 	json_object_set_new(document, "groups", group_status(t, names));
 	json_object_set_new(document, "events", event_status(t, names));
 	if (t->relay)

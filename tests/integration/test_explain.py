@@ -311,7 +311,7 @@ def test_a_wrong_token_is_refused(walpush, headers):
 def test_questions_that_are_none(walpush):
     for query in ({}, {"user": 1}, {"path": "/"}, {"table": "x"}, {"event": "x"}, {"user": 1, "path": "/", "find": 1},
                   {"user": 1, "path": "/", "claims": "[]"}, {"user": 1, "path": "/", "claims": '{"a":{}}'},
-                  {"find": "x" * 2000}):  # fmt: skip
+                  {"find": "x" * 2000}, {"find": b"\xff"}, {"user": b"\xff", "path": "/"}):  # fmt: skip
         answer = ask(walpush, with_token(), **query)
         assert answer.status == 400 and b"error" in answer.body, query
     assert http(walpush.admin_port, "/explain?find=1", with_token(), method="POST").status in (405, 501)
@@ -398,11 +398,11 @@ def test_another_token_than_the_process_has(app, config, make_walpush):
     "args",
     [[], ["--user", "1"], ["--path", "/"], ["--table", "x"], ["--key", "1"], ["--event", "x"], ["--user", "", "--path", "/"],
      ["--user", "1", "--path", "/", "--event", "0/1-1"], ["--user", "1", "--path", "/", "--claim", "x"], ["--claim", "a=b", "--event", "0/1-1"],
-     ["more"], ["--nothing"]],
+     ["--user", "\udcff", "--path", "/"], ["--user", "x" * 2000, "--path", "/"], ["more"], ["--nothing"]],
 )  # fmt: skip
 def test_usage(walpush, args):
     done = explain(walpush, *args)
-    assert done.returncode == 2 and "usage: walpush explain" in done.stderr
+    assert done.returncode == 2 and done.stdout == "" and "usage: walpush explain" in done.stderr
 
 
 def test_the_hubs_count_apart(app, config, make_walpush):

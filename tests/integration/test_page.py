@@ -7,7 +7,7 @@ import re
 import pytest
 
 from harness.app import ASHA, RAVI
-from harness.browser import look
+from harness.browser import driven, look
 from harness.metrics import wait_for_metric
 from harness.walpush import patient
 from throwaway.config import Raw
@@ -99,6 +99,48 @@ def test_names_are_text_and_nothing_else(app, config, make_walpush, page):
     assert "&lt;img src=x" in text_of(dom, "events") and "<img" not in dom
     assert re.search(r"<title>walpush: Streaming</title>", dom)
     walpush.stop()
+
+
+def find(page, wanted, token=None):
+    """Types it into the search, and the token if the page asks for one; what the page then says."""
+    if token is not None:
+        page.wait_for("!byId('token').hidden")
+        page.run(f"byId('token').value = {json.dumps(token)}")
+    page.run(f"byId('found-note').textContent = ''; byId('find').value = {json.dumps(wanted)}; byId('ask').requestSubmit()")
+    return page.wait_for("byId('found-note').textContent")
+
+
+def test_the_search_asks_for_the_token_and_finds(app, config, make_walpush, tmp_path):
+    """A user, a group and a key; the token stays in the tab alone, and a wrong one is asked for again."""
+    token = "a-token-that-must-never-be-logged"
+    config.set("admin.token", token)
+    with make_walpush(app, config) as walpush, walpush.subscribe(UNIT_1, ASHA) as asha:
+        walpush.secrets.append(token)
+        app.touch(app.request)
+        message = asha.recv()
+        with driven(f"http://127.0.0.1:{walpush.admin_port}/", tmp_path / "profile") as page:
+            page.wait_for("document.body.dataset.shown === 'yes'")
+            assert page.wait_for("!byId('search').hidden")
+            assert "token" in find(page, str(ASHA), "another-token-of-this-length")
+            assert page.run("byId('result').hidden && sessionStorage.length === 0")
+            find(page, str(ASHA), token)
+            assert page.run("byId('token').hidden && byId('token').value === ''")
+            assert re.search(r"requests\s+unit_id=1\s+127.0.0.1\s+\S.*requests_unit_1", page.run("byId('found-user').innerText"))
+            find(page, "requests_unit_1")
+            assert page.run("byId('found-groups').innerText").split() == ["requests_unit_1", "1"]
+            find(page, str(app.request))
+            assert message["id"] in page.run("byId('found-events').innerText")
+            assert page.run("localStorage.length === 0 && !document.cookie && !location.href.includes('token')")
+            # The same tab keeps it over a reload of the page; nothing of the document has it.
+            page.go(f"http://127.0.0.1:{walpush.admin_port}/?again")
+            page.wait_for("location.search === '?again' && document.body && document.body.dataset.shown === 'yes'")
+            find(page, "nobody <b>of</b> this name")
+            assert "no user" in page.run("byId('found-user').innerText") and not page.run("document.documentElement.outerHTML.includes('must-never')")
+
+
+def test_without_a_token_there_is_no_search(walpush, page):
+    assert status_of(walpush)["explain"] is False
+    assert re.search(r'<section[^>]* id="search"[^>]* hidden', page(walpush))
 
 
 def test_nothing_comes_from_elsewhere(walpush):
