@@ -49,8 +49,9 @@ class Page:
         return said["result"].get("value")
 
     def wait_for(self, script):
+        """Its value, once it is true; before that the page may lack what the script names."""
         deadline = time.monotonic() + PATIENCE
-        while not (value := self.run(script)):
+        while not (value := self.run(f"(() => {{ try {{ return {script}; }} catch (error) {{ return false; }} }})()")):
             assert time.monotonic() < deadline, f"never true: {script}"
             time.sleep(0.05)
         return value

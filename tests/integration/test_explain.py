@@ -12,6 +12,7 @@ import pytest
 from harness.app import ASHA, BOB, GONE, RAVI, SAM
 from harness.client import PATIENCE, http
 from harness.metrics import wait_for_metric
+from harness.redis import Redis
 from harness.walpush import ROW_MARK, run_to_end
 from throwaway.config import Raw, section
 
@@ -416,3 +417,26 @@ def test_the_hubs_count_apart(app, config, make_walpush):
         assert not ids and said["written"]["connections"] == said["event"]["receivers"] == 6
         for client in clients:
             client.close()
+
+
+def test_two_replicas(app, config, make_walpush):
+    """Each answers for itself, and says that it does: both have published the message, and each knows its own readers."""
+    with Redis() as redis:
+        config.set("relay", Raw(f'{{ url = "{redis.url}" }}')).set("limits.admit-timeout", 60)
+        first = make_walpush(app, config).start()
+        second = make_walpush(app, config).start(streaming=False)
+        with first.subscribe(UNIT_1, ASHA) as asha, second.subscribe(UNIT_1, RAVI) as ravi, second.subscribe(UNIT_1, RAVI):
+            app.touch(app.request)
+            message = asha.recv()
+            assert ravi.recv()["id"] == message["id"]
+            said = [explained(walpush, "--event", message["id"]) for walpush in (first, second)]
+            assert [s["event"]["receivers"] for s in said] == [1, 2]
+            rows = [explained(walpush, "--table", "requests", "--key", app.request) for walpush in (first, second)]
+            assert [r["receivers"]["shown"] for r in rows] == [[str(ASHA)], [str(RAVI)]]
+            assert [r["last"]["id"] for r in rows] == [message["id"]] * 2
+            user = explained(second, "--user", ASHA, "--path", UNIT_1)
+            assert user["admitted"] is True and user["connections"]["open"] == 0
+            for document in (*said, *rows, user):
+                assert "this replica" in document["not_known"]
+        second.stop()
+        first.stop()
