@@ -13,9 +13,9 @@ struct explain *explain_new(const struct explain_present *now, const struct expl
 	e->question = q;
 	e->names = group_names_new(now->plain);
 	if (q->kind == EXPLAIN_USER)
-		user_begin(e);
+		explain_user_begin(e);
 	else
-		record_begin(e);
+		explain_row_begin(e);
 	return e;
 }
 
@@ -33,7 +33,7 @@ void explain_free(struct explain *e)
 	if (!e)
 		return;
 	forget_sql(e);
-	record_fini(e);
+	explain_row_fini(e);
 	ticket_unref(e->ticket);
 	groups_fini(&e->groups);
 	group_names_free(e->names);
@@ -50,9 +50,9 @@ void explain_answer(struct explain *e, struct sqlrows *rows, const struct fail *
 {
 	forget_sql(e);
 	if (e->question->kind == EXPLAIN_USER)
-		user_answer(e, rows, why);
+		explain_user_answer(e, rows, why);
 	else
-		record_answer(e, rows, why);
+		explain_row_answer(e, rows, why);
 }
 
 const struct groups *explain_groups(const struct explain *e)

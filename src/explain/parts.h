@@ -1,13 +1,13 @@
 /*
  * explain parts: what the files of explain share. No other layer includes it. Each file calls only those above it in this list:
  *
- *   question.c   what is asked
- *   key.c        keys as a person writes them
- *   names.c      names of groups in a document
- *   user.c       the steps of an admission
- *   record.c     the steps of a row
- *   explain.c    one of the two; the functions of explain.h
- *   print.c      for a person
+ *   explain_question.c  what is asked
+ *   explain_key.c       keys as a person writes them
+ *   explain_names.c     names of groups in a document
+ *   explain_user.c      the steps of an admission
+ *   explain_row.c       the steps of a row
+ *   explain.c           one of the two; the functions of explain.h
+ *   explain_print.c     the document for a person
  */
 #ifndef WALPUSH_EXPLAIN_PARTS_H
 #define WALPUSH_EXPLAIN_PARTS_H
@@ -26,11 +26,11 @@ struct explain {
 	char **values;          /* of it; owned */
 	struct groups groups;
 	json_t *document;
-	/* user.c */
+	/* explain_user.c */
 	const struct rules_stream *stream;
 	struct path_values path;
 	struct ticket *ticket;
-	/* record.c */
+	/* explain_row.c */
 	const struct rules_table *table;
 	json_t *key; /* texts, a column each */
 	struct buf select;
@@ -43,18 +43,18 @@ struct explain {
 	struct route_plan plan;
 };
 
-/* --- key.c --- */
+/* --- explain_key.c --- */
 /* An array of n texts; NULL: it is not so many. "[1,\"a\"]" of several, else the text itself, in quotes or not. */
-json_t *key_read(const char *text, size_t n);
+json_t *explain_key_read(const char *text, size_t n);
 
-/* --- user.c, record.c: the first steps, and those after an answer --- */
-void user_begin(struct explain *e);
-void user_answer(struct explain *e, struct sqlrows *rows, const struct fail *why);
-void record_begin(struct explain *e);
-void record_answer(struct explain *e, struct sqlrows *rows, const struct fail *why);
-void record_fini(struct explain *e);
+/* --- explain_user.c, explain_row.c: the first steps, and those after an answer --- */
+void explain_user_begin(struct explain *e);
+void explain_user_answer(struct explain *e, struct sqlrows *rows, const struct fail *why);
+void explain_row_begin(struct explain *e);
+void explain_row_answer(struct explain *e, struct sqlrows *rows, const struct fail *why);
+void explain_row_fini(struct explain *e);
 
-/* --- explain.c's tools for them --- */
+/* --- tools for them --- */
 static inline void explain_set(struct explain *e, const char *name, json_t *value)
 {
 	json_object_set_new(e->document, name, value);

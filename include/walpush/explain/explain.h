@@ -11,7 +11,7 @@
 #define WALPUSH_EXPLAIN_H
 
 #include "walpush/base/sqlrows.h"
-#include "walpush/explain/question.h"
+#include "walpush/explain/explain_question.h"
 #include "walpush/rules/group_name.h"
 #include "walpush/rules/groups.h"
 

@@ -75,7 +75,7 @@ static void what_is_no_question_is_refused(void **state)
 
 static void expect_key(const char *text, size_t n, const char *values)
 {
-	json_t *key = key_read(text, n), *wanted = values ? json_loads(values, 0, NULL) : NULL;
+	json_t *key = explain_key_read(text, n), *wanted = values ? json_loads(values, 0, NULL) : NULL;
 
 	assert_int_equal(key != NULL, wanted != NULL);
 	assert_true(!wanted || json_equal(key, wanted));

@@ -1,5 +1,5 @@
 /*
- * question: what somebody wants explained, and its spelling as the query of a URL: for `walpush explain`, which asks, and for /explain, which
+ * explain_question: what somebody wants explained, and its spelling as the query of a URL: for `walpush explain`, which asks, and for /explain, which
  * answers. Pure.
  *
  *   user=7&path=/ws/requests/5/&claims={"role":"x"}   may this user listen there?

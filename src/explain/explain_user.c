@@ -107,7 +107,7 @@ static void ask(struct explain *e)
 	e->sql = (struct explain_sql){ admit->name, admit->sql, n, (const char *const *)e->values };
 }
 
-void user_begin(struct explain *e)
+void explain_user_begin(struct explain *e)
 {
 	const struct explain_question *q = e->question;
 	json_t *claims = q->claims ? json_copy(q->claims) : json_object();
@@ -153,7 +153,7 @@ static void admitted(struct explain *e, const struct sqlrows *rows)
 	}
 }
 
-void user_answer(struct explain *e, struct sqlrows *rows, const struct fail *why)
+void explain_user_answer(struct explain *e, struct sqlrows *rows, const struct fail *why)
 {
 	if (!rows) {
 		failed(e, why);

@@ -25,7 +25,7 @@ static json_t *texts_of(json_t *values)
 	return texts;
 }
 
-json_t *key_read(const char *text, size_t n)
+json_t *explain_key_read(const char *text, size_t n)
 {
 	json_t *values = *text == '[' && n > 1 ? json_loads(text, 0, NULL) : NULL;
 	json_t *quoted = *text == '"' ? json_loads(text, JSON_DECODE_ANY, NULL) : NULL;
@@ -44,7 +44,7 @@ static bool same_values(const char *json, const char *text)
 {
 	json_t *list = *json == '[' ? json_loads(json, 0, NULL) : NULL;
 	size_t n = list ? json_array_size(list) : 1;
-	json_t *a = key_read(json, n), *b = key_read(text, n);
+	json_t *a = explain_key_read(json, n), *b = explain_key_read(text, n);
 	bool same = a && b && json_equal(a, b);
 
 	json_decref(list);

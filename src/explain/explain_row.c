@@ -120,7 +120,7 @@ static void read_key(struct explain *e)
 		refuse(e, "key", "the table has no primary key, so no row is found by one", "");
 		return;
 	}
-	e->key = key_read(e->question->key, n);
+	e->key = explain_key_read(e->question->key, n);
 	if (e->key) {
 		ask_row(e);
 		return;
@@ -129,7 +129,7 @@ static void read_key(struct explain *e)
 	refuse(e, "key", "the primary key has another number of columns", fix);
 }
 
-void record_begin(struct explain *e)
+void explain_row_begin(struct explain *e)
 {
 	e->document = json_pack("{s:s, s:s, s:s, s:n, s:n, s:n, s:n, s:[], s:[]}", "asked", "row", "table",
 				e->question->table, "key", e->question->key, "found", "step", "reason", "fix",
@@ -286,7 +286,7 @@ static void take_row(struct explain *e, struct sqlrows *rows, const struct fail 
 	go_on(e);
 }
 
-void record_answer(struct explain *e, struct sqlrows *rows, const struct fail *why)
+void explain_row_answer(struct explain *e, struct sqlrows *rows, const struct fail *why)
 {
 	bool is_lookup = e->row != NULL;
 
@@ -302,7 +302,7 @@ void record_answer(struct explain *e, struct sqlrows *rows, const struct fail *w
 	go_on(e);
 }
 
-void record_fini(struct explain *e)
+void explain_row_fini(struct explain *e)
 {
 	sqlrows_free(e->row);
 	json_decref(e->key);

@@ -1,4 +1,4 @@
-#include "walpush/explain/question.h"
+#include "walpush/explain/explain_question.h"
 
 #include <stdlib.h>
 
