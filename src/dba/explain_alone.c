@@ -106,7 +106,7 @@ static json_t *explain(PGconn *sql, const struct explain_present *now, const str
 json_t *explain_alone(const struct conf *conf, struct rules *rules, const struct explain_question *q, struct fail *why)
 {
 	PGconn *sql = pgdial_open(&conf->database, PGDIAL_SQL, why);
-	struct explain_present now = { conf, rules, NULL, false };
+	struct explain_present now = { conf, rules, NULL, NULL, 0 };
 	struct catalog *catalog = NULL;
 	json_t *document = NULL;
 

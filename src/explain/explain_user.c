@@ -73,23 +73,34 @@ static bool make_ticket(struct explain *e)
 	return e->ticket != NULL;
 }
 
-/* What makes walpush admit nobody by this stream. */
+static bool is_within_limit(struct explain *e)
+{
+	int64_t most = e->now.conf->limits.per_user;
+	char reason[128];
+
+	if (most == 0 || e->now.connections < most)
+		return true;
+	snprintf(reason, sizeof(reason), "the user has %" PRId64 " connections, and limits.per-user is %" PRId64,
+		 e->now.connections, most);
+	refuse(e, 4429, "limit", reason,
+	       "let the application close those that it does not need, or raise limits.per-user");
+	return false;
+}
+
+/* Is there a reason why nobody is admitted by this stream? */
 static bool is_open(struct explain *e)
 {
 	int at = e->now.bound ? rules_stream_index(e->now.bound, e->stream->identity) : -1;
 	const char *strangers = at < 0 ? NULL : rules_stream(e->now.bound, (size_t)at)->strangers;
 	char reason[512];
 
-	if (e->now.is_withheld) {
-		refuse(e, 1013, "withheld", "nobody is admitted: rows that decide permission do not come",
-		       "see `trouble` of /status");
-		return false;
-	}
-	if (!strangers)
+	if (!e->now.withheld && !strangers)
 		return true;
-	snprintf(reason, sizeof(reason),
-		 "nobody is admitted: the admit query calls what a role that is not trusted owns: %.300s", strangers);
-	refuse(e, 1013, "withheld", reason, "walpush check -c sidecar.conf");
+	snprintf(reason, sizeof(reason), "nobody is admitted: %s%.300s",
+		 e->now.withheld ? "" : "the admit query calls what a role that is not trusted owns: ",
+		 e->now.withheld ? e->now.withheld : strangers);
+	refuse(e, 1013, "withheld", reason,
+	       e->now.withheld ? "see `trouble` and `fix` of /status" : "walpush check -c sidecar.conf");
 	return false;
 }
 
@@ -116,7 +127,7 @@ void explain_user_begin(struct explain *e)
 	e->document = json_pack("{s:s, s:s, s:s, s:n, s:{}, s:o, s:n, s:n, s:n, s:n, s:n, s:n, s:[]}", "asked", "user",
 				"user", q->user, "path", q->path, "stream", "values", "claims", claims, "admitted",
 				"code", "step", "reason", "fix", "admit", "groups");
-	if (find_stream(e) && make_ticket(e) && is_open(e))
+	if (find_stream(e) && make_ticket(e) && is_within_limit(e) && is_open(e))
 		ask(e);
 }
 

@@ -155,11 +155,29 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 	event_add(x->look, &(struct timeval){ 0, LOOK });
 }
 
+/* Why nobody is admitted; NULL: somebody may be. */
+static const char *withheld(struct tap *t)
+{
+	const char *trouble = tap_is_fed(t) ? NULL : tap_trouble(t);
+
+	if (t->now.is_withheld)
+		return "rows that decide permission do not come";
+	return trouble || tap_is_fed(t) ? trouble : "the logs are not filled yet";
+}
+
+static void count(void *ctx, const struct admit_seen *c)
+{
+	(void)c;
+	++*(int64_t *)ctx;
+}
+
 static void ask_database(struct explaining *x)
 {
-	const struct tap *t = x->tap;
-	struct explain_present now = { t->now.conf, t->now.plain, t->now.rules, t->now.is_withheld };
+	struct tap *t = x->tap;
+	struct explain_present now = { t->now.conf, t->now.plain, t->now.rules, withheld(t), 0 };
 
+	if (x->question.user)
+		admit_each(t->admissions, x->question.user, count, &now.connections);
 	x->explain = explain_new(&now, &x->question);
 	go_on(x);
 }

@@ -21,7 +21,7 @@ import pytest
 from harness.app import ASHA, BOB, RAVI, App
 from harness.browser import look
 from harness.client import PATIENCE, Client
-from harness.walpush import BINARY, ROOT, SIGNING_KEY, Walpush, free_port
+from harness.walpush import BINARY, ROOT, SIGNING_KEY, Walpush, free_port, run_to_end
 from throwaway.cluster import Cluster
 from throwaway.config import template
 
@@ -388,10 +388,35 @@ def test_the_status_document(app, walpush):
         app.touch(app.request)
         client.recv()
         same_shape(json.loads(walpush.admin("/status").body), json.loads(block.text))
-    (console,) = taken("console", "status.md")
+    console = taken("console", "status.md")[0]
     command, output = console.text.splitlines()
     assert command == "$ curl -s http://127.0.0.1:8002/readyz"
     assert walpush.admin("/readyz").body.decode() == output + "\n"
+
+
+def without_numbers(text):
+    """Ids of events, times, addresses and numbers are of the moment."""
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", re.sub(r"\b[0-9A-F]+/[0-9A-F]+-\d+", "ID", text))
+    return re.sub(r"\d+", "N", re.sub(r"\d+\.\d+\.\d+\.\d+", "ADDRESS", text))
+
+
+def test_the_explanations(app, config, make_walpush):
+    """The commands of status.md, about people who are here."""
+    block = taken("console", "status.md")[1]
+    examples = dict(part.split("\n", 1) for part in block.text.removeprefix("$ ").split("\n$ "))
+    config.set("admin.token", "a-token-of-this-length")
+    with make_walpush(app, config) as walpush:
+        here = [walpush.subscribe(*who) for who in ((UNIT_1, ASHA), (UNIT_1, RAVI), (UNIT_1, RAVI), ("/ws/requests/2/", BOB))]
+        app.sql("UPDATE requests SET status = 'Approved' WHERE id = %s", app.request)
+        event = here[0].recv()["id"]
+        for command, output in examples.items():
+            command = command.replace("--user 7 --path /ws/requests/5/", f"--user {BOB} --path {UNIT_1}")
+            command = command.replace("--key 123", f"--key {app.request}").replace("0/16B3748-2", event)
+            done = run_to_end(*command.split()[1:], "-c", walpush.file, env=walpush.env)
+            assert without_numbers(done.stdout.strip()) == without_numbers(output.strip()), command
+        assert len(examples) == 3
+        for client in here:
+            client.close()
 
 
 def test_the_messages_of_the_protocol(app, walpush):

@@ -117,6 +117,21 @@ def test_claims(app, config, make_walpush):
         assert said["groups"] == ["requests_unit_1", "role_{a b&c=%25}"]
 
 
+def test_nobody_is_admitted(cluster, app, config, make_walpush):
+    """The limit of one user; and a process that does not stream."""
+    config.set("limits.per-user", 1)
+    with make_walpush(app, config) as walpush:
+        with walpush.subscribe(UNIT_1, ASHA):
+            said = explained(walpush, "--user", ASHA, "--path", UNIT_1, status=1)
+            assert said["step"] == "limit" and said["code"] == 4429 and said["connections"]["open"] == 1
+        mark = walpush.mark()
+        cluster.stop()
+        walpush.wait_for_log("not streaming", since=mark)
+        said = explained(walpush, "--user", RAVI, "--path", UNIT_1, status=1)
+        assert said["step"] == "withheld" and "not streaming" in said["reason"] and said["code"] == 1013
+        cluster.start()
+
+
 def test_a_query_that_fails(app, walpush):
     """REVOKE while serving: the table is named; GRANT: green again."""
     app.sql("REVOKE SELECT ON user_units FROM walpush")

@@ -21,7 +21,8 @@ struct explain_present { /* what is in force; borrowed until explain_free */
 	const struct conf *conf;
 	const struct rules *plain;
 	const struct rules *bound; /* NULL: not known yet, for a row */
-	bool is_withheld;          /* nobody is admitted: rows that decide do not come */
+	const char *withheld;      /* why nobody is admitted at present; NULL: somebody may be */
+	int64_t connections;       /* that the user has already */
 };
 
 struct explain_sql {      /* borrowed until the answer */

@@ -16,7 +16,7 @@ static int open_mapping(void **state)
 {
 	(void)state;
 	mapping_open(&m, MAPPING_CONF);
-	now = (struct explain_present){ m.conf, m.rules, m.rules, false };
+	now = (struct explain_present){ m.conf, m.rules, m.rules, NULL, 0 };
 	return 0;
 }
 
@@ -125,10 +125,17 @@ static void nothing_is_asked_where_nobody_is_admitted(void **state)
 	json_t *document;
 
 	(void)state;
-	now.is_withheld = true;
+	now.withheld = "not streaming";
 	document = end(ask_user("7", "/ws/requests/5/"));
-	now.is_withheld = false;
+	now.withheld = NULL;
 	expect_text(document, "step", "withheld");
+	expect_text(document, "reason", "nobody is admitted: not streaming");
+	json_decref(document);
+	now.connections = m.conf->limits.per_user;
+	document = end(ask_user("7", "/ws/requests/5/"));
+	now.connections = 0;
+	expect_text(document, "step", "limit");
+	assert_int_equal(json_integer_value(json_object_get(document, "code")), 4429);
 	json_decref(document);
 	document = end(ask_user("7", "/ws/requests/x/"));
 	expect_text(document, "step", "path");
