@@ -158,11 +158,11 @@ static void on_look(evutil_socket_t fd, short what, void *arg)
 /* Why nobody is admitted; NULL: somebody may be. */
 static const char *withheld(struct tap *t)
 {
-	const char *trouble = tap_is_fed(t) ? NULL : tap_trouble(t);
+	const char *trouble = t->way->is_fed(t) ? NULL : tap_trouble(t);
 
 	if (t->now.is_withheld)
 		return "rows that decide permission do not come";
-	return trouble || tap_is_fed(t) ? trouble : "the logs are not filled yet";
+	return trouble || t->way->is_fed(t) ? trouble : "the logs are not filled yet";
 }
 
 static void count(void *ctx, const struct admit_seen *c)
