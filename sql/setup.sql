@@ -51,14 +51,14 @@ FROM (
     SELECT 3, format('there is no table %I.%I', schema, name),
            'Run the application''s migrations first, or correct sidecar.conf.'
     FROM (VALUES
-        ('public', 'requests', ARRAY['unit_id', 'crate_id', 'status', 'allocation_date']::text[], true),
-        ('public', 'crates', ARRAY['unit_id', 'storage_id']::text[], true),
-        ('public', 'storages', ARRAY['unit_id']::text[], true),
-        ('public', 'sendbacks', ARRAY['request_id']::text[], true),
-        ('public', 'user_units', ARRAY['user_id']::text[], false),
-        ('public', 'users', ARRAY['id', 'is_active', 'is_superuser', 'status', 'role_id']::text[], false),
-        ('public', 'roles', ARRAY[]::text[], false)
-    ) AS w (schema, name, columns, sent)
+        ('public', 'requests', ARRAY['unit_id', 'crate_id', 'status', 'allocation_date']::text[], true, true),
+        ('public', 'crates', ARRAY['unit_id', 'storage_id']::text[], true, true),
+        ('public', 'storages', ARRAY['unit_id']::text[], true, true),
+        ('public', 'sendbacks', ARRAY['request_id']::text[], true, true),
+        ('public', 'user_units', ARRAY['user_id']::text[], false, false),
+        ('public', 'users', ARRAY['id', 'is_active', 'is_superuser', 'status', 'role_id']::text[], false, false),
+        ('public', 'roles', ARRAY[]::text[], false, false)
+    ) AS w (schema, name, columns, sent, keyed)
     WHERE to_regclass(format('%I.%I', schema, name)) IS NULL
     UNION ALL
     SELECT 4, format('slot %s exists, but %s', slot_name,
@@ -438,21 +438,27 @@ SELECT quoted, lacks, large FROM (
     SELECT c.oid::regclass::text AS quoted,
            CASE WHEN i.indrelid IS NULL THEN ''
                 ELSE string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
-                     FILTER (WHERE a.attname = ANY (w.columns)) END AS lacks,
+                     FILTER (WHERE a.attname = ANY (w.columns || key.columns)) END AS lacks,
            string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
            FILTER (WHERE w.sent AND a.attlen = -1 AND a.attstorage <> 'p') AS large
     FROM (VALUES
-        ('public', 'requests', ARRAY['unit_id', 'crate_id', 'status', 'allocation_date']::text[], true),
-        ('public', 'crates', ARRAY['unit_id', 'storage_id']::text[], true),
-        ('public', 'storages', ARRAY['unit_id']::text[], true),
-        ('public', 'sendbacks', ARRAY['request_id']::text[], true),
-        ('public', 'user_units', ARRAY['user_id']::text[], false),
-        ('public', 'users', ARRAY['id', 'is_active', 'is_superuser', 'status', 'role_id']::text[], false),
-        ('public', 'roles', ARRAY[]::text[], false)
-        UNION ALL SELECT schema, name, columns, false FROM walpush_found
-    ) AS w (schema, name, columns, sent)
+        ('public', 'requests', ARRAY['unit_id', 'crate_id', 'status', 'allocation_date']::text[], true, true),
+        ('public', 'crates', ARRAY['unit_id', 'storage_id']::text[], true, true),
+        ('public', 'storages', ARRAY['unit_id']::text[], true, true),
+        ('public', 'sendbacks', ARRAY['request_id']::text[], true, true),
+        ('public', 'user_units', ARRAY['user_id']::text[], false, false),
+        ('public', 'users', ARRAY['id', 'is_active', 'is_superuser', 'status', 'role_id']::text[], false, false),
+        ('public', 'roles', ARRAY[]::text[], false, false)
+        UNION ALL SELECT schema, name, columns, false, false FROM walpush_found
+    ) AS w (schema, name, columns, sent, keyed)
     JOIN pg_namespace n ON n.nspname = w.schema
     JOIN pg_class root ON root.relnamespace = n.oid AND root.relname = w.name AND root.relkind IN ('r', 'p')
+    CROSS JOIN LATERAL (
+        SELECT ARRAY(SELECT p.attname::text
+            FROM pg_index x JOIN pg_attribute p ON p.attrelid = x.indrelid
+            WHERE w.keyed AND x.indrelid = root.oid AND x.indisprimary
+              AND p.attnum = ANY (x.indkey::int2[])) AS columns
+    ) AS key
     CROSS JOIN LATERAL (
         WITH RECURSIVE kin (oid) AS (
             SELECT root.oid UNION SELECT i.inhrelid FROM kin JOIN pg_inherits i ON i.inhparent = kin.oid

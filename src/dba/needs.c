@@ -60,6 +60,15 @@ static bool sends_columns(const struct rules_table *t)
 	return false;
 }
 
+/* Each standard message names the row. */
+static bool sends_key(const struct rules_table *t)
+{
+	for (size_t i = 0; i < t->n_sections; i++)
+		if (t->sections[i]->message.n == 0)
+			return true;
+	return false;
+}
+
 static void add_names(struct buf *out, const char *const *names, size_t n)
 {
 	buf_add_text(out, "ARRAY[");
@@ -108,30 +117,37 @@ void needs_wanted(struct buf *out, const struct rules *r)
 		for (size_t k = 0; k < t->n_sections; k++)
 			if (t->sections[k]->conf->quiet.n)
 				add_all_but(out, t, &t->sections[k]->conf->quiet);
-		buf_addf(out, ", %s)", sends_columns(t) ? "true" : "false");
+		buf_addf(out, ", %s, %s)", sends_columns(t) ? "true" : "false", sends_key(t) ? "true" : "false");
 		free((void *)columns);
 	}
 }
 
 void needs_identity(struct buf *out, const struct rules *r, const char *more)
 {
-	buf_add_text(out, "SELECT quoted, lacks, large FROM (\n"
-			  "    SELECT c.oid::regclass::text AS quoted,\n"
-			  "           CASE WHEN i.indrelid IS NULL THEN ''\n"
-			  "                ELSE string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)\n"
-			  "                     FILTER (WHERE a.attname = ANY (w.columns)) END AS lacks,\n"
-			  "           string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)\n"
-			  "           FILTER (WHERE w.sent AND a.attlen = -1 AND a.attstorage <> 'p') AS large\n"
-			  "    FROM (VALUES\n        ");
+	buf_add_text(out,
+		     "SELECT quoted, lacks, large FROM (\n"
+		     "    SELECT c.oid::regclass::text AS quoted,\n"
+		     "           CASE WHEN i.indrelid IS NULL THEN ''\n"
+		     "                ELSE string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)\n"
+		     "                     FILTER (WHERE a.attname = ANY (w.columns || key.columns)) END AS lacks,\n"
+		     "           string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)\n"
+		     "           FILTER (WHERE w.sent AND a.attlen = -1 AND a.attstorage <> 'p') AS large\n"
+		     "    FROM (VALUES\n        ");
 	needs_wanted(out, r);
 	if (more)
 		buf_addf(out, "\n        UNION ALL %s", more);
 	buf_add_text(out,
 		     "\n"
-		     "    ) AS w (schema, name, columns, sent)\n"
+		     "    ) AS w (schema, name, columns, sent, keyed)\n"
 		     "    JOIN pg_namespace n ON n.nspname = w.schema\n"
 		     "    JOIN pg_class root ON root.relnamespace = n.oid AND root.relname = w.name AND root.relkind "
 		     "IN ('r', 'p')\n"
+		     "    CROSS JOIN LATERAL (\n"
+		     "        SELECT ARRAY(SELECT p.attname::text\n"
+		     "            FROM pg_index x JOIN pg_attribute p ON p.attrelid = x.indrelid\n"
+		     "            WHERE w.keyed AND x.indrelid = root.oid AND x.indisprimary\n"
+		     "              AND p.attnum = ANY (x.indkey::int2[])) AS columns\n"
+		     "    ) AS key\n"
 		     "    CROSS JOIN LATERAL (\n"
 		     "        WITH RECURSIVE kin (oid) AS (\n"
 		     "            SELECT root.oid UNION SELECT i.inhrelid FROM kin JOIN pg_inherits i ON i.inhparent = "

@@ -18,8 +18,8 @@
  */
 void needs_grants(struct buf *out, const char *role);
 
-/* "('public', 'requests', ARRAY['unit_id']::text[], true),\n    (…)": each table of the rules with rules_identity_columns, and
- * whether its columns are sent as they are. For a section with `quiet`, also all columns that `quiet` does not name: an update is
+/* "('public', 'requests', ARRAY['unit_id']::text[], true, true),\n    (…)": each table of the rules with rules_identity_columns,
+ * whether its columns are sent as they are, and whether its key is. For a section with `quiet`, also all columns that `quiet` does not name: an update is
  * compared with the old row by these columns. */
 void needs_wanted(struct buf *out, const struct rules *r);
 
@@ -31,7 +31,7 @@ void needs_wanted(struct buf *out, const struct rules *r);
  */
 void needs_identity(struct buf *out, const struct rules *r, const char *more);
 /* `more`, in the script: what the admit queries read. */
-#define NEEDS_FOUND "SELECT schema, name, columns, false FROM walpush_found"
+#define NEEDS_FOUND "SELECT schema, name, columns, false, false FROM walpush_found"
 
 /*
  * A query for roles that may create functions and operators where the session looks for names, and that are not trusted to decide who may

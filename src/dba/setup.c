@@ -100,7 +100,7 @@ static const char missing_text[] =
 	"        ";
 
 static const char preconditions[] = "\n"
-				    "    ) AS w (schema, name, columns, sent)\n"
+				    "    ) AS w (schema, name, columns, sent, keyed)\n"
 				    "    WHERE to_regclass(format('%I.%I', schema, name)) IS NULL\n";
 
 static const char raised_text[] =
