@@ -322,7 +322,7 @@ static const char *column_lacks(unsigned seen)
 {
 	if (!(seen & COLUMN_NAME))
 		return "\"name\" in a column";
-	return seen & COLUMN_TYPE ? "\"value\" in a column" : "\"typeoid\" in a column (include-type-oids=true)";
+	return seen & COLUMN_TYPE ? "\"value\" in a column" : DECODE_TOO_OLD ": install wal2json 2.5 or later";
 }
 
 static bool column(struct scan *s, struct column *c, unsigned wanted)

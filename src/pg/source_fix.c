@@ -41,7 +41,7 @@ static const struct source_fix fixes[] = {
 	  "walpush sql --plugin pgoutput",
 	  true },
 	{ "0A000", NULL, "the server is too old or wal_level is not logical", true },
-	{ "22023", NULL, "the slot's plugin refused the options: if it is wal2json, is it 2.x?", true },
+	{ "22023", NULL, "the slot's plugin refused the options: if it is wal2json, is it 2.5 or later?", true },
 	{ "54000", NULL,
 	  "a row is too large for the slot's plugin to print: it is passed over unless database.skip is false, see \"A "
 	  "row "

@@ -19,6 +19,7 @@
 #include "walpush/base/fail.h"
 #include "walpush/base/log.h"
 #include "walpush/base/resync.h"
+#include "walpush/change/decode.h"
 #include "walpush/pg/snapshot.h"
 
 #define SKIP_PATIENCE 30000000 /* µs */
@@ -162,6 +163,8 @@ void tap_skip_lost(struct tap *t, const struct fail *why)
 	lsn_t handled = t->way->end(t), at = place.commit ? place.commit : handled + 1;
 
 	s->has_refused = false;
+	if (strstr(why->text, DECODE_TOO_OLD)) /* no other row can be read: they wait in the slot for a newer plugin */
+		return;
 	if (at != s->tries.place)
 		repeat_end(&s->said); /* the logged statement is for another place */
 	if (!tries_failed(&s->tries, at, clock_us(), SKIP_PATIENCE))

@@ -57,6 +57,9 @@ struct change {
 	bool leaves_out_stored; /* generated columns may be absent, changed or not */
 };
 
+/* In the text of the error if a column has no type: the option include-type-oids does nothing in older versions. All rows are so. */
+#define DECODE_TOO_OLD "\"typeoid\" in a column, which wal2json before 2.5 does not print"
+
 #define DECODE_COLUMNS 1600 /* of a table at most: PostgreSQL's MaxHeapAttributeNumber */
 
 struct decoder; /* the column arrays, reused from record to record */
