@@ -8,14 +8,17 @@
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "walpush/base/buf.h"
+#include "walpush/relay/redisrefusal.h"
 #include "walpush/relay/redistls.h"
 #include "walpush/text/redisurl.h"
 #include "walpush/base/resolve.h"
 
 #define PATIENCE_S 5
+#define SOON_S (14 * 86400)
 
 /* Connects to the first address that answers. If none answers, the result has the error of the last one. NULL: no memory, or `why` is filled. */
 static redisContext *connect_to(const struct redisurl *u, struct fail *why)
@@ -115,8 +118,35 @@ static void try_role(struct check *c, redisContext *redis)
 	freeReplyObject(reply);
 }
 
+/* As an administrator of Redis types it. */
+static void add_rights(const struct check *c, const struct redisurl *u, struct buf *out)
+{
+	buf_addf(out,
+		 "let the user run PING, EVAL, EXISTS, XADD, XINFO, XREVRANGE, XREAD, XTRIM, XLEN, SET, GET and WAIT "
+		 "on the "
+		 "keys that begin with relay.stream: ACL SETUSER %s ~%s* +ping +info +role +eval +exists +xadd +xinfo "
+		 "+xrevrange +xread +xtrim +xlen +set +get +wait",
+		 u->user ? u->user : "default", c->conf->relay.stream);
+}
+
+/* True: the other commands would meet the same. */
+static bool say_refused(struct check *c, const struct redisurl *u, const char *command, const char *error)
+{
+	const char *known = strncmp(error, "NOPERM", 6) == 0 ? NULL : redisrefusal_fix(error);
+	char words[REDISREFUSAL_WORDS];
+	struct buf fix = { 0 };
+
+	redisrefusal_words(words, error);
+	if (!known)
+		add_rights(c, u, &fix);
+	check_add(c, CHECK_FAILURE, CHECK_WORDS, known ? known : fix.data, "%.*s: %s", (int)strcspn(command, " "),
+		  command, words);
+	buf_fini(&fix);
+	return known != NULL;
+}
+
 /* Runs each command of the relay once. The key is expired by SET, because the user needs SET anyway. */
-static void try_commands(struct check *c, redisContext *redis)
+static void try_commands(struct check *c, redisContext *redis, const struct redisurl *u)
 {
 	static const char *const tries[] = {
 		"EVAL %s 1 %b",
@@ -133,18 +163,15 @@ static void try_commands(struct check *c, redisContext *redis)
 		" return redis.call('EXISTS', KEYS[1])";
 	size_t before = c->n_findings;
 	struct buf key = { 0 };
+	bool ends = false;
 
 	buf_addf(&key, "%s:check:%s:%ld", c->conf->relay.stream, c->conf->database.slot, (long)getpid());
-	for (size_t i = 0; i < sizeof(tries) / sizeof(*tries); i++) {
+	for (size_t i = 0; i < sizeof(tries) / sizeof(*tries) && !ends; i++) {
 		redisReply *reply = i == 0 ? redisCommand(redis, tries[i], script, key.data, key.len)
 					   : redisCommand(redis, tries[i], key.data, key.len);
 
 		if (!is_good(reply))
-			check_add(c, CHECK_FAILURE, CHECK_WORDS,
-				  "let the user run EVAL, EXISTS, XADD, XINFO, XREVRANGE, XREAD, XTRIM, XLEN, SET, GET "
-				  "and WAIT on "
-				  "the keys that begin with relay.stream",
-				  "%.*s: %s", (int)strcspn(tries[i], " "), tries[i], error_of(redis, reply));
+			ends = say_refused(c, u, tries[i], error_of(redis, reply));
 		freeReplyObject(reply);
 	}
 	freeReplyObject(redisCommand(redis, "SET %b 1 PX 1", key.data, key.len));
@@ -153,83 +180,30 @@ static void try_commands(struct check *c, redisContext *redis)
 	buf_fini(&key);
 }
 
-/* The value of "name:value" in the answer of INFO; empty: the answer does not have the name. */
-static void info(const char *text, const char *name, char *out, size_t cap)
-{
-	size_t n = strlen(name);
-
-	out[0] = '\0';
-	for (const char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-		if (strncmp(line, name, n) != 0 || line[n] != ':')
-			continue;
-		snprintf(out, cap, "%.*s", (int)strcspn(line + n + 1, "\r\n"), line + n + 1);
-		return;
-	}
-}
-
-static void judge_version(struct check *c, const char *text)
-{
-	char version[32], cluster[8], role[16];
-	int major = 0, minor = 0;
-
-	info(text, "redis_version", version, sizeof(version));
-	info(text, "cluster_enabled", cluster, sizeof(cluster));
-	info(text, "role", role, sizeof(role));
-	if (sscanf(version, "%d.%d", &major, &minor) != 2 || major < 6 || (major == 6 && minor < 2))
-		check_add(c, CHECK_FAILURE, CHECK_WORDS, "upgrade to Redis 6.2 or later",
-			  "Redis %s cannot trim a stream by id", version[0] ? version : "of an unknown version");
-	else if (strcmp(cluster, "1") == 0)
-		check_add(c, CHECK_FAILURE, CHECK_WORDS, "name a Redis that is no cluster in relay.url",
-			  "this Redis is part of a cluster, which the relay does not follow");
-	else if (strcmp(role, "slave") == 0)
-		check_add(c, CHECK_FAILURE, CHECK_WORDS, "name the master in relay.url",
-			  "this Redis is a replica: read-only");
-	else
-		check_ok(c, "Redis %s", version);
-}
-
-/* Lost entries are filled in again from the slot, so no message is lost. But if Redis drops entries silently, clients must refetch. */
-static void judge_memory(struct check *c, const struct redisurl *u, const char *text)
-{
-	struct buf fix = { 0 };
-	char policy[32], most[32], aof[8];
-	size_t at;
-
-	info(text, "maxmemory_policy", policy, sizeof(policy));
-	info(text, "maxmemory", most, sizeof(most));
-	info(text, "aof_enabled", aof, sizeof(aof));
-	buf_addf(&fix, "redis-cli -h %s -p %d CONFIG SET ", u->host, u->port);
-	at = fix.len;
-	if (strncmp(policy, "allkeys", 7) == 0 && strcmp(most, "0") != 0) {
-		buf_add_text(&fix, "maxmemory-policy noeviction");
-		check_add(c, CHECK_WARNING, CHECK_SHELL, fix.data,
-			  "maxmemory-policy %s may throw the stream away when memory is short", policy);
-	}
-	if (strcmp(aof, "0") == 0) {
-		fix.len = at;
-		buf_add_text(&fix, "appendonly yes");
-		check_add(c, CHECK_WARNING, CHECK_SHELL, fix.data,
-			  "Redis has no append-only file: after its restart the stream is filled again from the slot's "
-			  "window, "
-			  "and who is further behind refetches");
-	}
-	buf_fini(&fix);
-}
-
 static void look(struct check *c, redisContext *redis, const struct redisurl *u)
 {
 	redisReply *reply = redisCommand(redis, "INFO");
+	bool is_ours = true;
 
-	if (!is_good(reply) || reply->type != REDIS_REPLY_STRING) {
+	if (is_good(reply) && reply->type == REDIS_REPLY_STRING)
+		is_ours = check_redis_info(c, u, reply->str);
+	else
 		check_add(c, CHECK_WARNING, CHECK_WORDS, "let the user run INFO for this check",
 			  "its version and memory policy cannot be read: %s", error_of(redis, reply));
-	} else {
-		judge_version(c, reply->str);
-		judge_memory(c, u, reply->str);
-	}
 	freeReplyObject(reply);
+	if (!is_ours)
+		return;
 	try_role(c, redis);
-	try_commands(c, redis);
+	try_commands(c, redis, u);
+}
+
+static void warn_expiry(struct check *c, const struct redistls *tls)
+{
+	if (tls->expires && tls->expires <= (int64_t)time(NULL) + SOON_S)
+		check_add(c, CHECK_WARNING, CHECK_WORDS, "renew it, then restart Redis or set tls-cert-file again",
+			  "the certificate of Redis, or one of its authorities, expires within 14 days: the relay "
+			  "cannot connect "
+			  "from then on");
 }
 
 static void try_server(struct check *c, const struct redisurl *u)
@@ -237,8 +211,10 @@ static void try_server(struct check *c, const struct redisurl *u)
 	struct redistls tls = { 0 };
 	redisContext *redis = dial(c, u, &tls);
 
-	if (redis && enter(c, redis, u, &tls))
+	if (redis && enter(c, redis, u, &tls)) {
+		warn_expiry(c, &tls);
 		look(c, redis, u);
+	}
 	if (redis)
 		redisFree(redis);
 	redistls_fini(&tls);

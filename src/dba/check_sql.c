@@ -1,6 +1,7 @@
 /*
  * The checks that are one query. Each gives rows of state, text, kind of fix and fix, and no rows if all is well. So
- * PostgreSQL does the quoting. Parameters: $1 slot, $2 plugin, $3 replay.bytes, $4 the tables as an array of "schema.name", $5 sessions, $6 publication.
+ * PostgreSQL does the quoting. Parameters: $1 slot, $2 plugin, $3 replay.bytes, $4 the tables as an array of "schema.name", $5 sessions, $6 publication,
+ * $7 database.warn-bytes.
  * PostgreSQL 13 to 18; what only some versions have is looked up by name.
  */
 #include <stdio.h>
@@ -78,6 +79,10 @@ const char check_sql_slot_database[] = "SELECT 'failure', format('the slot %s be
 				       "$1, database, current_database()),"
 				       "       'conf', " OTHER_SLOT " " SLOT " AND database <> current_database()";
 
+#define HELD                                                                                                           \
+	"pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END,"   \
+	" s.restart_lsn)"
+
 /* invalidation_reason exists since PostgreSQL 17; before, a slot is lost only because its WAL is removed. */
 const char check_sql_slot_state[] =
 	"SELECT CASE wal_status WHEN 'unreserved' THEN 'warning' ELSE 'failure' END,"
@@ -88,7 +93,8 @@ const char check_sql_slot_state[] =
 	"                        coalesce(to_jsonb(s) ->> 'invalidation_reason', 'WAL removed')) END,"
 	"       'sql',"
 	"       CASE wal_status WHEN 'unreserved'"
-	"            THEN 'ALTER SYSTEM SET max_slot_wal_keep_size = -1; SELECT pg_reload_conf();'"
+	"            THEN format('ALTER SYSTEM SET max_slot_wal_keep_size = ''%sMB''; SELECT pg_reload_conf();',"
+	"                        greatest(10240, 4 * ($3::bigint / 1048576 + 1), 2 * (" HELD " / 1048576)::bigint))"
 	"            ELSE format('SELECT pg_drop_replication_slot(%1$L);"
 	" SELECT pg_create_logical_replication_slot(%1$L, %2$L);', $1, $2) END"
 	" " SLOT " AND (wal_status IN ('lost', 'unreserved') OR to_jsonb(s) ->> 'invalidation_reason' IS NOT NULL)";
@@ -182,10 +188,15 @@ const char check_sql_schemas[] =
 	"FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"                                          \
 	" WHERE n.nspname || '.' || c.relname = ANY ($4::text[]) AND c.relkind IN (" kinds ")"
 
-const char check_sql_persistence[] = "SELECT 'failure', format('%s is unlogged: its changes are not in the WAL, and "
-				     "nobody hears of them', c.oid::regclass),"
-				     "       'sql', format('ALTER TABLE %s SET LOGGED;', c.oid::regclass) " LISTED(
-					     "'r'") " AND c.relpersistence = 'u'";
+/* Also of a listed table's partitions and children. SET LOGGED is refused while the table refers to an unlogged one: the older ones go first. */
+const char check_sql_persistence[] = "WITH RECURSIVE kin (oid) AS (SELECT c.oid " LISTED(
+	"'r', 'p'") " UNION SELECT i.inhrelid FROM kin JOIN pg_inherits i ON"
+		    " i.inhparent = kin.oid) "
+		    "SELECT 'failure', format('%s is unlogged: its changes are not in the WAL, and nobody hears of "
+		    "them', c.oid::regclass),"
+		    "       'sql', format('ALTER TABLE %s SET LOGGED;', c.oid::regclass)"
+		    " FROM kin JOIN pg_class AS c ON c.oid = kin.oid WHERE c.relkind = 'r' AND c.relpersistence = 'u' "
+		    "ORDER BY c.oid";
 
 /*
  * As CheckCmdReplicaIdentity in the server has it: a table that is published with UPDATE or DELETE refuses both, to everybody, without a replica
@@ -239,16 +250,17 @@ static unsigned index_of(const char *const *names, size_t n, const char *word)
 
 void check_sql(struct check *c, const struct check_row *row)
 {
-	char bytes[24], sessions[24];
+	char bytes[24], sessions[24], warn[24];
 	struct buf tables = { 0 };
 	PGresult *result;
 
 	rules_catalog_param(c->rules, &tables);
 	snprintf(bytes, sizeof(bytes), "%lld", (long long)c->conf->replay.bytes);
 	snprintf(sessions, sizeof(sessions), "%lld", (long long)conf_sessions(c->conf));
-	result = check_ask(c, row->sql, 6,
+	snprintf(warn, sizeof(warn), "%lld", (long long)c->conf->database.warn_bytes);
+	result = check_ask(c, row->sql, 7,
 			   (const char *[]){ c->conf->database.slot, c->plugin, bytes, tables.data, sessions,
-					     c->conf->database.publication });
+					     c->conf->database.publication, warn });
 	buf_fini(&tables);
 	if (!result)
 		return;

@@ -29,6 +29,11 @@
  *   check_bound.c    with which columns a plan compares parameters
  *   check_sees.c     does the role see the rows that decide permission
  *   check_relay.c    Redis
+ *   check_redis.c    what Redis says of itself
+ *   check_wal2json.c is wal2json new enough
+ *   check_slot.c     the slot's WAL, and where it is from
+ *   check_server.c   what the connection shows: clock, certificate, version
+ *   check_kin.c      partitions and children that are not listed
  */
 #ifndef WALPUSH_DBA_PARTS_H
 #define WALPUSH_DBA_PARTS_H
@@ -40,6 +45,7 @@
 #include "walpush/conf/conf.h"
 #include "walpush/pg/pgdial.h"
 #include "walpush/rules/rules.h"
+#include "walpush/text/redisurl.h"
 #include "walpush/text/sqltext.h"
 
 enum check_state { CHECK_OK, CHECK_WARNING, CHECK_FAILURE, CHECK_SKIPPED, CHECK_STATES };
@@ -97,7 +103,8 @@ struct check_row {
 	bool stops;
 	void (*run)(struct check *c);
 	/* Instead of `run`: a query for rows of state, text, kind of fix, fix, as text. No rows: the finding is `fine`. Parameters,
-	 * all of type text: $1 slot, $2 plugin, $3 replay.bytes, $4 the array of tables, $5 sessions, $6 publication. */
+	 * all of type text: $1 slot, $2 plugin, $3 replay.bytes, $4 the array of tables, $5 sessions, $6 publication,
+	 * $7 database.warn-bytes. */
 	const char *sql;
 	const char *fine;
 };
@@ -115,6 +122,7 @@ extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level
 	check_sql_slot_state[], check_sql_slot_reader[], check_sql_keep_size[], check_sql_replication_role[],
 	check_sql_superuser[], check_sql_connection_limit[], check_sql_server_connections[],
 	check_sql_password_expiry[], check_sql_schemas[], check_sql_persistence[], check_sql_published_identity[];
+extern const char check_sql_slot_wal[], check_sql_slot_idle[], check_sql_slot_left[], check_sql_database_limit[];
 
 void check_configuration(struct check *c);
 void check_origins(struct check *c);
@@ -128,16 +136,22 @@ void check_certificate(struct check *c);
 void check_file_limit(struct check *c);
 void check_connection(struct check *c);
 void check_version(struct check *c);
+void check_ddl_decoding(struct check *c);
+void check_server_clock(struct check *c);
+void check_server_certificate(struct check *c);
 void check_replication(struct check *c);
 /* Resolves database.plugin = "auto", once there is a connection: the slot's plugin if walpush knows it, else wal2json. */
 void check_find_plugin(struct check *c);
 bool check_is_pgoutput(const struct check *c);
 void check_plugin(struct check *c);
+void check_wal2json(struct check *c);
 void check_publication(struct check *c);
 void check_creators(struct check *c);
 void check_membership(struct check *c);
 void check_tables(struct check *c);
 void check_partitions(struct check *c);
+void check_siblings(struct check *c);
+void check_foreign(struct check *c);
 void check_identity(struct check *c);
 void check_row_security(struct check *c);
 void check_keys(struct check *c);
@@ -158,5 +172,7 @@ void check_promises(struct check *c, const struct rules_query *q);
 void check_runs(struct check *c);
 void check_sees(struct check *c);
 void check_relay(struct check *c);
+/* `text` is the answer of INFO. False: a finding says why the relay cannot use this Redis. */
+bool check_redis_info(struct check *c, const struct redisurl *u, const char *text);
 
 #endif

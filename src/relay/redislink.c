@@ -18,7 +18,7 @@
 #include "walpush/base/fail.h"
 #include "walpush/base/log.h"
 #include "walpush/base/mem.h"
-#include "redisrefusal.h"
+#include "walpush/relay/redisrefusal.h"
 #include "walpush/relay/redistls.h"
 #include "walpush/text/redisurl.h"
 #include "walpush/base/repeat.h"

@@ -1,4 +1,4 @@
-#include "redisrefusal.h"
+#include "walpush/relay/redisrefusal.h"
 
 #include <ctype.h>
 #include <string.h>

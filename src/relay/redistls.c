@@ -7,6 +7,19 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+static void note_end(struct redistls *tls, const X509 *certificate)
+{
+	struct tm at = { 0 };
+	int64_t end;
+
+	if (!certificate || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &at) != 1)
+		return;
+	end = timegm(&at);
+	if (!tls->expires || end < tls->expires)
+		tls->expires = end;
+}
 
 /* In an asynchronous handshake the connection ends before anybody can ask it for the result. */
 static int on_verified(int ok, X509_STORE_CTX *store)
@@ -16,6 +29,7 @@ static int on_verified(int ok, X509_STORE_CTX *store)
 
 	if (!ok)
 		tls->refused = X509_STORE_CTX_get_error(store);
+	note_end(tls, X509_STORE_CTX_get_current_cert(store));
 	return ok;
 }
 
@@ -47,6 +61,7 @@ bool redistls_start(struct redistls *tls, redisContext *redis, const struct redi
 	if (!server->tls)
 		return true;
 	tls->refused = X509_V_OK;
+	tls->expires = 0;
 	ERR_clear_error();
 	if (!tls->context)
 		tls->context = make_context(tls);

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "redisrefusal.h"
+#include "walpush/relay/redisrefusal.h"
 
 #define RELAY_STALL 10000000                       /* µs */
 #define RELAY_STALL_TEXT (REDISREFUSAL_WORDS + 64) /* bytes */

@@ -10,7 +10,7 @@
 
 #include <hiredis/hiredis.h>
 
-#include "redisrefusal.h"
+#include "walpush/relay/redisrefusal.h"
 #include "walpush/base/repeat.h"
 
 enum relay_question {

@@ -108,6 +108,14 @@ def test_a_certificate_that_is_trusted_itself(app, run, place):
             client.recv()
 
 
+@with_tls
+@pytest.mark.parametrize("days, is_said", [(5, True), (28, False)])
+def test_a_certificate_that_expires_soon(run, place, days, is_said):
+    with Redis(certificate=place.shown(Identity("redis", days=days, signed_by=AUTHORITY))) as server:
+        found = checked(run(server.url, place.trust(AUTHORITY)))
+        assert any(line.startswith("warning") and "expires within 14 days" in line for line in found) == is_said, found
+
+
 # --- who is not -------------------------------------------------------------------------------------------------------
 
 

@@ -144,6 +144,43 @@ def test_a_slot_that_nobody_read_for_too_long(own_server, config, make_walpush):
     assert "Drop it" in walpush.wait_for_log("is lost")
 
 
+def test_the_check_warns_of_idle_slots_that_are_given_up(own_server):
+    app = own_server.app
+    since(app.cluster, 18, "idle slots are given up")
+    own_server.set_up()
+    (finding,) = own_server.findings(check="slot-idle")
+    assert finding["state"] == "ok"
+    app.sql("ALTER SYSTEM SET idle_replication_slot_timeout = '2h'")
+    app.sql("SELECT pg_reload_conf()")
+    (finding,) = own_server.findings(check="slot-idle")
+    assert finding["state"] == "warning" and "idle_replication_slot_timeout is 2h" in finding["text"]
+    for statement in finding["fix"]["text"].split("; "):
+        app.sql(statement)
+    (finding,) = own_server.findings(check="slot-idle")
+    assert finding["state"] == "ok"
+
+
+def test_a_slot_that_a_former_primary_has_left(own_server):
+    """What is synchronized is not; after a failover a primary's own slot may be one that was."""
+    app = own_server.app
+    since(app.cluster, 17, "slots follow a failover")
+    own_server.set_up(failover="on")
+    (finding,) = own_server.findings(check="slot-left")
+    assert finding["state"] == "ok"
+    app.close()
+    app.cluster.stop()
+    app.cluster.be_standby()
+    app.cluster.start()
+    try:
+        (finding,) = own_server.findings(check="slot-left")
+        assert finding["state"] == "warning" and "keeps the primary's slot from being synchronized" in finding["text"]
+        app.cluster.sql(finding["fix"]["text"], dbname=app.name)
+        (finding,) = own_server.findings(check="slot-left")
+        assert finding["state"] == "ok"
+    finally:
+        app.cluster.sql("SELECT pg_promote()")
+
+
 def test_a_slot_of_a_standby_that_conflicts_with_its_recovery(own_server):
     """16 says `conflicting` of it, and from 17 on the server names the reason."""
     app = own_server.app

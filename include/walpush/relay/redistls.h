@@ -9,13 +9,15 @@
 
 #include <hiredis/hiredis.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "walpush/text/redisurl.h"
 
 /* Of the connections to one server, one after the other. It must outlive their handshakes. */
 struct redistls {
 	struct ssl_ctx_st *context; /* made with the first of them; NULL: not yet, or never without TLS */
-	long refused;    /* OpenSSL's reason why the last connection's certificate is not accepted; 0: it has none */
+	long refused; /* OpenSSL's reason why the last connection's certificate is not accepted; 0: it has none */
+	int64_t expires; /* s since 1970: the first end of a certificate of the last connection, authorities included; 0: none was seen */
 	char words[192]; /* of redistls_error */
 };
 

@@ -5,7 +5,7 @@
 #include <cmocka.h>
 #include <string.h>
 
-#include "redisrefusal.h"
+#include "walpush/relay/redisrefusal.h"
 
 #define SHA "2b9f5fee85bc10b2fc1e2e9d73532dde538e9f71"
 #define BEFORE_62 "ERR Error running script (call to f_" SHA "): @user_script:1: @user_script: 1: "
