@@ -498,3 +498,16 @@ def test_run_stops_at_a_wal2json_that_prints_no_types(app, config, make_walpush)
     finally:
         app.sql("ALTER SYSTEM RESET dynamic_library_path")
         app.sql("SELECT pg_reload_conf()")
+
+
+def test_wal_that_is_held_is_found_while_walpush_serves(app, config, make_walpush):
+    config.set("admin.check-interval", 1).set("replay.bytes", "1 MiB").set("database.warn-bytes", "1 MiB")
+    process = make_walpush(app, config).start()
+    app.sql("BEGIN; UPDATE storages SET room_name = room_name; PREPARE TRANSACTION 'orphan'")
+    try:
+        app.sql(WRITE_20_MB)
+        line = process.wait_for_log(r'msg="a check finds something" check=slot-wal .*')
+        assert "the prepared transaction 'orphan'" in line
+        assert "check=plugin-version" not in process.log()
+    finally:
+        app.sql("ROLLBACK PREPARED 'orphan'")
