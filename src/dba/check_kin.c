@@ -8,29 +8,35 @@
 /*
  * For each listed partition without a listed ancestor: the leaves of the whole table that are not listed either. Columns: partition, whole table
  * (as the configuration writes it), leaves (some), how many there are, do all of them log their old rows, and how many partitions of the table are
- * listed.
+ * listed. pg_partition_tree() would say the same, and wait for who alters one of them.
  */
 static const char siblings_query[] =
-	"WITH named AS ("
-	"  SELECT c.oid, n.nspname || '.' || c.relname AS name, pg_partition_root(c.oid)::oid AS root"
+	"WITH RECURSIVE named AS ("
+	"  SELECT c.oid, n.nspname || '.' || c.relname AS name, c.relispartition"
 	"  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
 	"  WHERE n.nspname || '.' || c.relname = ANY ($1::text[]) AND c.relkind IN ('r', 'p')"
-	"), untold AS ("
-	"  SELECT r.root, c.oid, c.relreplident, row_number() OVER (PARTITION BY r.root ORDER BY c.oid) AS number"
-	"  FROM (SELECT DISTINCT root FROM named WHERE root IS NOT NULL) AS r"
-	"  CROSS JOIN LATERAL pg_partition_tree(r.root) AS t JOIN pg_class c ON c.oid = t.relid"
-	"  WHERE t.isleaf AND c.relkind = 'r' AND NOT EXISTS ("
-	"   SELECT FROM pg_partition_ancestors(t.relid) AS a (relid) JOIN named ON named.oid = a.relid)"
-	") "
-	"SELECT named.name, (SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = "
+	"), up (first, oid) AS ("
+	"  SELECT oid, oid FROM named WHERE relispartition"
+	"  UNION SELECT up.first, i.inhparent FROM up JOIN pg_inherits i ON i.inhrelid = up.oid"
+	"), top AS ("
+	"  SELECT up.first, c.oid, n.nspname || '.' || c.relname AS name"
+	"  FROM up JOIN pg_class c ON c.oid = up.oid AND NOT c.relispartition JOIN pg_namespace n ON n.oid = "
 	"c.relnamespace"
-	"  WHERE c.oid = named.root), u.leaves, u.n, u.is_full, count(*) OVER (PARTITION BY named.root)"
-	" FROM named JOIN (SELECT root, string_agg(oid::regclass::text, ', ' ORDER BY number) FILTER (WHERE number <= "
-	"3) AS "
-	"leaves,"
-	"  count(*) AS n, bool_and(relreplident = 'f') AS is_full FROM untold GROUP BY root) AS u ON u.root = "
-	"named.root"
-	" WHERE named.oid <> named.root ORDER BY 1";
+	"  WHERE NOT EXISTS (SELECT FROM up AS u JOIN named ON named.oid = u.oid WHERE u.first = up.first AND u.oid <> "
+	"u.first)"
+	"), down (top, oid) AS ("
+	"  SELECT oid, oid FROM top"
+	"  UNION SELECT down.top, i.inhrelid FROM down JOIN pg_inherits i ON i.inhparent = down.oid"
+	"   WHERE i.inhrelid NOT IN (SELECT oid FROM named)"
+	"), untold AS ("
+	"  SELECT down.top, c.oid, c.relreplident, row_number() OVER (PARTITION BY down.top ORDER BY c.oid) AS number"
+	"  FROM down JOIN pg_class c ON c.oid = down.oid WHERE c.relkind = 'r'"
+	"), leaf AS ("
+	"  SELECT top, string_agg(oid::regclass::text, ', ' ORDER BY number) FILTER (WHERE number <= 3) AS names,"
+	"   count(*) AS n, bool_and(relreplident = 'f') AS is_full FROM untold GROUP BY top"
+	") "
+	"SELECT named.name, top.name, leaf.names, leaf.n, leaf.is_full, count(*) OVER (PARTITION BY top.oid)"
+	" FROM top JOIN named ON named.oid = top.first JOIN leaf ON leaf.top = top.oid ORDER BY 1";
 
 static const struct rules_section *section_of(const struct check *c, const char *name)
 {

@@ -203,6 +203,28 @@ def a_partition_that_is_made_later(world):
     world.sql("ALTER TABLE events_3 REPLICA IDENTITY FULL")
 
 
+@case("table-siblings", state="warning", kind="words")
+def a_partition_of_a_partition(world):
+    """`others`, which is partitioned itself, is listed; and so is one partition of another."""
+    world.sql("CREATE TABLE events (id int, unit_id int, PRIMARY KEY (id, unit_id)) PARTITION BY LIST (unit_id)")
+    for name in ("some", "others"):
+        world.sql(f"CREATE TABLE {name}_events PARTITION OF events {bounds(name)} PARTITION BY LIST (id)")
+        for number in (1, 2):
+            world.sql(f"CREATE TABLE {name}_{number} PARTITION OF {name}_events FOR VALUES IN ({number})")
+            world.sql(f"ALTER TABLE {name}_{number} REPLICA IDENTITY FULL")
+    world.config.set("tables.storages.from", "others_events")
+    world.config.replace("tables = {", 'tables = { some_1 = { type = "e"  key = "e_id"  groups = [ "e_{unit_id}" ] }')
+    found = of(world.findings(0), "table-siblings")
+    assert [re.search(r"of which (.*?) \(1 in all\)", f["text"])[1] for f in found] == ["public.some_2"] * 2
+    yield
+    world.config.remove("tables.some_1")
+    world.config.set("tables.storages.from", "events")
+
+
+def bounds(name):
+    return "DEFAULT" if name == "others" else "FOR VALUES IN (1)"
+
+
 @case("table-foreign", state="warning", kind="words")
 def a_partition_on_another_server(world):
     months(world, "FULL")
