@@ -458,7 +458,7 @@ def a_whole_partitioned_table(world):
 @good
 def all_partitions_by_themselves(world):
     months(world, "FULL")
-    world.config.replace("tables = {", 'tables = { events_2 = { type = "e"  key = "e_id"  groups = [ "e_{unit_id}" ] }')
+    world.config.replace("tables = {", 'tables = { events_2 = { type = "e"  key = "e_id"  groups = [ "storage_unit_{unit_id}" ] }')
 
 
 @good
@@ -470,9 +470,9 @@ def an_identity_index_with_the_key(world):
 
 @good
 def an_identity_index_whose_messages_name_no_key(world):
-    world.sql("CREATE TABLE notes (id int PRIMARY KEY, code text NOT NULL UNIQUE)")
-    world.sql("ALTER TABLE notes REPLICA IDENTITY USING INDEX notes_code_key")
-    world.config.set("tables.storages", Raw('{ from = "notes"  groups = [ "storage_unit_1" ] }'))
+    world.sql("CREATE TABLE notes (id int PRIMARY KEY, code text NOT NULL, unit int NOT NULL, UNIQUE (code, unit))")
+    world.sql("ALTER TABLE notes REPLICA IDENTITY USING INDEX notes_code_unit_key")
+    world.config.set("tables.storages", Raw('{ from = "notes"  groups = [ "storage_unit_{unit}" ] }'))
     world.config.set("tables.storages.message", '{"code": "{code}"}')
 
 
