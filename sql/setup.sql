@@ -4,7 +4,8 @@
 --     psql -d app -v slot=walpush -v role=walpush -f setup.sql
 --
 -- Run it as a superuser, or as the owner of the tables with CREATEROLE and REPLICATION. It may be run again: it adds
--- what is missing, and takes from the role what no query needs any more. sql/teardown.sql takes everything back.
+-- what is missing and takes nothing away, because another configuration may have the same role or publication: what this
+-- one does not need is named, and goes with -v revoke=on (walpush sql --revoke). sql/teardown.sql takes everything back.
 --
 -- The role's password comes from the environment's WALPUSH_PASSWORD or from -v password=… (which others on the machine
 -- can read in the list of processes). Without either the role keeps the one it has; psql's \password sets one as well.
@@ -19,23 +20,41 @@
 \if :{?role} \else \set role 'walpush' \endif
 -- PostgreSQL 17 and later, on: the slot is copied to standbys whose sync_replication_slots is on, and outlives
 -- failover. Off, because with it walpush hears of a commit only after the standbys in synchronized_standby_slots have it.
-\if :{?failover} \else \set failover off \endif
--- Compared here and not on the server, whose log may keep what it is asked.
-\if :{?password} \set has_password on \else
-    \set has_password `[ -n "$WALPUSH_PASSWORD" ] && echo on || echo off`
-    \set password `printf %s "$WALPUSH_PASSWORD"`
-\endif
+\if :{?failover} \else \set failover 'off' \endif
+-- On: what this configuration does not need is taken away: grants of the role, tables and row filters of the publication.
+-- Off, because another configuration may have the same role or publication. Then it is only named.
+\if :{?revoke} \else \set revoke 'off' \endif
+-- On: a slot that the server has given up (lost) is dropped, and made again. A slot that can be read stays in any case.
+\if :{?recreate_slot} \else \set recreate_slot 'off' \endif
+\if :{?replicas} \else \set replicas '' \endif
+-- Looked at here and not on the server, whose log may keep what it is asked, nor in the arguments of a shell, which
+-- others on the machine can read. An empty password would take away the one that the role has.
+\if :{?password} \setenv WALPUSH_GIVEN :password \endif
+\set has_password `[ -n "${WALPUSH_GIVEN:-$WALPUSH_PASSWORD}" ] && echo on || echo off`
+\set password `printf %s "${WALPUSH_GIVEN:-$WALPUSH_PASSWORD}"`
+\setenv WALPUSH_GIVEN
 
 -- Names and operators of this script are the server's own, whoever may create others.
 SET search_path = pg_catalog, pg_temp;
+SET standard_conforming_strings = on;
 -- What is asked of the catalog is cheap, and dear to compile.
 SET jit = off;
+
+-- An empty variable is one that was not given; but an empty slot: none is made.
+SELECT coalesce(nullif(:'role', ''), 'walpush')::name AS role,
+       coalesce(nullif(btrim(:'failover'), ''), 'off') AS failover,
+       btrim(:'replicas') AS replicas,
+       coalesce(nullif(btrim(:'revoke'), ''), 'off') AS revoke,
+       coalesce(nullif(btrim(:'recreate_slot'), ''), 'off') AS recreate_slot
+\gset
+SELECT quote_ident(:'role') AS role_quoted
+\gset
 
 -- ---- What must be there already. Each row found here is an error with its fix. ------------------------------------
 
 SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, HINT = %L; END', problem, fix))
 FROM (
-    SELECT 0, format('role %s %s', rolname, CASE WHEN rolsuper THEN 'is a superuser' ELSE 'owns tables here' END),
+    SELECT 0, format('role %I %s', rolname, CASE WHEN rolsuper THEN 'is a superuser' ELSE 'owns tables here' END),
            'What follows makes a role read-only: give walpush one of its own, -v role=walpush and in its URL.'
     FROM pg_roles AS r
     WHERE rolname = :'role' AND (rolsuper OR EXISTS (SELECT FROM pg_class WHERE relowner = r.oid AND relkind IN ('r', 'p')))
@@ -76,12 +95,42 @@ FROM (
            'Drop one that nobody reads, or raise max_replication_slots and restart PostgreSQL.'
     WHERE (SELECT count(*) FROM pg_replication_slots) >= current_setting('max_replication_slots')::int
       AND :'slot' <> '' AND NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = :'slot')
+    UNION ALL
+    SELECT 0, format('-v %s=%s: that is neither on nor off', name, value), format('Give -v %s=on, or leave it away.', name)
+    FROM (VALUES ('failover', :'failover'), ('revoke', :'revoke'), ('recreate_slot', :'recreate_slot')) AS given (name, value)
+    WHERE value !~* '^(on|off|true|false|yes|no|1|0)$'
+    UNION ALL
+    SELECT 0, format('-v replicas=%s: that is no number of processes', :'replicas'), 'Give -v replicas=2, or leave it away.'
+    WHERE :'replicas' !~ '^([1-9][0-9]{0,4})?$'
+    UNION ALL
+    SELECT 0, format('%L is no name of a slot: PostgreSQL takes lower-case letters, digits and _, at most 63', :'slot'),
+           'Give another one: -v slot=…, and slot in sidecar.conf.'
+    WHERE :'slot' !~ '^[a-z0-9_]{0,63}$'
+    UNION ALL
+    SELECT -1, 'this server is a standby: nothing was changed',
+           format('Run this on the primary%s: role, grants, replica identities come here from there.',
+                  (SELECT format(' (%s, port %s)', sender_host, sender_port) FROM pg_stat_wal_receiver
+                   WHERE sender_host <> ''))
+           || CASE WHEN :'slot' = '' THEN ''
+                   WHEN current_setting('server_version_num')::int < 160000
+                   THEN ' The slot too: before PostgreSQL 16 a standby has none that walpush could read.'
+                   WHEN EXISTS (SELECT FROM pg_replication_slots AS s WHERE slot_name = :'slot' AND (s.wal_status = 'lost' OR to_jsonb(s) ->> 'invalidation_reason' IS NOT NULL OR to_jsonb(s) ->> 'conflicting' = 'true') IS NOT TRUE)
+                   THEN format(' Slot %s is here already: run it there with -v slot=', :'slot')
+                   ELSE format(E' The slot: where database.url of walpush leads.\n'
+                               'The primary: the same run makes it there.\n'
+                               'This standby (wal_level = logical there, hot_standby_feedback = on here): run it there with -v slot=, then here: '
+                               '%sSELECT pg_create_logical_replication_slot(%L, ''wal2json''); and while that waits, there: '
+                               'SELECT pg_log_standby_snapshot();',
+                               (SELECT format('SELECT pg_drop_replication_slot(%L); ', slot_name) FROM pg_replication_slots
+                                WHERE slot_name = :'slot'), :'slot') END
+    WHERE pg_is_in_recovery()
 ) AS found (rank, problem, fix)
 ORDER BY rank
 LIMIT 1
 \gexec
 
 SELECT current_setting('is_superuser') AS superuser,
+       :'revoke'::boolean AS revoke, :'recreate_slot'::boolean AS recreate_slot, :'replicas' <> '' AS has_replicas,
        to_regrole('rds_replication') IS NOT NULL AS on_rds,
        current_setting('server_version_num')::int >= 170000 AS knows_failover,
        NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') AS role_missing,
@@ -92,7 +141,7 @@ SELECT current_setting('is_superuser') AS superuser,
 
 \if :role_missing
     CREATE ROLE :"role";
-    \echo role :role created
+    \echo role :role_quoted created
 \endif
 
 -- REPLICATION opens the slot. Through it everything in this server's WAL can be read, whatever is granted below: guard
@@ -118,7 +167,7 @@ SELECT current_setting('is_superuser') AS superuser,
         RESET log_min_error_statement;
     \endif
 \elif :role_missing
-    \warn the role has no password yet: set one with '\\password' :role
+    \warn the role has no password yet: set one with '\\password' :role_quoted
 \endif
 
 -- Belt and braces: walpush only ever reads, and a mistake in a query of sidecar.conf must not write.
@@ -131,7 +180,7 @@ ALTER ROLE :"role" SET lock_timeout = '2s';
 ALTER ROLE :"role" SET idle_in_transaction_session_timeout = '30s';
 -- With -v replicas=N the role may have as many connections as N processes take, 11 each, and as many again for a rolling
 -- update.
-\if :{?replicas}
+\if :has_replicas
     SELECT format('ALTER ROLE %I CONNECTION LIMIT %s', :'role', :'replicas'::int * 2 * 11)
     \gexec
 \endif
@@ -141,20 +190,11 @@ ALTER ROLE :"role" SET idle_in_transaction_session_timeout = '30s';
 -- PUBLIC has CONNECT unless a careful DBA took it away.
 SELECT format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), :'role')
 \gexec
-GRANT USAGE ON SCHEMA public TO :"role";
 
 -- The rows of listed tables come through the slot; SELECT is for the queries, and only for the columns that they read.
--- The server says which: a view is made of each query, and what it depends on is granted. What an earlier
--- configuration needed is taken away first, in the same transaction, so that a walpush that runs misses nothing.
+-- The server says which: a view is made of each query, and what it depends on is granted. All in one transaction, so that a
+-- walpush that runs misses nothing.
 BEGIN;
-SELECT format('REVOKE ALL ON TABLE %s FROM %I', c.oid::regclass, :'role')
-FROM pg_class c
-WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relowner <> to_regrole(quote_ident(:'role'))
-  AND EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = to_regrole(quote_ident(:'role'))
-              UNION ALL
-              SELECT FROM pg_attribute a, aclexplode(a.attacl)
-              WHERE a.attrelid = c.oid AND grantee = to_regrole(quote_ident(:'role')))
-\gexec
 -- Where walpush's sessions look for names without a schema.
 SET search_path = pg_catalog,public,pg_temp;
 -- admit of requests
@@ -388,7 +428,7 @@ CREATE TEMP VIEW walpush_reads_7 AS SELECT 1 AS one FROM (
     SELECT username FROM users WHERE id = NULL
 ) AS q;
 SET search_path = pg_catalog, pg_temp;
-SELECT coalesce(string_agg(statement, E'\n' ORDER BY statement), '') AS grants FROM (
+SELECT coalesce(string_agg(statement, E'\n' ORDER BY statement), '') AS grants FROM (SELECT * FROM (
 WITH read AS (
     SELECT d.refobjid AS oid, array_agg(DISTINCT d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,
            bool_or(r.ev_action::text ~ ':varattno 0 ') AS whole
@@ -404,6 +444,21 @@ WITH read AS (
     JOIN pg_class c ON c.oid = read.oid AND c.relnamespace <> 'pg_catalog'::regnamespace
     JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
      AND a.attnum = ANY (coalesce(read.columns, ARRAY[1]))
+), named AS (
+    SELECT DISTINCT d.refclassid, d.refobjid
+    FROM pg_depend d
+    JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    JOIN pg_class v ON v.oid = r.ev_class AND v.relnamespace = pg_my_temp_schema()
+                   AND starts_with(v.relname::text, 'walpush_reads_')
+), called AS (
+    SELECT f.oid, f.pronamespace FROM named n JOIN pg_operator o ON n.refclassid = 'pg_operator'::regclass AND o.oid = n.refobjid
+    JOIN pg_proc f ON f.oid = o.oprcode
+    UNION SELECT f.oid, f.pronamespace FROM named n JOIN pg_proc f ON n.refclassid = 'pg_proc'::regclass AND f.oid = n.refobjid
+), within AS (
+    SELECT relnamespace AS schema FROM wanted
+    UNION SELECT pronamespace FROM called
+    UNION SELECT o.oprnamespace FROM named n JOIN pg_operator o ON n.refclassid = 'pg_operator'::regclass AND o.oid = n.refobjid
+    UNION SELECT t.typnamespace FROM named n JOIN pg_type t ON n.refclassid = 'pg_type'::regclass AND t.oid = n.refobjid
 )
 SELECT CASE WHEN bool_or(whole) THEN format('GRANT SELECT ON TABLE %s TO %I;', oid::regclass, granted)
             ELSE format('GRANT SELECT (%s) ON TABLE %s TO %I;',
@@ -413,14 +468,81 @@ GROUP BY oid, granted
 HAVING CASE WHEN bool_or(whole) THEN NOT has_table_privilege(granted, oid, 'SELECT')
             ELSE bool_or(NOT has_column_privilege(granted, oid, attnum, 'SELECT')) END
 UNION ALL
-SELECT DISTINCT format('GRANT USAGE ON SCHEMA %s TO %I;', relnamespace::regnamespace, granted)
-FROM wanted CROSS JOIN (SELECT :'role'::text AS granted) AS role
-WHERE NOT has_schema_privilege(granted, relnamespace, 'USAGE')
+SELECT DISTINCT format('GRANT USAGE ON SCHEMA %s TO %I;', schema::regnamespace, granted)
+FROM within CROSS JOIN (SELECT :'role'::text AS granted) AS role
+WHERE schema <> pg_my_temp_schema() AND NOT has_schema_privilege(granted, schema, 'USAGE')
+UNION ALL
+SELECT DISTINCT format('GRANT EXECUTE ON FUNCTION %s TO %I;', oid::regprocedure, granted)
+FROM called CROSS JOIN (SELECT :'role'::text AS granted) AS role
+WHERE pronamespace <> 'pg_catalog'::regnamespace AND NOT has_function_privilege(granted, oid, 'EXECUTE')
 ORDER BY 1
+) AS needed
+UNION SELECT format('GRANT USAGE ON SCHEMA %I TO %I;', nspname, :'role') FROM pg_namespace
+WHERE NOT has_schema_privilege(:'role', oid, 'USAGE') AND nspname IN ('public', 'public', 'public', 'public', 'public', 'public', 'public', 'public')
 ) AS lacking (statement)
 \gset
 :grants
 \echo :grants
+-- What the role may read besides: another configuration's, or what an earlier one needed.
+CREATE TEMP TABLE walpush_excess AS
+SELECT * FROM (
+WITH read AS (
+    SELECT d.refobjid AS oid, array_agg(DISTINCT d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,
+           bool_or(r.ev_action::text ~ ':varattno 0 ') AS whole
+    FROM pg_depend d
+    JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
+    JOIN pg_class v ON v.oid = r.ev_class AND v.relnamespace = pg_my_temp_schema()
+                   AND starts_with(v.relname::text, 'walpush_reads_')
+    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> v.oid
+    GROUP BY d.refobjid
+), wanted AS (
+    SELECT c.oid, c.relnamespace, read.whole, a.attname, a.attnum
+    FROM read
+    JOIN pg_class c ON c.oid = read.oid AND c.relnamespace <> 'pg_catalog'::regnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+     AND a.attnum = ANY (coalesce(read.columns, ARRAY[1]))
+), needed AS (
+    SELECT oid, bool_or(whole) AS whole, array_agg(attnum) AS attnums,
+           string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS names
+    FROM wanted GROUP BY oid
+), held AS (
+    SELECT r.rolname, c.oid, x.attnum, x.attname, x.privilege_type AS privilege
+    FROM pg_roles r
+    JOIN pg_class c ON c.relowner <> r.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+     AND c.relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'
+    CROSS JOIN LATERAL (
+        SELECT 0::int2, NULL::name, acl.* FROM aclexplode(c.relacl) AS acl
+        UNION ALL
+        SELECT a.attnum, a.attname, acl.* FROM pg_attribute a CROSS JOIN LATERAL aclexplode(a.attacl) AS acl
+        WHERE a.attrelid = c.oid AND NOT a.attisdropped
+    ) AS x (attnum, attname, grantor, grantee, privilege_type, is_grantable)
+    WHERE r.rolname = :'role' AND x.grantee = r.oid
+), spare AS (
+    SELECT rolname, oid, privilege, names, whole,
+           privilege || coalesce(' (' || string_agg(quote_ident(attname), ', ' ORDER BY held.attnum) || ')', '') AS what
+    FROM held LEFT JOIN needed USING (oid)
+    WHERE (privilege = 'SELECT' AND (whole OR held.attnum = ANY (attnums))) IS NOT TRUE
+    GROUP BY rolname, oid, privilege, names, whole, held.attnum = 0
+)
+SELECT oid::regclass::text, string_agg(what, ', ' ORDER BY what),
+       format('REVOKE ALL ON TABLE %s FROM %I;', oid::regclass, rolname),
+       CASE WHEN whole THEN format('GRANT SELECT ON TABLE %s TO %I;', oid::regclass, rolname)
+            WHEN names <> '' THEN format('GRANT SELECT (%s) ON TABLE %s TO %I;', names, oid::regclass, rolname) END
+FROM spare GROUP BY oid, rolname, names, whole
+ORDER BY 1
+) AS found (quoted, what, revoke, regrant);
+\if :revoke
+    SELECT coalesce(string_agg(revoke || coalesce(' ' || regrant, ''), E'\n' ORDER BY quoted), '') AS revoked FROM walpush_excess
+    \gset
+    :revoked
+    \echo :revoked
+\else
+    SELECT format('note: role %I has %s on %s, which no query of this configuration needs. If no other configuration does: ',
+                  :'role', what, quoted)
+           || CASE WHEN regrant IS NULL THEN revoke ELSE format('BEGIN; %s %s COMMIT;', revoke, regrant) END
+    FROM walpush_excess ORDER BY quoted;
+\endif
+DROP TABLE walpush_excess;
 DROP VIEW walpush_reads_1, walpush_reads_2, walpush_reads_3, walpush_reads_4, walpush_reads_5, walpush_reads_6, walpush_reads_7;
 COMMIT;
 
@@ -504,6 +626,18 @@ SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'
 
 -- ---- The slot ----------------------------------------------------------------------------------------------------
 
+-- A slot that the server has given up can be read by nobody again. It is dropped only where that was asked for: whoever
+-- reads the error at the end learns first that changes were missed.
+SELECT NOT ((s.wal_status = 'lost' OR to_jsonb(s) ->> 'invalidation_reason' IS NOT NULL OR to_jsonb(s) ->> 'conflicting' = 'true') IS NOT TRUE) AND :'recreate_slot'::boolean AS slot_recreated,
+       :'failover'::boolean OR coalesce(to_jsonb(s) ->> 'failover' = 'true', false) AS failover
+FROM (SELECT) AS always LEFT JOIN pg_replication_slots AS s ON s.slot_name = :'slot'
+\gset
+\if :slot_recreated
+    SELECT FROM pg_drop_replication_slot(:'slot');
+    \echo slot :slot was given up by the server, and is made again: clients are told `resync`
+    \set slot_missing on
+\endif
+
 -- From here on the server keeps WAL until walpush has read it. Creating waits for the transactions that are open now.
 \if :slot_missing
     \if :knows_failover
@@ -543,4 +677,15 @@ FROM (SELECT DISTINCT n.oid AS namespace, n.nspowner AS owner, quote_ident(n.nsp
 ) AS found
 ORDER BY who, schema;
 
-\echo done: DATABASE_URL for walpush is the URL of this database, directly and not through a pooler, with role :role
+SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, HINT = %L; END', problem, fix))
+FROM (
+    SELECT format('slot %s is lost (%s): nothing is pushed through it. All else is done', slot_name,
+                  coalesce(to_jsonb(s) ->> 'invalidation_reason',
+                           CASE WHEN s.wal_status = 'lost' THEN 'WAL removed' ELSE 'conflict with recovery' END)),
+           format(E'To drop it and make it again: walpush sql -c sidecar.conf --plugin wal2json --recreate-slot | psql -d %I'
+                  '\nor this script again with -v recreate_slot=on. Clients are told `resync` once.', current_database())
+    FROM pg_replication_slots AS s WHERE slot_name = :'slot' AND NOT ((s.wal_status = 'lost' OR to_jsonb(s) ->> 'invalidation_reason' IS NOT NULL OR to_jsonb(s) ->> 'conflicting' = 'true') IS NOT TRUE)
+) AS found (problem, fix)
+\gexec
+
+\echo done: DATABASE_URL for walpush is the URL of this database, directly and not through a pooler, with role :role_quoted

@@ -12,7 +12,7 @@
 
 struct sql_options {
 	const char *file, *plugin; /* plugin: NULL leaves it to the configuration */
-	bool ddl, row_filters, moves;
+	bool ddl, row_filters, moves, revokes, recreates;
 };
 
 static int print(struct buf *script, struct fail *why)
@@ -44,7 +44,9 @@ static int print_script(const struct conf *conf, const struct rules *rules, cons
 {
 	struct setup_options options = { .plugin = plugin_of(conf, o, why),
 					 .row_filters = o->row_filters,
-					 .moves = o->moves };
+					 .moves = o->moves,
+					 .revokes = o->revokes,
+					 .recreates = o->recreates };
 	struct buf script = { 0 };
 	char *role, *database;
 
@@ -92,9 +94,10 @@ static bool is_plugin(const char *name)
 static bool parse(int argc, char **argv, struct sql_options *o)
 {
 	static const struct option names[] = {
-		{ "config", required_argument, NULL, 'c' }, { "ddl", no_argument, NULL, 'd' },
-		{ "plugin", required_argument, NULL, 'p' }, { "row-filters", no_argument, NULL, 'r' },
-		{ "switch", no_argument, NULL, 's' },       { NULL, 0, NULL, 0 }
+		{ "config", required_argument, NULL, 'c' },  { "ddl", no_argument, NULL, 'd' },
+		{ "plugin", required_argument, NULL, 'p' },  { "row-filters", no_argument, NULL, 'r' },
+		{ "switch", no_argument, NULL, 's' },        { "revoke", no_argument, NULL, 'v' },
+		{ "recreate-slot", no_argument, NULL, 'n' }, { NULL, 0, NULL, 0 }
 	};
 	int option;
 
@@ -108,12 +111,16 @@ static bool parse(int argc, char **argv, struct sql_options *o)
 			o->row_filters = true;
 		else if (option == 's')
 			o->moves = true;
+		else if (option == 'v')
+			o->revokes = true;
+		else if (option == 'n')
+			o->recreates = true;
 		else if (option == 'p' && is_plugin(optarg))
 			o->plugin = optarg;
 		else
 			return false;
 	}
-	return optind == argc && !(o->ddl && o->moves);
+	return optind == argc && !(o->ddl && (o->moves || o->revokes || o->recreates));
 }
 
 int cmd_sql(int argc, char **argv)
@@ -123,8 +130,8 @@ int cmd_sql(int argc, char **argv)
 	int status;
 
 	if (!parse(argc, argv, &o)) {
-		fputs("usage: walpush sql [-c sidecar.conf] [--plugin wal2json|pgoutput] [--row-filters] [--switch | "
-		      "--ddl]\n",
+		fputs("usage: walpush sql [-c sidecar.conf] [--plugin wal2json|pgoutput] [--row-filters]\n"
+		      "                   [--revoke] [--recreate-slot] [--switch] | --ddl\n",
 		      stderr);
 		return CMD_USAGE;
 	}

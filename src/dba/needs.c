@@ -9,22 +9,49 @@
 
 /* A view depends on the columns that it names. It depends on a table without columns if it names none (count(*): any column will
  * do), or if it takes the whole row; only the stored form of the query shows which. */
-static const char grants[] =
-	"WITH read AS (\n"
-	"    SELECT d.refobjid AS oid, array_agg(DISTINCT d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS columns,\n"
-	"           bool_or(r.ev_action::text ~ ':varattno 0 ') AS whole\n"
+#define READ                                                                                                           \
+	"WITH read AS (\n"                                                                                             \
+	"    SELECT d.refobjid AS oid, array_agg(DISTINCT d.refobjsubid) FILTER (WHERE d.refobjsubid > 0) AS "         \
+	"columns,\n"                                                                                                   \
+	"           bool_or(r.ev_action::text ~ ':varattno 0 ') AS whole\n"                                            \
+	"    FROM pg_depend d\n"                                                                                       \
+	"    JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid\n"                            \
+	"    JOIN pg_class v ON v.oid = r.ev_class AND v.relnamespace = pg_my_temp_schema()\n"                         \
+	"                   AND starts_with(v.relname::text, '" READS_VIEW "')\n"                                      \
+	"    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> v.oid\n"                                      \
+	"    GROUP BY d.refobjid\n"                                                                                    \
+	"), wanted AS (\n"                                                                                             \
+	"    SELECT c.oid, c.relnamespace, read.whole, a.attname, a.attnum\n"                                          \
+	"    FROM read\n"                                                                                              \
+	"    JOIN pg_class c ON c.oid = read.oid AND c.relnamespace <> 'pg_catalog'::regnamespace\n"                   \
+	"    JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped\n"                                       \
+	"     AND a.attnum = ANY (coalesce(read.columns, ARRAY[1]))\n"                                                 \
+	")"
+
+/* Functions, operators and types that the queries name are found in their schemas by who runs them. */
+static const char grants[] = READ
+	", named AS (\n"
+	"    SELECT DISTINCT d.refclassid, d.refobjid\n"
 	"    FROM pg_depend d\n"
 	"    JOIN pg_rewrite r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid\n"
 	"    JOIN pg_class v ON v.oid = r.ev_class AND v.relnamespace = pg_my_temp_schema()\n"
 	"                   AND starts_with(v.relname::text, '" READS_VIEW "')\n"
-	"    WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid <> v.oid\n"
-	"    GROUP BY d.refobjid\n"
-	"), wanted AS (\n"
-	"    SELECT c.oid, c.relnamespace, read.whole, a.attname, a.attnum\n"
-	"    FROM read\n"
-	"    JOIN pg_class c ON c.oid = read.oid AND c.relnamespace <> 'pg_catalog'::regnamespace\n"
-	"    JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped\n"
-	"     AND a.attnum = ANY (coalesce(read.columns, ARRAY[1]))\n"
+	"), called AS (\n"
+	"    SELECT f.oid, f.pronamespace FROM named n JOIN pg_operator o ON n.refclassid = 'pg_operator'::regclass "
+	"AND "
+	"o.oid = n.refobjid\n"
+	"    JOIN pg_proc f ON f.oid = o.oprcode\n"
+	"    UNION SELECT f.oid, f.pronamespace FROM named n JOIN pg_proc f ON n.refclassid = 'pg_proc'::regclass AND "
+	"f.oid "
+	"= n.refobjid\n"
+	"), within AS (\n"
+	"    SELECT relnamespace AS schema FROM wanted\n"
+	"    UNION SELECT pronamespace FROM called\n"
+	"    UNION SELECT o.oprnamespace FROM named n JOIN pg_operator o ON n.refclassid = 'pg_operator'::regclass AND "
+	"o.oid "
+	"= n.refobjid\n"
+	"    UNION SELECT t.typnamespace FROM named n JOIN pg_type t ON n.refclassid = 'pg_type'::regclass AND t.oid = "
+	"n.refobjid\n"
 	")\n"
 	"SELECT CASE WHEN bool_or(whole) THEN format('GRANT SELECT ON TABLE %s TO %I;', oid::regclass, granted)\n"
 	"            ELSE format('GRANT SELECT (%s) ON TABLE %s TO %I;',\n"
@@ -34,21 +61,72 @@ static const char grants[] =
 	"HAVING CASE WHEN bool_or(whole) THEN NOT has_table_privilege(granted, oid, 'SELECT')\n"
 	"            ELSE bool_or(NOT has_column_privilege(granted, oid, attnum, 'SELECT')) END\n"
 	"UNION ALL\n"
-	"SELECT DISTINCT format('GRANT USAGE ON SCHEMA %s TO %I;', relnamespace::regnamespace, granted)\n"
-	"FROM wanted CROSS JOIN (SELECT @ROLE@::text AS granted) AS role\n"
-	"WHERE NOT has_schema_privilege(granted, relnamespace, 'USAGE')\n"
+	"SELECT DISTINCT format('GRANT USAGE ON SCHEMA %s TO %I;', schema::regnamespace, granted)\n"
+	"FROM within CROSS JOIN (SELECT @ROLE@::text AS granted) AS role\n"
+	"WHERE schema <> pg_my_temp_schema() AND NOT has_schema_privilege(granted, schema, 'USAGE')\n"
+	"UNION ALL\n"
+	"SELECT DISTINCT format('GRANT EXECUTE ON FUNCTION %s TO %I;', oid::regprocedure, granted)\n"
+	"FROM called CROSS JOIN (SELECT @ROLE@::text AS granted) AS role\n"
+	"WHERE pronamespace <> 'pg_catalog'::regnamespace AND NOT has_function_privilege(granted, oid, 'EXECUTE')\n"
 	"ORDER BY 1";
+
+/* Of a table that the queries read in part, everything is revoked and the part granted again: REVOKE SELECT of a table takes its columns too. The
+ * server's own tables are left out, because `wanted` does not have them. */
+static const char excess[] = READ
+	", needed AS (\n"
+	"    SELECT oid, bool_or(whole) AS whole, array_agg(attnum) AS attnums,\n"
+	"           string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS names\n"
+	"    FROM wanted GROUP BY oid\n"
+	"), held AS (\n"
+	"    SELECT r.rolname, c.oid, x.attnum, x.attname, x.privilege_type AS privilege\n"
+	"    FROM pg_roles r\n"
+	"    JOIN pg_class c ON c.relowner <> r.oid AND c.relkind IN ('r', 'p', 'v', 'm', 'f')\n"
+	"     AND c.relnamespace::regnamespace::text !~ '^(pg_|information_schema$)'\n"
+	"    CROSS JOIN LATERAL (\n"
+	"        SELECT 0::int2, NULL::name, acl.* FROM aclexplode(c.relacl) AS acl\n"
+	"        UNION ALL\n"
+	"        SELECT a.attnum, a.attname, acl.* FROM pg_attribute a CROSS JOIN LATERAL aclexplode(a.attacl) AS acl\n"
+	"        WHERE a.attrelid = c.oid AND NOT a.attisdropped\n"
+	"    ) AS x (attnum, attname, grantor, grantee, privilege_type, is_grantable)\n"
+	"    WHERE r.rolname = @ROLE@ AND x.grantee = r.oid\n"
+	"), spare AS (\n"
+	"    SELECT rolname, oid, privilege, names, whole,\n"
+	"           privilege || coalesce(' (' || string_agg(quote_ident(attname), ', ' ORDER BY held.attnum) || ')', "
+	"'') AS "
+	"what\n"
+	"    FROM held LEFT JOIN needed USING (oid)\n"
+	"    WHERE (privilege = 'SELECT' AND (whole OR held.attnum = ANY (attnums))) IS NOT TRUE\n"
+	"    GROUP BY rolname, oid, privilege, names, whole, held.attnum = 0\n"
+	")\n"
+	"SELECT oid::regclass::text, string_agg(what, ', ' ORDER BY what),\n"
+	"       format('REVOKE ALL ON TABLE %s FROM %I;', oid::regclass, rolname),\n"
+	"       CASE WHEN whole THEN format('GRANT SELECT ON TABLE %s TO %I;', oid::regclass, rolname)\n"
+	"            WHEN names <> '' THEN format('GRANT SELECT (%s) ON TABLE %s TO %I;', names, oid::regclass, "
+	"rolname) "
+	"END\n"
+	"FROM spare GROUP BY oid, rolname, names, whole\n"
+	"ORDER BY 1";
+
+/* The text, with `role` for each @ROLE@. */
+static void add_for(struct buf *out, const char *text, const char *role)
+{
+	static const char mark[] = "@ROLE@";
+
+	for (const char *at; (at = strstr(text, mark)); text = at + strlen(mark)) {
+		buf_add(out, text, (size_t)(at - text));
+		buf_add_text(out, role);
+	}
+	buf_add_text(out, text);
+}
 
 void needs_grants(struct buf *out, const char *role)
 {
-	static const char mark[] = "@ROLE@";
-	const char *from = grants;
+	add_for(out, grants, role);
+}
 
-	for (const char *at; (at = strstr(from, mark)); from = at + strlen(mark)) {
-		buf_add(out, from, (size_t)(at - from));
-		buf_add_text(out, role);
-	}
-	buf_add_text(out, from);
+void needs_excess(struct buf *out, const char *role)
+{
+	add_for(out, excess, role);
 }
 
 /* A standard message has the row in `data`, unless a query gives `data`. */

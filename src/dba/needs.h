@@ -12,11 +12,17 @@
 #include "walpush/rules/rules.h"
 
 /*
- * A query over the session's walpush_reads_ views. It gives one row for each table or schema: what `role` (SQL that yields a name)
- * lacks to run the queries of the views, as a GRANT statement with a semicolon. The statement grants only columns if they are enough;
+ * A query over the session's walpush_reads_ views. It gives one row for each table, schema or function: what `role` (SQL that yields a
+ * name) lacks to run the queries of the views, as a GRANT statement with a semicolon. The statement grants only columns if they are enough;
  * a query that takes a whole row needs the whole table. Without a semicolon at the end.
  */
 void needs_grants(struct buf *out, const char *role);
+/*
+ * A query over the same views, for the opposite: one row for each table of which `role` was granted more than the queries read. The table,
+ * quoted; what it has too much ("SELECT (password), INSERT"); the statement that takes all of it; the one that gives back what is read, or
+ * null. Another configuration may need it. Rights of PUBLIC and of roles that `role` is a member of do not count.
+ */
+void needs_excess(struct buf *out, const char *role);
 
 /* "('public', 'requests', ARRAY['unit_id']::text[], true, true),\n    (…)": each table of the rules with rules_identity_columns,
  * whether its columns are sent as they are, and whether its key is. For a section with `quiet`, also all columns that `quiet` does not name: an update is

@@ -8,6 +8,8 @@
 #include "setup_filters.h"
 #include "setup_publication.h"
 #include "setup_slot.h"
+#include "setup_standby.h"
+#include "setup_variables.h"
 #include "walpush/text/sqltext.h"
 
 #define OWN_NAMES "SET search_path = " SQLTEXT_OWN_PATH ";\n"
@@ -38,7 +40,11 @@ static const char pgoutput_head[] =
 	"run again: it adds\n";
 
 static const char head_text[] =
-	"-- what is missing, and takes from the role what no query needs any more. sql/teardown.sql takes everything "
+	"-- what is missing and takes nothing away, because another configuration may have the same role or "
+	"publication: "
+	"what this\n"
+	"-- one does not need is named, and goes with -v revoke=on (walpush sql --revoke). sql/teardown.sql takes "
+	"everything "
 	"back.\n"
 	"--\n"
 	"-- The role's password comes from the environment's WALPUSH_PASSWORD or from -v password=… (which others on "
@@ -53,30 +59,13 @@ static const char head_text[] =
 	"\\pset pager off\n"
 	"\n";
 
-static const char variables[] =
-	"-- PostgreSQL 17 and later, on: the slot is copied to standbys whose sync_replication_slots is on, and "
-	"outlives\n"
-	"-- failover. Off, because with it walpush hears of a commit only after the standbys in "
-	"synchronized_standby_slots have it.\n"
-	"\\if :{?failover} \\else \\set failover off \\endif\n"
-	"-- Compared here and not on the server, whose log may keep what it is asked.\n"
-	"\\if :{?password} \\set has_password on \\else\n"
-	"    \\set has_password `[ -n \"$WALPUSH_PASSWORD\" ] && echo on || echo off`\n"
-	"    \\set password `printf %s \"$WALPUSH_PASSWORD\"`\n"
-	"\\endif\n"
-	"\n"
-	"-- Names and operators of this script are the server's own, whoever may create others.\n" OWN_NAMES
-	"-- What is asked of the catalog is cheap, and dear to compile.\n"
-	"SET jit = off;\n"
-	"\n";
-
 static const char missing_text[] =
 	"-- ---- What must be there already. Each row found here is an error with its fix. "
 	"------------------------------------\n"
 	"\n"
 	"SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, HINT = %L; END', problem, fix))\n"
 	"FROM (\n"
-	"    SELECT 0, format('role %s %s', rolname, CASE WHEN rolsuper THEN 'is a superuser' ELSE 'owns tables here' "
+	"    SELECT 0, format('role %I %s', rolname, CASE WHEN rolsuper THEN 'is a superuser' ELSE 'owns tables here' "
 	"END),\n"
 	"           'What follows makes a role read-only: give walpush one of its own, -v role=walpush and in its "
 	"URL.'\n"
@@ -110,6 +99,8 @@ static const char raised_text[] =
 	"\\gexec\n"
 	"\n"
 	"SELECT current_setting('is_superuser') AS superuser,\n"
+	"       :'revoke'::boolean AS revoke, :'recreate_slot'::boolean AS recreate_slot, :'replicas' <> '' AS "
+	"has_replicas,\n"
 	"       to_regrole('rds_replication') IS NOT NULL AS on_rds,\n"
 	"       current_setting('server_version_num')::int >= 170000 AS knows_failover,\n"
 	"       NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') AS role_missing,\n"
@@ -124,7 +115,7 @@ static const char role_text[] =
 	"\n"
 	"\\if :role_missing\n"
 	"    CREATE ROLE :\"role\";\n"
-	"    \\echo role :role created\n"
+	"    \\echo role :role_quoted created\n"
 	"\\endif\n"
 	"\n"
 	"-- REPLICATION opens the slot. Through it everything in this server's WAL can be read, whatever is granted "
@@ -152,7 +143,7 @@ static const char role_text[] =
 	"        RESET log_min_error_statement;\n"
 	"    \\endif\n"
 	"\\elif :role_missing\n"
-	"    \\warn the role has no password yet: set one with '\\\\password' :role\n"
+	"    \\warn the role has no password yet: set one with '\\\\password' :role_quoted\n"
 	"\\endif\n"
 	"\n"
 	"-- Belt and braces: walpush only ever reads, and a mistake in a query of sidecar.conf must not write.\n"
@@ -171,7 +162,7 @@ static const char limit_text[] =
 	"for "
 	"a rolling\n"
 	"-- update.\n"
-	"\\if :{?replicas}\n"
+	"\\if :has_replicas\n"
 	"    SELECT format('ALTER ROLE %%I CONNECTION LIMIT %%s', :'role', :'replicas'::int * 2 * %d)\n"
 	"    \\gexec\n"
 	"\\endif\n"
@@ -184,22 +175,13 @@ static const char granted_text[] =
 	"-- PUBLIC has CONNECT unless a careful DBA took it away.\n"
 	"SELECT format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), :'role')\n"
 	"\\gexec\n"
-	"GRANT USAGE ON SCHEMA public TO :\"role\";\n"
 	"\n"
 	"-- The rows of listed tables come through the slot; SELECT is for the queries, and only for the columns that "
 	"they read.\n"
-	"-- The server says which: a view is made of each query, and what it depends on is granted. What an earlier\n"
-	"-- configuration needed is taken away first, in the same transaction, so that a walpush that runs misses "
-	"nothing.\n"
-	"BEGIN;\n"
-	"SELECT format('REVOKE ALL ON TABLE %s FROM %I', c.oid::regclass, :'role')\n"
-	"FROM pg_class c\n"
-	"WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relowner <> to_regrole(quote_ident(:'role'))\n"
-	"  AND EXISTS (SELECT FROM aclexplode(c.relacl) WHERE grantee = to_regrole(quote_ident(:'role'))\n"
-	"              UNION ALL\n"
-	"              SELECT FROM pg_attribute a, aclexplode(a.attacl)\n"
-	"              WHERE a.attrelid = c.oid AND grantee = to_regrole(quote_ident(:'role')))\n"
-	"\\gexec\n";
+	"-- The server says which: a view is made of each query, and what it depends on is granted. All in one "
+	"transaction, so that a\n"
+	"-- walpush that runs misses nothing.\n"
+	"BEGIN;\n";
 
 static const char found_text[] = OWN_NAMES
 	"-- What these read decides who may listen, so the log must hold its old rows: see below.\n"
@@ -213,10 +195,34 @@ static const char found_text[] = OWN_NAMES
 	"columns\n"
 	"FROM (\n";
 
-static const char grants_text[] = "\n"
-				  "\\gset\n"
+static const char grants_text[] = "\\gset\n"
 				  ":grants\n"
 				  "\\echo :grants\n";
+
+/* Around needs_excess. */
+static const char excess_text[] =
+	"-- What the role may read besides: another configuration's, or what an earlier one needed.\n"
+	"CREATE TEMP TABLE walpush_excess AS\n"
+	"SELECT * FROM (\n";
+
+static const char excess_end_text[] =
+	"\n"
+	") AS found (quoted, what, revoke, regrant);\n"
+	"\\if :revoke\n"
+	"    SELECT coalesce(string_agg(revoke || coalesce(' ' || regrant, ''), E'\\n' ORDER BY quoted), '') AS "
+	"revoked "
+	"FROM walpush_excess\n"
+	"    \\gset\n"
+	"    :revoked\n"
+	"    \\echo :revoked\n"
+	"\\else\n"
+	"    SELECT format('note: role %I has %s on %s, which no query of this configuration needs. If no other "
+	"configuration does: ',\n"
+	"                  :'role', what, quoted)\n"
+	"           || CASE WHEN regrant IS NULL THEN revoke ELSE format('BEGIN; %s %s COMMIT;', revoke, regrant) END\n"
+	"    FROM walpush_excess ORDER BY quoted;\n"
+	"\\endif\n"
+	"DROP TABLE walpush_excess;\n";
 
 static const char identity_text[] =
 	"COMMIT;\n"
@@ -288,21 +294,14 @@ static const char creators_text[] =
 	"needs it: '\n"
 	"       || fix FROM (\n";
 
-static const char done_text[] =
-	"\n"
-	") AS found\n"
-	"ORDER BY who, schema;\n"
-	"\n"
-	"\\echo done: DATABASE_URL for walpush is the URL of this database, directly and not through a pooler, with "
-	"role :role\n";
+static const char creators_end_text[] = "\n"
+					") AS found\n"
+					"ORDER BY who, schema;\n"
+					"\n";
 
-/* \if :{?slot} \else \set slot 'walpush' \endif */
-static void add_variable(struct buf *out, const char *name, const char *value)
-{
-	buf_addf(out, "\\if :{?%s} \\else \\set %s ", name, name);
-	sqltext_literal(out, value);
-	buf_add_text(out, " \\endif\n");
-}
+static const char done_text[] =
+	"\\echo done: DATABASE_URL for walpush is the URL of this database, directly and not through a pooler, with "
+	"role :role_quoted\n";
 
 /* 'public.name', for a name without a schema. */
 static void add_qualified(struct buf *out, const char *name)
@@ -359,6 +358,18 @@ static unsigned add_views(struct buf *out, const struct conf *conf, const struct
 	return add_view(out, rules_actor(rules), n);
 }
 
+/* walpush looks for names in public, and check looks into the schema of each listed table. */
+static void add_schemas(struct buf *out, const struct rules *rules)
+{
+	buf_add_text(out, "UNION SELECT format('GRANT USAGE ON SCHEMA %I TO %I;', nspname, :'role') FROM pg_namespace\n"
+			  "WHERE NOT has_schema_privilege(:'role', oid, 'USAGE') AND nspname IN ('public'");
+	for (size_t i = 0; i < rules_n_tables(rules); i++) {
+		buf_add_text(out, ", ");
+		sqltext_literal(out, rules_table(rules, i)->schema);
+	}
+	buf_add_text(out, ")\n");
+}
+
 static void add_reads(struct buf *out, const struct conf *conf, const struct rules *rules)
 {
 	unsigned n;
@@ -366,26 +377,19 @@ static void add_reads(struct buf *out, const struct conf *conf, const struct rul
 	buf_add_text(out, granted_text);
 	buf_add_text(out, "-- Where walpush's sessions look for names without a schema.\n" QUERY_NAMES);
 	n = add_views(out, conf, rules);
-	buf_add_text(out, OWN_NAMES
-		     "SELECT coalesce(string_agg(statement, E'\\n' ORDER BY statement), '') AS grants FROM (\n");
+	buf_add_text(out, OWN_NAMES "SELECT coalesce(string_agg(statement, E'\\n' ORDER BY statement), '') AS grants "
+				    "FROM (SELECT * FROM (\n");
 	needs_grants(out, ":'role'");
-	buf_add_text(out, "\n) AS lacking (statement)");
+	buf_add_text(out, "\n) AS needed\n");
+	add_schemas(out, rules);
+	buf_add_text(out, ") AS lacking (statement)\n");
 	buf_add_text(out, grants_text);
+	buf_add_text(out, excess_text);
+	needs_excess(out, ":'role'");
+	buf_add_text(out, excess_end_text);
 	for (unsigned i = 1; i <= n; i++)
 		buf_addf(out, "%s" READS_VIEW "%u", i == 1 ? "DROP VIEW " : ", ", i);
 	buf_add_text(out, n ? ";\n" : "");
-}
-
-/* A publication that the file does not name follows the slot, which -v may name. */
-static void add_publication(struct buf *out, const struct conf_database *d)
-{
-	buf_add_text(out, "-- The publication whose tables the slot sends.\n"
-			  "\\if :{?publication} \\else\n"
-			  "    SELECT ");
-	if (strcmp(d->publication, d->slot) == 0)
-		buf_add_text(out, "coalesce(nullif(:'slot', ''), ");
-	sqltext_literal(out, d->publication);
-	buf_addf(out, "%s AS publication\n    \\gset\n\\endif\n\n", strcmp(d->publication, d->slot) == 0 ? ")" : "");
 }
 
 static bool is_pgoutput(const struct setup_options *options)
@@ -398,15 +402,13 @@ static void add_preconditions(struct buf *out, const struct conf *conf, const st
 {
 	buf_add_text(out, is_pgoutput(options) ? pgoutput_head : wal2json_head);
 	buf_add_text(out, head_text);
-	add_variable(out, "slot", conf->database.slot);
-	add_variable(out, "role", options->role ? options->role : "walpush");
-	buf_add_text(out, variables);
-	if (is_pgoutput(options) || options->moves)
-		add_publication(out, &conf->database);
+	setup_variables(out, conf, options);
 	buf_add_text(out, missing_text);
 	needs_wanted(out, rules);
 	buf_add_text(out, preconditions);
 	setup_slot_refused(out, options);
+	setup_variables_refused(out);
+	setup_standby_refused(out, options);
 	buf_add_text(out, raised_text);
 }
 
@@ -436,5 +438,7 @@ void setup_script(const struct conf *conf, const struct rules *rules, const stru
 	setup_slot(out, options);
 	buf_add_text(out, creators_text);
 	buf_add_text(out, needs_creators);
+	buf_add_text(out, creators_end_text);
+	setup_slot_told(out, options);
 	buf_add_text(out, done_text);
 }

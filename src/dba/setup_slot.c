@@ -109,6 +109,20 @@ static const char slot_text[] =
 	"-- ---- The slot "
 	"----------------------------------------------------------------------------------------------------\n"
 	"\n"
+	"-- A slot that the server has given up can be read by nobody again. It is dropped only where that was asked "
+	"for: "
+	"whoever\n"
+	"-- reads the error at the end learns first that changes were missed.\n"
+	"SELECT NOT (" SETUP_SLOT_IS_VALID ") AND :'recreate_slot'::boolean AS slot_recreated,\n"
+	"       :'failover'::boolean OR coalesce(to_jsonb(s) ->> 'failover' = 'true', false) AS failover\n"
+	"FROM (SELECT) AS always LEFT JOIN pg_replication_slots AS s ON s.slot_name = :'slot'\n"
+	"\\gset\n"
+	"\\if :slot_recreated\n"
+	"    SELECT FROM pg_drop_replication_slot(:'slot');\n"
+	"    \\echo slot :slot was given up by the server, and is made again: clients are told `resync`\n"
+	"    \\set slot_missing on\n"
+	"\\endif\n"
+	"\n"
 	"-- From here on the server keeps WAL until walpush has read it. Creating waits for the transactions that are "
 	"open now.\n"
 	"\\if :slot_missing\n"
@@ -129,6 +143,23 @@ static const char slot_text[] =
 	"SELECT 'note: max_slot_wal_keep_size is -1. Bound what a slot can keep:'\n"
 	"       ' ALTER SYSTEM SET max_slot_wal_keep_size = ''10GB''; SELECT pg_reload_conf();'\n"
 	"WHERE current_setting('max_slot_wal_keep_size') = '-1' AND :'slot' <> '';\n"
+	"\n";
+
+static const char told_text[] =
+	"SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, HINT = %L; END', problem, fix))\n"
+	"FROM (\n"
+	"    SELECT format('slot %s is lost (%s): nothing is pushed through it. All else is done', slot_name,\n"
+	"                  coalesce(to_jsonb(s) ->> 'invalidation_reason',\n"
+	"                           CASE WHEN s.wal_status = 'lost' THEN 'WAL removed' ELSE 'conflict with recovery' "
+	"END)),\n"
+	"           format(E'To drop it and make it again: walpush sql -c sidecar.conf --plugin @PLUGIN@ "
+	"--recreate-slot | "
+	"psql -d %I'\n"
+	"                  '\\nor this script again with -v recreate_slot=on. Clients are told `resync` once.', "
+	"current_database())\n"
+	"    FROM pg_replication_slots AS s WHERE slot_name = :'slot' AND NOT (" SETUP_SLOT_IS_VALID ")\n"
+	") AS found (problem, fix)\n"
+	"\\gexec\n"
 	"\n";
 
 /* A text with the names of the plugins. */
@@ -158,4 +189,9 @@ void setup_slot(struct buf *out, const struct setup_options *options)
 	add_text(out, slot_text, options->plugin);
 	if (options->moves && strcmp(options->plugin, SETUP_WAL2JSON) == 0)
 		buf_add_text(out, left_text);
+}
+
+void setup_slot_told(struct buf *out, const struct setup_options *options)
+{
+	add_text(out, told_text, options->plugin);
 }

@@ -346,11 +346,11 @@ def script(server, tmp_path):
     """Runs what `walpush sql` prints for a configuration, through psql as the DBA does; returns what `walpush check` says."""
     tmp_path.chmod(0o755)
 
-    def run(database, config, **variables):
+    def run(database, config, *args, **variables):
         password = server.passwords.setdefault("walpush", "not-set")
         env = {"DATABASE_URL": server.url(database), "JWT_SIGNING_KEY": SIGNING_KEY}
         file = config.write(tmp_path / "sidecar.conf")
-        done = run_to_end("sql", "-c", file, env=env)
+        done = run_to_end("sql", "-c", file, *args, env=env)
         assert done.returncode == 0, done.stderr
         assert SIGNING_KEY not in done.stdout and password not in done.stdout
         (tmp_path / "setup.sql").write_text(done.stdout)
@@ -393,7 +393,7 @@ def test_another_configuration_gets_what_it_needs_and_no_more(server, ready, scr
     config.set("tables.sendbacks.lookup", "SELECT n.id AS user_id, n.* FROM archive.names n WHERE n.id = {request_id};")
     config.set("tables.storages.from", "archive.notes")
     config.set("actor.query", "SELECT count(*) FROM storages WHERE {id} > 0 -- all of them")
-    done = script(ready, config)
+    done = script(ready, config, "--revoke")
     assert done.returncode == 0, done.stdout
     assert refusals(server, ready, ["SELECT * FROM archive.names", "SELECT id FROM storages"]) == []
     gone = ["SELECT id FROM archive.notes", "SELECT rack_name FROM storages", "SELECT withdrawn_by_id FROM requests"]
