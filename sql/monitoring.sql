@@ -108,7 +108,7 @@ SELECT slot_name,
            ELSE 'walpush reads the slot and keeps up.' END AS meaning,
        CASE finding
            WHEN 'missing' THEN 'Run what walpush sql prints; check database.slot in sidecar.conf.'
-           WHEN 'lost' THEN 'SELECT pg_drop_replication_slot(''' || slot_name || '''); then run what walpush sql prints.'
+           WHEN 'lost' THEN 'Run what walpush sql --recreate-slot prints.'
                ' Browsers are told to refetch.'
            WHEN 'unreserved' THEN 'Get walpush running at once, or raise max_slot_wal_keep_size.'
            WHEN 'unpublished' THEN 'Run what walpush sql --plugin pgoutput prints. If walpush then says that the publication does'

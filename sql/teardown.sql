@@ -73,8 +73,8 @@ SELECT format('DROP OWNED BY %I', rolname) FROM pg_roles WHERE rolname = :'role'
 \gexec
 -- It may have grants in other databases of this server: then it stays for them.
 SELECT format(CASE WHEN EXISTS (SELECT FROM pg_shdepend WHERE refclassid = 'pg_authid'::regclass AND refobjid = r.oid)
-                   THEN 'DO $do$BEGIN RAISE NOTICE ''role %I is used in other databases too and stays''; END$do$'
-                   ELSE 'DROP ROLE %I' END, rolname)
+                   THEN 'DO %2$L' ELSE 'DROP ROLE %1$I' END, rolname,
+              format('BEGIN RAISE NOTICE USING MESSAGE = %L; END', format('role %I is used in other databases too and stays', rolname)))
 FROM pg_roles AS r
 WHERE rolname = :'role'
 \gexec

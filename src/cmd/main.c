@@ -14,7 +14,9 @@ static const struct command {
 } commands[] = {
 	{ "run", cmd_run, "run    -c sidecar.conf                 serve (the default)" },
 	{ "check", cmd_check, "check  -c sidecar.conf [--offline]     what is wrong, and its fix" },
-	{ "sql", cmd_sql, "sql    -c sidecar.conf [--plugin NAME [--switch]] the DBA's script" },
+	{ "sql", cmd_sql,
+	  "sql    -c sidecar.conf [--plugin NAME [--switch]] the DBA's script;\n"
+	  "                 [--revoke] [--recreate-slot]   what it takes away when asked" },
 	{ "explain", cmd_explain,
 	  "explain -c sidecar.conf --user 7 --path P\n"
 	  "                                         why somebody receives something, or not" },

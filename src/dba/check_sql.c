@@ -143,8 +143,8 @@ const char check_sql_superuser[] =
 	"SELECT 'warning', format('role %s owns %s: it may do more than read', current_user, "
 	"string_agg(c.oid::regclass::text, ', ')),"
 	"       'words', 'give walpush a role of its own, in the database''s url; walpush sql prints what makes it'"
-	" FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
-	" WHERE n.nspname || '.' || c.relname = ANY ($4::text[]) AND c.relowner = current_user::regrole"
+	" FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace JOIN pg_roles AS r ON r.oid = c.relowner"
+	" WHERE n.nspname || '.' || c.relname = ANY ($4::text[]) AND r.rolname = current_user"
 	" HAVING count(*) > 0";
 
 /* With one connection for admissions walpush does all that it should, and a slow query of one user delays the others. */
