@@ -228,7 +228,7 @@ def test_odd_names(server, run):
     assert members(server) == ['"O\'Brien"."My ""Thing"" :slot"', '"Select"']
     assert "has what it needs" in run(config)
     server.psql(TEARDOWN, dbname="app")
-    assert sql(server, "SELECT FROM pg_publication") == []
+    assert sql(server, "SELECT 1 FROM pg_publication") == []
 
 
 def test_children_are_listed_and_partitions_are_not(server, run):
@@ -394,7 +394,7 @@ def test_a_table_whose_identity_does_not_count_is_refused(server, run):
     sql(server, "CREATE TABLE solid (id int PRIMARY KEY)")
     config = things(groups="all", admit="SELECT 1 FROM solid")
     refused(run, config, "public.things has no replica identity", "ALTER TABLE public.things REPLICA IDENTITY FULL;")
-    assert sql(server, "SELECT FROM pg_publication") == [] and server.sql("SELECT FROM pg_replication_slots") == []
+    assert sql(server, "SELECT 1 FROM pg_publication") == [] and server.sql("SELECT 1 FROM pg_replication_slots") == []
     sql(server, "INSERT INTO things VALUES (1, 1)")
     application_writes(server, ["things"])
     sql(server, "ALTER TABLE public.things REPLICA IDENTITY FULL;")
@@ -416,7 +416,7 @@ def test_a_partitioned_table_without_a_primary_key_is_refused(server, run):
     sql(server, "CREATE TABLE part PARTITION OF things (PRIMARY KEY (id)) FOR VALUES FROM (0) TO (9)")
     refused(run, things(), "public.things has no primary key, so a partition that is made later has no replica identity",
             "ALTER TABLE public.things ADD PRIMARY KEY (…); with the columns of its partition key RANGE (id)")  # fmt: skip
-    assert sql(server, "SELECT FROM pg_publication") == []
+    assert sql(server, "SELECT 1 FROM pg_publication") == []
     sql(server, "ALTER TABLE ONLY things ADD PRIMARY KEY (id)")
     refused(run, things())  # it counts when all partitions have it
     sql(server, "ALTER INDEX things_pkey ATTACH PARTITION part_pkey")
@@ -481,7 +481,7 @@ def test_a_slot_of_another_kind_is_refused_before_anything_else(server, run, mak
     sql(server, make)
     with pytest.raises(ClusterError, match=complaint):
         run()
-    assert server.sql("SELECT FROM pg_roles WHERE rolname = 'walpush'") == [] and sql(server, "SELECT FROM pg_publication") == []
+    assert server.sql("SELECT 1 FROM pg_roles WHERE rolname = 'walpush'") == [] and sql(server, "SELECT 1 FROM pg_publication") == []
     server.sql("SELECT pg_drop_replication_slot('walpush')")
 
 
@@ -509,9 +509,9 @@ def test_teardown_drops_the_publication(server, run):
         run(config, **variables)
         for _ in range(2):
             server.psql(TEARDOWN, {"tables": "things", **variables}, dbname="app")
-            assert sql(server, "SELECT FROM pg_publication") == [] and server.sql("SELECT FROM pg_replication_slots") == []
-            assert sql(server, "SELECT FROM pg_class WHERE relreplident = 'f'") == []
-            assert server.sql("SELECT FROM pg_roles WHERE rolname = 'walpush'") == []
+            assert sql(server, "SELECT 1 FROM pg_publication") == [] and server.sql("SELECT 1 FROM pg_replication_slots") == []
+            assert sql(server, "SELECT 1 FROM pg_class WHERE relreplident = 'f'") == []
+            assert server.sql("SELECT 1 FROM pg_roles WHERE rolname = 'walpush'") == []
     sql(server, "INSERT INTO things VALUES (1, 1)")
     application_writes(server, ["things"])
 
