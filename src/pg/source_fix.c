@@ -23,8 +23,8 @@ static const struct source_fix fixes[] = {
 	  false },
 	{ "57P05", NULL, "an idle_session_timeout ended the session: see \"Timeouts\" in docs/operations.md", false },
 	{ "57P01", NULL, "the server is stopping, or somebody ended the session with pg_terminate_backend", false },
-	{ "55000", NULL, "the slot cannot be used: see pg_replication_slots; walpush sql --recreate-slot makes it again",
-	  true },
+	{ "55000", NULL,
+	  "the slot cannot be used: see pg_replication_slots; walpush sql --recreate-slot makes it again", true },
 	{ "42501", NULL,
 	  "the role lacks a privilege, or output_plugin_libraries does not list the slot's plugin: run what walpush "
 	  "sql "

@@ -135,7 +135,8 @@ static bool slot_is_good(const struct source_starting *s, const PGresult *result
 		return fail_set(
 			why,
 			"slot \"%s\" is lost: PostgreSQL removed WAL it needed, or gave it up (invalidation_reason in "
-			"pg_replication_slots). Run what walpush sql --recreate-slot prints, and raise max_slot_wal_keep_size "
+			"pg_replication_slots). Run what walpush sql --recreate-slot prints, and raise "
+			"max_slot_wal_keep_size "
 			"or "
 			"idle_replication_slot_timeout",
 			name);
