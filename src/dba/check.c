@@ -7,6 +7,7 @@
 #include "parts.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/mem.h"
+#include "walpush/pg/provider.h"
 #include "walpush/rules/reads.h"
 
 const char *const check_states[CHECK_STATES] = { "ok", "warning", "failure", "skipped" };
@@ -42,6 +43,9 @@ void check_free(struct check *c)
 	free(c->findings);
 	free(c->role);
 	free(c->database);
+	free(c->role_name);
+	free(c->database_name);
+	free(c->host);
 	PQfinish(c->sql);
 	catalog_free(c->catalog);
 	reads_free(c->reads, rules_n_streams(c->rules));
@@ -56,12 +60,29 @@ static char *one_line(char *text)
 	return text;
 }
 
+/* On a managed server nobody may do this: then `instead` says what its provider lets its customers do. */
+static bool is_not_ours(const struct check *c, enum check_fix kind, const char *fix, struct buf *instead)
+{
+	if (!c->provider || !fix)
+		return false;
+	if (kind == CHECK_HBA)
+		buf_add_text(instead, provider_door(c->provider));
+	else if (!provider_instead(c->provider, fix, kind == CHECK_RESTART, instead) && kind == CHECK_RESTART)
+		buf_addf(instead, "%s, then restart the instance", fix);
+	return instead->len > 0;
+}
+
 void check_add(struct check *c, enum check_state state, enum check_fix kind, const char *fix, const char *format, ...)
 {
 	struct check_finding *f;
+	struct buf instead = { 0 };
 	char *text;
 	va_list args;
 
+	if (is_not_ours(c, kind, fix, &instead)) {
+		kind = CHECK_WORDS;
+		fix = instead.data;
+	}
 	va_start(args, format);
 	if (vasprintf(&text, format, args) < 0)
 		fail_never("out of memory: no text for a finding");
@@ -70,6 +91,7 @@ void check_add(struct check *c, enum check_state state, enum check_fix kind, con
 	f = &c->findings[c->n_findings++];
 	*f = (struct check_finding){ c->running, state, one_line(text), kind, fix ? one_line(mem_text(fix)) : NULL,
 				     false };
+	buf_fini(&instead);
 }
 
 void check_stops(struct check *c)

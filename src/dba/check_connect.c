@@ -1,4 +1,4 @@
-/* Makes the connections of walpush as walpush makes them, and says what a refusal means. */
+/* Makes the connections of walpush as walpush makes them, and says what a refusal means (refusal.h). */
 #include "parts.h"
 
 #include <stdlib.h>
@@ -10,79 +10,97 @@
 
 #define VERSION_LEAST 130000
 
-/* The fix for a refusal is in the first row whose `sqlstate` begins the SQLSTATE and whose `word` is in the text. @R is the role, @D the
- * database, and @H a line of pg_hba.conf without its method. */
-static const struct refusal {
-	const char *sqlstate, *word;
-	enum check_fix kind;
-	const char *fix;
-} refusals[] = {
-	{ "28", "pg_hba.conf", CHECK_HBA, "@H scram-sha-256" },
-	{ "28", "", CHECK_SHELL, "walpush sql -c sidecar.conf | WALPUSH_PASSWORD='…' psql -d @D" },
-	{ "3D", "", CHECK_WORDS, "correct the database's name in database.url" },
-	{ "42501", "database", CHECK_SQL, "GRANT CONNECT ON DATABASE @D TO @R;" },
-	{ "42501", "", CHECK_SQL, "ALTER ROLE @R REPLICATION;" },
-	{ "53300", "for role \"", CHECK_SQL, "ALTER ROLE @R CONNECTION LIMIT -1;" },
-	{ "53300", "for database \"", CHECK_SQL, "ALTER DATABASE @D CONNECTION LIMIT -1;" },
-	{ "53300", "", CHECK_WORDS, "raise max_connections, or let the application pool its own" },
-	{ "57P", "", CHECK_WORDS, "wait until the server takes connections" },
-	{ "08P01", "", CHECK_WORDS, "connect to PostgreSQL itself: a pooler carries no replication" },
-	{ "", RESOLVE_TROUBLE, CHECK_WORDS,
-	  "correct the host in database.url, /etc/hosts, or the name servers in /etc/resolv.conf" },
-	{ "", "", CHECK_WORDS, "start PostgreSQL there, or correct host and port in database.url" },
-};
-
-/* A line of pg_hba.conf without its method. The server's text names the client that it refused: … for host "10.0.0.7", user …. */
-static void add_hba(struct buf *out, const char *role, const char *database, const char *text)
+void check_add_script(const struct check *c, struct buf *out)
 {
-	const char *host = strstr(text, "host \"");
-	size_t n = host ? strcspn(host + 6, "\"") : 0;
-
-	if (!host || host[6] == '[')
-		buf_addf(out, "local %s %s", database, role);
-	else
-		buf_addf(out, "host %s %s %.*s/%d", database, role, (int)n, host + 6,
-			 memchr(host + 6, ':', n) ? 128 : 32);
+	buf_add_text(out, "walpush sql -c ");
+	refusal_add_word(out, c->conf->file);
+	buf_add_text(out, " | psql -d ");
+	refusal_add_word(out, c->database_name);
 }
 
-static void add_fix(struct buf *out, const char *fix, const char *role, const char *database, const char *text)
+static enum check_fix kind_of(enum refusal_kind kind)
 {
-	for (; *fix; fix++) {
-		if (*fix != '@') {
-			buf_add_char(out, *fix);
-			continue;
-		}
-		fix++;
-		if (*fix == 'R')
-			buf_add_text(out, role);
-		else if (*fix == 'D')
-			buf_add_text(out, database);
-		else
-			add_hba(out, role, database, text);
-	}
+	static const enum check_fix kinds[] = {
+		[REFUSAL_WORDS] = CHECK_WORDS,
+		[REFUSAL_SQL] = CHECK_SQL,
+		[REFUSAL_HBA] = CHECK_HBA,
+		[REFUSAL_SHELL] = CHECK_SHELL,
+	};
+
+	return kinds[kind];
 }
 
-static void refused(struct check *c, const char *what, const struct fail *why)
+void check_refused(struct check *c, enum pgdial_kind of, const char *what, const struct fail *why)
 {
-	const struct refusal *r = refusals;
+	struct refusal_facts facts = { .role = c->role_name,
+				       .database = c->database_name,
+				       .host = c->host,
+				       .file = c->conf->file,
+				       .provider = c->provider,
+				       .is_replication = of == PGDIAL_REPLICATION };
 	struct buf fix = { 0 };
+	enum refusal_kind kind;
 
-	while (strncmp(why->sqlstate, r->sqlstate, strlen(r->sqlstate)) != 0 || !strstr(why->text, r->word))
-		r++;
-	add_fix(&fix, r->fix, c->role ? c->role : "walpush", c->database ? c->database : "app", why->text);
-	check_add(c, CHECK_FAILURE, r->kind, fix.data, "%s: %s", what, why->text);
+	if (refusal_is_about_tls(why))
+		facts.tls = pgdial_try_tls(&c->conf->database, of);
+	kind = refusal_fix(why, &facts, &fix);
+	check_add(c, CHECK_FAILURE, kind_of(kind), fix.data, "%s: %s%s%s", what, why->text,
+		  why->sqlstate[0] ? ", SQLSTATE " : "", why->sqlstate);
 	buf_fini(&fix);
 }
 
-static char *quoted(char *name)
+/* Both steal the name. */
+static void name_role(struct check *c, char *name)
 {
-	struct buf out = { 0 };
+	struct buf quoted = { 0 };
 
-	if (!name)
-		return NULL;
-	sqltext_ident(&out, name);
-	free(name);
-	return buf_steal(&out);
+	free(c->role);
+	free(c->role_name);
+	if (name)
+		sqltext_ident(&quoted, name);
+	c->role = name ? buf_steal(&quoted) : NULL;
+	c->role_name = name;
+}
+
+static void name_database(struct check *c, char *name)
+{
+	struct buf quoted = { 0 };
+
+	free(c->database);
+	free(c->database_name);
+	if (name)
+		sqltext_ident(&quoted, name);
+	c->database = name ? buf_steal(&quoted) : NULL;
+	c->database_name = name;
+}
+
+/* The roles show it better than the host's name, which may be one's own. */
+static void find_provider(struct check *c)
+{
+	struct buf names = { 0 };
+	PGresult *result;
+
+	provider_roles(&names);
+	result = check_ask(c, "SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::name[]) ORDER BY rolname", 1,
+			   (const char *[]){ names.data });
+	for (int i = 0; result && i < PQntuples(result); i++)
+		c->provider = provider_of_role(PQgetvalue(result, i, 0));
+	PQclear(result);
+	buf_fini(&names);
+}
+
+static void name_all(struct check *c, char *role, char *database)
+{
+	name_database(c, database ? database : role ? mem_text(role) : NULL);
+	name_role(c, role);
+	c->host = pgdial_part(&c->conf->database, "host");
+	c->provider = provider_of_host(c->host);
+}
+
+static const char *no_string(const struct conf_database *conf)
+{
+	return conf->url_file ? "let database.url-file name a file that walpush may read, and that holds such a string"
+			      : "correct database.url, or the variable of the environment that it takes";
 }
 
 void check_connection(struct check *c)
@@ -91,25 +109,22 @@ void check_connection(struct check *c)
 	char *role, *database;
 
 	if (!pgdial_identity(&c->conf->database, &role, &database, &why)) {
-		check_add(c, CHECK_FAILURE, CHECK_WORDS,
-			  "let database.url-file name a file that walpush may read, and that holds such a string", "%s",
-			  why.text);
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, no_string(&c->conf->database), "%s", why.text);
 		return;
 	}
-	c->database = quoted(database ? database : role ? mem_text(role) : NULL);
-	c->role = quoted(role);
+	name_all(c, role, database);
 	c->sql = pgdial_open(&c->conf->database, PGDIAL_SQL, &why);
 	if (!c->sql) {
-		refused(c, "cannot connect", &why);
+		check_refused(c, PGDIAL_SQL, "cannot connect", &why);
 		return;
 	}
 	PQclear(PQexec(c->sql, CHECK_OWN_NAMES));
-	free(c->role);
-	free(c->database);
-	c->role = quoted(mem_text(PQuser(c->sql)));
-	c->database = quoted(mem_text(PQdb(c->sql)));
+	name_role(c, mem_text(PQuser(c->sql)));
+	name_database(c, mem_text(PQdb(c->sql)));
+	find_provider(c);
 	check_find_plugin(c);
-	check_ok(c, "database %s as %s", c->database, c->role);
+	check_ok(c, "database %s as %s%s%s", c->database, c->role, c->provider ? ", managed by " : "",
+		 provider_name(c->provider));
 }
 
 /* PostgreSQL 13 is the first with what walpush needs: wal_status and safe_wal_size of a slot, and pg_current_snapshot(). */
@@ -125,6 +140,19 @@ void check_version(struct check *c)
 			  PQparameterStatus(c->sql, "server_version"));
 }
 
+/* Whether a role may replicate is the server's to say: attributes, memberships and providers' own rights decide, and the catalog shows only some. */
+void check_role(struct check *c)
+{
+	struct fail why = { 0 };
+	PGconn *conn = pgdial_open(&c->conf->database, PGDIAL_REPLICATION, &why);
+
+	PQfinish(conn);
+	if (!conn && strcmp(why.sqlstate, "42501") == 0)
+		check_refused(c, PGDIAL_REPLICATION, "the role may not replicate", &why);
+	else
+		check_ok(c, conn ? "may replicate" : "nothing is known against it: see \"replication\"");
+}
+
 void check_replication(struct check *c)
 {
 	struct fail why = { 0 };
@@ -132,7 +160,7 @@ void check_replication(struct check *c)
 	PGresult *result;
 
 	if (!conn) {
-		refused(c, "cannot connect for replication", &why);
+		check_refused(c, PGDIAL_REPLICATION, "cannot connect for replication", &why);
 		return;
 	}
 	result = PQexec(conn, "IDENTIFY_SYSTEM");
@@ -140,7 +168,7 @@ void check_replication(struct check *c)
 		check_ok(c, "system %s, timeline %s", PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1));
 	} else {
 		pgdial_result_fail(result, &why);
-		refused(c, "IDENTIFY_SYSTEM", &why);
+		check_refused(c, PGDIAL_REPLICATION, "IDENTIFY_SYSTEM", &why);
 	}
 	PQclear(result);
 	PQfinish(conn);

@@ -75,12 +75,17 @@ static void judge(struct check *c, const PGresult *result)
 		check_add(c, CHECK_SKIPPED, CHECK_NONE, NULL, "not looked at: no slot is free to try it with");
 	} else if (strcmp(why.sqlstate, "42501") == 0) {
 		/* The script keeps the other entries of the list, which this role cannot see. */
-		buf_addf(&fix, "walpush sql -c sidecar.conf | psql -d %s", c->database);
+		check_add_script(c, &fix);
 		check_add(c, CHECK_FAILURE, CHECK_SHELL, fix.data,
 			  "output_plugin_libraries does not list %s by itself: %s", c->plugin, why.text);
 	} else if (strcmp(why.sqlstate, "58P01") == 0) {
-		buf_addf(&fix, "apt-get install postgresql-%d-wal2json", major);
-		check_add(c, CHECK_FAILURE, CHECK_SHELL, fix.data, "the server has no %s: %s", c->plugin, why.text);
+		if (c->provider)
+			buf_add_text(&fix, "make the slot with pgoutput, which each PostgreSQL has: walpush sql "
+					   "--plugin pgoutput");
+		else
+			buf_addf(&fix, "apt-get install postgresql-%d-wal2json", major);
+		check_add(c, CHECK_FAILURE, c->provider ? CHECK_WORDS : CHECK_SHELL, fix.data,
+			  "the server has no %s: %s", c->plugin, why.text);
 	} else {
 		check_add(c, CHECK_FAILURE, CHECK_WORDS, "see the server's log", "decoding does not begin: %s (%s)",
 			  why.text, why.sqlstate);

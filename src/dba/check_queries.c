@@ -64,7 +64,7 @@ static void not_granted(struct check *c, const struct query *q, const struct fai
 	if (find_grants(c, q, &fix)) {
 		query_failed(c, q, why, CHECK_SQL, fix.data);
 	} else if (!plan || !exec_denied(c, q->q, plan)) {
-		buf_addf(&fix, "walpush sql -c sidecar.conf | psql -d %s", c->database);
+		check_add_script(c, &fix);
 		query_failed(c, q, why, CHECK_SHELL, fix.data);
 	}
 	buf_fini(&fix);

@@ -31,7 +31,6 @@ static const struct check_row rows[] = {
 	  .needs = { "connection" },
 	  .sql = check_sql_standby,
 	  .fine = "no commit waits for a standby that is away" },
-	{ .name = "role", .needs = { "connection" }, .sql = check_sql_replication_role, .fine = "may replicate" },
 	{ .name = "role-rights",
 	  .needs = { "connection" },
 	  .sql = check_sql_superuser,
@@ -58,6 +57,8 @@ static const struct check_row rows[] = {
 	  .needs = { "version" },
 	  .sql = check_sql_walsenders,
 	  .fine = "one is free, or ours" },
+	/* After the walsenders are counted: this opens one. */
+	{ .name = "role", .alone = true, .needs = { "connection" }, .run = check_role },
 	{ .name = "replication", .alone = true, .needs = { "role", "walsenders" }, .run = check_replication },
 	{ .name = "schema", .needs = { "connection" }, .sql = check_sql_schemas, .fine = "the role may look into it" },
 	{ .name = "creators", .needs = { "schema" }, .run = check_creators },

@@ -26,7 +26,8 @@ const char check_sql_encoding[] =
 	"SELECT 'failure', format('the database stores its text as %s, but browsers get UTF-8: only UTF8 can be read',"
 	"                         current_setting('server_encoding')), 'shell',"
 	"       format('createdb --template=template0 --encoding=UTF8 --locale=C.UTF-8 %1$s_utf8"
-	" && pg_dump %1$s | psql %1$s_utf8', quote_ident(current_database()))"
+	" && pg_dump %1$s | psql %1$s_utf8', CASE WHEN current_database() ~ '^[A-Za-z0-9_.-]+$' THEN current_database()"
+	"        ELSE $q$'$q$ || replace(current_database(), $q$'$q$, $q$'\\''$q$) || $q$'$q$ END)"
 	" WHERE current_setting('server_encoding') <> 'UTF8'";
 
 const char check_sql_wal_level[] =
@@ -125,19 +126,10 @@ const char check_sql_keep_size[] =
 	"       FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS s"
 	" WHERE size < 2 * held";
 
-/* Amazon RDS reserves the attribute, and has a role to grant in its place. */
-const char check_sql_replication_role[] =
-	"SELECT 'failure', format('role %s may not replicate', current_user), 'sql',"
-	"       CASE WHEN to_regrole('rds_replication') IS NULL THEN format('ALTER ROLE %I REPLICATION;', current_user)"
-	"            ELSE format('GRANT rds_replication TO %I;', current_user) END"
-	" FROM pg_roles WHERE rolname = current_user AND NOT rolreplication AND NOT rolsuper"
-	"  AND NOT CASE WHEN to_regrole('rds_replication') IS NULL THEN false"
-	"               ELSE pg_has_role(current_user, to_regrole('rds_replication')::oid, 'member') END";
-
+/* It is never taken from the role that asks: it may be the last superuser, or the one that people log in with. */
 const char check_sql_superuser[] =
 	"SELECT 'warning', format('role %s is a superuser: who gets its password owns the server', current_user), "
-	"'sql',"
-	"       format('ALTER ROLE %I NOSUPERUSER;', current_user)"
+	"'words', 'give walpush a role of its own, in the database''s url; walpush sql prints what makes it'"
 	" FROM pg_roles WHERE rolname = current_user AND rolsuper "
 	"UNION ALL "
 	"SELECT 'warning', format('role %s owns %s: it may do more than read', current_user, "

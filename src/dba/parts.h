@@ -78,10 +78,13 @@ struct check {
 	const struct conf *conf;
 	struct rules *rules;
 	enum check_where where;
-	struct catalog *catalog; /* NULL until read */
-	struct reads *reads;     /* of each stream's admit query; NULL before check_membership */
-	PGconn *sql;             /* NULL: no connection */
-	char *role, *database;   /* quoted for SQL if needed; NULL before check_connection */
+	struct catalog *catalog;         /* NULL until read */
+	struct reads *reads;             /* of each stream's admit query; NULL before check_membership */
+	PGconn *sql;                     /* NULL: no connection */
+	char *role, *database;           /* quoted for SQL if needed; NULL before check_connection */
+	char *role_name, *database_name; /* the same as they are */
+	char *host;                      /* as in the connection string; NULL: it names none */
+	enum provider provider;          /* who manages the server; known before a connection only by its name */
 	const char *plugin;  /* that the slot has, or will have; NULL before check_connection. See check_find_plugin */
 	const char *running; /* the name of the row that runs */
 	struct check_finding *findings;
@@ -119,9 +122,9 @@ void check_sql(struct check *c, const struct check_row *row);
 
 extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level[], check_sql_standby[],
 	check_sql_slots[], check_sql_walsenders[], check_sql_slot[], check_sql_slot_kind[], check_sql_slot_database[],
-	check_sql_slot_state[], check_sql_slot_reader[], check_sql_keep_size[], check_sql_replication_role[],
-	check_sql_superuser[], check_sql_connection_limit[], check_sql_server_connections[],
-	check_sql_password_expiry[], check_sql_schemas[], check_sql_persistence[], check_sql_published_identity[];
+	check_sql_slot_state[], check_sql_slot_reader[], check_sql_keep_size[], check_sql_superuser[],
+	check_sql_connection_limit[], check_sql_server_connections[], check_sql_password_expiry[], check_sql_schemas[],
+	check_sql_persistence[], check_sql_published_identity[];
 extern const char check_sql_slot_wal[], check_sql_slot_idle[], check_sql_slot_left[], check_sql_database_limit[];
 
 void check_configuration(struct check *c);
@@ -139,6 +142,11 @@ void check_version(struct check *c);
 void check_ddl_decoding(struct check *c);
 void check_server_clock(struct check *c);
 void check_server_certificate(struct check *c);
+/* Appends the command that runs what `walpush sql` prints. */
+void check_add_script(const struct check *c, struct buf *out);
+/* Adds the failure of a connection that could not be opened. */
+void check_refused(struct check *c, enum pgdial_kind of, const char *what, const struct fail *why);
+void check_role(struct check *c);
 void check_replication(struct check *c);
 /* Resolves database.plugin = "auto", once there is a connection: the slot's plugin if walpush knows it, else wal2json. */
 void check_find_plugin(struct check *c);

@@ -43,7 +43,6 @@ struct pgdial {
 	struct event *deadline; /* also reports a failed start from the loop */
 	struct fail why;
 	struct fail last_words; /* the server's reason if it ends the session while it is being opened */
-	bool is_command;        /* the caller blocks, and needs the SQLSTATE of a refusal */
 	pgdial_done *done;
 	void *ctx;
 };
@@ -123,6 +122,20 @@ bool pgdial_identity(const struct conf_database *conf, char **user, char **datab
 	PQconninfoFree(parts);
 	forget_url(url);
 	return ok;
+}
+
+char *pgdial_part(const struct conf_database *conf, const char *keyword)
+{
+	struct fail ignored;
+	char *url = read_url(conf, &ignored), *value = NULL;
+	PQconninfoOption *parts = url ? PQconninfoParse(url, NULL) : NULL;
+
+	for (const PQconninfoOption *p = parts; p && p->keyword && !value; p++)
+		if (p->val && *p->val && strcmp(p->keyword, keyword) == 0)
+			value = mem_text(p->val);
+	PQconninfoFree(parts);
+	forget_url(url);
+	return value;
 }
 
 typedef void add_setting(struct buf *out, const char *name, const char *value);
@@ -240,19 +253,35 @@ static void one_line(char *text)
 			*text = ' ';
 }
 
-/* libpq's message of a failed attempt, with the SQLSTATE of its verbose form: "FATAL:  28P01: password …". */
+/* The first error that a server answered, in libpq's verbose form: "FATAL:  28P01: password …". Hosts that did not answer may stand before it.
+ * After it may stand an attempt without TLS, which says less. NULL: no server has answered. */
+static const char *answered(const char *text, const char **sqlstate)
+{
+	static const char of_states[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+	for (const char *at = text; (at = strstr(at, ":  ")); at += 3) {
+		if (strspn(at + 3, of_states) != 5 || strncmp(at + 8, ": ", 2) != 0)
+			continue;
+		*sqlstate = at + 3;
+		return at + 10;
+	}
+	return NULL;
+}
+
+/* libpq's message of a failed attempt, with the SQLSTATE of its verbose form. */
 static void attempt_fail(const PGconn *conn, struct fail *why)
 {
-	const char *text = pgurl_error(conn);
-	const char *state = strstr(text, ":  ");
+	static const char of_file[] = "password retrieved from file ";
+	const char *text = pgurl_error(conn), *sqlstate = NULL, *said = answered(text, &sqlstate);
+	const char *file = strstr(text, of_file);
 
-	if (state && strspn(state + 3, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5 && strncmp(state + 8, ": ", 2) == 0)
-		text = state + 10;
-	else
-		state = NULL;
-	fail_set(why, "%.*s", (int)strcspn(text, "\n"), text);
-	if (state)
-		mem_copy_text(why->sqlstate, sizeof(why->sqlstate), state + 3);
+	if (!said) {
+		fail_set(why, "%s", text);
+		return;
+	}
+	fail_set(why, "%.*s%s%.*s", (int)strcspn(said, "\n"), said, file ? "; " : "",
+		 file ? (int)strcspn(file, "\n") : 0, file ? file : "");
+	mem_copy_text(why->sqlstate, sizeof(why->sqlstate), sqlstate);
 }
 
 /* Takes libpq's message, and adds a host that did not resolve. */
@@ -262,10 +291,7 @@ static void take_failure(struct pgdial *d)
 	struct fail of_name;
 	size_t len;
 
-	if (d->is_command)
-		attempt_fail(d->conn, &d->why);
-	else
-		fail_set(&d->why, "%s", pgurl_error(d->conn));
+	attempt_fail(d->conn, &d->why);
 	one_line(d->why.text);
 	if (!missing)
 		return;
@@ -291,6 +317,7 @@ static void dial_connected(struct pgdial *d)
 	PGconn *conn = d->conn;
 
 	PQsetNoticeReceiver(conn, ignore_notice, NULL);
+	PQsetErrorVerbosity(conn, PQERRORS_DEFAULT);
 	if (d->last_words.text[0]) {
 		d->why = d->last_words;
 		dial_end(d, NULL);
@@ -361,8 +388,7 @@ static bool dial_connect(struct pgdial *d)
 	if (!d->conn)
 		return fail_set(&d->why, "out of memory for a database connection");
 	PQsetNoticeReceiver(d->conn, pgdial_last_words, &d->last_words);
-	if (d->is_command)
-		PQsetErrorVerbosity(d->conn, PQERRORS_VERBOSE);
+	PQsetErrorVerbosity(d->conn, PQERRORS_VERBOSE);
 	if (PQstatus(d->conn) == CONNECTION_BAD) {
 		take_failure(d);
 		return false;
@@ -414,14 +440,13 @@ static bool dial_begin(struct pgdial *d, struct resolve *names)
 }
 
 static struct pgdial *dial_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
-			       enum pgdial_kind kind, bool is_command)
+			       enum pgdial_kind kind)
 {
 	struct pgdial *d = mem_new(sizeof(*d));
 
 	d->loop = loop;
 	d->conf = conf;
 	d->kind = kind;
-	d->is_command = is_command;
 	d->until = clock_us() + conf->connect_timeout * 1000;
 	d->deadline = event_new(loop, -1, 0, on_deadline, d);
 	if (!d->deadline)
@@ -434,7 +459,7 @@ static struct pgdial *dial_new(struct event_base *loop, struct resolve *names, c
 struct pgdial *pgdial_start(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
 			    enum pgdial_kind kind, pgdial_done *done, void *ctx)
 {
-	struct pgdial *d = dial_new(loop, names, conf, kind, false);
+	struct pgdial *d = dial_new(loop, names, conf, kind);
 
 	d->done = done;
 	d->ctx = ctx;
@@ -493,7 +518,7 @@ PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, str
 	if (!o.loop)
 		fail_never("libevent gives no loop");
 	names = resolve_new(o.loop, false);
-	d = dial_new(o.loop, names, conf, kind, true);
+	d = dial_new(o.loop, names, conf, kind);
 	d->done = on_opened;
 	d->ctx = &o;
 	event_base_dispatch(o.loop);
@@ -501,9 +526,61 @@ PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, str
 	event_base_free(o.loop);
 	if (!o.conn)
 		return NULL;
-	PQsetErrorVerbosity(o.conn, PQERRORS_DEFAULT);
 	PQsetnonblocking(o.conn, 0);
 	return settle(o.conn, conf, kind, why);
+}
+
+/* Of a value that a URL gives twice, libpq takes the last. */
+static char *url_with_tls(const char *url)
+{
+	bool is_uri = strncmp(url, "postgres", 8) == 0 && strstr(url, "://");
+	struct buf out = { 0 };
+
+	buf_addf(&out, "%s%csslmode=require", url, !is_uri ? ' ' : strchr(url, '?') ? '&' : '?');
+	return buf_steal(&out);
+}
+
+enum refusal_tls pgdial_try_tls(const struct conf_database *conf, enum pgdial_kind kind)
+{
+	struct conf_database with = *conf;
+	struct fail why = { 0 };
+	char *url = read_url(conf, &why), *with_tls;
+	PGconn *conn;
+
+	if (!url)
+		return REFUSAL_TLS_UNKNOWN;
+	with.url = with_tls = url_with_tls(url);
+	with.url_file = NULL;
+	conn = pgdial_open(&with, kind, &why);
+	PQfinish(conn);
+	forget_url(url);
+	forget_url(with_tls);
+	if (conn)
+		return REFUSAL_TLS_WORKS;
+	if (strstr(why.text, "does not support SSL"))
+		return REFUSAL_TLS_NONE;
+	if (strncmp(why.sqlstate, "28", 2) == 0 && strstr(why.text, "pg_hba.conf"))
+		return REFUSAL_TLS_REFUSED;
+	return why.sqlstate[0] ? REFUSAL_TLS_WORKS : REFUSAL_TLS_UNKNOWN;
+}
+
+void pgdial_fix(const struct conf_database *conf, enum pgdial_kind kind, const struct fail *why, struct buf *fix)
+{
+	char *role = pgdial_part(conf, "user"), *database = pgdial_part(conf, "dbname"),
+	     *host = pgdial_part(conf, "host");
+	struct refusal_facts facts = { .role = role,
+				       .database = database,
+				       .host = host,
+				       .provider = provider_of_host(host),
+				       .is_replication = kind == PGDIAL_REPLICATION };
+	struct buf text = { 0 };
+	enum refusal_kind found = refusal_fix(why, &facts, &text);
+
+	buf_addf(fix, "%s%s", found == REFUSAL_WORDS ? "" : refusal_title(found), text.data);
+	buf_fini(&text);
+	free(role);
+	free(database);
+	free(host);
 }
 
 void pgdial_result_fail(const PGresult *result, struct fail *why)

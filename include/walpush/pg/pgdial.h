@@ -19,13 +19,14 @@
 #include "walpush/base/buf.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/resolve.h"
+#include "walpush/pg/refusal.h"
 
 enum pgdial_kind { PGDIAL_SQL, PGDIAL_REPLICATION };
 
 struct pgdial;
 
 /* Called exactly once, never from inside pgdial_start. `conn` is non-blocking and belongs to the callee; NULL: the attempt failed, and `why` says
- * why. The attempt is over when this is called; do not cancel it. */
+ * why, with the server's SQLSTATE if there is one. The attempt is over when this is called; do not cancel it. */
 typedef void pgdial_done(void *ctx, PGconn *conn, const struct fail *why);
 
 struct pgdial *pgdial_start(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
@@ -34,7 +35,7 @@ struct pgdial *pgdial_start(struct event_base *loop, struct resolve *names, cons
 void pgdial_cancel(struct pgdial *d);
 
 /* One attempt that blocks until its end: for commands, never on a loop's thread. The connection is blocking and belongs to the caller. NULL:
- * `why` is filled, with the server's SQLSTATE if there is one. */
+ * `why` is filled. */
 PGconn *pgdial_open(const struct conf_database *conf, enum pgdial_kind kind, struct fail *why);
 
 /* Appends calls of set_config for all settings of a session, each with a comma before it: for the SELECT that a session begins with. */
@@ -43,6 +44,15 @@ void pgdial_settings(const struct conf_database *conf, enum pgdial_kind kind, st
 /* User and database in the connection string; the caller frees them. NULL: the string does not name one. False: the string cannot be read or
  * is not usable. */
 bool pgdial_identity(const struct conf_database *conf, char **user, char **database, struct fail *why);
+
+/* One part of the connection string, "host" for example; the caller frees it. NULL: the string does not name it, or cannot be read. */
+char *pgdial_part(const struct conf_database *conf, const char *keyword);
+
+/* Appends the fix for an attempt that failed, for the log. */
+void pgdial_fix(const struct conf_database *conf, enum pgdial_kind kind, const struct fail *why, struct buf *fix);
+
+/* What an attempt with sslmode=require comes to. Blocks, as pgdial_open does. */
+enum refusal_tls pgdial_try_tls(const struct conf_database *conf, enum pgdial_kind kind);
 
 /* The error of a failed result, without data of rows or parameters: the SQLSTATE and, for classes whose texts contain only names, the
  * server's text. */
