@@ -55,6 +55,10 @@ struct source {
 	enum source_state state;
 	struct source_starting starting;
 	struct source_health health;
+	struct login *login; /* NULL: nobody else logs in */
+	struct login_ear login_ear;
+	bool waits_for_login;
+	struct fail last_words; /* of the server, on the current connection */
 	struct pgdial *dial;
 	PGconn *conn;
 	struct event *readable;
@@ -106,6 +110,7 @@ static void hang_up(struct source *s)
 	if (s->conn)
 		PQfinish(s->conn);
 	s->conn = NULL;
+	s->waits_for_login = false;
 }
 
 static void ended(struct source *s)
@@ -138,11 +143,33 @@ static void lost(struct source *s, const struct fail *why, bool slow)
 		try_again(s, why, slow, source_fix_is_poison(why) ? SOURCE_POISON : SOURCE_GONE);
 }
 
-/* The same with libpq's error. */
+/* The connection could not be opened. */
+static void refused(struct source *s, const struct fail *why)
+{
+	int64_t now = clock_us();
+	int64_t us = s->login ? login_failed(s->login, &s->login_ear, why, true, now) : 0;
+	struct timeval wait;
+	struct buf fix = { 0 };
+
+	pgdial_fix(s->conf, PGDIAL_REPLICATION, why, &fix);
+	wait = clock_timeval(source_health_refused(&s->health, s->conf->slot, why, fix.data, us, now));
+	buf_fini(&fix);
+	hang_up(s);
+	s->waits_for_login = us > 0;
+	move_to(s, SOURCE_WAITING);
+	event_add(s->retry, &wait);
+}
+
+/* The same with what the server said before it closed the connection, or with libpq's error. */
 static void broken(struct source *s)
 {
-	struct fail why = { 0 };
+	struct fail why = s->last_words;
 	char *newline;
+
+	if (why.text[0]) {
+		lost(s, &why, false);
+		return;
+	}
 
 	fail_set(&why, "%s", pgurl_error(s->conn));
 	newline = strchr(why.text, '\n');
@@ -443,10 +470,14 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 
 	s->dial = NULL;
 	if (!conn) {
-		lost(s, why, false);
+		refused(s, why);
 		return;
 	}
+	if (s->login)
+		login_passed(s->login, &s->login_ear);
 	s->conn = conn;
+	s->last_words = (struct fail){ 0 };
+	PQsetNoticeReceiver(conn, pgdial_last_words, &s->last_words);
 	s->readable = event_new(s->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, s);
 	s->writable = event_new(s->loop, PQsocket(conn), EV_WRITE, on_writable, s);
 	if (!s->readable || !s->writable || event_add(s->readable, NULL) != 0)
@@ -457,7 +488,15 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 
 static void dial(struct source *s)
 {
-	move_to(s, SOURCE_DIALLING);
+	int64_t us = s->login ? login_wait(s->login, &s->login_ear, clock_us()) : 0;
+	struct timeval wait = clock_timeval(us);
+
+	s->waits_for_login = us > 0;
+	move_to(s, us ? SOURCE_WAITING : SOURCE_DIALLING);
+	if (us) {
+		event_add(s->retry, &wait);
+		return;
+	}
 	s->dial = pgdial_start(s->loop, s->names, s->conf, PGDIAL_REPLICATION, on_dialled, s);
 }
 
@@ -466,6 +505,23 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	dial(arg);
+}
+
+static void on_passed(void *ctx)
+{
+	struct source *s = ctx;
+
+	if (!s->waits_for_login)
+		return;
+	event_del(s->retry);
+	dial(s);
+}
+
+void source_login(struct source *s, struct login *login)
+{
+	s->login = login;
+	s->login_ear = (struct login_ear){ .passed = on_passed, .ctx = s };
+	login_listen(login, &s->login_ear);
 }
 
 void source_go(struct source *s)
@@ -640,6 +696,8 @@ void source_free(struct source *s)
 	if (!s)
 		return;
 	hang_up(s);
+	if (s->login)
+		login_leave(s->login, &s->login_ear);
 	event_free(s->retry);
 	event_free(s->status);
 	source_start_fini(&s->starting);

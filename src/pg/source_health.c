@@ -4,6 +4,7 @@
 
 #include "source_fix.h"
 #include "walpush/base/log.h"
+#include "walpush/pg/refusal.h"
 
 void source_health_init(struct source_health *h)
 {
@@ -32,6 +33,18 @@ int64_t source_health_fails(struct source_health *h, const char *slot, const str
 	h->fix = fix ? fix->what : NULL;
 	say(h, slot, why, wait, now);
 	return wait;
+}
+
+int64_t source_health_refused(struct source_health *h, const char *slot, const struct fail *why, const char *fix,
+			      int64_t wait, int64_t now)
+{
+	int64_t own = backoff_next(refusal_is_of_login(why) ? &h->slow : &h->soon);
+
+	h->held_by_other = false;
+	mem_copy_text(h->refusal, sizeof(h->refusal), fix);
+	h->fix = h->refusal;
+	say(h, slot, why, wait ? wait : own, now);
+	return wait ? wait : own;
 }
 
 void source_health_progress(struct source_health *h)

@@ -48,6 +48,9 @@ struct sqlpipe {
 	struct suspects_ear ear;
 	struct anchor *anchor; /* NULL: any server will do */
 	struct anchor_ear anchor_ear;
+	struct login *login; /* NULL: nobody else logs in */
+	struct login_ear login_ear;
+	bool waits_for_login;
 	sqlpipe_state *state;
 	void *ctx;
 
@@ -198,33 +201,49 @@ static void say_trouble(struct sqlpipe *p, bool was_up, const struct fail *why, 
 {
 	unsigned times;
 	enum log_level level;
+	struct buf fix = { 0 };
 
 	if (was_up)
 		repeat_end(&p->trouble);
 	level = repeat_level(&p->trouble, p->idle && !was_up ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, why->text, clock_us(),
 			     &times);
+	if (!was_up)
+		pgdial_fix(p->conf, PGDIAL_SQL, why, &fix);
 	log_write(level,
 		  was_up ? "database connection lost, connecting again" : "cannot reach the database, trying again",
 		  LOG_FIELDS(log_s("connection", p->name), log_s("error", why->text), log_s("sqlstate", why->sqlstate),
-			     log_ms("wait_ms", wait_us), log_n("times", times)));
+			     log_fix(fix.data ? fix.data : ""), log_ms("wait_ms", wait_us), log_n("times", times)));
+	buf_fini(&fix);
 	if (p->idle && was_up) /* nobody may want it again, so this is no trouble that lasts */
 		repeat_end(&p->trouble);
 }
 
-static void pipe_lost(struct sqlpipe *p, const struct fail *why)
+/* The connection is lost, or could not be opened; it is opened again after `us`. */
+static void pipe_down(struct sqlpipe *p, const struct fail *why, int64_t us)
 {
-	struct timeval wait;
+	struct timeval wait = clock_timeval(us);
 	bool was_up = p->conn != NULL;
-	int64_t us = backoff_next(&p->backoff);
 
 	hang_up(p);
 	if (p->suspects && strcmp(why->sqlstate, CRASH_SHUTDOWN) == 0)
 		suspects_crash(p->suspects, clock_us());
 	say_trouble(p, was_up, why, us);
-	wait = clock_timeval(us);
 	event_add(p->retry, &wait);
 	if (was_up)
 		p->state(p->ctx, false, why);
+}
+
+static void pipe_lost(struct sqlpipe *p, const struct fail *why)
+{
+	pipe_down(p, why, backoff_next(&p->backoff));
+}
+
+static void pipe_refused(struct sqlpipe *p, const struct fail *why)
+{
+	int64_t us = p->login ? login_failed(p->login, &p->login_ear, why, false, clock_us()) : 0;
+
+	p->waits_for_login = us > 0;
+	pipe_down(p, why, us ? us : backoff_next(&p->backoff));
 }
 
 /* Does the SQLSTATE mean that the session is over, and not that the query is wrong? */
@@ -677,11 +696,13 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 
 	p->dial = NULL;
 	if (!conn) {
-		pipe_lost(p, why);
+		pipe_refused(p, why);
 		return;
 	}
 	p->conn = conn;
 	p->up_since = clock_us();
+	if (p->login)
+		login_passed(p->login, &p->login_ear);
 	note_session(p, true);
 	p->last_words = (struct fail){ 0 };
 	PQsetNoticeReceiver(conn, pgdial_last_words, &p->last_words);
@@ -701,7 +722,14 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 
 static void pipe_dial(struct sqlpipe *p)
 {
-	p->dial = pgdial_start(p->loop, p->names, p->conf, PGDIAL_SQL, on_dialled, p);
+	int64_t us = p->login ? login_wait(p->login, &p->login_ear, clock_us()) : 0;
+	struct timeval wait = clock_timeval(us);
+
+	p->waits_for_login = us > 0;
+	if (us)
+		event_add(p->retry, &wait);
+	else
+		p->dial = pgdial_start(p->loop, p->names, p->conf, PGDIAL_SQL, on_dialled, p);
 }
 
 static void on_send(evutil_socket_t fd, short what, void *arg)
@@ -728,6 +756,18 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	if (!p->idle)
 		pipe_dial(p);
+	else
+		p->waits_for_login = false;
+}
+
+static void on_passed(void *ctx)
+{
+	struct sqlpipe *p = ctx;
+
+	if (!p->waits_for_login)
+		return;
+	event_del(p->retry);
+	pipe_dial(p);
 }
 
 static void on_idle(evutil_socket_t fd, short what, void *arg)
@@ -763,6 +803,7 @@ void sqlpipe_renew(struct sqlpipe *p)
 		p->state(p->ctx, false, &why);
 	} else if (p->dial) {
 		pgdial_cancel(p->dial);
+		p->dial = NULL;
 	} else {
 		return; /* the retry timer opens a new connection */
 	}
@@ -789,6 +830,13 @@ void sqlpipe_anchor(struct sqlpipe *p, struct anchor *anchor)
 	p->anchor = anchor;
 	p->anchor_ear = (struct anchor_ear){ .moved = on_moved, .ctx = p };
 	anchor_listen(anchor, &p->anchor_ear);
+}
+
+void sqlpipe_login(struct sqlpipe *p, struct login *login)
+{
+	p->login = login;
+	p->login_ear = (struct login_ear){ .passed = on_passed, .ctx = p };
+	login_listen(login, &p->login_ear);
 }
 
 static struct sqlpipe *pipe_new(struct event_base *loop, struct resolve *names, const char *name,
@@ -822,7 +870,7 @@ struct sqlpipe *sqlpipe_new(struct event_base *loop, struct resolve *names, cons
 {
 	struct sqlpipe *p = pipe_new(loop, names, name, conf, suspects, state, ctx);
 
-	pipe_dial(p);
+	event_active(p->retry, EV_TIMEOUT, 0); /* from the loop, when the caller has said whose login this is */
 	return p;
 }
 
@@ -851,6 +899,8 @@ void sqlpipe_free(struct sqlpipe *p)
 		suspects_leave(p->suspects, &p->ear);
 	if (p->anchor)
 		anchor_leave(p->anchor, &p->anchor_ear);
+	if (p->login)
+		login_leave(p->login, &p->login_ear);
 	DL_FOREACH_SAFE(p->waiting, q, next) {
 		DL_DELETE(p->waiting, q);
 		sqlquery_free(q);

@@ -66,6 +66,7 @@ struct tap {
 	bool has_event;                  /* the relay's entries since the last end of a transaction had a message */
 	bool server_stops;               /* it demanded a reply twice: confirm all that is handled, hold nothing back */
 	struct event *stop_limit;        /* when it fires, a replication stream that cannot go on is closed */
+	struct login login;              /* of all sessions */
 	struct anchor anchor;            /* holds while the replication stream runs */
 	char stream_server[ANCHOR_TEXT]; /* of the connection that starts it */
 	int64_t astray_at;               /* µs: when it was last started because of the anchor; 0: never */

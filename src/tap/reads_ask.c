@@ -178,7 +178,7 @@ static void on_nothing(evutil_socket_t fd, short what, void *arg)
 }
 
 struct reads_ask *reads_ask_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
-				const struct rules *rules, reads_ask_done *done, void *ctx)
+				struct login *login, const struct rules *rules, reads_ask_done *done, void *ctx)
 {
 	static const struct sqlsteps_calls calls = { send_statement, take_result, go_on, on_end };
 	struct reads_ask *a = mem_new(sizeof(*a));
@@ -189,7 +189,7 @@ struct reads_ask *reads_ask_new(struct event_base *loop, struct resolve *names, 
 	if (!a->nothing)
 		fail_never("libevent makes no timer for what the queries read");
 	if (rules_n_streams(rules))
-		a->steps = sqlsteps_new(loop, names, conf, &calls, a);
+		a->steps = sqlsteps_new(loop, names, conf, login, &calls, a);
 	else
 		event_active(a->nothing, EV_TIMEOUT, 0);
 	return a;

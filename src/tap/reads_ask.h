@@ -13,6 +13,7 @@
 #include "walpush/base/fail.h"
 #include "walpush/rules/reads.h"
 #include "walpush/base/resolve.h"
+#include "walpush/pg/login.h"
 
 struct reads_ask;
 
@@ -22,7 +23,7 @@ typedef void reads_ask_done(void *ctx, struct reads *reads, const struct fail *w
 
 /* `rules`, bound or not, must outlive it. */
 struct reads_ask *reads_ask_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
-				const struct rules *rules, reads_ask_done *done, void *ctx);
+				struct login *login, const struct rules *rules, reads_ask_done *done, void *ctx);
 /* `done` is not called. NULL is allowed. */
 void reads_ask_cancel(struct reads_ask *a);
 

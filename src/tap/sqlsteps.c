@@ -18,6 +18,10 @@ struct sqlsteps {
 	const struct sqlsteps_calls *calls;
 	void *ctx;
 
+	struct resolve *names;
+	struct login *login;
+	struct login_ear login_ear;
+	struct event *later; /* pending: it waits for a login that may pass */
 	struct pgdial *dial;
 	PGconn *conn;
 	bool is_settled; /* the settings of the session were said once more: a pooler may have left them out */
@@ -28,6 +32,8 @@ struct sqlsteps {
 static void steps_free(struct sqlsteps *s)
 {
 	pgdial_cancel(s->dial);
+	login_leave(s->login, &s->login_ear);
+	event_free(s->later);
 	if (s->readable)
 		event_free(s->readable);
 	if (s->writable)
@@ -170,9 +176,11 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 
 	s->dial = NULL;
 	if (!conn) {
+		login_failed(s->login, &s->login_ear, why, false, clock_us());
 		end(s, why);
 		return;
 	}
+	login_passed(s->login, &s->login_ear);
 	s->conn = conn;
 	s->readable = event_new(s->loop, PQsocket(conn), EV_READ | EV_PERSIST, on_readable, s);
 	s->writable = event_new(s->loop, PQsocket(conn), EV_WRITE, on_writable, s);
@@ -181,16 +189,50 @@ static void on_dialled(void *ctx, PGconn *conn, const struct fail *why)
 	send_next(s);
 }
 
+static void dial(struct sqlsteps *s)
+{
+	/* The first login is for a session that says why it fails. */
+	int64_t us = login_is_known(s->login) ? login_wait(s->login, &s->login_ear, clock_us()) : LOGIN_AGAIN;
+	struct timeval wait = clock_timeval(us);
+
+	if (us)
+		event_add(s->later, &wait);
+	else
+		s->dial = pgdial_start(s->loop, s->names, s->conf, PGDIAL_SQL, on_dialled, s);
+}
+
+static void on_later(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	dial(arg);
+}
+
+static void on_passed(void *ctx)
+{
+	struct sqlsteps *s = ctx;
+
+	if (!event_pending(s->later, EV_TIMEOUT, NULL))
+		return;
+	event_del(s->later);
+	dial(s);
+}
+
 struct sqlsteps *sqlsteps_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
-			      const struct sqlsteps_calls *calls, void *ctx)
+			      struct login *login, const struct sqlsteps_calls *calls, void *ctx)
 {
 	struct sqlsteps *s = mem_new(sizeof(*s));
 
-	*s = (struct sqlsteps){ .loop = loop, .conf = conf, .calls = calls, .ctx = ctx };
+	*s = (struct sqlsteps){
+		.loop = loop, .names = names, .conf = conf, .login = login, .calls = calls, .ctx = ctx
+	};
+	s->login_ear = (struct login_ear){ .passed = on_passed, .ctx = s };
+	login_listen(login, &s->login_ear);
 	s->silence = event_new(loop, -1, 0, on_silence, s);
-	if (!s->silence)
+	s->later = event_new(loop, -1, 0, on_later, s);
+	if (!s->silence || !s->later)
 		fail_never("libevent makes no timer for a database connection");
-	s->dial = pgdial_start(loop, names, conf, PGDIAL_SQL, on_dialled, s);
+	dial(s);
 	return s;
 }
 

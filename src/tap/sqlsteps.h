@@ -2,7 +2,7 @@
  * sqlsteps: SQL statements one after the other, on a connection of their own that ends with the sqlsteps. For what makes temporary views: a
  * statement that waits for a lock delays no other query.
  *
- * Nothing is tried again. Bounds: connect_timeout, then for each statement statement-timeout and 5 s more. Tap thread.
+ * Nothing is tried again. It waits where the server refuses the process's logins (login.h). Bounds from then on: connect_timeout, then for each statement statement-timeout and 5 s more. Tap thread.
  */
 #ifndef WALPUSH_SQLSTEPS_H
 #define WALPUSH_SQLSTEPS_H
@@ -13,6 +13,7 @@
 #include "walpush/conf/conf.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/resolve.h"
+#include "walpush/pg/login.h"
 
 struct sqlsteps;
 
@@ -30,7 +31,7 @@ struct sqlsteps_calls {
 };
 
 struct sqlsteps *sqlsteps_new(struct event_base *loop, struct resolve *names, const struct conf_database *conf,
-			      const struct sqlsteps_calls *calls, void *ctx);
+			      struct login *login, const struct sqlsteps_calls *calls, void *ctx);
 /* `end` is not called. NULL is allowed. */
 void sqlsteps_cancel(struct sqlsteps *s);
 

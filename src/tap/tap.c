@@ -289,6 +289,7 @@ static void start_asking(struct tap *t)
 		a->sql = sqlpipe_new(t->loop, t->names, a->name, &t->now.conf->database, t->suspects, on_asking_state,
 				     a);
 		sqlpipe_anchor(a->sql, &t->anchor);
+		sqlpipe_login(a->sql, &t->login);
 	}
 }
 
@@ -300,6 +301,7 @@ static void start_feeding(struct tap *t)
 
 	t->sql = sqlpipe_new(t->loop, t->names, "visibility", &conf->database, t->suspects, on_visibility_state, t);
 	sqlpipe_anchor(t->sql, &t->anchor);
+	sqlpipe_login(t->sql, &t->login);
 	start_asking(t);
 	questions[0] = t->asking[0].sql;
 	questions[1] = t->asking[1].sql;
@@ -309,6 +311,7 @@ static void start_feeding(struct tap *t)
 	t->intake = intake_new(t->loop, &conf->limits, t->sql, questions, t->counts, &tap_intake_calls, t);
 	intake_async_commits(t->intake, conf->database.async_commits);
 	t->source = source_new(t->loop, t->names, &conf->database, &tap_source_calls, t);
+	source_login(t->source, &t->login);
 	if (conf->relay.url)
 		way_relay_begin(t);
 }

@@ -450,7 +450,8 @@ static void read_queries(struct tap *t)
 {
 	t->finding->of = t->n_editions;
 	t->finding->reads_of = edition_ref(t->now.edition);
-	t->finding->ask = reads_ask_new(t->loop, t->names, &t->now.conf->database, t->now.plain, on_reads, t);
+	t->finding->ask =
+		reads_ask_new(t->loop, t->names, &t->now.conf->database, &t->login, t->now.plain, on_reads, t);
 }
 
 /* One question at a time; a row that does not fit causes one. The answer to an earlier question does not count. */

@@ -101,8 +101,10 @@ void tap_lanes_start(struct tap *t)
 	for (unsigned i = 1; i < conf->admit_connections; i++)
 		lanes[i].sql = sqlpipe_new_on_demand(t->loop, t->names, "admissions, on demand", conf, t->suspects,
 						     IDLE_LIMIT, on_state, &lanes[i]);
-	for (unsigned i = 0; i < conf->admit_connections; i++)
+	for (unsigned i = 0; i < conf->admit_connections; i++) {
 		sqlpipe_anchor(lanes[i].sql, &t->anchor);
+		sqlpipe_login(lanes[i].sql, &t->login);
+	}
 }
 
 void tap_lanes_renew(struct tap *t)

@@ -189,7 +189,7 @@ void tap_overlap_go(struct tap *t)
 		return;
 	a->refused = false;
 	a->reading = overlap_begin(t->now.plain);
-	a->steps = sqlsteps_new(t->loop, t->names, &t->now.conf->database, &calls, t);
+	a->steps = sqlsteps_new(t->loop, t->names, &t->now.conf->database, &t->login, &calls, t);
 }
 
 static void on_again(evutil_socket_t fd, short what, void *arg)

@@ -285,7 +285,8 @@ static void ask_reads(struct reload *r)
 {
 	struct tap *t = r->tap;
 
-	r->reads_ask = reads_ask_new(t->loop, t->names, &t->now.conf->database, r->edition->rules, on_reads, r);
+	r->reads_ask =
+		reads_ask_new(t->loop, t->names, &t->now.conf->database, &t->login, r->edition->rules, on_reads, r);
 }
 
 static void on_again(evutil_socket_t fd, short what, void *arg)
@@ -321,6 +322,7 @@ void tap_reload(struct tap *t)
 
 	if (t->reload)
 		reload_end(t->reload);
+	login_hurry(&t->login);
 	log_info("reading the configuration again", log_s("file", t->now.conf->file));
 	edition = read_edition(t, &kept, &why);
 	if (!edition) {

@@ -4,6 +4,8 @@
 #include "parts.h"
 #include "walpush/base/clock.h"
 
+#define LOGIN_REFUSED "the server refuses walpush's login: see the log"
+
 static bool lags(const struct tap *t)
 {
 	lsn_t end = tap_server_end(t), published = topiclog_published(t->now.log);
@@ -24,6 +26,8 @@ static const char *source_missing(struct tap *t)
 
 	if (source_is_held_by_other(t->source))
 		return "another process holds the slot";
+	if (login_is_refused(&t->login))
+		return LOGIN_REFUSED;
 	/* The source does not begin before the catalog is read. */
 	return or_names(said ? said : sqlpipe_trouble(t->sql), "not streaming: see the log");
 }
@@ -32,6 +36,8 @@ static const char *queries_missing(const struct tap *t)
 {
 	const char *said = sqlpipe_trouble(t->sql);
 
+	if (login_is_refused(&t->login))
+		return LOGIN_REFUSED;
 	for (size_t i = 0; i < 2 && !said; i++)
 		said = sqlpipe_trouble(t->asking[i].sql);
 	return or_names(said ? said : tap_lanes_trouble(t), "no connection for queries");

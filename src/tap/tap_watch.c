@@ -364,6 +364,7 @@ void tap_watch_start(struct tap *t)
 {
 	t->watch->sql = sqlpipe_new(t->loop, t->names, "watch", &t->now.conf->database, t->suspects, on_state, t);
 	sqlpipe_anchor(t->watch->sql, &t->anchor);
+	sqlpipe_login(t->watch->sql, &t->login);
 }
 
 struct sqlpipe *tap_watch_sql(const struct tap *t)

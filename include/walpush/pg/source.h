@@ -18,6 +18,7 @@
 #include "walpush/base/event_id.h"
 #include "walpush/base/fail.h"
 #include "walpush/base/resolve.h"
+#include "walpush/pg/login.h"
 
 struct source;
 
@@ -65,6 +66,9 @@ struct source *source_new(struct event_base *loop, struct resolve *names, const 
 			  const struct source_calls *calls, void *ctx);
 void source_free(struct source *s);
 void source_free_record(char *bytes);
+
+/* From now on the source waits where the server refuses the process's logins (login.h). Once, at the beginning; `login` outlives the source. */
+void source_login(struct source *s, struct login *login);
 
 /* Connects, unless the source is connected or connecting. */
 void source_go(struct source *s);

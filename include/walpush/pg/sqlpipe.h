@@ -22,6 +22,7 @@
 #include "walpush/base/resolve.h"
 #include "walpush/base/sqlrows.h"
 #include "walpush/pg/anchor.h"
+#include "walpush/pg/login.h"
 #include "walpush/pg/suspects.h"
 
 #define SQLPIPE_IN_FLIGHT 256
@@ -49,6 +50,8 @@ struct sqlpipe *sqlpipe_new_on_demand(struct event_base *loop, struct resolve *n
 /* From now on a connection to another server than the anchor's is closed before it answers anything, and opened again after the backoff. Once, at the
  * beginning; the anchor outlives the pipe. */
 void sqlpipe_anchor(struct sqlpipe *p, struct anchor *anchor);
+/* From now on the session waits where the server refuses the process's logins (login.h). Once, at the beginning; `login` outlives the pipe. */
+void sqlpipe_login(struct sqlpipe *p, struct login *login);
 /* Does nothing if the connection is open, being opened, or lost a moment ago. */
 void sqlpipe_open(struct sqlpipe *p);
 /* Drops queries without an answer. */
