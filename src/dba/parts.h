@@ -14,6 +14,7 @@
  *   check_connect.c  the connections, and what a refusal means
  *   check_plugin.c   which plugin, is it there, and may it be used
  *   check_publication.c  what a slot of pgoutput sends
+ *   check_waiting.c  what waits in the slot, and what holds it
  *   check_membership.c  the tables that decide permission
  *   check_security.c row level security
  *   check_tables.c   tables, columns, replica identity
@@ -122,9 +123,9 @@ void check_sql(struct check *c, const struct check_row *row);
 
 extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level[], check_sql_standby[],
 	check_sql_slots[], check_sql_walsenders[], check_sql_slot[], check_sql_slot_kind[], check_sql_slot_database[],
-	check_sql_slot_state[], check_sql_slot_reader[], check_sql_keep_size[], check_sql_superuser[],
-	check_sql_connection_limit[], check_sql_server_connections[], check_sql_password_expiry[], check_sql_schemas[],
-	check_sql_persistence[], check_sql_published_identity[];
+	check_sql_slot_state[], check_sql_slot_reader[], check_sql_keep_size[], check_sql_prepared[],
+	check_sql_superuser[], check_sql_connection_limit[], check_sql_server_connections[],
+	check_sql_password_expiry[], check_sql_schemas[], check_sql_persistence[], check_sql_published_identity[];
 extern const char check_sql_slot_wal[], check_sql_slot_idle[], check_sql_slot_left[], check_sql_database_limit[];
 
 void check_configuration(struct check *c);
@@ -154,6 +155,7 @@ bool check_is_pgoutput(const struct check *c);
 void check_plugin(struct check *c);
 void check_wal2json(struct check *c);
 void check_publication(struct check *c);
+void check_waiting(struct check *c);
 void check_creators(struct check *c);
 void check_membership(struct check *c);
 void check_tables(struct check *c);
