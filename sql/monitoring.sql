@@ -104,7 +104,7 @@ SELECT slot_name,
            WHEN 'unpublished' THEN 'There is no publication ' || publication || ': no row is sent.'
            WHEN 'unread' THEN 'Nobody reads the slot: browsers get nothing, and WAL piles up.'
            WHEN 'behind' THEN 'walpush reads, but does not keep up.'
-           WHEN 'held' THEN 'walpush keeps up, but a long transaction keeps old WAL alive.'
+           WHEN 'held' THEN 'walpush keeps up, but a long transaction, perhaps a prepared one, keeps old WAL alive.'
            ELSE 'walpush reads the slot and keeps up.' END AS meaning,
        CASE finding
            WHEN 'missing' THEN 'Run what walpush sql prints; check database.slot in sidecar.conf.'
@@ -115,8 +115,9 @@ SELECT slot_name,
                ' not exist: SELECT pg_drop_replication_slot(''' || slot_name || '''); and run it again.'
            WHEN 'unread' THEN 'Start walpush, or see its log. If it is gone for good, run sql/teardown.sql.'
            WHEN 'behind' THEN 'See /status on its admin port, and the load of its host and of the network.'
-           WHEN 'held' THEN 'SELECT pid, xact_start, query FROM pg_stat_activity'
-               ' WHERE xact_start < now() - interval ''5 min'' ORDER BY 2'
+           WHEN 'held' THEN 'SELECT pid::text, xact_start, query FROM pg_stat_activity'
+               ' WHERE xact_start < now() - interval ''5 min'''
+               ' UNION ALL SELECT gid, prepared, ''prepared, in database '' || database FROM pg_prepared_xacts ORDER BY 2'
            END AS hint
 FROM judged;
 

@@ -2,9 +2,12 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "walpush/dba/check.h"
 #include "cmd.h"
+
+#define DEFAULT_FILE "sidecar.conf"
 
 struct options {
 	const char *file;
@@ -47,11 +50,26 @@ static bool print_json(json_t *document)
 	return ok;
 }
 
-static json_t *error_json(const char *text)
+static const char *fix_of(const struct options *options, const struct fail *why)
 {
+	if (!why->line && strcmp(options->file, DEFAULT_FILE) == 0)
+		return "name the configuration's file with -c, or run walpush where " DEFAULT_FILE " is";
+	if (!why->line)
+		return "let -c name a file that walpush's user may read";
+	if (strstr(why->text, "needs the environment variable"))
+		return "set that variable where walpush starts, or write ${NAME:-default}";
+	if (strstr(why->text, ": cannot use "))
+		return "let the option name a file that walpush's user may read";
+	return "correct the line";
+}
+
+static json_t *error_json(const struct options *options, const struct fail *why)
+{
+	const char *fix = fix_of(options, why);
+
 	return json_pack("{s:s, s:s, s:b, s:s, s:{s:s, s:s}, s:{s:s, s:s}}", "check", "configuration", "state",
-			 "failure", "stops", 0, "text", text, "fix", "kind", "words", "text", "correct the line",
-			 "mend", "kind", "words", "text", "correct the line");
+			 "failure", "stops", 0, "text", why->text, "fix", "kind", "words", "text", fix, "mend", "kind",
+			 "words", "text", fix);
 }
 
 static void print_errors_json(const struct options *options, const struct fails *all)
@@ -59,7 +77,7 @@ static void print_errors_json(const struct options *options, const struct fails 
 	json_t *findings = json_array();
 
 	for (size_t i = 0; i < all->n; i++)
-		json_array_append_new(findings, error_json(all->at[i].text));
+		json_array_append_new(findings, error_json(options, &all->at[i]));
 	print_json(json_pack("{s:s, s:b, s:I, s:i, s:o}", "file", options->file, "offline",
 			     options->where == CHECK_OFFLINE, "failures", (json_int_t)all->n + (json_int_t)all->more,
 			     "warnings", 0, "findings", findings));
@@ -75,7 +93,7 @@ static int bad_file(const struct options *options, const struct fails *all)
 		return CMD_USAGE;
 	}
 	for (size_t i = 0; i < all->n; i++)
-		printf("failure  configuration    %s | do: correct the line\n", all->at[i].text);
+		printf("failure  configuration    %s | do: %s\n", all->at[i].text, fix_of(options, &all->at[i]));
 	if (all->more)
 		printf("failure  configuration    %zu more errors are in later lines | do: correct those above first\n",
 		       all->more);
@@ -100,7 +118,7 @@ static int report(const struct check *c, bool json)
 
 int cmd_check(int argc, char **argv)
 {
-	struct options options = { .file = "sidecar.conf" };
+	struct options options = { .file = DEFAULT_FILE };
 	struct fails all = { 0 };
 	struct rules *rules;
 	struct check *check;

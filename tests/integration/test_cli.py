@@ -52,6 +52,32 @@ def test_wrong_usage_is_2_and_a_complaint_on_stderr(args):
     assert "walpush" in done.stderr.splitlines()[0], done.stderr
 
 
+@pytest.mark.parametrize(
+    "breaks, fix",
+    [
+        (lambda config, path: None, "correct the line"),
+        (lambda config, path: config.write(path) and path.unlink(), "let -c name a file"),
+        (lambda config, path: config.write(path) and path.unlink() or path.mkdir(), "let -c name a file"),
+        (lambda config, path: config.set("jwt.key", "${NOWHERE_SET}").write(path), "set that variable where walpush starts"),
+        (lambda config, path: config.remove("jwt.key").set("jwt.key-file", "none.pem").write(path), "let the option name a file"),
+    ],
+)
+def test_what_is_wrong_with_the_file_has_its_fix(config, tmp_path, breaks, fix):
+    path = tmp_path / "sidecar.conf"
+    config.set("limits.stall", -1).write(path)
+    config.remove("limits.stall")
+    breaks(config, path)
+    for args in ((), ("--json",)):
+        done = run_to_end("check", "-c", path, "--offline", *args, env=environment())
+        assert done.returncode == 2 and fix in done.stdout, done.stdout
+
+
+def test_a_file_that_is_not_named_and_not_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_to_end("check", "--offline", env=environment())
+    assert done.returncode == 2 and "do: name the configuration's file with -c" in done.stdout, done.stdout
+
+
 @pytest.fixture
 def conf(config, tmp_path):
     return config.write(tmp_path / "sidecar.conf")
