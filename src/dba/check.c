@@ -8,6 +8,8 @@
 #include "walpush/base/fail.h"
 #include "walpush/base/mem.h"
 #include "walpush/pg/provider.h"
+#include "walpush/pg/provider.h"
+#include "walpush/pg/refusal.h"
 #include "walpush/rules/reads.h"
 
 const char *const check_states[CHECK_STATES] = { "ok", "warning", "failure", "skipped" };
@@ -58,6 +60,14 @@ static char *one_line(char *text)
 		if (*at == '\n' || *at == '\r' || *at == '\t')
 			*at = ' ';
 	return text;
+}
+
+void check_add_script(const struct check *c, struct buf *out)
+{
+	buf_add_text(out, "walpush sql -c ");
+	refusal_add_word(out, c->conf->file);
+	buf_add_text(out, " | psql -d ");
+	refusal_add_word(out, c->database_name);
 }
 
 /* On a managed server nobody may do this: then `instead` says what its provider lets its customers do. */

@@ -10,14 +10,6 @@
 
 #define VERSION_LEAST 130000
 
-void check_add_script(const struct check *c, struct buf *out)
-{
-	buf_add_text(out, "walpush sql -c ");
-	refusal_add_word(out, c->conf->file);
-	buf_add_text(out, " | psql -d ");
-	refusal_add_word(out, c->database_name);
-}
-
 static enum check_fix kind_of(enum refusal_kind kind)
 {
 	static const enum check_fix kinds[] = {
