@@ -24,10 +24,15 @@ static bool is_bad_value(const struct fail *why)
 	return strncmp(why->sqlstate, "22", 2) == 0;
 }
 
-/* A lock, a timeout, or somebody's cancel: the query may work a moment later. */
+/* A lock, a timeout, somebody's cancel, or what a standby replays: the query may work a moment later. */
 static bool may_pass(const struct fail *why)
 {
-	return strcmp(why->sqlstate, "55P03") == 0 || strcmp(why->sqlstate, "57014") == 0;
+	static const char *const all[] = { "55P03", "57014", "40001" };
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+		if (strcmp(why->sqlstate, all[i]) == 0)
+			return true;
+	return false;
 }
 
 static void say_failed(const struct question *q, const struct fail *why)
@@ -239,9 +244,9 @@ static void on_position(struct batch *b, struct sqlrows *rows, const struct fail
 		send_drop_batch(b);
 		return;
 	}
-	b->need = p.insert;
-	if (p.insert > p.flush)
-		b->settled_at = admit_clock(b->all) + POSITION_WRITER_DELAYS * p.delay;
+	b->need = position_certain(&p, true);
+	if (position_may_fall(&p, b->need))
+		b->settled_at = admit_clock(b->all) + p.delay;
 	batch_void(b);
 	if (is_reached(b))
 		batch_settle(b);
@@ -249,7 +254,7 @@ static void on_position(struct batch *b, struct sqlrows *rows, const struct fail
 		batch_hold(b);
 }
 
-/* The second look, perhaps in another session. WAL that ends before `need` is that of another server, which is behind, and says nothing of what is
+/* A later look, perhaps in another session. WAL that ends before `need` is that of another server, which is behind, and says nothing of what is
  * flushed on the first one. */
 static void on_flushed(struct batch *b, struct sqlrows *rows, const struct fail *why)
 {
@@ -264,6 +269,8 @@ static void on_flushed(struct batch *b, struct sqlrows *rows, const struct fail 
 	}
 	if (p.flush < b->need)
 		b->need = p.flush;
+	if (position_may_fall(&p, p.flush))
+		b->settled_at = admit_clock(b->all) + p.delay;
 	if (is_reached(b))
 		batch_settle(b);
 }

@@ -140,7 +140,7 @@ struct question {
  *
  * A commit is flushed before it is visible, so the flush position would be enough, except with synchronous_commit = off: such a commit is
  * visible up to three times wal_writer_delay before it is flushed. So `need` is the insert position. If nobody flushes that far, `need`
- * becomes the flush position after that time.
+ * becomes the flush position after that time. On a standby a commit is visible before it counts as replayed: see position.h.
  */
 #define NEED_UNKNOWN LSN_MAX
 struct batch {

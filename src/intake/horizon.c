@@ -48,17 +48,16 @@ static void say_unknown(struct horizons *hs, const struct fail *why)
 			     log_fix("grant EXECUTE on pg_current_wal_flush_lsn and pg_current_wal_insert_lsn")));
 }
 
-/* The first look, or a second one. */
+/* The first look, or a later one. After a second look at a primary there is no third one: its flush position is low enough. */
 static void take(struct horizon *h, const struct position *p)
 {
-	if (h->is_known) {
-		h->upto = p->flush < h->upto ? p->flush : h->upto;
-		return;
-	}
+	lsn_t certain = position_certain(p, !h->is_known && (p->is_async || h->of->is_async));
+
+	if (!h->is_known || certain < h->upto)
+		h->upto = certain;
 	h->is_known = true;
-	h->upto = p->is_async || h->of->is_async ? p->insert : p->flush;
-	if (h->upto > p->flush)
-		h->settled_at = now(h->of) + POSITION_WRITER_DELAYS * p->delay;
+	if (position_may_fall(p, certain))
+		h->settled_at = now(h->of) + p->delay;
 }
 
 static void on_position(void *ctx, struct sqlrows *rows, const struct fail *error)

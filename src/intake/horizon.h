@@ -9,7 +9,7 @@
  *                              └──┘ the session was replaced: asked again in the next one, which cannot be behind
  *
  * Where commits may be visible before they are flushed, the horizon is the insert position. If nobody flushes that far, it comes down to the
- * flush position after three times wal_writer_delay.
+ * flush position after three times wal_writer_delay. On a standby a commit is visible before it counts as replayed: see position.h.
  */
 #ifndef WALPUSH_HORIZON_H
 #define WALPUSH_HORIZON_H

@@ -26,7 +26,7 @@ struct visible {
 	unsigned n_unseen;           /* transactions that are wanted and not visible */
 	struct sqlpipe_query *query; /* for a snapshot; NULL: no query runs */
 	uint64_t covers;             /* transactions up to this number were received before `query` */
-	struct snapshot seen;        /* the last snapshot */
+	struct snapshot seen;        /* the last snapshot, if it was a primary's */
 	int64_t seen_at;             /* µs; 0: there is no snapshot */
 	unsigned fruitless;          /* snapshots in a row that saw nothing new, and the waits between them */
 	bool waits;                  /* the timer runs */
@@ -43,7 +43,13 @@ static void ask_snapshot(struct visible *v);
 
 /* --- the answer -------------------------------------------------------------------------------------------------- */
 
-static void saw(struct visible *v, const struct snapshot *snapshot)
+/* A standby's snapshot does not name what runs: it sees what was received before it was asked for, and proves nothing else. */
+static bool sees(const struct visible *v, const struct snapshot *snapshot, bool of_standby, const struct transaction *t)
+{
+	return of_standby ? t->number <= v->covers : snapshot_sees(snapshot, t->xid);
+}
+
+static void saw(struct visible *v, const struct snapshot *snapshot, bool of_standby)
 {
 	struct transaction *t;
 	bool progress = false, all = true;
@@ -53,7 +59,7 @@ static void saw(struct visible *v, const struct snapshot *snapshot)
 
 		if (sight->visible || !sight->wanted)
 			continue;
-		if (snapshot_sees(snapshot, t->xid)) {
+		if (sees(v, snapshot, of_standby, t)) {
 			sight->visible = progress = true;
 			v->n_unseen--;
 		} else if (t->number <= v->covers) {
@@ -76,12 +82,21 @@ static void say_blind(struct visible *v, const struct fail *why)
 		  LOG_FIELDS(log_s("error", why->text), log_s("sqlstate", why->sqlstate), log_n("times", times)));
 }
 
+/* Takes over the snapshot. */
+static void keep(struct visible *v, struct snapshot *snapshot, bool of_standby)
+{
+	snapshot_fini(&v->seen);
+	v->seen_at = of_standby ? 0 : v->outside->now(v->outside->at);
+	v->seen = *snapshot;
+}
+
 static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
 {
 	struct visible *v = ctx;
 	struct snapshot snapshot = { 0 };
 	struct fail bad = { 0 };
-	const char *text = rows && rows->n_rows == 1 && rows->n_columns ? sqlrows_get(rows, 0, 0) : NULL;
+	const char *text = rows && rows->n_rows == 1 && rows->n_columns == 2 ? sqlrows_get(rows, 0, 0) : NULL;
+	bool of_standby = text && *sqlrows_get(rows, 0, 1) == 't';
 
 	v->query = NULL;
 	if (!text || !snapshot_parse(slice_of(text), &snapshot, &bad)) {
@@ -89,10 +104,8 @@ static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
 		v->fruitless = LONGEST;
 		v->calls->again(v->ctx);
 	} else {
-		saw(v, &snapshot);
-		snapshot_fini(&v->seen);
-		v->seen = snapshot;
-		v->seen_at = v->outside->now(v->outside->at);
+		saw(v, &snapshot, of_standby);
+		keep(v, &snapshot, of_standby);
 	}
 	sqlrows_free(rows);
 	ask_snapshot(v);

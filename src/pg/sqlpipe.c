@@ -24,6 +24,9 @@
 #define DEAD_AFTER_US 5000000 /* after statement_timeout */
 #define CRASH_SHUTDOWN "57P02"
 #define QUERY_CANCELED "57014"
+/* On a standby what is replayed ends a query that is in its way. The next try comes after it. */
+#define CONFLICT "40001"
+#define CONFLICTS_MOST 5
 
 /* A prepared statement of the current connection. Found by its SQL, because a reload may give a query of the same name another SQL. The old
  * statement stays on the server until the connection ends. */
@@ -454,6 +457,13 @@ static bool is_hit(struct sqlpipe *p, const struct sqlpipe_query *q, int64_t now
 			   p->conf->statement_timeout * 1000, now);
 }
 
+/* A standby has ended it, and knows nothing against it. */
+static bool is_in_conflict(struct sqlpipe_query *q)
+{
+	return !q->rows && strcmp(q->why.sqlstate, CONFLICT) == 0 && sqlquery_is_wanted(q) &&
+	       q->conflicts++ < CONFLICTS_MOST;
+}
+
 /* The query before it that was to prepare its text has failed. */
 static bool is_unprepared(const struct sqlpipe_query *q)
 {
@@ -530,7 +540,7 @@ static bool query_complete(struct sqlpipe *p)
 	DL_DELETE(p->sent, q);
 	p->n_sent--;
 	is_without = is_unprepared(q);
-	again = is_without || is_hit(p, q, now);
+	again = is_without || is_hit(p, q, now) || is_in_conflict(q);
 	p->turn = now;
 	touch_silence(p);
 	touch_idle(p);

@@ -23,6 +23,7 @@ struct sqlpipe_query {
 	bool is_greeting;     /* the first of a session */
 	bool is_meant;        /* a cancel is meant for it */
 	bool is_let_go;       /* sqlpipe_let_go */
+	unsigned conflicts;   /* how often it was asked again because of one with recovery */
 	bool has_id;          /* `id` is known */
 	uint64_t id;          /* suspects_id */
 	struct sqlrows *rows; /* the answer so far */

@@ -1112,6 +1112,46 @@ static void a_grant_that_the_log_has_yet_to_meet_gives_nothing_of_before(void **
 	assert_said("1 moved at 1040-0 in 1 resync for membership");
 }
 
+/* The answer may know the commit whose record is applied at this moment. It begins where the standby has come to. */
+static void a_grant_that_a_standby_still_applies_gives_nothing_of_before(void **state)
+{
+	(void)state;
+	world_message(&w, 5, START + 10);
+	world_reach(&w, START + 11);
+	come_back(1, "7", (struct event_id){ START + 1, 1 });
+	world_turn(&w);
+	answer("5");
+	world_answer(&w, world_standby(START + 11, START + 200), NULL);
+	assert_said("1 admitted at 1001-1 in 1 resumed up to 1001");
+	change(START + 11, "7");
+	assert_said("1 changed by 1011");
+	answer("5");
+	world_answer(&w, world_standby(START + 60, START + 60), NULL);
+	world_reach(&w, START + 60);
+	assert_said("1 moved at 1011-0 in 1 resync for membership");
+}
+
+static void a_standby_that_applies_nothing_is_waited_for_no_longer(void **state)
+{
+	(void)state;
+	come(1, "7");
+	world_turn(&w);
+	answer("5");
+	world_answer(&w, world_standby(START, START), NULL);
+	assert_said("1 admitted at 1000-0 in 1");
+	come(2, "8");
+	world_turn(&w);
+	answer("5");
+	world_answer(&w, world_standby(START, START + 200), NULL);
+	assert_said("2 admitted at 1000-0 in 1 up to 1000");
+	for (unsigned i = 0; i < 3; i++) {
+		world_pass(&w, WORLD_S / 5);
+		assert_asked("position");
+		world_answer(&w, i < 2 ? world_standby(START, 0) : world_standby(START, START), NULL);
+	}
+	assert_said("2 hears");
+}
+
 /* --- a change of permission ---------------------------------------------------------------------------------------------------- */
 
 static void a_change_limits_before_it_is_answered(void **state)
@@ -1778,6 +1818,8 @@ int main(void)
 		CASE(a_later_look_at_what_is_flushed_ends_the_wait),
 		CASE(a_later_look_at_a_server_that_is_behind_counts_for_nothing),
 		CASE(a_grant_that_the_log_has_yet_to_meet_gives_nothing_of_before),
+		CASE(a_grant_that_a_standby_still_applies_gives_nothing_of_before),
+		CASE(a_standby_that_applies_nothing_is_waited_for_no_longer),
 		CASE(a_change_limits_before_it_is_answered),
 		CASE(an_answer_that_may_be_older_or_newer_than_a_change_is_void),
 		CASE(an_answer_counts_up_to_the_change_behind_its_position),

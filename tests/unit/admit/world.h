@@ -202,14 +202,27 @@ static inline struct sqlrows *world_units(const char *units)
 /* The answer to the position: flushed and inserted up to there, wal_writer_delay 0.2 s. */
 static inline struct sqlrows *world_position(lsn_t flush, lsn_t insert)
 {
-	struct sqlrows *rows = sqlrows_new(1, 3);
+	struct sqlrows *rows = sqlrows_new(1, 4);
 	char text[LSN_TEXT_MAX];
 
 	lsn_format(text, flush);
-	sqlrows_set(rows, 0, 0, text);
-	lsn_format(text, insert);
 	sqlrows_set(rows, 0, 1, text);
-	sqlrows_set(rows, 0, 2, "200000");
+	lsn_format(text, insert);
+	sqlrows_set(rows, 0, 2, text);
+	sqlrows_set(rows, 0, 3, "200000");
+	return rows;
+}
+
+/* The same of a standby. */
+static inline struct sqlrows *world_standby(lsn_t replayed, lsn_t received)
+{
+	struct sqlrows *rows = sqlrows_new(1, 4);
+	char text[LSN_TEXT_MAX];
+
+	lsn_format(text, received);
+	sqlrows_set(rows, 0, 0, text);
+	lsn_format(text, replayed);
+	sqlrows_set(rows, 0, 1, text);
 	return rows;
 }
 

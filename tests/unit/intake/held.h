@@ -15,6 +15,7 @@
  *   t, T      TRUNCATE of plain; of deciders
  *   m, M      a message that tells of DDL; another message             ?     a record that cannot be read
  *   s10:10:   the answers to the questions for snapshots, in both sessions: their text, or s! where they failed
+ *   s10:10:*  the same of a standby
  *   r10:10:   the same in the session for rows alone                    v10:10: in that for questions alone
  *   l=5  l!   the answer to another question: one value, or none ("l="), or it failed; l~5: in a column of another name; l!55P03: with
  *             this SQLSTATE
@@ -26,6 +27,7 @@
  *             answers come by themselves, and are not told
  *   g3,5      the same where commits may be visible before they are flushed: 3 is flushed, 5 is inserted
  *   i3,5      as g3,5, and the server does not know of it
+ *   j3,5      a standby has replayed 3 and received 5; j3,0: its walreceiver does not run
  *   V         the timer of a head that waits for the log is due         S     that of a position that was not flushed
  *   D5, U5    DELETE and UPDATE of shows, key 5                         O5    UPDATE that makes key 6 of key 5
  *   Z5        UPDATE of pairs, key 5
@@ -453,6 +455,18 @@ static inline struct held_question held_take(enum outside_session session, bool 
 	return q;
 }
 
+static inline struct sqlrows *held_snapshot_rows(const char *value)
+{
+	struct sqlrows *rows = sqlrows_new(1, 2);
+	size_t len = strcspn(value, "*");
+	char *text = strndup(value, len);
+
+	sqlrows_set(rows, 0, 0, text);
+	sqlrows_set(rows, 0, 1, value[len] ? "true" : "false");
+	free(text);
+	return rows;
+}
+
 static inline struct sqlrows *held_rows(const char *value)
 {
 	struct sqlrows *rows = sqlrows_new(1, 1);
@@ -474,6 +488,8 @@ static inline void held_answer_in(enum outside_session session, bool is_snapshot
 		mem_copy_text(why.sqlstate, sizeof(why.sqlstate), value + 1);
 	if (*value == '!')
 		q.done(q.ctx, NULL, &why);
+	else if (is_snapshot && *value)
+		q.done(q.ctx, held_snapshot_rows(value), NULL);
 	else
 		q.done(q.ctx, *value ? held_rows(value) : sqlrows_new(0, 1), NULL);
 }
@@ -496,22 +512,27 @@ static inline void held_snapshots(const char *value)
 		held_answer_in(OUTSIDE_QUESTIONS, true, value);
 }
 
-/* The answer of f3, f! or g3,5; NULL: nothing is flushed. */
-static inline struct sqlrows *held_position(const char *word)
+/* The end of that commit. */
+static inline void held_set_lsn(struct sqlrows *rows, size_t column, unsigned long commit)
 {
-	struct sqlrows *rows = sqlrows_new(1, 4);
-	unsigned long flush = word ? strtoul(word + 1, NULL, 10) : 0, insert = flush;
-	const char *comma = word ? strchr(word, ',') : NULL;
 	char text[LSN_TEXT_MAX];
 
-	if (comma)
-		insert = strtoul(comma + 1, NULL, 10);
-	lsn_format(text, flush ? (flush << 8) + 0x40 : 0);
-	sqlrows_set(rows, 0, 0, text);
-	lsn_format(text, insert ? (insert << 8) + 0x40 : 0);
-	sqlrows_set(rows, 0, 1, text);
-	sqlrows_set(rows, 0, 2, "200000");
-	sqlrows_set(rows, 0, 3, comma && *word == 'g' ? "true" : "false");
+	lsn_format(text, commit ? (commit << 8) + 0x40 : 0);
+	sqlrows_set(rows, 0, column, text);
+}
+
+/* The answer of f3, f!, g3,5 or j3,5; NULL: nothing is flushed. */
+static inline struct sqlrows *held_position(const char *word)
+{
+	struct sqlrows *rows = sqlrows_new(1, 5);
+	unsigned long flush = word ? strtoul(word + 1, NULL, 10) : 0;
+	const char *comma = word ? strchr(word, ',') : NULL;
+	unsigned long other = comma ? strtoul(comma + 1, NULL, 10) : flush;
+
+	held_set_lsn(rows, word && *word == 'j' ? 0 : 2, other);
+	held_set_lsn(rows, 1, flush);
+	sqlrows_set(rows, 0, 3, "200000");
+	sqlrows_set(rows, 0, 4, comma && *word == 'g' ? "true" : "false");
 	return rows;
 }
 
@@ -679,6 +700,7 @@ static inline void held_event(const char *word)
 	case 'f':
 	case 'g':
 	case 'i':
+	case 'j':
 		free(held.position);
 		held.position = mem_text(word);
 		break;

@@ -243,6 +243,22 @@ static void a_commit_may_be_visible_before_it_is_flushed(void **state)
 	HELD_PLAY(cases);
 }
 
+/* A commit is visible there before it counts as replayed. */
+static void a_standby_may_be_applying_what_an_answer_knows(void **state)
+{
+	static const struct held_case cases[] = {
+		{ "j1,1 B7@1 h5 C s8:8:* " X, ASKS "publish-1: s_5=1;" },
+		{ "j1,2 B7@1 h5 C s8:8:* " X " | B8@2 C", ASKS "settled-in-100 hear | publish-1: s_5=1; handled-240;" },
+		{ "j1,2 B7@1 h5 C s8:8:* " X " | S | j1,1 S",
+		  ASKS "settled-in-100 hear | settled-in-100 | publish-1: s_5=1;" },
+		/* What is applied may come from the archive. */
+		{ "j1,0 B7@1 h5 C s8:8:* " X " | B8@2 C", ASKS "settled-in-100 hear | publish-1: s_5=1; handled-240;" },
+	};
+
+	(void)state;
+	HELD_PLAY(cases);
+}
+
 static void nothing_is_waited_for_while_the_queue_is_full(void **state)
 {
 	(void)state;
@@ -315,6 +331,7 @@ int main(void)
 		HELD(what_would_be_in_vain_is_not_asked),
 		HELD(the_wait_is_bounded),
 		HELD(a_commit_may_be_visible_before_it_is_flushed),
+		HELD(a_standby_may_be_applying_what_an_answer_knows),
 		HELD(a_wait_that_became_another_kind_is_over),
 		HELD(a_second_look_is_taken_again_in_another_session),
 		HELD(the_configuration_may_say_so),

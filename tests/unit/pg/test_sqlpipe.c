@@ -469,6 +469,26 @@ static void a_cancel_that_hits_the_next_query_asks_it_again(void **state)
 	expect("d!57014; ");
 }
 
+/* A standby ends what is in the way of its recovery: the query says nothing of it. */
+static void a_conflict_with_recovery_asks_again(void **state)
+{
+	(void)state;
+	ask(sql, LOOKUP, "a");
+	ask(sql, LOOKUP, "b");
+	expect_query(&server, "SELECT $1|a");
+	refuse(&server, "40001");
+	answer(&server, "|b", "old");
+	answer(&server, "SELECT $1|a", "1");
+	answer(&server, "|b", "2");
+	expect("a=1; b=2; ");
+	ask(sql, LOOKUP, "c");
+	for (int i = 0; i < 6; i++) {
+		expect_query(&server, "|c");
+		refuse(&server, "40001");
+	}
+	expect("c!40001; ");
+}
+
 /* The next one is forgotten meanwhile; and one that is forgotten behind it is not asked again. */
 static void a_forgotten_query_may_take_the_cancel(void **state)
 {
@@ -654,6 +674,7 @@ int main(void)
 		PIPES(without_suspects_nothing_is_given_up),
 		PIPES(a_cancel_ends_the_query_that_was_meant),
 		PIPES(a_cancel_that_hits_the_next_query_asks_it_again),
+		PIPES(a_conflict_with_recovery_asks_again),
 		PIPES(a_forgotten_query_may_take_the_cancel),
 		PIPES(a_query_that_was_let_go_takes_the_cancel_and_is_told_of),
 		PIPES(a_query_that_was_let_go_is_not_sent_again),
