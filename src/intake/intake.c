@@ -506,9 +506,16 @@ static void on_ask(void *ctx)
 	in->calls->hear(in->ctx);
 }
 
+static void on_promoted(void *ctx)
+{
+	struct intake *in = ctx;
+
+	in->calls->promoted(in->ctx);
+}
+
 static const struct heard_calls heard_calls = { on_ask, on_more };
-static const struct visible_calls visible_calls = { nothing, nothing, on_more };
-static const struct visible_calls known_calls = { on_asked, on_again, on_more };
+static const struct visible_calls visible_calls = { nothing, nothing, on_more, on_promoted };
+static const struct visible_calls known_calls = { on_asked, on_again, on_more, on_promoted };
 static const struct questions_calls questions_calls = { on_more, on_leaves, on_replaced };
 
 void intake_session_lost(struct intake *in, const struct sqlpipe *lost)
@@ -630,6 +637,12 @@ void intake_reload(struct intake *in, const struct conf_limits *limits)
 	take_limits(in, limits);
 	in->n_queries = 0;
 	questions_texts(in->asker.questions, rules ? (uint32_t)rules_n_row_queries(rules) : 0, NULL, NULL);
+}
+
+void intake_standby(struct intake *in, bool is_standby)
+{
+	visible_of(in->visible, is_standby);
+	visible_of(in->asker.known, is_standby);
 }
 
 void intake_async_commits(struct intake *in, bool is_async)

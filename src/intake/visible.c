@@ -23,6 +23,7 @@ struct visible {
 	const struct visible_calls *calls;
 	void *ctx;
 
+	bool is_standby;             /* the stream's server, when the stream began */
 	unsigned n_unseen;           /* transactions that are wanted and not visible */
 	struct sqlpipe_query *query; /* for a snapshot; NULL: no query runs */
 	uint64_t covers;             /* transactions up to this number were received before `query` */
@@ -44,12 +45,12 @@ static void ask_snapshot(struct visible *v);
 /* --- the answer -------------------------------------------------------------------------------------------------- */
 
 /* A standby's snapshot does not name what runs: it sees what was received before it was asked for, and proves nothing else. */
-static bool sees(const struct visible *v, const struct snapshot *snapshot, bool of_standby, const struct transaction *t)
+static bool sees(const struct visible *v, const struct snapshot *snapshot, const struct transaction *t)
 {
-	return of_standby ? t->number <= v->covers : snapshot_sees(snapshot, t->xid);
+	return v->is_standby ? t->number <= v->covers : snapshot_sees(snapshot, t->xid);
 }
 
-static void saw(struct visible *v, const struct snapshot *snapshot, bool of_standby)
+static void saw(struct visible *v, const struct snapshot *snapshot)
 {
 	struct transaction *t;
 	bool progress = false, all = true;
@@ -59,7 +60,7 @@ static void saw(struct visible *v, const struct snapshot *snapshot, bool of_stan
 
 		if (sight->visible || !sight->wanted)
 			continue;
-		if (sees(v, snapshot, of_standby, t)) {
+		if (sees(v, snapshot, t)) {
 			sight->visible = progress = true;
 			v->n_unseen--;
 		} else if (t->number <= v->covers) {
@@ -82,12 +83,31 @@ static void say_blind(struct visible *v, const struct fail *why)
 		  LOG_FIELDS(log_s("error", why->text), log_s("sqlstate", why->sqlstate), log_n("times", times)));
 }
 
+static void blind(struct visible *v)
+{
+	v->fruitless = LONGEST;
+	v->calls->again(v->ctx);
+}
+
 /* Takes over the snapshot. */
-static void keep(struct visible *v, struct snapshot *snapshot, bool of_standby)
+static void keep(struct visible *v, struct snapshot *snapshot)
 {
 	snapshot_fini(&v->seen);
-	v->seen_at = of_standby ? 0 : v->outside->now(v->outside->at);
+	v->seen_at = v->is_standby ? 0 : v->outside->now(v->outside->at);
 	v->seen = *snapshot;
+}
+
+/* A snapshot of a standby, or of a primary; a standby can only become a primary. Takes over the snapshot. */
+static void take(struct visible *v, struct snapshot *snapshot, bool of_standby)
+{
+	if (v->is_standby && !of_standby) {
+		snapshot_fini(snapshot);
+		blind(v);
+		v->calls->promoted(v->ctx);
+		return;
+	}
+	saw(v, snapshot);
+	keep(v, snapshot);
 }
 
 static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
@@ -96,16 +116,13 @@ static void on_snapshot(void *ctx, struct sqlrows *rows, const struct fail *why)
 	struct snapshot snapshot = { 0 };
 	struct fail bad = { 0 };
 	const char *text = rows && rows->n_rows == 1 && rows->n_columns == 2 ? sqlrows_get(rows, 0, 0) : NULL;
-	bool of_standby = text && *sqlrows_get(rows, 0, 1) == 't';
 
 	v->query = NULL;
-	if (!text || !snapshot_parse(slice_of(text), &snapshot, &bad)) {
-		say_blind(v, why ? why : &bad);
-		v->fruitless = LONGEST;
-		v->calls->again(v->ctx);
+	if (text && snapshot_parse(slice_of(text), &snapshot, &bad)) {
+		take(v, &snapshot, *sqlrows_get(rows, 0, 1) == 't');
 	} else {
-		saw(v, &snapshot, of_standby);
-		keep(v, &snapshot, of_standby);
+		say_blind(v, why ? why : &bad);
+		blind(v);
 	}
 	sqlrows_free(rows);
 	ask_snapshot(v);
@@ -194,6 +211,11 @@ void visible_forget(struct visible *v)
 	snapshot_fini(&v->seen);
 	v->seen_at = 0;
 	v->fruitless = 0;
+}
+
+void visible_of(struct visible *v, bool is_standby)
+{
+	v->is_standby = is_standby;
 }
 
 void visible_withdraw(struct visible *v)

@@ -31,6 +31,8 @@ struct visible_calls {
 	void (*again)(void *ctx);
 	/* More transactions may be visible, or the query for another snapshot is sent. */
 	void (*told)(void *ctx);
+	/* The snapshot is of a primary, and the stream began on a standby: nothing is visible any more. */
+	void (*promoted)(void *ctx);
 };
 
 /* `outside`, `all` and `calls` must outlive the struct. */
@@ -38,6 +40,8 @@ struct visible *visible_new(const struct outside *outside, enum outside_session 
 			    const struct visible_calls *calls, void *ctx);
 void visible_free(struct visible *v);
 
+/* Of the stream that begins: does it come from a standby? */
+void visible_of(struct visible *v, bool is_standby);
 /* A snapshot must see the transaction. */
 void visible_want(struct visible *v, struct transaction *t);
 /* Call it before the transaction leaves the list. */

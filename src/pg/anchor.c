@@ -31,6 +31,14 @@ bool anchor_holds(const struct anchor *a, const char *server)
 	return !*a->server || !*server || strcmp(a->server, server) == 0;
 }
 
+/* ANCHOR_SQL ends with pg_is_in_recovery, as format() prints it. */
+bool anchor_is_standby(const char *server)
+{
+	size_t len = strlen(server);
+
+	return len > 0 && server[len - 1] == 't';
+}
+
 void anchor_astray(struct anchor *a)
 {
 	a->astray(a->ctx);

@@ -181,6 +181,8 @@ extern const struct source_calls tap_source_calls;
 extern const struct intake_calls tap_intake_calls;
 /* The anchor's call. */
 void tap_stream_astray(void *ctx);
+/* The stream's server says whether it is a standby. */
+void tap_stream_promoted(struct tap *t, bool is_standby);
 /* Are the logs being filled, from the slot or from Redis? */
 bool tap_is_fed(const struct tap *t);
 

@@ -32,7 +32,7 @@
 /* The walsender is at work when it runs, or reads or writes files, or waits for a lock. Otherwise it waits for new WAL or for walpush. */
 #define WALSENDER_SQL                                                                                                  \
 	"SELECT a.state = 'active' AND (a.wait_event_type IS NULL OR a.wait_event_type IN ('IO', 'LWLock', 'Lock')),"  \
-	" " TAP_FLUSHED_SQL                                                                                            \
+	" " TAP_FLUSHED_SQL ", pg_catalog.pg_is_in_recovery()"                                                         \
 	" FROM pg_catalog.pg_replication_slots s JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid"           \
 	" WHERE s.slot_name = $1"
 
@@ -66,6 +66,8 @@ static void on_walsender(void *ctx, struct sqlrows *rows, const struct fail *why
 		t->work->end = end;
 	if (!rows)
 		log_debug("cannot look at the walsender", log_s("error", why->text));
+	if (at_work)
+		tap_stream_promoted(t, *sqlrows_get(rows, 0, 2) == 't');
 	sqlrows_free(rows);
 }
 

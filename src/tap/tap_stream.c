@@ -99,8 +99,24 @@ static bool reads(void *ctx, uint32_t query, const struct catalog_table *table)
 	return strcasestr(rules_query_at(t->now.rules, query)->sql, table->name) != NULL;
 }
 
-const struct intake_calls tap_intake_calls = { is_half_told, on_publish,    on_position, pause_source, stale_catalog,
-					       look,         stream_broken, hear,        overlap,      reads };
+/* The timeline is another one, and with it the epoch: the stream finds both out when it begins. */
+static void promoted(void *ctx)
+{
+	struct tap *t = ctx;
+
+	if (source_is_streaming(t->source))
+		source_restart(t->source, "the server was a standby, and has been promoted");
+}
+
+void tap_stream_promoted(struct tap *t, bool is_standby)
+{
+	if (anchor_is_standby(t->anchor.server) && !is_standby)
+		promoted(t);
+}
+
+const struct intake_calls tap_intake_calls = { is_half_told,  on_publish, on_position,   pause_source,
+					       stale_catalog, look,       stream_broken, hear,
+					       overlap,       reads,      promoted };
 
 /* --- sessions on another server ----------------------------------------------------------------------------------- */
 
@@ -145,6 +161,7 @@ static lsn_t start(void *ctx, const struct source_start *s)
 	make_epoch(t, s, epoch);
 	t->live = s->server_end;
 	mem_copy_text(t->stream_server, sizeof(t->stream_server), s->server);
+	intake_standby(t->intake, anchor_is_standby(s->server));
 	tap_progress_anew(t);
 	t->server_stops = false;
 	t->demanded_at = 0;

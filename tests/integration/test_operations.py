@@ -3,7 +3,6 @@
 import contextlib
 import re
 import secrets
-import shutil
 import signal
 import subprocess
 
@@ -12,6 +11,7 @@ import pytest
 from harness.app import ASHA, fresh_app
 from harness.client import PATIENCE
 from harness.proxy import proxy
+from harness.standby import copy_of
 from harness.walpush import BINARY, SIGNING_KEY, Walpush, run_to_end, shipped_config
 from throwaway.cluster import ROOT, Cluster
 
@@ -209,22 +209,3 @@ def test_sessions_on_two_servers(own_app, config, tmp_path):
                 assert client.recv(timeout=3 * PATIENCE)["data"]["purpose"].endswith("is not shown by the other server")
     finally:
         other.remove()
-
-
-def copy_of(primary):
-    """A hot standby of that server."""
-    standby = Cluster(fsync=False)
-    shutil.rmtree(standby.data)
-    primary.hba = primary.hba + "local replication all scram-sha-256\n"
-    primary.reload()
-    env = {"PGPASSWORD": primary.passwords["postgres"], "PATH": "/usr/bin:/bin"}
-    command = primary.command("pg_basebackup", "-h", primary.directory, "-p", primary.port, "-U", "postgres")
-    command += ["-D", str(standby.data), "--checkpoint=fast"]
-    subprocess.run(command, env=env, cwd=standby.directory, check=True, capture_output=True)
-    # Not what pg_basebackup would write: the server may load an older libpq, which does not know all of its words.
-    there = f"host={primary.directory} port={primary.port} user=postgres password={primary.passwords['postgres']}"
-    with open(standby.data / "postgresql.auto.conf", "a", encoding="utf-8") as conf:
-        conf.write(f"port = {standby.port}\nunix_socket_directories = '{standby.directory}'\nprimary_conninfo = '{there}'\n")
-    standby.be_standby()
-    standby.passwords = primary.passwords
-    return standby.start()

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import threading
 import time
 
 import psycopg2.extras
@@ -10,9 +9,9 @@ import pytest
 
 from harness.app import ASHA, PLUGIN, fresh_app
 from harness.client import PATIENCE
+from harness.standby import copy_of, running_snapshots
 from harness.walpush import SIGNING_KEY, run_to_end
 from test_ddl_trigger import TOLD, install_anyway, sends_messages
-from test_operations import copy_of
 from throwaway.cluster import ROOT, Cluster
 from throwaway.config import section
 
@@ -205,24 +204,6 @@ def test_a_slot_of_a_standby_that_conflicts_with_its_recovery(own_server):
         app.close()
         app.cluster = primary
         standby.remove()
-
-
-@contextlib.contextmanager
-def running_snapshots(primary):
-    """What a slot on a standby waits for, which a primary logs only now and then."""
-    done = threading.Event()
-
-    def log():
-        while not done.wait(0.2):
-            primary.sql("SELECT pg_log_standby_snapshot()")
-
-    thread = threading.Thread(target=log)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
 
 
 # --- generated columns --------------------------------------------------------------------------------------------

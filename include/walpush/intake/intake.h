@@ -81,6 +81,9 @@ struct intake_calls {
 	bool (*overlap)(void *ctx, uint32_t a, uint32_t b);
 	/* Does one of them read this table, as far as is known? */
 	bool (*reads)(void *ctx, uint32_t query, const struct catalog_table *table);
+	/* The standby that the stream comes from has become a primary. What it has committed since belongs to another history, so nothing is
+	 * published until the stream begins again. May be called many times. */
+	void (*promoted)(void *ctx);
 };
 
 /* `rows`: for snapshots alone. `questions`: for the queries of rows; one is used, the other one takes its place. `counts` belong to the tap. */
@@ -97,6 +100,8 @@ void intake_looks(struct intake *in, bool held);
 void intake_looked(struct intake *in);
 /* Of a stream of pgoutput, before its first record: as struct source_start has it. False: it is malformed. */
 bool intake_zone(struct intake *in, const char *zone);
+/* Does the stream come from a standby? Must be called with an empty queue. */
+void intake_standby(struct intake *in, bool is_standby);
 /* The next positions belong to another history. */
 void intake_forget_looks(struct intake *in);
 /* Valid from the next transaction on. Must be called with an empty queue, for example after intake_clear. */

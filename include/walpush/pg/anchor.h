@@ -38,6 +38,8 @@ void anchor_leave(struct anchor *a, struct anchor_ear *ear);
 void anchor_set(struct anchor *a, const char *server);
 /* Is this the stream's server? Also true if one of both is not known, which is "". */
 bool anchor_holds(const struct anchor *a, const char *server);
+/* Was it a standby? Of a server that is not known: no. */
+bool anchor_is_standby(const char *server);
 /* A session is on another server. */
 void anchor_astray(struct anchor *a);
 

@@ -35,6 +35,7 @@
  *   k3        everything before commit 3 was sent                      #3    commits below 3 were handled before this connection
  *   R         the owner read the catalog                               X     the connection was lost: intake_clear
  *   %2        a part of commit 2 was published by another decoding
+ *   N         the stream comes from a standby
  *   L, H, E   the owner begins a look; one that holds; it ends         |     nothing: a mark in what was told
  */
 #ifndef TEST_HELD_H
@@ -305,6 +306,12 @@ static inline void held_hear(void *ctx)
 	held_tell("hear");
 }
 
+static inline void held_promoted(void *ctx)
+{
+	(void)ctx;
+	held_tell("promoted");
+}
+
 static inline bool held_overlap(void *ctx, uint32_t a, uint32_t b)
 {
 	(void)ctx;
@@ -325,8 +332,9 @@ static inline bool held_half_told(void *ctx, lsn_t commit)
 	return commit == held.half_told;
 }
 
-static const struct intake_calls held_calls = { held_half_told, held_publish, held_handled, held_pause,   held_stale,
-						held_look,      held_broken,  held_hear,    held_overlap, held_reads };
+static const struct intake_calls held_calls = { held_half_told, held_publish, held_handled, held_pause,
+						held_stale,     held_look,    held_broken,  held_hear,
+						held_overlap,   held_reads,   held_promoted };
 
 /* --- records ----------------------------------------------------------------------------------------------------- */
 
@@ -696,6 +704,9 @@ static inline void held_event(const char *word)
 		break;
 	case '|':
 		held_tell("|");
+		break;
+	case 'N':
+		intake_standby(held.intake, true);
 		break;
 	case 'f':
 	case 'g':

@@ -169,8 +169,8 @@ static void on_hear(void *ctx)
 	(void)ctx;
 }
 
-static const struct intake_calls calls = { held_half_told, on_publish, on_handled, held_pause,   held_stale,
-					   on_look,        on_broken,  on_hear,    held_overlap, held_reads };
+static const struct intake_calls calls = { held_half_told, on_publish, on_handled,   held_pause, held_stale,   on_look,
+					   on_broken,      on_hear,    held_overlap, held_reads, held_promoted };
 
 /* --- steps ------------------------------------------------------------------------------------------------------- */
 

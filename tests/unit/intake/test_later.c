@@ -247,12 +247,14 @@ static void a_commit_may_be_visible_before_it_is_flushed(void **state)
 static void a_standby_may_be_applying_what_an_answer_knows(void **state)
 {
 	static const struct held_case cases[] = {
-		{ "j1,1 B7@1 h5 C s8:8:* " X, ASKS "publish-1: s_5=1;" },
-		{ "j1,2 B7@1 h5 C s8:8:* " X " | B8@2 C", ASKS "settled-in-100 hear | publish-1: s_5=1; handled-240;" },
-		{ "j1,2 B7@1 h5 C s8:8:* " X " | S | j1,1 S",
+		{ "N j1,1 B7@1 h5 C s8:8:* " X, ASKS "publish-1: s_5=1;" },
+		{ "N j1,2 B7@1 h5 C s8:8:* " X " | B8@2 C",
+		  ASKS "settled-in-100 hear | publish-1: s_5=1; handled-240;" },
+		{ "N j1,2 B7@1 h5 C s8:8:* " X " | S | j1,1 S",
 		  ASKS "settled-in-100 hear | settled-in-100 | publish-1: s_5=1;" },
 		/* What is applied may come from the archive. */
-		{ "j1,0 B7@1 h5 C s8:8:* " X " | B8@2 C", ASKS "settled-in-100 hear | publish-1: s_5=1; handled-240;" },
+		{ "N j1,0 B7@1 h5 C s8:8:* " X " | B8@2 C",
+		  ASKS "settled-in-100 hear | publish-1: s_5=1; handled-240;" },
 	};
 
 	(void)state;
