@@ -11,6 +11,7 @@
  *   check_sql.c      the checks that are one SQL query
  *   check_streams.c  who may hear too much, and which pages stay dark, by the file alone
  *   check_local.c    what needs no database: keys, certificate, file limit
+ *   check_failover.c  what becomes of the slot if another server takes over
  *   check_connect.c  the connections, and what a refusal means
  *   check_plugin.c   which plugin, is it there, and may it be used
  *   check_publication.c  what a slot of pgoutput sends
@@ -127,6 +128,7 @@ extern const char check_sql_primary[], check_sql_encoding[], check_sql_wal_level
 	check_sql_superuser[], check_sql_connection_limit[], check_sql_server_connections[],
 	check_sql_password_expiry[], check_sql_schemas[], check_sql_persistence[], check_sql_published_identity[];
 extern const char check_sql_slot_wal[], check_sql_slot_idle[], check_sql_slot_left[], check_sql_database_limit[];
+extern const char check_sql_failover[], check_sql_feedback[];
 
 void check_configuration(struct check *c);
 void check_origins(struct check *c);

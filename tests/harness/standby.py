@@ -13,8 +13,8 @@ from throwaway.cluster import ROLE, Cluster
 SLOT = "standby"  # the physical one, of which a standby reads
 
 
-def copy_of(primary, **settings):
-    """A hot standby of that server."""
+def copy_of(primary, dbname=None, **settings):
+    """A hot standby of that server; `dbname`: where its worker for slots connects to."""
     standby = Cluster(fsync=False)
     shutil.rmtree(standby.data)
     if "local replication" not in primary.hba:
@@ -26,6 +26,7 @@ def copy_of(primary, **settings):
     subprocess.run(command, env=env, cwd=standby.directory, check=True, capture_output=True)
     # Not what pg_basebackup would write: the server may load an older libpq, which does not know all of its words.
     there = f"host={primary.directory} port={primary.port} user=postgres password={primary.passwords['postgres']}"
+    there += f" dbname={dbname}" if dbname else ""
     lines = {"port": standby.port, "unix_socket_directories": standby.directory, "primary_conninfo": there, **settings}
     with open(standby.data / "postgresql.auto.conf", "a", encoding="utf-8") as conf:
         conf.writelines(f"{name} = '{value}'\n" for name, value in lines.items())
