@@ -59,6 +59,16 @@ static bool slot_exists(struct check *c, bool *active)
 	return exists;
 }
 
+/* A slot that is made there waits for the primary. */
+static bool is_standby(struct check *c)
+{
+	PGresult *result = check_ask(c, "SELECT FROM pg_is_in_recovery() AS r WHERE r", 0, NULL);
+	bool is = PQntuples(result) == 1;
+
+	PQclear(result);
+	return is;
+}
+
 static void judge(struct check *c, const PGresult *result)
 {
 	struct fail why = { 0 };
@@ -118,6 +128,8 @@ void check_plugin(struct check *c)
 		check_ok(c, "at work");
 	else if (check_is_pgoutput(c))
 		check_ok(c, "pgoutput comes with PostgreSQL");
+	else if (!exists && is_standby(c))
+		check_add(c, CHECK_SKIPPED, CHECK_NONE, NULL, "not tried: on a standby a slot waits for its primary");
 	else if (exists)
 		attempt(c, "SELECT count(*) FROM pg_logical_slot_peek_changes(", conf->slot, ", '0/1', 1)");
 	else

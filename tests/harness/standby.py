@@ -38,7 +38,7 @@ def copy_of(primary, dbname=None, **settings):
 def fed_by_slot(primary, **settings):
     """As a DBA makes a standby for decoding: the primary keeps what it needs."""
     primary.sql("SELECT pg_create_physical_replication_slot(%s, true)", [SLOT])
-    return copy_of(primary, primary_slot_name=SLOT, hot_standby_feedback="on", wal_receiver_status_interval="1s", **settings)
+    return copy_of(primary, primary_slot_name=SLOT, hot_standby_feedback="on", wal_retrieve_retry_interval="200ms", wal_receiver_status_interval="1s", **settings)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """A failover with a slot that follows (PostgreSQL 17 and later), to a real standby, through a URL that names both servers."""
 
-import contextlib
 import json
+import re
+import subprocess
 import threading
 import time
 
@@ -9,10 +10,11 @@ import pytest
 
 from harness.app import ASHA, PLUGIN, RAVI, fresh_app
 from harness.client import PATIENCE
-from harness.standby import SLOT, fed_by_slot, wait_for_replay
+from harness.standby import SLOT, fed_by_slot
 from harness.walpush import SIGNING_KEY, Walpush, run_to_end
-from throwaway.cluster import ROLE, Cluster
+from throwaway.cluster import ROLE, ROOT, Cluster
 
+RUNBOOK = (ROOT / "docs/operations.md").read_text()
 UNIT_1 = "/ws/requests/1/"
 SOON = 3 * PATIENCE  # a standby looks for slots every 30 s if nothing happens
 
@@ -192,7 +194,9 @@ def test_a_slot_that_is_there_is_made_to_follow(pair):
     app.drop_slot()
     app.sql("SELECT pg_create_logical_replication_slot(%s, %s)", app.slot, PLUGIN)
     assert "stays here" in pair.check(pair.primary, "failover")[0][1]
-    connection = pair.primary.connect(app.name, replication="database")
-    with contextlib.closing(connection), connection.cursor() as cursor:
-        cursor.execute(f"ALTER_REPLICATION_SLOT {app.slot} (FAILOVER true)")
+    (command,) = re.findall(r'`(psql "dbname=app replication=database" .*?)`', RUNBOOK)
+    env = {"PGHOST": str(pair.primary.directory), "PGPORT": str(pair.primary.port), "PGUSER": "postgres"}
+    env.update(PGPASSWORD=pair.primary.passwords["postgres"], PATH=f"{pair.primary.bin}:/usr/bin:/bin")
+    command = command.replace("dbname=app", f"dbname={app.name}").replace("SLOT walpush", f"SLOT {app.slot}")
+    subprocess.run(["bash", "-ec", command], env=env, check=True)
     assert app.sql("SELECT failover FROM pg_replication_slots WHERE slot_name = %s", app.slot) == [(True,)]

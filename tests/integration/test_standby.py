@@ -11,9 +11,10 @@ import pytest
 
 from harness.app import ASHA, PLUGIN, RAVI, fresh_app
 from harness.client import PATIENCE
-from harness.standby import decode_on, fed_by_slot, wait_for_replay
+from harness.standby import decode_on, fed_by_slot, running_snapshots, wait_for_replay
 from harness.walpush import Walpush
-from throwaway.cluster import Cluster
+from test_versions import Dba
+from throwaway.cluster import ROLE, Cluster
 
 UNIT_1 = "/ws/requests/1/"
 
@@ -65,6 +66,14 @@ def test_rows_come_from_a_standby(app, walpush):
         assert message["data"] == app.data_of("requests", app.request)
         key = app.insert_sendback(app.request)
         assert notes.recv()["sendback_id"] == key
+
+
+def test_a_url_of_two_servers_leads_to_the_standby(app, pair, config, tmp_path):
+    servers = ",".join(f"127.0.0.1:{server.port}" for server in pair)
+    url = f"postgresql://{ROLE}:{pair[0].passwords[ROLE]}@{servers}/{app.name}?target_session_attrs=standby"
+    with Walpush(config, tmp_path, app, url=url) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        app.touch(app.request)
+        assert client.recv()["request_id"] == app.request
 
 
 def test_permission_is_as_the_standby_has_it(app, walpush):
@@ -270,3 +279,75 @@ def test_a_promotion_is_noticed_without_a_row(config, tmp_path):
             standby.sql("SELECT pg_promote()")
             walpush.wait_for_log("has been promoted", since=mark)
             assert client.recv()["type"] == "resync"
+
+
+# --- what the DBA does --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dba(pair, bare_app_on_primary, config, tmp_path):
+    tmp_path.chmod(0o755)
+    return Dba(bare_app_on_primary, config, tmp_path)
+
+
+@pytest.fixture
+def bare_app_on_primary(pair):
+    primary, standby = pair
+    with fresh_app(primary) as app:
+        yield app
+        standby.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots")
+
+
+def on_standby(dba, standby, name):
+    """What `walpush check` says there of that row."""
+    dba.env["DATABASE_URL"] = standby.url(dba.app.name)
+    return [(one["state"], one["text"]) for one in dba.findings(check=name)]
+
+
+def test_the_steps_of_the_document_pass_the_check(dba, pair, config, make_walpush):
+    """The script on the primary, without a slot; the slot alone on the standby."""
+    primary, standby = pair
+    dba.set_up(slot="", publication=dba.app.slot)
+    wait_for_replay(primary, standby)
+    make = f"SET statement_timeout = '{PATIENCE:.0f}s'; SELECT pg_create_logical_replication_slot(%s, %s)"
+    with running_snapshots(primary):
+        standby.sql(make, [dba.app.slot, PLUGIN], dbname=dba.app.name)
+    dba.env["DATABASE_URL"] = standby.url(dba.app.name)
+    assert dba.findings(state="failure") == []
+    assert on_standby(dba, standby, "failover") == [("ok", "a slot of this standby: it stays if this server becomes the primary")]
+    with make_walpush(dba.app, config, url=standby.url(dba.app.name)) as walpush, walpush.subscribe(UNIT_1, ASHA) as client:
+        dba.app.touch(dba.app.request)
+        assert client.recv()["request_id"] == dba.app.request
+
+
+@pytest.mark.parametrize(
+    "setting, value, state, words",
+    [
+        ("hot_standby_feedback", "off", "failure", "the slot is lost"),
+        ("primary_slot_name", "", "warning", "primary_slot_name is empty"),
+        ("primary_conninfo", "", "warning", "does not stream"),
+    ],
+)
+def test_check_names_what_a_slot_on_a_standby_needs(dba, standby, setting, value, state, words):
+    dba.set_up(slot="")
+    wait_for_replay(dba.app.cluster, standby)
+    ((before,),) = standby.sql("SELECT current_setting(%s)", [setting])
+    assert on_standby(dba, standby, "feedback") == [("ok", "nobody removes what the slot needs")]
+    try:
+        set_there(standby, setting, value)
+        wait_until(lambda: any(one == state and words in text for one, text in on_standby(dba, standby, "feedback")))
+    finally:
+        set_there(standby, setting, before)
+        wait_until(lambda: on_standby(dba, standby, "feedback")[0][0] == "ok")
+
+
+def set_there(standby, setting, value):
+    standby.sql(f"ALTER SYSTEM SET {setting} = %s", [value])
+    standby.sql("SELECT pg_reload_conf()")
+
+
+def wait_until(reached):
+    deadline = time.monotonic() + PATIENCE
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -24,7 +24,7 @@ VERSIONS = (18, 17, 16, 15, 14, 13)
 PLUGINS = ("pgoutput", "wal2json")
 
 # Of tests/integration, what says most about a version and a plugin.
-BOTH = "push types records children alter permission data_query ddl_trigger versions plugins switch"
+BOTH = "push types records children alter permission data_query ddl_trigger versions plugins switch standby failover"
 PART = {"pgoutput": f"{BOTH} publication sql_pgoutput", "wal2json": f"{BOTH} sql check"}
 PATIENCE = 1200  # seconds for a combination
 
