@@ -47,11 +47,12 @@ bool check_is_pgoutput(const struct check *c)
 /* A slot that walpush could read. One that is kept in step with the primary's cannot be tried, and is as good as one that is read. */
 static bool slot_exists(struct check *c, bool *active)
 {
-	PGresult *result = check_ask(c,
-				     "SELECT active OR coalesce((to_jsonb(s) ->> 'synced')::boolean, false)"
-				     " FROM pg_replication_slots AS s WHERE slot_name = $1 AND plugin = $2"
-				     " AND database = current_database() AND wal_status <> 'lost'",
-				     2, (const char *[]){ c->conf->database.slot, c->plugin });
+	PGresult *result = check_ask(
+		c,
+		"SELECT active OR pg_is_in_recovery() AND coalesce((to_jsonb(s) ->> 'synced')::boolean, false)"
+		" FROM pg_replication_slots AS s WHERE slot_name = $1 AND plugin = $2"
+		" AND database = current_database() AND wal_status <> 'lost'",
+		2, (const char *[]){ c->conf->database.slot, c->plugin });
 	bool exists = result && PQntuples(result) == 1;
 
 	*active = exists && PQgetvalue(result, 0, 0)[0] == 't';
