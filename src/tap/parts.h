@@ -162,7 +162,7 @@ struct tap {
 
 /* --- calls from the parts to those above them --- */
 /* tap.c wires them: reached → tap_stop_reached, released → tap_stop_released, watched → tap_catalog_watched, changed → tap_read_catalog,
- * found_out → tap_ddl_looked. */
+ * found_out → tap_ddl_looked, looked → tap_stream_promoted. */
 struct tap_wires {
 	/* More is handled, or the replication stream is lost. */
 	void (*reached)(struct tap *t);
@@ -174,6 +174,8 @@ struct tap_wires {
 	void (*changed)(struct tap *t);
 	/* What decides permission is known. */
 	void (*found_out)(struct tap *t);
+	/* The server was looked at: is it a standby? */
+	void (*looked)(struct tap *t, bool is_standby);
 };
 
 /* --- tap_stream.c: from the source to the way --- */

@@ -275,8 +275,8 @@ static void catalog_changed(struct tap *t)
 	tap_read_catalog(t);
 }
 
-static const struct tap_wires wires = { tap_stop_reached, tap_stop_released, tap_catalog_watched, catalog_changed,
-					tap_ddl_looked };
+static const struct tap_wires wires = { tap_stop_reached, tap_stop_released, tap_catalog_watched,
+					catalog_changed,  tap_ddl_looked,    tap_stream_promoted };
 
 static void start_asking(struct tap *t)
 {

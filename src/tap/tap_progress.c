@@ -67,7 +67,7 @@ static void on_walsender(void *ctx, struct sqlrows *rows, const struct fail *why
 	if (!rows)
 		log_debug("cannot look at the walsender", log_s("error", why->text));
 	if (at_work)
-		tap_stream_promoted(t, *sqlrows_get(rows, 0, 2) == 't');
+		t->wires->looked(t, *sqlrows_get(rows, 0, 2) == 't');
 	sqlrows_free(rows);
 }
 
