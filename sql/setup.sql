@@ -556,13 +556,14 @@ COMMIT;
 -- it again.
 SET lock_timeout = '5s';
 SELECT format('ALTER TABLE %s REPLICA IDENTITY FULL', quoted) FROM (
-SELECT quoted, lacks, large FROM (
+SELECT quoted, lacks, large, schema, name FROM (
     SELECT c.oid::regclass::text AS quoted,
            CASE WHEN i.indrelid IS NULL THEN ''
                 ELSE string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
                      FILTER (WHERE a.attname = ANY (w.columns || key.columns)) END AS lacks,
            string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)
-           FILTER (WHERE w.sent AND a.attlen = -1 AND a.attstorage <> 'p') AS large
+           FILTER (WHERE w.sent AND a.attlen = -1 AND a.attstorage <> 'p') AS large,
+           min(w.schema) AS schema, min(w.name) AS name
     FROM (VALUES
         ('public', 'requests', ARRAY['unit_id', 'crate_id', 'status', 'allocation_date']::text[], true, true),
         ('public', 'crates', ARRAY['unit_id', 'storage_id']::text[], true, true),

@@ -65,6 +65,9 @@ static void add_value(void *ctx, const struct tmpl_part *part, struct buf *out)
 	const struct filling *f = ctx;
 
 	switch (part->scope) {
+	case TMPL_TABLE:
+		add_string(f->plan->row->table->json_schema, out);
+		break;
 	case TMPL_EVENT:
 		add_event(f, (enum tmpl_event)part->slot, out);
 		break;

@@ -101,6 +101,11 @@ static const struct rules_action *find_action(const struct rules_section *s, con
 	return NULL;
 }
 
+static bool names_column(const struct tmpl_part *part)
+{
+	return part->is_ref && (part->scope == TMPL_ROW || part->scope == TMPL_OLD);
+}
+
 /* The value of {x} or {old.x}; *out NULL: there was no old row. False: PostgreSQL did not send it. For a deleted row,
  * {x} is the old value. */
 static bool placeholder_value(const struct route_plan *plan, const struct tmpl_part *part, const struct column **out)
@@ -120,7 +125,7 @@ static bool is_known(const struct route_plan *plan, const struct tmpl *t)
 	const struct column *value;
 
 	for (size_t i = 0; i < t->n_parts; i++)
-		if (t->parts[i].is_ref && !placeholder_value(plan, &t->parts[i], &value))
+		if (names_column(&t->parts[i]) && !placeholder_value(plan, &t->parts[i], &value))
 			return false;
 	return true;
 }
@@ -201,6 +206,10 @@ bool route_param(const struct route_plan *plan, const struct tmpl_part *part, st
 {
 	const struct column *value;
 
+	if (part->scope == TMPL_TABLE) {
+		buf_add_text(out, plan->section->table->schema);
+		return true;
+	}
 	if (!placeholder_value(plan, part, &value) || !value)
 		return false;
 	/* wal2json omits the prefix that marks hexadecimal for PostgreSQL, but not for a domain over bytea. */
@@ -225,6 +234,8 @@ static bool expansion_value(void *ctx, const struct tmpl_part *part, struct buf 
 
 	if (part->scope == TMPL_LOOKUP)
 		return groups_sql_value(e->groups, e->lookup, e->lookup_row, part->text, out);
+	if (part->scope == TMPL_TABLE)
+		return route_param(e->plan, part, out);
 	if (e->from_old)
 		value = e->plan->row->old[part->slot];
 	else if (!placeholder_value(e->plan, part, &value))
@@ -260,7 +271,7 @@ static enum movement movement_of(const struct tmpl *t, const struct row *row)
 	for (size_t i = 0; i < t->n_parts; i++) {
 		const struct column *now, *old;
 
-		if (!t->parts[i].is_ref)
+		if (!names_column(&t->parts[i]))
 			continue;
 		old = row->old[t->parts[i].slot];
 		now = row_value(row, (size_t)t->parts[i].slot);
@@ -316,7 +327,7 @@ static bool is_same_still(const struct row *row, size_t i)
 static bool asks_as_before(const struct rules_query *q, const struct row *row)
 {
 	for (size_t i = 0; q->sql && i < q->source.n_parts; i++)
-		if (q->source.parts[i].is_ref && !is_same_still(row, (size_t)q->source.parts[i].slot))
+		if (names_column(&q->source.parts[i]) && !is_same_still(row, (size_t)q->source.parts[i].slot))
 			return false;
 	return true;
 }
@@ -336,7 +347,7 @@ static bool could_be_looked_up(const void *ctx, struct slice name)
 	const struct rules_section *s = ctx;
 
 	for (size_t i = 0; i < s->n_groups; i++)
-		if (s->group_uses_lookup[i] && tmpl_could_spell(&s->groups[i], name))
+		if (s->group_uses_lookup[i] && tmpl_could_spell(&s->groups[i], name, s->table->schema))
 			return true;
 	return false;
 }

@@ -65,6 +65,8 @@ struct txn {
 	size_t n_lates, cap_lates;
 	struct txn_marked *late; /* marks of the transaction's end: the numbers of its rows must not depend on them */
 	size_t n_late, cap_late;
+	char **gone; /* the labels of txn_mark_gone */
+	size_t n_gone;
 	struct member *members;
 	const char **users; /* of `members`, in the order in which they were added */
 	size_t n_users, cap_users;
@@ -115,6 +117,12 @@ static void drop_members(struct txn *t)
 	t->n_users = 0;
 }
 
+static void drop_gone(struct txn *t)
+{
+	while (t->n_gone)
+		free(t->gone[--t->n_gone]);
+}
+
 /* A buffer that grew with one large transaction is not kept for the small ones after it. */
 static void buf_reuse(struct buf *b)
 {
@@ -130,6 +138,8 @@ void txn_free(struct txn *t)
 		return;
 	drop_counters(t);
 	drop_members(t);
+	drop_gone(t);
+	free(t->gone);
 	free(t->users);
 	buf_fini(&t->commit_time);
 	buf_fini(&t->payloads);
@@ -153,6 +163,7 @@ void txn_begin(struct txn *t, lsn_t lsn, struct slice commit_time)
 {
 	drop_counters(t);
 	drop_members(t);
+	drop_gone(t);
 	t->everybody = false;
 	buf_reuse(&t->payloads);
 	buf_reuse(&t->groups);
@@ -244,10 +255,10 @@ static struct event_id next_id(struct txn *t)
 	return (struct event_id){ t->lsn, ++t->index };
 }
 
-static struct txn_marked *find_mark(struct txn_marked *marks, size_t n, const struct rules_section *section)
+static struct txn_marked *find_mark(struct txn_marked *marks, size_t n, const char *label)
 {
 	for (size_t i = 0; i < n; i++)
-		if (marks[i].section == section)
+		if (strcmp(marks[i].label, label) == 0)
 			return &marks[i];
 	return NULL;
 }
@@ -265,20 +276,36 @@ void txn_mark(struct txn *t, const struct rules_section *section, const char *re
 {
 	/* One refetch is enough: it reads the state after the whole transaction. So one number is: how often a TRUNCATE names a partitioned table depends on
 	 * the plugin. */
-	if (!find_mark(t->marks, t->n_marks, section))
+	if (!find_mark(t->marks, t->n_marks, section->label))
 		add_mark(&t->marks, &t->n_marks, &t->cap_marks,
-			 (struct txn_marked){ next_id(t), section, reason, false });
+			 (struct txn_marked){ next_id(t), section, section->label, reason, false });
+}
+
+void txn_mark_gone(struct txn *t, const struct rules_section *section, const char *schema)
+{
+	struct buf label = { 0 };
+
+	rules_add_label(section, schema, &label);
+	if (find_mark(t->marks, t->n_marks, label.data)) {
+		buf_fini(&label);
+		return;
+	}
+	t->gone = mem_resize(t->gone, t->n_gone + 1, sizeof(*t->gone));
+	t->gone[t->n_gone] = buf_steal(&label);
+	add_mark(&t->marks, &t->n_marks, &t->cap_marks,
+		 (struct txn_marked){ next_id(t), section, t->gone[t->n_gone], "unknown", false });
+	t->n_gone++;
 }
 
 static void mark_late(struct txn *t, const struct rules_section *section, const char *reason, bool lookup_only)
 {
-	struct txn_marked *late = find_mark(t->late, t->n_late, section);
+	struct txn_marked *late = find_mark(t->late, t->n_late, section->label);
 
 	if (late)
 		late->lookup_only = late->lookup_only && lookup_only;
 	else
 		add_mark(&t->late, &t->n_late, &t->cap_late,
-			 (struct txn_marked){ { 0 }, section, reason, lookup_only });
+			 (struct txn_marked){ { 0 }, section, section->label, reason, lookup_only });
 }
 
 /* --- which messages fit, and which are counted ----------------------------------------------------------------- */
@@ -613,7 +640,7 @@ static void finish_marks(struct txn *t)
 		struct txn_marked late = t->late[i];
 
 		late.id = next_id(t);
-		if (!find_mark(t->marks, t->n_marks, late.section))
+		if (!find_mark(t->marks, t->n_marks, late.label))
 			add_mark(&t->marks, &t->n_marks, &t->cap_marks, late);
 	}
 }
@@ -696,12 +723,12 @@ bool txn_skipped(const struct txn *t, struct txn_skipped *out)
 	return t->skipped.is;
 }
 
-void txn_skipped_names(const struct txn_skipped *skipped, struct buf *out)
+void txn_skipped_labels(const struct txn_skipped *skipped, struct buf *out)
 {
 	for (size_t i = 0; i < skipped->n_sections; i++) {
-		const char *name = skipped->sections[i]->conf->name;
+		const char *label = skipped->sections[i]->label;
 
-		buf_add(out, name, strlen(name) + 1);
+		buf_add(out, label, strlen(label) + 1);
 	}
 }
 

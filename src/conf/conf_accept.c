@@ -124,11 +124,27 @@ const char *conf_accept_timezone(const char *text)
 	return text[n] == '\0' && n <= 63 ? NULL : "a time zone's IANA name, such as UTC or Europe/Berlin";
 }
 
-const char *conf_accept_table(const char *text)
+static bool is_table(const char *text)
 {
 	const char *dot = strchr(text, '.');
 
-	if (!dot || (dot > text && dot[1] && !strchr(dot + 1, '.')))
+	return !dot || (dot > text && dot[1] && !strchr(dot + 1, '.'));
+}
+
+const char *conf_accept_table(const char *text)
+{
+	return is_table(text) && !strchr(text, '*') ? NULL
+						    : "\"table\" or \"schema.table\", one table: without a \"*\"";
+}
+
+const char *conf_accept_tables(const char *text)
+{
+	const char *dot = strchr(text, '.'), *star = strchr(text, '*');
+
+	if (!is_table(text))
+		return "\"table\" or \"schema.table\"";
+	if (!star || (dot && star < dot && !strchr(star + 1, '*')))
 		return NULL;
-	return "\"table\" or \"schema.table\"";
+	return "\"schema.table\" with one \"*\" in the schema, such as \"tenant_*.orders\"; a table has its name in "
+	       "full";
 }

@@ -209,6 +209,9 @@ static void check_has(const struct conf_reader *r, const struct conf_table *t, c
 
 static void check_table(const struct conf_reader *r, struct conf_table *t)
 {
+	if (!t->from.text && strchr(t->name, '*'))
+		fails_add(r->all, r->file, t->line,
+			  "tables.%.60s: no table has a \"*\" in its name; name the table in from", t->name);
 	if (!t->from.text)
 		t->from = (struct text){ mem_text(t->name), t->line };
 	check_has(r, t, &t->type, "type");

@@ -187,8 +187,9 @@ const struct conf_option conf_options[] = {
 
 { "tables", CONF_SECTIONS, CONF_REQUIRED | CONF_RELOAD, OF_CONF(tables), ARRAY_OF(struct conf_table),
   .doc = "Who hears of a row, and what. Each section makes messages of one table's changes." },
-{ "tables.*.from", CONF_LINED, 0, OF_TABLE(from), .accept = conf_accept_table,
-  .doc = "The table, `table` (schema `public`) or `schema.table`; the section's name when not set." },
+{ "tables.*.from", CONF_LINED, 0, OF_TABLE(from), .accept = conf_accept_tables,
+  .doc = "The table, `table` (schema `public`) or `schema.table`; the section's name when not set. `tenant_*.orders` is that table in every schema "
+	 "that matches: see \"A schema per tenant\"." },
 { "tables.*.type", CONF_LINED, 0, OF_TABLE(type),
   .doc = "First half of the message's `type`: `request` gives `request.created`. Required without `message`." },
 { "tables.*.key", CONF_LINED, 0, OF_TABLE(key),

@@ -134,8 +134,8 @@ bool conf_option_restarts(const struct conf_option *o);
 void conf_check(const struct conf_reader *r, struct conf_draft *d);
 
 conf_accept_fn conf_accept_url, conf_accept_slot, conf_accept_address, conf_accept_origin, conf_accept_proxy,
-	conf_accept_path, conf_accept_message, conf_accept_resync, conf_accept_table, conf_accept_redis,
-	conf_accept_timezone, conf_accept_host, conf_accept_admin_token;
+	conf_accept_path, conf_accept_message, conf_accept_resync, conf_accept_table, conf_accept_tables,
+	conf_accept_redis, conf_accept_timezone, conf_accept_host, conf_accept_admin_token;
 
 /* The prose before the option's table in the document; NULL: there is none. */
 const char *conf_guide(const char *option);

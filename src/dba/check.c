@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "parts.h"
 #include "walpush/base/fail.h"
@@ -43,6 +44,7 @@ void check_free(struct check *c)
 		free(c->findings[i].fix);
 	}
 	free(c->findings);
+	free(c->folds);
 	free(c->role);
 	free(c->database);
 	free(c->role_name);
@@ -82,6 +84,49 @@ static bool is_not_ours(const struct check *c, enum check_fix kind, const char *
 	return instead->len > 0;
 }
 
+void check_about(struct check *c, const struct rules_table *t)
+{
+	c->about = t && t->is_matched ? t : NULL;
+}
+
+static bool is_told(const struct check *c, enum check_state state, const char *text)
+{
+	for (size_t i = c->n_findings; i-- && c->findings[i].check == c->running;)
+		if (c->findings[i].state == state && strcmp(c->findings[i].text, text) == 0)
+			return true;
+	return false;
+}
+
+static struct check_fold *fold_of(struct check *c, enum check_state state)
+{
+	const struct rules_table *pattern =
+		rules_pattern_at(c->rules, slice_of(c->about->schema), slice_of(c->about->name), 0);
+
+	for (size_t i = 0; i < c->n_folds; i++)
+		if (c->folds[i].state == state && c->folds[i].pattern == pattern)
+			return &c->folds[i];
+	c->folds = mem_resize(c->folds, c->n_folds + 1, sizeof(*c->folds));
+	c->folds[c->n_folds] = (struct check_fold){ state, pattern, 0 };
+	return &c->folds[c->n_folds++];
+}
+
+void check_unfold(struct check *c)
+{
+	check_about(c, NULL);
+	for (size_t i = 0; i < c->n_folds; i++) {
+		const struct check_fold *f = &c->folds[i];
+		bool is_fine = f->state == CHECK_OK;
+
+		if (f->n > CHECK_NAMED)
+			check_add(c, f->state, is_fine ? CHECK_NONE : CHECK_WORDS,
+				  is_fine ? NULL
+					  : "the same; what walpush sql prints does what can be done for all of them",
+				  "%zu more of the tables that match %s.%s", f->n - CHECK_NAMED, f->pattern->schema,
+				  f->pattern->name);
+	}
+	c->n_folds = 0;
+}
+
 void check_add(struct check *c, enum check_state state, enum check_fix kind, const char *fix, const char *format, ...)
 {
 	struct check_finding *f;
@@ -97,10 +142,15 @@ void check_add(struct check *c, enum check_state state, enum check_fix kind, con
 	if (vasprintf(&text, format, args) < 0)
 		fail_never("out of memory: no text for a finding");
 	va_end(args);
+	one_line(text);
+	if (c->about && (is_told(c, state, text) || fold_of(c, state)->n++ >= CHECK_NAMED)) {
+		free(text);
+		buf_fini(&instead);
+		return;
+	}
 	c->findings = mem_resize(c->findings, c->n_findings + 1, sizeof(*c->findings));
 	f = &c->findings[c->n_findings++];
-	*f = (struct check_finding){ c->running, state, one_line(text), kind, fix ? one_line(mem_text(fix)) : NULL,
-				     false };
+	*f = (struct check_finding){ c->running, state, text, kind, fix ? one_line(mem_text(fix)) : NULL, false };
 	buf_fini(&instead);
 }
 

@@ -69,8 +69,9 @@ static void take_lack(void *ctx, const struct publication_lack *lack)
 	buf_add_text(&fix, lack->mend);
 	if (lack->kind == PUBLICATION_ABSENT && slot_exists(c))
 		add_new_slot(c, &fix);
-	check_add(c, lack->is_hint ? CHECK_WARNING : CHECK_FAILURE, lack->is_sql ? CHECK_SQL : CHECK_WORDS, fix.data,
-		  "%s", lack->text);
+	check_about(c, lack->table);
+	check_add(c, lack->is_hint || lack->is_later ? CHECK_WARNING : CHECK_FAILURE,
+		  lack->is_sql ? CHECK_SQL : CHECK_WORDS, fix.data, "%s", lack->text);
 	if (lack->is_deciding && !lack->is_hint)
 		check_stops(c);
 	buf_fini(&fix);
@@ -89,6 +90,7 @@ void check_publication(struct check *c)
 	if (!p)
 		return;
 	publication_compare(p, c->rules, take_lack, c);
+	check_about(c, NULL);
 	if (c->n_findings == before)
 		check_ok(c, "%s sends what the rules need", c->conf->database.publication);
 	publication_free(p);

@@ -309,9 +309,8 @@ static void check_actor(struct check *c)
 	struct query q = { .q = rules_actor(c->rules), .scope = TMPL_ACTOR };
 
 	q.messages = mem_new_array(c->conf->n_tables, sizeof(*q.messages));
-	for (size_t i = 0; i < rules_n_tables(c->rules); i++)
-		for (size_t k = 0; k < rules_table(c->rules, i)->n_sections; k++)
-			q.messages[q.n_messages++] = &rules_table(c->rules, i)->sections[k]->message;
+	for (size_t i = 0; i < c->conf->n_tables; i++)
+		q.messages[q.n_messages++] = &rules_section(c->rules, c->conf->tables[i].name)->message;
 	check_query(c, q);
 	free((void *)q.messages);
 }
@@ -326,8 +325,7 @@ void check_queries(struct check *c)
 		check_query(c,
 			    (struct query){ &s->admit, s->groups, s->n_groups, NULL, 0, TMPL_ADMIT, false, s->conf });
 	}
-	for (size_t i = 0; i < rules_n_tables(c->rules); i++)
-		for (size_t k = 0; k < rules_table(c->rules, i)->n_sections; k++)
-			check_section(c, rules_table(c->rules, i)->sections[k]);
+	for (size_t i = 0; i < c->conf->n_tables; i++)
+		check_section(c, rules_section(c->rules, c->conf->tables[i].name));
 	check_actor(c);
 }

@@ -115,6 +115,7 @@ static const struct check_row rows[] = {
 	{ .name = "table-foreign", .needs = { "connection" }, .run = check_foreign },
 	{ .name = "replica-identity", .needs = { "connection" }, .run = check_identity },
 	{ .name = "row-security", .needs = { "schema" }, .run = check_row_security },
+	{ .name = "patterns", .needs = { "table" }, .run = check_patterns },
 	{ .name = "columns", .needs = { "table" }, .run = check_keys },
 	{ .name = "secrets", .needs = { "table" }, .run = check_secrets },
 	{ .name = "quiet", .needs = { "table" }, .run = check_quiet },
@@ -151,5 +152,6 @@ void check_run(struct check *c)
 			row->run(c);
 		else
 			check_sql(c, row);
+		check_unfold(c);
 	}
 }

@@ -18,6 +18,7 @@ struct runs {
 	struct check *c;
 	int64_t until; /* clock_us */
 	size_t n_late; /* queries that were not run, because it was too late */
+	bool *has_run; /* by the index of the section in the file: its queries, for one table */
 };
 
 /* --- one run -------------------------------------------------------------------------------------------------- */
@@ -216,29 +217,45 @@ static void run_query(struct runs *r, const struct rules_query *q, const struct 
 
 /* --- all queries ------------------------------------------------------------------------------------------------ */
 
+/* Of the tables that match a pattern the first one stands for all. */
+static bool is_first(struct runs *r, const struct rules_table *t, const struct rules_section *s)
+{
+	size_t at = (size_t)(s->conf - r->c->conf->tables);
+	bool is_first = !t->is_matched || !r->has_run[at];
+
+	r->has_run[at] = true;
+	return is_first;
+}
+
+static void run_table(struct runs *r, const struct rules_table *t)
+{
+	for (size_t k = 0; k < t->n_sections; k++) {
+		if (!is_first(r, t, t->sections[k]))
+			continue;
+		run_query(r, &t->sections[k]->lookup, t);
+		run_query(r, &t->sections[k]->data, t);
+	}
+}
+
 static void run_all(struct runs *r)
 {
 	const struct rules *rules = r->c->rules;
 
 	for (size_t i = 0; i < rules_n_streams(rules); i++)
 		run_query(r, &rules_stream(rules, i)->admit, NULL);
-	for (size_t i = 0; i < rules_n_tables(rules); i++) {
-		const struct rules_table *t = rules_table(rules, i);
-
-		for (size_t k = 0; k < t->n_sections; k++) {
-			run_query(r, &t->sections[k]->lookup, t);
-			run_query(r, &t->sections[k]->data, t);
-		}
-	}
+	for (size_t i = 0; i < rules_n_tables(rules); i++)
+		run_table(r, rules_table(rules, i));
 	run_query(r, rules_actor(rules), NULL);
 }
 
 void check_runs(struct check *c)
 {
-	struct runs r = { c, clock_us() + (int64_t)EXEC_ALL_MS * 1000, 0 };
+	struct runs r = { .c = c, .until = clock_us() + (int64_t)EXEC_ALL_MS * 1000 };
 	size_t before = c->n_findings;
 
+	r.has_run = mem_new_array(c->conf->n_tables, sizeof(bool));
 	run_all(&r);
+	free(r.has_run);
 	if (r.n_late)
 		check_add(c, CHECK_WARNING, CHECK_WORDS, "make those before it faster, then run walpush check again",
 			  "%zu quer%s not run: the others took %d s", r.n_late, r.n_late == 1 ? "y was" : "ies were",

@@ -75,15 +75,13 @@ static void look_at_all(struct check *c)
 {
 	for (size_t i = 0; i < rules_n_streams(c->rules); i++)
 		look(c, &rules_stream(c->rules, i)->admit);
-	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
-		const struct rules_table *t = rules_table(c->rules, i);
+	for (size_t i = 0; i < c->conf->n_tables; i++) {
+		const struct rules_section *s = rules_section(c->rules, c->conf->tables[i].name);
 
-		for (size_t k = 0; k < t->n_sections; k++) {
-			if (t->sections[k]->lookup.sql)
-				look(c, &t->sections[k]->lookup);
-			if (t->sections[k]->data.sql)
-				look(c, &t->sections[k]->data);
-		}
+		if (s->lookup.sql)
+			look(c, &s->lookup);
+		if (s->data.sql)
+			look(c, &s->data);
 	}
 	if (rules_actor(c->rules))
 		look(c, rules_actor(c->rules));

@@ -104,9 +104,11 @@ static void each_section(struct check *c, void (*check_one)(struct check *c, con
 	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
 		const struct rules_table *t = rules_table(c->rules, i);
 
+		check_about(c, t);
 		for (size_t k = 0; k < t->n_sections; k++)
 			check_one(c, t->sections[k]);
 	}
+	check_about(c, NULL);
 }
 
 void check_keys(struct check *c)

@@ -181,14 +181,17 @@ const char check_sql_schemas[] =
 	" WHERE n.nspname || '.' || c.relname = ANY ($4::text[]) AND c.relkind IN (" kinds ")"
 
 /* Also of a listed table's partitions and children. SET LOGGED is refused while the table refers to an unlogged one: the older ones go first. */
-const char check_sql_persistence[] = "WITH RECURSIVE kin (oid) AS (SELECT c.oid " LISTED(
-	"'r', 'p'") " UNION SELECT i.inhrelid FROM kin JOIN pg_inherits i ON"
-		    " i.inhparent = kin.oid) "
-		    "SELECT 'failure', format('%s is unlogged: its changes are not in the WAL, and nobody hears of "
-		    "them', c.oid::regclass),"
-		    "       'sql', format('ALTER TABLE %s SET LOGGED;', c.oid::regclass)"
-		    " FROM kin JOIN pg_class AS c ON c.oid = kin.oid WHERE c.relkind = 'r' AND c.relpersistence = 'u' "
-		    "ORDER BY c.oid";
+const char check_sql_persistence[] =
+	"WITH RECURSIVE kin (oid, schema, name) AS (SELECT c.oid, n.nspname, c.relname " LISTED(
+		"'r', 'p'") " UNION SELECT i.inhrelid, kin.schema, kin.name FROM kin JOIN pg_inherits i ON"
+			    " i.inhparent = kin.oid) "
+			    "SELECT DISTINCT ON (c.oid) 'failure', format('%s is unlogged: its changes are not in the "
+			    "WAL, and nobody hears of "
+			    "them', c.oid::regclass),"
+			    "       'sql', format('ALTER TABLE %s SET LOGGED;', c.oid::regclass), kin.schema, kin.name"
+			    " FROM kin JOIN pg_class AS c ON c.oid = kin.oid WHERE c.relkind = 'r' AND "
+			    "c.relpersistence = 'u' "
+			    "ORDER BY c.oid";
 
 /*
  * As CheckCmdReplicaIdentity in the server has it: a table that is published with UPDATE or DELETE refuses both, to everybody, without a replica
@@ -240,6 +243,16 @@ static unsigned index_of(const char *const *names, size_t n, const char *word)
 	fail_never("the checks' own query answered a word that they do not know");
 }
 
+static void take_row(struct check *c, const PGresult *result, int i)
+{
+	const char *fix = PQgetisnull(result, i, 3) ? NULL : PQgetvalue(result, i, 3);
+
+	if (PQnfields(result) > 4 && rules_is_expanded(c->rules))
+		check_about(c, rules_listed(c->rules, PQgetvalue(result, i, 4), PQgetvalue(result, i, 5)));
+	check_add(c, index_of(check_states, CHECK_STATES, PQgetvalue(result, i, 0)),
+		  index_of(check_fixes, CHECK_FIXES, PQgetvalue(result, i, 2)), fix, "%s", PQgetvalue(result, i, 1));
+}
+
 void check_sql(struct check *c, const struct check_row *row)
 {
 	char bytes[24], sessions[24], warn[24];
@@ -256,13 +269,8 @@ void check_sql(struct check *c, const struct check_row *row)
 	buf_fini(&tables);
 	if (!result)
 		return;
-	for (int i = 0; i < PQntuples(result); i++) {
-		const char *fix = PQgetisnull(result, i, 3) ? NULL : PQgetvalue(result, i, 3);
-
-		check_add(c, index_of(check_states, CHECK_STATES, PQgetvalue(result, i, 0)),
-			  index_of(check_fixes, CHECK_FIXES, PQgetvalue(result, i, 2)), fix, "%s",
-			  PQgetvalue(result, i, 1));
-	}
+	for (int i = 0; i < PQntuples(result); i++)
+		take_row(c, result, i);
 	if (PQntuples(result) == 0)
 		check_ok(c, "%s", row->fine);
 	PQclear(result);

@@ -14,13 +14,15 @@ static const char *value_of(const void *rows, size_t row, size_t column)
 
 static void read_catalog(struct check *c)
 {
-	struct buf list = { 0 };
+	struct buf list = { 0 }, patterns = { 0 };
 	struct fail why = { 0 };
 	PGresult *result;
 
 	rules_catalog_param(c->rules, &list);
-	result = check_ask(c, catalog_query, 1, (const char *[]){ list.data });
+	rules_patterns_param(c->rules, &patterns);
+	result = check_ask(c, catalog_query, 2, (const char *[]){ list.data, patterns.data });
 	buf_fini(&list);
+	buf_fini(&patterns);
 	if (!result)
 		return;
 	c->catalog = catalog_new();
@@ -59,41 +61,72 @@ static void missing_table(struct check *c, const struct rules_table *t, const st
 	PQclear(result);
 }
 
+static void bind_table(struct check *c, size_t at)
+{
+	const struct rules_table *t = rules_table(c->rules, at);
+	struct fail why = { 0 };
+
+	if (rules_bind_table(c->rules, at, c->catalog, &why))
+		return;
+	check_about(c, t);
+	if (!catalog_find(c->catalog, t->schema, t->name))
+		missing_table(c, t, &why);
+	else
+		check_add(c, CHECK_FAILURE, CHECK_WORDS, "run the application's migrations, or correct the line", "%s",
+			  why.text);
+	check_about(c, NULL);
+}
+
+static bool expand(struct check *c)
+{
+	struct fail why = { 0 };
+
+	if (!c->catalog)
+		return false;
+	if (rules_expand(c->rules, c->catalog, &why))
+		return true;
+	check_add(c, CHECK_FAILURE, CHECK_WORDS, "narrow the patterns, or share the tenants among several walpush",
+		  "%s", why.text);
+	return false;
+}
+
 void check_tables(struct check *c)
 {
 	size_t before = c->n_findings;
 
 	read_catalog(c);
-	for (size_t i = 0; c->catalog && i < rules_n_tables(c->rules); i++) {
-		const struct rules_table *t = rules_table(c->rules, i);
-		struct fail why = { 0 };
-
-		if (rules_bind_table(c->rules, i, c->catalog, &why))
-			continue;
-		if (!catalog_find(c->catalog, t->schema, t->name))
-			missing_table(c, t, &why);
-		else
-			check_add(c, CHECK_FAILURE, CHECK_WORDS,
-				  "run the application's migrations, or correct the line", "%s", why.text);
-	}
+	if (!expand(c))
+		return;
+	for (size_t i = 0; i < rules_n_tables(c->rules); i++)
+		bind_table(c, i);
 	if (c->n_findings == before)
 		check_ok(c, "%zu tables, with all columns that are named", rules_n_tables(c->rules));
 }
 
-/* The number of children of a listed table that hold rows; how many of them are listed themselves; is the table partitioned? */
+/* Of each listed table with children that hold rows: schema, name, how many there are, how many of them are listed themselves; is the table
+ * partitioned? */
 static const char children_query[] =
-	"WITH RECURSIVE kin (oid) AS ("
-	"  SELECT to_regclass($1)::oid UNION SELECT i.inhrelid FROM kin JOIN pg_inherits i ON i.inhparent = kin.oid"
-	") SELECT count(*), count(*) FILTER (WHERE n.nspname || '.' || c.relname = ANY ($2::text[])),"
-	" (SELECT relkind = 'p' FROM pg_class WHERE oid = to_regclass($1))"
-	" FROM kin JOIN pg_class c ON c.oid = kin.oid JOIN pg_namespace n ON n.oid = c.relnamespace"
-	" WHERE c.oid <> to_regclass($1) AND c.relkind = 'r' HAVING count(*) > 0";
+	"WITH RECURSIVE listed AS ("
+	"  SELECT c.oid, n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+	"  WHERE n.nspname || '.' || c.relname = ANY ($1::text[]) AND c.relkind IN ('r', 'p')"
+	"), kin (root, oid) AS ("
+	"  SELECT oid, oid FROM listed UNION SELECT kin.root, i.inhrelid FROM kin JOIN pg_inherits i ON i.inhparent = "
+	"kin.oid"
+	") SELECT l.nspname, l.relname, count(*), count(*) FILTER (WHERE c.oid IN (SELECT oid FROM listed)), l.relkind "
+	"= 'p'"
+	" FROM listed l JOIN kin ON kin.root = l.oid JOIN pg_class c ON c.oid = kin.oid"
+	" WHERE c.oid <> l.oid AND c.relkind = 'r' GROUP BY l.oid, l.nspname, l.relname, l.relkind ORDER BY 1, 2";
 
-static void say_children(struct check *c, const struct rules_table *t, const PGresult *children)
+static void say_children(struct check *c, const PGresult *children, int row)
 {
-	int n = atoi(PQgetvalue(children, 0, 0)), listed = atoi(PQgetvalue(children, 0, 1));
-	bool is_partitioned = PQgetvalue(children, 0, 2)[0] == 't';
+	const struct rules_table *t =
+		rules_listed(c->rules, PQgetvalue(children, row, 0), PQgetvalue(children, row, 1));
+	int n = atoi(PQgetvalue(children, row, 2)), listed = atoi(PQgetvalue(children, row, 3));
+	bool is_partitioned = PQgetvalue(children, row, 4)[0] == 't';
 
+	if (!t)
+		return; /* "a.b" and "c" are written as "a" and "b.c" are */
+	check_about(c, t);
 	if (n == listed && is_partitioned && t->n_sections)
 		check_add(c, CHECK_WARNING, CHECK_WORDS, "remove its section",
 			  "%s.%s is partitioned: its section has no effect, those of its partitions do", t->schema,
@@ -104,21 +137,11 @@ static void say_children(struct check *c, const struct rules_table *t, const PGr
 			 check_is_pgoutput(c) && !is_partitioned ? ", once the publication has them" : "");
 }
 
-static const struct rules_table *pushed(const struct check *c, const struct catalog_table *table)
+static bool is_pushed(const struct check *c, const struct catalog_table *table)
 {
-	for (size_t i = 0; i < rules_n_tables(c->rules); i++)
-		if (rules_table(c->rules, i)->n_sections && rules_table(c->rules, i)->catalog == table)
-			return rules_table(c->rules, i);
-	return NULL;
-}
+	const struct rules_table *t = rules_listed(c->rules, table->schema, table->name);
 
-static bool is_listed(const struct check *c, const struct catalog_kin *kin)
-{
-	for (size_t i = 0; i < rules_n_tables(c->rules); i++)
-		if (strcmp(rules_table(c->rules, i)->schema, kin->schema) == 0 &&
-		    strcmp(rules_table(c->rules, i)->name, kin->name) == 0)
-			return true;
-	return false;
+	return t && t->n_sections;
 }
 
 /* Only for tables that are pushed: if a table decides permission, a row of a child counts as a row of each parent. */
@@ -133,7 +156,8 @@ static void say_parents(struct check *c)
 		buf_add_json(&schema, slice_of(kin->schema));
 		buf_add_json(&name, slice_of(kin->name));
 		first = catalog_parent(c->catalog, buf_slice(&schema), buf_slice(&name), 0);
-		if (kin->parent && kin->parent != first && pushed(c, kin->parent) && !is_listed(c, kin))
+		if (kin->parent && kin->parent != first && is_pushed(c, kin->parent) &&
+		    !rules_listed(c->rules, kin->schema, kin->name))
 			check_add(c, CHECK_WARNING, CHECK_WORDS,
 				  "give it a section of its own in tables, or let it inherit one of them",
 				  "%s.%s is a child of %s.%s and %s.%s: its rows are sent as those of the first; "
@@ -148,27 +172,19 @@ static void say_parents(struct check *c)
 void check_partitions(struct check *c)
 {
 	size_t before = c->n_findings;
-	struct buf all = { 0 }, name = { 0 };
+	struct buf all = { 0 };
+	PGresult *children;
 
 	rules_catalog_param(c->rules, &all);
-	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
-		const struct rules_table *t = rules_table(c->rules, i);
-		PGresult *children;
-
-		buf_clear(&name);
-		sqltext_ident(&name, t->schema);
-		buf_add_char(&name, '.');
-		sqltext_ident(&name, t->name);
-		children = check_ask(c, children_query, 2, (const char *[]){ name.data, all.data });
-		if (children && PQntuples(children) == 1)
-			say_children(c, t, children);
-		PQclear(children);
-	}
+	children = check_ask(c, children_query, 1, (const char *[]){ all.data });
+	buf_fini(&all);
+	for (int i = 0; i < PQntuples(children); i++)
+		say_children(c, children, i);
+	check_about(c, NULL);
+	PQclear(children);
 	say_parents(c);
 	if (c->n_findings == before)
 		check_ok(c, "no table has partitions or other children");
-	buf_fini(&all);
-	buf_fini(&name);
 }
 
 static void say_identity(struct check *c, const char *table, const char *lacks, const char *large)
@@ -198,14 +214,20 @@ void check_identity(struct check *c)
 	struct buf sql = { 0 };
 	PGresult *result;
 
+	if (!rules_n_tables(c->rules)) {
+		check_ok(c, "no table is listed");
+		return;
+	}
 	needs_identity(&sql, c->rules, NULL);
 	result = check_ask(c, sql.data, 0, NULL);
 	buf_fini(&sql);
 	if (!result)
 		return;
-	for (int i = 0; i < PQntuples(result); i++)
+	for (int i = 0; i < PQntuples(result); i++) {
+		check_about(c, rules_listed(c->rules, PQgetvalue(result, i, 3), PQgetvalue(result, i, 4)));
 		say_identity(c, PQgetvalue(result, i, 0), PQgetisnull(result, i, 1) ? NULL : PQgetvalue(result, i, 1),
 			     PQgetvalue(result, i, 2));
+	}
 	if (PQntuples(result) == 0)
 		check_ok(c, "the log holds what the rules need of old rows");
 	PQclear(result);

@@ -106,7 +106,7 @@ static char *quoted_table(const char *schema, const char *name)
 
 /* --- where the values come from ------------------------------------------------------------------------------- */
 
-/* {column}: of the rows that are pushed. */
+/* {column}: of the rows that are pushed; {schema}: of their table. */
 static void take_row(struct check *c, struct exec *e)
 {
 	struct pick p = { .table = quoted_table(e->table->schema, e->table->name) };
@@ -114,6 +114,8 @@ static void take_row(struct check *c, struct exec *e)
 	for (size_t i = 0; i < e->n; i++)
 		if (e->refs[i]->scope == TMPL_ROW)
 			pick_add(&p, i, quoted(e->refs[i]->text));
+		else if (e->refs[i]->scope == TMPL_TABLE)
+			e->values[i] = mem_text(e->table->schema);
 	pick_run(c, e, &p);
 	pick_fini(&p);
 }
@@ -136,7 +138,7 @@ static void take_actor(struct check *c, struct exec *e)
 	for (size_t i = 0; i < rules_n_tables(c->rules); i++) {
 		const struct rules_table *t = rules_table(c->rules, i);
 
-		for (size_t k = 0; k < t->n_sections; k++) {
+		for (size_t k = 0; k < t->n_sections && !t->is_matched; k++) {
 			const struct conf_table *conf = t->sections[k]->conf;
 
 			take_column(c, e, 0, t, conf->actor.text);

@@ -56,12 +56,14 @@ static const char *value_of(const void *rows, size_t row, size_t column)
 static struct catalog *bind_rules(PGconn *sql, const struct conf *conf, struct rules *rules, struct fail *why)
 {
 	struct catalog *catalog = catalog_new();
-	struct buf list = { 0 };
+	struct buf list = { 0 }, patterns = { 0 };
 	struct sqlrows *rows;
 
 	rules_catalog_param(rules, &list);
-	rows = ask(sql, catalog_query, 1, (const char *[]){ list.data }, why);
+	rules_patterns_param(rules, &patterns);
+	rows = ask(sql, catalog_query, 2, (const char *[]){ list.data, patterns.data }, why);
 	buf_fini(&list);
+	buf_fini(&patterns);
 	if (!conf->data.relations)
 		catalog_keep_ids(catalog);
 	if (!rows || !catalog_add_rows(catalog, rows, rows->n_rows, value_of, why) ||

@@ -157,60 +157,112 @@ static void add_names(struct buf *out, const char *const *names, size_t n)
 	buf_add_text(out, "]::text[]");
 }
 
-/* The database finds the columns, because the rules may not be bound. The WAL has no value of a virtual column. */
-static void add_all_but(struct buf *out, const struct rules_table *t, const struct texts *quiet)
+void needs_matches(struct buf *out, const struct rules_table *pattern)
+{
+	struct buf head = { 0 };
+
+	buf_add(&head, pattern->schema, strcspn(pattern->schema, "*"));
+	buf_add_text(out,
+		     "n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND starts_with(n.nspname::text, ");
+	sqltext_literal(out, buf_slice(&head).at);
+	buf_add_text(out, ")\n         AND right(substr(n.nspname::text, length(");
+	sqltext_literal(out, buf_slice(&head).at);
+	buf_add_text(out, ") + 1), length(");
+	sqltext_literal(out, strchr(pattern->schema, '*') + 1);
+	buf_add_text(out, ")) = ");
+	sqltext_literal(out, strchr(pattern->schema, '*') + 1);
+	buf_fini(&head);
+}
+
+/* The database finds the columns, because the rules may not be bound. The WAL has no value of a virtual column. `schema` is
+ * SQL. */
+static void add_all_but(struct buf *out, const char *schema, const char *name, const struct texts *quiet)
 {
 	const char **names = mem_new_array(quiet->n, sizeof(*names));
 
 	for (size_t i = 0; i < quiet->n; i++)
 		names[i] = quiet->at[i].text;
-	buf_add_text(
-		out,
-		"\n         || ARRAY(SELECT q.attname::text FROM pg_attribute q JOIN pg_class k ON k.oid = q.attrelid"
-		"\n                  JOIN pg_namespace s ON s.oid = k.relnamespace"
-		"\n                  WHERE q.attnum > 0 AND NOT q.attisdropped AND q.attgenerated <> 'v'"
-		"\n                    AND s.nspname = ");
-	sqltext_literal(out, t->schema);
-	buf_add_text(out, " AND k.relname = ");
-	sqltext_literal(out, t->name);
+	buf_addf(out,
+		 "\n         || ARRAY(SELECT q.attname::text FROM pg_attribute q JOIN pg_class k ON k.oid = q.attrelid"
+		 "\n                  JOIN pg_namespace s ON s.oid = k.relnamespace"
+		 "\n                  WHERE q.attnum > 0 AND NOT q.attisdropped AND q.attgenerated <> 'v'"
+		 "\n                    AND s.nspname = %s AND k.relname = ",
+		 schema);
+	sqltext_literal(out, name);
 	buf_add_text(out, "\n                    AND q.attname <> ALL (");
 	add_names(out, names, quiet->n);
 	buf_add_text(out, "))");
 	free((void *)names);
 }
 
+/* `schema` is SQL. */
+static void add_wanted(struct buf *out, const char *schema, const struct rules_table *t)
+{
+	const char **columns;
+	size_t n = rules_identity_columns(t, &columns);
+
+	buf_addf(out, "%s, ", schema);
+	sqltext_literal(out, t->name);
+	buf_add_text(out, ", ");
+	add_names(out, columns, n);
+	for (size_t k = 0; k < t->n_sections; k++)
+		if (t->sections[k]->conf->quiet.n)
+			add_all_but(out, schema, t->name, &t->sections[k]->conf->quiet);
+	buf_addf(out, ", %s, %s", sends_columns(t) ? "true" : "false", sends_key(t) ? "true" : "false");
+	free((void *)columns);
+}
+
+static void add_tables(struct buf *out, const struct rules *r, needs_row *row)
+{
+	struct buf schema = { 0 };
+
+	for (size_t i = 0; i < rules_n_tables(r); i++) {
+		buf_clear(&schema);
+		sqltext_literal(&schema, rules_table(r, i)->schema);
+		buf_add_text(out, i ? ",\n        (" : "VALUES\n        (");
+		row(out, schema.data, rules_table(r, i));
+		buf_add_char(out, ')');
+	}
+	buf_fini(&schema);
+}
+
+void needs_rows(struct buf *out, const struct rules *r, needs_row *row)
+{
+	size_t n = rules_is_expanded(r) ? 0 : rules_n_patterns(r);
+
+	add_tables(out, r, row);
+	for (size_t i = 0; i < n; i++) {
+		const struct rules_table *t = rules_pattern(r, i);
+
+		buf_add_text(out, i || rules_n_tables(r) ? "\n        UNION ALL SELECT " : "SELECT ");
+		row(out, "n.nspname::text", t);
+		buf_add_text(
+			out,
+			" FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p')"
+			"\n         AND c.relname = ");
+		sqltext_literal(out, t->name);
+		buf_add_text(out, " AND ");
+		needs_matches(out, t);
+	}
+}
+
 void needs_wanted(struct buf *out, const struct rules *r)
 {
-	for (size_t i = 0; i < rules_n_tables(r); i++) {
-		const struct rules_table *t = rules_table(r, i);
-		const char **columns;
-		size_t n = rules_identity_columns(t, &columns);
-
-		buf_add_text(out, i ? ",\n        (" : "(");
-		sqltext_literal(out, t->schema);
-		buf_add_text(out, ", ");
-		sqltext_literal(out, t->name);
-		buf_add_text(out, ", ");
-		add_names(out, columns, n);
-		for (size_t k = 0; k < t->n_sections; k++)
-			if (t->sections[k]->conf->quiet.n)
-				add_all_but(out, t, &t->sections[k]->conf->quiet);
-		buf_addf(out, ", %s, %s)", sends_columns(t) ? "true" : "false", sends_key(t) ? "true" : "false");
-		free((void *)columns);
-	}
+	needs_rows(out, r, add_wanted);
 }
 
 void needs_identity(struct buf *out, const struct rules *r, const char *more)
 {
 	buf_add_text(out,
-		     "SELECT quoted, lacks, large FROM (\n"
+		     "SELECT quoted, lacks, large, schema, name FROM (\n"
 		     "    SELECT c.oid::regclass::text AS quoted,\n"
 		     "           CASE WHEN i.indrelid IS NULL THEN ''\n"
 		     "                ELSE string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)\n"
 		     "                     FILTER (WHERE a.attname = ANY (w.columns || key.columns)) END AS lacks,\n"
 		     "           string_agg(quote_ident(a.attname), ', ' ORDER BY a.attnum)\n"
-		     "           FILTER (WHERE w.sent AND a.attlen = -1 AND a.attstorage <> 'p') AS large\n"
-		     "    FROM (VALUES\n        ");
+		     "           FILTER (WHERE w.sent AND a.attlen = -1 AND a.attstorage <> 'p') AS large,\n"
+		     "           min(w.schema) AS schema, min(w.name) AS name\n"
+		     "    FROM (");
 	needs_wanted(out, r);
 	if (more)
 		buf_addf(out, "\n        UNION ALL %s", more);

@@ -24,16 +24,25 @@ void needs_grants(struct buf *out, const char *role);
  */
 void needs_excess(struct buf *out, const char *role);
 
-/* "('public', 'requests', ARRAY['unit_id']::text[], true, true),\n    (…)": each table of the rules with rules_identity_columns,
- * whether its columns are sent as they are, and whether its key is. For a section with `quiet`, also all columns that `quiet` does not name: an update is
+/* SQL over `n`, a pg_namespace: does its name match the pattern's schema? */
+void needs_matches(struct buf *out, const struct rules_table *pattern);
+
+/* Writes one row's values; `schema` is SQL. */
+typedef void needs_row(struct buf *out, const char *schema, const struct rules_table *t);
+/* A query: "VALUES (…), (…)" with the row of each table of the rules; for a pattern of rules that are not expanded
+ * "UNION ALL SELECT …" with a row for each table that matches when it runs, with its class as `c`. */
+void needs_rows(struct buf *out, const struct rules *r, needs_row *row);
+
+/* Such a query of "'public', 'requests', ARRAY['unit_id']::text[], true, true": each table with rules_identity_columns, whether
+ * its columns are sent as they are, and whether its key is. For a section with `quiet`, also all columns that `quiet` does not name: an update is
  * compared with the old row by these columns. */
 void needs_wanted(struct buf *out, const struct rules *r);
 
 /*
  * A query over the rows of needs_wanted. It gives one row for each table whose replica identity lacks something: the table, quoted;
  * the columns whose old value the rules need, or '' if the identity holds nothing at all, so that wal2json leaves out updates and
- * deletes; the columns with large values that are stored apart, and that an update does not send if it does not change them. Null if
- * nothing is lacking. `more`: a query for further rows of the same columns, or NULL. Without a semicolon at the end.
+ * deletes; the columns with large values that are stored apart, and that an update does not send if it does not change them; schema
+ * and name of the listed table. Null if nothing is lacking. `more`: a query for further rows of the same columns, or NULL. Without a semicolon at the end.
  */
 void needs_identity(struct buf *out, const struct rules *r, const char *more);
 /* `more`, in the script: what the admit queries read. */

@@ -19,6 +19,7 @@
  *   check_membership.c  the tables that decide permission
  *   check_security.c row level security
  *   check_tables.c   tables, columns, replica identity
+ *   check_patterns.c patterns of tables: a schema per tenant
  *   check_shown.c    what messages show
  *   check_queries.c  the queries of the configuration, their grants and plans
  *   check_reads.c    what queries of rows read, and whether its changes are told
@@ -76,6 +77,15 @@ struct check_finding {
 	bool stops; /* a certain leak: walpush admits nobody to the streams concerned until it is gone */
 };
 
+/* How many findings of one kind about tables of a pattern are told; the others are counted. */
+#define CHECK_NAMED 3
+
+struct check_fold { /* findings of the running check, in one state, about tables that match a pattern */
+	enum check_state state;
+	const struct rules_table *pattern;
+	size_t n;
+};
+
 struct check {
 	const struct conf *conf;
 	struct rules *rules;
@@ -89,6 +99,9 @@ struct check {
 	enum provider provider;          /* who manages the server; known before a connection only by its name */
 	const char *plugin;  /* that the slot has, or will have; NULL before check_connection. See check_find_plugin */
 	const char *running; /* the name of the row that runs */
+	const struct rules_table *about; /* see check_about */
+	struct check_fold *folds;
+	size_t n_folds;
 	struct check_finding *findings;
 	size_t n_findings;
 };
@@ -97,6 +110,11 @@ void check_add(struct check *c, enum check_state state, enum check_fix kind, con
 	__attribute__((format(printf, 5, 6)));
 /* The last finding stops admissions, as the rules do with the same facts, in each replica (rules_stream, tap_published). */
 void check_stops(struct check *c);
+/* The next findings are about this table; NULL: about none. With hundreds of tenants the first ones of a kind are told, and a
+ * finding that was told already is not told again. */
+void check_about(struct check *c, const struct rules_table *t);
+/* Tells how many were left out of what the running check found. */
+void check_unfold(struct check *c);
 #define check_ok(c, ...) check_add((c), CHECK_OK, CHECK_NONE, NULL, __VA_ARGS__)
 
 struct check_row {
@@ -107,7 +125,8 @@ struct check_row {
 	/* Some of its findings stop admissions: see check_stops. All others only report. */
 	bool stops;
 	void (*run)(struct check *c);
-	/* Instead of `run`: a query for rows of state, text, kind of fix, fix, as text. No rows: the finding is `fine`. Parameters,
+	/* Instead of `run`: a query for rows of state, text, kind of fix, fix, as text; perhaps also schema and name of the table
+	 * that the finding is about. No rows: the finding is `fine`. Parameters,
 	 * all of type text: $1 slot, $2 plugin, $3 replay.bytes, $4 the array of tables, $5 sessions, $6 publication,
 	 * $7 database.warn-bytes. */
 	const char *sql;
@@ -171,6 +190,7 @@ void check_secrets(struct check *c);
 void check_quiet(struct check *c);
 void check_queries(struct check *c);
 void check_reads(struct check *c);
+void check_patterns(struct check *c);
 /* The query under check is prepared with this name. */
 #define CHECK_STATEMENT "walpush_check"
 /* Runs a statement without rows. False: it failed. */

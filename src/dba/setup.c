@@ -85,8 +85,7 @@ static const char missing_text[] =
 	"    UNION ALL\n"
 	"    SELECT 3, format('there is no table %I.%I', schema, name),\n"
 	"           'Run the application''s migrations first, or correct sidecar.conf.'\n"
-	"    FROM (VALUES\n"
-	"        ";
+	"    FROM (";
 
 static const char preconditions[] = "\n"
 				    "    ) AS w (schema, name, columns, sent, keyed)\n"
@@ -347,13 +346,11 @@ static unsigned add_views(struct buf *out, const struct conf *conf, const struct
 	for (size_t i = 0; i < rules_n_streams(rules); i++)
 		n = add_view(out, &rules_stream(rules, i)->admit, n);
 	add_found(out, conf);
-	for (size_t i = 0; i < rules_n_tables(rules); i++) {
-		const struct rules_table *t = rules_table(rules, i);
+	for (size_t i = 0; i < conf->n_tables; i++) {
+		const struct rules_section *s = rules_section(rules, conf->tables[i].name);
 
-		for (size_t k = 0; k < t->n_sections; k++) {
-			n = add_view(out, &t->sections[k]->lookup, n);
-			n = add_view(out, &t->sections[k]->data, n);
-		}
+		n = add_view(out, &s->lookup, n);
+		n = add_view(out, &s->data, n);
 	}
 	return add_view(out, rules_actor(rules), n);
 }
@@ -412,6 +409,28 @@ static void add_preconditions(struct buf *out, const struct conf *conf, const st
 	buf_add_text(out, raised_text);
 }
 
+/* Schemas that are made later lack what this script does to a table. */
+static void add_patterns(struct buf *out, const struct rules *rules)
+{
+	for (size_t i = 0; i < rules_n_patterns(rules); i++) {
+		const struct rules_table *t = rules_pattern(rules, i);
+		struct buf name = { 0 };
+
+		buf_addf(&name, "%s.%s", t->schema, t->name);
+		buf_add_text(out, "SELECT format('note: %s has %s table%s; run this again when a schema is made', ");
+		sqltext_literal(out, name.data);
+		buf_add_text(out, ", count(*), CASE count(*) WHEN 1 THEN '' ELSE 's' END)\n"
+				  "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace\n"
+				  "WHERE c.relkind IN ('r', 'p') AND c.relname = ");
+		sqltext_literal(out, t->name);
+		buf_add_text(out, " AND ");
+		needs_matches(out, t);
+		buf_add_text(out, ";\n");
+		buf_fini(&name);
+	}
+	buf_add_text(out, rules_n_patterns(rules) ? "\n" : "");
+}
+
 static void add_wal2json(struct buf *out, const struct rules *rules)
 {
 	buf_add_text(out, full_text);
@@ -435,6 +454,7 @@ void setup_script(const struct conf *conf, const struct rules *rules, const stru
 	} else {
 		add_wal2json(out, rules);
 	}
+	add_patterns(out, rules);
 	setup_slot(out, options);
 	buf_add_text(out, creators_text);
 	buf_add_text(out, needs_creators);

@@ -11,7 +11,7 @@ static const char wanted_text[] = "\n"
 				  ") AS lacking;\n"
 				  "\n"
 				  "CREATE TEMP TABLE walpush_wanted AS\n"
-				  "SELECT schema, name FROM (VALUES\n        ";
+				  "SELECT schema, name FROM (";
 
 /*
  * The partitions of a published table are in the publication, whichever are made later; other children are not, so they are listed. A
@@ -134,15 +134,10 @@ static const char alter_text[] =
 	"\\gexec\n"
 	"\n";
 
-static void add_tables(struct buf *out, const struct rules *r)
+static void add_row(struct buf *out, const char *schema, const struct rules_table *t)
 {
-	for (size_t i = 0; i < rules_n_tables(r); i++) {
-		buf_add_text(out, i ? ",\n        (" : "(");
-		sqltext_literal(out, rules_table(r, i)->schema);
-		buf_add_text(out, ", ");
-		sqltext_literal(out, rules_table(r, i)->name);
-		buf_add_char(out, ')');
-	}
+	buf_addf(out, "%s, ", schema);
+	sqltext_literal(out, t->name);
 }
 
 void setup_published(struct buf *out, const struct rules *r)
@@ -150,7 +145,7 @@ void setup_published(struct buf *out, const struct rules *r)
 	buf_add_text(out, full_text);
 	needs_identity(out, r, NEEDS_FOUND);
 	buf_add_text(out, wanted_text);
-	add_tables(out, r);
+	needs_rows(out, r, add_row);
 	buf_add_text(out, published_text);
 	buf_add_text(out, refused_text);
 	buf_add_text(out, alter_text);

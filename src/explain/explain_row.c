@@ -16,21 +16,21 @@ static bool has_section(const struct rules_table *t, const char *name)
 	return false;
 }
 
+/* Of the tables that match a pattern only the schema says which is meant. */
 static bool is_named(const struct rules_table *t, const char *name)
 {
-	const char *dot = strchr(name, '.');
+	size_t n = strlen(t->schema);
 
-	if (strcmp(t->name, name) == 0)
+	if (!t->is_matched && strcmp(t->name, name) == 0)
 		return true;
-	return dot && strlen(t->schema) == (size_t)(dot - name) &&
-	       strncmp(t->schema, name, (size_t)(dot - name)) == 0 && strcmp(t->name, dot + 1) == 0;
+	return strncmp(t->schema, name, n) == 0 && name[n] == '.' && strcmp(t->name, name + n + 1) == 0;
 }
 
 /* A section's name comes before a table's. */
 static const struct rules_table *find_table(const struct rules *r, const char *name)
 {
 	for (size_t i = 0; i < rules_n_tables(r); i++)
-		if (has_section(rules_table(r, i), name))
+		if (!rules_table(r, i)->is_matched && has_section(rules_table(r, i), name))
 			return rules_table(r, i);
 	for (size_t i = 0; i < rules_n_tables(r); i++)
 		if (rules_table(r, i)->n_sections && is_named(rules_table(r, i), name))
@@ -142,7 +142,7 @@ void explain_row_begin(struct explain *e)
 	if (!e->table || !e->table->catalog) {
 		e->table = NULL;
 		refuse(e, "table", "no section of `tables` has this name, or is of this table",
-		       "name a section, or schema.table");
+		       "name a section, or schema.table; a table that matches a pattern by its schema too");
 		return;
 	}
 	read_key(e);

@@ -25,6 +25,7 @@ static bool ask_about(struct record *r, const struct asker *asker, struct bind *
 	case BOUND_STALE:
 		return false;
 	case BOUND_NOT_LISTED:
+	case BOUND_UNFIT:
 	case BOUND_CORRUPT:
 		break;
 	}

@@ -19,6 +19,7 @@ struct bind {
 enum bound {
 	BOUND,
 	BOUND_NOT_LISTED,
+	BOUND_UNFIT, /* the table matches a pattern, and was left out: see rules_unfit */
 	BOUND_NEW,   /* the table was created after the catalog was read */
 	BOUND_STALE, /* the catalog does not fit the row; the columns that fit are bound */
 	BOUND_CORRUPT

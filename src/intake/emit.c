@@ -1,6 +1,7 @@
 #include "emit.h"
 
 #include "walpush/base/log.h"
+#include "walpush/text/jsontext.h"
 
 static void mark_table(struct emit *e, const struct rules_table *table, const char *reason)
 {
@@ -29,9 +30,24 @@ static void note_members(struct emit *e, const struct rules_table *table, const 
 	}
 }
 
+/* A table that matches a pattern is gone, has another name by now, or was left out: whoever may have seen its rows refetches, and nobody else. */
+static void note_pattern(struct emit *e, const struct change *change)
+{
+	struct buf schema = { 0 };
+	const struct rules_table *pattern;
+
+	if (!jsontext_unescape(change->schema, &schema))
+		return;
+	for (size_t i = 0; (pattern = rules_pattern_of(e->bind->rules, change->schema, change->table, i)); i++)
+		for (size_t k = 0; k < pattern->n_sections; k++)
+			txn_mark_gone(e->txn, pattern->sections[k], schema.data);
+	buf_fini(&schema);
+}
+
 /* The table was created and dropped after the catalog was read, so its parent is unknown. Every table that may have been its parent counts. */
 static void note_gone(struct emit *e, const struct change *change)
 {
+	note_pattern(e, change);
 	for (size_t i = 0; i < rules_n_tables(e->bind->rules); i++) {
 		const struct rules_table *table = rules_table(e->bind->rules, i);
 
@@ -87,11 +103,11 @@ static bool are_apart(const struct emit *e, const struct rules_section *section,
 {
 	const struct rules *rules = e->bind->rules;
 
-	for (size_t i = 0; answers->lookup && answers->data && i < rules_n_tables(rules); i++) {
+	for (size_t i = 0; answers->lookup && answers->data && later_any(e->later) && i < rules_n_tables(rules); i++) {
 		const struct rules_table *table = rules_table(rules, i);
 
-		if (table->catalog && e->asker->reads(e->asker->ctx, section->lookup.at, table->catalog) &&
-		    later_table(e->later, t, table))
+		if (table->catalog && later_table(e->later, t, table) &&
+		    e->asker->reads(e->asker->ctx, section->lookup.at, table->catalog))
 			return true;
 	}
 	return false;
@@ -223,6 +239,9 @@ static enum emit_says handle(struct emit *e, struct record *r, bool is_fresh, st
 
 	switch (bind_row(e->bind, r, &change, &table, why)) {
 	case BOUND_NOT_LISTED:
+		return EMIT_OVER;
+	case BOUND_UNFIT:
+		note_pattern(e, &change);
 		return EMIT_OVER;
 	case BOUND_CORRUPT:
 		return EMIT_BROKEN;

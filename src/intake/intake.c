@@ -50,6 +50,7 @@ struct intake {
 	uint32_t n_queries;      /* of the rules, as the breakers know them */
 	uint64_t waiting;        /* the head's number, if it waits for answers alone; 0: it does not */
 	uint64_t timed;          /* the same, while limits.answer runs for it */
+	struct buf refetch;      /* intake_refetch: pairs of names, each ended by a zero */
 };
 
 static void intake_run(struct intake *in);
@@ -103,6 +104,29 @@ static void handle_begin(struct intake *in, const struct record *r)
 	txn_begin(in->txn, change.lsn, change.timestamp);
 }
 
+static void refetch(struct intake *in, const char *schema, const char *table)
+{
+	const struct rules_table *pattern;
+
+	for (size_t i = 0; (pattern = rules_pattern_at(in->bind.rules, slice_of(schema), slice_of(table), i)); i++)
+		for (size_t k = 0; k < pattern->n_sections; k++)
+			txn_mark_gone(in->txn, pattern->sections[k], schema);
+}
+
+/* At the end, because another decoding of the transaction does not know of it: the numbers of the rows are the same. */
+static void take_refetch(struct intake *in)
+{
+	const char *at = in->refetch.data, *end = at + in->refetch.len;
+
+	while (at < end) {
+		const char *table = at + strlen(at) + 1;
+
+		refetch(in, at, table);
+		at = table + strlen(table) + 1;
+	}
+	buf_fini(&in->refetch);
+}
+
 static void publish_head(struct intake *in, const struct transaction *t)
 {
 	struct txn_skipped skipped;
@@ -110,6 +134,8 @@ static void publish_head(struct intake *in, const struct transaction *t)
 	if (t->is_ddl)
 		txn_add_member(in->txn, NULL);
 	txn_finish(in->txn, in->calls->is_half_told(in->ctx, t->lsn));
+	if (in->refetch.len)
+		take_refetch(in);
 	if (txn_n_messages(in->txn) || txn_n_marks(in->txn) || txn_n_members(in->txn) || txn_skipped(in->txn, &skipped))
 		in->calls->publish(in->ctx, in->txn, t->next_lsn);
 	else
@@ -606,6 +632,7 @@ void intake_free(struct intake *in)
 	later_fini(&in->later);
 	txn_free(in->txn);
 	outside_free(in->own);
+	buf_fini(&in->refetch);
 	free(in);
 }
 
@@ -643,6 +670,12 @@ void intake_standby(struct intake *in, bool is_standby)
 {
 	visible_of(in->visible, is_standby);
 	visible_of(in->asker.known, is_standby);
+}
+
+void intake_refetch(struct intake *in, const char *schema, const char *table)
+{
+	buf_add(&in->refetch, schema, strlen(schema) + 1);
+	buf_add(&in->refetch, table, strlen(table) + 1);
 }
 
 void intake_async_commits(struct intake *in, bool is_async)

@@ -226,6 +226,11 @@ struct later_says later_changed(struct later *l, const struct record *r, const s
 	return says;
 }
 
+bool later_any(const struct later *l)
+{
+	return HASH_COUNT(l->rows) > 0;
+}
+
 bool later_table(struct later *l, const struct transaction *t, const struct rules_table *table)
 {
 	const struct later_row *row;

@@ -46,6 +46,8 @@ struct later_says {
 /* As far as it was read. `row` is that of the record, bound. */
 struct later_says later_changed(struct later *l, const struct record *r, const struct rules_table *table,
 				const struct row *row);
+/* False: later_table is false for every table. */
+bool later_any(const struct later *l);
 /* Did a later transaction than `t` change a row of the table? */
 bool later_table(struct later *l, const struct transaction *t, const struct rules_table *table);
 

@@ -127,6 +127,10 @@ static bool skip_by_name(const struct rules *rules, struct txn *txn, struct slic
 		skip_in_table(txn, table);
 	if (rules_find_parent(rules, schema, name, 0))
 		return true;
+	for (size_t i = 0; (table = rules_pattern_of(rules, schema, name, i)); i++)
+		skip_in_table(txn, table);
+	if (rules_pattern_of(rules, schema, name, 0))
+		return true;
 	if (!rules_is_new(rules, schema, name))
 		return false;
 	skip_unknown(txn); /* the table is newer than the catalog */

@@ -161,6 +161,8 @@ static void each_setting(const struct conf_database *conf, enum pgdial_kind kind
 		return;
 	}
 	add(out, "default_transaction_read_only", "on");
+	/* The plans of large catalogs are dear by estimate: to compile one takes seconds, to run it tenths of one. */
+	add(out, "jit", "off");
 	add_number(add, out, "statement_timeout", conf->statement_timeout);
 	add_number(add, out, "lock_timeout", conf->lock_timeout);
 }

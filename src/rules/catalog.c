@@ -10,6 +10,8 @@
 /* A name has up to 63 bytes, and JSON spells each byte with six at most. */
 #define KEY_MOST 1024
 
+#define MATCHED CATALOG_MATCHES("$2")
+
 /* A domain leads to its base type in as many steps as it has layers. A true array is known by its output function,
  * because int2vector, name and others have an element type too but print differently. hstore is known by its output
  * function too: its OID differs between databases, so it gets CATALOG_HSTORE. attgenerated exists since PostgreSQL 12.
@@ -30,13 +32,16 @@ const char catalog_query[] =
 	"END AS "
 	"element"
 	"    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd'),"
+	" matched AS (" MATCHED "),"
 	" listed AS ("
 	"  SELECT c.oid, c.relnamespace, c.relname, c.relkind"
 	"    FROM (SELECT DISTINCT pg_catalog.unnest($1::text[]) AS name) w"
 	"    JOIN (pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind IN "
 	"('r', "
 	"'p'))"
-	"      ON pg_catalog.format('%s.%s', n.nspname, c.relname) = w.name),"
+	"      ON pg_catalog.format('%s.%s', n.nspname, c.relname) = w.name"
+	"  UNION SELECT c.oid, c.relnamespace, c.relname, c.relkind"
+	"    FROM matched m JOIN pg_catalog.pg_class c ON c.oid = m.oid WHERE m.matches),"
 	" kin (root, oid, depth) AS ("
 	"  SELECT oid, oid, 0 FROM listed"
 	"  UNION ALL SELECT k.root, i.inhrelid, k.depth + 1"
@@ -51,7 +56,8 @@ const char catalog_query[] =
 	" related (oid, root) AS ("
 	"  SELECT oid, root FROM nearest UNION ALL SELECT oid, oid FROM parent"
 	"  UNION ALL SELECT c.oid, NULL FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p')"
-	"     AND c.relnamespace IN (SELECT relnamespace FROM parent) AND c.oid NOT IN (SELECT oid FROM kin))"
+	"     AND (c.relnamespace IN (SELECT relnamespace FROM parent)"
+	"      OR c.oid IN (SELECT oid FROM matched WHERE NOT matches)) AND c.oid NOT IN (SELECT oid FROM kin))"
 	" SELECT * FROM ("
 	"  SELECT n.nspname::text, c.relname::text, a.attname::text, r.type::text,"
 	"         COALESCE(e.type, r.element::bigint)::text,"
@@ -62,19 +68,20 @@ const char catalog_query[] =
 	"         a.atttypid::text, a.attgenerated = 'v',"
 	"         NOT EXISTS (SELECT 1 FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT "
 	"l.collisdeterministic),"
-	"         a.attgenerated = 's', a.attnum"
+	"         a.attgenerated = 's', c.oid::text, a.attnum"
 	"    FROM listed c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 	"    JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
 	"    JOIN resolved r ON r.declared = a.atttypid"
 	"    LEFT JOIN resolved e ON e.declared = r.element"
 	"  UNION ALL"
 	"  SELECT n.nspname::text, c.relname::text, NULL, pn.nspname::text, p.relname::text,"
-	"         NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+	"         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL"
 	"    FROM related k JOIN pg_catalog.pg_class c ON c.oid = k.oid"
 	"    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 	"    LEFT JOIN pg_catalog.pg_class p ON p.oid = k.root"
 	"    LEFT JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace"
-	" ) AS row (schema, name, attname, type, element, in_key, is_foreign, declared, virtual, exact, stored, attnum)"
+	" ) AS row (schema, name, attname, type, element, in_key, is_foreign, declared, virtual, exact, stored, oid,"
+	"  attnum)"
 	"  ORDER BY attname IS NULL, schema, name, attnum, type, element";
 
 enum {
@@ -88,12 +95,29 @@ enum {
 	ROW_DECLARED,
 	ROW_VIRTUAL,
 	ROW_EXACT,
-	ROW_STORED
+	ROW_STORED,
+	ROW_OID
+};
+
+/* A table, by its names as PostgreSQL knows them and as wal2json prints them, each pair with a zero between. Allocated
+ * alone, so that its address stays. */
+struct entry {
+	UT_hash_handle hh, printed;
+	struct catalog_table is;
+	char *key, *printed_key;
+};
+
+struct whole { /* a schema that has a parent */
+	UT_hash_handle hh, printed;
+	char *schema, *json_schema;
 };
 
 struct catalog {
-	struct catalog_table **tables; /* each allocated alone, so that its address stays */
-	size_t n_tables;
+	struct entry *by_name, *by_printed;
+	struct catalog_table **tables;
+	size_t n_tables, cap_tables;
+	struct catalog_table *last; /* the rows of one table come together */
+	struct whole *whole, *printed_whole;
 	bool keeps_ids;
 	struct kin *kin; /* by the names as wal2json prints them, with a zero between schema and name */
 	struct kin **all_kin;
@@ -117,7 +141,7 @@ void catalog_keep_ids(struct catalog *c)
 	c->keeps_ids = true;
 }
 
-static void free_table(struct catalog_table *t)
+static void free_columns(struct catalog_table *t)
 {
 	for (size_t i = 0; i < t->n_columns; i++) {
 		struct catalog_column *c = &t->columns[i];
@@ -128,20 +152,46 @@ static void free_table(struct catalog_table *t)
 		free((char *)c->member.at);
 	}
 	free(t->columns);
-	free(t->schema);
-	free(t->name);
-	free(t->json_schema);
-	free(t->json_name);
-	free(t);
+}
+
+static void free_tables(struct catalog *c)
+{
+	struct entry *e, *next;
+
+	HASH_CLEAR(printed, c->by_printed);
+	HASH_ITER(hh, c->by_name, e, next) {
+		HASH_DELETE(hh, c->by_name, e);
+		free_columns(&e->is);
+		free(e->is.schema);
+		free(e->is.name);
+		free(e->is.json_schema);
+		free(e->is.json_name);
+		free(e->key);
+		free(e->printed_key);
+		free(e);
+	}
+	free(c->tables);
+}
+
+static void free_whole(struct catalog *c)
+{
+	struct whole *w, *next;
+
+	HASH_CLEAR(printed, c->printed_whole);
+	HASH_ITER(hh, c->whole, w, next) {
+		HASH_DELETE(hh, c->whole, w);
+		free(w->schema);
+		free(w->json_schema);
+		free(w);
+	}
 }
 
 void catalog_free(struct catalog *c)
 {
 	if (!c)
 		return;
-	for (size_t i = 0; i < c->n_tables; i++)
-		free_table(c->tables[i]);
-	free(c->tables);
+	free_tables(c);
+	free_whole(c);
 	HASH_CLEAR(hh, c->kin);
 	for (size_t i = 0; i < c->n_kin; i++) {
 		free(c->all_kin[i]->is.schema);
@@ -182,29 +232,81 @@ static bool parse_bool(const char *text, bool *out)
 			strcmp(text, "false") == 0);
 }
 
+/* Returns 0 if no name is as long. */
+static size_t make_key(char key[KEY_MOST], struct slice schema, struct slice name)
+{
+	if (schema.len + 1 + name.len > KEY_MOST)
+		return 0;
+	memcpy(key, schema.at, schema.len);
+	key[schema.len] = '\0';
+	memcpy(key + schema.len + 1, name.at, name.len);
+	return schema.len + 1 + name.len;
+}
+
+static char *new_key(const char *schema, const char *name, size_t *len)
+{
+	char *key;
+
+	*len = strlen(schema) + 1 + strlen(name);
+	key = mem_new(*len);
+	memcpy(key, schema, strlen(schema) + 1);
+	memcpy(key + strlen(schema) + 1, name, strlen(name));
+	return key;
+}
+
 static struct catalog_table *find(const struct catalog *c, const char *schema, const char *table)
 {
-	/* From the end, because the rows of one table come together. */
-	for (size_t i = c->n_tables; i-- > 0;)
-		if (strcmp(c->tables[i]->name, table) == 0 && strcmp(c->tables[i]->schema, schema) == 0)
-			return c->tables[i];
-	return NULL;
+	char key[KEY_MOST];
+	size_t len = make_key(key, slice_of(schema), slice_of(table));
+	struct entry *e = NULL;
+
+	if (c->last && strcmp(c->last->name, table) == 0 && strcmp(c->last->schema, schema) == 0)
+		return c->last;
+	if (len)
+		HASH_FIND(hh, c->by_name, key, len, e);
+	return e ? &e->is : NULL;
+}
+
+const struct catalog_table *catalog_find_printed(const struct catalog *c, struct slice schema, struct slice table)
+{
+	char key[KEY_MOST];
+	size_t len = make_key(key, schema, table);
+	struct entry *e = NULL;
+
+	if (len)
+		HASH_FIND(printed, c->by_printed, key, len, e);
+	return e ? &e->is : NULL;
+}
+
+static struct catalog_table *add_table(struct catalog *c, const char *schema, const char *table)
+{
+	struct entry *e = mem_new(sizeof(*e));
+	struct catalog_table *t = &e->is;
+	size_t len, printed_len;
+
+	t->schema = mem_text(schema);
+	t->name = mem_text(table);
+	t->json_schema = json_text(schema);
+	t->json_name = json_text(table);
+	e->key = new_key(schema, table, &len);
+	e->printed_key = new_key(t->json_schema, t->json_name, &printed_len);
+	HASH_ADD_KEYPTR(hh, c->by_name, e->key, len, e);
+	HASH_ADD_KEYPTR(printed, c->by_printed, e->printed_key, printed_len, e);
+	if (c->n_tables == c->cap_tables) {
+		c->cap_tables = c->cap_tables ? 2 * c->cap_tables : 16;
+		c->tables = mem_resize(c->tables, c->cap_tables, sizeof(struct catalog_table *));
+	}
+	t->at = c->n_tables;
+	c->tables[c->n_tables++] = t;
+	return t;
 }
 
 static struct catalog_table *find_or_add(struct catalog *c, const char *schema, const char *table)
 {
 	struct catalog_table *t = find(c, schema, table);
 
-	if (t)
-		return t;
-	t = mem_new(sizeof(*t));
-	t->schema = mem_text(schema);
-	t->name = mem_text(table);
-	t->json_schema = json_text(schema);
-	t->json_name = json_text(table);
-	c->tables = mem_resize(c->tables, c->n_tables + 1, sizeof(struct catalog_table *));
-	c->tables[c->n_tables++] = t;
-	return t;
+	c->last = t ? t : add_table(c, schema, table);
+	return c->last;
 }
 
 static void set_data_key(struct catalog_column *column, const char *key)
@@ -245,16 +347,6 @@ static void choose_data_key(struct catalog_table *t, struct catalog_column *colu
 
 /* --- kin ---------------------------------------------------------------------------------------------------------- */
 
-static size_t make_key(char key[KEY_MOST], struct slice schema, struct slice name)
-{
-	if (schema.len + 1 + name.len > KEY_MOST)
-		return 0;
-	memcpy(key, schema.at, schema.len);
-	key[schema.len] = '\0';
-	memcpy(key + schema.len + 1, name.at, name.len);
-	return schema.len + 1 + name.len;
-}
-
 static struct kin *find_kin(const struct catalog *c, struct slice schema, struct slice name)
 {
 	char key[KEY_MOST];
@@ -280,6 +372,21 @@ static void add_by_name(struct catalog *c, struct kin *k, size_t len)
 	first->next = k;
 }
 
+static void note_parent(struct catalog *c, struct catalog_table *parent)
+{
+	struct whole *w;
+
+	parent->has_children = true;
+	HASH_FIND_STR(c->whole, parent->schema, w);
+	if (w)
+		return;
+	w = mem_new(sizeof(*w));
+	w->schema = mem_text(parent->schema);
+	w->json_schema = mem_text(parent->json_schema);
+	HASH_ADD_KEYPTR(hh, c->whole, w->schema, strlen(w->schema), w);
+	HASH_ADD_KEYPTR(printed, c->printed_whole, w->json_schema, strlen(w->json_schema), w);
+}
+
 static bool add_kin(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS])
 {
 	char *schema = json_text(row[ROW_SCHEMA]), *name = json_text(row[ROW_TABLE]), key[KEY_MOST];
@@ -293,7 +400,7 @@ static bool add_kin(struct catalog *c, const char *const row[CATALOG_QUERY_COLUM
 	if (row[ROW_TYPE] && !parent)
 		return true; /* the parent has no columns, so it is not in the catalog */
 	if (parent)
-		parent->has_children = true;
+		note_parent(c, parent);
 	if (!len ||
 	    (parent && strcmp(parent->name, row[ROW_TABLE]) == 0 && strcmp(parent->schema, row[ROW_SCHEMA]) == 0))
 		return true; /* the row says only that the table is a parent, perhaps of children made later */
@@ -322,20 +429,19 @@ const struct catalog_table *catalog_parent(const struct catalog *c, struct slice
 
 bool catalog_is_whole(const struct catalog *c, const char *schema)
 {
-	for (size_t i = 0; i < c->n_tables; i++)
-		if (c->tables[i]->has_children && strcmp(c->tables[i]->schema, schema) == 0)
-			return true;
-	return false;
+	struct whole *w;
+
+	HASH_FIND_STR(c->whole, schema, w);
+	return w != NULL;
 }
 
 bool catalog_is_new(const struct catalog *c, struct slice schema, struct slice table)
 {
-	if (find_kin(c, schema, table))
-		return false;
-	for (size_t i = 0; i < c->n_tables; i++)
-		if (c->tables[i]->has_children && slice_equal(slice_of(c->tables[i]->json_schema), schema))
-			return true;
-	return false;
+	struct whole *w = NULL;
+
+	if (!find_kin(c, schema, table))
+		HASH_FIND(printed, c->printed_whole, schema.at, schema.len, w);
+	return w != NULL;
 }
 
 /* --- rows --------------------------------------------------------------------------------------------------------- */
@@ -344,6 +450,7 @@ bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS]
 {
 	struct catalog_column column = { 0 };
 	struct catalog_table *t;
+	uint32_t oid;
 	bool foreign;
 
 	if (row[ROW_SCHEMA] && row[ROW_TABLE] && !row[ROW_COLUMN])
@@ -355,10 +462,12 @@ bool catalog_add(struct catalog *c, const char *const row[CATALOG_QUERY_COLUMNS]
 	    !parse_oid(row[ROW_DECLARED] ? row[ROW_DECLARED] : row[ROW_TYPE], &column.declared) ||
 	    !parse_bool(row[ROW_VIRTUAL] ? row[ROW_VIRTUAL] : "f", &column.is_virtual) ||
 	    !parse_bool(row[ROW_EXACT] ? row[ROW_EXACT] : "t", &column.is_exact) ||
-	    !parse_bool(row[ROW_STORED] ? row[ROW_STORED] : "f", &column.is_stored))
+	    !parse_bool(row[ROW_STORED] ? row[ROW_STORED] : "f", &column.is_stored) ||
+	    !parse_oid(row[ROW_OID] ? row[ROW_OID] : "0", &oid))
 		return fail_set(why, "the catalog query answered something unexpected for %s.%s, column %s",
 				row[ROW_SCHEMA], row[ROW_TABLE], row[ROW_COLUMN]);
 	t = find_or_add(c, row[ROW_SCHEMA], row[ROW_TABLE]);
+	t->oid = oid;
 	if (catalog_column_index(t, row[ROW_COLUMN]) >= 0)
 		return fail_set(why, "the catalog query answered column %s of %s.%s twice", row[ROW_COLUMN],
 				row[ROW_SCHEMA], row[ROW_TABLE]);
@@ -388,6 +497,16 @@ bool catalog_add_rows(struct catalog *c, const void *rows, size_t n, catalog_val
 const struct catalog_table *catalog_find(const struct catalog *c, const char *schema, const char *table)
 {
 	return find(c, schema, table);
+}
+
+size_t catalog_n_tables(const struct catalog *c)
+{
+	return c->n_tables;
+}
+
+const struct catalog_table *catalog_table_at(const struct catalog *c, size_t at)
+{
+	return c->tables[at];
 }
 
 int catalog_column_index(const struct catalog_table *t, const char *name)

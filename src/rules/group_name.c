@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "parts.h"
 #include "walpush/base/mem.h"
 
 struct group_names {
@@ -48,10 +49,8 @@ struct group_names *group_names_new(const struct rules *r)
 
 	for (size_t i = 0; i < rules_n_streams(r); i++)
 		add_templates(names, rules_stream(r, i)->groups, rules_stream(r, i)->n_groups);
-	for (size_t i = 0; i < rules_n_tables(r); i++)
-		for (size_t k = 0; k < rules_table(r, i)->n_sections; k++)
-			add_templates(names, rules_table(r, i)->sections[k]->groups,
-				      rules_table(r, i)->sections[k]->n_groups);
+	for (size_t i = 0; i < r->conf->n_tables; i++)
+		add_templates(names, r->sections[i].groups, r->sections[i].n_groups);
 	return names;
 }
 
@@ -188,7 +187,7 @@ void group_name_find(const struct group_names *names, struct slice text, size_t 
 
 	for (size_t i = 0; i < names->n && f.left; i++) {
 		f.t = names->at[i];
-		if (has_braces && tmpl_could_spell(f.t, text)) {
+		if (has_braces && tmpl_could_spell(f.t, text, NULL)) {
 			f.left--;
 			one(ctx, text);
 		} else if (!has_braces && !has_escape(text) && ways_of(f.t, text, ways)) {

@@ -16,6 +16,14 @@ struct rules {
 	size_t n_queries, n_row_queries;
 	struct rules_table *tables; /* each table once; they own their arrays */
 	size_t n_tables;
+	struct rules_table *patterns; /* as tables, but never bound */
+	size_t n_patterns;
+	size_t n_named;                  /* tables that the file or a query names; those that match patterns follow */
+	struct rules_section **expanded; /* sections of patterns, each for one table; see rules_expand.c */
+	size_t n_expanded, cap_expanded;
+	size_t n_unfit;                /* of those that match patterns */
+	struct fail unfit;             /* of the first one */
+	struct rules_table **of;       /* by the index of the catalog's table; NULL: it is a parent, and not listed */
 	const struct catalog *catalog; /* NULL until bound */
 };
 
@@ -25,6 +33,15 @@ void rules_split_name(const char *name, char **schema, char **table);
 /* Never NULL: the table is made when it is missing. */
 struct rules_table *rules_table_named(struct rules *r, const char *schema, const char *name);
 void rules_add_membership(struct rules_table *t, struct rules_membership *m);
+/* A section keeps its place in the order of the file. */
+void rules_add_section(struct rules_table *t, struct rules_section *s);
+void rules_free_table(struct rules_table *t);
+bool rules_is_pattern(const char *from);
+struct rules_table *rules_pattern_named(struct rules *r, const char *schema, const char *name);
+/* Takes back what rules_expand has added. */
+void rules_drop_expanded(struct rules *r);
+/* A table that matches a pattern, and lacks a column that the file names: its rows are passed over. */
+void rules_leave_out(struct rules *r, struct rules_table *t);
 void rules_free_read(struct rules_read *read);
 void rules_free_found(struct rules *r);
 /* Adds a membership to the table that no entry of the file makes; the rules own it. */
@@ -41,7 +58,8 @@ void rules_compile_actor(const struct rules *r, struct rules_query *q, struct fa
 /* rules_digest for a program with these versions: EVENT_NUMBERING, EVENT_ENTRY_FORMAT. */
 uint32_t rules_digest_of(const struct rules *r, uint32_t numbering, uint32_t entries);
 uint64_t rules_digest_stream(const struct conf_stream *conf);
-/* Appends one name to a list for wal2json, escaped as wal2json needs it; name NULL: all tables of the schema. */
+/* Appends one name to a list for wal2json, escaped as wal2json needs it; name NULL: all tables of the schema; schema NULL:
+ * all schemas. */
 void rules_add_name(struct buf *out, const char *schema, const char *name);
 /* Checks that no setting names a column that the section withholds. */
 void rules_check_shown(const struct rules *r, const struct rules_section *s, struct fails *all);

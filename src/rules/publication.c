@@ -34,7 +34,8 @@ enum {
 
 struct publication {
 	struct sqlrows *rows;
-	size_t row; /* of 'publication'; NONE: it does not exist */
+	size_t row;     /* of 'publication'; NONE: it does not exist */
+	bool is_sorted; /* as publication_query sorts: the rows of a table are found without looking at all others */
 	uint32_t digest;
 };
 
@@ -81,6 +82,48 @@ static bool take_row(struct publication *p, size_t row)
 	return has_all(p, row, ROW_INSERT, ROW_ALL_TABLES);
 }
 
+/* --- the rows of one table ---------------------------------------------------------------------------------------- */
+
+static int compare_texts(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) : (a != NULL) - (b != NULL);
+}
+
+static int compare_key(const struct publication *p, size_t row, const char *what, const char *schema, const char *name)
+{
+	int order = compare_texts(get(p, row, ROW_WHAT), what);
+
+	order = order ? order : compare_texts(get(p, row, ROW_ROOT_SCHEMA), schema);
+	return order ? order : compare_texts(get(p, row, ROW_ROOT), name);
+}
+
+static bool is_sorted(const struct publication *p)
+{
+	for (size_t row = 1; row < p->rows->n_rows; row++)
+		if (compare_key(p, row - 1, get(p, row, ROW_WHAT), get(p, row, ROW_ROOT_SCHEMA),
+				get(p, row, ROW_ROOT)) > 0)
+			return false;
+	return true;
+}
+
+/* The first row from `row` on with these names; NONE: there is none. */
+static size_t seek(const struct publication *p, size_t row, const char *what, const char *schema, const char *name)
+{
+	size_t low = row, high = p->rows->n_rows;
+
+	while (p->is_sorted && low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare_key(p, middle, what, schema, name) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	while (!p->is_sorted && low < p->rows->n_rows && compare_key(p, low, what, schema, name) != 0)
+		low++;
+	return low < p->rows->n_rows && compare_key(p, low, what, schema, name) == 0 ? low : NONE;
+}
+
 static uint32_t mix_value(uint32_t digest, const char *value)
 {
 	unsigned char known = value != NULL;
@@ -94,7 +137,7 @@ struct publication *publication_new(const struct sqlrows *rows, struct fail *why
 	struct publication *p = mem_new(sizeof(*p));
 	bool ok = rows->n_columns == PUBLICATION_COLUMNS;
 
-	*p = (struct publication){ sqlrows_new(rows->n_rows, rows->n_columns), NONE, HASH_START_32 };
+	*p = (struct publication){ sqlrows_new(rows->n_rows, rows->n_columns), NONE, false, HASH_START_32 };
 	for (size_t row = 0; row < rows->n_rows && ok; row++) {
 		for (size_t i = 0; i < rows->n_columns; i++) {
 			sqlrows_set(p->rows, row, i, sqlrows_get(rows, row, i));
@@ -102,8 +145,10 @@ struct publication *publication_new(const struct sqlrows *rows, struct fail *why
 		}
 		ok = take_row(p, row);
 	}
-	if (ok)
+	if (ok) {
+		p->is_sorted = is_sorted(p);
 		return p;
+	}
 	publication_free(p);
 	fail_set(why, "the server answers something unexpected about the publication");
 	return NULL;
@@ -145,16 +190,12 @@ static size_t behind(const struct publication *p, size_t row)
 	return next;
 }
 
-static bool is_row_of(const struct publication *p, size_t row, const struct rules_table *t)
-{
-	return !t ||
-	       (strcmp(get(p, row, ROW_ROOT_SCHEMA), t->schema) == 0 && strcmp(get(p, row, ROW_ROOT), t->name) == 0);
-}
-
 /* The first row of the next table or child, from `row` on, that counts as `t`; NULL: as any. NONE: there is none. */
 static size_t member_from(const struct publication *p, const struct rules_table *t, size_t row)
 {
-	while (row < p->rows->n_rows && !(is_what(p, row, "table") && is_row_of(p, row, t)))
+	if (t)
+		return seek(p, row, "table", t->schema, t->name);
+	while (row < p->rows->n_rows && !is_what(p, row, "table"))
 		row++;
 	return row < p->rows->n_rows ? row : NONE;
 }
@@ -194,12 +235,32 @@ static bool is_sent_as_itself(const struct publication *p, size_t row)
 	       strcmp(get(p, row, ROW_AS_SCHEMA), get(p, row, ROW_SCHEMA)) == 0;
 }
 
-uint32_t publication_names(const struct publication *p)
+bool publication_sends(const struct publication *p, const struct rules_table *t)
+{
+	size_t row = row_of(p, t);
+
+	return row != NONE && is_sent(p, row);
+}
+
+bool publication_has_all(const struct publication *p)
+{
+	return p->row != NONE && is_true(p, p->row, ROW_ALL_TABLES);
+}
+
+/* A table with this root's name that matches a pattern, and that nothing else lists. */
+static bool is_matched(const struct rules *r, const struct publication *p, size_t row)
+{
+	const struct rules_table *t = rules_listed(r, get(p, row, ROW_ROOT_SCHEMA), get(p, row, ROW_ROOT));
+
+	return t && t->is_matched;
+}
+
+uint32_t publication_names(const struct publication *p, const struct rules *r)
 {
 	uint32_t digest = HASH_START_32;
 
 	for (size_t row = first_member(p, NULL); row != NONE; row = next_member(p, NULL, row)) {
-		if (is_sent(p, row) && !is_sent_as_itself(p, row))
+		if ((is_sent(p, row) && !is_sent_as_itself(p, row)) || (is_itself(p, row) && is_matched(r, p, row)))
 			continue;
 		digest = mix_value(digest, get(p, row, ROW_SCHEMA));
 		digest = mix_value(digest, get(p, row, ROW_TABLE));
@@ -225,9 +286,10 @@ static bool lists(const struct publication *p, size_t row, const char *column)
 
 static bool is_unsent_generated(const struct publication *p, const struct rules_table *t, const char *column)
 {
-	for (size_t row = 0; row < p->rows->n_rows; row++)
-		if (is_what(p, row, "generated") && is_row_of(p, row, t) &&
-		    strcmp(get(p, row, ROW_COLUMN), column) == 0)
+	size_t row = seek(p, 0, "generated", t->schema, t->name);
+
+	for (; row != NONE; row = seek(p, row + 1, "generated", t->schema, t->name))
+		if (strcmp(get(p, row, ROW_COLUMN), column) == 0)
 			return true;
 	return false;
 }
@@ -237,8 +299,9 @@ static bool is_partition_of_listed(const struct publication *p, size_t row)
 {
 	if (is_itself(p, row))
 		return false;
-	for (size_t other = first_member(p, NULL); other != NONE; other = next_member(p, NULL, other))
-		if (is_itself(p, other) && is_same(p, row, other, ROW_ROOT_SCHEMA, ROW_ROOT))
+	for (size_t other = 0;
+	     (other = seek(p, other, "table", get(p, row, ROW_ROOT_SCHEMA), get(p, row, ROW_ROOT))) != NONE; other++)
+		if (is_itself(p, other))
 			return is_true(p, other, ROW_PARTITIONED);
 	return false;
 }
@@ -272,12 +335,13 @@ static void tell(struct comparison *c, enum publication_kind kind, const struct 
 		.is_deciding = t ? t->n_memberships > 0 : rules_has_memberships(c->rules),
 		.is_pushed = t ? t->n_sections > 0 : some_pushed(c->rules),
 		.is_hint = is_hint,
+		.is_later = t && kind == PUBLICATION_TABLE && t->is_matched && !publication_sends(c->p, t),
 		.text = c->text.data,
 		.mend = c->mend.data,
 		.is_sql = c->mend.len && c->mend.data[c->mend.len - 1] == ';',
 	};
 
-	c->n += !is_hint;
+	c->n += !lack.is_hint && !lack.is_later;
 	c->take(c->ctx, &lack);
 	buf_clear(&c->text);
 	buf_clear(&c->mend);
@@ -425,7 +489,7 @@ static bool some_root_listed(const struct publication *p)
 /* While a root is listed too, the partitions must go through it: then only the file can decide for one of the two. */
 static void compare_as_root(struct comparison *c, const struct rules_table *t, size_t row)
 {
-	bool roots = some_root_listed(c->p);
+	bool roots;
 
 	if (!is_itself(c->p, row) || !is_sent(c->p, row) || is_sent_as_itself(c->p, row))
 		return;
@@ -434,6 +498,7 @@ static void compare_as_root(struct comparison *c, const struct rules_table *t, s
 	buf_add_text(&c->text, " as those of ");
 	add_pair(&c->text, get(c->p, row, ROW_AS_SCHEMA), get(c->p, row, ROW_AS));
 	buf_add_text(&c->text, " (publish_via_partition_root is on)");
+	roots = some_root_listed(c->p);
 	if (roots)
 		buf_add_text(&c->mend, "name that table in its place, or take that table out of the publication");
 	else
@@ -527,14 +592,17 @@ static void tell_misread(struct comparison *c, const struct rules_table *t, size
 
 static void compare_identities(struct comparison *c, const struct rules_table *t)
 {
-	for (size_t row = 0; row < c->p->rows->n_rows; row++)
-		if (is_what(c->p, row, "misread") && is_row_of(c->p, row, t))
-			tell_misread(c, t, row);
+	size_t row = seek(c->p, 0, "misread", t->schema, t->name);
+
+	for (; row != NONE; row = seek(c->p, row + 1, "misread", t->schema, t->name))
+		tell_misread(c, t, row);
 }
 
 static void compare_table(struct comparison *c, const struct rules_table *t)
 {
 	compare_members(c, t);
+	if (t->is_matched && !publication_sends(c->p, t))
+		return;
 	compare_identities(c, t);
 	for (size_t row = first_member(c->p, t); row != NONE; row = next_member(c->p, t, row)) {
 		compare_logged(c, t, row);

@@ -33,13 +33,23 @@ static const char *section_unfit(const struct rules_section *s)
 	return NULL;
 }
 
+static bool table_has_pair(const struct rules_table *t)
+{
+	for (size_t i = 0; i < t->n_sections; i++)
+		if (t->sections[i]->lookup.sql && t->sections[i]->data.sql)
+			return true;
+	return false;
+}
+
 /* Receivers and content that are asked one after the other belong together while no table of the lookup changes. */
 static bool has_pair(const struct rules *r)
 {
 	for (size_t i = 0; i < rules_n_tables(r); i++)
-		for (size_t k = 0; k < rules_table(r, i)->n_sections; k++)
-			if (rules_table(r, i)->sections[k]->lookup.sql && rules_table(r, i)->sections[k]->data.sql)
-				return true;
+		if (table_has_pair(rules_table(r, i)))
+			return true;
+	for (size_t i = 0; i < rules_n_patterns(r); i++)
+		if (table_has_pair(rules_pattern(r, i)))
+			return true;
 	return false;
 }
 
@@ -49,6 +59,8 @@ const char *rowfilter_unfit(const struct rules *r, const struct rules_table *t)
 		return "it decides permission";
 	if (!t->n_sections)
 		return "no section pushes it";
+	if (rules_matches(r, t->schema, t->name))
+		return "a pattern lists it, whose filter would differ by schema";
 	if (has_pair(r))
 		return "a section has a lookup and a data-query, which may read it";
 	for (size_t i = 0; i < t->n_sections; i++)

@@ -11,7 +11,7 @@ static struct rules_table *find_or_add_table(struct rules *r, const char *name)
 	char *schema, *table;
 
 	rules_split_name(name, &schema, &table);
-	t = rules_table_named(r, schema, table);
+	t = rules_is_pattern(name) ? rules_pattern_named(r, schema, table) : rules_table_named(r, schema, table);
 	free(schema);
 	free(table);
 	return t;
@@ -20,14 +20,8 @@ static struct rules_table *find_or_add_table(struct rules *r, const char *name)
 /* Every table that a section or a membership names, once, in the file's order: sections first. */
 static void collect_tables(struct rules *r)
 {
-	for (size_t i = 0; i < r->conf->n_tables; i++) {
-		struct rules_table *t = find_or_add_table(r, r->conf->tables[i].from.text);
-		struct rules_section **at;
-
-		at = mem_resize((void *)t->sections, t->n_sections + 1, sizeof(struct rules_section *));
-		at[t->n_sections++] = &r->sections[i];
-		t->sections = at;
-	}
+	for (size_t i = 0; i < r->conf->n_tables; i++)
+		rules_add_section(find_or_add_table(r, r->conf->tables[i].from.text), &r->sections[i]);
 	for (size_t i = 0; i < r->conf->n_memberships; i++)
 		if (!r->conf->memberships[i].ignore)
 			rules_add_membership(find_or_add_table(r, r->conf->memberships[i].table), &r->memberships[i]);
@@ -179,13 +173,11 @@ void rules_free(struct rules *r)
 		rules_free_section(&r->sections[i]);
 	for (size_t i = 0; i < r->conf->n_memberships; i++)
 		free(r->memberships[i].columns);
-	for (size_t i = 0; i < r->n_tables; i++) {
-		free(r->tables[i].schema);
-		free(r->tables[i].name);
-		free((void *)r->tables[i].sections);
-		free((void *)r->tables[i].memberships);
-		rules_free_read(&r->tables[i].read);
-	}
+	rules_drop_expanded(r);
+	for (size_t i = 0; i < r->n_tables; i++)
+		rules_free_table(&r->tables[i]);
+	for (size_t i = 0; i < r->n_patterns; i++)
+		rules_free_table(&r->patterns[i]);
 	rules_free_found(r);
 	rules_free_query(&r->actor);
 	free((void *)r->queries);
@@ -193,6 +185,8 @@ void rules_free(struct rules *r)
 	free(r->sections);
 	free(r->memberships);
 	free(r->tables);
+	free(r->patterns);
+	free((void *)r->expanded);
 	free(r);
 }
 

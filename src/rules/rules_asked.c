@@ -72,15 +72,13 @@ static bool has(struct asked *a, const struct item *set, const char *schema, con
 /* wal2json checks the filter first. */
 static bool brings(struct asked *a, const char *schema, const char *name)
 {
-	return !has(a, a->filter, schema, name) && (has(a, a->add, schema, NULL) || has(a, a->add, schema, name));
+	return !has(a, a->filter, schema, name) &&
+	       (has(a, a->add, schema, NULL) || has(a, a->add, schema, name) || has(a, a->add, NULL, name));
 }
 
 static bool is_pushed(const struct rules *r, const struct catalog_table *table)
 {
-	for (size_t i = 0; i < r->n_tables; i++)
-		if (r->tables[i].catalog == table && r->tables[i].n_sections)
-			return true;
-	return false;
+	return r->of[table->at] && r->of[table->at]->n_sections;
 }
 
 /* If the whole schema should be listed, this also checks that it is, because children may be made later. */

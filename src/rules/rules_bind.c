@@ -323,13 +323,31 @@ static bool inherit_of(struct rules *r, struct rules_table *t, const struct rule
 	return inherit_above(r, t, p, why);
 }
 
+/* One tenant that is not migrated yet must not stop the others. But if none fits, the mistake is in the file. */
+static bool bind_matched(struct rules *r, const struct catalog *catalog, struct fail *why)
+{
+	size_t n = r->n_tables - r->n_named;
+
+	for (size_t i = r->n_named; i < r->n_tables; i++) {
+		if (rules_bind_table(r, i, catalog, why))
+			continue;
+		if (!r->n_unfit++)
+			r->unfit = *why;
+		rules_leave_out(r, &r->tables[i]);
+	}
+	return !n || r->n_unfit < n;
+}
+
 bool rules_bind(struct rules *r, const struct catalog *catalog, struct fail *why)
 {
-	r->catalog = catalog;
 	rules_drop_inherited(r);
-	for (size_t i = 0; i < r->n_tables; i++)
+	if (!rules_expand(r, catalog, why))
+		return false;
+	for (size_t i = 0; i < r->n_named; i++)
 		if (!rules_bind_table(r, i, catalog, why))
 			return false;
+	if (!bind_matched(r, catalog, why))
+		return false;
 	for (size_t i = 0; i < r->n_tables; i++)
 		if (r->tables[i].catalog && !inherit_above(r, &r->tables[i], &r->tables[i], why))
 			return false;

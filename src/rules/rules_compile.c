@@ -8,6 +8,8 @@
 #include "walpush/base/hash.h"
 
 #define SCOPE(name) (1u << TMPL_##name)
+/* What a row says by itself. */
+#define OF_ROW (SCOPE(ROW) | SCOPE(OLD) | SCOPE(TABLE))
 
 /* PostgreSQL cuts a prepared statement's name at 63 bytes. A longer name keeps its beginning and gets a digest. */
 #define QUERY_NAME_MAX 63
@@ -213,8 +215,8 @@ static void compile_message(const struct rules *r, struct rules_section *s, stru
 	const struct conf_table *conf = s->conf;
 	struct fail inner;
 
-	if (!jsontmpl_parse(&s->message, conf->message.text,
-			    SCOPE(ROW) | SCOPE(OLD) | SCOPE(LOOKUP) | SCOPE(ACTOR) | SCOPE(EVENT), &inner))
+	if (!jsontmpl_parse(&s->message, conf->message.text, OF_ROW | SCOPE(LOOKUP) | SCOPE(ACTOR) | SCOPE(EVENT),
+			    &inner))
 		fails_add(all, r->conf->file, conf->message.line, "message of %s: %s", conf->name, inner.text);
 	s->message_uses_lookup = jsontmpl_uses(&s->message, TMPL_LOOKUP);
 	if (s->message_uses_lookup && !conf->lookup.line)
@@ -260,18 +262,18 @@ void rules_compile_section(const struct rules *r, const struct conf_table *conf,
 			   struct fails *all)
 {
 	s->conf = conf;
+	s->label = conf->name;
 	s->actor_column = s->updated_at = -1;
 	s->asks_actor = r->conf->actor_query.text != NULL;
-	compile_groups(r, &conf->groups, SCOPE(ROW) | SCOPE(OLD) | SCOPE(LOOKUP), conf->name, &s->groups, &s->n_groups,
-		       all);
+	compile_groups(r, &conf->groups, OF_ROW | SCOPE(LOOKUP), conf->name, &s->groups, &s->n_groups, all);
 	check_lookups(r, s, all);
 	if (conf->message.text)
 		compile_message(r, s, all);
 	else
 		check_members(r, s, all);
 	rules_check_shown(r, s, all);
-	compile_query(r, &s->lookup, &conf->lookup, SCOPE(ROW) | SCOPE(OLD), "lookup", conf->name, all);
-	compile_query(r, &s->data, &conf->data_query, SCOPE(ROW) | SCOPE(OLD), "data-query", conf->name, all);
+	compile_query(r, &s->lookup, &conf->lookup, OF_ROW, "lookup", conf->name, all);
+	compile_query(r, &s->data, &conf->data_query, OF_ROW, "data-query", conf->name, all);
 	s->data_is_query = conf->data_query.text && conf->columns.n == 0;
 	s->type_json = json_text(conf->type.text ? conf->type.text : conf->name);
 	s->key_json = conf->key.text ? json_text(conf->key.text) : NULL;
@@ -324,6 +326,15 @@ static void free_condition(struct rules_condition *c)
 	free(c->becomes);
 	free(c->was);
 	free(c->equals);
+}
+
+void rules_free_table(struct rules_table *t)
+{
+	free(t->schema);
+	free(t->name);
+	free((void *)t->sections);
+	free((void *)t->memberships);
+	rules_free_read(&t->read);
 }
 
 void rules_free_section(struct rules_section *s)

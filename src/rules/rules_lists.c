@@ -23,7 +23,10 @@ void rules_add_name(struct buf *out, const char *schema, const char *name)
 {
 	if (out->len)
 		buf_add_char(out, ',');
-	add_escaped(out, schema);
+	if (schema)
+		add_escaped(out, schema);
+	else
+		buf_add_char(out, '*');
 	buf_add_char(out, '.');
 	if (name)
 		add_escaped(out, name);
@@ -31,13 +34,29 @@ void rules_add_name(struct buf *out, const char *schema, const char *name)
 		buf_add_char(out, '*');
 }
 
-/* Is the table the first of the rules' tables in its schema? */
+/* Is the table the first of the rules' tables in its schema? Those that match patterns are in the order of schemas. */
 static bool is_first(const struct rules *r, size_t at)
 {
-	for (size_t i = 0; i < at; i++)
-		if (strcmp(r->tables[i].schema, r->tables[at].schema) == 0)
+	const char *schema = r->tables[at].schema;
+	size_t named = at < r->n_named ? at : r->n_named;
+
+	for (size_t i = 0; i < named; i++)
+		if (strcmp(r->tables[i].schema, schema) == 0)
 			return false;
-	return true;
+	return at <= r->n_named || strcmp(r->tables[at - 1].schema, schema) != 0;
+}
+
+/* Patterns of one table's name are one entry. */
+static void add_patterns(const struct rules *r, struct buf *out)
+{
+	for (size_t i = 0; i < r->n_patterns; i++) {
+		bool is_known = false;
+
+		for (size_t k = 0; k < i && !is_known; k++)
+			is_known = strcmp(r->patterns[k].name, r->patterns[i].name) == 0;
+		if (!is_known)
+			rules_add_name(out, NULL, r->patterns[i].name);
+	}
 }
 
 static void add_children(const struct rules *r, struct buf *out)
@@ -54,11 +73,14 @@ void rules_add_tables(const struct rules *r, struct buf *out)
 	for (size_t i = 0; i < r->n_tables; i++) {
 		const struct rules_table *t = &r->tables[i];
 
-		if (!r->catalog || !catalog_is_whole(r->catalog, t->schema))
-			rules_add_name(out, t->schema, t->name);
-		else if (is_first(r, i))
+		if (!r->catalog || !catalog_is_whole(r->catalog, t->schema)) {
+			if (!t->is_matched)
+				rules_add_name(out, t->schema, t->name);
+		} else if (is_first(r, i)) {
 			rules_add_name(out, t->schema, NULL);
+		}
 	}
+	add_patterns(r, out);
 	if (r->catalog)
 		add_children(r, out);
 }
@@ -95,6 +117,19 @@ static void add_tables(const struct rules *r, bool deciding, struct buf *out)
 		add_quoted(out, r->tables[i].name);
 		buf_add_char(out, '"');
 		between = ",";
+	}
+	buf_add_char(out, '}');
+}
+
+void rules_patterns_param(const struct rules *r, struct buf *out)
+{
+	buf_add_char(out, '{');
+	for (size_t i = 0; i < r->n_patterns; i++) {
+		buf_addf(out, "%s\"", i ? "," : "");
+		add_quoted(out, r->patterns[i].schema);
+		buf_add_char(out, '.');
+		add_quoted(out, r->patterns[i].name);
+		buf_add_char(out, '"');
 	}
 	buf_add_char(out, '}');
 }

@@ -103,6 +103,7 @@ struct tap {
 		bool is_pgoutput;
 		uint32_t digest, names;
 		struct buf lacks;     /* of pushed tables */
+		struct buf matched;   /* tap_matched.c: as in publication_says */
 		struct buf truncated; /* roots that were truncated of late, as leaves.h has them */
 		size_t since;         /* where those since the last tap_published_rotate begin */
 	} published;
@@ -324,7 +325,7 @@ struct feed_message {
 
 struct feed_mark { /* every group that a template of this section could name must refetch */
 	struct event_id id;
-	const char *section;
+	const char *section; /* its label: see rules_labelled */
 	const char *reason;
 	bool lookup_only; /* only its templates that name {lookup.x} */
 };
@@ -443,8 +444,10 @@ void tap_guard_fini(struct tap *t);
 struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, struct fail *why);
 /* NULL: an error in the rows. `relations` as in data.relations. */
 struct catalog *tap_rules_catalog(const struct sqlrows *rows, bool relations, struct fail *why);
-/* Literals of text[]: the tables of the rules, and those of them that decide permission. */
-void tap_rules_watched(const struct tap *t, struct buf *tables, struct buf *deciding);
+/* Asks for the rows of catalog_query about the tables of these rules. */
+struct sqlpipe_query *tap_rules_ask(struct sqlpipe *sql, const struct rules *rules, sqlpipe_done *done, void *ctx);
+/* Literals of text[]: the tables of the rules, those of them that decide permission, and the patterns. */
+void tap_rules_watched(const struct tap *t, struct buf *tables, struct buf *deciding, struct buf *patterns);
 
 /* --- tap_overlap.c: which queries read a common table --- */
 /* NULL: not known yet. The indexes are those of the queries of `now.plain`, and of all rules of the same configuration. Valid until the loop
@@ -469,6 +472,14 @@ void tap_published_note(struct tap *t, const struct txn *txn);
 /* What was noted before the last call is forgotten. */
 void tap_published_rotate(struct tap *t);
 void tap_published_fini(struct tap *t);
+
+/* --- tap_matched.c: schemas that a pattern matches, and a publication may not send yet --- */
+/* `is_known`: the answer before this one is known. Says once which tables are not sent yet; the groups of one that is sent
+ * from now on refetch. True: one is not sent any more. */
+bool tap_matched_take(struct tap *t, const struct publication_says *says, bool is_known);
+/* Is a table of these bound rules in another schema than in the rules in force? pgoutput of PostgreSQL 13 to 15 does not say so, and sends the rows
+ * of a renamed schema under its former name, until the replication stream begins again. Its groups refetch, because rows may have come so. */
+bool tap_matched_moved(struct tap *t, const struct rules *rules);
 
 /* --- tap_watch.c --- */
 /* What decides permission is another set: asks for its digest, then calls tap_catalog_watched. */

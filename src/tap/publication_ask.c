@@ -18,7 +18,7 @@ struct publication_ask {
 	publication_done *done;
 	void *ctx;
 	struct publication_says says;
-	struct buf pushed;
+	struct buf pushed, matched;
 };
 
 void publication_ask_cancel(struct publication_ask *a)
@@ -28,6 +28,7 @@ void publication_ask_cancel(struct publication_ask *a)
 	if (a->query)
 		sqlpipe_forget(a->sql, a->query);
 	buf_fini(&a->pushed);
+	buf_fini(&a->matched);
 	free(a->publication);
 	free(a);
 }
@@ -35,21 +36,25 @@ void publication_ask_cancel(struct publication_ask *a)
 static void finish(struct publication_ask *a, const struct fail *why)
 {
 	struct publication_says says = a->says;
-	struct buf pushed = a->pushed;
+	struct buf pushed = a->pushed, matched = a->matched;
 	publication_done *done = a->done;
 	void *ctx = a->ctx;
 
-	a->pushed = (struct buf){ 0 };
+	a->pushed = a->matched = (struct buf){ 0 };
 	publication_ask_cancel(a);
 	says.pushed = &pushed;
+	says.matched = &matched;
 	done(ctx, why ? NULL : &says, why);
 	buf_fini(&pushed);
+	buf_fini(&matched);
 }
 
 static void take_lack(void *ctx, const struct publication_lack *lack)
 {
 	struct publication_ask *a = ctx;
 
+	if (lack->is_later)
+		return; /* tap_published.c says it, once */
 	if (a->log)
 		log_write(lack->is_hint ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR,
 			  lack->is_hint ? "the publication leaves something out"
@@ -64,6 +69,19 @@ static void take_lack(void *ctx, const struct publication_lack *lack)
 		buf_addf(&a->pushed, "%s\n", lack->text);
 	if (!a->says.first.text[0])
 		fail_set(&a->says.first, "%s: %s", lack->text, lack->mend);
+}
+
+static void note_matched(struct publication_ask *a, const struct publication *p)
+{
+	for (size_t i = 0; i < rules_n_tables(a->rules); i++) {
+		const struct rules_table *t = rules_table(a->rules, i);
+
+		if (!t->is_matched)
+			continue;
+		buf_add_char(&a->matched, publication_sends(p, t) ? '+' : '-');
+		buf_add(&a->matched, t->schema, strlen(t->schema) + 1);
+		buf_add(&a->matched, t->name, strlen(t->name) + 1);
+	}
 }
 
 static void on_publication(void *ctx, struct sqlrows *rows, const struct fail *why)
@@ -81,7 +99,9 @@ static void on_publication(void *ctx, struct sqlrows *rows, const struct fail *w
 	sqlrows_free(rows);
 	if (p) {
 		a->says.digest = publication_digest(p);
-		a->says.names = publication_names(p);
+		a->says.names = publication_names(p, a->rules);
+		a->says.has_all = publication_has_all(p);
+		note_matched(a, p);
 		a->says.n_lacks = publication_compare(p, a->rules, take_lack, a);
 		publication_free(p);
 	}

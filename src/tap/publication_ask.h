@@ -22,6 +22,10 @@ struct publication_says {
 	bool lacks_pushed;        /* others do not come */
 	struct fail first;        /* the first lack, with the statement that mends it */
 	const struct buf *pushed; /* the lacks of pushed tables, to compare; borrowed for the call */
+	bool has_all;             /* publication_has_all */
+	/* The tables that only match a pattern: for each '+' (it is sent) or '-', schema, name, both ended by a zero. Borrowed
+	 * for the call. */
+	const struct buf *matched;
 };
 
 /* Called once, never from inside publication_ask_new. NULL: the question failed. The publication_ask is freed before this call. */

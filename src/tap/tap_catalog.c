@@ -46,6 +46,7 @@ struct finding {
 
 	struct repeat not_followed[REPEAT_TABLE], strangers[REPEAT_TABLE];
 	struct buf secrets; /* the columns that look like secrets and are sent, as they were logged */
+	struct buf unfit;   /* what rules_unfit said, as it was logged */
 };
 
 /* Before there are rules, the cause is a mistake in the configuration. Later, a migration has removed what the configuration names. */
@@ -96,27 +97,52 @@ void tap_free_retired(struct tap *t)
 		free_all_retired(t);
 }
 
+/* What is said of one table that matches a pattern is not said of the others again. */
+static void add_secrets(struct buf *out, const struct rules_section *s)
+{
+	struct buf one = { 0 }, names = { 0 };
+
+	if (rules_add_secrets(s, &names))
+		buf_addf(&one, "%s: %s", s->conf->name, names.data);
+	if (one.len && !strstr(buf_slice(out).at, one.data))
+		buf_addf(out, "%s%s", out->len ? "; " : "", one.data);
+	buf_fini(&one);
+	buf_fini(&names);
+}
+
 /* Logs the columns once, and again when a migration or a reload changes them. */
 static void say_secrets(struct tap *t)
 {
-	struct buf now = { 0 }, names = { 0 };
+	struct buf now = { 0 };
 
 	for (size_t i = 0; i < rules_n_tables(t->now.rules); i++) {
 		const struct rules_table *table = rules_table(t->now.rules, i);
 
-		for (size_t k = 0; k < table->n_sections; k++) {
-			buf_clear(&names);
-			if (rules_add_secrets(table->sections[k], &names))
-				buf_addf(&now, "%s%s: %s", now.len ? "; " : "", table->sections[k]->conf->name,
-					 names.data);
-		}
+		for (size_t k = 0; k < table->n_sections; k++)
+			add_secrets(&now, table->sections[k]);
 	}
 	if (now.len && !slice_equal(buf_slice(&now), buf_slice(&t->finding->secrets)))
 		log_warn("columns that look like secrets are sent", log_s("columns", now.data),
 			 log_fix("name them in `exclude`, or name in `columns` what may be seen"));
-	buf_fini(&names);
 	buf_fini(&t->finding->secrets);
 	t->finding->secrets = now;
+}
+
+/* Logs it once, and again when it changes. */
+static void say_unfit(struct tap *t)
+{
+	const char *first;
+	size_t n = rules_unfit(t->now.rules, &first);
+	struct buf now = { 0 };
+
+	if (n)
+		buf_addf(&now, "%zu %s", n, first);
+	if (n && !slice_equal(buf_slice(&now), buf_slice(&t->finding->unfit)))
+		log_error("tables that match a pattern lack a column that the configuration names; they are left out",
+			  log_s("file", t->now.conf->file), log_n("tables", (int64_t)n), log_s("error", first),
+			  log_fix("run the application's migrations for these schemas; walpush check names them"));
+	buf_fini(&t->finding->unfit);
+	t->finding->unfit = now;
 }
 
 bool tap_rules_are_current(const struct tap *t)
@@ -137,6 +163,7 @@ void tap_use_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 	rules_filter_tables(rules, &t->filter_tables);
 	intake_rules(t->intake, rules);
 	say_secrets(t);
+	say_unfit(t);
 }
 
 static void say_not_followed(struct tap *t, const struct rules_stream *s)
@@ -203,14 +230,16 @@ static bool has_missed(const struct tap *t, const struct rules *rules, enum rule
 void tap_take_rules(struct tap *t, struct rules *rules, struct catalog *catalog)
 {
 	enum rules_lack lack = lack_of(t, rules);
+	bool moved = tap_matched_moved(t, rules);
 	bool changed = t->now.rules && rules_digest_feed(t->now.rules) != rules_digest_feed(rules),
 	     other = lack || changed || (t->now.rules && t->ddl_heard != t->has_trigger);
 
-	if (other) {
+	if (other || moved) {
 		t->asked.missed = t->asked.missed || has_missed(t, rules, lack);
 		/* The intake forgets what it holds, so nothing points into the earlier rules. */
-		tap_flow_restart(t, lack && !changed ? "a table has a child that the stream does not bring"
-						     : "the rules have changed");
+		tap_flow_restart(t, !other             ? "a schema was renamed"
+				    : lack && !changed ? "a table has a child that the stream does not bring"
+						       : "the rules have changed");
 		intake_clear(t->intake);
 		intake_limits(t->intake, &t->now.conf->limits);
 	}
@@ -333,15 +362,10 @@ static void ask_catalog(struct tap *t)
 {
 	struct fail why = { 0 };
 	struct rules *rules = tap_rules_new(t->now.conf, t->reads, &why);
-	struct buf list = { 0 };
-	const char *values[1];
 
 	if (!rules) /* rules were made from the same file before */
 		fail_never("the configuration is none any more: %s", why.text);
-	rules_catalog_param(rules, &list);
-	values[0] = list.data;
-	t->finding->query = sqlpipe_ask(t->sql, "catalog", catalog_query, 1, values, on_catalog, t);
-	buf_fini(&list);
+	t->finding->query = tap_rules_ask(t->sql, rules, on_catalog, t);
 	rules_free(rules);
 }
 
@@ -495,5 +519,6 @@ void tap_catalog_fini(struct tap *t)
 	buf_fini(&t->asked.add);
 	buf_fini(&t->asked.filter);
 	buf_fini(&t->finding->secrets);
+	buf_fini(&t->finding->unfit);
 	free(t->finding);
 }

@@ -148,6 +148,7 @@ void tap_feed_message(struct tap *t, const struct feed_message *m, int64_t now)
 struct marking {
 	struct tap *tap;
 	const struct rules_section *section;
+	const char *schema; /* of the tables that are meant; NULL: of any */
 	struct event_id id;
 	bool lookup_only;
 	struct entry_tag tag;
@@ -168,7 +169,7 @@ static void mark_one(void *ctx, struct topic *topic)
 	for (size_t i = 0; i < m->section->n_groups; i++) {
 		if (m->lookup_only && !m->section->group_uses_lookup[i])
 			continue;
-		if (!tmpl_could_spell(&m->section->groups[i], topic_name(topic)))
+		if (!tmpl_could_spell(&m->section->groups[i], topic_name(topic), m->schema))
 			continue;
 		append_resync(m, topic);
 		return;
@@ -181,7 +182,7 @@ void tap_feed_mark(struct tap *t, const struct feed_mark *mark, int64_t now)
 	struct marking m = { .tap = t, .id = mark->id, .lookup_only = mark->lookup_only, .now = now };
 
 	m.tag = (struct entry_tag){ .kind = ENTRY_REFETCH, .reason = (uint8_t)resync_reason(mark->reason) };
-	m.section = rules_section(t->now.plain, mark->section);
+	m.section = rules_labelled(t->now.plain, mark->section, &m.schema);
 	if (!m.section)
 		fail_never("a mark names section %s, which the configuration of its epoch lacks",
 			   mark->section); /* another configuration is another epoch */
@@ -212,7 +213,7 @@ static void skip_of_section(void *ctx, struct topic *topic)
 	struct marking *m = ctx;
 
 	for (size_t i = 0; i < m->section->n_groups; i++)
-		if (tmpl_could_spell(&m->section->groups[i], topic_name(topic)))
+		if (tmpl_could_spell(&m->section->groups[i], topic_name(topic), m->schema))
 			skip_in(m, topic, 0);
 }
 
@@ -232,8 +233,10 @@ static void skip_groups(struct marking *m, struct slice closes)
 
 static bool knows_sections(const struct tap *t, struct slice sections)
 {
+	const char *schema;
+
 	for (size_t at = 0; at < sections.len; at += strlen(sections.at + at) + 1)
-		if (!rules_section(t->now.plain, sections.at + at))
+		if (!rules_labelled(t->now.plain, sections.at + at, &schema))
 			return false;
 	return true;
 }
@@ -250,7 +253,7 @@ bool tap_feed_skipped(struct tap *t, const struct feed_skipped *skipped, int64_t
 		   log_lsn("commit", skipped->id.lsn));
 	skip_groups(&m, skipped->closes); /* first, because these entries may close connections */
 	for (size_t at = 0; at < skipped->sections.len; at += strlen(skipped->sections.at + at) + 1) {
-		m.section = rules_section(t->now.plain, skipped->sections.at + at);
+		m.section = rules_labelled(t->now.plain, skipped->sections.at + at, &m.schema);
 		topiclog_each(t->now.log, skip_of_section, &m);
 	}
 	if (skipped->everything)

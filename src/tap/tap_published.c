@@ -44,6 +44,7 @@ void tap_published_take(struct tap *t, const struct publication_says *says)
 	     changed = !slice_equal(buf_slice(says->pushed), buf_slice(&t->published.lacks)) ||
 		       (is_known && says->names != t->published.names);
 
+	changed |= tap_matched_take(t, says, is_known);
 	t->published.names = says->names;
 	t->published.is_pgoutput = says->is_pgoutput;
 	t->published.digest = says->digest;
@@ -81,4 +82,5 @@ void tap_published_fini(struct tap *t)
 {
 	buf_fini(&t->published.truncated);
 	buf_fini(&t->published.lacks);
+	buf_fini(&t->published.matched);
 }

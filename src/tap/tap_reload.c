@@ -252,17 +252,12 @@ static void ask_catalog(struct reload *r)
 {
 	struct fail bad = { 0 };
 	struct rules *rules = tap_rules_new(r->edition->shared.conf, r->reads, &bad);
-	struct buf list = { 0 };
-	const char *values[1];
 
 	if (!rules) {
 		refuse(r->tap, &bad);
 		return;
 	}
-	rules_catalog_param(rules, &list);
-	values[0] = list.data;
-	r->catalog_query = sqlpipe_ask(r->tap->sql, "catalog", catalog_query, 1, values, on_catalog, r);
-	buf_fini(&list);
+	r->catalog_query = tap_rules_ask(r->tap->sql, rules, on_catalog, r);
 	rules_free(rules);
 }
 

@@ -28,7 +28,20 @@ struct rules *tap_rules_new(const struct conf *conf, const struct reads *reads, 
 	return rules;
 }
 
-void tap_rules_watched(const struct tap *t, struct buf *tables, struct buf *deciding)
+struct sqlpipe_query *tap_rules_ask(struct sqlpipe *sql, const struct rules *rules, sqlpipe_done *done, void *ctx)
+{
+	struct buf list = { 0 }, patterns = { 0 };
+	struct sqlpipe_query *query;
+
+	rules_catalog_param(rules, &list);
+	rules_patterns_param(rules, &patterns);
+	query = sqlpipe_ask(sql, "catalog", catalog_query, 2, (const char *[]){ list.data, patterns.data }, done, ctx);
+	buf_fini(&list);
+	buf_fini(&patterns);
+	return query;
+}
+
+void tap_rules_watched(const struct tap *t, struct buf *tables, struct buf *deciding, struct buf *patterns)
 {
 	struct fail why = { 0 };
 	struct rules *rules = tap_rules_new(t->now.conf, t->reads, &why);
@@ -37,5 +50,6 @@ void tap_rules_watched(const struct tap *t, struct buf *tables, struct buf *deci
 		fail_never("the configuration is none any more: %s", why.text);
 	rules_catalog_param(rules, tables);
 	rules_deciding_param(rules, deciding);
+	rules_patterns_param(rules, patterns);
 	rules_free(rules);
 }

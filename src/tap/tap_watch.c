@@ -6,7 +6,7 @@
  * policies; of all functions, operators, casts, types and collations that are not the server's own; of text search; and of the roles that read:
  * their attributes and memberships. The digest contains each row's xmin, so a change that was undone is noticed too. The first answer with another
  * digest stops delivery, and every connection is asked again; then everything is read again. For kinds with many rows, the digest contains only the
- * count of rows and the sum of xmin: a row that replaces another row has a higher xmin. Temporary objects concern only their own session.
+ * count of rows and the sum of xmin: a row that replaces another row has a higher xmin. So it is for tables that match a pattern. Temporary objects concern only their own session.
  *
  * Then the sessions for queries are opened again. The settings of the role or the database with which they began may have changed. The server
  * also keeps plans for policies of roles that the role was a member of, and for text search with another configuration.
@@ -29,6 +29,8 @@
 /* Looks in each database.watch. A permission that DDL removed must end within database.watch, and the answer takes its time too. */
 #define LOOKS 2
 
+#define MATCHED CATALOG_MATCHES("$4")
+
 struct watch {
 	struct sqlpipe *sql;
 	struct sqlpipe_query *query;
@@ -43,20 +45,24 @@ struct watch {
 	struct repeat said, said_of_others;
 };
 
-/* $1: names of tables, $2: OIDs of relations, $3: names of tables that decide permission. One row: the digest of what decides permission; the
+/* $1: names of tables, $2: OIDs of relations, $3: names of tables that decide permission, $4: patterns. One row: the digest of what decides permission; the
  * digest of everything; the deciding tables, and the other tables, whose updates and deletes are not decoded; and whether there is an event trigger
  * for DDL. Partitions and other children are included with their parent. `walpush_ddl_drop` does not count: it reports only drops, and without it the
  * digest notices them. */
 static const char watch_query[] =
-	"WITH RECURSIVE rel (oid, decides, logged) AS ("
-	"  SELECT c.oid, pg_catalog.format('%s.%s', n.nspname, c.relname) = ANY ($3::text[]), true"
+	"WITH RECURSIVE rel (oid, decides, logged, many) AS ("
+	"  SELECT c.oid, pg_catalog.format('%s.%s', n.nspname, c.relname) = ANY ($3::text[]), true, false"
 	"  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
 	"  WHERE pg_catalog.format('%s.%s', n.nspname, c.relname) = ANY ($1::text[])"
-	"  UNION SELECT o, true, false FROM pg_catalog.unnest($2::oid[]) AS o"
-	"  UNION SELECT i.inhrelid, rel.decides, rel.logged FROM rel JOIN pg_catalog.pg_inherits i ON i.inhparent = "
+	"  UNION SELECT o, true, false, false FROM pg_catalog.unnest($2::oid[]) AS o"
+	"  UNION SELECT m.oid, false, true, true FROM (" MATCHED ") AS m WHERE m.matches"
+	"  UNION SELECT i.inhrelid, rel.decides, rel.logged, rel.many FROM rel JOIN pg_catalog.pg_inherits i ON "
+	"i.inhparent = "
 	"rel.oid"
 	"), one (oid, decides) AS ("
-	"  SELECT oid, pg_catalog.bool_or(decides) FROM rel GROUP BY oid"
+	"  SELECT oid, pg_catalog.bool_or(decides) FROM rel GROUP BY oid HAVING NOT pg_catalog.bool_and(many)"
+	"), many (oid) AS (" /* tables that match a pattern; there may be thousands, and none of them decides */
+	"  SELECT oid FROM rel GROUP BY oid HAVING pg_catalog.bool_and(many)"
 	"), who (oid) AS ("
 	"  SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user OR r.rolname = session_user"
 	"  UNION SELECT c.relowner FROM one JOIN pg_catalog.pg_class c ON c.oid = one.oid"
@@ -119,6 +125,22 @@ static const char watch_query[] =
 	"   UNION ALL SELECT 'x', m.xmin::text::bigint FROM pg_catalog.pg_ts_config_map m"
 	"    JOIN pg_catalog.pg_ts_config c ON c.oid = m.mapcfg WHERE c.cfgnamespace NOT IN (SELECT oid FROM temp)"
 	"  ) AS row (kind, x) GROUP BY kind"
+	"  UNION ALL SELECT false, pg_catalog.format('mr %s %s', pg_catalog.count(*), "
+	"pg_catalog.sum(c.xmin::text::bigint))"
+	"  FROM many JOIN pg_catalog.pg_class c ON c.oid = many.oid"
+	"  UNION ALL SELECT false, pg_catalog.format('ma %s %s', pg_catalog.count(*), "
+	"pg_catalog.sum(a.xmin::text::bigint))"
+	"  FROM many JOIN pg_catalog.pg_attribute a ON a.attrelid = many.oid WHERE a.attnum > 0"
+	"  UNION ALL SELECT false, pg_catalog.format('mi %s %s', pg_catalog.count(*), "
+	"pg_catalog.sum(i.xmin::text::bigint))"
+	"  FROM many JOIN pg_catalog.pg_index i ON i.indrelid = many.oid WHERE i.indisprimary OR i.indisreplident"
+	"  UNION ALL SELECT false, pg_catalog.format('mh %s %s', pg_catalog.count(*), "
+	"pg_catalog.sum(i.xmin::text::bigint))"
+	"  FROM many JOIN pg_catalog.pg_inherits i ON i.inhparent = many.oid"
+	"  UNION ALL SELECT false, pg_catalog.format('mn %s %s', pg_catalog.count(*), "
+	"pg_catalog.sum(n.xmin::text::bigint))"
+	"  FROM pg_catalog.pg_namespace n WHERE n.oid IN ("
+	"   SELECT c.relnamespace FROM many JOIN pg_catalog.pg_class c ON c.oid = many.oid)"
 	"), mute (name, decides) AS ("
 	"  SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), pg_catalog.bool_or(rel.decides)"
 	"  FROM rel JOIN pg_catalog.pg_class c ON c.oid = rel.oid"
@@ -296,18 +318,20 @@ static void on_answer(void *ctx, struct sqlrows *rows, const struct fail *why)
 
 static void ask(struct tap *t)
 {
-	struct buf names = { 0 }, objects = { 0 }, deciding = { 0 };
+	struct buf names = { 0 }, objects = { 0 }, deciding = { 0 }, patterns = { 0 };
 
 	if (t->watch->renew)
 		sqlpipe_renew(t->watch->sql);
 	t->watch->renew = false;
-	tap_rules_watched(t, &names, &deciding);
+	tap_rules_watched(t, &names, &deciding, &patterns);
 	reads_objects(t->reads, t->n_reads, &objects);
-	t->watch->query = sqlpipe_ask(t->watch->sql, "watch", watch_query, 3,
-				      (const char *[]){ names.data, objects.data, deciding.data }, on_answer, t);
+	t->watch->query =
+		sqlpipe_ask(t->watch->sql, "watch", watch_query, 4,
+			    (const char *[]){ names.data, objects.data, deciding.data, patterns.data }, on_answer, t);
 	buf_fini(&names);
 	buf_fini(&objects);
 	buf_fini(&deciding);
+	buf_fini(&patterns);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)

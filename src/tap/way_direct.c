@@ -36,7 +36,7 @@ static void tell_message(void *ctx, const struct txn_message *m)
 static void tell_mark(void *ctx, const struct txn_marked *m)
 {
 	const struct telling *telling = ctx;
-	struct feed_mark fed = { m->id, m->section->conf->name, m->reason, m->lookup_only };
+	struct feed_mark fed = { m->id, m->label, m->reason, m->lookup_only };
 
 	tap_feed_mark(telling->tap, &fed, telling->now);
 }
@@ -47,7 +47,7 @@ static void tell_skipped(void *ctx, const struct txn_skipped *skipped)
 	struct buf names = { 0 };
 	struct feed_skipped fed;
 
-	txn_skipped_names(skipped, &names);
+	txn_skipped_labels(skipped, &names);
 	fed = (struct feed_skipped){ skipped->id, skipped->everything, buf_slice(&names), skipped->groups };
 	if (!tap_feed_skipped(telling->tap, &fed, telling->now))
 		fail_never("a transaction names a section that its configuration lacks");

@@ -109,7 +109,7 @@ static void next_mark(void *ctx, const struct txn_marked *m)
 	struct relay_entry e = { .kind = RELAY_MARK, .id = m->id };
 
 	end_members(s);
-	e.section = slice_of(m->section->conf->name);
+	e.section = slice_of(m->label);
 	e.reason = slice_of(m->reason);
 	e.lookup_only = m->lookup_only;
 	next_entry(s, &e);
@@ -124,7 +124,7 @@ static void next_skipped(void *ctx, const struct txn_skipped *skipped)
 	e.id = skipped->id;
 	e.everything = skipped->everything;
 	e.closes = skipped->groups;
-	txn_skipped_names(skipped, &s->sections);
+	txn_skipped_labels(skipped, &s->sections);
 	e.sections = buf_slice(&s->sections);
 	next_entry(s, &e);
 }
@@ -221,7 +221,8 @@ static bool feed_mark(struct tap *t, const struct relay_entry *e)
 {
 	char *section = mem_text_of(e->section), *reason = mem_text_of(e->reason);
 	struct feed_mark m = { .id = e->id, .section = section, .reason = reason, .lookup_only = e->lookup_only };
-	bool known = rules_section(t->now.plain, section) && resync_is_reason(reason);
+	const char *schema;
+	bool known = rules_labelled(t->now.plain, section, &schema) && resync_is_reason(reason);
 
 	if (known) {
 		tap_feed_mark(t, &m, clock_us());

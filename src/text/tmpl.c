@@ -21,6 +21,7 @@ static const struct {
 } words[] = {
 	{ TMPL_EVENT, { "op", "action", "table", "commit_time", "event_id" } },
 	{ TMPL_STREAM, { "stream", "epoch", "event_id", "reason", "resumed", "timestamp" } },
+	{ TMPL_TABLE, { "schema" } },
 };
 
 #define N_WORD_SCOPES (sizeof(words) / sizeof(words[0]))
@@ -342,17 +343,39 @@ void tmpl_group_display(struct slice group, struct buf *out)
 	}
 }
 
-bool tmpl_could_spell(const struct tmpl *t, struct slice group)
+/* The value in braces, as a group's name has it. */
+static bool is_spelled(struct slice braced, const char *value)
+{
+	struct buf text = { 0 };
+	bool same;
+
+	buf_add_text(&text, value);
+	escape_value(&text, 0);
+	same = slice_equal((struct slice){ braced.at + 1, braced.len - 2 }, buf_slice(&text));
+	buf_fini(&text);
+	return same;
+}
+
+/* The length of the placeholder's value at the beginning of `group`, with its braces; 0: there is none. */
+static size_t value_length(const struct tmpl_part *part, struct slice group, const char *schema)
+{
+	const char *end = group.len && *group.at == '{' ? memchr(group.at, '}', group.len) : NULL;
+	size_t len = end ? (size_t)(end - group.at) + 1 : 0;
+
+	if (end && schema && part->scope == TMPL_TABLE && !is_spelled((struct slice){ group.at, len }, schema))
+		return 0;
+	return len;
+}
+
+bool tmpl_could_spell(const struct tmpl *t, struct slice group, const char *schema)
 {
 	for (size_t i = 0; i < t->n_parts; i++) {
 		size_t len;
 
 		if (t->parts[i].is_ref) {
-			const char *end = group.len && *group.at == '{' ? memchr(group.at, '}', group.len) : NULL;
-
-			if (!end)
+			len = value_length(&t->parts[i], group, schema);
+			if (!len)
 				return false;
-			len = (size_t)(end - group.at) + 1;
 		} else {
 			len = strlen(t->parts[i].text);
 			if (len > group.len || memcmp(group.at, t->parts[i].text, len) != 0)

@@ -73,6 +73,7 @@ def test_the_session_is_what_it_must_be_whatever_the_role_is_set_to(app, config,
         lock_timeout="1s",
         transaction_read_only="on",
         default_transaction_read_only="on",
+        jit="off",
         TimeZone="UTC",
         client_encoding="UTF8",
     )

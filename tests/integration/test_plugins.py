@@ -14,7 +14,7 @@ from harness.app import ASHA, BOB
 from harness.client import SLOWDOWN, Listener
 from harness.load import LONG
 from test_types import TYPES
-from throwaway.config import Config, Raw
+from throwaway.config import Config, Raw, section, template
 
 UNIT_1, UNIT_2 = "/ws/requests/1/", "/ws/requests/2/"
 CHANGES = int(os.environ.get("PLUGINS_CHANGES") or 10000)
@@ -31,6 +31,7 @@ class Workload:
     def __init__(self, app, seed):
         self.app, self.draw = app, random.Random(seed)
         self.changes, self.next_id, self.added = 0, 0, 0
+        self.tenants = []
 
     def make_tables(self):
         self.app.sql("CREATE EXTENSION hstore")
@@ -46,6 +47,28 @@ class Workload:
             self.app.sql(f"CREATE TABLE parted_{unit} PARTITION OF parted FOR VALUES IN ({unit}); ALTER TABLE parted_{unit} REPLICA IDENTITY FULL")
         self.app.sql('CREATE TABLE "Odd ""name" ("Id" int PRIMARY KEY, "größe {x}" text, doc jsonb)')
 
+        for tenant in ("tenant_1", 'tenant "Ä.x'):
+            self.make_tenant(tenant)
+
+    def make_tenant(self, name):
+        """With a row, and its table perhaps in another order."""
+        columns = self.draw.choice(["id int PRIMARY KEY, unit int, note text, more int", "note text, unit int, id int PRIMARY KEY"])
+        schema = '"' + name.replace('"', '""') + '"'
+        with self.app.transaction() as cursor:
+            cursor.execute(f"CREATE SCHEMA {schema}; CREATE TABLE {schema}.things ({columns}); ALTER TABLE {schema}.things REPLICA IDENTITY FULL")
+            cursor.execute(f"INSERT INTO {schema}.things (id, unit) VALUES ({self.new()}, 1)")
+        self.tenants.append(schema)
+
+    def of_tenant(self):
+        draw, table = self.draw, f"{self.draw.choice(self.tenants)}.things"
+        return draw.choice([
+            f"INSERT INTO {table} (id, unit, note) VALUES ({self.new()}, {draw.randint(1, 2)}, {self.text()})",
+            f"UPDATE {table} SET unit = 3 - unit WHERE id > {self.next_id - 500}",
+            f"UPDATE {table} SET note = {self.text()} WHERE id > {self.next_id - 300}",
+            f"DELETE FROM {table} WHERE id % 3 = 0",
+            f"TRUNCATE {table}",
+        ])  # fmt: skip
+
     def text(self):
         return self.draw.choice(TEXTS)
 
@@ -58,6 +81,8 @@ class Workload:
 
     def statement(self):
         draw, kind = self.draw, self.draw.random()
+        if draw.random() < 0.1:
+            return self.of_tenant()
         table = draw.choice(["whole", "keyed"])
         if kind < 0.25:
             return f"INSERT INTO {table} (id, unit, note, big, n) VALUES ({self.new()}, {draw.randint(1, 2)}, {self.text()}, {self.text()}, {draw.randint(-9, 9)}.50)"
@@ -105,6 +130,9 @@ class Workload:
     def change_table(self):
         """Nobody is behind when it comes, so both read the same catalog for what follows."""
         self.added += 1
+        if self.draw.random() < 0.3:
+            self.make_tenant(f"tenant_new_{self.added}")
+            return
         self.app.sql(
             self.draw.choice(
                 [
@@ -112,6 +140,7 @@ class Workload:
                     f"ALTER TABLE keyed ADD COLUMN added_{self.added} text",
                     "ALTER TABLE whole ALTER n TYPE numeric(20, 2)",
                     "ALTER TABLE samples ALTER c0 TYPE numeric",
+                    f"ALTER TABLE {self.draw.choice(self.tenants)}.things ADD COLUMN added_{self.added} int DEFAULT 5",
                     f"ALTER TABLE whole RENAME COLUMN note TO note_{self.added}; ALTER TABLE whole RENAME COLUMN note_{self.added} TO note",
                     "ALTER TABLE keyed DROP COLUMN n; ALTER TABLE keyed ADD COLUMN n numeric DEFAULT 1",
                     "ALTER TABLE parted DETACH PARTITION parted_2; ALTER TABLE parted ATTACH PARTITION parted_2 FOR VALUES IN (2)",
@@ -125,6 +154,9 @@ def configure(text, slot):
     for table in ("whole", "keyed"):
         config.set(f"tables.{table}", Raw(f'{{ type = "{table}" key = "key" groups = [ "k_{{unit}}" ] }}'))
     config.set("tables.parted", Raw('{ type = "parted" key = "key" groups = [ "k_{shelf}" ] }'))
+    config.set("tables.things", Raw('{ from = "tenant*.things" type = "thing" key = "key" groups = [ "k_{unit}" ] }'))
+    of_schema = {"of": "{schema}", "id": "{event_id}", "row": "{id}", "note": "{note}", "op": "{op}"}
+    config.set("tables.told", section(**{"from": "tenant*.things"}, groups=["everything"], message=template(of_schema)))
     config.set("tables.samples", Raw('{ type = "sample" key = "key" groups = [ "everything" ] }'))
     config.set("tables.odd", Raw(r'{ from = "Odd \"name" type = "odd" key = "key" groups = [ "everything" ] }'))
     config.set("streams.requests.groups", ["everything", "k_{path.unit_id}", "requests_unit_{path.unit_id}"])
@@ -196,5 +228,6 @@ def test_both_plugins_give_the_same_messages(app, config, make_walpush, seed, ca
             with capsys.disabled():
                 print(f"\r{work.changes} of {CHANGES} changes", end="", flush=True)
     told = pair.compare()
+    assert pair.count('"of":"tenant_1"') and pair.count('"of":"tenant_new_') + (CHANGES < 10000)
     with capsys.disabled():
         print(f"\nplugins: seed {seed}: {work.changes} changes, {work.added} tables altered, {told} messages, the same of both plugins")

@@ -50,6 +50,9 @@ struct txn_answers {                  /* answers to the queries of the plan; NUL
 const char *txn_row(struct txn *t, const struct route_plan *plan, const struct txn_answers *answers);
 /* Every group of this section must refetch. `reason` is a literal: "truncate", "unknown", "lookup". */
 void txn_mark(struct txn *t, const struct rules_section *section, const char *reason);
+/* The same for a table that is gone, and matched the pattern of this section: every group that a row of this schema could
+ * be in. */
+void txn_mark_gone(struct txn *t, const struct rules_section *section, const char *schema);
 /* A membership of this user changed; NULL: the user is unknown, so it counts for everybody. */
 void txn_add_member(struct txn *t, const char *user);
 /*
@@ -79,6 +82,7 @@ struct txn_message { /* borrowed from the txn until the next txn_begin */
 struct txn_marked {
 	struct event_id id;
 	const struct rules_section *section;
+	const char *label; /* see rules_labelled */
 	const char *reason;
 	bool lookup_only; /* only groups of templates that name {lookup.x} */
 };
@@ -108,8 +112,8 @@ struct txn_skipped {
 bool txn_asks(const struct txn *t);
 /* After txn_finish. False: no row was skipped. */
 bool txn_skipped(const struct txn *t, struct txn_skipped *out);
-/* The names of `sections`, each ended by a zero. */
-void txn_skipped_names(const struct txn_skipped *skipped, struct buf *out);
+/* The labels of `sections`, each ended by a zero. */
+void txn_skipped_labels(const struct txn_skipped *skipped, struct buf *out);
 
 struct txn_calls { /* each may keep its argument until the next txn_begin */
 	void (*member)(void *ctx, lsn_t commit, const char *user); /* whose membership changed; NULL: everybody's */

@@ -94,6 +94,9 @@ void intake_free(struct intake *in);
 
 /* Bound rules. They must live until the next call or the end of the intake. */
 void intake_rules(struct intake *in, const struct rules *rules);
+/* The groups of this table's schema, in sections whose pattern matches it, refetch at the end of the next transaction: rows of it were not sent.
+ * Names as PostgreSQL knows them. */
+void intake_refetch(struct intake *in, const char *schema, const char *table);
 /* A look at what decides permission begins. It sees what is visible now. `held`: nothing is handled until the look is over. */
 void intake_looks(struct intake *in, bool held);
 /* The look is over. The transactions that it covers need no other look, also after intake_clear. */

@@ -8,7 +8,8 @@
  * How it is used: run publication_query with the name of conf.database.publication and rules_catalog_param, give the
  * rows to publication_new, and call publication_compare with bound rules. Nothing is taken: the publication sends
  * enough. A lack says whether the table decides permission or is pushed, in one sentence, and with the statements that
- * fix it, or advice if no statement can. A lack with is_hint is worth a line of the log and no more. Pure.
+ * fix it, or advice if no statement can. A lack with is_hint is worth a line of the log and no more, and so is one with
+ * is_later: the schema was made after the publication, and nobody has heard of it yet. Pure.
  */
 #ifndef WALPUSH_PUBLICATION_H
 #define WALPUSH_PUBLICATION_H
@@ -37,8 +38,12 @@ bool publication_exists(const struct publication *p);
 uint32_t publication_digest(const struct publication *p);
 
 /* Of the names under which rows come: the listed tables and their children, without partitions that are sent as another table. Where it is another one,
- * rows may have come under a name that was not known, or not have come. */
-uint32_t publication_names(const struct publication *p);
+ * rows may have come under a name that was not known, or not have come. Tables that only match a pattern do not count: see publication_sends. */
+uint32_t publication_names(const struct publication *p, const struct rules *r);
+/* Does it send the table, under whatever name? */
+bool publication_sends(const struct publication *p, const struct rules_table *t);
+/* It is FOR ALL TABLES: it sends a table from its first row on. */
+bool publication_has_all(const struct publication *p);
 
 enum publication_kind {
 	PUBLICATION_ABSENT,    /* there is no such publication; nothing else is compared */
@@ -58,6 +63,7 @@ struct publication_lack {
 	bool is_deciding;                /* the table, or one of all tables, decides permission */
 	bool is_pushed;                  /* it has a section; it may be both */
 	bool is_hint;                    /* messages lack a value that only `data` would show; no reason to refuse */
+	bool is_later;                   /* nothing but a pattern lists the table, and it is not sent at all */
 	const char *text;                /* one line, what is lacking and what follows from it */
 	const char *mend;                /* one line: statements with semicolons, or what a person must decide */
 	bool is_sql;                     /* `mend` is statements */
@@ -65,7 +71,7 @@ struct publication_lack {
 
 /* The lack and its texts are valid during the call. */
 typedef void publication_take(void *ctx, const struct publication_lack *lack);
-/* Returns how many lacks were taken that are no hints. The rules are bound; a table that is gone is left out. */
+/* Returns how many lacks were taken that are neither hints nor is_later. The rules are bound; a table that is gone is left out. */
 size_t publication_compare(const struct publication *p, const struct rules *r, publication_take *take, void *ctx);
 
 #endif

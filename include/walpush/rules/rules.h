@@ -5,6 +5,10 @@
  * with file and line, as conf does. rules_bind resolves column names against the catalog; a column that the table lacks
  * is an error with line, placeholder and the table's columns. Rules are immutable after binding; the tap binds a new
  * set when the catalog changes. Pure; hub threads may read paths and admit queries.
+ *
+ * A section whose `from` has a `*` in its schema, "tenant_*.orders", is a pattern. rules_bind makes a section of its own
+ * for each table of the catalog that matches, because tenants may be migrated at different times. Which schemas exist
+ * changes neither a digest nor an index of a query.
  */
 #ifndef WALPUSH_RULES_H
 #define WALPUSH_RULES_H
@@ -58,8 +62,9 @@ struct rules_action {
 	int actor_column; /* -1: the section's */
 };
 
-struct rules_section { /* one entry of `tables` */
+struct rules_section { /* one entry of `tables`; of a pattern, one for each table that matches */
 	const struct conf_table *conf;
+	const char *label; /* its name; for a table that matches a pattern "orders:tenant_a": see rules_labelled */
 	const struct catalog_table *table; /* set by rules_bind */
 	struct tmpl *groups;               /* slot of {x} and {old.x}: the column */
 	bool *group_uses_lookup;
@@ -96,8 +101,9 @@ struct rules_membership {
 	size_t n_columns;
 };
 
-struct rules_table { /* one table of the replication stream */
-	char *schema, *name;
+struct rules_table {                           /* one table of the replication stream */
+	char *schema, *name;                   /* the schema of a pattern has a `*` */
+	bool is_matched;                       /* nothing but patterns lists it */
 	const struct catalog_table *catalog;   /* NULL until bound */
 	struct rules_section *const *sections; /* in the file's order */
 	size_t n_sections;
@@ -128,20 +134,54 @@ void rules_reads(struct rules *r, const struct reads *reads);
 /* Must not be called on rules in use; the catalog must outlive the binding. May be called again with another catalog. A
  * listed table that does not exist is an error; after an error, only rules_bind and rules_free may be called. */
 bool rules_bind(struct rules *r, const struct catalog *catalog, struct fail *why);
-/* Binds one of the tables: for `walpush check`, which reports the error of each. */
+/* The two steps of it, for `walpush check`, which reports the error of each table. The first one adds the tables that
+ * match patterns; more than RULES_MATCHED_MOST are an error. */
+bool rules_expand(struct rules *r, const struct catalog *catalog, struct fail *why);
 bool rules_bind_table(struct rules *r, size_t at, const struct catalog *catalog, struct fail *why);
+#define RULES_MATCHED_MOST 10000
+
+/* The patterns of the file; each as a table whose sections are not bound. */
+size_t rules_n_patterns(const struct rules *r);
+const struct rules_table *rules_pattern(const struct rules *r, size_t i);
+/* Does a pattern list the table? Never one of the server's own schemas. */
+bool rules_matches(const struct rules *r, const char *schema, const char *table);
+/* How many tables that match were left out by rules_bind, because they lack a column that the file names. *first: what the first
+ * one lacks. If none that matches fits, rules_bind fails. */
+size_t rules_unfit(const struct rules *r, const char **first);
+/* Such a table; NULL: it is none. */
+const struct catalog_table *rules_left_out(const struct rules *r, struct slice schema, struct slice table);
+/* Have the tables that match been added? */
+bool rules_is_expanded(const struct rules *r);
+/* The parameter of CATALOG_MATCHES: a literal of text[] with each pattern. */
+void rules_patterns_param(const struct rules *r, struct buf *out);
+
+/* Calls `each` for every bound table of `after` that is in another schema than in `before`: the server's OID tells that it
+ * is the same table. */
+void rules_each_moved(const struct rules *before, const struct rules *after,
+		      void (*each)(void *ctx, const struct rules_table *t), void *ctx);
 
 size_t rules_n_tables(const struct rules *r);
 const struct rules_table *rules_table(const struct rules *r, size_t i);
+/* By the names that PostgreSQL knows. NULL: not listed, or the rules are not expanded. */
+const struct rules_table *rules_listed(const struct rules *r, const char *schema, const char *table);
 /* By the names that wal2json prints. NULL: not listed. Bound rules only. */
 const struct rules_table *rules_find(const struct rules *r, struct slice schema, struct slice table);
 /* For a partition or another child that is not listed itself: the nearest parent's table; NULL: it has none. `at`
  * counts several parents. */
 const struct rules_table *rules_find_parent(const struct rules *r, struct slice schema, struct slice table, size_t at);
-/* The table was made since the catalog was read, and may be a child: read the catalog again. */
+/* The table was made since the catalog was read, and may be a child, or matches a pattern: read the catalog again. */
 bool rules_is_new(const struct rules *r, struct slice schema, struct slice table);
+/* The pattern `at` of those that match the names of the replication stream; NULL: there is none. */
+const struct rules_table *rules_pattern_of(const struct rules *r, struct slice schema, struct slice table, size_t at);
+/* By the names that PostgreSQL knows. */
+const struct rules_table *rules_pattern_at(const struct rules *r, struct slice schema, struct slice table, size_t at);
 /* By the section's name in the file. NULL: there is none. */
 const struct rules_section *rules_section(const struct rules *r, const char *name);
+/* By the label of a section of any rules with the same digest; *schema: of the tables that are meant, NULL for any. It
+ * points into the label. Which schemas exist does not matter, so replicas understand each other. */
+const struct rules_section *rules_labelled(const struct rules *r, const char *label, const char **schema);
+/* The label of a pattern's section for a schema. */
+void rules_add_label(const struct rules_section *s, const char *schema, struct buf *out);
 /* Memberships of the file, or found by rules_reads. */
 bool rules_has_memberships(const struct rules *r);
 size_t rules_n_streams(const struct rules *r);
@@ -178,15 +218,17 @@ bool rules_key_unlisted(const struct rules_section *s, size_t column);
 /* Is `exclude` enough to stop sending this column? For a column for which rules_sends_secret is true. */
 bool rules_may_exclude(const struct rules_section *s, size_t column);
 /* wal2json's add-tables: "public.requests,public.crates", escaped as wal2json needs it. A schema that has a table with
- * children is "public.*"; only bound rules know of children. */
+ * children is "public.*"; only bound rules know of children. A pattern is "*.orders", so that schemas made later come
+ * too. */
 void rules_add_tables(const struct rules *r, struct buf *out);
-/* wal2json's filter-tables: the other tables in such schemas, as far as the catalog knows them. */
+/* wal2json's filter-tables: the other tables that this would bring, as far as the catalog knows them. */
 void rules_filter_tables(const struct rules *r, struct buf *out);
 /* What these bound rules need, and a replication stream started with these lists does not bring: nothing; rows of
  * tables, or of their children, that only decide permission; rows that are pushed. */
 enum rules_lack { RULES_LACK_NOTHING, RULES_LACK_DECIDING, RULES_LACK_ROWS };
 enum rules_lack rules_lack(const struct rules *r, const char *add_tables, const char *filter_tables);
-/* The parameter of catalog_query: a literal of text[] with each listed table as "schema.table". */
+/* The first parameter of catalog_query: a literal of text[] with each listed table as "schema.table"; of expanded rules,
+ * those that match too. */
 void rules_catalog_param(const struct rules *r, struct buf *out);
 /* The same for the tables that decide permission. */
 void rules_deciding_param(const struct rules *r, struct buf *out);

@@ -1,7 +1,7 @@
 /*
  * tmpl: texts with {placeholders}: group names, SQL, paths of values.
  *
- * "{unit_id}" has no scope; "{old.unit_id}", "{path.x}", "{token.x}", "{admit.x}", "{lookup.x}", "{actor.x}" have one. If TMPL_EVENT or
+ * "{unit_id}" has no scope; "{old.unit_id}", "{path.x}", "{token.x}", "{admit.x}", "{lookup.x}", "{actor.x}" have one. If TMPL_TABLE, TMPL_EVENT or
  * TMPL_STREAM is allowed, some bare names are words of this scope, for example "{op}"; a column of the same name is written {"op"}. "{x:text}"
  * sets as_text. "{{" and "}}" are literal braces. A name is letters, digits, '_', '$', or anything in double quotes ({"odd name"}). Pure;
  * immutable after tmpl_parse.
@@ -20,6 +20,7 @@ enum tmpl_scope {
 	TMPL_ADMIT,
 	TMPL_LOOKUP,
 	TMPL_ACTOR,
+	TMPL_TABLE, /* about the table of the row: "{schema}", the only word */
 	TMPL_EVENT, /* about a change: enum tmpl_event */
 	TMPL_STREAM /* about a connection: enum tmpl_stream */
 };
@@ -61,8 +62,9 @@ void tmpl_sql(const struct tmpl *t, struct buf *out);
  */
 typedef bool tmpl_value_fn(void *ctx, const struct tmpl_part *part, struct buf *out);
 bool tmpl_group(const struct tmpl *t, tmpl_value_fn *value, void *ctx, struct buf *out);
-/* Could this template have produced this group's name? For a resync of all groups of a table's templates. */
-bool tmpl_could_spell(const struct tmpl *t, struct slice group);
+/* Could this template have produced this group's name, for a row of this schema? NULL: of any. For a resync of all groups of a table's
+ * templates. */
+bool tmpl_could_spell(const struct tmpl *t, struct slice group, const char *schema);
 /* Is there a group that both templates can produce? A value is any text, but always in braces, so the braces of the two stand at the same places:
  * their literals are equal one by one. A literal never equals a value: "unit_5" is not "unit_{id}". */
 bool tmpl_may_equal(const struct tmpl *a, const struct tmpl *b);

@@ -100,7 +100,7 @@ static void check_groups(const struct rules_section *s, const struct groups *g, 
 		bool matches = false;
 
 		for (size_t k = 0; k < s->n_groups; k++)
-			matches = matches || tmpl_could_spell(&s->groups[k], slice_of(name));
+			matches = matches || tmpl_could_spell(&s->groups[k], slice_of(name), NULL);
 		must(matches);
 		for (size_t k = i + 1; k < g->n; k++, other += strlen(other) + 1)
 			must(strcmp(name, other) != 0);

@@ -19,7 +19,7 @@ static void must(bool holds)
 }
 
 /* All, and of the two whose words share a name the first. */
-static const unsigned scopes_allowed = 0x1FF;
+static const unsigned scopes_allowed = 0x3FF;
 
 static void write_quoted(const char *name, struct buf *out)
 {
@@ -34,7 +34,9 @@ static void write_quoted(const char *name, struct buf *out)
 
 static void write_again(const struct tmpl *t, struct buf *out)
 {
-	static const char *const scopes[] = { "", "old.", "path.", "token.", "admit.", "lookup.", "actor.", "", "" };
+	static const char *const scopes[] = {
+		"", "old.", "path.", "token.", "admit.", "lookup.", "actor.", "", "", ""
+	};
 
 	buf_add_text(out, "");
 	for (size_t i = 0; i < t->n_parts; i++) {
@@ -42,7 +44,7 @@ static void write_again(const struct tmpl *t, struct buf *out)
 
 		if (part->is_ref) {
 			buf_addf(out, "{%s", scopes[part->scope]);
-			if (part->scope == TMPL_EVENT || part->scope == TMPL_STREAM)
+			if (part->scope == TMPL_TABLE || part->scope == TMPL_EVENT || part->scope == TMPL_STREAM)
 				buf_add_text(out, part->text);
 			else
 				write_quoted(part->text, out);
@@ -82,6 +84,16 @@ static bool add_value(void *ctx, const struct tmpl_part *part, struct buf *out)
 	return true;
 }
 
+/* Every placeholder has this value, so {schema} has. */
+static void check_schema(const struct tmpl *t, struct slice group, struct slice value)
+{
+	char *schema = mem_text_of(value);
+
+	if (!memchr(value.at, '\0', value.len))
+		must(tmpl_could_spell(t, group, schema));
+	free(schema);
+}
+
 static void check_groups(const struct tmpl *t, struct slice a, struct slice b)
 {
 	struct buf group_a = { 0 }, group_b = { 0 }, display = { 0 };
@@ -90,7 +102,8 @@ static void check_groups(const struct tmpl *t, struct slice a, struct slice b)
 		if (!t->parts[i].is_ref && strpbrk(t->parts[i].text, "{}"))
 			return; /* rules_new refuses it */
 	must(tmpl_group(t, add_value, &a, &group_a) && tmpl_group(t, add_value, &b, &group_b));
-	must(tmpl_could_spell(t, buf_slice(&group_a)));
+	must(tmpl_could_spell(t, buf_slice(&group_a), NULL));
+	check_schema(t, buf_slice(&group_a), a);
 	must(slice_equal(buf_slice(&group_a), buf_slice(&group_b)) == (slice_equal(a, b) || t->n_refs == 0));
 	must(!memchr(buf_slice(&group_a).at, '\0', group_a.len));
 	tmpl_group_display(buf_slice(&group_a), &display);

@@ -442,7 +442,7 @@ static void templates_know_their_groups(void **state)
 		struct tmpl t;
 
 		assert_true(tmpl_parse(&t, cases[i].source, 1u << TMPL_ROW, &why));
-		if (tmpl_could_spell(&t, slice_of(cases[i].group)) != cases[i].matches)
+		if (tmpl_could_spell(&t, slice_of(cases[i].group), NULL) != cases[i].matches)
 			fail_msg("%s and %s", cases[i].source, cases[i].group);
 		tmpl_fini(&t);
 	}

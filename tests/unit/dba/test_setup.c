@@ -140,9 +140,10 @@ static void test_names_are_quoted(void **state)
 	struct buf out = { 0 };
 
 	needs_wanted(&out, made->rules);
-	assert_string_equal(out.data, "('O''Brien', 'Order', ARRAY['shop', 'item', 'state']::text[], true, true),\n"
-				      "        ('public', 'lines', ARRAY['amount']::text[], false, false),\n"
-				      "        ('public', 'people', ARRAY['id', 'active']::text[], false, false)");
+	assert_string_equal(
+		out.data, "VALUES\n        ('O''Brien', 'Order', ARRAY['shop', 'item', 'state']::text[], true, true),\n"
+			  "        ('public', 'lines', ARRAY['amount']::text[], false, false),\n"
+			  "        ('public', 'people', ARRAY['id', 'active']::text[], false, false)");
 	buf_clear(&out);
 	sqltext_ident(&out, "user");
 	sqltext_ident(&out, "people_2");
@@ -170,7 +171,8 @@ static void test_quiet_needs_the_other_columns(void **state)
 		fail_msg("%s", why.text);
 	rules = rules_of(conf);
 	needs_wanted(&out, rules);
-	assert_memory_equal(out.data, "('public', 'users', ARRAY['role']::text[]\n         || ARRAY(SELECT ", 60);
+	assert_memory_equal(out.data,
+			    "VALUES\n        ('public', 'users', ARRAY['role']::text[]\n         || ARRAY(SELECT ", 75);
 	assert_non_null(strstr(out.data, "s.nspname = 'public' AND k.relname = 'users'"));
 	assert_non_null(strstr(out.data, "q.attname <> ALL (ARRAY['last_login', 'it''s']::text[])), true, true)"));
 	buf_fini(&out);

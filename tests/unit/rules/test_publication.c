@@ -382,13 +382,17 @@ static void the_names_are_those_under_which_rows_come(void **state)
 						      "table|public|people|far|p1|false|true|true|far|p1||" };
 	static const char *const unsent[ROWS_MOST] = { PUBLICATION, UNSENT("people") };
 	struct fail why;
+	struct conf *conf = conf_parse("test.conf", slice_of(PEOPLE("")), &why);
+	struct rules *rules = rules_new(conf, &why);
 	struct publication *all[] = { publication_of(before, &why), publication_of(partition, &why),
 				      publication_of(child, &why), publication_of(unsent, &why) };
 
 	(void)state;
-	assert_int_equal(publication_names(all[0]), publication_names(all[1]));
-	assert_int_not_equal(publication_names(all[0]), publication_names(all[2]));
-	assert_int_not_equal(publication_names(all[0]), publication_names(all[3]));
+	assert_int_equal(publication_names(all[0], rules), publication_names(all[1], rules));
+	assert_int_not_equal(publication_names(all[0], rules), publication_names(all[2], rules));
+	assert_int_not_equal(publication_names(all[0], rules), publication_names(all[3], rules));
+	rules_free(rules);
+	conf_free(conf);
 	for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
 		publication_free(all[i]);
 }

@@ -372,7 +372,7 @@ static void refuses_two_paths_of_one_shape(void **state)
 static const char many_sections[] = MAPPING_BASE MAPPING_STREAMS
 	"tables = {\n"
 	"  one = { from = \"requests\" type = \"a\" key = \"a_id\" groups = [ \"g\" ] }\n"
-	"  odd = { from = \"Odd S.my, table*\" type = \"b\" key = \"b_id\" groups = [ \"g\" ] }\n"
+	"  odd = { from = \"Odd S.my, table+\" type = \"b\" key = \"b_id\" groups = [ \"g\" ] }\n"
 	"  two = { from = \"public.requests\" type = \"c\" key = \"c_id\" groups = [ \"g\" ] }\n"
 	"}\n"
 	"membership = { requests = { } }\n";
@@ -403,12 +403,12 @@ static void lists_each_table_once(void **state)
 	rules = rules_new(conf, &why);
 	assert_non_null(rules);
 	rules_add_tables(rules, &out);
-	assert_string_equal(out.data, "public.requests,Odd\\ S.my\\,\\ table\\*");
+	assert_string_equal(out.data, "public.requests,Odd\\ S.my\\,\\ table\\+");
 	parse_as_wal2json(out.data, &parsed);
-	assert_string_equal(parsed.data, "public.requests|Odd S.my, table*");
+	assert_string_equal(parsed.data, "public.requests|Odd S.my, table+");
 	buf_clear(&out);
 	rules_catalog_param(rules, &out);
-	assert_string_equal(out.data, "{\"public.requests\",\"Odd S.my, table*\"}");
+	assert_string_equal(out.data, "{\"public.requests\",\"Odd S.my, table+\"}");
 	assert_int_equal(rules_table(rules, 0)->n_sections, 2);
 	assert_string_equal(rules_table(rules, 0)->sections[1]->type_json, "c");
 	assert_int_equal(rules_table(rules, 0)->n_memberships, 1);
@@ -416,7 +416,7 @@ static void lists_each_table_once(void **state)
 	assert_string_equal(rules_section(rules, "two")->type_json, "c");
 	assert_null(rules_section(rules, "requests"));
 	assert_string_equal(rules_table(rules, 1)->schema, "Odd S");
-	assert_string_equal(rules_table(rules, 1)->name, "my, table*");
+	assert_string_equal(rules_table(rules, 1)->name, "my, table+");
 	buf_fini(&out);
 	buf_fini(&parsed);
 	rules_free(rules);
