@@ -248,9 +248,9 @@ static char *new_key(const char *schema, const char *name, size_t *len)
 	char *key;
 
 	*len = strlen(schema) + 1 + strlen(name);
-	key = mem_new(*len);
+	key = mem_new(*len + 1);
 	memcpy(key, schema, strlen(schema) + 1);
-	memcpy(key + strlen(schema) + 1, name, strlen(name));
+	memcpy(key + strlen(schema) + 1, name, strlen(name) + 1);
 	return key;
 }
 
