@@ -9,7 +9,6 @@
 #include "walpush/base/fail.h"
 #include "walpush/base/mem.h"
 #include "walpush/pg/provider.h"
-#include "walpush/pg/provider.h"
 #include "walpush/pg/refusal.h"
 #include "walpush/rules/reads.h"
 
