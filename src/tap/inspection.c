@@ -19,8 +19,6 @@
 #define FILE_FD 3              /* in the process: the configuration */
 #define PROGRAM "/proc/self/exe"
 
-extern char **environ;
-
 struct inspection {
 	pid_t pid;
 	int output;
