@@ -230,14 +230,15 @@ def test_a_deciding_child_elsewhere(far, walpush, way):
 
 
 def test_a_deciding_child_is_detached(far, walpush):
-    """With the table goes the permission, and its rows decide nothing any more."""
+    """With the table goes the permission, and its rows decide nothing any more. With pgoutput a partition that goes is a hole in the stream: a row
+    beside it may be in the refetch that everybody is told then."""
     do(far, walpush, DECIDING["attached"])
     with walpush.subscribe("/ws/u/6/", ASHA) as client, walpush.subscribe(PATH, ASHA) as other:
         far.sql("ALTER TABLE m DETACH PARTITION far.spare")
         assert client.close_code() == 4403
         far.sql("DELETE FROM far.spare")
         far.sql("INSERT INTO parts.ev VALUES (1, 5, '2025-01-05')")
-        assert other.recv_until(lambda m: m.get("type") == "ev.created")
+        assert other.recv_until(lambda m: m.get("type") in ("ev.created", *(["resync"] if PLUGIN == "pgoutput" else [])))
 
 
 def test_a_plain_deciding_table_gets_a_child_that_was_there(far, config, make_walpush):
