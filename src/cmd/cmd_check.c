@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "walpush/base/file.h"
 #include "walpush/dba/check.h"
 #include "cmd.h"
 
 #define DEFAULT_FILE "sidecar.conf"
+#define SERVED_MOST (1u << 20) /* bytes; a file that was accepted is not larger */
 
 struct options {
 	const char *file;
@@ -116,6 +118,27 @@ static int report(const struct check *c, bool json)
 	return ok && check_failures(c) == 0 ? CMD_FINE : CMD_FAILED;
 }
 
+/* A process that serves gives its configuration as it was read, under the file's name: other files are named relative to it. */
+static struct conf *read_served(const char *name, struct rules **rules, struct fails *all)
+{
+	struct buf text = { 0 };
+	struct conf *conf = NULL;
+	struct fail why = { 0 };
+	const char *problem;
+
+	*rules = NULL;
+	if (file_read("/proc/self/fd/0", SERVED_MOST, &text, &problem))
+		conf = conf_parse(name, buf_slice(&text), &why);
+	else
+		fail_set(&why, "standard input: %s", problem);
+	if (conf)
+		*rules = rules_new(conf, &why);
+	if (!*rules)
+		fails_add(all, name, why.line, "%s", why.text);
+	buf_fini(&text);
+	return conf;
+}
+
 int cmd_check(int argc, char **argv)
 {
 	struct options options = { .file = DEFAULT_FILE };
@@ -129,7 +152,10 @@ int cmd_check(int argc, char **argv)
 		fputs("usage: walpush check [-c sidecar.conf] [--offline] [--json]\n", stderr);
 		return CMD_USAGE;
 	}
-	conf = rules_load(options.file, &rules, &all);
+	if (options.where == CHECK_SERVING)
+		conf = read_served(options.file, &rules, &all);
+	else
+		conf = rules_load(options.file, &rules, &all);
 	if (rules) {
 		check = check_new(conf, rules, options.where);
 		check_run(check);

@@ -16,7 +16,6 @@
 
 #define LIMIT_S 60
 #define REPORT_MOST (1u << 20) /* bytes */
-#define FILE_FD 3              /* in the process: the configuration */
 #define PROGRAM "/proc/self/exe"
 
 struct inspection {
@@ -56,9 +55,9 @@ static int file_of(const char *text)
 }
 
 /* The hubs' threads block signals, and the tap handles some: the process begins with neither. It keeps no file of this one. */
-static int spawn(pid_t *pid, int file, int output)
+static int spawn(pid_t *pid, const char *name, int file, int output)
 {
-	static const char *const words[] = { "walpush", "check", "--json", "--serving", "-c", "/proc/self/fd/3", NULL };
+	const char *const words[] = { "walpush", "check", "--json", "--serving", "-c", name, NULL };
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t how;
 	sigset_t none, all;
@@ -71,21 +70,20 @@ static int spawn(pid_t *pid, int file, int output)
 	posix_spawnattr_setsigmask(&how, &none);
 	posix_spawnattr_setsigdefault(&how, &all);
 	posix_spawn_file_actions_init(&files);
+	posix_spawn_file_actions_adddup2(&files, file, STDIN_FILENO);
 	posix_spawn_file_actions_adddup2(&files, output, STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&files, file, FILE_FD);
-	posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-	posix_spawn_file_actions_addclosefrom_np(&files, FILE_FD + 1);
+	posix_spawn_file_actions_addclosefrom_np(&files, STDERR_FILENO + 1);
 	error = posix_spawn(pid, PROGRAM, &files, &how, (char *const *)(uintptr_t)words, environ);
 	posix_spawn_file_actions_destroy(&files);
 	posix_spawnattr_destroy(&how);
 	return error;
 }
 
-/* Both descriptors must be above FILE_FD: dup2 onto itself would keep O_CLOEXEC, and onto the other one would lose it. */
+/* Both descriptors must be above those of the process: dup2 onto itself would keep O_CLOEXEC, and onto the other one would lose it. */
 static int moved_up(int fd)
 {
-	int up = fcntl(fd, F_DUPFD_CLOEXEC, FILE_FD + 1);
+	int up = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 
 	close(fd);
 	return up;
@@ -102,13 +100,13 @@ static int open_output(int *other)
 	return both[0];
 }
 
-static bool begin(struct inspection *i, const char *text, struct fail *why)
+static bool begin(struct inspection *i, const struct conf *conf, struct fail *why)
 {
-	int file = file_of(text), other = -1, error;
+	int file = file_of(conf->text), other = -1, error;
 
 	file = file < 0 ? -1 : moved_up(file);
 	i->output = file < 0 ? -1 : open_output(&other);
-	error = i->output < 0 || other < 0 ? errno : spawn(&i->pid, file, other);
+	error = i->output < 0 || other < 0 ? errno : spawn(&i->pid, conf->file, file, other);
 	if (file >= 0)
 		close(file);
 	if (other >= 0)
@@ -170,7 +168,7 @@ struct inspection *inspection_new(struct event_base *loop, const struct conf *co
 	struct inspection *i = mem_new(sizeof(*i));
 
 	*i = (struct inspection){ .output = -1, .done = done, .ctx = ctx };
-	if (!begin(i, conf->text, why)) {
+	if (!begin(i, conf, why)) {
 		inspection_cancel(i);
 		return NULL;
 	}

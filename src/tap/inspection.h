@@ -2,7 +2,7 @@
  * inspection: `walpush check` beside a process that serves, in a process of its own.
  *
  * The checks connect, wait and run queries of the configuration. In a process of its own none of this delays a message, none of their memory stays,
- * and it can be ended at any moment. It reads the configuration as it was loaded, not as the file is now, and says what it found as JSON.
+ * and it can be ended at any moment. It reads the configuration as it was loaded, not as the file is now, from its standard input, and says what it found as JSON.
  *
  * Bounds: a minute, then it is killed; 1 MiB of JSON. Belongs to the thread of `loop`.
  */

@@ -11,7 +11,7 @@ import pytest
 
 from harness.app import ASHA
 from harness.client import PATIENCE, Client, Closed
-from harness.walpush import fields_of, token
+from harness.walpush import SIGNING_KEY, fields_of, token
 
 COMES, GOES = r'msg="a check finds something"', r'msg="a check finds this no more"'
 REQUESTS = "/ws/requests/1/"
@@ -90,6 +90,15 @@ def test_a_reload_is_looked_at_with_its_own_text(app, checked):
     process.file.write_text(text)
     assert "columns of storages" in came(process, "columns", mark)["found"]
     assert ("columns", "warning") in findings(process)
+
+
+def test_files_are_named_relative_to_the_configuration(app, config, make_walpush):
+    config.remove("jwt.key").set("jwt.key-file", "signing.key").set("admin.check-interval", 300)
+    process = make_walpush(app, config)
+    (process.file.parent / "signing.key").write_text(SIGNING_KEY)
+    process.start()
+    status = json.loads(process.admin("/status").body)
+    assert status["checked_at"] and {f["check"] for f in status["findings"]} <= {"wal-bound"}
 
 
 def test_off(app, checked):
